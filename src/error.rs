@@ -1,0 +1,235 @@
+//! One error type per operation. Each says what was found, what was expected and what to do.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::ConfigError;
+use crate::types::{Group, Member, PeersError};
+
+/// A node could not be started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A configuration value is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The peer list is not usable.
+    #[error(transparent)]
+    Peers(#[from] PeersError),
+    /// The listening address cannot be had.
+    #[error("cannot listen on {address}: {source}. Stop what holds the port, or choose another address")]
+    Bind {
+        /// The address.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A group's directory cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Raft refused to start on what it found.
+    #[error("ledger {group} cannot start: {reason}")]
+    Raft {
+        /// The ledger.
+        group: Group,
+        /// What it said.
+        reason: String,
+    },
+}
+
+/// A ledger's directory could not be opened. Nothing was changed in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process, or another node of this one, has it open.
+    #[error("{} is in use by another process: stop it, or use another directory", dir.display())]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The directory was made for something else.
+    #[error(
+        "{} belongs to {what} {found}, not {expected}: use its own directory, or correct the configuration",
+        dir.display()
+    )]
+    Foreign {
+        /// The directory.
+        dir: PathBuf,
+        /// What differs: cluster, group, node or segment size.
+        what: &'static str,
+        /// What the directory says.
+        found: String,
+        /// What the configuration says.
+        expected: String,
+    },
+    /// The directory has a format version this program does not know.
+    #[error("{} has format version {found}, this program reads {supported}: use a program that knows it", file.display())]
+    Version {
+        /// The file that says so.
+        file: PathBuf,
+        /// Its version.
+        found: u32,
+        /// What this program reads.
+        supported: u32,
+    },
+    /// Something is there that this crate did not put there.
+    #[error("{} is not part of a ledger ({why}): remove it, or use another directory", path.display())]
+    Unexpected {
+        /// The path.
+        path: PathBuf,
+        /// Why it does not belong.
+        why: String,
+    },
+    /// Stored bytes are damaged where they may be committed.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The system failed a call.
+    #[error("{op} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        op: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Stored bytes do not hold what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} is damaged at position {position} (index {index}): {what}, found {found}, expected {expected}. \
+     Do not delete it: restore this node from another replica as a new member",
+    file.display()
+)]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// Position in the ledger's address space.
+    pub position: u64,
+    /// Index of the first record that cannot be had, as far as it is known.
+    pub index: u64,
+    /// What does not fit.
+    pub what: &'static str,
+    /// What is there.
+    pub found: String,
+    /// What should be.
+    pub expected: String,
+}
+
+/// What is known of the records of a failed append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// They are not in the log and never will be: safe to append again.
+    Refused,
+    /// They may or may not be in the log: appending again may write them twice.
+    Unknown,
+}
+
+/// An append did not end with an ack.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppendError {
+    /// Refused: another node is the master.
+    #[error("this node is not the master ({}): append there", known(master))]
+    NotMaster {
+        /// The master, if known.
+        master: Option<Member>,
+    },
+    /// Refused: there was no master within the deadline.
+    #[error("no master within {waited:?}: check that a quorum of the members is up and reachable, then append again")]
+    NoMaster {
+        /// How long the append waited.
+        waited: Duration,
+    },
+    /// Refused: over the limit.
+    #[error("{what} of {size} bytes is over the limit of {limit}: split it, or raise the limit on all nodes")]
+    TooLarge {
+        /// Record or batch.
+        what: &'static str,
+        /// Its size, bytes.
+        size: usize,
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// Refused: a batch without records has no index.
+    #[error("the batch is empty: append at least one record")]
+    EmptyBatch,
+    /// Refused: too many bytes are in flight ([`try_append`](crate::Ledger::try_append) only).
+    #[error("{inflight_limit} bytes are in flight already: append again later, or use the waiting append")]
+    Busy {
+        /// The limit, bytes.
+        inflight_limit: usize,
+    },
+    /// Refused: the ledger is closed on this node, and was before the records reached it.
+    #[error("the ledger is closed on this node: {reason}")]
+    Closed {
+        /// The first reason.
+        reason: String,
+    },
+    /// Unknown: the records may be in the log.
+    #[error("the outcome is unknown ({reason}): look for the records before appending them again")]
+    Unknown {
+        /// Why it is not known.
+        reason: String,
+    },
+}
+
+fn known(master: &Option<Member>) -> String {
+    match master {
+        Some(m) => format!("{} at {} is", m.id, m.address),
+        None => "none is known".into(),
+    }
+}
+
+impl AppendError {
+    /// Whether the records can be in the log.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            AppendError::Unknown { .. } => Outcome::Unknown,
+            _ => Outcome::Refused,
+        }
+    }
+}
+
+/// A read did not end with records.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The index is not committed yet.
+    #[error("index {index} is not there yet: this node has committed up to {committed}. Read again later, or use tail")]
+    NotYet {
+        /// The index asked for.
+        index: u64,
+        /// Index after the last committed record.
+        committed: u64,
+    },
+    /// Retention has removed the index.
+    #[error("index {index} has been removed: the first one stored is {first}. Go on from there")]
+    Removed {
+        /// The index asked for.
+        index: u64,
+        /// Lowest index still stored.
+        first: u64,
+    },
+    /// The stored bytes are damaged; they are not served.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The ledger is closed on this node.
+    #[error("the ledger is closed on this node: {reason}")]
+    Closed {
+        /// The first reason.
+        reason: String,
+    },
+}
+
+/// The node hosts no such group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown group {group}: this node hosts {hosted}")]
+pub struct UnknownGroup {
+    /// The group asked for.
+    pub group: String,
+    /// The groups there are.
+    pub hosted: String,
+}

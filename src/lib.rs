@@ -1,0 +1,15 @@
+//! A replicated commitlog to embed.
+
+pub mod config;
+pub mod error;
+pub mod types;
+
+mod node;
+mod rpc;
+
+pub use config::{Config, ConfigError, Durability};
+pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
+pub use node::{BatchAck, Ledger, Node, NodeBuilder, Pending, Tail};
+pub use types::{
+    Ack, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, ReadLimit, Record, Role, Status,
+};

@@ -1,0 +1,20 @@
+//! openraft's view of the network.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`transport`] | the seam: what a wire must do; gRPC implements it, and the simulation's network |
+//! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
+//! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
+
+pub(crate) mod grpc;
+pub(crate) mod router;
+pub(crate) mod transport;
+
+/// The generated messages and services of `proto/dledger/v1`.
+#[allow(missing_docs, clippy::all, unreachable_pub, clippy::unwrap_used)]
+pub(crate) mod pb {
+    tonic::include_proto!("dledger.v1");
+}
+
+/// Version of the protocol between nodes.
+pub(crate) const WIRE_VERSION: u32 = 1;

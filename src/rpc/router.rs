@@ -1,0 +1,80 @@
+//! Finds the ledger a peer call is for.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use futures::StreamExt;
+use futures::stream;
+
+use super::WIRE_VERSION;
+use super::pb::{self, refusal::Reason};
+use super::transport::{PeerHandler, ReplyStream, RequestStream};
+use crate::types::{ClusterName, Group};
+
+/// All ledgers of a node by group. Refuses calls of another wire version, for another cluster or an unknown group.
+pub(crate) struct Router {
+    cluster: ClusterName,
+    groups: RwLock<BTreeMap<Group, Arc<dyn PeerHandler>>>,
+}
+
+impl Router {
+    pub(crate) fn new(cluster: ClusterName) -> Self {
+        Self { cluster, groups: RwLock::default() }
+    }
+
+    /// Puts a ledger up. Replaces one of the same group.
+    pub(crate) fn insert(&self, group: Group, handler: Arc<dyn PeerHandler>) {
+        let mut groups = self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        groups.insert(group, handler);
+    }
+
+    /// Takes all ledgers down: calls are refused from now on.
+    pub(crate) fn clear(&self) {
+        self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
+    /// The ledger that `envelope` names.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub(crate) fn route(&self, envelope: Option<&pb::Envelope>) -> Result<Arc<dyn PeerHandler>, pb::Refusal> {
+        let Some(envelope) = envelope else {
+            return Err(refusal(Reason::Malformed, "no envelope", "an envelope"));
+        };
+        if envelope.wire_version != WIRE_VERSION {
+            return Err(refusal(Reason::WireVersion, envelope.wire_version, WIRE_VERSION));
+        }
+        if envelope.cluster != self.cluster.as_str() {
+            return Err(refusal(Reason::Cluster, &envelope.cluster, &self.cluster));
+        }
+        let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match groups.iter().find(|(group, _)| group.as_str() == envelope.group) {
+            Some((_, handler)) => Ok(handler.clone()),
+            None => {
+                let hosted = groups.keys().map(Group::as_str).collect::<Vec<_>>().join(", ");
+                Err(refusal(Reason::Group, &envelope.group, hosted))
+            }
+        }
+    }
+
+    /// Serves a replication stream: its first message says which ledger it is for.
+    ///
+    /// # Errors
+    /// What does not fit; also when the stream ends or breaks before its first message.
+    pub(crate) async fn replicate(&self, mut requests: RequestStream) -> Result<ReplyStream, pb::Refusal> {
+        let first = match requests.next().await {
+            Some(Ok(first)) => first,
+            Some(Err(broken)) => return Err(refusal(Reason::Malformed, broken, "a first message")),
+            None => return Err(refusal(Reason::Malformed, "the end of the stream", "a first message")),
+        };
+        let handler = self.route(first.envelope.as_ref())?;
+        let envelope = first.envelope.clone().unwrap_or_default();
+        let all = stream::once(async move { Ok(first) }).chain(requests).boxed();
+        handler.replicate(envelope, all).await
+    }
+}
+
+/// A refusal that says what was found and what was expected.
+pub(crate) fn refusal(reason: Reason, found: impl ToString, expected: impl ToString) -> pb::Refusal {
+    pb::Refusal { reason: reason.into(), found: found.to_string(), expected: expected.to_string() }
+}

@@ -1,0 +1,120 @@
+//! The seam between Raft and the wire.
+//!
+//! gRPC ([`super::grpc`]) and the simulation implement [`Transport`]; everything above it is the same code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use super::pb;
+
+/// Which of a peer's connections a call goes over. Lanes never queue behind one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Lane {
+    /// Votes, heartbeats, transfers: small and urgent.
+    Control,
+    /// Replication and snapshots.
+    Data,
+}
+
+/// A call to a peer did not end with an answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum TransportError {
+    /// No connection could be made.
+    #[error("cannot reach {address}: {reason}")]
+    Unreachable {
+        /// `host:port`.
+        address: String,
+        /// What was said.
+        reason: String,
+    },
+    /// The connection broke, or the stream stalled.
+    #[error("connection to {address} broke: {reason}")]
+    Broken {
+        /// `host:port`.
+        address: String,
+        /// What was said.
+        reason: String,
+    },
+    /// No answer in time.
+    #[error("no answer from {address} within {after:?}")]
+    Timeout {
+        /// `host:port`.
+        address: String,
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The peer refused the call before Raft saw it.
+    #[error("{address} refused: {:?}: found {}, expected {}", refusal.reason(), refusal.found, refusal.expected)]
+    Refused {
+        /// `host:port`.
+        address: String,
+        /// Why.
+        refusal: pb::Refusal,
+    },
+}
+
+/// Result of a unary peer call.
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, TransportError>>;
+/// Answers on a replication stream, in request order.
+pub(crate) type AnswerStream = BoxStream<'static, Result<pb::AppendResponse, TransportError>>;
+
+/// Makes links to peers.
+pub(crate) trait Transport: Send + Sync + 'static {
+    /// A link to the peer at `address` (`host:port`). Does not connect: that happens at the first call, and again
+    /// after every failure, resolving the name anew each time.
+    fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link>;
+}
+
+/// Calls to one peer over one lane.
+///
+/// To ensure correctness:
+/// - an `Ok` answer came from the process behind `address`, for exactly this request;
+/// - a call that failed may or may not have been executed;
+/// - no call waits longer than its timeout (replicate: longer than the transport's stall timeout without progress).
+pub(crate) trait Link: Send + Sync + 'static {
+    /// See the proto.
+    fn identify(&self, request: pb::IdentifyRequest, timeout: Duration) -> Answer<'_, pb::IdentifyResponse>;
+    /// See the proto.
+    fn request_vote(&self, request: pb::VoteRequest, timeout: Duration) -> Answer<'_, pb::VoteResponse>;
+    /// See the proto.
+    fn pre_vote(&self, request: pb::VoteRequest, timeout: Duration) -> Answer<'_, pb::VoteResponse>;
+    /// See the proto.
+    fn heartbeat(&self, request: pb::AppendRequest, timeout: Duration) -> Answer<'_, pb::AppendResponse>;
+    /// See the proto.
+    fn install_snapshot(&self, request: pb::SnapshotRequest, timeout: Duration) -> Answer<'_, pb::SnapshotResponse>;
+    /// See the proto.
+    fn transfer_leader(&self, request: pb::TransferRequest, timeout: Duration) -> Answer<'_, pb::TransferResponse>;
+    /// Opens the replication stream. Dropping the answers closes it and stops the requests from being polled.
+    fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream>;
+}
+
+/// Requests of a replication stream as they arrive at the server; an error is the caller's connection breaking.
+pub(crate) type RequestStream = BoxStream<'static, Result<pb::AppendRequest, TransportError>>;
+/// Answers to a replication stream as the server gives them; a refusal ends the stream.
+pub(crate) type ReplyStream = BoxStream<'static, Result<pb::AppendResponse, pb::Refusal>>;
+/// What a handler gives back.
+pub(crate) type Reply<'a, T> = BoxFuture<'a, Result<T, pb::Refusal>>;
+
+/// The receiving side: one per ledger, behind the [`router`](super::router), behind a transport's server.
+///
+/// To ensure correctness: nothing reaches Raft unless the envelope fits cluster, group, both node ids and both
+/// incarnations.
+pub(crate) trait PeerHandler: Send + Sync + 'static {
+    /// See the proto.
+    fn identify(&self, request: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse>;
+    /// See the proto.
+    fn request_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse>;
+    /// See the proto.
+    fn pre_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse>;
+    /// See the proto.
+    fn heartbeat(&self, request: pb::AppendRequest) -> Reply<'_, pb::AppendResponse>;
+    /// See the proto.
+    fn install_snapshot(&self, request: pb::SnapshotRequest) -> Reply<'_, pb::SnapshotResponse>;
+    /// See the proto.
+    fn transfer_leader(&self, request: pb::TransferRequest) -> Reply<'_, pb::TransferResponse>;
+    /// Serves a replication stream whose first message has been looked at and is the first of `requests` again.
+    fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream>;
+}

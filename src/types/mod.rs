@@ -1,0 +1,13 @@
+//! The vocabulary of the crate: names, places in the log, roles. No I/O, no openraft.
+
+mod identity;
+mod peers;
+mod place;
+mod role;
+mod status;
+
+pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
+pub use peers::{Peer, Peers, PeersError};
+pub use place::{Ack, ReadLimit, Record};
+pub use role::Role;
+pub use status::{MemberStatus, Status};

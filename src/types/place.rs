@@ -1,0 +1,59 @@
+//! Places in the log: what an append gives back and what a read returns.
+
+use bytes::Bytes;
+
+/// A record was appended: it is committed, durable as the ledger's durability setting defines it, and will be read at
+/// this index and position on every node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ack {
+    /// Number of the record in its ledger; without holes.
+    pub index: u64,
+    /// Byte offset of the record in the ledger's address space; equal on every replica.
+    pub position: u64,
+    /// Term of the master that appended it.
+    pub term: u64,
+}
+
+/// A committed record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Number of the record in its ledger.
+    pub index: u64,
+    /// Byte offset of the record in the ledger's address space.
+    pub position: u64,
+    /// Term of the master that appended it.
+    pub term: u64,
+    /// When it was appended, by that master's clock, milliseconds since 1970. Never goes back from one record to the
+    /// next.
+    pub timestamp: u64,
+    /// The bytes, a slice of the segment: no copy. As long as it is held, the segment stays mapped.
+    pub body: Bytes,
+}
+
+/// How much one read may return. At least one record is returned where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadLimit {
+    /// Most records.
+    pub records: usize,
+    /// Most bytes of record bodies; the record that crosses the line is the last.
+    pub bytes: usize,
+}
+
+impl ReadLimit {
+    /// At most so many records, and 1 MiB.
+    pub fn records(records: usize) -> Self {
+        Self { records, ..Self::default() }
+    }
+
+    /// At most about so many bytes.
+    pub fn bytes(bytes: usize) -> Self {
+        Self { records: usize::MAX, bytes }
+    }
+}
+
+impl Default for ReadLimit {
+    /// 1 MiB, any number of records.
+    fn default() -> Self {
+        Self::bytes(1 << 20)
+    }
+}

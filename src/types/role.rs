@@ -1,0 +1,47 @@
+//! The broker role that follows from the Raft role.
+
+use super::Member;
+
+/// What a node is for one ledger, as the broker that embeds it sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// No master is known, or this node leads but has not committed an entry of its own term yet.
+    Electing {
+        /// Current term.
+        term: u64,
+    },
+    /// This node is the master: it has committed an entry of its own term, so it holds every committed record.
+    Master {
+        /// The term it is master of.
+        term: u64,
+    },
+    /// Another node leads.
+    Slave {
+        /// Current term.
+        term: u64,
+        /// The node that leads.
+        master: Member,
+    },
+    /// The ledger is closed on this node and will not come back without a restart.
+    Closed {
+        /// The first reason.
+        reason: String,
+    },
+}
+
+impl Role {
+    /// Whether this is [`Role::Master`].
+    pub fn is_master(&self) -> bool {
+        matches!(self, Role::Master { .. })
+    }
+
+    /// One word for tables and messages: `master`, `slave`, `electing`, `closed`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Role::Electing { .. } => "electing",
+            Role::Master { .. } => "master",
+            Role::Slave { .. } => "slave",
+            Role::Closed { .. } => "closed",
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! A picture of one ledger on one node.
+
+use super::{ClusterName, Group, Member, NodeId, Role};
+
+/// What a node knows of a ledger at one moment. `first ≤ committed ≤ end` and `durable ≤ end`; `committed ≤ durable`
+/// need not hold on one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// The node's cluster.
+    pub cluster: ClusterName,
+    /// The ledger.
+    pub group: Group,
+    /// The node.
+    pub node: NodeId,
+    /// What the node is.
+    pub role: Role,
+    /// Current term.
+    pub term: u64,
+    /// The master, if known; the node itself when it is.
+    pub master: Option<Member>,
+    /// Lowest index still stored.
+    pub first: u64,
+    /// Index after the last record known to be committed.
+    pub committed: u64,
+    /// Index after the last record fsynced on this node.
+    pub durable: u64,
+    /// Index after the last stored record.
+    pub end: u64,
+    /// Position after the last committed entry.
+    pub committed_position: u64,
+    /// Chain value of the last committed entry. Two replicas with the same committed position and chain value hold
+    /// the same bytes up to there.
+    pub committed_chain: u32,
+    /// All members.
+    pub members: Vec<MemberStatus>,
+}
+
+/// One member as the membership names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberStatus {
+    /// Who and where.
+    pub member: Member,
+    /// False for a learner.
+    pub voter: bool,
+}
