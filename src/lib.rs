@@ -4,8 +4,12 @@ pub mod config;
 pub mod error;
 pub mod types;
 
+mod disk;
+mod format;
+mod log;
 mod node;
 mod rpc;
+mod segment;
 
 pub use config::{Config, ConfigError, Durability};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
