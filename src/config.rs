@@ -131,7 +131,9 @@ impl Config {
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
-        if !(MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&self.segment_size) || self.segment_size % 4096 != 0 {
+        if !(MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&self.segment_size)
+            || !self.segment_size.is_multiple_of(4096)
+        {
             let expected = format!("a multiple of 4096 from {MIN_SEGMENT_SIZE} to {MAX_SEGMENT_SIZE} bytes");
             return refused("segment_size", self.segment_size, expected);
         }

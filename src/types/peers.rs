@@ -100,7 +100,7 @@ impl Peers {
             item.peer(id, address)
         });
         let peers = Self(peers.collect::<Result<_, _>>()?);
-        // Before the duplicates: an own id that is wrong splits the others in the wrong place, and is the cause to name.
+        // Before the duplicates: a wrong own id splits the others in the wrong place, and is the cause to name.
         peers.require(own)?;
         Self::distinct(peers.0)
     }

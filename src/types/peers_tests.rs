@@ -178,7 +178,10 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in "\\PC*|[a-c0-9:;,=\\-\\[\\]. ]{0,60}", own in "[a-c]{1,3}(-[a-c]{1,2}){0,2}") {
+    fn no_text_makes_the_parser_panic(
+        text in "\\PC*|[a-c0-9:;,=\\-\\[\\]. ]{0,60}",
+        own in "[a-c]{1,3}(-[a-c]{1,2}){0,2}",
+    ) {
         let own = id(&own);
         for read in [text.parse::<Peers>(), Peers::parse_for(&text, &own)] {
             match read {

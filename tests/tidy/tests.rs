@@ -57,17 +57,17 @@ fn a_module_without_a_layer_is_found() {
 
 #[test]
 fn a_stray_openraft_is_found() {
-    assert_eq!(lines(openraft, "src/node/a.rs", "\nuse openraft::Raft;"), [2]);
-    assert_eq!(lines(openraft, "src/log/a.rs", "use openraft_rt as rt; // openraft"), [1]);
-    assert_eq!(lines(openraft, "src/raft/a.rs", "use openraft::Raft;"), []);
+    assert_eq!(lines(stray_openraft, "src/node/a.rs", "\nuse openraft::Raft;"), [2]);
+    assert_eq!(lines(stray_openraft, "src/log/a.rs", "use openraft_rt as rt; // openraft"), [1]);
+    assert_eq!(lines(stray_openraft, "src/raft/a.rs", "use openraft::Raft;"), []);
 }
 
 #[test]
 fn a_stray_unsafe_is_found() {
     let text = "// unsafe\nfn f() { unsafe { g() } }\nunsafe impl Send for X {}";
-    assert_eq!(lines(unsafety, "src/log/a.rs", text), [2, 3]);
-    assert_eq!(lines(unsafety, HOLDS_UNSAFE, text), []);
-    assert_eq!(lines(unsafety, "src/a.rs", "#![deny(unsafe_op_in_unsafe_fn)]"), []);
+    assert_eq!(lines(stray_unsafe, "src/log/a.rs", text), [2, 3]);
+    assert_eq!(lines(stray_unsafe, HOLDS_UNSAFE, text), []);
+    assert_eq!(lines(stray_unsafe, "src/a.rs", "#![deny(unsafe_op_in_unsafe_fn)]"), []);
 }
 
 #[test]
