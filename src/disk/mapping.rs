@@ -132,7 +132,11 @@ impl Mapping {
     /// # Panics
     /// If `range` is outside the mapping.
     pub(crate) fn copy(&self, range: Range<usize>) -> Vec<u8> {
-        assert!(range.start <= range.end && range.end <= self.len(), "read of {range:?} in a mapping of {}", self.len());
+        assert!(
+            range.start <= range.end && range.end <= self.len(),
+            "read of {range:?} in a mapping of {}",
+            self.len()
+        );
         let mut copy = vec![0; range.len()];
         let _no_writer = self.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: in bounds (checked); bytes below the line never change and bytes above it change only with

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
+use crate::format::FORMAT_VERSION;
 use crate::format::names::{self, FileKind};
 use crate::format::sealed::{self, SealedError};
-use crate::format::FORMAT_VERSION;
 use crate::types::{ClusterName, Group, Incarnation, NodeId};
 
 const MAGIC: [u8; 8] = *b"DLEDGIDY";
@@ -41,7 +42,7 @@ impl Identity {
 pub(crate) struct Directory {
     path: PathBuf,
     identity: Identity,
-    _lock: Box<dyn Send + Sync>,
+    lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
 impl Directory {
@@ -64,13 +65,14 @@ impl Directory {
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 refuse_leftovers(disk, &path)?;
-                let bytes = sealed::encode(&MAGIC, &wanted).map_err(|e| io_error("encode", &file)(io::Error::other(e)))?;
+                let bytes =
+                    sealed::encode(&MAGIC, &wanted).map_err(|e| io_error("encode", &file)(io::Error::other(e)))?;
                 disk.write_atomic(&file, &bytes).map_err(io_error("write", &file))?;
                 wanted
             }
             Err(error) => return Err(io_error("read", &file)(error)),
         };
-        Ok(Self { path, identity, _lock: lock })
+        Ok(Self { path, identity, lock: Mutex::new(Some(lock)) })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -79,6 +81,11 @@ impl Directory {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Lets others have the directory.
+    pub(super) fn unlock(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     pub(super) fn file(&self, name: &str) -> PathBuf {

@@ -179,12 +179,21 @@ impl Shared {
         self.or_fail("writing the commit point", written)
     }
 
+    /// Syncs everything, ends the log's file work and lets others have the directory. The log takes no write after.
     pub(super) fn close(&self) -> io::Result<()> {
         self.flush();
-        self.check()?;
-        self.remember_commit()?;
-        let synced = self.hard_state().sync();
-        self.or_fail("syncing the commit point", synced)
+        let closed = self.check().and_then(|()| {
+            self.remember_commit()?;
+            let synced = self.hard_state().sync();
+            self.or_fail("syncing the commit point", synced)
+        });
+        let _ = self.failure.set("the log is closed".into());
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        // The sender is dropped with the job, whether it ran or its thread is gone already.
+        self.options.background.run(Box::new(move || drop(done)));
+        let _ = wait.recv();
+        self.directory.unlock();
+        closed
     }
 }
 

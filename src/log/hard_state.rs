@@ -47,7 +47,8 @@ impl HardStateFile {
         };
         let vote = newest_vote(path, decode_vote(&read(0)?), decode_vote(&read(1)?))?;
         // A commit slot may be torn: it was not synced. The other one, or none, is as good.
-        let commit = [decode_commit(&read(2)?), decode_commit(&read(3)?)].into_iter().filter_map(valid).max_by_key(|c| c.0);
+        let commit =
+            [decode_commit(&read(2)?), decode_commit(&read(3)?)].into_iter().filter_map(valid).max_by_key(|c| c.0);
         let (commit_sequence, commit) = commit.unwrap_or_default();
         let (vote_sequence, vote) = vote.map_or((0, None), |(sequence, vote)| (sequence, Some(vote)));
         Ok(Self { file, vote, vote_sequence, commit, commit_sequence })
@@ -100,11 +101,7 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 /// is not the newest, so a slot of sequence n beside a damaged one leaves both open. Votes are synced before anybody
 /// hears of them and slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop rather than
 /// guess.
-fn newest_vote(
-    path: &Path,
-    even: Slot<HardVote>,
-    odd: Slot<HardVote>,
-) -> Result<Option<(u64, HardVote)>, OpenError> {
+fn newest_vote(path: &Path, even: Slot<HardVote>, odd: Slot<HardVote>) -> Result<Option<(u64, HardVote)>, OpenError> {
     if even == Slot::Damaged || odd == Slot::Damaged {
         return Err(damaged(path, "vote slot", "checksum does not fit".into(), "a vote".into()));
     }

@@ -121,7 +121,8 @@ impl Log {
         self.shared.or_fail("saving the vote", saved)
     }
 
-    /// Makes everything written durable, remembers the commit point and stops the flusher's interest in this log.
+    /// Makes everything written durable, remembers the commit point and lets others have the directory. Blocks until
+    /// the log's file work is done.
     ///
     /// # Errors
     /// If a sync fails or one failed before.

@@ -102,7 +102,9 @@ impl Log {
         }
         let Some(last) = segments.last() else { return Err(io::Error::other("a log without segments")) };
         let cut = match last.entry_header(from).map_err(io::Error::other)? {
-            Some(header) => before(last.entry_header(from.wrapping_sub(1)).map_err(io::Error::other)?, &header, last.start()),
+            Some(header) => {
+                before(last.entry_header(from.wrapping_sub(1)).map_err(io::Error::other)?, &header, last.start())
+            }
             // The removed segments began with `from`: the segment before stays as it is, unsealed.
             None => last.end(),
         };

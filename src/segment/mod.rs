@@ -119,7 +119,13 @@ impl Segment {
         let start = units.get(slot).offset();
         let range = start..start + header.length();
         if range.end > self.mapping.len() {
-            return Err(self.damage(&units, slot, "entry length", range.end.to_string(), self.mapping.len().to_string()));
+            return Err(self.damage(
+                &units,
+                slot,
+                "entry length",
+                range.end.to_string(),
+                self.mapping.len().to_string(),
+            ));
         }
         let bytes = match self.mapping.slice(range.clone()) {
             Some(bytes) => bytes,
@@ -147,8 +153,8 @@ impl Segment {
             Some(bytes) => EntryHeader::decode(&bytes),
             None => EntryHeader::decode(&self.mapping.copy(range)),
         };
-        let header = decoded
-            .map_err(|error| self.damage(units, slot, "entry header", error.to_string(), "an entry".into()))?;
+        let header =
+            decoded.map_err(|error| self.damage(units, slot, "entry header", error.to_string(), "an entry".into()))?;
         let (position, number) = (self.position() + start as u64, units.first_number() + slot as u64);
         if header.position != position || header.number != number {
             let found = format!("entry {} of position {}", header.number, header.position);

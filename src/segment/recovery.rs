@@ -47,7 +47,11 @@ pub(crate) fn scan(file: &Arc<dyn DiskFile>, header: &SegmentHeader, verify: boo
         match step(&mut window, header, offset, &end, units.is_empty(), verify)? {
             Step::Entry(entry) => {
                 let index = entry.index - start.index;
-                units.push(Unit::new(offset as u32, index as u32, entry.kind == crate::format::entry::EntryKind::Membership));
+                units.push(Unit::new(
+                    offset as u32,
+                    index as u32,
+                    entry.kind == crate::format::entry::EntryKind::Membership,
+                ));
                 committed = committed.max(entry.committed);
                 end = after(&entry);
             }
@@ -140,7 +144,8 @@ fn step(
 
 /// Why `entry` does not continue `next`; `None` if it does.
 pub(crate) fn breaks(entry: &EntryHeader, next: &Cursor) -> Option<String> {
-    let differs = |what, found: u64, expected: u64| (found != expected).then(|| format!("{what} {found}, expected {expected}"));
+    let differs =
+        |what, found: u64, expected: u64| (found != expected).then(|| format!("{what} {found}, expected {expected}"));
     differs("entry of position", entry.position, next.position)
         .or_else(|| differs("entry number", entry.number, next.number))
         .or_else(|| differs("index", entry.index, next.index))
