@@ -8,6 +8,8 @@ mod disk;
 mod format;
 mod log;
 mod node;
+mod pb;
+mod raft;
 mod rpc;
 mod segment;
 

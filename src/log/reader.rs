@@ -7,12 +7,13 @@ use tokio::sync::watch;
 
 use super::Shared;
 use super::progress::Progress;
-use super::start::StartPoint;
+use super::start::{PurgePoint, StartPoint};
 use crate::error::{Damage, ReadError};
 use crate::format::batch::{Batch, RECORD_HEADER};
 use crate::format::entry::{ENTRY_HEADER, EntryHeader};
 use crate::format::frame::Frame;
 use crate::format::hard_state::{CommitPoint, HardVote};
+use crate::format::segment::Cursor;
 use crate::segment::{Segment, after};
 use crate::types::{ReadLimit, Record};
 
@@ -50,6 +51,11 @@ impl LogReader {
     /// Where the log begins.
     pub(crate) fn start_point(&self) -> StartPoint {
         self.shared.start_point().clone()
+    }
+
+    /// The last entry that is gone, if any is.
+    pub(crate) fn purged(&self) -> Option<PurgePoint> {
+        self.shared.start_point().purged
     }
 
     /// Keeps Raft's metadata snapshot. Durable on return.
@@ -109,7 +115,34 @@ impl LogReader {
         Ok(frames)
     }
 
-    /// Numbers of the memberships from `from` on, ascending.
+    /// What the entry after `number` continues, at the place where it is or will be; `None` if `number` is not there.
+    ///
+    /// # Errors
+    /// If an entry is damaged.
+    pub(crate) fn cursor_after(&self, number: u64) -> Result<Option<Cursor>, Damage> {
+        let Some(last) = self.entry_header(number)? else { return Ok(None) };
+        let end = after(&last);
+        let position = self.entry_header(number + 1)?.map_or(end.position, |next| next.position);
+        Ok(Some(Cursor { position, ..end }))
+    }
+
+    /// Declares entry `number` and all before it committed.
+    ///
+    /// # Errors
+    /// If the entry is damaged.
+    pub(crate) fn commit(&self, number: u64) -> Result<(), Damage> {
+        self.shared.commit(number)
+    }
+
+    /// See [`Log::close`](super::Log::close).
+    ///
+    /// # Errors
+    /// If a sync fails or one failed before.
+    pub(crate) fn close(&self) -> std::io::Result<()> {
+        self.shared.close()
+    }
+
+    /// Numbers of the memberships, ascending.
     pub(crate) fn memberships(&self) -> Vec<u64> {
         self.shared.segments().iter().flat_map(|segment| segment.memberships()).collect()
     }
@@ -210,7 +243,7 @@ impl Shared {
     }
 
     /// All before the start of a log that begins anew is committed: it came with a snapshot.
-    pub(super) fn commit_at_start(&self, next: crate::format::segment::Cursor) {
+    pub(super) fn commit_at_start(&self, next: Cursor) {
         if next.number > self.progress.commit_point().number {
             let (number, index) = (next.number, next.index);
             self.progress.set_committed(CommitPoint { number, index, position: next.position, chain: next.chain });

@@ -104,16 +104,11 @@ impl Log {
 
     /// What the entry after `number` continues, at the place where it is or will be.
     fn after_entry(&self, number: u64) -> io::Result<Cursor> {
-        let reader = self.reader();
-        let Some(last) = reader.entry_header(number).map_err(io::Error::other)? else {
+        let next = self.reader().cursor_after(number).map_err(io::Error::other)?;
+        next.ok_or_else(|| {
             let why = format!("entry {number} is to be purged but the log ends before {}", self.end().number);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-        };
-        let position = match reader.entry_header(number + 1).map_err(io::Error::other)? {
-            Some(next) => next.position,
-            None => self.end().position,
-        };
-        Ok(Cursor { position, ..crate::segment::after(&last) })
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        })
     }
 
     fn remove_segments_below(&self, number: u64) {

@@ -10,6 +10,6 @@ mod status;
 pub(crate) use address::{checked_address, checked_bind};
 pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};
-pub use place::{Ack, ReadLimit, Record};
+pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
 pub use role::Role;
 pub use status::{MemberStatus, Status};
