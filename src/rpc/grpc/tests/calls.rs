@@ -198,6 +198,42 @@ async fn a_kept_link_works_again_when_the_server_is_back_on_its_port() {
 }
 
 #[tokio::test]
+async fn a_connection_that_has_gone_dumb_is_given_up() {
+    let rig = Rig::start(Replication::Echo).await;
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = proxy.local_addr().unwrap().to_string();
+    let (server, (dumb, is_dumb)) = (rig.address(), tokio::sync::watch::channel(0));
+    let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = taken.clone();
+    // Passes on what comes, and once dumb holds the connections it has without a word.
+    tokio::spawn(async move {
+        for number in 1.. {
+            let (mut near, _) = proxy.accept().await.unwrap();
+            count.store(number, Ordering::Relaxed);
+            let mut is_dumb = is_dumb.clone();
+            tokio::spawn(async move {
+                let mut far = tokio::net::TcpStream::connect(server).await.unwrap();
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    _ = async { is_dumb.wait_for(|dumb| *dumb >= number).await.is_ok() } => std::future::pending().await,
+                }
+            });
+        }
+    });
+    let quick = SHORT * 3;
+    let options = GrpcOptions { keepalive_interval: quick, keepalive_timeout: quick, ..GrpcOptions::default() };
+    for lane in [Lane::Control, Lane::Data] {
+        // On the data lane the stall timeout counts instead.
+        let options = GrpcOptions { stall_timeout: quick, ..options.clone() };
+        let link = GrpcTransport::new(options).link(&address, lane);
+        assert!(link.request_vote(vote(1), LONG).await.unwrap().granted);
+        dumb.send_replace(taken.load(Ordering::Relaxed));
+        assert!(link.request_vote(vote(1), SHORT).await.is_err());
+        soon(async { while link.request_vote(vote(1), SHORT).await.is_err() {} }).await;
+    }
+}
+
+#[tokio::test]
 async fn a_name_is_looked_up() {
     let rig = Rig::start(Replication::Echo).await;
     let link = link(&format!("localhost:{}", rig.address().port()), Lane::Control);

@@ -129,13 +129,19 @@ async fn a_speaker_that_goes_silent_is_pinged_and_closed() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_nothing_does_not_hold_up_the_stop() {
-    let rig = rig(10, LONG).await;
+async fn clients_that_say_nothing_or_read_nothing_do_not_hold_up_the_stop() {
+    let rig = rig(10, LONG * 10).await;
     let silent = connect(&rig, b"").await;
-    let speaker = connect(&rig, &[PREFACE, SETTINGS].concat()).await;
+    let mut deaf = connect(&rig, &[PREFACE, SETTINGS].concat()).await;
+    // Pings until the answers fill both directions: from then on the server waits to write and reads no more.
+    let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
+    let pings = ping.repeat(10_000);
+    while tokio::time::timeout(SHORT * 5, deaf.write_all(&pings)).await.is_ok_and(|written| written.is_ok()) {}
     honest(rig.link(Lane::Control).as_ref()).await;
     let address = rig.address();
     soon(rig.server.shutdown()).await;
     Rig::start_at(&address.to_string(), Replication::Echo, server_options()).await;
-    drop((silent, speaker));
+    // Closed although nothing has been read.
+    soon(async { while deaf.write_all(&pings).await.is_ok() {} }).await;
+    drop(silent);
 }

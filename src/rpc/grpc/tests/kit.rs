@@ -41,7 +41,7 @@ pub(super) enum Replication {
 /// What happened to a request stream on the server's side.
 #[derive(Debug)]
 pub(super) enum Seen {
-    Request(pb::AppendRequest),
+    Request(Box<pb::AppendRequest>),
     Broken(TransportError),
     /// The handler let go of the stream.
     Ended,
@@ -111,7 +111,7 @@ impl PeerHandler for FakeLedger {
         let requests = requests.inspect(move |request| {
             let _held = &gone;
             let _ = seen.send(match request {
-                Ok(request) => Seen::Request(request.clone()),
+                Ok(request) => Seen::Request(Box::new(request.clone())),
                 Err(error) => Seen::Broken(error.clone()),
             });
         });

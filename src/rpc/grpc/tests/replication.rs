@@ -28,7 +28,7 @@ async fn large_frames_arrive_whole() {
     for number in 0..4 {
         assert!(next(&mut answers).await.unwrap().is_ok());
         match rig.next_seen().await {
-            Seen::Request(request) => assert!(request == big(number), "request {number} has changed under way"),
+            Seen::Request(request) => assert!(*request == big(number), "request {number} has changed under way"),
             other => panic!("{other:?}"),
         }
     }
