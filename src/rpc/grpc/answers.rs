@@ -251,7 +251,8 @@ mod tests {
         assert_eq!(Arc::strong_count(&alive), 2);
         drop(feed);
         assert_eq!(Arc::strong_count(&alive), 1);
-        assert!(reader.await.unwrap().is_none());
+        let end = tokio::time::timeout(Duration::from_secs(20), reader).await.expect("not woken");
+        assert!(end.unwrap().is_none());
     }
 
     #[test]
