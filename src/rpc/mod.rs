@@ -6,6 +6,8 @@
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
 
+#![allow(dead_code)] // until the node uses it
+
 pub(crate) mod grpc;
 pub(crate) mod router;
 pub(crate) mod transport;
