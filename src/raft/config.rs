@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use openraft::RaftTypeConfig;
 use openraft::impls::{BoxedErrorSource, Vote, leader_id_std};
+use openraft::vote::RaftLeaderId;
 
 use super::entry::{Entry, Payload, Proposed};
 use super::flight::BatchResponder;
@@ -26,7 +27,7 @@ pub(crate) type Raft<R> = openraft::Raft<TypeConfig<R>, StateMachine<R>>;
 /// Standard Raft: one leader per term, a log id is (term, number).
 pub(crate) type LeaderId = leader_id_std::LeaderId<u64, NodeId>;
 /// As in a log id.
-pub(crate) type CommittedLeaderId = leader_id_std::CommittedLeaderId<u64>;
+pub(crate) type CommittedLeaderId = <LeaderId as RaftLeaderId>::Committed;
 /// (term, number).
 pub(crate) type LogId = openraft::LogId<CommittedLeaderId>;
 /// A vote.

@@ -7,7 +7,7 @@ use openraft::entry::{RaftEntry, RaftPayload};
 
 use super::config::{CommittedLeaderId, LogId, log_id};
 use super::flight::Flight;
-use super::members::{self, MemberNode, Membership, MembersError};
+use super::members::{self, MemberNode, MembersError, Membership};
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::{Draft, Frame};
 use crate::types::NodeId;

@@ -41,7 +41,16 @@ impl Waiter {
     ) -> (Self, oneshot::Receiver<Result<BatchAck, AppendError>>) {
         let (reply, outcome) = oneshot::channel();
         let bytes = records.iter().map(Bytes::len).sum();
-        let waiter = Self { sequence: 0, records, bytes, timeout, deadline: Duration::MAX, ahead: (0, 0), reply, _permit: permit };
+        let waiter = Self {
+            sequence: 0,
+            records,
+            bytes,
+            timeout,
+            deadline: Duration::MAX,
+            ahead: (0, 0),
+            reply,
+            _permit: permit,
+        };
         (waiter, outcome)
     }
 

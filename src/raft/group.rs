@@ -85,7 +85,8 @@ where
     let role_task = R::spawn(roles.run());
     let proposer = R::spawn(Proposer::new(raft.clone(), role.clone(), submitted).run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
-    let control = RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(Some((role_task, proposer))) };
+    let control =
+        RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(Some((role_task, proposer))) };
     let group = Group { identity, log: reader, role, view, proposals, budget, control: Box::new(control) };
     Ok((group, raft))
 }

@@ -83,7 +83,8 @@ pub(crate) fn stored_from_message(message: &pb::StoredMembership) -> Result<Stor
 /// All members for a status.
 pub(crate) fn statuses(membership: &Membership) -> Vec<MemberStatus> {
     let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
-    let status = |(id, node): (&NodeId, &MemberNode)| MemberStatus { member: member(id, node), voter: voters.contains(id) };
+    let status =
+        |(id, node): (&NodeId, &MemberNode)| MemberStatus { member: member(id, node), voter: voters.contains(id) };
     membership.nodes().map(status).collect()
 }
 

@@ -49,11 +49,7 @@ pub(crate) struct Proposer<R: Runtime> {
 }
 
 impl<R: Runtime> Proposer<R> {
-    pub(crate) fn new(
-        raft: Raft<R>,
-        role: watch::Receiver<Role>,
-        submitted: mpsc::UnboundedReceiver<Waiter>,
-    ) -> Self {
+    pub(crate) fn new(raft: Raft<R>, role: watch::Receiver<Role>, submitted: mpsc::UnboundedReceiver<Waiter>) -> Self {
         let (landing, landed) = mpsc::unbounded_channel();
         Self {
             raft,

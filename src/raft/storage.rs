@@ -188,9 +188,11 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
         // Raft saves no vote without a node.
         let vote = self.log.vote().and_then(|vote| vote.node.map(|node| (vote.term, node, vote.granted)));
-        Ok(vote.map(|(term, node, granted)| {
-            if granted { RaftVote::new_committed(term, node) } else { RaftVote::new(term, node) }
-        }))
+        Ok(vote.map(
+            |(term, node, granted)| {
+                if granted { RaftVote::new_committed(term, node) } else { RaftVote::new(term, node) }
+            },
+        ))
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
