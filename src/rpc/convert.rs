@@ -1,8 +1,8 @@
 //! Raft's types to messages and back. Whatever comes from the network is checked here.
 
 use bytes::{Bytes, BytesMut};
-use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse};
+use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse};
 
 use crate::format::frame::{Frame, FrameError};
 use crate::pb;
