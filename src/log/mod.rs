@@ -40,9 +40,10 @@ use directory::Directory;
 use flush::FlushQueue;
 use flusher::Scheduler;
 use hard_state::HardStateFile;
-pub(crate) use open::Recovered;
+#[cfg(test)]
+use open::Recovered;
 use progress::Progress;
-pub(crate) use start::{PurgePoint, StartPoint};
+pub(crate) use start::StartPoint;
 use tail::Tail;
 
 /// What a log is made with, besides its directory.
