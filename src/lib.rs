@@ -1,12 +1,15 @@
 //! A replicated commitlog to embed.
 
+pub mod client;
 pub mod config;
 pub mod error;
+pub mod server;
 pub mod types;
 
 mod node;
 mod rpc;
 
+pub use client::{Client, ClientBuilder, ClientError, NodeClient};
 pub use config::{Config, ConfigError, Durability};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
 pub use node::{BatchAck, Ledger, Node, NodeBuilder, Pending, Tail};

@@ -5,7 +5,9 @@
 //! | [`transport`] | the seam: what a wire must do; gRPC implements it, and the simulation's network |
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
+//! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
+pub(crate) mod client_wire;
 pub(crate) mod grpc;
 pub(crate) mod router;
 pub(crate) mod transport;
