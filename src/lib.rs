@@ -9,7 +9,7 @@ pub mod types;
 mod node;
 mod rpc;
 
-pub use client::{Client, ClientBuilder, ClientError, NodeClient};
+pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
 pub use node::{BatchAck, Ledger, Node, NodeBuilder, Pending, Tail};

@@ -186,13 +186,21 @@ impl Client {
         self.node(node)?.status().await
     }
 
+    /// A node that answers: the master if there is one, else the first of the list that does.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] with all addresses tried.
+    pub async fn any_node(&self) -> Result<NodeClient, ClientError> {
+        self.any(async |node| node.status().await.map(|_| node)).await
+    }
+
     /// One committed record, from the master if it is known, else from any node that answers.
     ///
     /// # Errors
     /// [`ClientError::NotYet`], [`ClientError::Removed`], [`ClientError::Damaged`], or
     /// [`ClientError::Unreachable`] with all addresses tried.
     pub async fn get(&self, index: u64) -> Result<Record, ClientError> {
-        self.from_any(async |node| node.get(index).await).await
+        self.any(async |node| node.get(index).await).await
     }
 
     /// Committed records from `from` on, up to the limit or to the committed end; none if `from` is the end.
@@ -200,7 +208,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
-        self.from_any(async |node| node.read(from, limit).await).await
+        self.any(async |node| node.read(from, limit).await).await
     }
 
     /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at
@@ -211,7 +219,7 @@ impl Client {
         tail::follow(self.shared.directory.clone(), from)
     }
 
-    async fn from_any<T>(&self, call: impl AsyncFn(NodeClient) -> Result<T, ClientError>) -> Result<T, ClientError> {
+    async fn any<T>(&self, call: impl AsyncFn(NodeClient) -> Result<T, ClientError>) -> Result<T, ClientError> {
         let directory = &self.shared.directory;
         let started = Instant::now();
         let deadline = started + directory.settings.timeout;
