@@ -26,8 +26,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 const PROBE_PAUSE: Duration = Duration::from_millis(25);
 /// Longest a connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// A connection whose other end does not answer a ping sent so often, for so long, is broken.
-const PING: Duration = Duration::from_secs(1);
+/// How often the other end of a connection must show that it lives.
+const PING: Duration = Duration::from_secs(2);
+/// How long it may take to. Not short: a node under full load is slow, and a broken stream leaves outcomes unknown. A
+/// master that hangs is found out by the append stream sooner.
+const PONG: Duration = Duration::from_secs(3);
 
 /// The role that takes appends, as [`Role::name`](crate::Role::name) spells it.
 const MASTER: &str = "master";
@@ -254,7 +257,7 @@ fn endpoint(address: &str) -> Result<Endpoint, ClientError> {
     let malformed = |error| ClientError::Malformed { address: address.to_owned(), what: format!("{error}") };
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(malformed)?;
     let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
-    Ok(endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PING).keep_alive_while_idle(true))
+    Ok(endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG).keep_alive_while_idle(true))
 }
 
 fn service(channel: Channel) -> Service {

@@ -202,3 +202,7 @@ impl From<Status> for pb::StatusResponse {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "client_wire_tests.rs"]
+mod tests;

@@ -127,3 +127,7 @@ where
         }
     }
 }
+
+#[cfg(test)]
+#[path = "append_tests.rs"]
+mod tests;

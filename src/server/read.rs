@@ -104,3 +104,50 @@ impl<S: Stream<Item = Result<Record, ReadError>> + Unpin> Stream for Batched<S> 
         Poll::Ready((!ready.is_empty()).then_some(Ok(pb::RecordBatch { records: ready })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::channel::mpsc;
+
+    use super::*;
+
+    fn record(index: u64, size: usize) -> Result<Record, ReadError> {
+        Ok(Record { index, position: 0, term: 1, timestamp: 0, body: vec![0; size].into() })
+    }
+
+    fn sizes(batches: Vec<Result<pb::RecordBatch, Status>>) -> Vec<usize> {
+        batches.into_iter().map(|batch| batch.unwrap().records.len()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_lone_record_goes_at_once_and_waiting_ones_together() {
+        let (records, receiver) = mpsc::unbounded();
+        let mut batches = Batched::new(receiver);
+        assert!(futures::poll!(batches.next()).is_pending());
+        records.unbounded_send(record(0, 1)).unwrap();
+        assert_eq!(batches.next().await.unwrap().unwrap().records.len(), 1);
+        (1..4).for_each(|i| records.unbounded_send(record(i, 1)).unwrap());
+        drop(records);
+        assert_eq!(sizes(batches.collect().await), [3]);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_bounded_in_bytes_and_records() {
+        let large = stream::iter((0..4).map(|i| record(i, CHUNK_BYTES / 2)));
+        assert_eq!(sizes(Batched::new(large).collect().await), [2, 2]);
+        let small = stream::iter((0..CHUNK_RECORDS as u64 + 1).map(|i| record(i, 0)));
+        assert_eq!(sizes(Batched::new(small).collect().await), [CHUNK_RECORDS, 1]);
+        let huge = stream::iter([record(0, 5 * CHUNK_BYTES), record(1, 1)]);
+        assert_eq!(sizes(Batched::new(huge).collect().await), [1, 1]);
+    }
+
+    #[tokio::test]
+    async fn an_error_comes_after_the_records_before_it_and_ends_the_stream() {
+        let closed = ReadError::Closed { reason: "disk".into() };
+        let records = stream::iter([record(0, 1), Err(closed), record(1, 1)]);
+        let batches: Vec<_> = Batched::new(records).collect().await;
+        assert_eq!(batches.len(), 2);
+        assert_eq!(batches[0].as_ref().unwrap().records.len(), 1);
+        assert_eq!(batches[1].as_ref().unwrap_err().message(), "disk");
+    }
+}

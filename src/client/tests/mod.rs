@@ -1,0 +1,5 @@
+//! The client against nodes that do what a test tells them.
+
+mod appends;
+mod fake;
+mod reads;
