@@ -65,7 +65,10 @@ impl Fake {
         let fake = Self { address, state, received: Arc::new(watch::Sender::new(0)), gate };
         let service = LedgerServiceServer::new(fake.clone());
         let server = tonic::transport::Server::builder().add_service(service);
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let connections = TcpListenerStream::new(listener).inspect(|stream| {
+            stream.as_ref().unwrap().set_nodelay(true).unwrap();
+        });
+        tokio::spawn(server.serve_with_incoming(connections));
         fake
     }
 
