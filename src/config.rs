@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::types::{ClusterName, Group, NodeId, Peers};
+use crate::types::{ClusterName, Group, NodeId, Peers, checked_address, checked_bind};
 
 /// What an ack means for the disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,14 +51,15 @@ pub struct Config {
     pub max_batch_bytes: usize,
     /// Bytes of appends that may be in flight on a ledger; above it `append` waits. Default 64 MiB.
     pub max_inflight_bytes: usize,
-    /// How long `append` waits for a master, and then for the quorum. Default 10 s.
+    /// How long `append` waits for a master, and then for the quorum. 1 ms to 1 h, default 10 s.
     pub append_timeout: Duration,
     /// How often the leader tells the others that it lives. Default 150 ms.
     pub heartbeat_interval: Duration,
     /// A follower that has not heard of a leader for a random time between these two starts an election.
     /// Default 600 ms to 1200 ms.
     pub election_timeout: (Duration, Duration),
-    /// A replication stream that makes no progress for so long is broken and opened anew. Default 5 s.
+    /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
+    /// default 5 s.
     pub stall_timeout: Duration,
     /// Most connections the node accepts at once. Default 1024.
     pub max_connections: usize,
@@ -100,59 +101,203 @@ impl Config {
         }
     }
 
-    /// Checks what can be checked without touching the machine.
+    /// Checks what can be checked without touching the machine. That the node is among its `peers` is checked where
+    /// they are read ([`Peers::parse_for`]) and at the start ([`Peers::require`]).
     ///
     /// # Errors
     /// The first value that is out of its bounds, with the bounds.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let fail = |key, found: String, expected: String| Err(ConfigError { key, found, expected });
+        self.check_names()?;
+        self.check_sizes()?;
+        self.check_times()
+    }
+
+    fn check_names(&self) -> Result<(), ConfigError> {
         if self.groups.is_empty() {
-            return fail("groups", "none".into(), "name at least one group".into());
+            return refused("groups", "none", "name at least one group");
         }
-        if let Some(twice) = self.groups.iter().enumerate().find(|(i, g)| self.groups[..*i].contains(g)) {
-            return fail("groups", twice.1.to_string(), "name each group once".into());
+        if let Some((_, twice)) = self.groups.iter().enumerate().find(|(i, g)| self.groups[..*i].contains(g)) {
+            return refused("groups", twice, "name each group once");
         }
-        if !(MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&self.segment_size) || self.segment_size % 4096 != 0 {
+        if let Err(why) = checked_bind(&self.bind) {
+            return refused("bind", format!("{:?}", self.bind), format!("write host:port ({why})"));
+        }
+        if let Some(address) = &self.advertise
+            && let Err(why) = checked_address(address)
+        {
+            return refused("advertise", format!("{address:?}"), format!("write host:port ({why})"));
+        }
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), ConfigError> {
+        if !(MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&self.segment_size)
+            || !self.segment_size.is_multiple_of(4096)
+        {
             let expected = format!("a multiple of 4096 from {MIN_SEGMENT_SIZE} to {MAX_SEGMENT_SIZE} bytes");
-            return fail("segment_size", self.segment_size.to_string(), expected);
+            return refused("segment_size", self.segment_size, expected);
         }
         if self.max_record_bytes == 0 || self.max_record_bytes > self.max_batch_bytes {
             let expected = format!("from 1 to max_batch_bytes ({})", self.max_batch_bytes);
-            return fail("max_record_bytes", self.max_record_bytes.to_string(), expected);
+            return refused("max_record_bytes", self.max_record_bytes, expected);
         }
         // An entry never crosses a segment: the largest batch, its table and the headers must fit into one.
         if self.max_batch_bytes as u64 > self.segment_size / 2 {
             let expected = format!("at most half a segment ({})", self.segment_size / 2);
-            return fail("max_batch_bytes", self.max_batch_bytes.to_string(), expected);
+            return refused("max_batch_bytes", self.max_batch_bytes, expected);
         }
         if self.max_inflight_bytes < self.max_batch_bytes || self.max_inflight_bytes > u32::MAX as usize {
             let expected = format!("from max_batch_bytes ({}) to {}", self.max_batch_bytes, u32::MAX);
-            return fail("max_inflight_bytes", self.max_inflight_bytes.to_string(), expected);
+            return refused("max_inflight_bytes", self.max_inflight_bytes, expected);
         }
+        if self.max_connections < 8 {
+            return refused("max_connections", self.max_connections, "at least 8");
+        }
+        Ok(())
+    }
+
+    fn check_times(&self) -> Result<(), ConfigError> {
         let (low, high) = self.election_timeout;
-        if self.heartbeat_interval < Duration::from_millis(10) || self.heartbeat_interval * 3 > low {
-            let expected = format!("at least 10 ms and at most a third of the election timeout ({low:?})");
-            return fail("heartbeat_interval", format!("{:?}", self.heartbeat_interval), expected);
-        }
+        // The upper bound first: what is multiplied or added further on cannot overflow then.
         if high <= low || high > Duration::from_secs(600) {
-            let expected = "the upper bound above the lower, at most 600 s".into();
-            return fail("election_timeout", format!("{low:?}..{high:?}"), expected);
+            let expected = "the upper bound above the lower, at most 600 s";
+            return refused("election_timeout", format!("{low:?}..{high:?}"), expected);
+        }
+        if self.heartbeat_interval < Duration::from_millis(10) || self.heartbeat_interval > low / 3 {
+            let expected = format!("at least 10 ms and at most a third of the election timeout ({low:?})");
+            return refused("heartbeat_interval", format!("{:?}", self.heartbeat_interval), expected);
         }
         if let Durability::Interval(every) = self.durability
             && !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&every)
         {
-            return fail("durability", format!("interval of {every:?}"), "from 1 ms to 60 s".into());
+            return refused("durability", format!("interval of {every:?}"), "from 1 ms to 60 s");
         }
-        if self.stall_timeout < self.heartbeat_interval {
-            return fail(
-                "stall_timeout",
-                format!("{:?}", self.stall_timeout),
-                "at least the heartbeat interval".into(),
-            );
+        if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&self.append_timeout) {
+            return refused("append_timeout", format!("{:?}", self.append_timeout), "from 1 ms to 1 h");
         }
-        if self.max_connections < 8 {
-            return fail("max_connections", self.max_connections.to_string(), "at least 8".into());
+        if !(self.heartbeat_interval..=Duration::from_secs(600)).contains(&self.stall_timeout) {
+            let expected = format!("from the heartbeat interval ({:?}) to 600 s", self.heartbeat_interval);
+            return refused("stall_timeout", format!("{:?}", self.stall_timeout), expected);
         }
         Ok(())
+    }
+}
+
+fn refused(key: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<(), ConfigError> {
+    Err(ConfigError { key, found: found.to_string(), expected: expected.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> Config {
+        Config { groups: vec!["g".parse().unwrap()], ..Config::new(NodeId::new(0), "127.0.0.1:0") }
+    }
+
+    /// The key that a change of the defaults is refused for.
+    fn key(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
+        let mut config = valid();
+        change(&mut config);
+        let error = config.validate().err()?;
+        assert!(error.to_string().starts_with(error.key), "{error}");
+        assert!(!error.found.is_empty() && !error.expected.is_empty(), "{error}");
+        Some(error.key)
+    }
+
+    const fn ms(n: u64) -> Duration {
+        Duration::from_millis(n)
+    }
+
+    #[test]
+    fn the_defaults_are_valid_once_there_is_a_group() {
+        assert_eq!(valid().validate(), Ok(()));
+        assert_eq!(key(|c| c.groups.clear()), Some("groups"));
+    }
+
+    #[test]
+    fn a_group_that_is_named_twice_is_refused_by_name() {
+        let twice = Config { groups: ["a", "b", "a"].map(|g| g.parse().unwrap()).to_vec(), ..valid() };
+        let error = twice.validate().unwrap_err();
+        assert_eq!((error.key, error.found.as_str()), ("groups", "a"));
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        assert_eq!(key(|c| c.bind = "0.0.0.0:0".into()), None);
+        assert_eq!(key(|c| c.bind = "40911".into()), Some("bind"));
+        assert_eq!(key(|c| c.advertise = Some("broker-0.brokers:40911".into())), None);
+        assert_eq!(key(|c| c.advertise = Some("broker-0.brokers".into())), Some("advertise"));
+        assert_eq!(key(|c| c.advertise = Some("0.0.0.0:40911".into())), Some("advertise"));
+    }
+
+    #[test]
+    fn the_segment_size_is_bounded_and_whole_pages() {
+        let small = |c: &mut Config| (c.max_record_bytes, c.max_batch_bytes) = (1, 1);
+        for (size, expected) in [
+            (MIN_SEGMENT_SIZE, None),
+            (MAX_SEGMENT_SIZE, None),
+            (MIN_SEGMENT_SIZE - 4096, Some("segment_size")),
+            (MAX_SEGMENT_SIZE + 4096, Some("segment_size")),
+            (MIN_SEGMENT_SIZE + 1, Some("segment_size")),
+            (0, Some("segment_size")),
+            (u64::MAX, Some("segment_size")),
+        ] {
+            let change = |c: &mut Config| {
+                small(c);
+                c.segment_size = size;
+            };
+            assert_eq!(key(change), expected, "{size}");
+        }
+    }
+
+    #[test]
+    fn record_batch_and_in_flight_bytes_fit_into_each_other() {
+        assert_eq!(key(|c| c.max_record_bytes = 0), Some("max_record_bytes"));
+        assert_eq!(key(|c| c.max_record_bytes = 1), None);
+        assert_eq!(key(|c| c.max_record_bytes = c.max_batch_bytes), None);
+        assert_eq!(key(|c| c.max_record_bytes = c.max_batch_bytes + 1), Some("max_record_bytes"));
+        assert_eq!(key(|c| c.segment_size = 2 * c.max_batch_bytes as u64), None);
+        assert_eq!(key(|c| c.segment_size = 2 * c.max_batch_bytes as u64 - 4096), Some("max_batch_bytes"));
+        assert_eq!(key(|c| c.max_inflight_bytes = c.max_batch_bytes), None);
+        assert_eq!(key(|c| c.max_inflight_bytes = c.max_batch_bytes - 1), Some("max_inflight_bytes"));
+        assert_eq!(key(|c| c.max_inflight_bytes = u32::MAX as usize), None);
+        assert_eq!(key(|c| c.max_inflight_bytes = u32::MAX as usize + 1), Some("max_inflight_bytes"));
+    }
+
+    #[test]
+    fn heartbeats_leave_room_before_an_election() {
+        assert_eq!(key(|c| c.heartbeat_interval = ms(10)), None);
+        assert_eq!(key(|c| c.heartbeat_interval = ms(9)), Some("heartbeat_interval"));
+        assert_eq!(key(|c| c.heartbeat_interval = c.election_timeout.0 / 3), None);
+        assert_eq!(key(|c| c.heartbeat_interval = c.election_timeout.0 / 3 + ms(1)), Some("heartbeat_interval"));
+        assert_eq!(key(|c| c.heartbeat_interval = Duration::MAX), Some("heartbeat_interval"));
+        assert_eq!(key(|c| c.election_timeout.1 = c.election_timeout.0), Some("election_timeout"));
+        assert_eq!(key(|c| c.election_timeout.1 = c.election_timeout.0 + ms(1)), None);
+        assert_eq!(key(|c| c.election_timeout.1 = ms(600_000)), None);
+        assert_eq!(key(|c| c.election_timeout.1 = ms(600_001)), Some("election_timeout"));
+        assert_eq!(key(|c| c.election_timeout = (Duration::MAX, Duration::MAX)), Some("election_timeout"));
+    }
+
+    #[test]
+    fn intervals_and_timeouts_are_bounded() {
+        for (every, expected) in [(0, Some("durability")), (1, None), (60_000, None), (60_001, Some("durability"))] {
+            assert_eq!(key(|c| c.durability = Durability::Interval(ms(every))), expected, "{every} ms");
+        }
+        for (wait, expected) in
+            [(0, Some("append_timeout")), (1, None), (3_600_000, None), (3_600_001, Some("append_timeout"))]
+        {
+            assert_eq!(key(|c| c.append_timeout = ms(wait)), expected, "{wait} ms");
+        }
+        assert_eq!(key(|c| c.stall_timeout = c.heartbeat_interval), None);
+        assert_eq!(key(|c| c.stall_timeout = c.heartbeat_interval - ms(1)), Some("stall_timeout"));
+        assert_eq!(key(|c| c.stall_timeout = ms(600_000)), None);
+        assert_eq!(key(|c| c.stall_timeout = ms(600_001)), Some("stall_timeout"));
+    }
+
+    #[test]
+    fn connections_leave_room_for_the_peers() {
+        assert_eq!(key(|c| c.max_connections = 8), None);
+        assert_eq!(key(|c| c.max_connections = 7), Some("max_connections"));
     }
 }

@@ -64,7 +64,10 @@ pub enum OpenError {
         expected: String,
     },
     /// The directory has a format version this program does not know.
-    #[error("{} has format version {found}, this program reads {supported}: use a program that knows it", file.display())]
+    #[error(
+        "{} has format version {found}, this program reads {supported}: use a program that knows it",
+        file.display()
+    )]
     Version {
         /// The file that says so.
         file: PathBuf,

@@ -6,8 +6,14 @@ pub mod error;
 pub mod server;
 pub mod types;
 
+mod disk;
+mod format;
+mod log;
 mod node;
+mod pb;
+mod raft;
 mod rpc;
+mod segment;
 
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability};

@@ -202,7 +202,3 @@ impl From<Status> for pb::StatusResponse {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "client_wire_tests.rs"]
-mod tests;

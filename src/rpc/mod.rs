@@ -7,16 +7,14 @@
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
+#![allow(dead_code)] // until the node uses it
+
 pub(crate) mod client_wire;
 pub(crate) mod grpc;
 pub(crate) mod router;
 pub(crate) mod transport;
 
-/// The generated messages and services of `proto/dledger/v1`.
-#[allow(missing_docs, clippy::all, unreachable_pub, clippy::unwrap_used)]
-pub(crate) mod pb {
-    tonic::include_proto!("dledger.v1");
-}
+pub(crate) use crate::pb;
 
 /// Version of the protocol between nodes.
 pub(crate) const WIRE_VERSION: u32 = 1;

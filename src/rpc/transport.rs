@@ -87,7 +87,9 @@ pub(crate) trait Link: Send + Sync + 'static {
     fn install_snapshot(&self, request: pb::SnapshotRequest, timeout: Duration) -> Answer<'_, pb::SnapshotResponse>;
     /// See the proto.
     fn transfer_leader(&self, request: pb::TransferRequest, timeout: Duration) -> Answer<'_, pb::TransferResponse>;
-    /// Opens the replication stream. Dropping the answers closes it and stops the requests from being polled.
+    /// Opens the replication stream; it opens even while there is no request yet. Every request is answered, one answer
+    /// each; a refusal is the last answer. Dropping the answers closes the stream and drops the requests at once. A stream
+    /// with an unanswered request and no answer for the stall timeout ends with [`TransportError::Broken`].
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream>;
 }
 
@@ -115,6 +117,7 @@ pub(crate) trait PeerHandler: Send + Sync + 'static {
     fn install_snapshot(&self, request: pb::SnapshotRequest) -> Reply<'_, pb::SnapshotResponse>;
     /// See the proto.
     fn transfer_leader(&self, request: pb::TransferRequest) -> Reply<'_, pb::TransferResponse>;
-    /// Serves a replication stream whose first message has been looked at and is the first of `requests` again.
+    /// Serves a replication stream whose first message has been looked at and is the first of `requests` again. Gives
+    /// one answer to each request, in order: the caller takes a missing one for a stall.
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream>;
 }

@@ -13,7 +13,8 @@ const MAX_NAME: usize = 63;
 /// A name was not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{kind} {found:?} is not valid: use 1 to {MAX_NAME} letters, digits, '-', '_' or '.', starting with a letter or digit"
+    "{kind} {found:?} is not valid: use 1 to {MAX_NAME} letters, digits, '-', '_' or '.', \
+     starting with a letter or digit"
 )]
 pub struct NameError {
     /// What the name was meant for.

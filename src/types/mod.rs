@@ -1,13 +1,15 @@
 //! The vocabulary of the crate: names, places in the log, roles. No I/O, no openraft.
 
+mod address;
 mod identity;
 mod peers;
 mod place;
 mod role;
 mod status;
 
+pub(crate) use address::{checked_address, checked_bind};
 pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};
-pub use place::{Ack, ReadLimit, Record};
+pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
 pub use role::Role;
 pub use status::{MemberStatus, Status};

@@ -1,10 +1,11 @@
 //! The static peer list and its two spellings.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 
-use super::NodeId;
+use super::address::checked_address;
+use super::{NameError, NodeId};
 
 /// One peer of a static list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,3 +72,183 @@ pub enum PeersError {
         peers: String,
     },
 }
+
+impl Peers {
+    /// A list of at least one peer, each with an id and an address of its own.
+    ///
+    /// # Errors
+    /// [`PeersError::Empty`], an address that cannot be read, or a duplicate.
+    pub fn new(peers: Vec<Peer>) -> Result<Self, PeersError> {
+        let checked = peers.into_iter().map(|peer| match checked_address(&peer.address) {
+            Ok(address) => Ok(Peer { address, ..peer }),
+            Err(why) => Err(PeersError::Malformed { found: format!("{}={}", peer.id, clip(&peer.address)), why }),
+        });
+        Self::distinct(checked.collect::<Result<_, _>>()?)
+    }
+
+    /// Reads a list that the node `own` is part of. Ids in DLedger's spelling end after as many dashes as `own` has.
+    ///
+    /// # Errors
+    /// What cannot be read; [`PeersError::OwnIdMissing`]; a duplicate.
+    pub fn parse_for(text: &str, own: &NodeId) -> Result<Self, PeersError> {
+        let dashes = own.as_str().matches('-').count();
+        let peers = items(text)?.into_iter().map(|item| {
+            let (id, address) = item.split(dashes).ok_or_else(|| {
+                let why = format!("own id {own} holds {dashes} dashes, so an address is due after {}", dashes + 1);
+                item.malformed(why)
+            })?;
+            item.peer(id, address)
+        });
+        let peers = Self(peers.collect::<Result<_, _>>()?);
+        // Before the duplicates: a wrong own id splits the others in the wrong place, and is the cause to name.
+        peers.require(own)?;
+        Self::distinct(peers.0)
+    }
+
+    /// Checks that the node `own` is among the peers.
+    ///
+    /// # Errors
+    /// [`PeersError::OwnIdMissing`].
+    pub fn require(&self, own: &NodeId) -> Result<(), PeersError> {
+        match self.get(own) {
+            Some(_) => Ok(()),
+            None => Err(PeersError::OwnIdMissing { id: own.clone(), peers: self.to_string() }),
+        }
+    }
+
+    /// The peers as listed.
+    pub fn iter(&self) -> std::slice::Iter<'_, Peer> {
+        self.0.iter()
+    }
+
+    /// The peer with this id.
+    pub fn get(&self, id: &NodeId) -> Option<&Peer> {
+        self.0.iter().find(|peer| peer.id == *id)
+    }
+
+    /// How many peers.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True only for the default: a list that was read or checked has a peer.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The peer with the lowest id, by bytes (`n10` is lower than `n2`): the one that forms the cluster.
+    pub fn lowest(&self) -> Option<&Peer> {
+        self.0.iter().min_by_key(|peer| &peer.id)
+    }
+
+    fn distinct(peers: Vec<Peer>) -> Result<Self, PeersError> {
+        if peers.is_empty() {
+            return Err(PeersError::Empty);
+        }
+        let mut ids: HashMap<&NodeId, &Peer> = HashMap::new();
+        let mut addresses: HashMap<String, &Peer> = HashMap::new();
+        for peer in &peers {
+            if let Some(first) = ids.insert(&peer.id, peer) {
+                let (first, second) = (first.address.clone(), peer.address.clone());
+                return Err(PeersError::DuplicateId { id: peer.id.clone(), first, second });
+            }
+            // Names are the same in any case.
+            if let Some(first) = addresses.insert(peer.address.to_ascii_lowercase(), peer) {
+                let (first, second) = (first.id.clone(), peer.id.clone());
+                return Err(PeersError::DuplicateAddress { address: peer.address.clone(), first, second });
+            }
+        }
+        Ok(Self(peers))
+    }
+}
+
+/// Without an own id: see [`Peers`] for where ids end.
+impl FromStr for Peers {
+    type Err = PeersError;
+
+    fn from_str(text: &str) -> Result<Self, PeersError> {
+        let items = items(text)?;
+        // One dash further on, an id that is not a name stays none, so no more rounds are of use than a name has bytes.
+        // Where every peer has an `=`, the dashes do not matter, and nothing else would end this.
+        let named = |dashes| {
+            let ids = items.iter().map(|item| item.split(dashes)?.0.parse::<NodeId>().ok());
+            ids.collect::<Option<Vec<_>>>()
+        };
+        let all_differ = |ids: &Vec<NodeId>| ids.iter().collect::<HashSet<_>>().len() == ids.len();
+        let dashes = (0..64).map_while(|dashes| Some((dashes, named(dashes)?))).find(|(_, ids)| all_differ(ids));
+        // Where none will do, splitting at the first dash gives the error that is easiest to understand.
+        let dashes = dashes.map_or(0, |(dashes, _)| dashes);
+        let peers = items.iter().map(|item| {
+            let (id, address) = item.split(dashes).ok_or_else(|| item.malformed("no '-' or '=' after the id"))?;
+            item.peer(id, address)
+        });
+        Self::distinct(peers.collect::<Result<_, _>>()?)
+    }
+}
+
+/// In the `=` spelling, which reads back the same whatever the ids are.
+impl fmt::Display for Peers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, peer) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ";" };
+            write!(f, "{separator}{}={}", peer.id, peer.address)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> IntoIterator for &'a Peers {
+    type Item = &'a Peer;
+    type IntoIter = std::slice::Iter<'a, Peer>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// One peer as written, white space around it removed.
+struct Item<'a>(&'a str);
+
+/// The peers as written. One separator may trail; a gap elsewhere is refused: it is mostly a variable left unset.
+fn items(text: &str) -> Result<Vec<Item<'_>>, PeersError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(PeersError::Empty);
+    }
+    let text = text.strip_suffix([';', ',']).unwrap_or(text);
+    let items: Vec<_> = text.split([';', ',']).map(|item| Item(item.trim())).collect();
+    match items.iter().find(|item| item.0.is_empty()) {
+        Some(_) if items.len() == 1 => Err(PeersError::Empty),
+        Some(gap) => Err(gap.malformed("nothing between two separators")),
+        None => Ok(items),
+    }
+}
+
+impl<'a> Item<'a> {
+    /// Id and address, the id ending at the `=`, or else after so many dashes.
+    fn split(&self, dashes: usize) -> Option<(&'a str, &'a str)> {
+        let at = match self.0.find('=') {
+            Some(at) => at,
+            None => self.0.match_indices('-').nth(dashes)?.0,
+        };
+        Some((self.0[..at].trim(), self.0[at + 1..].trim()))
+    }
+
+    fn peer(&self, id: &str, address: &str) -> Result<Peer, PeersError> {
+        let id = id.parse().map_err(|error: NameError| self.malformed(error.to_string()))?;
+        let address = checked_address(address).map_err(|why| self.malformed(why))?;
+        Ok(Peer { id, address })
+    }
+
+    fn malformed(&self, why: impl Into<String>) -> PeersError {
+        PeersError::Malformed { found: clip(self.0), why: why.into() }
+    }
+}
+
+/// What is quoted of bad input: never more than a line.
+fn clip(text: &str) -> String {
+    text.chars().take(100).collect()
+}
+
+#[cfg(test)]
+#[path = "peers_tests.rs"]
+mod tests;

@@ -14,6 +14,24 @@ pub struct Ack {
     pub term: u64,
 }
 
+/// A batch was appended: as [`Ack`], for records that follow each other without holes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchAck {
+    /// Index of the first record.
+    pub first_index: u64,
+    /// Position of the first record. Each later one lies [`RECORD_OVERHEAD`] bytes plus the length of the record
+    /// before it further on.
+    pub first_position: u64,
+    /// Term of the master that appended them.
+    pub term: u64,
+    /// How many records.
+    pub count: u32,
+}
+
+/// Bytes between the end of a record and the beginning of the next one's: the distance of two positions in a batch is
+/// the length of the first record plus this.
+pub const RECORD_OVERHEAD: u64 = 4;
+
 /// A committed record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

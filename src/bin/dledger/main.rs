@@ -92,7 +92,7 @@ mod tests {
             (vec!["get", "--group", "a b", "--peers", "n0=h:1", "1"], "group \"a b\" is not valid"),
             (vec!["get", "--group", "g", "--peers", "n0=h:1", "one"], "'one'"),
             (vec!["get", "--group", "g", "--peers", "", "1"], "the peer list is empty"),
-            (vec!["get", "--group", "g", "--peers", "n0-a:1;n0-b:1", "1"], "peer id n0 stands for both"),
+            (vec!["get", "--group", "g", "--peers", "n0=a:1;n0=b:1", "1"], "peer id n0 stands for both"),
             (vec!["append", "--group", "g", "--peers", "n0=a:1"], "<RECORD|FILE>"),
             (vec!["read", "--group", "g", "--peers", "n0=a:1", "--lines", "--json"], "cannot be used with"),
         ];

@@ -1,1 +1,38 @@
-//! The transport over tonic. (to come)
+//! The transport over tonic.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`transport`] | [`GrpcTransport`](transport::GrpcTransport): keeps one [`link`] per address and lane |
+//! | [`link`] | [`GrpcLink`](link::GrpcLink): the calls to one peer over one lane, each bounded in time |
+//! | [`channel`] | the connection a link keeps, and when it is given up for a new one |
+//! | [`answers`] | the caller's side of a replication stream: closes its requests, notices a stall |
+//! | [`status`] | refusals and failures, to and from gRPC statuses |
+//! | [`service`] | the peer service: routes each call to its ledger |
+//! | [`server`] | [`GrpcServer`](server::GrpcServer): listener, services, an end that comes |
+//! | [`acceptor`] | the accept loop, which a full descriptor table does not spin |
+//! | [`gate`] | how many connections may be open; the silent ones make room first |
+//! | [`guarded`] | a connection that must speak HTTP/2 soon and can be closed from outside |
+
+pub(crate) mod acceptor;
+pub(crate) mod answers;
+pub(crate) mod channel;
+pub(crate) mod gate;
+pub(crate) mod guarded;
+pub(crate) mod link;
+pub(crate) mod server;
+pub(crate) mod service;
+pub(crate) mod status;
+pub(crate) mod transport;
+
+#[cfg(test)]
+mod tests;
+
+/// Bytes one stream may have under way before the receiver has taken them. Covers a bandwidth-delay product of
+/// 1 GiB/s at 8 ms.
+const STREAM_WINDOW: u32 = 8 << 20;
+/// The same for all streams of a connection together.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Largest HTTP/2 frame, bytes: whole batches travel in few frames.
+const FRAME_BYTES: u32 = 1 << 20;
+/// Most bytes of headers (and trailers, which carry refusals) in one message.
+const HEADER_BYTES: u32 = 16 << 10;

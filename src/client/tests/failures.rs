@@ -1,7 +1,15 @@
-use super::*;
-use crate::client::ClientError;
-use crate::error::{Damage, Outcome};
-use crate::types::{Incarnation, Member, MemberStatus};
+//! What a node fails with is what a client is told.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tonic::Code;
+
+use crate::client::{ClientError, NodeStatus};
+use crate::error::{AppendError, Damage, Outcome, ReadError, UnknownGroup};
+use crate::rpc::client_wire::{failure, from_status, to_status, wrong_cluster};
+use crate::rpc::pb::{self, failure};
+use crate::types::{Incarnation, Member, MemberStatus, Role, Status};
 
 /// What a client makes of a failure after its way through a status.
 fn told(failure: pb::Failure) -> ClientError {
@@ -90,7 +98,7 @@ fn a_status_of_the_connection_is_no_failure_of_the_node() {
 fn what_is_quoted_back_is_bounded() {
     let long = "ä".repeat(10_000);
     let failure = wrong_cluster(&long, "ours");
-    assert!(failure.message.len() <= MAX_QUOTE + "…".len());
+    assert!(failure.message.len() <= 1024 + "…".len());
 }
 
 #[test]
@@ -110,7 +118,7 @@ fn a_status_keeps_its_figures() {
         committed_chain: 7,
         members: vec![MemberStatus { member: member(), voter: true }],
     };
-    let told = crate::client::NodeStatus::from(pb::StatusResponse::from(status));
+    let told = NodeStatus::from(pb::StatusResponse::from(status));
     assert_eq!((told.role.as_str(), told.closed_reason.as_deref()), ("closed", Some("disk")));
     assert_eq!((told.master.as_deref(), told.master_address.as_deref()), (Some("n1"), Some("h:2")));
     assert_eq!((told.first, told.committed, told.durable, told.end), (1, 2, 4, 5));

@@ -1,0 +1,30 @@
+# What is done often. `just` alone lists it.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+_list:
+    @just --list --unsorted
+
+# Says whether a change can be merged; changes no file.
+verify: && _deny
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
+    cargo test --workspace --locked
+
+# Repairs what a machine can repair.
+fix:
+    cargo clippy --workspace --all-targets --all-features --fix --allow-dirty --allow-staged
+    cargo fmt --all
+
+# Everything CI does, on this machine.
+ci:
+    .ci/run
+
+# Advisories need the network, and are looked at by CI.
+_deny:
+    @if command -v cargo-deny >/dev/null; then \
+        cargo deny --all-features check bans licenses sources; \
+    else \
+        echo "cargo-deny is not installed: licences and sources were not checked (cargo install cargo-deny --locked)"; \
+    fi

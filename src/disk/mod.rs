@@ -1,0 +1,61 @@
+//! Where bytes live: the only code that talks to the operating system about files.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`mapping`] | mapped memory: all `unsafe` of the crate, with the argument why it is sound |
+//! | [`real`] | the file system |
+//!
+//! The simulation (feature `sim`) has the other implementation.
+
+pub(crate) mod mapping;
+pub(crate) mod real;
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(crate) use mapping::Mapping;
+
+/// A file system.
+///
+/// To ensure correctness:
+/// - what `sync`, `sync_dir` and `write_atomic` returned `Ok` for survives a crash; nothing else need;
+/// - after an error of a sync the state of the data is unknown: callers never retry it, they stop;
+/// - `create` really allocates: a full disk is an error here, never a fault at a later write to the mapping.
+pub(crate) trait Disk: Send + Sync + Debug + 'static {
+    /// Makes a directory and its parents, durably.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the lock file; held until the value is dropped. `WouldBlock` if somebody else holds it.
+    fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// Names in a directory, in ascending order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// A whole small file.
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
+    /// Replaces a small file: after a crash it is the old one or the new one. Durable on return.
+    fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// A new file of `size` allocated zero bytes. `AlreadyExists` if there is one.
+    fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>>;
+    /// An existing file.
+    fn open(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Renames a file. Durable after `sync_dir`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file. Durable after `sync_dir`.
+    fn remove(&self, file: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file of fixed size.
+pub(crate) trait DiskFile: Send + Sync + Debug + 'static {
+    /// Its size in bytes.
+    fn size(&self) -> u64;
+    /// Fills `buffer` from `offset`. A bad sector is an error here, where a mapping would fault.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// The whole file in memory; shares its content with `read_at` and `write_at`.
+    fn map(&self) -> io::Result<Mapping>;
+    /// Makes everything written, through the mapping or not, durable.
+    fn sync(&self) -> io::Result<()>;
+}

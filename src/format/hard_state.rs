@@ -1,0 +1,173 @@
+//! The hard-state file: what must not be forgotten, and what is good to remember.
+//!
+//! Four slots of 256 bytes, 4096 bytes apart, so that no two share a disk block: two for the vote, two for the node's
+//! own commit point. Of each pair the valid slot with the higher sequence counts; a write goes to the other one. The
+//! vote is synced before it counts. The commit point is written without a sync: it may only lag.
+//!
+//! ```text
+//!    0  magic "DLEDGVOT" or "DLEDGCMT"
+//!    8  version         crc of everything else in the slot
+//!   16  sequence
+//!        vote                              commit point
+//!   24  term                               number of the entry after
+//!   32  flags: 1 granted by a quorum       index
+//!   40  length of the id, id               position
+//!   48  …                                  chain
+//! ```
+
+use super::FORMAT_VERSION;
+use super::fields::{put_u32, put_u64, u32_at, u64_at};
+use crate::types::NodeId;
+
+/// Bytes of a slot.
+pub(crate) const SLOT: usize = 256;
+/// Bytes from one slot to the next.
+pub(crate) const SLOT_DISTANCE: u64 = 4096;
+/// Bytes of the file.
+pub(crate) const HARD_STATE_SIZE: u64 = 4 * SLOT_DISTANCE;
+
+const VOTE: [u8; 8] = *b"DLEDGVOT";
+const COMMIT: [u8; 8] = *b"DLEDGCMT";
+
+/// A vote as Raft means it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HardVote {
+    /// The term.
+    pub(crate) term: u64,
+    /// Who it is for; `None` if nobody was voted for in the term.
+    pub(crate) node: Option<NodeId>,
+    /// Whether a quorum granted it.
+    pub(crate) granted: bool,
+}
+
+/// How far the node knew its log to be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct CommitPoint {
+    /// Number of the entry after the last committed one.
+    pub(crate) number: u64,
+    /// Index after the last committed record.
+    pub(crate) index: u64,
+    /// Position after the last committed entry.
+    pub(crate) position: u64,
+    /// Chain value of the last committed entry.
+    pub(crate) chain: u32,
+}
+
+/// What a slot holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Slot<T> {
+    /// Never written.
+    Empty,
+    /// A value and its sequence.
+    Valid(u64, T),
+    /// Something else.
+    Damaged,
+}
+
+/// A vote slot.
+pub(crate) fn encode_vote(sequence: u64, vote: &HardVote) -> [u8; SLOT] {
+    let mut bytes = begin(&VOTE, sequence);
+    put_u64(&mut bytes, 24, vote.term);
+    put_u64(&mut bytes, 32, u64::from(vote.granted));
+    // An id is 1 to 63 bytes, so a length of 0 means nobody.
+    let id = vote.node.as_ref().map_or("", NodeId::as_str);
+    bytes[40] = id.len() as u8;
+    bytes[41..41 + id.len()].copy_from_slice(id.as_bytes());
+    finish(bytes)
+}
+
+/// The reverse of [`encode_vote`].
+pub(crate) fn decode_vote(bytes: &[u8]) -> Slot<HardVote> {
+    open(bytes, &VOTE, |bytes| {
+        let id = bytes.get(41..41 + bytes[40] as usize)?;
+        let node = match std::str::from_utf8(id).ok()? {
+            "" => None,
+            id => Some(id.parse().ok()?),
+        };
+        Some(HardVote { term: u64_at(bytes, 24), node, granted: u64_at(bytes, 32) == 1 })
+    })
+}
+
+/// A commit slot.
+pub(crate) fn encode_commit(sequence: u64, point: &CommitPoint) -> [u8; SLOT] {
+    let mut bytes = begin(&COMMIT, sequence);
+    put_u64(&mut bytes, 24, point.number);
+    put_u64(&mut bytes, 32, point.index);
+    put_u64(&mut bytes, 40, point.position);
+    put_u32(&mut bytes, 48, point.chain);
+    finish(bytes)
+}
+
+/// The reverse of [`encode_commit`].
+pub(crate) fn decode_commit(bytes: &[u8]) -> Slot<CommitPoint> {
+    open(bytes, &COMMIT, |bytes| {
+        Some(CommitPoint {
+            number: u64_at(bytes, 24),
+            index: u64_at(bytes, 32),
+            position: u64_at(bytes, 40),
+            chain: u32_at(bytes, 48),
+        })
+    })
+}
+
+fn begin(magic: &[u8; 8], sequence: u64) -> [u8; SLOT] {
+    let mut bytes = [0; SLOT];
+    bytes[..8].copy_from_slice(magic);
+    put_u32(&mut bytes, 8, FORMAT_VERSION);
+    put_u64(&mut bytes, 16, sequence);
+    bytes
+}
+
+fn finish(mut bytes: [u8; SLOT]) -> [u8; SLOT] {
+    let crc = checksum(&bytes);
+    put_u32(&mut bytes, 12, crc);
+    bytes
+}
+
+fn open<T>(bytes: &[u8], magic: &[u8; 8], value: impl FnOnce(&[u8]) -> Option<T>) -> Slot<T> {
+    if bytes.iter().all(|b| *b == 0) {
+        return Slot::Empty;
+    }
+    let whole = bytes.len() == SLOT
+        && bytes[..8] == *magic
+        && u32_at(bytes, 8) == FORMAT_VERSION
+        && u32_at(bytes, 12) == checksum(bytes);
+    match whole.then(|| value(bytes)).flatten() {
+        Some(value) => Slot::Valid(u64_at(bytes, 16), value),
+        None => Slot::Damaged,
+    }
+}
+
+fn checksum(bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_survive_their_bytes_and_every_flipped_bit_is_detected() {
+        let vote = HardVote { term: 9, node: Some("broker-2".parse().unwrap()), granted: true };
+        let point = CommitPoint { number: 5, index: 4, position: 1000, chain: 3 };
+        let (v, c) = (encode_vote(7, &vote), encode_commit(8, &point));
+        assert_eq!(decode_vote(&v), Slot::Valid(7, vote));
+        assert_eq!(decode_commit(&c), Slot::Valid(8, point));
+        assert_eq!(decode_vote(&c), Slot::Damaged);
+        for bit in 0..SLOT * 8 {
+            for slot in [v, c] {
+                let mut bad = slot;
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(decode_vote(&bad), Slot::Damaged, "bit {bit}");
+                assert_eq!(decode_commit(&bad), Slot::Damaged, "bit {bit}");
+            }
+        }
+        assert_eq!(decode_vote(&[0; SLOT]), Slot::Empty);
+    }
+
+    #[test]
+    fn a_term_without_a_vote_is_remembered() {
+        let vote = HardVote { term: 3, node: None, granted: false };
+        assert_eq!(decode_vote(&encode_vote(1, &vote)), Slot::Valid(1, vote));
+    }
+}

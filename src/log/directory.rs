@@ -1,0 +1,151 @@
+//! A ledger's directory: what it was made for, and who has it open.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::disk::Disk;
+use crate::error::{Damage, OpenError};
+use crate::format::FORMAT_VERSION;
+use crate::format::names::{self, FileKind};
+use crate::format::sealed::{self, SealedError};
+use crate::types::{ClusterName, Group, Incarnation, NodeId};
+
+const MAGIC: [u8; 8] = *b"DLEDGIDY";
+
+/// What a directory is made for. Written once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// The cluster.
+    pub(crate) cluster: ClusterName,
+    /// The ledger.
+    pub(crate) group: Group,
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Bytes of a segment.
+    pub(crate) segment_size: u64,
+    /// The disk. Ignored when a directory is checked against a configuration.
+    pub(crate) incarnation: Incarnation,
+}
+
+impl Identity {
+    /// Chain value before the first entry: binds every checksum of the ledger to cluster and group.
+    pub(crate) fn chain_seed(&self) -> u32 {
+        let cluster = crc32c::crc32c(self.cluster.as_str().as_bytes());
+        crc32c::crc32c_append(crc32c::crc32c_append(cluster, &[0]), self.group.as_str().as_bytes())
+    }
+}
+
+/// An open, locked directory.
+pub(crate) struct Directory {
+    path: PathBuf,
+    identity: Identity,
+    lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+impl Directory {
+    /// Locks `path`, making it if it is not there, and checks that it was made for `wanted`.
+    ///
+    /// # Errors
+    /// Locked, made for something else, another version, or the system fails.
+    pub(crate) fn open(disk: &dyn Disk, path: PathBuf, wanted: Identity) -> Result<Self, OpenError> {
+        disk.create_dir(&path).map_err(io_error("create directory", &path))?;
+        let lock = disk.lock(&path.join(names::LOCK)).map_err(|source| match source.kind() {
+            io::ErrorKind::WouldBlock => OpenError::Locked { dir: path.clone() },
+            _ => io_error("lock", &path)(source),
+        })?;
+        let file = path.join(names::IDENTITY);
+        let identity = match disk.read(&file) {
+            Ok(bytes) => {
+                let found = decode(&file, &bytes)?;
+                compare(&path, &found, &wanted)?;
+                found
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                refuse_leftovers(disk, &path)?;
+                let bytes =
+                    sealed::encode(&MAGIC, &wanted).map_err(|e| io_error("encode", &file)(io::Error::other(e)))?;
+                disk.write_atomic(&file, &bytes).map_err(io_error("write", &file))?;
+                wanted
+            }
+            Err(error) => return Err(io_error("read", &file)(error)),
+        };
+        Ok(Self { path, identity, lock: Mutex::new(Some(lock)) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Lets others have the directory.
+    pub(super) fn unlock(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    pub(super) fn segment(&self, position: u64) -> PathBuf {
+        self.path.join(names::segment(position))
+    }
+
+    pub(super) fn index(&self, position: u64) -> PathBuf {
+        self.path.join(names::index(position))
+    }
+}
+
+/// Wraps a failed call.
+pub(super) fn io_error(op: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError + use<> {
+    let path = path.to_owned();
+    move |source| OpenError::Io { op, path: path.clone(), source }
+}
+
+fn decode(file: &Path, bytes: &[u8]) -> Result<Identity, OpenError> {
+    sealed::decode(&MAGIC, bytes).map_err(|error| match error {
+        SealedError::Version { found } => {
+            OpenError::Version { file: file.to_owned(), found, supported: FORMAT_VERSION }
+        }
+        error => Damage {
+            file: file.to_owned(),
+            position: 0,
+            index: 0,
+            what: "identity",
+            found: error.to_string(),
+            expected: "what the directory was made for".into(),
+        }
+        .into(),
+    })
+}
+
+fn compare(dir: &Path, found: &Identity, wanted: &Identity) -> Result<(), OpenError> {
+    let differs = |what, found: &dyn ToString, wanted: &dyn ToString| {
+        let (found, expected) = (found.to_string(), wanted.to_string());
+        match found == expected {
+            true => Ok(()),
+            false => Err(OpenError::Foreign { dir: dir.to_owned(), what, found, expected }),
+        }
+    };
+    differs("cluster", &found.cluster, &wanted.cluster)?;
+    differs("group", &found.group, &wanted.group)?;
+    differs("node", &found.node, &wanted.node)?;
+    differs("segment size", &found.segment_size, &wanted.segment_size)
+}
+
+/// A directory without an identity must be empty: the identity is the first thing a ledger writes, so anything else is
+/// somebody's data, or a ledger whose identity was lost.
+fn refuse_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    for name in disk.list(dir).map_err(io_error("list", dir))? {
+        if name != names::LOCK && names::kind(&name) != Some(FileKind::Temporary) {
+            let why = format!("the directory has no {} file but is not empty", names::IDENTITY);
+            return Err(OpenError::Unexpected { path: dir.join(name), why });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Who runs flush passes and slow file work.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::Background;
+use super::flush::FlushTarget;
+
+/// Runs a flush pass over a log, now or a little later. The simulation has its own.
+pub(crate) trait Scheduler: Send + Sync + 'static {
+    /// Has [`flush`](super::Shared::flush) called on `log` once, after `delay`.
+    fn schedule(&self, log: FlushTarget, delay: Duration);
+}
+
+/// One thread per node and disk: whatever is queued when it wakes is synced in one go.
+pub(crate) struct FlushThread {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    logs: Vec<(Instant, FlushTarget)>,
+    stopping: bool,
+}
+
+impl FlushThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub(crate) fn start() -> io::Result<Self> {
+        let queue = Arc::new(Queue::default());
+        let theirs = queue.clone();
+        let thread = std::thread::Builder::new().name("dledger-flush".into()).spawn(move || theirs.run())?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+}
+
+impl Scheduler for FlushThread {
+    fn schedule(&self, log: FlushTarget, delay: Duration) {
+        let due = Instant::now() + delay;
+        self.queue.state().logs.push((due, log));
+        self.queue.changed.notify_one();
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let mut state = self.state();
+        loop {
+            let now = Instant::now();
+            let due: Vec<_> = state.logs.extract_if(.., |(at, _)| *at <= now).map(|(_, log)| log).collect();
+            if !due.is_empty() {
+                drop(state);
+                due.iter().for_each(|log| log.flush());
+                drop(due);
+                state = self.state();
+                continue;
+            }
+            if state.stopping {
+                return;
+            }
+            state = match state.logs.iter().map(|(at, _)| *at).min() {
+                Some(next) => {
+                    let wait = next.saturating_duration_since(now);
+                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+}
+
+impl Drop for FlushThread {
+    /// Passes that are due still run; later ones are the closing of their logs.
+    fn drop(&mut self) {
+        self.queue.state().stopping = true;
+        self.queue.changed.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A panic in a pass has already failed its completions.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// One thread per node for slow file work: preparing and removing segments.
+pub(crate) struct BackgroundThread {
+    queue: Arc<(Mutex<JobQueue>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct JobQueue {
+    jobs: VecDeque<Box<dyn FnOnce() + Send>>,
+    stopping: bool,
+}
+
+impl BackgroundThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system has no thread left.
+    pub(crate) fn start() -> io::Result<Self> {
+        let queue = Arc::new((Mutex::new(JobQueue::default()), Condvar::new()));
+        let theirs = queue.clone();
+        let run = move || {
+            let (jobs, changed) = &*theirs;
+            let mut state = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                match state.jobs.pop_front() {
+                    Some(job) => {
+                        drop(state);
+                        job();
+                        state = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                    }
+                    None if state.stopping => return,
+                    None => state = changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("dledger-files".into()).spawn(run)?;
+        Ok(Self { queue, thread: Some(thread) })
+    }
+}
+
+impl Background for BackgroundThread {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        self.queue.0.lock().unwrap_or_else(PoisonError::into_inner).jobs.push_back(job);
+        self.queue.1.notify_one();
+    }
+}
+
+impl Drop for BackgroundThread {
+    /// Queued jobs still run.
+    fn drop(&mut self) {
+        self.queue.0.lock().unwrap_or_else(PoisonError::into_inner).stopping = true;
+        self.queue.1.notify_one();
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
+            // A job that panicked has been reported by the panic hook; nothing waits for it.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Many segments as one log: one writer, a group-commit flusher, cheap readers.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | this | [`Log`], the writer's half, and what all halves share |
+//! | [`open`] | opening a directory: identity, lock, recovery |
+//! | [`directory`] | the identity file, the lock, and paths |
+//! | [`writer`] | append, roll, truncate |
+//! | [`start`] | purge and reset: where the log begins |
+//! | [`reader`] | [`LogReader`](reader::LogReader): entries and records, from any thread |
+//! | [`tail`] | the entries that are not committed yet, in memory |
+//! | [`flush`] | group commit: what is waiting for a sync, and one pass over it |
+//! | [`flusher`] | the thread that runs the passes |
+//! | [`hard_state`] | the vote and commit slots on disk |
+//! | [`progress`] | first, committed, durable, end |
+
+pub(crate) mod directory;
+pub(crate) mod flush;
+pub(crate) mod flusher;
+mod hard_state;
+mod open;
+pub(crate) mod progress;
+pub(crate) mod reader;
+mod start;
+mod tail;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use crate::disk::Disk;
+use crate::format::hard_state::HardVote;
+use crate::segment::Segment;
+use crate::segment::active::ActiveSegment;
+use directory::Directory;
+use flush::FlushQueue;
+use flusher::Scheduler;
+use hard_state::HardStateFile;
+pub(crate) use open::Recovered;
+use progress::Progress;
+pub(crate) use start::{PurgePoint, StartPoint};
+use tail::Tail;
+
+/// What a log is made with, besides its directory.
+#[derive(Clone)]
+pub(crate) struct LogOptions {
+    /// Bytes of a segment file.
+    pub(crate) segment_size: u64,
+    /// `None`: an append is complete when it is synced. Else when it is written, and synced within this time.
+    pub(crate) interval: Option<Duration>,
+    /// Runs flush passes.
+    pub(crate) scheduler: Arc<dyn Scheduler>,
+    /// Runs slow file work beside the writer: preparing, removing.
+    pub(crate) background: Arc<dyn Background>,
+}
+
+/// Runs jobs one after the other, beside the caller.
+pub(crate) trait Background: Send + Sync + 'static {
+    /// Queues a job.
+    fn run(&self, job: Box<dyn FnOnce() + Send>);
+}
+
+/// The writer's half of a log. There is one; readers come from [`Log::reader`].
+pub(crate) struct Log {
+    shared: Arc<Shared>,
+    active: ActiveSegment,
+}
+
+/// What the writer, the readers and the flusher share.
+pub(crate) struct Shared {
+    disk: Arc<dyn Disk>,
+    directory: Directory,
+    options: LogOptions,
+    /// Ascending by position, the active one last; never empty. Held for writing while entries are removed, so a
+    /// reader that holds it for reading sees no entry change.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    tail: Mutex<Tail>,
+    start: Mutex<StartPoint>,
+    hard_state: Mutex<HardStateFile>,
+    spare: Mutex<SpareState>,
+    flush: FlushQueue,
+    progress: Progress,
+    failure: OnceLock<String>,
+}
+
+/// The segment file prepared ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SpareState {
+    Missing,
+    BeingMade,
+    Ready,
+}
+
+impl Log {
+    /// A reader; cheap, any number of them.
+    pub(crate) fn reader(&self) -> reader::LogReader {
+        reader::LogReader::new(self.shared.clone())
+    }
+
+    /// What the log knows of itself.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.shared.progress
+    }
+
+    /// The vote, as last saved.
+    pub(crate) fn vote(&self) -> Option<HardVote> {
+        self.shared.hard_state().vote()
+    }
+
+    /// Saves the vote. Durable on return.
+    ///
+    /// # Errors
+    /// If the system fails; the log takes no further write then.
+    pub(crate) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
+        self.shared.check()?;
+        let saved = self.shared.hard_state().save_vote(vote);
+        self.shared.or_fail("saving the vote", saved)
+    }
+
+    /// Makes everything written durable, remembers the commit point and lets others have the directory. Blocks until
+    /// the log's file work is done.
+    ///
+    /// # Errors
+    /// If a sync fails or one failed before.
+    pub(crate) fn close(&self) -> io::Result<()> {
+        self.shared.close()
+    }
+
+    /// Whoever schedules flush passes works on this.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Shared {
+    /// The first failure, if there was one.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Refuses to go on after a failure.
+    fn check(&self) -> io::Result<()> {
+        match self.failure() {
+            Some(reason) => Err(io::Error::other(reason.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps the first failure for ever: what the disk holds is not known any more.
+    fn or_fail<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| {
+            let reason = format!("{doing} in {}: {error}", self.directory.path().display());
+            let first = self.failure.get_or_init(|| reason);
+            tracing::error!(reason = %first, "the log stops");
+            io::Error::new(error.kind(), first.clone())
+        })
+    }
+
+    fn hard_state(&self) -> std::sync::MutexGuard<'_, HardStateFile> {
+        self.hard_state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn segments(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Segment>>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn segments_mut(&self) -> std::sync::RwLockWriteGuard<'_, Vec<Arc<Segment>>> {
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the log begins.
+    fn start_point(&self) -> std::sync::MutexGuard<'_, StartPoint> {
+        self.start.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,78 @@
+//! First, committed, durable, end.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use crate::format::hard_state::CommitPoint;
+
+/// The pointers of a log. `first ≤ committed ≤ end` and `durable ≤ end`, each in the units its name says.
+///
+/// Read one by one they may belong to moments a little apart.
+pub(crate) struct Progress {
+    first: AtomicU64,
+    end: AtomicU64,
+    durable: AtomicU64,
+    committed_index: AtomicU64,
+    committed: watch::Sender<CommitPoint>,
+}
+
+impl Progress {
+    pub(crate) fn new(first: u64, committed: CommitPoint, durable: u64, end: u64) -> Self {
+        Self {
+            first: first.into(),
+            end: end.into(),
+            durable: durable.into(),
+            committed_index: committed.index.into(),
+            committed: watch::Sender::new(committed),
+        }
+    }
+
+    /// Lowest index still stored.
+    pub(crate) fn first(&self) -> u64 {
+        self.first.load(Ordering::Acquire)
+    }
+
+    /// Index after the last stored record.
+    pub(crate) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// Index after the last synced record.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Index after the last committed record.
+    pub(crate) fn committed(&self) -> u64 {
+        self.committed_index.load(Ordering::Acquire)
+    }
+
+    /// The whole commit point.
+    pub(crate) fn commit_point(&self) -> CommitPoint {
+        *self.committed.borrow()
+    }
+
+    /// Told of every move of the commit point.
+    pub(crate) fn watch_committed(&self) -> watch::Receiver<CommitPoint> {
+        self.committed.subscribe()
+    }
+
+    pub(super) fn set_first(&self, first: u64) {
+        self.first.store(first, Ordering::Release);
+    }
+
+    pub(super) fn set_end(&self, end: u64) {
+        self.end.store(end, Ordering::Release);
+    }
+
+    pub(super) fn set_durable(&self, durable: u64) {
+        self.durable.store(durable, Ordering::Release);
+    }
+
+    /// The caller has made the bytes below immutable; readers may see them from now on.
+    pub(super) fn set_committed(&self, point: CommitPoint) {
+        self.committed_index.store(point.index, Ordering::Release);
+        self.committed.send_replace(point);
+    }
+}

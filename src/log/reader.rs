@@ -1,0 +1,283 @@
+//! Reading entries and records, from any thread.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Shared;
+use super::progress::Progress;
+use super::start::{PurgePoint, StartPoint};
+use crate::error::{Damage, ReadError};
+use crate::format::batch::{Batch, RECORD_HEADER};
+use crate::format::entry::{ENTRY_HEADER, EntryHeader};
+use crate::format::frame::Frame;
+use crate::format::hard_state::{CommitPoint, HardVote};
+use crate::format::segment::Cursor;
+use crate::segment::{Segment, after};
+use crate::types::{ReadLimit, Record};
+
+/// Reads a log. Cheap to clone, never blocks the writer for longer than a lookup.
+#[derive(Clone)]
+pub(crate) struct LogReader {
+    shared: Arc<Shared>,
+}
+
+impl LogReader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// First, committed, durable, end.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.shared.progress
+    }
+
+    /// Told of every move of the commit point.
+    pub(crate) fn watch_committed(&self) -> watch::Receiver<CommitPoint> {
+        self.shared.progress.watch_committed()
+    }
+
+    /// The first failure, if there was one.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.shared.failure().map(str::to_owned)
+    }
+
+    /// The vote, as last saved.
+    pub(crate) fn vote(&self) -> Option<HardVote> {
+        self.shared.hard_state().vote()
+    }
+
+    /// Where the log begins.
+    pub(crate) fn start_point(&self) -> StartPoint {
+        self.shared.start_point().clone()
+    }
+
+    /// The last entry that is gone, if any is.
+    pub(crate) fn purged(&self) -> Option<PurgePoint> {
+        self.shared.start_point().purged
+    }
+
+    /// Keeps Raft's metadata snapshot. Durable on return.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(crate) fn save_snapshot(&self, snapshot: Vec<u8>) -> std::io::Result<()> {
+        self.shared.save_snapshot(snapshot)
+    }
+
+    /// Numbers of the entries there are, purged ones excluded.
+    pub(crate) fn numbers(&self) -> Range<u64> {
+        let first = self.shared.start_point().purged.map(|purged| purged.number + 1);
+        let segments = self.shared.segments();
+        let stored = segments.first().map_or(0, |segment| segment.start().number);
+        let end = segments.last().map_or(0, |segment| segment.end().number);
+        first.unwrap_or(0).max(stored).min(end)..end
+    }
+
+    /// The header of entry `number`; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
+        self.shared.entry_header(number)
+    }
+
+    /// Entry `number`, verified; `None` if it is not there.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn frame(&self, number: u64) -> Result<Option<Frame>, Damage> {
+        let segments = self.shared.segments();
+        if let Some(frame) = self.shared.tail().get(number) {
+            return Ok(Some(frame.clone()));
+        }
+        match segment_of_number(&segments, number) {
+            Some(segment) => segment.frame(number),
+            None => Ok(None),
+        }
+    }
+
+    /// Consecutive entries of `numbers`, until about `bytes`; at least one if the first is there.
+    ///
+    /// # Errors
+    /// If one is damaged.
+    pub(crate) fn frames(&self, numbers: Range<u64>, bytes: usize) -> Result<Vec<Frame>, Damage> {
+        let (mut frames, mut taken) = (Vec::new(), 0);
+        for number in numbers {
+            let Some(frame) = self.frame(number)? else { break };
+            if taken > 0 && taken + frame.bytes.len() > bytes {
+                break;
+            }
+            taken += frame.bytes.len();
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    /// What the entry after `number` continues, at the place where it is or will be; `None` if `number` is not there.
+    ///
+    /// # Errors
+    /// If an entry is damaged.
+    pub(crate) fn cursor_after(&self, number: u64) -> Result<Option<Cursor>, Damage> {
+        let Some(last) = self.entry_header(number)? else { return Ok(None) };
+        let end = after(&last);
+        let position = self.entry_header(number + 1)?.map_or(end.position, |next| next.position);
+        Ok(Some(Cursor { position, ..end }))
+    }
+
+    /// Declares entry `number` and all before it committed.
+    ///
+    /// # Errors
+    /// If the entry is damaged.
+    pub(crate) fn commit(&self, number: u64) -> Result<(), Damage> {
+        self.shared.commit(number)
+    }
+
+    /// See [`Log::close`](super::Log::close).
+    ///
+    /// # Errors
+    /// If a sync fails or one failed before.
+    pub(crate) fn close(&self) -> std::io::Result<()> {
+        self.shared.close()
+    }
+
+    /// Numbers of the memberships, ascending.
+    pub(crate) fn memberships(&self) -> Vec<u64> {
+        self.shared.segments().iter().flat_map(|segment| segment.memberships()).collect()
+    }
+
+    /// The committed record `index`.
+    ///
+    /// # Errors
+    /// Not committed yet, removed, or damaged.
+    pub(crate) fn record(&self, index: u64) -> Result<Record, ReadError> {
+        let (frame, slot) = self.frame_of_index(index)?;
+        record(&frame, slot).ok_or_else(|| self.gone(index))
+    }
+
+    /// Committed records from `indexes`, until the limit; at least one if the first is there.
+    ///
+    /// # Errors
+    /// As [`LogReader::record`], for the first; what follows it simply ends earlier.
+    pub(crate) fn records(&self, indexes: Range<u64>, limit: ReadLimit) -> Result<Vec<Record>, ReadError> {
+        let end = indexes.end.min(self.progress().committed());
+        let (mut records, mut bytes, mut index) = (Vec::new(), 0, indexes.start);
+        while index < end && records.len() < limit.records {
+            let (frame, mut slot) = match self.frame_of_index(index) {
+                Ok(found) => found,
+                Err(error) if records.is_empty() => return Err(error),
+                Err(_) => break,
+            };
+            while let Some(record) = record(&frame, slot) {
+                if record.index >= end || records.len() >= limit.records {
+                    return Ok(records);
+                }
+                bytes += record.body.len();
+                (index, slot) = (record.index + 1, slot + 1);
+                records.push(record);
+                if bytes >= limit.bytes {
+                    return Ok(records);
+                }
+            }
+        }
+        if records.is_empty() && limit.records > 0 && indexes.start < indexes.end {
+            // Nothing there: say why.
+            self.frame_of_index(indexes.start)?;
+        }
+        Ok(records)
+    }
+
+    fn frame_of_index(&self, index: u64) -> Result<(Frame, usize), ReadError> {
+        let (first, committed) = (self.progress().first(), self.progress().committed());
+        if index >= committed {
+            return Err(ReadError::NotYet { index, committed });
+        }
+        if index < first {
+            return Err(ReadError::Removed { index, first });
+        }
+        let segments = self.shared.segments();
+        let after = segments.partition_point(|segment| segment.start().index <= index);
+        let segment = after.checked_sub(1).and_then(|at| segments.get(at)).ok_or_else(|| self.gone(index))?;
+        let number = segment.number_of_index(index).ok_or_else(|| self.gone(index))?;
+        let frame = segment.frame(number)?.ok_or_else(|| self.gone(index))?;
+        let slot = (index - frame.header.index) as usize;
+        Ok((frame, slot))
+    }
+
+    /// A committed index at or above `first` that is not found was removed in between.
+    fn gone(&self, index: u64) -> ReadError {
+        ReadError::Removed { index, first: self.progress().first().max(index + 1) }
+    }
+}
+
+impl Shared {
+    pub(super) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
+        let segments = self.segments();
+        match segment_of_number(&segments, number) {
+            Some(segment) => segment.entry_header(number),
+            None => Ok(None),
+        }
+    }
+
+    /// Declares entry `number` and all before it committed: they never change again, readers may see them.
+    ///
+    /// # Errors
+    /// If the entry is damaged.
+    pub(crate) fn commit(&self, number: u64) -> Result<(), Damage> {
+        if number < self.progress.commit_point().number {
+            return Ok(());
+        }
+        let header = match self.tail().get(number) {
+            Some(frame) => Some(frame.header),
+            None => self.entry_header(number)?,
+        };
+        // An entry this log does not hold was replaced by a snapshot: the log begins behind it.
+        let Some(header) = header else { return Ok(()) };
+        let end = after(&header);
+        self.freeze(end.position);
+        let point = CommitPoint { number: end.number, index: end.index, position: end.position, chain: end.chain };
+        self.progress.set_committed(point);
+        self.tail().forget_below(end.number);
+        Ok(())
+    }
+
+    /// All before the start of a log that begins anew is committed: it came with a snapshot.
+    pub(super) fn commit_at_start(&self, next: Cursor) {
+        if next.number > self.progress.commit_point().number {
+            let (number, index) = (next.number, next.index);
+            self.progress.set_committed(CommitPoint { number, index, position: next.position, chain: next.chain });
+        }
+    }
+
+    pub(super) fn freeze(&self, position: u64) {
+        let segments = self.segments();
+        let before = self.progress.commit_point().position;
+        for segment in segments.iter().rev().skip_while(|s| s.position() >= position) {
+            segment.freeze(position);
+            if segment.position() <= before {
+                break;
+            }
+        }
+    }
+}
+
+fn segment_of_number(segments: &[Arc<Segment>], number: u64) -> Option<&Arc<Segment>> {
+    let after = segments.partition_point(|segment| segment.start().number <= number);
+    segments.get(after.checked_sub(1)?)
+}
+
+/// Record number `slot` of a verified batch.
+fn record(frame: &Frame, slot: usize) -> Option<Record> {
+    let header = &frame.header;
+    let body = &frame.bytes[ENTRY_HEADER..];
+    let range = Batch::trusted(body, header.records as usize).locate(slot)?;
+    let start = ENTRY_HEADER + range.start;
+    Some(Record {
+        index: header.index + slot as u64,
+        position: header.position + start as u64,
+        term: header.term,
+        timestamp: header.timestamp,
+        body: frame.bytes.slice(start + RECORD_HEADER..ENTRY_HEADER + range.end),
+    })
+}

@@ -1,0 +1,167 @@
+//! Where the log begins: purge and reset.
+
+use std::io;
+
+use serde::{Deserialize, Serialize};
+
+use super::writer::begin_segment;
+use super::{Log, Shared};
+use crate::disk::Disk;
+use crate::error::{Damage, OpenError};
+use crate::format::names;
+use crate::format::sealed;
+use crate::format::segment::Cursor;
+use crate::log::directory::{Directory, io_error};
+
+const MAGIC: [u8; 8] = *b"DLEDGSTA";
+
+/// The content of the `start` file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StartPoint {
+    /// Up to where entries are gone.
+    pub(crate) purged: Option<PurgePoint>,
+    /// Raft's metadata snapshot; opaque here.
+    pub(crate) snapshot: Option<Vec<u8>>,
+}
+
+/// The last entry that is gone, and what the first one left must continue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PurgePoint {
+    /// Its term.
+    pub(crate) term: u64,
+    /// Its number.
+    pub(crate) number: u64,
+    /// What comes next.
+    pub(crate) next: Cursor,
+}
+
+impl StartPoint {
+    /// Reads the file; a log that has never been purged has none.
+    pub(super) fn read(disk: &dyn Disk, directory: &Directory) -> Result<Self, OpenError> {
+        let path = directory.file(names::START);
+        match disk.read(&path) {
+            Ok(bytes) => sealed::decode(&MAGIC, &bytes).map_err(|error| {
+                Damage {
+                    file: path,
+                    position: 0,
+                    index: 0,
+                    what: "start of the log",
+                    found: error.to_string(),
+                    expected: "where the log begins".into(),
+                }
+                .into()
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+}
+
+impl Shared {
+    /// Replaces the start file by what `change` makes of it. Durable on return.
+    fn change_start(&self, change: impl FnOnce(&mut StartPoint)) -> io::Result<()> {
+        let mut start = self.start_point();
+        let mut changed = start.clone();
+        change(&mut changed);
+        let bytes = sealed::encode(&MAGIC, &changed).map_err(io::Error::other)?;
+        self.disk.write_atomic(&self.directory.file(names::START), &bytes)?;
+        *start = changed;
+        Ok(())
+    }
+
+    /// Keeps Raft's metadata snapshot. Durable on return.
+    pub(super) fn save_snapshot(&self, snapshot: Vec<u8>) -> io::Result<()> {
+        self.check()?;
+        let saved = self.change_start(|start| start.snapshot = Some(snapshot));
+        self.or_fail("saving the snapshot", saved)
+    }
+}
+
+impl Log {
+    /// The last entry that is gone, if any is.
+    pub(crate) fn purged(&self) -> Option<PurgePoint> {
+        self.shared.start_point().purged
+    }
+
+    /// Removes the entries up to and including `number`: recorded durably first, then whole segments go. Readers of
+    /// removed records get a typed error; slices they already hold stay valid.
+    ///
+    /// # Errors
+    /// If `number` is not in the log, or the system fails.
+    pub(crate) fn purge(&mut self, term: u64, number: u64) -> io::Result<()> {
+        self.shared.check()?;
+        if self.purged().is_some_and(|purged| purged.number >= number) {
+            return Ok(());
+        }
+        let next = self.after_entry(number)?;
+        let purged = PurgePoint { term, number, next };
+        let recorded = self.shared.change_start(|start| start.purged = Some(purged));
+        self.shared.or_fail("recording a purge", recorded)?;
+        self.shared.progress.set_first(next.index);
+        self.remove_segments_below(next.number);
+        Ok(())
+    }
+
+    /// What the entry after `number` continues, at the place where it is or will be.
+    fn after_entry(&self, number: u64) -> io::Result<Cursor> {
+        let next = self.reader().cursor_after(number).map_err(io::Error::other)?;
+        next.ok_or_else(|| {
+            let why = format!("entry {number} is to be purged but the log ends before {}", self.end().number);
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        })
+    }
+
+    fn remove_segments_below(&self, number: u64) {
+        let mut segments = self.shared.segments_mut();
+        let keep = segments.iter().skip(1).take_while(|later| later.start().number <= number).count();
+        let gone: Vec<_> = segments.drain(..keep).collect();
+        drop(segments);
+        let shared = self.shared.clone();
+        self.shared.options.background.run(Box::new(move || {
+            for segment in gone {
+                for path in [segment.path().to_owned(), shared.directory.index(segment.position())] {
+                    match shared.disk.remove(&path) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                            // Only disk space is lost: the next start removes what lies before the first entry.
+                            tracing::warn!(file = %path.display(), %error, "cannot remove a purged segment");
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }));
+    }
+
+    /// Throws all entries away and begins again at `next`, behind entry `number` of `term`: the node was so far behind
+    /// that its leader has nothing left to continue its log with.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(crate) fn reset(&mut self, term: u64, number: u64, next: Cursor) -> io::Result<()> {
+        self.shared.check()?;
+        let purged = PurgePoint { term, number, next };
+        let recorded = self.shared.change_start(|start| start.purged = Some(purged));
+        self.shared.or_fail("recording a reset", recorded)?;
+        self.begin_at(next)
+    }
+
+    /// Replaces all segments by an empty one at `next`.
+    pub(crate) fn begin_at(&mut self, next: Cursor) -> io::Result<()> {
+        let shared = self.shared.clone();
+        let mut segments = shared.segments_mut();
+        let begun = (|| {
+            for segment in segments.iter() {
+                shared.disk.remove(segment.path())?;
+            }
+            begin_segment(&shared, next)
+        })();
+        self.active = shared.or_fail("beginning the log anew", begun)?;
+        *segments = vec![self.active.segment().clone()];
+        shared.tail().truncate(0);
+        shared.progress.set_first(next.index);
+        shared.progress.set_end(next.index);
+        shared.flush.restarted(next);
+        shared.commit_at_start(next);
+        Ok(())
+    }
+}

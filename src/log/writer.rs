@@ -1,0 +1,242 @@
+//! Appending, rolling to the next segment, truncating.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+
+use super::{Log, Shared, SpareState};
+use crate::disk::{Disk, DiskFile};
+use crate::format::entry::EntryHeader;
+use crate::format::frame::{Draft, Frame};
+use crate::format::names;
+use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
+use crate::segment::active::ActiveSegment;
+use crate::segment::recovery::breaks;
+
+impl Log {
+    /// What the next entry must continue.
+    pub(crate) fn end(&self) -> Cursor {
+        self.active.segment().end()
+    }
+
+    /// Leader: gives `draft` its place and writes it. It can be read at once and is not durable yet.
+    ///
+    /// # Errors
+    /// If the draft is larger than a segment can take, or the system fails.
+    pub(crate) fn append_draft(&mut self, draft: Draft, term: u64, now: u64) -> io::Result<EntryHeader> {
+        self.make_room(draft.length())?;
+        let next = self.next();
+        let header = EntryHeader {
+            position: next.position,
+            number: next.number,
+            term,
+            index: next.index,
+            committed: self.shared.progress.committed(),
+            timestamp: now.max(next.timestamp),
+            records: draft.records,
+            kind: draft.kind,
+            body: draft.body_length(),
+            previous: next.chain,
+            chain: 0,
+        };
+        let frame = draft.seal(header);
+        let header = frame.header;
+        self.write(frame);
+        Ok(header)
+    }
+
+    /// Follower: writes a leader's frame verbatim, if it continues this log exactly. It can be read at once and is not
+    /// durable yet.
+    ///
+    /// # Errors
+    /// If the frame has another place or another past than this log gives it: the replicas have diverged or the
+    /// leader runs with another segment size. Also if the system fails.
+    pub(crate) fn append_frame(&mut self, frame: Frame) -> io::Result<()> {
+        self.make_room(frame.header.length())?;
+        if let Some(why) = breaks(&frame.header, &self.next()) {
+            let error = io::Error::new(io::ErrorKind::InvalidData, format!("the leader's entry does not fit: {why}"));
+            return self.shared.or_fail("appending", Err(error));
+        }
+        self.write(frame);
+        Ok(())
+    }
+
+    /// Removes the entries from number `from` on. Readable at once; durable before whatever is appended next.
+    ///
+    /// # Errors
+    /// If an entry is known to be committed: it must never go. Also if the system fails.
+    pub(crate) fn truncate(&mut self, from: u64) -> io::Result<()> {
+        self.shared.check()?;
+        let committed = self.shared.progress.commit_point().number;
+        if from < committed {
+            let why = format!("entry {from} is to be truncated but entries below {committed} are committed");
+            return self.shared.or_fail("truncating", Err(io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
+        let written = self.end();
+        if from >= written.number {
+            return Ok(());
+        }
+        let cut = self.remove_from(from);
+        let cut = self.shared.or_fail("truncating", cut)?;
+        self.shared.progress.set_end(cut.index);
+        self.shared.flush.truncated(cut);
+        tracing::info!(from, entries = written.number - from, position = cut.position, "truncated a conflicting tail");
+        Ok(())
+    }
+
+    fn remove_from(&mut self, from: u64) -> io::Result<Cursor> {
+        let shared = self.shared.clone();
+        let mut segments = shared.segments_mut();
+        let written = self.end().position;
+        shared.tail().truncate(from);
+        // Later segments go first: after a crash in between, the log merely ends earlier.
+        let mut removed = false;
+        while segments.len() > 1 && segments.last().is_some_and(|last| last.start().number >= from) {
+            if let Some(segment) = segments.pop() {
+                shared.disk.remove(segment.path())?;
+                removed = true;
+            }
+        }
+        if removed {
+            shared.disk.sync_dir(shared.directory.path())?;
+        }
+        let Some(last) = segments.last() else { return Err(io::Error::other("a log without segments")) };
+        let cut = match last.entry_header(from).map_err(io::Error::other)? {
+            Some(header) => {
+                before(last.entry_header(from.wrapping_sub(1)).map_err(io::Error::other)?, &header, last.start())
+            }
+            // The removed segments began with `from`: the segment before stays as it is, unsealed.
+            None => last.end(),
+        };
+        match shared.disk.remove(&shared.directory.index(last.position())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        self.active = ActiveSegment::resume(last.clone());
+        // A sealed segment's blank reaches to its end.
+        self.active.truncate(from, cut, if removed { last.end_position() } else { written });
+        Ok(cut)
+    }
+
+    fn write(&mut self, frame: Frame) {
+        self.active.append(&frame);
+        self.shared.tail().push(frame);
+        self.shared.progress.set_end(self.end().index);
+        self.prepare_ahead();
+    }
+
+    /// Where the next entry goes; after [`Log::make_room`].
+    fn next(&self) -> Cursor {
+        self.active.segment().end()
+    }
+
+    /// Rolls to the next segment if an entry of `length` bytes does not fit. Depends on the position alone, so every
+    /// replica rolls at the same place.
+    fn make_room(&mut self, length: usize) -> io::Result<()> {
+        self.shared.check()?;
+        let largest = self.shared.options.segment_size - (SEGMENT_HEADER + BLANK_HEADER) as u64;
+        if length as u64 > largest {
+            let why = format!("an entry of {length} bytes does not fit into a segment, which takes {largest}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        if self.active.has_room(length) { Ok(()) } else { self.roll() }
+    }
+
+    fn roll(&mut self) -> io::Result<()> {
+        self.active.seal();
+        let sealed = self.active.segment().clone();
+        let next = Cursor { position: sealed.end_position(), ..sealed.end() };
+        let active = begin_segment(&self.shared, next);
+        self.active = self.shared.or_fail("beginning a segment", active)?;
+        self.shared.segments_mut().push(self.active.segment().clone());
+        self.shared.flush.files_changed();
+        let (disk, index) = (self.shared.disk.clone(), self.shared.directory.index(sealed.position()));
+        self.shared.options.background.run(Box::new(move || {
+            // A cache: without it the next start scans the segment.
+            if let Err(error) = disk.write_atomic(&index, &sealed.encode_index()) {
+                tracing::warn!(file = %index.display(), %error, "cannot write the index of a segment");
+            }
+        }));
+        Ok(())
+    }
+
+    /// Has the next segment file made while this one still has room.
+    fn prepare_ahead(&self) {
+        let segment = self.active.segment();
+        if segment.end().position - segment.position() < self.shared.options.segment_size / 2 {
+            return;
+        }
+        let mut spare = self.shared.spare();
+        if *spare == SpareState::Missing {
+            *spare = SpareState::BeingMade;
+            let shared = self.shared.clone();
+            self.shared.options.background.run(Box::new(move || shared.make_spare()));
+        }
+    }
+}
+
+/// What entry `header` was to continue: the entry before it, or the start of its segment.
+fn before(previous: Option<EntryHeader>, header: &EntryHeader, start: Cursor) -> Cursor {
+    let (term, timestamp) = previous.map_or((start.term, start.timestamp), |p| (p.term, p.timestamp));
+    Cursor {
+        position: header.position,
+        number: header.number,
+        index: header.index,
+        term,
+        timestamp,
+        chain: header.previous,
+    }
+}
+
+/// Begins the segment in which `next` lies, in the spare file if there is one.
+pub(super) fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveSegment> {
+    let size = shared.options.segment_size;
+    let path = shared.directory.segment(next.position / size * size);
+    let mut spare = shared.spare();
+    let file = if *spare == SpareState::Ready {
+        *spare = SpareState::Missing;
+        let spare_path = shared.directory.file(names::SPARE);
+        shared.disk.rename(&spare_path, &path)?;
+        shared.disk.open(&path)?
+    } else {
+        shared.disk.create(&path, size)?
+    };
+    drop(spare);
+    ActiveSegment::begin(path, file, size, next)
+}
+
+impl Shared {
+    fn spare(&self) -> std::sync::MutexGuard<'_, SpareState> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn make_spare(&self) {
+        let path = self.directory.file(names::SPARE);
+        let made = prepare(self.disk.as_ref(), &path, self.options.segment_size);
+        if let Err(error) = &made {
+            // The roll makes the file itself then, and says so if it cannot.
+            tracing::warn!(file = %path.display(), %error, "cannot prepare the next segment");
+        }
+        *self.spare() = if made.is_ok() { SpareState::Ready } else { SpareState::Missing };
+    }
+}
+
+/// A file of zeros that have really been written: overwriting synced blocks makes every later sync cheaper than
+/// filling freshly allocated ones.
+fn prepare(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+    const CHUNK: u64 = 1 << 20;
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create(path, size)?;
+    let zeros = vec![0; CHUNK.min(size) as usize];
+    let mut offset = 0;
+    while offset < size {
+        let length = CHUNK.min(size - offset);
+        file.write_at(&zeros[..length as usize], offset)?;
+        offset += length;
+    }
+    file.sync()?;
+    Ok(file)
+}

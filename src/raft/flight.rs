@@ -1,0 +1,255 @@
+//! A batch on its way through Raft, and who waits for it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::errors::ClientWriteError;
+use openraft::raft::ClientWriteResult;
+use openraft::raft::responder::Responder;
+use openraft::{OptionalSend, RaftTypeConfig};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use crate::error::AppendError;
+use crate::types::{BatchAck, RECORD_OVERHEAD};
+
+/// One append that waits: its records and where its outcome goes. Dropped without an outcome it says so itself.
+pub(crate) struct Waiter {
+    /// Order of arrival at the proposer.
+    pub(crate) sequence: u64,
+    pub(crate) records: Vec<Bytes>,
+    /// Sum of the records' lengths.
+    pub(crate) bytes: usize,
+    /// How long it may take in all.
+    pub(crate) timeout: Duration,
+    /// When that is over, on the proposer's clock.
+    pub(crate) deadline: Duration,
+    /// Records and bytes of its batch in front of it: others of the batch may give up waiting.
+    ahead: (u64, u64),
+    reply: oneshot::Sender<Result<BatchAck, AppendError>>,
+    /// Gives the bytes back to the ledger's budget when the append is over.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Waiter {
+    pub(crate) fn new(
+        records: Vec<Bytes>,
+        timeout: Duration,
+        permit: OwnedSemaphorePermit,
+    ) -> (Self, oneshot::Receiver<Result<BatchAck, AppendError>>) {
+        let (reply, outcome) = oneshot::channel();
+        let bytes = records.iter().map(Bytes::len).sum();
+        let waiter = Self {
+            sequence: 0,
+            records,
+            bytes,
+            timeout,
+            deadline: Duration::MAX,
+            ahead: (0, 0),
+            reply,
+            _permit: permit,
+        };
+        (waiter, outcome)
+    }
+
+    /// Tells the outcome. That nobody listens any more is the caller's choice.
+    pub(crate) fn finish(self, outcome: Result<BatchAck, AppendError>) {
+        let _ = self.reply.send(outcome);
+    }
+}
+
+impl fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "append {} of {} records", self.sequence, self.records.len())
+    }
+}
+
+/// Where the log put a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    pub(crate) first_index: u64,
+    /// Position of the first record.
+    pub(crate) first_position: u64,
+    pub(crate) term: u64,
+}
+
+/// How a flight ended, for the proposer.
+#[derive(Debug)]
+pub(crate) enum Landed {
+    /// Its waiters have their outcome.
+    Done,
+    /// Raft took nothing of it: these can be proposed again.
+    Refused(Vec<Waiter>),
+}
+
+/// A batch between the proposer and its commit.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    placed: OnceLock<Placed>,
+    waiters: Mutex<Vec<Waiter>>,
+    landed: mpsc::UnboundedSender<Landed>,
+}
+
+impl Flight {
+    pub(crate) fn new(mut waiters: Vec<Waiter>, landed: mpsc::UnboundedSender<Landed>) -> Arc<Self> {
+        let mut ahead = (0, 0);
+        for waiter in &mut waiters {
+            waiter.ahead = ahead;
+            let records = waiter.records.len() as u64;
+            ahead = (ahead.0 + records, ahead.1 + waiter.bytes as u64 + records * RECORD_OVERHEAD);
+        }
+        Arc::new(Self { placed: OnceLock::new(), waiters: Mutex::new(waiters), landed })
+    }
+
+    /// The log has given the batch its place.
+    pub(crate) fn place(&self, placed: Placed) {
+        // A batch is written once; were it written twice, the first place counts.
+        let _ = self.placed.set(placed);
+    }
+
+    /// Gives up waiting for those whose deadline has come: their outcome is unknown. Returns the next deadline.
+    pub(crate) fn expire(&self, now: Duration) -> Option<Duration> {
+        let mut waiters = self.waiters();
+        let mut next = None;
+        for waiter in std::mem::take(&mut *waiters) {
+            if waiter.deadline <= now {
+                waiter.finish(Err(unknown("not committed within the deadline; it may be later")));
+            } else {
+                next = Some(next.map_or(waiter.deadline, |next: Duration| next.min(waiter.deadline)));
+                waiters.push(waiter);
+            }
+        }
+        next
+    }
+
+    fn waiters(&self) -> std::sync::MutexGuard<'_, Vec<Waiter>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<Waiter> {
+        std::mem::take(&mut *self.waiters())
+    }
+
+    fn land(&self, landed: Landed) {
+        // Without a proposer there is nobody to propose again: the waiters inside say so when dropped.
+        let _ = self.landed.send(landed);
+    }
+
+    fn committed(&self) {
+        match self.placed.get() {
+            Some(placed) => acknowledge(self.take(), *placed),
+            // Committed without having been written here cannot be. Whatever it is, it is not an ack.
+            None => self.fail("the place of the batch is not known"),
+        }
+        self.land(Landed::Done);
+    }
+
+    fn refused(&self) {
+        self.land(Landed::Refused(self.take()));
+    }
+
+    fn fail(&self, why: &str) {
+        for waiter in self.take() {
+            waiter.finish(Err(unknown(why)));
+        }
+    }
+}
+
+fn acknowledge(waiters: Vec<Waiter>, placed: Placed) {
+    for waiter in waiters {
+        let (records, bytes) = waiter.ahead;
+        let ack = BatchAck {
+            first_index: placed.first_index + records,
+            first_position: placed.first_position + bytes,
+            term: placed.term,
+            count: waiter.records.len() as u32,
+        };
+        waiter.finish(Ok(ack));
+    }
+}
+
+fn unknown(why: &str) -> AppendError {
+    AppendError::Unknown { reason: why.to_owned() }
+}
+
+/// Hears from Raft how a batch ended.
+pub(crate) struct BatchResponder(Option<Arc<Flight>>);
+
+impl BatchResponder {
+    pub(crate) fn new(flight: Arc<Flight>) -> Self {
+        Self(Some(flight))
+    }
+}
+
+impl<C, T> Responder<C, T> for BatchResponder
+where
+    C: RaftTypeConfig,
+    T: OptionalSend + 'static,
+{
+    fn on_complete(mut self, result: T) {
+        let Some(flight) = self.0.take() else { return };
+        let result: &dyn Any = &result;
+        match result.downcast_ref::<ClientWriteResult<C>>() {
+            Some(Ok(_)) => flight.committed(),
+            // Raft refuses these before it writes anything.
+            Some(Err(ClientWriteError::ForwardToLeader(_))) => flight.refused(),
+            Some(Err(error)) => {
+                flight.fail(&error.to_string());
+                flight.land(Landed::Done);
+            }
+            None => {
+                flight.fail("Raft answered with something else");
+                flight.land(Landed::Done);
+            }
+        }
+    }
+}
+
+impl Drop for BatchResponder {
+    /// Raft died with the batch in its hands.
+    fn drop(&mut self) {
+        if let Some(flight) = self.0.take() {
+            flight.fail("Raft stopped before it was committed");
+            flight.land(Landed::Done);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn waiter(records: &[&'static str], deadline: u64) -> (Waiter, oneshot::Receiver<Result<BatchAck, AppendError>>) {
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let records = records.iter().map(|record| Bytes::from_static(record.as_bytes())).collect();
+        let (mut waiter, outcome) = Waiter::new(records, Duration::ZERO, permit);
+        waiter.deadline = Duration::from_secs(deadline);
+        (waiter, outcome)
+    }
+
+    #[test]
+    fn an_ack_names_the_right_place_even_if_an_earlier_append_gave_up() {
+        let (landing, _landed) = mpsc::unbounded_channel();
+        let ((one, mut given_up), (two, mut kept)) = (waiter(&["a", "bc"], 1), waiter(&["def"], 9));
+        let flight = Flight::new(vec![one, two], landing);
+        assert_eq!(flight.expire(Duration::from_secs(5)), Some(Duration::from_secs(9)));
+        flight.place(Placed { first_index: 100, first_position: 1000, term: 7 });
+        flight.committed();
+        assert!(matches!(given_up.try_recv().unwrap(), Err(AppendError::Unknown { .. })));
+        let ack = kept.try_recv().unwrap().unwrap();
+        assert_eq!(ack, BatchAck { first_index: 102, first_position: 1011, term: 7, count: 1 });
+    }
+
+    #[test]
+    fn a_batch_that_raft_drops_has_an_unknown_outcome() {
+        let (landing, mut landed) = mpsc::unbounded_channel();
+        let (one, mut outcome) = waiter(&["a"], 1);
+        drop(BatchResponder::new(Flight::new(vec![one], landing)));
+        assert!(matches!(outcome.try_recv().unwrap(), Err(AppendError::Unknown { .. })));
+        assert!(matches!(landed.try_recv().unwrap(), Landed::Done));
+    }
+}

@@ -1,0 +1,191 @@
+//! One ledger's Raft: the log, the core, the proposer and the role task, started and stopped together.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::network::{NetSnapshot, RaftNetworkFactory};
+use openraft::{Config as RaftConfig, SnapshotPolicy};
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::config::{Raft, Runtime, TypeConfig};
+use super::flight::Waiter;
+use super::members::MemberNode;
+use super::proposer::Proposer;
+use super::roles::{RoleTask, View};
+use super::state_machine::{SnapshotData, StateMachine};
+use super::storage::{Clock, LogStore};
+use crate::config::{Config, Durability};
+use crate::log::Log;
+use crate::log::directory::Identity;
+use crate::log::reader::LogReader;
+use crate::types::{Member, Role};
+
+/// A running ledger, without its runtime type: what the node layer works with.
+pub(crate) struct Group {
+    pub(crate) identity: Identity,
+    pub(crate) log: LogReader,
+    pub(crate) role: watch::Receiver<Role>,
+    pub(crate) view: watch::Receiver<View>,
+    /// Where appends go.
+    pub(crate) proposals: mpsc::UnboundedSender<Waiter>,
+    /// Bytes of appends that may still come in.
+    pub(crate) budget: Arc<Semaphore>,
+    control: Box<dyn Control>,
+}
+
+/// What the node layer asks of Raft besides appends.
+trait Control: Send + Sync {
+    fn is_pristine(&self) -> BoxFuture<'_, Result<bool, String>>;
+    fn initialize(&self, members: Vec<Member>) -> BoxFuture<'_, Result<(), String>>;
+    fn shutdown(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a group is started with, besides its network.
+pub(crate) struct GroupOptions<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) log: Log,
+    pub(crate) clock: Clock,
+}
+
+/// Starts Raft on a log. Returns the group and the handle that the network's server needs.
+///
+/// # Errors
+/// If openraft refuses its configuration or what it finds in the log.
+pub(crate) async fn start<R, N>(options: GroupOptions<'_>, network: N) -> Result<(Group, Raft<R>), String>
+where
+    R: Runtime,
+    N: RaftNetworkFactory<TypeConfig<R>>,
+    N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
+{
+    let GroupOptions { config, log, clock } = options;
+    let identity = log.identity().clone();
+    let reader = log.reader();
+    let installed = Arc::new(Mutex::new(None));
+    let machine = StateMachine::<R>::new(reader.clone(), installed.clone()).map_err(|error| error.to_string())?;
+    let store = LogStore::<R>::new(log, clock, installed);
+    let settings = raft_config(config)?;
+    let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
+        .await
+        .map_err(|fatal| fatal.to_string())?;
+
+    let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
+    let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new() });
+    let (proposals, submitted) = mpsc::unbounded_channel();
+    let roles = RoleTask::<R> {
+        id: identity.node.clone(),
+        metrics: raft.metrics(),
+        log: reader.clone(),
+        role: role_sender,
+        view: view_sender,
+    };
+    let role_task = R::spawn(roles.run());
+    let proposer = R::spawn(Proposer::new(raft.clone(), role.clone(), submitted).run());
+    let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
+    let control =
+        RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(Some((role_task, proposer))) };
+    let group = Group { identity, log: reader, role, view, proposals, budget, control: Box::new(control) };
+    Ok((group, raft))
+}
+
+impl Group {
+    /// Whether the ledger has never had a vote or an entry.
+    ///
+    /// # Errors
+    /// If Raft has stopped.
+    pub(crate) async fn is_pristine(&self) -> Result<bool, String> {
+        self.control.is_pristine().await
+    }
+
+    /// Makes `members` the first membership. Harmless if there is one already.
+    ///
+    /// # Errors
+    /// If Raft has stopped, or the members do not include this node.
+    pub(crate) async fn initialize(&self, members: Vec<Member>) -> Result<(), String> {
+        self.control.initialize(members).await
+    }
+
+    /// Stops Raft, then closes the log.
+    ///
+    /// # Errors
+    /// If the log could not be made durable.
+    pub(crate) async fn shutdown(&self) -> io::Result<()> {
+        self.control.shutdown().await;
+        self.log.close()
+    }
+}
+
+struct RaftControl<R: Runtime> {
+    raft: Raft<R>,
+    log: LogReader,
+    tasks: Mutex<Option<(R::JoinHandle<()>, R::JoinHandle<()>)>>,
+}
+
+impl<R: Runtime> Control for RaftControl<R>
+where
+    R::JoinHandle<()>: Send,
+{
+    fn is_pristine(&self) -> BoxFuture<'_, Result<bool, String>> {
+        Box::pin(async move {
+            let initialized = self.raft.is_initialized().await.map_err(|fatal| fatal.to_string())?;
+            Ok(!initialized && self.log.purged().is_none())
+        })
+    }
+
+    fn initialize(&self, members: Vec<Member>) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let node = |m: Member| (m.id, MemberNode { address: m.address, incarnation: m.incarnation });
+            let members: BTreeMap<_, _> = members.into_iter().map(node).collect();
+            match self.raft.initialize(members).await {
+                Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
+    fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if let Err(error) = self.raft.shutdown().await {
+                tracing::error!(%error, "Raft ended badly");
+            }
+            let tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let Some((role_task, proposer)) = tasks {
+                for ended in [role_task.await, proposer.await] {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a task of the ledger ended badly");
+                    }
+                }
+            }
+        })
+    }
+}
+
+/// openraft's settings for ours. Reasons: `docs/architecture.md`.
+fn raft_config(config: &Config) -> Result<RaftConfig, String> {
+    let millis = |duration: Duration| duration.as_millis() as u64;
+    let (low, high) = config.election_timeout;
+    RaftConfig {
+        cluster_name: config.cluster.to_string(),
+        heartbeat_interval: millis(config.heartbeat_interval),
+        election_timeout_min: millis(low),
+        election_timeout_max: millis(high),
+        install_snapshot_timeout: 5_000,
+        max_payload_entries: 4096,
+        max_append_entries: Some(4096),
+        // Snapshots are made at the purge point only, and nothing is purged behind our back.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: u64::MAX,
+        enable_pre_vote: Some(true),
+        backoff: "20ms".into(),
+        // A restarted leader is elected anew: what it applied before may not be known to it any more.
+        enable_leader_restore: Some(false),
+        // With an interval a follower may come back without what it had acknowledged.
+        allow_log_reversion: Some(matches!(config.durability, Durability::Interval(_))),
+        ..RaftConfig::default()
+    }
+    .validate()
+    .map_err(|error| error.to_string())
+}

@@ -1,0 +1,113 @@
+//! Memberships as bytes: in the log, in snapshots, on the wire.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+
+use super::config::{StoredMembership, log_id};
+use crate::pb;
+use crate::types::{Incarnation, Member, MemberStatus, NodeId};
+
+/// A membership of a ledger.
+pub(crate) type Membership = openraft::Membership<NodeId, MemberNode>;
+
+/// What a membership says of a node besides its id.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct MemberNode {
+    /// `host:port`.
+    pub(crate) address: String,
+    /// The disk.
+    pub(crate) incarnation: Incarnation,
+}
+
+/// Bytes or a message are not a membership.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("membership cannot be read: {0}")]
+pub(crate) struct MembersError(String);
+
+/// The body of a membership entry.
+pub(crate) fn encode(membership: &Membership) -> Vec<u8> {
+    to_message(membership).encode_to_vec()
+}
+
+/// The reverse of [`encode`].
+pub(crate) fn decode(body: &[u8]) -> Result<Membership, MembersError> {
+    let message = pb::Membership::decode(body).map_err(|error| MembersError(error.to_string()))?;
+    from_message(&message)
+}
+
+/// As it travels.
+pub(crate) fn to_message(membership: &Membership) -> pb::Membership {
+    let voters = |ids: &BTreeSet<NodeId>| pb::Voters { ids: ids.iter().map(NodeId::to_string).collect() };
+    let member = |(id, node): (&NodeId, &MemberNode)| pb::Member {
+        id: id.to_string(),
+        address: node.address.clone(),
+        incarnation: node.incarnation.to_bytes().to_vec().into(),
+    };
+    pb::Membership {
+        configs: membership.get_joint_config().iter().map(voters).collect(),
+        members: membership.nodes().map(member).collect(),
+    }
+}
+
+/// The reverse of [`to_message`].
+pub(crate) fn from_message(message: &pb::Membership) -> Result<Membership, MembersError> {
+    let fail = |why: String| MembersError(why);
+    let id = |id: &String| id.parse::<NodeId>().map_err(|error| fail(error.to_string()));
+    let configs = message.configs.iter().map(|voters| voters.ids.iter().map(id).collect::<Result<BTreeSet<_>, _>>());
+    let configs = configs.collect::<Result<Vec<_>, _>>()?;
+    let mut nodes = BTreeMap::new();
+    for member in &message.members {
+        let incarnation = Incarnation::from_slice(&member.incarnation)
+            .ok_or_else(|| fail(format!("incarnation of {} is {} bytes", member.id, member.incarnation.len())))?;
+        nodes.insert(id(&member.id)?, MemberNode { address: member.address.clone(), incarnation });
+    }
+    Membership::new(configs, nodes).map_err(|error| fail(error.to_string()))
+}
+
+/// As it travels, with the entry that set it.
+pub(crate) fn stored_to_message(stored: &StoredMembership) -> pb::StoredMembership {
+    let log_id = stored.log_id().as_ref().map(|id| pb::LogId { term: id.leader_id.term, number: id.index });
+    pb::StoredMembership { log_id, membership: Some(to_message(stored.membership())) }
+}
+
+/// The reverse of [`stored_to_message`].
+pub(crate) fn stored_from_message(message: &pb::StoredMembership) -> Result<StoredMembership, MembersError> {
+    let membership = message.membership.as_ref().ok_or_else(|| MembersError("it is missing".into()))?;
+    let id = message.log_id.as_ref().map(|id| log_id(id.term, id.number));
+    // The membership before any entry has no voters at all.
+    let membership = if membership.configs.is_empty() { Membership::default() } else { from_message(membership)? };
+    Ok(StoredMembership::new(id, membership))
+}
+
+/// All members for a status.
+pub(crate) fn statuses(membership: &Membership) -> Vec<MemberStatus> {
+    let voters: BTreeSet<NodeId> = membership.voter_ids().collect();
+    let status =
+        |(id, node): (&NodeId, &MemberNode)| MemberStatus { member: member(id, node), voter: voters.contains(id) };
+    membership.nodes().map(status).collect()
+}
+
+/// Id and node as one.
+pub(crate) fn member(id: &NodeId, node: &MemberNode) -> Member {
+    Member { id: id.clone(), address: node.address.clone(), incarnation: node.incarnation }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_membership_survives_its_bytes() {
+        let node = |n: u64| {
+            (NodeId::new(n), MemberNode { address: format!("h{n}:1"), incarnation: Incarnation::from_u128(n.into()) })
+        };
+        let ids = |ids: &[u64]| ids.iter().map(|n| NodeId::new(*n)).collect::<BTreeSet<_>>();
+        let joint = vec![ids(&[0, 1, 2]), ids(&[1, 2, 3])];
+        let membership = Membership::new(joint, BTreeMap::from_iter((0..5).map(node))).unwrap();
+        assert_eq!(decode(&encode(&membership)).unwrap(), membership);
+        let statuses = statuses(&membership);
+        assert_eq!(statuses.iter().map(|s| s.voter).collect::<Vec<_>>(), [true, true, true, true, false]);
+        assert!(decode(b"\x12\x03\x0a\x01 ").is_err());
+    }
+}

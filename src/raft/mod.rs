@@ -1,0 +1,25 @@
+//! openraft's view of the log. Only this layer and [`rpc`](crate::rpc) name openraft.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`config`] | the type config: entries over `Bytes`, one batch = one entry |
+//! | [`entry`] | payloads and entries |
+//! | [`members`] | memberships as bytes |
+//! | [`storage`] | the log as openraft's log storage |
+//! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
+//! | [`flight`] | a batch on its way through Raft, and who waits for it |
+//! | [`proposer`] | the task that turns waiting appends into batches |
+//! | [`roles`] | the task that turns Raft's state into the broker's role |
+//! | [`group`] | all of it for one ledger, started and stopped |
+
+pub(crate) mod config;
+pub(crate) mod entry;
+pub(crate) mod flight;
+pub(crate) mod group;
+pub(crate) mod members;
+pub(crate) mod proposer;
+pub(crate) mod roles;
+pub(crate) mod state_machine;
+pub(crate) mod storage;
+
+pub(crate) use config::{Raft, Runtime, TypeConfig};

@@ -1,0 +1,199 @@
+//! The task that turns waiting appends into batches.
+//!
+//! Everything that waits when the task wakes up travels as one entry; nothing waits for more to come. While enough
+//! entries are under way, appends gather, and so batches grow with the load by themselves.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use openraft::Instant;
+use tokio::sync::{mpsc, watch};
+
+use super::config::{Raft, Runtime};
+use super::entry::Proposed;
+use super::flight::{BatchResponder, Flight, Landed, Waiter};
+use crate::error::AppendError;
+use crate::format::frame::Draft;
+use crate::types::Role;
+
+/// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
+const MAX_FLIGHTS: usize = 4;
+/// Bytes of records that end a batch; a single append may be larger.
+const BATCH_BYTES: usize = 512 << 10;
+/// Records that end a batch.
+const BATCH_RECORDS: usize = 16 << 10;
+/// Appends taken from the queue in one go.
+const DRAIN: usize = 4096;
+/// How soon a batch that Raft refused is proposed again while this node still is the master.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// The proposer of one ledger.
+pub(crate) struct Proposer<R: Runtime> {
+    raft: Raft<R>,
+    role: watch::Receiver<Role>,
+    submitted: mpsc::UnboundedReceiver<Waiter>,
+    landed: mpsc::UnboundedReceiver<Landed>,
+    landing: mpsc::UnboundedSender<Landed>,
+    /// In order of arrival.
+    backlog: VecDeque<Waiter>,
+    flights: Vec<Weak<Flight>>,
+    /// Flights that have not landed.
+    aloft: usize,
+    /// Appends that have arrived so far.
+    arrived: u64,
+    started: R::Instant,
+    /// No deadline of anything that waits is earlier.
+    earliest: Option<Duration>,
+    retry_at: Option<Duration>,
+}
+
+impl<R: Runtime> Proposer<R> {
+    pub(crate) fn new(raft: Raft<R>, role: watch::Receiver<Role>, submitted: mpsc::UnboundedReceiver<Waiter>) -> Self {
+        let (landing, landed) = mpsc::unbounded_channel();
+        Self {
+            raft,
+            role,
+            submitted,
+            landed,
+            landing,
+            backlog: VecDeque::new(),
+            flights: Vec::new(),
+            aloft: 0,
+            arrived: 0,
+            started: R::Instant::now(),
+            earliest: None,
+            retry_at: None,
+        }
+    }
+
+    /// Runs until the ledger is closed or all handles to it are gone.
+    pub(crate) async fn run(mut self) {
+        let mut drained = Vec::with_capacity(DRAIN);
+        loop {
+            self.dispatch().await;
+            let wake = [self.earliest, self.retry_at].into_iter().flatten().min();
+            tokio::select! {
+                biased;
+                Some(landed) = self.landed.recv() => self.land(landed),
+                changed = self.role.changed() => {
+                    if changed.is_err() {
+                        return self.refuse_all(&AppendError::Closed { reason: "the node is shutting down".into() });
+                    }
+                    self.retry_at = None;
+                }
+                taken = self.submitted.recv_many(&mut drained, DRAIN) => {
+                    if taken == 0 {
+                        return;
+                    }
+                    self.enqueue(&mut drained);
+                }
+                () = sleep_until::<R>(wake.map(|at| self.started + at)) => self.expire(),
+            }
+        }
+    }
+
+    /// Time since the proposer began.
+    fn now(&self) -> Duration {
+        R::Instant::now() - self.started
+    }
+
+    fn enqueue(&mut self, drained: &mut Vec<Waiter>) {
+        let now = self.now();
+        for mut waiter in drained.drain(..) {
+            waiter.sequence = self.arrived;
+            waiter.deadline = now + waiter.timeout;
+            self.arrived += 1;
+            self.earliest = Some(self.earliest.map_or(waiter.deadline, |earliest| earliest.min(waiter.deadline)));
+            self.backlog.push_back(waiter);
+        }
+    }
+
+    /// Does with the backlog what the role allows.
+    async fn dispatch(&mut self) {
+        let role = self.role.borrow_and_update().clone();
+        match role {
+            Role::Master { .. } => self.propose().await,
+            Role::Slave { master, .. } => self.refuse_all(&AppendError::NotMaster { master: Some(master) }),
+            Role::Closed { reason } => self.refuse_all(&AppendError::Closed { reason }),
+            // A master may come; appends wait inside their deadlines.
+            Role::Electing { .. } => {}
+        }
+    }
+
+    async fn propose(&mut self) {
+        if self.retry_at.is_some_and(|at| self.now() < at) {
+            return;
+        }
+        self.retry_at = None;
+        while self.aloft < MAX_FLIGHTS {
+            let waiters = self.next_batch();
+            if waiters.is_empty() {
+                return;
+            }
+            let records: Vec<_> = waiters.iter().flat_map(|waiter| &waiter.records).collect();
+            let draft = Draft::batch(&records);
+            let flight = Flight::new(waiters, self.landing.clone());
+            self.flights.push(Arc::downgrade(&flight));
+            self.aloft += 1;
+            let responder = BatchResponder::new(flight.clone());
+            let sent = self.raft.client_write_ff(Proposed { draft, flight }, Some(responder)).await;
+            if let Err(fatal) = sent {
+                // The responder was dropped with the message and has told the waiters; the role task closes the ledger.
+                tracing::debug!(%fatal, "Raft takes no batch any more");
+                return;
+            }
+        }
+    }
+
+    /// Takes what fits into one entry from the backlog.
+    fn next_batch(&mut self) -> Vec<Waiter> {
+        let mut waiters: Vec<Waiter> = Vec::new();
+        let (mut bytes, mut records) = (0, 0);
+        while let Some(next) = self.backlog.front() {
+            (bytes, records) = (bytes + next.bytes, records + next.records.len());
+            if !waiters.is_empty() && (bytes > BATCH_BYTES || records > BATCH_RECORDS) {
+                break;
+            }
+            waiters.extend(self.backlog.pop_front());
+        }
+        waiters
+    }
+
+    fn land(&mut self, landed: Landed) {
+        self.aloft -= 1;
+        self.flights.retain(|flight| flight.strong_count() > 0);
+        if let Landed::Refused(waiters) = landed {
+            // Raft wrote nothing: they keep their place in the order and their deadline.
+            self.backlog.extend(waiters);
+            self.backlog.make_contiguous().sort_by_key(|waiter| waiter.sequence);
+            self.retry_at = Some(self.now() + RETRY);
+        }
+    }
+
+    /// Ends what has waited too long, and finds the next deadline.
+    fn expire(&mut self) {
+        let now = self.now();
+        let (due, waiting) = std::mem::take(&mut self.backlog).into_iter().partition(|w: &Waiter| w.deadline <= now);
+        self.backlog = waiting;
+        for waiter in due {
+            let waited = waiter.timeout;
+            waiter.finish(Err(AppendError::NoMaster { waited }));
+        }
+        let flying = self.flights.iter().filter_map(Weak::upgrade).filter_map(|flight| flight.expire(now)).min();
+        self.earliest = self.backlog.iter().map(|waiter| waiter.deadline).chain(flying).min();
+    }
+
+    fn refuse_all(&mut self, error: &AppendError) {
+        for waiter in self.backlog.drain(..) {
+            waiter.finish(Err(error.clone()));
+        }
+    }
+}
+
+async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
+    match at {
+        Some(at) => R::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,147 @@
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::kit::*;
+use crate::rpc::grpc::acceptor::AcceptorOptions;
+use crate::rpc::grpc::server::ServerOptions;
+use crate::rpc::transport::{Lane, Link, TransportError};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// An empty SETTINGS frame.
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+fn options(max_connections: usize, preface_timeout: Duration) -> ServerOptions {
+    ServerOptions { acceptor: AcceptorOptions { max_connections, preface_timeout }, ..server_options() }
+}
+
+async fn rig(max_connections: usize, preface_timeout: Duration) -> Rig {
+    Rig::start_at("127.0.0.1:0", Replication::Echo, options(max_connections, preface_timeout)).await
+}
+
+/// Waits until the server has closed the connection.
+async fn closed(stream: &mut TcpStream) {
+    let mut bytes = Vec::new();
+    // Reset or closed: both are an end.
+    let _ = soon(stream.read_to_end(&mut bytes)).await;
+}
+
+async fn connect(rig: &Rig, say: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(rig.address()).await.unwrap();
+    stream.write_all(say).await.unwrap();
+    stream
+}
+
+async fn honest(link: &dyn Link) {
+    assert!(link.request_vote(vote(1), LONG).await.unwrap().granted);
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_begin_to_speak_is_closed() {
+    let rig = rig(100, Duration::from_millis(200)).await;
+    let unspoken = [&b""[..], &PREFACE[..10], PREFACE, &[PREFACE, &SETTINGS[..8]].concat()];
+    for say in unspoken {
+        closed(&mut connect(&rig, say).await).await;
+    }
+    honest(rig.link(Lane::Control).as_ref()).await;
+}
+
+#[tokio::test]
+async fn bytes_that_trickle_in_buy_no_time() {
+    let rig = rig(100, Duration::from_millis(200)).await;
+    let (mut read, mut write) = connect(&rig, b"").await.into_split();
+    // Never complete, and never silent for as long as the deadline.
+    let trickle = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(40));
+        for byte in PREFACE {
+            tick.tick().await;
+            if write.write_all(&[*byte]).await.is_err() {
+                return false;
+            }
+        }
+        true
+    });
+    let mut rest = Vec::new();
+    // Reset or closed: both are an end.
+    let _ = soon(read.read_to_end(&mut rest)).await;
+    assert!(!soon(trickle).await.unwrap(), "the whole preface could be sent");
+}
+
+#[tokio::test]
+async fn garbage_is_closed_at_once() {
+    // The deadline plays no part here.
+    let rig = rig(100, LONG * 10).await;
+    for garbage in [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n----------".to_vec(), vec![0xff; 4096]] {
+        closed(&mut connect(&rig, &garbage).await).await;
+    }
+    let frame = [PREFACE, SETTINGS, &[0xff; 64]].concat();
+    closed(&mut connect(&rig, &frame).await).await;
+    honest(rig.link(Lane::Control).as_ref()).await;
+}
+
+#[tokio::test]
+async fn silent_connections_far_over_the_cap_do_not_starve_an_honest_client() {
+    // No deadline within the test: what is silent must make room, not wait to be thrown out.
+    let rig = rig(8, LONG * 10).await;
+    let kept = rig.link(Lane::Data);
+    honest(kept.as_ref()).await;
+    let mut attackers = Vec::new();
+    for number in 0..100 {
+        attackers.push(connect(&rig, &PREFACE[..number % PREFACE.len()]).await);
+    }
+    honest(rig.link(Lane::Control).as_ref()).await;
+    honest(kept.as_ref()).await;
+    assert!(rig.server.connections() <= 8);
+    // The first ones had to go.
+    closed(&mut attackers[0]).await;
+}
+
+#[tokio::test]
+async fn when_all_places_are_taken_by_speakers_the_next_is_turned_away_until_one_leaves() {
+    let rig = rig(2, LONG).await;
+    let mut speakers = Vec::new();
+    for _ in 0..2 {
+        let mut stream = connect(&rig, &[PREFACE, SETTINGS].concat()).await;
+        // The server's own settings say that it has heard.
+        soon(stream.read_exact(&mut [0; 9])).await.unwrap();
+        speakers.push(stream);
+    }
+    closed(&mut connect(&rig, b"").await).await;
+    let link = rig.link(Lane::Control);
+    let error = link.request_vote(vote(1), LONG).await.unwrap_err();
+    assert!(matches!(error, TransportError::Broken { .. } | TransportError::Unreachable { .. }), "{error}");
+    drop(speakers.pop());
+    soon(async {
+        while link.request_vote(vote(1), LONG).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_speaker_that_goes_silent_is_pinged_and_closed() {
+    let quick = Duration::from_millis(100);
+    let options = ServerOptions { keepalive_interval: quick, keepalive_timeout: quick, ..server_options() };
+    let rig = Rig::start_at("127.0.0.1:0", Replication::Echo, options).await;
+    closed(&mut connect(&rig, &[PREFACE, SETTINGS].concat()).await).await;
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_or_read_nothing_do_not_hold_up_the_stop() {
+    let rig = rig(10, LONG * 10).await;
+    let silent = connect(&rig, b"").await;
+    let mut deaf = connect(&rig, &[PREFACE, SETTINGS].concat()).await;
+    // Pings until the answers fill both directions: from then on the server waits to write and reads no more.
+    let ping = [&[0, 0, 8, 6, 0, 0, 0, 0, 0][..], &[7; 8]].concat();
+    let pings = ping.repeat(10_000);
+    while tokio::time::timeout(SHORT * 5, deaf.write_all(&pings)).await.is_ok_and(|written| written.is_ok()) {}
+    honest(rig.link(Lane::Control).as_ref()).await;
+    let address = rig.address();
+    soon(rig.server.shutdown()).await;
+    Rig::start_at(&address.to_string(), Replication::Echo, server_options()).await;
+    // Closed although nothing has been read.
+    soon(async { while deaf.write_all(&pings).await.is_ok() {} }).await;
+    drop(silent);
+}

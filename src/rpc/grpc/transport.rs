@@ -1,0 +1,62 @@
+//! The transport: keeps one link per address and lane.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::link::GrpcLink;
+use crate::rpc::transport::{Lane, Link, Transport};
+
+/// Settings of the calling side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GrpcOptions {
+    /// Largest message sent or taken, bytes. The server's must not be smaller.
+    pub(crate) max_message_bytes: usize,
+    /// A replication stream with an unanswered request and no answer for so long is broken. Opening one takes no
+    /// longer either.
+    pub(crate) stall_timeout: Duration,
+    /// How long connecting may take, over all addresses a name has. The lookup comes on top, bounded by the call.
+    pub(crate) connect_timeout: Duration,
+    /// How long a connection may be silent before it is pinged, used or not.
+    pub(crate) keepalive_interval: Duration,
+    /// A ping unanswered for so long breaks the connection. On the data lane at least, on the control lane at most
+    /// `stall_timeout`.
+    pub(crate) keepalive_timeout: Duration,
+}
+
+impl Default for GrpcOptions {
+    /// 16 MiB; 5 s; 1 s; 1 s; 2 s.
+    fn default() -> Self {
+        Self {
+            max_message_bytes: 16 << 20,
+            stall_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
+            keepalive_interval: Duration::from_secs(1),
+            keepalive_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// gRPC to all peers. The ledgers of a node share it, and with it one connection per peer and lane.
+pub(crate) struct GrpcTransport {
+    options: GrpcOptions,
+    /// Grows with the addresses ever asked for; an unused link costs no connection once its peer is gone.
+    links: Mutex<HashMap<(String, Lane), Arc<GrpcLink>>>,
+}
+
+impl GrpcTransport {
+    /// A transport without links.
+    pub(crate) fn new(options: GrpcOptions) -> Self {
+        Self { options, links: Mutex::default() }
+    }
+}
+
+impl Transport for GrpcTransport {
+    fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link> {
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = links
+            .entry((address.to_owned(), lane))
+            .or_insert_with(|| Arc::new(GrpcLink::new(address, lane, &self.options)));
+        link.clone()
+    }
+}

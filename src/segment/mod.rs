@@ -1,0 +1,185 @@
+//! One segment: a fixed-size file at an absolute position, mapped, and where its entries are.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | this | [`Segment`], what readers and the writer share |
+//! | [`active`] | [`ActiveSegment`](active::ActiveSegment), the only way to write: appends, seals, truncates |
+//! | [`recovery`] | the scan that finds a segment's entries again and says why it stopped |
+//! | [`units`] | where each entry is, and which have been verified since opening |
+
+pub(crate) mod active;
+pub(crate) mod recovery;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use crate::disk::{DiskFile, Mapping};
+use crate::error::Damage;
+use crate::format::entry::{ENTRY_HEADER, EntryHeader};
+use crate::format::frame::Frame;
+use crate::format::index;
+use crate::format::segment::{Cursor, SegmentHeader};
+pub(crate) use units::{Units, after};
+
+/// A segment of a log. Whether it is still written to is the business of
+/// [`ActiveSegment`](active::ActiveSegment); readers need not know.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    path: PathBuf,
+    header: SegmentHeader,
+    file: Arc<dyn DiskFile>,
+    mapping: Mapping,
+    units: RwLock<Units>,
+}
+
+impl Segment {
+    /// Puts a segment together from its parts. `units` must describe `file`.
+    pub(crate) fn new(
+        path: PathBuf,
+        header: SegmentHeader,
+        file: Arc<dyn DiskFile>,
+        units: Units,
+    ) -> std::io::Result<Self> {
+        let mapping = file.map()?;
+        Ok(Self { path, header, file, mapping, units: RwLock::new(units) })
+    }
+
+    /// First position of the segment: its header's.
+    pub(crate) fn position(&self) -> u64 {
+        self.header.start.position
+    }
+
+    /// Position after the segment.
+    pub(crate) fn end_position(&self) -> u64 {
+        self.header.start.position + self.header.size
+    }
+
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the segment begins, as its header says.
+    pub(crate) fn start(&self) -> Cursor {
+        self.header.start
+    }
+
+    /// What the next entry after the last one must continue.
+    pub(crate) fn end(&self) -> Cursor {
+        self.units().end()
+    }
+
+    /// Makes everything written so far durable.
+    pub(crate) fn sync(&self) -> std::io::Result<()> {
+        self.file.sync()
+    }
+
+    /// Declares everything below `position` committed: it never changes again and may be read without a copy.
+    pub(crate) fn freeze(&self, position: u64) {
+        let line = position.min(self.end_position()).saturating_sub(self.position());
+        // A segment's size fits a usize: it has been mapped.
+        self.mapping.freeze(line as usize);
+    }
+
+    /// Number of the entry that holds record `index`, if it is in this segment. Control entries hold none.
+    pub(crate) fn number_of_index(&self, index: u64) -> Option<u64> {
+        self.units().find_index(index)
+    }
+
+    /// Number of the entry that covers `position`.
+    pub(crate) fn number_of_position(&self, position: u64) -> Option<u64> {
+        self.units().find_offset(position.checked_sub(self.position())?)
+    }
+
+    /// Numbers of the memberships in this segment, ascending.
+    pub(crate) fn memberships(&self) -> Vec<u64> {
+        self.units().memberships()
+    }
+
+    /// The header of entry `number`; `None` if it is not in this segment.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
+        let units = self.units();
+        let Some(slot) = units.slot(number) else { return Ok(None) };
+        self.header_at(&units, slot).map(Some)
+    }
+
+    /// Entry `number`, verified; `None` if it is not in this segment. A slice of the mapping if it is committed, else
+    /// a copy.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn frame(&self, number: u64) -> Result<Option<Frame>, Damage> {
+        let units = self.units();
+        let Some(slot) = units.slot(number) else { return Ok(None) };
+        let header = self.header_at(&units, slot)?;
+        let start = units.get(slot).offset();
+        let range = start..start + header.length();
+        if range.end > self.mapping.len() {
+            return Err(self.damage(
+                &units,
+                slot,
+                "entry length",
+                range.end.to_string(),
+                self.mapping.len().to_string(),
+            ));
+        }
+        let bytes = match self.mapping.slice(range.clone()) {
+            Some(bytes) => bytes,
+            None => self.mapping.copy(range).into(),
+        };
+        if !units.is_verified(slot) {
+            header.verify(&bytes).map_err(|error| {
+                self.damage(&units, slot, "chain value", error.to_string(), "the bytes written".into())
+            })?;
+            units.set_verified(slot);
+        }
+        Ok(Some(Frame { header, bytes }))
+    }
+
+    /// The index file's bytes.
+    pub(crate) fn encode_index(&self) -> Vec<u8> {
+        let units = self.units();
+        index::encode(self.position(), units.end().chain, units.as_slice())
+    }
+
+    fn header_at(&self, units: &Units, slot: usize) -> Result<EntryHeader, Damage> {
+        let start = units.get(slot).offset();
+        let range = start..start + ENTRY_HEADER;
+        let decoded = match self.mapping.slice(range.clone()) {
+            Some(bytes) => EntryHeader::decode(&bytes),
+            None => EntryHeader::decode(&self.mapping.copy(range)),
+        };
+        let header =
+            decoded.map_err(|error| self.damage(units, slot, "entry header", error.to_string(), "an entry".into()))?;
+        let (position, number) = (self.position() + start as u64, units.first_number() + slot as u64);
+        if header.position != position || header.number != number {
+            let found = format!("entry {} of position {}", header.number, header.position);
+            return Err(self.damage(units, slot, "entry", found, format!("entry {number} of position {position}")));
+        }
+        Ok(header)
+    }
+
+    fn damage(&self, units: &Units, slot: usize, what: &'static str, found: String, expected: String) -> Damage {
+        let unit = units.get(slot);
+        Damage {
+            file: self.path.clone(),
+            position: self.position() + unit.offset() as u64,
+            index: self.header.start.index + u64::from(unit.index),
+            what,
+            found,
+            expected,
+        }
+    }
+
+    fn units(&self) -> RwLockReadGuard<'_, Units> {
+        self.units.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn units_mut(&self) -> RwLockWriteGuard<'_, Units> {
+        self.units.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,122 @@
+//! Where each entry of a segment is.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::format::entry::{EntryHeader, EntryKind};
+use crate::format::index::Unit;
+use crate::format::segment::Cursor;
+
+/// The entries of a segment in order, what comes after them, and which have been verified since opening.
+#[derive(Debug)]
+pub(crate) struct Units {
+    start: Cursor,
+    end: Cursor,
+    units: Vec<Unit>,
+    /// One per entry found when opening. Entries beyond were written in this life: verified.
+    seen: Vec<AtomicBool>,
+}
+
+impl Units {
+    /// No entries yet. `start` is the state of the log where the segment begins; entries begin at `first_entry`.
+    pub(crate) fn empty(start: Cursor, first_entry: u64) -> Self {
+        let end = Cursor { position: first_entry, ..start };
+        Self { start, end, units: Vec::new(), seen: Vec::new() }
+    }
+
+    /// Entries found in a file; `verified` says whether their chain values have been checked.
+    pub(crate) fn found(start: Cursor, end: Cursor, units: Vec<Unit>, verified: bool) -> Self {
+        let seen = if verified { Vec::new() } else { units.iter().map(|_| AtomicBool::new(false)).collect() };
+        Self { start, end, units, seen }
+    }
+
+    /// What the next entry must continue.
+    pub(crate) fn end(&self) -> Cursor {
+        self.end
+    }
+
+    /// Number of the first entry.
+    pub(crate) fn first_number(&self) -> u64 {
+        self.start.number
+    }
+
+    /// All entries.
+    pub(crate) fn as_slice(&self) -> &[Unit] {
+        &self.units
+    }
+
+    /// Where entry `number` is in the list.
+    pub(crate) fn slot(&self, number: u64) -> Option<usize> {
+        let slot = usize::try_from(number.checked_sub(self.start.number)?).ok()?;
+        (slot < self.units.len()).then_some(slot)
+    }
+
+    /// The entry at `slot`, which came from [`Units::slot`].
+    pub(crate) fn get(&self, slot: usize) -> Unit {
+        self.units[slot]
+    }
+
+    /// Number of the entry that holds record `index`. Control entries carry the index of the next record, so the last
+    /// entry at or below `index` is the one.
+    pub(crate) fn find_index(&self, index: u64) -> Option<u64> {
+        let wanted = index.checked_sub(self.start.index)?;
+        if index >= self.end.index {
+            return None;
+        }
+        let after = self.units.partition_point(|unit| u64::from(unit.index) <= wanted);
+        Some(self.start.number + after.checked_sub(1)? as u64)
+    }
+
+    /// Number of the entry that covers byte `offset` of the file.
+    pub(crate) fn find_offset(&self, offset: u64) -> Option<u64> {
+        if self.start.position + offset >= self.end.position {
+            return None;
+        }
+        let after = self.units.partition_point(|unit| unit.offset() as u64 <= offset);
+        Some(self.start.number + after.checked_sub(1)? as u64)
+    }
+
+    /// Numbers of the memberships.
+    pub(crate) fn memberships(&self) -> Vec<u64> {
+        let marked = self.units.iter().enumerate().filter(|(_, unit)| unit.is_membership());
+        marked.map(|(slot, _)| self.start.number + slot as u64).collect()
+    }
+
+    /// Adds the entry that `header` describes; the caller has checked that it continues [`Units::end`].
+    pub(crate) fn push(&mut self, header: &EntryHeader) {
+        let offset = (header.position - self.start.position) as u32;
+        let index = (header.index - self.start.index) as u32;
+        self.units.push(Unit::new(offset, index, header.kind == EntryKind::Membership));
+        self.end = after(header);
+    }
+
+    /// Keeps the first `slots` entries; `end` is what then comes next.
+    pub(crate) fn truncate(&mut self, slots: usize, end: Cursor) {
+        self.units.truncate(slots);
+        self.seen.truncate(slots);
+        self.end = end;
+    }
+
+    /// Whether the entry's chain value has been checked since opening.
+    pub(crate) fn is_verified(&self, slot: usize) -> bool {
+        self.seen.get(slot).is_none_or(|seen| seen.load(Ordering::Relaxed))
+    }
+
+    /// Remembers that it has been.
+    pub(crate) fn set_verified(&self, slot: usize) {
+        if let Some(seen) = self.seen.get(slot) {
+            seen.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the entry after the one described by `header` must continue.
+pub(crate) fn after(header: &EntryHeader) -> Cursor {
+    Cursor {
+        position: header.end(),
+        number: header.number + 1,
+        index: header.index + u64::from(header.records),
+        term: header.term,
+        timestamp: header.timestamp,
+        chain: header.chain,
+    }
+}

@@ -1,0 +1,115 @@
+//! Each rule can fail, and says where.
+
+use super::*;
+
+/// The lines of a small file that a rule objects to.
+fn lines(rule: impl Fn(&Source) -> Vec<String>, path: &str, text: &str) -> Vec<usize> {
+    let line = |finding: String| {
+        let rest = finding.strip_prefix(path).and_then(|rest| rest.strip_prefix(':'));
+        let line = rest.and_then(|rest| rest.split(':').next()).and_then(|line| line.parse().ok());
+        line.unwrap_or_else(|| panic!("{finding:?} does not say where"))
+    };
+    rule(&Source::new(path, text)).into_iter().map(line).collect()
+}
+
+fn layers(path: &str, text: &str) -> Vec<usize> {
+    let exports = exports(&Source::new("src/lib.rs", "pub use node::{Ledger, Node}; pub use types::Ack;"));
+    lines(|source| layering(source, &exports), path, text)
+}
+
+#[test]
+fn a_layer_that_reaches_up_is_found() {
+    assert_eq!(layers("src/log/a.rs", "use crate::types::Ack;\nuse crate::raft::X;"), [2]);
+    assert_eq!(layers("src/log/a.rs", "use crate::{disk::D,\n rpc::{a, b as c}};"), [2, 2]);
+    assert_eq!(layers("src/log/mod.rs", "fn f() {\n crate::node::start() }"), [2]);
+    assert_eq!(layers("src/log/mod.rs", "pub(in crate::log) fn f() {} /* crate::node::x */"), []);
+    assert_eq!(layers("src/types/mod.rs", "//! [x](crate::node::X)\nconst S: &str = \"crate::node::X\";"), []);
+    assert_eq!(layers("src/sim/mod.rs", "use crate::server::S;"), []);
+    assert_eq!(layers("src/lib.rs", "pub use node::Node; use crate::node::X;"), []);
+    assert_eq!(layers("src/bin/dledger/main.rs", "use crate::serve::X;"), []);
+}
+
+#[test]
+fn a_layer_that_uses_its_sibling_is_found() {
+    assert_eq!(layers("src/format/a.rs", "use crate::disk::D;"), [1]);
+    assert_eq!(layers("src/disk/a.rs", "use crate::disk::b::D;"), []);
+}
+
+#[test]
+fn what_the_root_gives_out_belongs_to_its_layer() {
+    assert_eq!(layers("src/raft/a.rs", "use crate::Ack;\nuse crate::Ledger;\nuse crate::Unheard;"), [2, 3]);
+    assert_eq!(layers("src/server/a.rs", "use crate::{Ack, Ledger};"), []);
+}
+
+#[test]
+fn a_path_that_climbs_to_the_root_is_followed() {
+    assert_eq!(layers("src/log/a.rs", "use super::super::raft::X;"), [1]);
+    assert_eq!(layers("src/raft/a.rs", "use super::super::log::X;\nuse super::log::Y;"), []);
+    assert_eq!(layers("src/rpc/grpc/a.rs", "use super::super::server::X;"), []);
+    assert_eq!(layers("src/rpc/a.rs", "mod tests { use super::super::server::X; }"), []);
+    assert_eq!(layers("src/rpc/a.rs", "mod tests { use super::super::super::server::X; }"), [1]);
+}
+
+#[test]
+fn a_module_without_a_layer_is_found() {
+    assert_eq!(layers("src/helpers.rs", "fn f() {}"), [1]);
+}
+
+#[test]
+fn a_stray_openraft_is_found() {
+    assert_eq!(lines(stray_openraft, "src/node/a.rs", "\nuse openraft::Raft;"), [2]);
+    assert_eq!(lines(stray_openraft, "src/log/a.rs", "use openraft_rt as rt; // openraft"), [1]);
+    assert_eq!(lines(stray_openraft, "src/raft/a.rs", "use openraft::Raft;"), []);
+}
+
+#[test]
+fn a_stray_unsafe_is_found() {
+    let text = "// unsafe\nfn f() { unsafe { g() } }\nunsafe impl Send for X {}";
+    assert_eq!(lines(stray_unsafe, "src/log/a.rs", text), [2, 3]);
+    assert_eq!(lines(stray_unsafe, HOLDS_UNSAFE, text), []);
+    assert_eq!(lines(stray_unsafe, "src/a.rs", "#![deny(unsafe_op_in_unsafe_fn)]"), []);
+}
+
+#[test]
+fn long_files_and_lines_are_found() {
+    assert_eq!(lines(size, "src/a.rs", &"\n".repeat(MAX_LINES)), []);
+    assert_eq!(lines(size, "src/a.rs", &"\n".repeat(MAX_LINES + 1)), [MAX_LINES + 1]);
+    let line = format!("//{}", "ä".repeat(MAX_COLUMNS - 2));
+    assert_eq!(lines(size, "src/a.rs", &line), []);
+    assert_eq!(lines(size, "proto/a.proto", &format!("\n{line}x")), [2]);
+}
+
+#[test]
+fn a_test_that_sleeps_is_found() {
+    let text = "use std::thread;\nfn f() { thread::sleep(D); }\nuse tokio::time::{self, sleep};";
+    assert_eq!(lines(sleep, "tests/a.rs", text), [2, 3]);
+    assert_eq!(lines(sleep, "src/log/tests.rs", text), [2, 3]);
+    assert_eq!(lines(sleep, "src/log/a_tests.rs", text), [2, 3]);
+    assert_eq!(lines(sleep, "src/log/a.rs", text), []);
+    assert_eq!(lines(sleep, "src/log/a.rs", &format!("mod tests {{ {text} }}")), [2, 3]);
+    assert_eq!(lines(sleep, "tests/a.rs", "tokio::time::timeout(D, x);"), []);
+}
+
+#[test]
+fn unfinished_code_is_found() {
+    let text = "fn f() { todo!() }\nfn g() { unimplemented!(\"later\") }\nfn h() { dbg!(1); }";
+    assert_eq!(lines(unfinished, "src/a.rs", text), [1, 2, 3]);
+    assert_eq!(lines(unfinished, "src/a.rs", "fn f(todo: u8) -> bool { todo != 1 } // todo!()"), []);
+}
+
+#[test]
+fn a_file_that_does_not_say_what_it_is_is_found() {
+    assert_eq!(lines(introduction, "src/a.rs", "// a\n//! b"), [1]);
+    assert_eq!(lines(introduction, "src/a.rs", ""), [1]);
+    assert_eq!(lines(introduction, "src/a.rs", "//! What it is."), []);
+}
+
+#[test]
+fn a_proto_without_comments_is_found() {
+    let bare = "message A {\n  uint64 a = 1;\n}\nenum E {\n  NONE = 0;\n  ONE = 1;\n}\n\
+                service S {\n  rpc Get(A) returns (A) {}\n}\n// far\n\nmessage B {}";
+    assert_eq!(lines(comments, "proto/a.proto", bare), [1, 2, 4, 6, 8, 9, 13]);
+    let good = "syntax = \"proto3\";\n// A.\nmessage A {\n  oneof b {\n    // C.\n    A c = 1;\n  }\n  \
+                uint64 d = 2; // D.\n}";
+    assert_eq!(lines(comments, "proto/a.proto", good), []);
+}
