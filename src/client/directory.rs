@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 
 use super::builder::Settings;
-use super::error::{ClientError, Tried};
+use super::error::{ClientError, Tried, root};
 use crate::rpc::client_wire::MAX_MESSAGE;
 use crate::rpc::pb;
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
@@ -125,10 +125,7 @@ impl Directory {
         let broken = |reason: String| ClientError::Broken { address: address.to_owned(), reason };
         match timeout(CONNECT_TIMEOUT, endpoint(address)?.connect()).await {
             Ok(Ok(channel)) => Ok(service(channel)),
-            Ok(Err(error)) => {
-                let cause = std::iter::successors(Some(&error as &dyn std::error::Error), |e| e.source()).last();
-                Err(broken(cause.map_or_else(|| error.to_string(), ToString::to_string)))
-            }
+            Ok(Err(error)) => Err(broken(root(&error))),
             Err(_) => Err(broken(format!("no connection within {CONNECT_TIMEOUT:?}"))),
         }
     }
@@ -237,9 +234,7 @@ impl Search<'_> {
     pub(super) fn nobody(&self) -> ClientError {
         let why = |address: &str| match self.said.get(address) {
             Some(Ok(role)) => role.clone(),
-            // The address stands in front of it already.
-            Some(Err(ClientError::Broken { reason, .. })) => reason.clone(),
-            Some(Err(error)) => error.to_string(),
+            Some(Err(error)) => error.why(),
             None => "no answer yet".to_owned(),
         };
         let addresses = self.directory.by_preference();

@@ -23,7 +23,7 @@ pub struct Tried {
 #[non_exhaustive]
 pub enum ClientError {
     /// No node could be reached before the deadline. An append was refused.
-    #[error("no node can be reached within {waited:?} ({}): check the addresses and that the nodes run", list(tried))]
+    #[error("no node can be reached within {waited:.1?} ({}): check the addresses and that the nodes run", list(tried))]
     Unreachable {
         /// How long it was tried.
         waited: Duration,
@@ -32,7 +32,7 @@ pub enum ClientError {
     },
     /// Nodes answered, but none was master before the deadline. An append was refused.
     #[error(
-        "no master within {waited:?} ({}): check that a quorum of the members is up, then append again",
+        "no master within {waited:.1?} ({}): check that a quorum of the members is up, then append again",
         list(tried)
     )]
     NoMaster {
@@ -157,6 +157,14 @@ impl ClientError {
         }
     }
 
+    /// What is wrong, for a list that names the address already.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            ClientError::Broken { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+
     /// Whether another node, or the same one later, may well do what this one refused.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
@@ -221,16 +229,18 @@ impl ClientError {
     }
 }
 
-/// A status in one line: tonic's own says "transport error" and hides the cause in its sources.
+/// What is wrong with a connection, in one line: tonic says "transport error" and hides the cause in the sources.
 pub(crate) fn reason(status: &tonic::Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
-        }
-        source = error.source();
+    let cause = std::error::Error::source(status).map(root);
+    match (status.message(), cause) {
+        (_, Some(cause)) => cause,
+        ("", None) => status.code().description().to_owned(),
+        (message, None) => message.to_owned(),
     }
-    if text.is_empty() { status.code().description().to_owned() } else { text }
+}
+
+/// The innermost cause.
+pub(crate) fn root(error: &dyn std::error::Error) -> String {
+    let innermost = std::iter::successors(Some(error), |error| error.source()).last();
+    innermost.unwrap_or(error).to_string()
 }

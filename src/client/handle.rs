@@ -235,9 +235,9 @@ impl Client {
                 // One that hangs leaves the others their share of the time.
                 let within = deadline.saturating_duration_since(Instant::now()) / left;
                 match timeout(within, call(node)).await {
-                    Ok(Err(error)) if error.is_passing() => tried.push(Tried { address, why: error.to_string() }),
+                    Ok(Err(error)) if error.is_passing() => tried.push(Tried { why: error.why(), address }),
                     Ok(done) => return done,
-                    Err(_) => tried.push(Tried { address, why: format!("no answer within {within:?}") }),
+                    Err(_) => tried.push(Tried { address, why: format!("no answer within {within:.1?}") }),
                 }
             }
             if Instant::now() + READ_PAUSE >= deadline {

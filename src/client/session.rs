@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::directory::Directory;
@@ -16,6 +16,8 @@ use crate::rpc::pb::{self, append_records_response::Result as Answered, failure:
 
 /// Requests that may wait for the connection. Few: what waits here cannot be put together any more.
 const WAITING_REQUESTS: usize = 4;
+/// Longest a node may take to take an append stream, once it is connected. One that is paused takes none.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long after its deadline an append is still waited for.
 const ANSWER_GRACE: Duration = Duration::from_millis(500);
 
@@ -47,8 +49,13 @@ impl Session {
     pub(super) async fn open(directory: &Directory, address: String) -> Result<Self, ClientError> {
         let mut service = directory.connect(&address).await?;
         let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS);
-        let answers = service.append_stream(ReceiverStream::new(outgoing)).await;
-        let answers = answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner();
+        let answers = match timeout(OPEN_TIMEOUT, service.append_stream(ReceiverStream::new(outgoing))).await {
+            Ok(answers) => answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner(),
+            Err(_) => {
+                let reason = format!("no append stream within {OPEN_TIMEOUT:?}");
+                return Err(ClientError::Broken { address, reason });
+            }
+        };
         let (cluster, group) = (directory.cluster(), directory.group());
         let progress = Instant::now();
         Ok(Self { address, requests, answers, sent: BTreeMap::new(), next_id: 0, cluster, group, progress })

@@ -76,7 +76,7 @@ impl Follow {
                 match NodeClient::new(self.directory.clone(), address.clone()).tail(self.next).await {
                     Ok(records) => return Ok((address, records)),
                     Err(error) if !passes(&error) => return Err(error),
-                    Err(error) => tried.push(Tried { address, why: error.to_string() }),
+                    Err(error) => tried.push(Tried { why: error.why(), address }),
                 }
             }
             let waited = started.elapsed();

@@ -1,3 +1,5 @@
+//! Order, answers and the end of an append stream, without a node.
+
 use std::sync::{Arc, Mutex};
 
 use futures::channel::{mpsc, oneshot};
