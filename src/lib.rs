@@ -1,7 +1,9 @@
 //! A replicated commitlog to embed.
 
+pub mod client;
 pub mod config;
 pub mod error;
+pub mod server;
 pub mod types;
 
 mod disk;
@@ -13,6 +15,7 @@ mod raft;
 mod rpc;
 mod segment;
 
+pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
 pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
