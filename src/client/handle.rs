@@ -16,7 +16,7 @@ use super::error::{ClientError, Tried};
 use super::node::{NodeClient, NodeStatus, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
-use crate::node::BatchAck;
+use crate::types::BatchAck;
 use crate::rpc::client_wire::RECORD_OVERHEAD;
 use crate::types::{Ack, Group, NodeId, Peers, ReadLimit, Record};
 

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::error::ClientError;
-use crate::node::BatchAck;
+use crate::types::BatchAck;
 use crate::rpc::client_wire::RECORD_OVERHEAD;
 
 /// Appends are put together up to so many bytes per request.

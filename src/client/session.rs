@@ -10,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::directory::Directory;
 use super::error::{ClientError, reason};
 use super::request::{Job, acknowledge, records_of};
-use crate::node::BatchAck;
+use crate::types::BatchAck;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 

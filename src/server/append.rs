@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 
-use crate::node::BatchAck;
+use crate::types::BatchAck;
 use crate::rpc::pb::{self, append_records_response::Result as Answered};
 
 /// Most requests of one stream whose outcome is awaited; the next is read when one of them is answered.
