@@ -14,6 +14,8 @@
 //! What is left out on purpose: consumer groups, retention, authentication, a stream for producers (each call is a
 //! round trip; many producers at once still share batches and fsyncs).
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 #[path = "broker/client.rs"]
@@ -55,11 +57,18 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    match Cli::parse().command {
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
         Command::Demo(demo) => demo.run().await,
         Command::Serve(serve) => serve.run().await,
         Command::Produce(produce) => produce.run().await,
         Command::Consume(consume) => consume.run().await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

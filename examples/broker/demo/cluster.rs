@@ -8,6 +8,7 @@ use dledger::{NodeId, Peer, Peers};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
 
 use crate::Result;
 
@@ -25,6 +26,8 @@ pub struct Cluster {
     pub brokers: Peers,
     peers: Peers,
     running: Vec<Option<Child>>,
+    /// Put what the brokers print on the timeline.
+    relays: JoinSet<()>,
     timeline: Timeline,
     dir: TempDir,
 }
@@ -35,7 +38,7 @@ impl Cluster {
         let mut list = || Peers::new((0..count).map(NodeId::new).zip(ports.by_ref()).map(peer).collect());
         let (peers, brokers) = (list()?, list()?);
         let running = peers.iter().map(|_| None).collect();
-        let mut cluster = Self { brokers, peers, running, timeline, dir: tempfile::tempdir()? };
+        let mut cluster = Self { brokers, peers, running, relays: JoinSet::new(), timeline, dir: tempfile::tempdir()? };
         for n in 0..cluster.running.len() {
             cluster.up(n)?;
         }
@@ -55,7 +58,7 @@ impl Cluster {
         if let Some(stdout) = child.stdout.take() {
             let mut lines = BufReader::new(stdout).lines();
             let timeline = self.timeline;
-            tokio::spawn(async move {
+            self.relays.spawn(async move {
                 while let Ok(Some(line)) = lines.next_line().await {
                     timeline.tell(&id, line);
                 }
@@ -83,6 +86,7 @@ impl Cluster {
                 return Err(format!("a broker ended with {status}").into());
             }
         }
+        while self.relays.join_next().await.is_some() {}
         Ok(())
     }
 }
