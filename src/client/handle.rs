@@ -16,8 +16,8 @@ use super::error::{ClientError, Tried};
 use super::node::{NodeClient, NodeStatus, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
-use crate::types::BatchAck;
 use crate::rpc::client_wire::RECORD_OVERHEAD;
+use crate::types::BatchAck;
 use crate::types::{Ack, Group, NodeId, Peers, ReadLimit, Record};
 
 /// Largest batch, bytes: it must fit into one message.

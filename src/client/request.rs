@@ -7,8 +7,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::error::ClientError;
-use crate::types::BatchAck;
 use crate::rpc::client_wire::RECORD_OVERHEAD;
+use crate::types::BatchAck;
 
 /// Appends are put together up to so many bytes per request.
 const COALESCE_BYTES: usize = 256 << 10;

@@ -10,9 +10,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::directory::Directory;
 use super::error::{ClientError, reason};
 use super::request::{Job, acknowledge, records_of};
-use crate::types::BatchAck;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
+use crate::types::BatchAck;
 
 /// Requests that may wait for the connection. Few: what waits here cannot be put together any more.
 const WAITING_REQUESTS: usize = 4;
