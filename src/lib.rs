@@ -20,6 +20,6 @@ pub use config::{Config, ConfigError, Durability};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
 pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
 pub use types::{
-    Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, ReadLimit, Record, Role,
-    Status,
+    Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit,
+    Record, Role, Status,
 };
