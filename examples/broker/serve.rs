@@ -40,8 +40,9 @@ pub struct Serve {
 
 impl Serve {
     pub async fn run(self) -> Result<()> {
-        let listener = TcpListener::bind(address(&self.brokers, &self.id)?).await?;
-        let builder = Node::builder(self.id.clone(), address(&self.peers, &self.id)?).group(GROUP.parse()?);
+        let address = address_of(&self.brokers, &self.id)?;
+        let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
+        let builder = Node::builder(self.id.clone(), address_of(&self.peers, &self.id)?).group(GROUP.parse()?);
         let node = builder.peers(self.peers.clone()).data_dir(&self.data_dir).start().await?;
         let ledger = node.ledger(GROUP)?;
 
@@ -62,7 +63,7 @@ impl Serve {
     }
 }
 
-fn address<'a>(peers: &'a Peers, id: &NodeId) -> Result<&'a str> {
+fn address_of<'a>(peers: &'a Peers, id: &NodeId) -> Result<&'a str> {
     peers.require(id)?;
     Ok(peers.get(id).map(|peer| peer.address.as_str()).unwrap_or_default())
 }

@@ -17,8 +17,8 @@ use crate::Result;
 pub struct Timeline(pub Instant);
 
 impl Timeline {
-    pub fn tell(self, who: impl std::fmt::Display, what: impl std::fmt::Display) {
-        println!("{:7.3} s  {who:<9} {what}", self.0.elapsed().as_secs_f64());
+    pub fn tell(self, who: impl ToString, what: impl std::fmt::Display) {
+        println!("{:7.3} s  {:<9} {what}", self.0.elapsed().as_secs_f64(), who.to_string());
     }
 }
 
