@@ -1,5 +1,7 @@
 //! The examples do what they say. `cargo test` builds them beside the tests; they are run from there.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an example that cannot be run fails the test")]
+
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::time::Duration;

@@ -33,8 +33,8 @@ pub struct Verdict {
 impl Verdict {
     /// `producers`: what each sent, in its order.
     pub fn of(topic: &str, producers: &[Vec<Sent>], consumed: &[Message]) -> Self {
-        let mut verdict = Self::default();
-        verdict.gaps = (0..).zip(consumed).filter(|(offset, message)| message.offset != *offset).count();
+        let gaps = (0..).zip(consumed).filter(|(offset, message)| message.offset != *offset).count();
+        let mut verdict = Self { gaps, ..Self::default() };
         let mut rest: HashMap<u64, &Bytes> = consumed.iter().map(|message| (message.offset, &message.body)).collect();
         let mut may_be_twice: HashMap<&Bytes, u64> = HashMap::new();
         for sent in producers {
