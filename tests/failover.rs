@@ -1,5 +1,7 @@
 //! Masters die, nodes restart, tails conflict: what was acked stays, on every node, at its place.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
 mod common;
 
 use std::time::Duration;

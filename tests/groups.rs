@@ -1,5 +1,7 @@
 //! Two ledgers in one process: one port, one set of connections, nothing shared but that.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
 mod common;
 
 use common::{Cluster, PATIENCE, bodies, committed, fast, patient};

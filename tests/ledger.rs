@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Cluster, GROUP, bodies, committed, fast, patient};
-use dledger::{AppendError, Node, NodeId, Outcome, ReadError, ReadLimit, Role};
+use common::{Cluster, GROUP, fast, patient};
+use dledger::{Node, NodeId, ReadError};
 use futures::StreamExt;
 
 #[tokio::test(flavor = "multi_thread")]

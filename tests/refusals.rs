@@ -1,6 +1,8 @@
 //! Bad input: each a typed error that says what was found, what was expected and what to do. Nothing panics, nothing
 //! is lost.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
 mod common;
 
 use std::io::Write;

@@ -4,11 +4,11 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use super::names;
 use super::writer::begin_segment;
 use super::{Log, Shared};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
-use crate::format::names;
 use crate::format::sealed;
 use crate::format::segment::Cursor;
 use crate::log::directory::{Directory, io_error};

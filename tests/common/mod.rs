@@ -1,5 +1,6 @@
 //! Nodes on loopback for scenarios.
 #![allow(dead_code, reason = "no scenario uses all of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a failure is the finding")]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
