@@ -9,6 +9,11 @@ use crate::format::segment::{Cursor, SEGMENT_HEADER};
 
 const LARGE: u64 = 4 << 20;
 
+/// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.
+fn closed(log: Log) {
+    log.shared.directory.unlock();
+}
+
 fn open_sized(dir: &Path, size: u64) -> Log {
     let (identity, options) = (Identity { segment_size: size, ..identity() }, LogOptions { segment_size: size, ..options() });
     Log::open(Arc::new(RealDisk), dir.join("log"), identity, options).unwrap().0
@@ -20,7 +25,7 @@ fn f1_an_entry_that_is_counted_is_intact() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 200); // nothing is known to be committed
-    drop(log);
+    closed(log);
     flip(&dir.path().join("log/00000000000000000000"), 80 + 80 + 50);
     let log = open(dir.path());
     for number in log.reader().numbers() {
@@ -38,7 +43,7 @@ fn f1b_the_segment_before_an_unwritten_one_is_verified() {
         append(&mut log, &["x".repeat(100).as_str()]);
     }
     flushed(&mut log);
-    drop(log);
+    closed(log);
     std::fs::write(dir.path().join("log/00000000000000008192"), vec![0; SIZE as usize]).unwrap();
     flip(&dir.path().join("log/00000000000000000000"), 80 + 80 + 50);
     let log = open(dir.path());
@@ -54,7 +59,7 @@ fn f2_commit_and_truncate_do_not_wait_for_each_other() {
             let dir = tempfile::tempdir().unwrap();
             let mut log = open_sized(dir.path(), LARGE);
             fill(&mut log, 8000);
-            drop(log);
+            closed(log);
             let mut log = open_sized(dir.path(), LARGE); // the tail is empty now
             let (shared, reader, stop) = (log.shared.clone(), log.reader(), Arc::new(AtomicBool::new(false)));
             std::thread::scope(|scope| {
@@ -101,7 +106,7 @@ fn f4_a_lost_hard_state_is_noticed() {
     let mut log = open(dir.path());
     log.save_vote(HardVote { term: 5, node: Some("n2".parse().unwrap()), granted: false }).unwrap();
     fill(&mut log, 5);
-    drop(log);
+    closed(log);
     std::fs::remove_file(dir.path().join("log/hard-state")).unwrap();
     assert!(try_open(dir.path(), identity()).is_err());
 }
@@ -113,7 +118,7 @@ fn f4b_a_vote_slot_that_reads_as_zeros_is_noticed() {
     let mut log = open(dir.path());
     log.save_vote(vote(4)).unwrap();
     log.save_vote(vote(5)).unwrap();
-    drop(log);
+    closed(log);
     let file = dir.path().join("log/hard-state");
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[..4096].fill(0); // sequence 2, the newest, is in slot 0
@@ -177,7 +182,7 @@ fn f6_what_is_stored_can_be_opened_again() {
         }
     }
     flushed(&mut log);
-    drop(log);
+    closed(log);
     try_open(dir.path(), identity()).map(drop).unwrap();
 }
 
