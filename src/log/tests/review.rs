@@ -300,7 +300,11 @@ async fn f12_small_segments_survive_concurrent_appends() {
     ledger.append("first").await.unwrap();
     let appends = (0..500).map(|_| ledger.append("x".repeat(1024)));
     for outcome in futures::future::join_all(appends).await {
-        outcome.unwrap();
+        if let Err(error) = outcome {
+            let mut role = ledger.role();
+            let closed = role.wait_for(|role| matches!(role, crate::Role::Closed { .. })).await;
+            panic!("{error}, {:?}", *closed.unwrap());
+        }
     }
     node.shutdown().await;
 }
