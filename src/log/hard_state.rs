@@ -36,7 +36,7 @@ impl HardStateFile {
         let file = match found {
             Some(file) if file.size() == HARD_STATE_SIZE => file,
             _ if fresh => {
-                disk.write_atomic(path, &[0; HARD_STATE_SIZE as usize]).map_err(io("create"))?;
+                disk.write_atomic(path, &blank_file()).map_err(io("create"))?;
                 disk.open(path).map_err(io("open"))?
             }
             found => {
@@ -53,7 +53,8 @@ impl HardStateFile {
         let commit =
             [decode_commit(&read(2)?), decode_commit(&read(3)?)].into_iter().filter_map(valid).max_by_key(|c| c.0);
         let (commit_sequence, commit) = commit.unwrap_or_default();
-        let (vote_sequence, vote) = vote.map_or((0, None), |(sequence, vote)| (sequence, Some(vote)));
+        let (vote_sequence, vote) = vote;
+        let vote = (vote != NOBODY).then_some(vote);
         Ok(Self { file, vote, vote_sequence, commit, commit_sequence })
     }
 
@@ -90,6 +91,18 @@ impl HardStateFile {
     }
 }
 
+/// The votes a file is made with.
+const NOBODY: HardVote = HardVote { term: 0, node: None, granted: false };
+
+fn blank_file() -> Vec<u8> {
+    let mut bytes = vec![0; HARD_STATE_SIZE as usize];
+    for sequence in 0..2 {
+        let start = sequence as usize * SLOT_DISTANCE as usize;
+        bytes[start..start + SLOT].copy_from_slice(&encode_vote(sequence, &NOBODY));
+    }
+    bytes
+}
+
 fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
     match slot {
         Slot::Valid(sequence, value) => Some((sequence, value)),
@@ -99,16 +112,14 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 
 /// The vote that counts.
 ///
-/// Votes go to the two slots in turn, beginning with the odd one, each synced before the next: so the slots hold none,
-/// the first, or two that follow each other. Anything else means that a vote was lost or went bad, and the one that is
-/// left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop rather
+/// The file is made with two votes for nobody, and votes go to the two slots in turn, each synced before the next: so
+/// the slots always hold two that follow each other. Anything else means that a vote was lost or went bad, and the one
+/// that is left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop rather
 /// than guess.
-fn newest_vote(path: &Path, even: Slot<HardVote>, odd: Slot<HardVote>) -> Result<Option<(u64, HardVote)>, OpenError> {
+fn newest_vote(path: &Path, even: Slot<HardVote>, odd: Slot<HardVote>) -> Result<(u64, HardVote), OpenError> {
     match (even, odd) {
-        (Slot::Empty, Slot::Empty) => Ok(None),
-        (Slot::Empty, Slot::Valid(1, vote)) => Ok(Some((1, vote))),
-        (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Ok(Some((even, vote))),
-        (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Ok(Some((odd, vote))),
+        (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Ok((even, vote)),
+        (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Ok((odd, vote)),
         (even, odd) => {
             let found = format!("{} and {}", named(&even), named(&odd));
             Err(damaged(path, "vote slot", found, "two votes that follow each other".into()))

@@ -88,6 +88,7 @@ where
         log: reader.clone(),
         role: role_sender,
         view: view_sender,
+        lease: config.election_timeout.1,
     };
     let role_task = R::spawn(roles.run());
     let proposer = R::spawn(Proposer::new(raft.clone(), role.clone(), submitted, config.max_batch_bytes).run());
