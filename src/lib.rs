@@ -12,6 +12,9 @@ mod pb;
 mod raft;
 mod rpc;
 mod segment;
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod sim;
 
 pub use config::{Config, ConfigError, Durability};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
