@@ -18,7 +18,8 @@ pub mod sim;
 
 pub use config::{Config, ConfigError, Durability};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
-pub use node::{BatchAck, Ledger, Node, NodeBuilder, Pending, Tail};
+pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
 pub use types::{
-    Ack, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, ReadLimit, Record, Role, Status,
+    Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, ReadLimit, Record, Role,
+    Status,
 };

@@ -1,7 +1,6 @@
 //! One ledger's Raft: the log, the core, the proposer and the role task, started and stopped together.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -108,13 +107,9 @@ impl Group {
         self.control.initialize(members).await
     }
 
-    /// Stops Raft, then closes the log.
-    ///
-    /// # Errors
-    /// If the log could not be made durable.
-    pub(crate) async fn shutdown(&self) -> io::Result<()> {
+    /// Stops Raft and its tasks. The log is still open then; close it after.
+    pub(crate) async fn stop(&self) {
         self.control.shutdown().await;
-        self.log.close()
     }
 }
 

@@ -23,3 +23,4 @@ pub(crate) mod state_machine;
 pub(crate) mod storage;
 
 pub(crate) use config::{Raft, Runtime, TypeConfig};
+pub(crate) use openraft::impls::TokioRuntime;

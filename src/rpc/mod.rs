@@ -4,11 +4,17 @@
 //! |---|---|
 //! | [`transport`] | the seam: what a wire must do; gRPC implements it, and the simulation's network |
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
+//! | [`peer_client`] | the calling side: openraft's network over a transport |
+//! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
+//! | [`convert`] | Raft's types to messages and back |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
 
 #![allow(dead_code)] // until the node uses it
 
+pub(crate) mod convert;
 pub(crate) mod grpc;
+pub(crate) mod peer_client;
+pub(crate) mod peer_server;
 pub(crate) mod router;
 pub(crate) mod transport;
 

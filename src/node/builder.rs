@@ -1,0 +1,173 @@
+//! Collects a node's configuration and starts it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tonic::service::Routes;
+
+use super::host::Node;
+use super::start::{Environment, start_ledger};
+use crate::config::{Config, Durability};
+use crate::disk::real::RealDisk;
+use crate::error::StartError;
+use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::raft::TokioRuntime;
+use crate::rpc::grpc::acceptor::AcceptorOptions;
+use crate::rpc::grpc::server::{GrpcServer, ServerOptions};
+use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
+use crate::rpc::router::Router;
+use crate::types::{ClusterName, Group, Incarnation, Peers};
+
+/// Room in a message beside the largest batch: its framing, and the entries of one replication request.
+const MESSAGE_SLACK: usize = 4 << 20;
+
+type Services = Box<dyn FnOnce(&Node) -> Routes + Send>;
+
+/// Collects a node's configuration and starts it.
+#[must_use]
+pub struct NodeBuilder {
+    config: Config,
+    services: Option<Services>,
+}
+
+impl NodeBuilder {
+    /// Begins with a whole configuration.
+    pub fn from_config(config: Config) -> Self {
+        Self { config, services: None }
+    }
+
+    /// Name of the cluster; see [`Config::cluster`].
+    pub fn cluster(mut self, name: ClusterName) -> Self {
+        self.config.cluster = name;
+        self
+    }
+
+    /// One more ledger to host.
+    pub fn group(mut self, group: Group) -> Self {
+        self.config.groups.push(group);
+        self
+    }
+
+    /// The nodes the cluster is first formed of, this one included. Without it, the node is a cluster of its own.
+    pub fn peers(mut self, peers: Peers) -> Self {
+        self.config.peers = peers;
+        self
+    }
+
+    /// Directory of the node's data.
+    pub fn data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.config.data_dir = dir.into();
+        self
+    }
+
+    /// `host:port` the others reach this node at, if not its address in the peer list.
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.config.advertise = Some(address.into());
+        self
+    }
+
+    /// What an ack means for the disks.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.config.durability = durability;
+        self
+    }
+
+    /// Bytes of a segment file; the same on all nodes, for ever.
+    pub fn segment_size(mut self, bytes: u64) -> Self {
+        self.config.segment_size = bytes;
+        self
+    }
+
+    /// Every other knob.
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Further gRPC services on the node's port.
+    pub(crate) fn service(mut self, make: impl FnOnce(&Node) -> Routes + Send + 'static) -> Self {
+        self.services = Some(Box::new(make));
+        self
+    }
+
+    /// Starts the node within the current tokio runtime. Returns as soon as it listens; the ledgers elect their masters
+    /// from then on ([`Ledger::role`](crate::Ledger::role)).
+    ///
+    /// # Errors
+    /// The configuration is not usable, the address cannot be had, or a directory cannot be opened. Nothing is left
+    /// running then.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let Self { config, services } = self;
+        config.validate()?;
+        if !config.peers.is_empty() {
+            config.peers.require(&config.id)?;
+        }
+        let bind = |source| StartError::Bind { address: config.bind.clone(), source };
+        let listener = TcpListener::bind(&config.bind).await.map_err(bind)?;
+        let local = listener.local_addr().map_err(bind)?;
+        let env = environment(&config).map_err(bind)?;
+        let router = Arc::new(Router::new(config.cluster.clone()));
+        let advertised = advertised(&config, local);
+
+        let mut ledgers = Vec::new();
+        for group in &config.groups {
+            match start_ledger::<TokioRuntime>(&env, &config, group, &advertised, &router).await {
+                Ok(ledger) => ledgers.push(ledger),
+                Err(error) => {
+                    Node::new(config, local, ledgers, router).shutdown().await;
+                    return Err(error);
+                }
+            }
+        }
+        let options = ServerOptions {
+            acceptor: AcceptorOptions { max_connections: config.max_connections, ..AcceptorOptions::default() },
+            max_message_bytes: config.max_batch_bytes + MESSAGE_SLACK,
+            ..ServerOptions::default()
+        };
+        let node = Node::new(config, local, ledgers, router.clone());
+        let routes = services.map(|make| make(&node)).unwrap_or_default();
+        match GrpcServer::start(listener, router, routes, options) {
+            Ok(server) => node.set_server(server),
+            Err(source) => {
+                node.shutdown().await;
+                return Err(StartError::Bind { address: local.to_string(), source });
+            }
+        }
+        tracing::info!(node = %node.id(), %local, %advertised, "listening");
+        Ok(node)
+    }
+}
+
+/// The machine.
+fn environment(config: &Config) -> std::io::Result<Environment> {
+    let transport = GrpcTransport::new(GrpcOptions {
+        max_message_bytes: config.max_batch_bytes + MESSAGE_SLACK,
+        stall_timeout: config.stall_timeout,
+        ..GrpcOptions::default()
+    });
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    Ok(Environment {
+        disk: Arc::new(RealDisk),
+        scheduler: Arc::new(FlushThread::start()?),
+        background: Arc::new(BackgroundThread::start()?),
+        clock: Arc::new(clock),
+        transport: Arc::new(transport),
+        incarnation: Arc::new(Incarnation::random),
+    })
+}
+
+/// Where peers reach this node: as told, as the peer list says, or where it listens.
+fn advertised(config: &Config, local: SocketAddr) -> String {
+    let listed = || config.peers.get(&config.id).map(|peer| peer.address.clone());
+    config.advertise.clone().or_else(listed).unwrap_or_else(|| local.to_string())
+}
+
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}

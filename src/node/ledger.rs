@@ -1,0 +1,260 @@
+//! One replicated log.
+
+use std::fmt;
+use std::ops::{Bound, RangeBounds};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use super::pending::Pending;
+use super::tail::Tail;
+use crate::config::Config;
+use crate::error::{AppendError, ReadError};
+use crate::raft;
+use crate::raft::flight::Waiter;
+use crate::types::{Ack, BatchAck, Group, Member, RECORD_OVERHEAD, ReadLimit, Record, Role, Status};
+
+/// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.
+const RECORD_COST: usize = 64;
+
+/// One replicated log on this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    group: raft::group::Group,
+    limits: Limits,
+}
+
+struct Limits {
+    record: usize,
+    batch: usize,
+    inflight: usize,
+    timeout: Duration,
+}
+
+/// A handle that does not keep the ledger.
+pub(crate) struct WeakLedger(Weak<Inner>);
+
+impl Ledger {
+    pub(super) fn new(group: raft::group::Group, config: &Config) -> Self {
+        let limits = Limits {
+            record: config.max_record_bytes,
+            batch: config.max_batch_bytes,
+            inflight: config.max_inflight_bytes,
+            timeout: config.append_timeout,
+        };
+        Self { inner: Arc::new(Inner { group, limits }) }
+    }
+
+    pub(super) fn downgrade(&self) -> WeakLedger {
+        WeakLedger(Arc::downgrade(&self.inner))
+    }
+
+    pub(crate) fn group(&self) -> &raft::group::Group {
+        &self.inner.group
+    }
+
+    /// The ledger's group.
+    pub fn name(&self) -> &Group {
+        &self.inner.group.identity.group
+    }
+
+    /// Appends a record and waits until it is committed. An ack means: it is where the ledger's durability setting
+    /// says, on a quorum, and will be read at this index on every node.
+    ///
+    /// During an election it waits for this node to become the master, inside the configured
+    /// [`append_timeout`](crate::Config::append_timeout). Dropping the future does not take the append back.
+    ///
+    /// # Errors
+    /// [`AppendError::outcome`] tells *refused* (not in the log) from *unknown* (may be in the log).
+    pub async fn append(&self, record: impl Into<Bytes>) -> Result<Ack, AppendError> {
+        let ack = self.submit(vec![record.into()], None).await?.await?;
+        Ok(Ack { index: ack.first_index, position: ack.first_position, term: ack.term })
+    }
+
+    /// Appends records atomically: all or none, with consecutive indexes. Else as [`Ledger::append`].
+    ///
+    /// # Errors
+    /// As [`Ledger::append`]; also if there is no record.
+    pub async fn append_batch<I>(&self, records: I) -> Result<Vec<Ack>, AppendError>
+    where
+        I: IntoIterator,
+        I::Item: Into<Bytes>,
+    {
+        let records: Vec<Bytes> = records.into_iter().map(Into::into).collect();
+        let lengths: Vec<usize> = records.iter().map(Bytes::len).collect();
+        let ack = self.submit(records, None).await?.await?;
+        Ok(spread(&ack, &lengths))
+    }
+
+    /// Waits until there is room for the records, then fixes their place behind everything this process submitted
+    /// before; the outcome comes from the returned future. So many appends can be under way in order.
+    ///
+    /// The order is kept as long as this node stays the master. `timeout` is for the whole append, from here on; the
+    /// default is the node's [`append_timeout`](crate::Config::append_timeout).
+    ///
+    /// # Errors
+    /// If the records are refused at once: empty, too large, or the ledger is closed.
+    pub async fn submit(&self, records: Vec<Bytes>, timeout: Option<Duration>) -> Result<Pending, AppendError> {
+        let cost = self.check(&records)?;
+        let permit = self.inner.group.budget.clone().acquire_many_owned(cost).await;
+        self.enqueue(records, timeout, permit.map_err(|_| self.closed())?)
+    }
+
+    /// As [`Ledger::submit`], but refuses with [`AppendError::Busy`] where that would wait.
+    ///
+    /// # Errors
+    /// As [`Ledger::submit`], and when too many bytes are in flight.
+    pub fn try_append(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
+        let cost = self.check(&records)?;
+        let permit = self.inner.group.budget.clone().try_acquire_many_owned(cost);
+        let busy = AppendError::Busy { inflight_limit: self.inner.limits.inflight };
+        self.enqueue(records, None, permit.map_err(|_| busy)?)
+    }
+
+    /// The committed record `index`, as this node has it ("local" read): a record that is served is committed, but the
+    /// newest records may not be known here yet.
+    ///
+    /// # Errors
+    /// Not committed here yet, removed by retention, damaged, or the ledger is closed.
+    pub async fn get(&self, index: u64) -> Result<Record, ReadError> {
+        self.check_open()?;
+        self.inner.group.log.record(index)
+    }
+
+    /// Committed records of `indexes`, up to `limit`, as this node has them. An open range ends at the last record
+    /// committed here; an empty answer to a range that begins there says that there is nothing more yet.
+    ///
+    /// # Errors
+    /// As [`Ledger::get`], for the first record of the range.
+    pub async fn read(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> Result<Vec<Record>, ReadError> {
+        self.check_open()?;
+        let start = match indexes.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start.saturating_add(1),
+            Bound::Unbounded => self.inner.group.log.progress().first(),
+        };
+        let end = match indexes.end_bound() {
+            Bound::Included(end) => end.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => self.inner.group.log.progress().committed().max(start),
+        };
+        self.inner.group.log.records(start..end, limit)
+    }
+
+    /// Committed records from `from` on, waiting for more.
+    pub fn tail(&self, from: u64) -> Tail {
+        Tail::new(self.inner.group.log.clone(), self.inner.group.role.clone(), from)
+    }
+
+    /// What this node is for the ledger, as it changes. A program that embeds the ledger takes its broker role from
+    /// here.
+    pub fn role(&self) -> watch::Receiver<Role> {
+        self.inner.group.role.clone()
+    }
+
+    /// A picture of the ledger on this node.
+    pub fn status(&self) -> Status {
+        let group = &self.inner.group;
+        let role = group.role.borrow().clone();
+        let view = group.view.borrow().clone();
+        let progress = group.log.progress();
+        let (first, point) = (progress.first(), progress.commit_point());
+        let myself = || view.members.iter().map(|m| &m.member).find(|member| member.id == group.identity.node).cloned();
+        let master: Option<Member> = match &role {
+            Role::Master { .. } => myself(),
+            Role::Slave { master, .. } => Some(master.clone()),
+            Role::Electing { .. } | Role::Closed { .. } => None,
+        };
+        Status {
+            cluster: group.identity.cluster.clone(),
+            group: group.identity.group.clone(),
+            node: group.identity.node.clone(),
+            role,
+            term: view.term,
+            master,
+            first,
+            committed: point.index,
+            durable: progress.durable(),
+            end: progress.end().max(point.index),
+            committed_position: point.position,
+            committed_chain: point.chain,
+            members: view.members,
+        }
+    }
+
+    /// Checks a batch against the limits. Returns its cost.
+    fn check(&self, records: &[Bytes]) -> Result<u32, AppendError> {
+        let limits = &self.inner.limits;
+        if records.is_empty() {
+            return Err(AppendError::EmptyBatch);
+        }
+        let too_large = |what, size, limit| Err(AppendError::TooLarge { what, size, limit });
+        if let Some(record) = records.iter().find(|record| record.len() > limits.record) {
+            return too_large("record", record.len(), limits.record);
+        }
+        // Framing counts too: a batch of empty records is not free.
+        let framing = records.len() * RECORD_OVERHEAD as usize * 2;
+        let size = records.iter().map(Bytes::len).sum::<usize>() + framing;
+        if size > limits.batch + RECORD_OVERHEAD as usize * 2 {
+            return too_large("batch", size, limits.batch);
+        }
+        // The budget is at most u32::MAX and at least one batch (`Config::validate`).
+        Ok((size + records.len() * RECORD_COST).min(limits.inflight) as u32)
+    }
+
+    fn enqueue(
+        &self,
+        records: Vec<Bytes>,
+        timeout: Option<Duration>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Pending, AppendError> {
+        let timeout = timeout.unwrap_or(self.inner.limits.timeout);
+        let (waiter, outcome) = Waiter::new(records, timeout, permit);
+        self.inner.group.proposals.send(waiter).map_err(|_| self.closed())?;
+        Ok(Pending { outcome })
+    }
+
+    fn check_open(&self) -> Result<(), ReadError> {
+        match &*self.inner.group.role.borrow() {
+            Role::Closed { reason } => Err(ReadError::Closed { reason: reason.clone() }),
+            _ => Ok(()),
+        }
+    }
+
+    fn closed(&self) -> AppendError {
+        let reason = match &*self.inner.group.role.borrow() {
+            Role::Closed { reason } => reason.clone(),
+            _ => "the node is shutting down".into(),
+        };
+        AppendError::Closed { reason }
+    }
+}
+
+/// One ack per record.
+pub(crate) fn spread(ack: &BatchAck, lengths: &[usize]) -> Vec<Ack> {
+    let mut position = ack.first_position;
+    let acks = lengths.iter().zip(ack.first_index..).map(|(length, index)| {
+        let this = Ack { index, position, term: ack.term };
+        position += *length as u64 + RECORD_OVERHEAD;
+        this
+    });
+    acks.collect()
+}
+
+impl WeakLedger {
+    pub(super) fn upgrade(&self) -> Option<Ledger> {
+        self.0.upgrade().map(|inner| Ledger { inner })
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ledger({})", self.name())
+    }
+}

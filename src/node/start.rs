@@ -1,0 +1,79 @@
+//! Starts one ledger on any disk, clock and wire.
+
+use std::sync::Arc;
+
+use super::formation::Formation;
+use super::ledger::Ledger;
+use crate::config::{Config, Durability};
+use crate::disk::Disk;
+use crate::error::StartError;
+use crate::log::directory::Identity;
+use crate::log::flusher::Scheduler;
+use crate::log::{Background, Log, LogOptions};
+use crate::raft::Runtime;
+use crate::raft::group::{self, GroupOptions};
+use crate::raft::storage::Clock;
+use crate::rpc::peer_client::PeerNetwork;
+use crate::rpc::peer_server::PeerServer;
+use crate::rpc::router::Router;
+use crate::rpc::transport::Transport;
+use crate::types::{Group, Incarnation};
+
+/// The world a ledger lives in: the machine in production, a simulation in tests.
+#[derive(Clone)]
+pub(crate) struct Environment {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) scheduler: Arc<dyn Scheduler>,
+    pub(crate) background: Arc<dyn Background>,
+    pub(crate) clock: Clock,
+    pub(crate) transport: Arc<dyn Transport>,
+    /// Makes the incarnation of a new directory.
+    pub(crate) incarnation: Arc<dyn Fn() -> Incarnation + Send + Sync>,
+}
+
+/// Opens the log of `group`, starts Raft on it, makes it reachable through `router`, and forms the cluster if there is
+/// none yet. `advertised` is where peers reach this node.
+///
+/// # Errors
+/// If the directory cannot be opened or Raft refuses what it finds.
+pub(crate) async fn start_ledger<R: Runtime>(
+    env: &Environment,
+    config: &Config,
+    group: &Group,
+    advertised: &str,
+    router: &Router,
+) -> Result<Ledger, StartError> {
+    let identity = Identity {
+        cluster: config.cluster.clone(),
+        group: group.clone(),
+        node: config.id.clone(),
+        segment_size: config.segment_size,
+        incarnation: (env.incarnation)(),
+    };
+    let options = LogOptions {
+        segment_size: config.segment_size,
+        interval: match config.durability {
+            Durability::Sync => None,
+            Durability::Interval(every) => Some(every),
+        },
+        scheduler: env.scheduler.clone(),
+        background: env.background.clone(),
+    };
+    let directory = config.data_dir.join(group.as_str());
+    let (log, recovered) = Log::open(env.disk.clone(), directory, identity, options)?;
+    let identity = log.identity().clone();
+    let (committed, end) = (log.progress().committed(), log.progress().end());
+    tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
+
+    let network = PeerNetwork { identity: identity.clone(), transport: env.transport.clone() };
+    let options = GroupOptions { config, log, clock: env.clock.clone() };
+    let (running, raft) = group::start::<R, _>(options, network)
+        .await
+        .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), raft);
+    router.insert(group.clone(), Arc::new(server));
+    let ledger = Ledger::new(running, config);
+    let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
+    R::spawn(formation.run::<R>());
+    Ok(ledger)
+}

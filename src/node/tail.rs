@@ -1,0 +1,106 @@
+//! Committed records as they come.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use tokio::sync::watch;
+
+use crate::error::ReadError;
+use crate::format::hard_state::CommitPoint;
+use crate::log::reader::LogReader;
+use crate::types::{ReadLimit, Record, Role};
+
+/// Bytes read from the log in one go; the records are slices, not copies.
+const READ_BYTES: usize = 256 << 10;
+
+/// A stream of committed records, from an index on, waiting for more. Works on any node and through changes of the
+/// master. Ends after an error: the ledger is closed, the bytes are damaged, or retention was faster
+/// ([`ReadError::Removed`] says where to go on).
+pub struct Tail {
+    records: BoxStream<'static, Result<Record, ReadError>>,
+}
+
+struct State {
+    log: LogReader,
+    committed: watch::Receiver<CommitPoint>,
+    role: watch::Receiver<Role>,
+    next: u64,
+    ready: VecDeque<Record>,
+    over: bool,
+}
+
+impl Tail {
+    pub(super) fn new(log: LogReader, role: watch::Receiver<Role>, from: u64) -> Self {
+        let committed = log.watch_committed();
+        let state = State { log, committed, role, next: from, ready: VecDeque::new(), over: false };
+        Self { records: stream::unfold(state, step).boxed() }
+    }
+}
+
+async fn step(mut state: State) -> Option<(Result<Record, ReadError>, State)> {
+    if state.over {
+        return None;
+    }
+    match state.next_record().await {
+        Ok(record) => Some((Ok(record), state)),
+        Err(error) => {
+            state.over = true;
+            Some((Err(error), state))
+        }
+    }
+}
+
+impl State {
+    async fn next_record(&mut self) -> Result<Record, ReadError> {
+        loop {
+            if let Some(record) = self.ready.pop_front() {
+                self.next = record.index + 1;
+                return Ok(record);
+            }
+            self.committed.mark_unchanged();
+            if self.next < self.log.progress().committed() {
+                self.ready = self.log.records(self.next..u64::MAX, ReadLimit::bytes(READ_BYTES))?.into();
+                continue;
+            }
+            self.wait().await?;
+        }
+    }
+
+    /// Until the commit point moves.
+    async fn wait(&mut self) -> Result<(), ReadError> {
+        let closed = |reason: &str| Err(ReadError::Closed { reason: reason.to_owned() });
+        loop {
+            if let Role::Closed { reason } = &*self.role.borrow_and_update() {
+                return closed(reason);
+            }
+            tokio::select! {
+                biased;
+                // The log outlives its readers, so its side of the channel is never closed.
+                _ = self.committed.changed() => return Ok(()),
+                changed = self.role.changed() => {
+                    if changed.is_err() {
+                        return closed("the node is shutting down");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Stream for Tail {
+    type Item = Result<Record, ReadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.records.poll_next_unpin(context)
+    }
+}
+
+impl fmt::Debug for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tail")
+    }
+}

@@ -1,0 +1,202 @@
+//! Raft's types to messages and back. Whatever comes from the network is checked here.
+
+use bytes::{Bytes, BytesMut};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse};
+use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse};
+
+use crate::format::frame::{Frame, FrameError};
+use crate::pb;
+use crate::raft::config::{LogId, RaftVote, log_id};
+use crate::raft::entry::{Content, Entry};
+use crate::raft::members::MembersError;
+use crate::raft::{Runtime, TypeConfig};
+use crate::types::NameError;
+
+/// A message does not say what it should.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Malformed {
+    #[error("field {0} is missing")]
+    Missing(&'static str),
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error(transparent)]
+    Members(#[from] MembersError),
+    #[error("entry number {found} where {expected} comes next")]
+    Number { found: u64, expected: u64 },
+}
+
+/// `(term, number)` as it travels.
+pub(crate) fn from_log_id(id: LogId) -> pb::LogId {
+    pb::LogId { term: id.leader_id.term, number: id.index }
+}
+
+pub(crate) fn to_log_id(id: pb::LogId) -> LogId {
+    log_id(id.term, id.number)
+}
+
+pub(crate) fn from_vote(vote: &RaftVote) -> pb::Vote {
+    let leader = &vote.leader_id;
+    pb::Vote { term: leader.term, node: leader.voted_for.to_string(), committed: vote.committed }
+}
+
+pub(crate) fn to_vote(vote: Option<pb::Vote>) -> Result<RaftVote, Malformed> {
+    let vote = vote.ok_or(Malformed::Missing("vote"))?;
+    let node = vote.node.parse()?;
+    Ok(if vote.committed { RaftVote::new_committed(vote.term, node) } else { RaftVote::new(vote.term, node) })
+}
+
+pub(crate) fn from_vote_request<R: Runtime>(
+    request: &VoteRequest<TypeConfig<R>>,
+    envelope: pb::Envelope,
+) -> pb::VoteRequest {
+    pb::VoteRequest {
+        envelope: Some(envelope),
+        vote: Some(from_vote(&request.vote)),
+        last_log_id: request.last_log_id.map(from_log_id),
+        leadership_transfer: request.leadership_transfer,
+    }
+}
+
+pub(crate) fn to_vote_request<R: Runtime>(request: pb::VoteRequest) -> Result<VoteRequest<TypeConfig<R>>, Malformed> {
+    Ok(VoteRequest {
+        vote: to_vote(request.vote)?,
+        last_log_id: request.last_log_id.map(to_log_id),
+        leadership_transfer: request.leadership_transfer,
+    })
+}
+
+pub(crate) fn from_vote_response<R: Runtime>(response: &VoteResponse<TypeConfig<R>>) -> pb::VoteResponse {
+    pb::VoteResponse {
+        vote: Some(from_vote(&response.vote)),
+        granted: response.vote_granted,
+        last_log_id: response.last_log_id.map(from_log_id),
+    }
+}
+
+pub(crate) fn to_vote_response<R: Runtime>(
+    response: pb::VoteResponse,
+) -> Result<VoteResponse<TypeConfig<R>>, Malformed> {
+    let last = response.last_log_id.map(to_log_id);
+    Ok(VoteResponse::new(to_vote(response.vote)?, last, response.granted))
+}
+
+/// Without an envelope.
+pub(crate) fn from_append<R: Runtime>(request: AppendEntriesRequest<TypeConfig<R>>) -> pb::AppendRequest {
+    pb::AppendRequest {
+        envelope: None,
+        vote: Some(from_vote(&request.vote)),
+        previous: request.prev_log_id.map(from_log_id),
+        committed: request.leader_commit.map(from_log_id),
+        frames: join(&request.entries),
+    }
+}
+
+/// All frames back to back. One alone is not copied.
+fn join(entries: &[Entry]) -> Bytes {
+    let frames = entries.iter().filter_map(|entry| match &entry.content {
+        Content::Stored(frame) => Some(&frame.bytes),
+        // Replication reads entries from the log, which has no others.
+        Content::New(_) | Content::Header(_) => None,
+    });
+    match entries {
+        [_] => frames.cloned().next().unwrap_or_default(),
+        _ => {
+            let mut joined = BytesMut::with_capacity(frames.clone().map(Bytes::len).sum());
+            frames.for_each(|frame| joined.extend_from_slice(frame));
+            joined.freeze()
+        }
+    }
+}
+
+/// Every frame is checked, and that they follow each other.
+pub(crate) fn to_append<R: Runtime>(
+    request: pb::AppendRequest,
+) -> Result<AppendEntriesRequest<TypeConfig<R>>, Malformed> {
+    let mut expected = request.previous.map_or(0, |previous| previous.number.saturating_add(1));
+    let mut entries = Vec::new();
+    for frame in Frame::parse_all(request.frames)? {
+        let found = frame.header.number;
+        if found != expected {
+            return Err(Malformed::Number { found, expected });
+        }
+        expected += 1;
+        entries.push(Entry::stored(frame)?);
+    }
+    Ok(AppendEntriesRequest {
+        vote: to_vote(request.vote)?,
+        prev_log_id: request.previous.map(to_log_id),
+        entries,
+        leader_commit: request.committed.map(to_log_id),
+    })
+}
+
+pub(crate) fn from_append_result<R: Runtime>(result: StreamAppendResult<TypeConfig<R>>) -> pb::AppendResponse {
+    use pb::append_response::Result as Answer;
+    let answer = match result {
+        Ok(last) => Answer::Matched(pb::Matched { last: last.map(from_log_id) }),
+        Err(StreamAppendError::Conflict(id)) => Answer::Conflict(from_log_id(id)),
+        Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(from_vote(&vote)),
+    };
+    pb::AppendResponse { result: Some(answer) }
+}
+
+pub(crate) fn to_append_result<R: Runtime>(
+    response: pb::AppendResponse,
+) -> Result<StreamAppendResult<TypeConfig<R>>, Malformed> {
+    use pb::append_response::Result as Answer;
+    Ok(match response.result.ok_or(Malformed::Missing("result"))? {
+        Answer::Matched(matched) => Ok(matched.last.map(to_log_id)),
+        Answer::Conflict(id) => Err(StreamAppendError::Conflict(to_log_id(id))),
+        Answer::HigherVote(vote) => Err(StreamAppendError::HigherVote(to_vote(Some(vote))?)),
+    })
+}
+
+pub(crate) fn from_transfer<R: Runtime>(
+    request: &TransferLeaderRequest<TypeConfig<R>>,
+    envelope: pb::Envelope,
+) -> pb::TransferRequest {
+    pb::TransferRequest {
+        envelope: Some(envelope),
+        from: Some(from_vote(request.from_leader())),
+        to: request.to_node_id().to_string(),
+        last_log_id: request.last_log_id().copied().map(from_log_id),
+    }
+}
+
+pub(crate) fn to_transfer<R: Runtime>(
+    request: pb::TransferRequest,
+) -> Result<TransferLeaderRequest<TypeConfig<R>>, Malformed> {
+    let last = request.last_log_id.map(to_log_id);
+    Ok(TransferLeaderRequest::new(to_vote(request.from)?, request.to.parse()?, last))
+}
+
+pub(crate) fn from_transfer_response<R: Runtime>(
+    response: TransferLeaderResponse<TypeConfig<R>>,
+) -> pb::TransferResponse {
+    match response {
+        Ok(()) => pb::TransferResponse::default(),
+        Err(TransferLeaderError::VoteChanged { actual, .. }) => {
+            pb::TransferResponse { actual_vote: Some(from_vote(&actual)), ..Default::default() }
+        }
+        Err(TransferLeaderError::LogNotFlushed { actual, .. }) => {
+            pb::TransferResponse { log_not_flushed: true, flushed: actual.map(from_log_id), ..Default::default() }
+        }
+    }
+}
+
+pub(crate) fn to_transfer_response<R: Runtime>(
+    response: pb::TransferResponse,
+    request: &TransferLeaderRequest<TypeConfig<R>>,
+) -> Result<TransferLeaderResponse<TypeConfig<R>>, Malformed> {
+    if response.actual_vote.is_some() {
+        let (expected, actual) = (request.from_leader().clone(), to_vote(response.actual_vote)?);
+        return Ok(Err(TransferLeaderError::VoteChanged { expected, actual }));
+    }
+    if response.log_not_flushed {
+        let (expected, actual) = (request.last_log_id().copied(), response.flushed.map(to_log_id));
+        return Ok(Err(TransferLeaderError::LogNotFlushed { expected, actual }));
+    }
+    Ok(Ok(()))
+}

@@ -1,0 +1,221 @@
+//! The calling side: openraft's network over a [`Transport`].
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{
+    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption, RaftNetworkFactory,
+};
+use openraft::raft::{AppendEntriesRequest, SnapshotResponse, StreamAppendResult, VoteRequest, VoteResponse};
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
+use openraft::storage::Snapshot;
+use openraft::{OptionalSend, async_runtime::AsyncRuntime};
+
+use super::transport::{Lane, Link, Transport, TransportError};
+use super::{WIRE_VERSION, convert};
+use crate::log::directory::Identity;
+use crate::pb;
+use crate::raft::config::{CommittedLeaderId, RaftVote};
+use crate::raft::members::MemberNode;
+use crate::raft::state_machine::{self, SnapshotData};
+use crate::raft::{Runtime, TypeConfig};
+use crate::types::{Incarnation, NodeId};
+
+type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
+type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
+
+/// Makes clients to the members of one ledger.
+pub(crate) struct PeerNetwork {
+    pub(crate) identity: Identity,
+    pub(crate) transport: Arc<dyn Transport>,
+}
+
+/// Calls to one member.
+pub(crate) struct PeerClient<R> {
+    envelope: pb::Envelope,
+    control: Arc<dyn Link>,
+    data: Arc<dyn Link>,
+    /// A heartbeat client sends its single request as a call of its own, past all data.
+    heartbeat: bool,
+    _runtime: PhantomData<fn() -> R>,
+}
+
+/// Says who calls whom.
+pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incarnation>) -> pb::Envelope {
+    pb::Envelope {
+        wire_version: WIRE_VERSION,
+        cluster: me.cluster.to_string(),
+        group: me.group.to_string(),
+        sender: me.node.to_string(),
+        sender_incarnation: me.incarnation.to_bytes().to_vec().into(),
+        target: target.to_string(),
+        target_incarnation: incarnation.map(|i| i.to_bytes().to_vec()).unwrap_or_default().into(),
+    }
+}
+
+impl PeerNetwork {
+    fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
+        PeerClient {
+            envelope: envelope(&self.identity, &target, Some(node.incarnation)),
+            control: self.transport.link(&node.address, Lane::Control),
+            data: self.transport.link(&node.address, Lane::Data),
+            heartbeat,
+            _runtime: PhantomData,
+        }
+    }
+}
+
+impl<R: Runtime> RaftNetworkFactory<TypeConfig<R>> for PeerNetwork {
+    type Network = PeerClient<R>;
+
+    async fn new_client(&mut self, target: NodeId, node: &MemberNode) -> PeerClient<R> {
+        self.client(target, node, false)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: NodeId, node: &MemberNode) -> PeerClient<R> {
+        self.client(target, node, true)
+    }
+}
+
+/// What openraft does about it: after `Unreachable` it backs off, after `Network` it tries again soon.
+fn failed<R: Runtime>(error: TransportError) -> RPCError<TypeConfig<R>> {
+    match &error {
+        TransportError::Refused { .. } => {
+            tracing::warn!(%error, "a peer call was refused");
+            Unreachable::new(&error).into()
+        }
+        TransportError::Unreachable { .. } => Unreachable::new(&error).into(),
+        TransportError::Broken { .. } | TransportError::Timeout { .. } => NetworkError::new(&error).into(),
+    }
+}
+
+fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
+    tracing::warn!(%error, "a peer answered nonsense");
+    Unreachable::new(&error).into()
+}
+
+impl<R: Runtime> PeerClient<R> {
+    async fn beat(
+        &self,
+        request: AppendEntriesRequest<TypeConfig<R>>,
+        option: &RPCOption,
+    ) -> Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        let mut message = convert::from_append(request);
+        message.envelope = Some(self.envelope.clone());
+        let answer = self.control.heartbeat(message, option.hard_ttl()).await.map_err(failed)?;
+        convert::to_append_result::<R>(answer).map_err(malformed)
+    }
+
+    async fn replicate<'s, S>(&'s self, input: S) -> Result<Answers<'s, R>, RPCError<TypeConfig<R>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + Unpin + 'static,
+    {
+        let mut envelope = Some(self.envelope.clone());
+        let requests = input.map(move |request| {
+            let mut message = convert::from_append(request);
+            message.envelope = envelope.take();
+            message
+        });
+        let answers = self.data.replicate(requests.boxed()).await.map_err(failed)?;
+        Ok(answers
+            .map(|answer| match answer {
+                Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
+                Err(error) => Err(failed(error)),
+            })
+            .boxed())
+    }
+}
+
+impl<R: Runtime> NetStreamAppend<TypeConfig<R>> for PeerClient<R> {
+    fn stream_append<'s, S>(
+        &'s mut self,
+        mut input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<Answers<'s, R>, RPCError<TypeConfig<R>>>>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + Unpin + 'static,
+    {
+        Box::pin(async move {
+            if !self.heartbeat {
+                return self.replicate(input).await;
+            }
+            let Some(request) = input.next().await else { return Ok(stream::empty().boxed()) };
+            let answer = self.beat(request, &option).await?;
+            Ok(stream::iter([Ok(answer)]).boxed())
+        })
+    }
+}
+
+impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
+    async fn vote(
+        &mut self,
+        request: VoteRequest<TypeConfig<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        let message = convert::from_vote_request(&request, self.envelope.clone());
+        let answer = self.control.request_vote(message, option.hard_ttl()).await.map_err(failed)?;
+        convert::to_vote_response::<R>(answer).map_err(malformed)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<TypeConfig<R>>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        let message = convert::from_vote_request(&request, self.envelope.clone());
+        let answer = self.control.pre_vote(message, option.hard_ttl()).await.map_err(failed)?;
+        convert::to_vote_response::<R>(answer).map_err(malformed)
+    }
+}
+
+impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
+    type SnapshotData = SnapshotData;
+
+    async fn full_snapshot(
+        &mut self,
+        vote: RaftVote,
+        snapshot: LedgerSnapshot,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
+        let mut message = state_machine::to_message(&snapshot.meta, snapshot.snapshot);
+        message.envelope = Some(self.envelope.clone());
+        message.vote = Some(convert::from_vote(&vote));
+        let answer = tokio::select! {
+            biased;
+            closed = cancel => return Err(StreamingError::Closed(closed)),
+            answer = self.data.install_snapshot(message, option.hard_ttl()) => answer,
+        };
+        let vote = match answer {
+            Ok(answer) => convert::to_vote(answer.vote).map_err(|error| Unreachable::new(&error))?,
+            Err(error @ (TransportError::Broken { .. } | TransportError::Timeout { .. })) => {
+                return Err(NetworkError::new(&error).into());
+            }
+            Err(error) => return Err(Unreachable::new(&error).into()),
+        };
+        Ok(SnapshotResponse::new(vote))
+    }
+}
+
+impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<TypeConfig<R>>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        let message = convert::from_transfer(&request, self.envelope.clone());
+        let answer = self.control.transfer_leader(message, option.hard_ttl()).await.map_err(failed)?;
+        convert::to_transfer_response(answer, &request).map_err(malformed)
+    }
+}
+
+impl<R: Runtime> NetBackoff<TypeConfig<R>> for PeerClient<R> {
+    fn backoff(&self) -> Option<Backoff> {
+        None
+    }
+}
