@@ -169,6 +169,8 @@ impl Log {
         let mut spare = self.shared.spare();
         if *spare == SpareState::Missing {
             *spare = SpareState::BeingMade;
+            // The job takes it again, and may run at once.
+            drop(spare);
             let shared = self.shared.clone();
             self.shared.options.background.run(Box::new(move || shared.make_spare()));
         }

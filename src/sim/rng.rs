@@ -1,20 +1,22 @@
 //! Random numbers that a seed determines, and the hash of everything that happened.
 
-/// SplitMix64: small, and a seed of any quality will do.
+/// Random numbers. SplitMix64: small, and a seed of any quality will do.
 #[derive(Debug, Clone)]
-pub(crate) struct Rng(u64);
+pub struct Rng(u64);
 
 impl Rng {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// The numbers of `seed`.
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// An independent stream, so that one more draw here does not change what another part of the world draws.
-    pub(crate) fn fork(&mut self) -> Self {
-        Self(self.next())
+    pub fn fork(&mut self) -> Self {
+        Self(self.draw())
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// Any number.
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -22,12 +24,12 @@ impl Rng {
     }
 
     /// From 0 to below `bound`, which must not be 0.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.draw() % bound
     }
 
     /// True in `per_mille` of 1000 cases.
-    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
+    pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
     }
 }
