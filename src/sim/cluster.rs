@@ -194,10 +194,15 @@ impl SimCluster {
         self.nodes()[i].disk.fail_nth(Op::Create, n, std::io::ErrorKind::StorageFull);
     }
 
+    /// No disk fails any more.
+    pub fn mend_disks(&self) {
+        self.nodes().iter().for_each(|node| node.disk.mend());
+    }
+
     /// Messages from `from` to `to` are lost from now on.
     pub fn cut(&self, from: usize, to: usize) {
-        let (from, to) = (self.nodes()[from].address.clone(), self.nodes()[to].address.clone());
-        self.0.network.cut(&from, &to);
+        let nodes = self.nodes();
+        self.0.network.cut(&nodes[from].address, &nodes[to].address);
     }
 
     /// Cuts node `i` off from all others, both ways.

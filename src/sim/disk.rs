@@ -202,6 +202,11 @@ impl SimDisk {
         lock(&self.machine.0).faults.push(Fault { op, after: n, kind });
     }
 
+    /// No call fails any more.
+    pub(crate) fn mend(&self) {
+        lock(&self.machine.0).faults.clear();
+    }
+
     fn file(&self, inode: Arc<Inode>) -> Arc<dyn DiskFile> {
         Arc::new(SimFile { inode, machine: self.machine.clone(), life: self.life })
     }

@@ -34,7 +34,7 @@ impl Rng {
     }
 }
 
-/// A running hash (FNV-1a): equal after equal histories.
+/// A running hash (FNV-1a over the checksums of all events): equal after equal histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Trace {
     pub(crate) hash: u64,
@@ -47,8 +47,8 @@ impl Trace {
     }
 
     pub(crate) fn event(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        for byte in crc32c::crc32c(bytes).to_le_bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         self.events += 1;
     }
