@@ -79,19 +79,19 @@ fn committed(cluster: &SimCluster, i: usize) -> u64 {
 
 #[test]
 fn acknowledged_records_survive_power_loss_and_partitions() {
-    seeds::each("power loss", 6, |seed| chaos::run(seed, &POWER_LOSS));
+    seeds::each("power loss", 4, |seed| chaos::run(seed, &POWER_LOSS));
 }
 
 #[test]
 fn acknowledged_records_survive_failing_disks() {
-    seeds::each("failing disks", 3, |seed| chaos::run(seed, &Chaos { disk_faults: true, ..POWER_LOSS }));
+    seeds::each("failing disks", 2, |seed| chaos::run(seed, &Chaos { disk_faults: true, ..POWER_LOSS }));
 }
 
 #[test]
 fn acknowledged_records_survive_killed_processes_without_a_sync() {
     let interval = Durability::Interval(Duration::from_millis(100));
     let plan = Chaos { durability: interval, power_loss: false, ..POWER_LOSS };
-    seeds::each("kills, interval", 3, |seed| chaos::run(seed, &plan));
+    seeds::each("kills, interval", 2, |seed| chaos::run(seed, &plan));
 }
 
 #[test]

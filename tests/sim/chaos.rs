@@ -160,7 +160,7 @@ impl World {
             sent += count;
             let called = sim::now();
             let outcome = self.cluster.append(node, bodies.clone()).await;
-            let wait = Duration::from_micros(rng.below(if outcome.is_ok() { 10_000 } else { 50_000 }));
+            let wait = Duration::from_micros(rng.below(if outcome.is_ok() { 20_000 } else { 50_000 }));
             self.history().answered(bodies, called, outcome);
             sim::pass(wait).await;
         }
