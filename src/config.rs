@@ -53,10 +53,10 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// How long `append` waits for a master, and then for the quorum. 1 ms to 1 h, default 10 s.
     pub append_timeout: Duration,
-    /// How often the leader tells the others that it lives. Default 150 ms.
+    /// How often the leader tells the others that it lives. Default 100 ms.
     pub heartbeat_interval: Duration,
     /// A follower that has not heard of a leader for a random time between these two starts an election.
-    /// Default 600 ms to 1200 ms.
+    /// Default 400 ms to 800 ms.
     pub election_timeout: (Duration, Duration),
     /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
     /// default 5 s.
@@ -94,8 +94,8 @@ impl Config {
             max_batch_bytes: 8 << 20,
             max_inflight_bytes: 64 << 20,
             append_timeout: Duration::from_secs(10),
-            heartbeat_interval: Duration::from_millis(150),
-            election_timeout: (Duration::from_millis(600), Duration::from_millis(1200)),
+            heartbeat_interval: Duration::from_millis(100),
+            election_timeout: (Duration::from_millis(400), Duration::from_millis(800)),
             stall_timeout: Duration::from_secs(5),
             max_connections: 1024,
         }

@@ -1,7 +1,9 @@
 //! A replicated commitlog to embed.
 
+pub mod client;
 pub mod config;
 pub mod error;
+pub mod server;
 pub mod types;
 
 mod disk;
@@ -16,10 +18,11 @@ mod segment;
 #[doc(hidden)]
 pub mod sim;
 
+pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
 pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
 pub use types::{
-    Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, ReadLimit, Record, Role,
-    Status,
+    Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit,
+    Record, Role, Status,
 };

@@ -15,7 +15,8 @@ mod tests_of_the_rules;
 
 /// The layers, lowest first. A layer uses those in lines above its own; layers in one line do not use each other.
 const LAYERS: &[&[&str]] = &[
-    &["types"],
+    // Generated from the protos: data, as the types are.
+    &["types", "pb"],
     &["config"],
     &["error", "metrics"],
     &["format", "disk"],

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use memmap2::{MmapMut, MmapRaw};
+use memmap2::MmapRaw;
 
 /// Told of every written range. The simulation needs it to know what a crash may lose.
 pub(crate) type WriteHook = Arc<dyn Fn(Range<usize>) + Send + Sync>;
@@ -73,9 +73,9 @@ impl Mapping {
     }
 
     /// Plain memory of `length` zero bytes; `hook` hears of every write.
-    #[cfg_attr(not(feature = "sim"), allow(dead_code, reason = "only the simulated disk has no files"))]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn anonymous(length: usize, hook: WriteHook) -> std::io::Result<Self> {
-        let memory = MmapRaw::from(MmapMut::map_anon(length)?);
+        let memory = MmapRaw::from(memmap2::MmapMut::map_anon(length)?);
         Ok(Self { hook: Some(hook), ..Self::new(memory) })
     }
 

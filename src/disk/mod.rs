@@ -17,6 +17,9 @@ use std::sync::Arc;
 
 pub(crate) use mapping::Mapping;
 
+/// Ending of the file that [`Disk::write_atomic`] writes before it renames; a crash may leave one.
+pub(crate) const TEMPORARY: &str = ".tmp";
+
 /// A file system.
 ///
 /// To ensure correctness:

@@ -9,8 +9,7 @@ use std::sync::Arc;
 use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
-use super::{Disk, DiskFile, Mapping};
-use crate::format::names::TEMPORARY;
+use super::{Disk, DiskFile, Mapping, TEMPORARY};
 
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]

@@ -129,7 +129,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_record_is_found_where_it_was_put(records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..50)) {
+        fn every_record_is_found_where_it_was_put(
+            records in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..50),
+        ) {
             let body = body(&records);
             let batch = Batch::parse(&body, records.len()).unwrap();
             for (i, record) in records.iter().enumerate() {

@@ -47,8 +47,8 @@ mod at {
 }
 
 const _: () = assert!(at::END == ENTRY_HEADER);
-const _: () = assert!(ENTRY_HEADER % ALIGNMENT == 0);
-const _: () = assert!(at::POSITION % 8 == 0 && at::TIMESTAMP % 8 == 0 && at::CHAIN == 76);
+const _: () = assert!(ENTRY_HEADER.is_multiple_of(ALIGNMENT));
+const _: () = assert!(at::POSITION.is_multiple_of(8) && at::TIMESTAMP.is_multiple_of(8) && at::CHAIN == 76);
 
 /// What an entry holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,7 +177,7 @@ impl EntryHeader {
         if length as usize != self.length() {
             return fail("length", length.into());
         }
-        if self.position > u64::MAX / 2 || self.position % ALIGNMENT as u64 != 0 {
+        if self.position > u64::MAX / 2 || !self.position.is_multiple_of(ALIGNMENT as u64) {
             return fail("position", self.position);
         }
         if self.number > u64::MAX / 2 || self.index > u64::MAX / 2 {

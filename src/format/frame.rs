@@ -87,11 +87,6 @@ impl Draft {
         self.body
     }
 
-    /// The body as made.
-    pub(crate) fn body(&self) -> Bytes {
-        self.bytes.slice(ENTRY_HEADER..ENTRY_HEADER + self.body as usize)
-    }
-
     /// Writes the header in front. Copies the bytes only if somebody else still holds the draft.
     pub(crate) fn seal(self, mut header: EntryHeader) -> Frame {
         let mut bytes = self.bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));

@@ -11,7 +11,6 @@
 //! | [`index`] | the rebuildable cache of where a sealed segment's entries are |
 //! | [`hard_state`] | the slots that hold the vote and the node's own commit point |
 //! | [`sealed`] | a checksummed envelope for small metadata files |
-//! | [`names`] | names of the files |
 
 pub(crate) mod batch;
 pub(crate) mod entry;
@@ -19,7 +18,6 @@ mod fields;
 pub(crate) mod frame;
 pub(crate) mod hard_state;
 pub(crate) mod index;
-pub(crate) mod names;
 pub(crate) mod sealed;
 pub(crate) mod segment;
 

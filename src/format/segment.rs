@@ -59,8 +59,8 @@ mod at {
     pub(super) const BLANK_CRC: usize = 12;
 }
 
-const _: () = assert!(at::END == SEGMENT_HEADER && SEGMENT_HEADER % ALIGNMENT == 0);
-const _: () = assert!(at::BLANK_CRC + 4 == BLANK_HEADER && BLANK_HEADER % ALIGNMENT == 0);
+const _: () = assert!(at::END == SEGMENT_HEADER && SEGMENT_HEADER.is_multiple_of(ALIGNMENT));
+const _: () = assert!(at::BLANK_CRC + 4 == BLANK_HEADER && BLANK_HEADER.is_multiple_of(ALIGNMENT));
 
 /// Where a log, or one of its segments, begins: what the next entry must continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,7 +185,7 @@ pub(crate) fn decode_blank(bytes: &[u8]) -> Result<(u32, u32), SegmentError> {
         return Err(SegmentError::Crc { found, computed });
     }
     let length = u32_at(bytes, at::BLANK_LENGTH);
-    if (length as usize) < BLANK_HEADER || length as usize % ALIGNMENT != 0 {
+    if (length as usize) < BLANK_HEADER || !(length as usize).is_multiple_of(ALIGNMENT) {
         let expected = BLANK_HEADER as u64;
         return Err(SegmentError::Field { field: "blank length", found: length.into(), expected });
     }

@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use super::names::{self, FileKind};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
 use crate::format::FORMAT_VERSION;
-use crate::format::names::{self, FileKind};
 use crate::format::sealed::{self, SealedError};
 use crate::types::{ClusterName, Group, Incarnation, NodeId};
 

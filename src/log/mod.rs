@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this | [`Log`], the writer's half, and what all halves share |
 //! | [`open`] | opening a directory: identity, lock, recovery |
+//! | [`names`] | names of the files |
 //! | [`directory`] | the identity file, the lock, and paths |
 //! | [`writer`] | append, roll, truncate |
 //! | [`start`] | purge and reset: where the log begins |
@@ -18,6 +19,7 @@ pub(crate) mod directory;
 pub(crate) mod flush;
 pub(crate) mod flusher;
 mod hard_state;
+mod names;
 mod open;
 pub(crate) mod progress;
 pub(crate) mod reader;
@@ -40,9 +42,10 @@ use directory::Directory;
 use flush::FlushQueue;
 use flusher::Scheduler;
 use hard_state::HardStateFile;
-pub(crate) use open::Recovered;
+#[cfg(test)]
+use open::Recovered;
 use progress::Progress;
-pub(crate) use start::{PurgePoint, StartPoint};
+pub(crate) use start::StartPoint;
 use tail::Tail;
 
 /// What a log is made with, besides its directory.
@@ -106,11 +109,6 @@ impl Log {
         &self.shared.progress
     }
 
-    /// The vote, as last saved.
-    pub(crate) fn vote(&self) -> Option<HardVote> {
-        self.shared.hard_state().vote()
-    }
-
     /// Saves the vote. Durable on return.
     ///
     /// # Errors
@@ -119,20 +117,6 @@ impl Log {
         self.shared.check()?;
         let saved = self.shared.hard_state().save_vote(vote);
         self.shared.or_fail("saving the vote", saved)
-    }
-
-    /// Makes everything written durable, remembers the commit point and lets others have the directory. Blocks until
-    /// the log's file work is done.
-    ///
-    /// # Errors
-    /// If a sync fails or one failed before.
-    pub(crate) fn close(&self) -> io::Result<()> {
-        self.shared.close()
-    }
-
-    /// Whoever schedules flush passes works on this.
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
     }
 }
 

@@ -134,7 +134,8 @@ impl LogReader {
         self.shared.commit(number)
     }
 
-    /// See [`Log::close`](super::Log::close).
+    /// Makes everything written durable, remembers the commit point and lets others have the directory. Blocks until
+    /// the log's file work is done. The log takes no write after it.
     ///
     /// # Errors
     /// If a sync fails or one failed before.

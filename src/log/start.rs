@@ -4,11 +4,11 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use super::names;
 use super::writer::begin_segment;
 use super::{Log, Shared};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
-use crate::format::names;
 use crate::format::sealed;
 use crate::format::segment::Cursor;
 use crate::log::directory::{Directory, io_error};
@@ -104,11 +104,21 @@ impl Log {
 
     /// What the entry after `number` continues, at the place where it is or will be.
     fn after_entry(&self, number: u64) -> io::Result<Cursor> {
-        let next = self.reader().cursor_after(number).map_err(io::Error::other)?;
-        next.ok_or_else(|| {
-            let why = format!("entry {number} is to be purged but the log ends before {}", self.end().number);
-            io::Error::new(io::ErrorKind::InvalidInput, why)
-        })
+        if let Some(next) = self.reader().cursor_after(number).map_err(io::Error::other)? {
+            return Ok(next);
+        }
+        // A log may begin right behind an entry it never had.
+        let first = self.shared.segments().first().map(|segment| segment.start());
+        match first {
+            Some(start) if start.number == number + 1 => {
+                let position = self.shared.entry_header(start.number).map_err(io::Error::other)?;
+                Ok(Cursor { position: position.map_or(self.end().position, |entry| entry.position), ..start })
+            }
+            _ => {
+                let why = format!("entry {number} is to be purged but the log ends before {}", self.end().number);
+                Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+            }
+        }
     }
 
     fn remove_segments_below(&self, number: u64) {

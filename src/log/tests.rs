@@ -63,7 +63,7 @@ fn flushed(log: &mut Log) {
 }
 
 fn commit_all(log: &Log) {
-    log.shared().commit(log.end().number - 1).unwrap();
+    log.shared.commit(log.end().number - 1).unwrap();
 }
 
 fn bodies(reader: &LogReader) -> Vec<String> {
@@ -113,8 +113,8 @@ fn a_log_comes_back_as_it_was() {
     fill(&mut log, 300);
     commit_all(&log);
     let (before, end) = (bodies(&log.reader()), log.end());
-    assert!(log.shared().segments().len() > 3, "the test must roll");
-    log.close().unwrap();
+    assert!(log.shared.segments().len() > 3, "the test must roll");
+    log.reader().close().unwrap();
     drop(log);
     let (mut log, recovered) = try_open(dir.path(), identity()).unwrap();
     assert_eq!(recovered.cut, None);
@@ -172,7 +172,7 @@ fn truncation_rewrites_in_place_and_readers_keep_what_they_hold() {
     let uncommitted = log.reader().frame(120).unwrap().unwrap();
     log.truncate(50).unwrap();
     assert_eq!(log.end().index, 50);
-    assert_eq!(log.shared().segments().len(), 2);
+    assert_eq!(log.shared.segments().len(), 2);
     for _ in 0..250 {
         let record = format!("another {:090}", log.end().index);
         append(&mut log, &[&record]);
@@ -183,7 +183,7 @@ fn truncation_rewrites_in_place_and_readers_keep_what_they_hold() {
     uncommitted.header.verify(&uncommitted.bytes).unwrap();
     assert!(bodies(&log.reader())[50..].iter().all(|body| body.starts_with("another ")));
     let end = log.end();
-    log.close().unwrap();
+    log.reader().close().unwrap();
     drop(log);
     let (log, recovered) = try_open(dir.path(), identity()).unwrap();
     assert_eq!((recovered.cut, log.end()), (None, end));
@@ -225,7 +225,7 @@ fn damage_below_the_commit_point_refuses_to_open_and_changes_nothing() {
     let mut log = open(dir.path());
     fill(&mut log, 20);
     commit_all(&log);
-    log.close().unwrap();
+    log.reader().close().unwrap();
     drop(log);
     flip(&dir.path().join("log/00000000000000000000"), 1000);
     let before = segment_bytes(dir.path());
@@ -245,7 +245,7 @@ fn damage_in_an_earlier_segment_is_found_by_the_first_read_and_never_served() {
     let mut log = open(dir.path());
     fill(&mut log, 200);
     commit_all(&log);
-    log.close().unwrap();
+    log.reader().close().unwrap();
     drop(log);
     flip(&dir.path().join("log/00000000000000000000"), 80 + 80 + 50);
     let log = open(dir.path());
@@ -262,7 +262,7 @@ fn a_missing_segment_refuses_to_open() {
     let mut log = open(dir.path());
     fill(&mut log, 300);
     commit_all(&log);
-    log.close().unwrap();
+    log.reader().close().unwrap();
     drop(log);
     std::fs::remove_file(dir.path().join("log/00000000000000008192")).unwrap();
     let error = try_open(dir.path(), identity()).map(drop).unwrap_err();
@@ -280,7 +280,7 @@ fn purged_records_are_gone_and_the_rest_stays() {
     assert_eq!(log.reader().record(149), Err(ReadError::Removed { index: 149, first: 150 }));
     assert_eq!(log.reader().record(150).unwrap().index, 150);
     assert_eq!(&held.body[..7], b"record ");
-    log.close().unwrap();
+    log.reader().close().unwrap();
     drop(log);
     let log = open(dir.path());
     assert_eq!(log.purged().unwrap().number, 149);
@@ -305,7 +305,7 @@ fn a_reset_log_begins_where_its_leader_says() {
     flushed(&mut late);
     commit_all(&late);
     assert_eq!(bodies(&late.reader()), bodies(&leader.reader()));
-    late.close().unwrap();
+    late.reader().close().unwrap();
     drop(late);
     let late = open(two.path());
     assert_eq!((late.end(), late.progress().first()), (leader.end(), 200));
@@ -316,11 +316,11 @@ fn a_vote_survives_and_a_damaged_one_refuses_to_open() {
     let dir = tempfile::tempdir().unwrap();
     let vote = |term| HardVote { term, node: Some("n2".parse().unwrap()), granted: false };
     let mut log = open(dir.path());
-    assert_eq!(log.vote(), None);
+    assert_eq!(log.reader().vote(), None);
     log.save_vote(vote(4)).unwrap();
     log.save_vote(vote(5)).unwrap();
     drop(log);
-    assert_eq!(open(dir.path()).vote(), Some(vote(5)));
+    assert_eq!(open(dir.path()).reader().vote(), Some(vote(5)));
     flip(&dir.path().join("log/hard-state"), 30);
     let error = try_open(dir.path(), identity()).map(drop).unwrap_err();
     assert!(error.to_string().contains("vote slot"), "{error}");
@@ -372,7 +372,7 @@ fn with_an_interval_an_append_completes_before_its_sync() {
     append(&mut log, &["a"]);
     flushed(&mut log);
     assert_eq!((log.progress().durable(), log.progress().end()), (0, 1));
-    log.close().unwrap();
+    log.reader().close().unwrap();
     assert_eq!(log.progress().durable(), 1);
 }
 

@@ -4,11 +4,11 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 
+use super::names;
 use super::{Log, Shared, SpareState};
 use crate::disk::{Disk, DiskFile};
 use crate::format::entry::EntryHeader;
 use crate::format::frame::{Draft, Frame};
-use crate::format::names;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
 use crate::segment::active::ActiveSegment;
 use crate::segment::recovery::breaks;

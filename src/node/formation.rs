@@ -64,7 +64,7 @@ impl Formation {
         let mut told = String::new();
         loop {
             let Some(ledger) = self.ledger.upgrade() else { return };
-            match ledger.group().is_pristine().await {
+            match ledger.raft_group().is_pristine().await {
                 Ok(true) => {}
                 // Formed before, or by the time: nothing to do. Or Raft has stopped.
                 Ok(false) | Err(_) => return,
@@ -72,7 +72,7 @@ impl Formation {
             match self.ask_all().await {
                 Round::Empty(members) => {
                     tracing::info!(group = %self.identity.group, ?members, "forming the cluster");
-                    if let Err(error) = ledger.group().initialize(members).await {
+                    if let Err(error) = ledger.raft_group().initialize(members).await {
                         tracing::error!(group = %self.identity.group, %error, "cannot form the cluster");
                     }
                 }

@@ -45,9 +45,9 @@ impl Node {
     /// # Errors
     /// If the node does not host it.
     pub fn ledger(&self, group: &str) -> Result<Ledger, UnknownGroup> {
-        let ledger = self.inner.ledgers.iter().find(|ledger| ledger.name().as_str() == group);
+        let ledger = self.inner.ledgers.iter().find(|ledger| ledger.group().as_str() == group);
         ledger.cloned().ok_or_else(|| {
-            let hosted = self.inner.ledgers.iter().map(|ledger| ledger.name().as_str()).collect::<Vec<_>>().join(", ");
+            let hosted = self.inner.ledgers.iter().map(|ledger| ledger.group().as_str()).collect::<Vec<_>>().join(", ");
             UnknownGroup { group: group.to_owned(), hosted }
         })
     }
@@ -82,19 +82,19 @@ impl Node {
     pub async fn shutdown(&self) {
         self.inner.router.clear();
         for ledger in &self.inner.ledgers {
-            ledger.group().stop().await;
+            ledger.raft_group().stop().await;
         }
         let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
             server.shutdown().await;
         }
         for ledger in &self.inner.ledgers {
-            let log = ledger.group().log.clone();
+            let log = ledger.raft_group().log.clone();
             let closed = tokio::task::spawn_blocking(move || log.close()).await;
             match closed {
-                Ok(Ok(())) => tracing::info!(group = %ledger.name(), "closed"),
-                Ok(Err(error)) => tracing::error!(group = %ledger.name(), %error, "not closed cleanly"),
-                Err(error) => tracing::error!(group = %ledger.name(), %error, "closing ended badly"),
+                Ok(Ok(())) => tracing::info!(group = %ledger.group(), "closed"),
+                Ok(Err(error)) => tracing::error!(group = %ledger.group(), %error, "not closed cleanly"),
+                Err(error) => tracing::error!(group = %ledger.group(), %error, "closing ended badly"),
             }
         }
     }

@@ -55,12 +55,12 @@ impl Ledger {
         WeakLedger(Arc::downgrade(&self.inner))
     }
 
-    pub(crate) fn group(&self) -> &raft::group::Group {
+    pub(crate) fn raft_group(&self) -> &raft::group::Group {
         &self.inner.group
     }
 
     /// The ledger's group.
-    pub fn name(&self) -> &Group {
+    pub fn group(&self) -> &Group {
         &self.inner.group.identity.group
     }
 
@@ -255,6 +255,6 @@ impl WeakLedger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ledger({})", self.name())
+        write!(f, "Ledger({})", self.group())
     }
 }

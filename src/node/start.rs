@@ -74,6 +74,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, config);
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
-    R::spawn(formation.run::<R>());
+    // It ends by itself; nothing waits for it.
+    drop(R::spawn(formation.run::<R>()));
     Ok(ledger)
 }

@@ -77,11 +77,6 @@ impl Entry {
         self.id.index
     }
 
-    /// Its term.
-    pub(crate) fn term(&self) -> u64 {
-        self.id.leader_id.term
-    }
-
     /// Its log id.
     pub(crate) fn id(&self) -> LogId {
         self.id

@@ -1,7 +1,7 @@
 //! One ledger's Raft: the log, the core, the proposer and the role task, started and stopped together.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -84,8 +84,7 @@ where
     let role_task = R::spawn(roles.run());
     let proposer = R::spawn(Proposer::new(raft.clone(), role.clone(), submitted).run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
-    let control =
-        RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(Some((role_task, proposer))) };
+    let control = RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(vec![role_task, proposer]) };
     let group = Group { identity, log: reader, role, view, proposals, budget, control: Box::new(control) };
     Ok((group, raft))
 }
@@ -116,7 +115,8 @@ impl Group {
 struct RaftControl<R: Runtime> {
     raft: Raft<R>,
     log: LogReader,
-    tasks: Mutex<Option<(R::JoinHandle<()>, R::JoinHandle<()>)>>,
+    /// The role task and the proposer, until they have been waited for.
+    tasks: Mutex<Vec<R::JoinHandle<()>>>,
 }
 
 impl<R: Runtime> Control for RaftControl<R>
@@ -146,12 +146,10 @@ where
             if let Err(error) = self.raft.shutdown().await {
                 tracing::error!(%error, "Raft ended badly");
             }
-            let tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            if let Some((role_task, proposer)) = tasks {
-                for ended in [role_task.await, proposer.await] {
-                    if let Err(error) = ended {
-                        tracing::error!(%error, "a task of the ledger ended badly");
-                    }
+            let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+            for task in tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "a task of the ledger ended badly");
                 }
             }
         })

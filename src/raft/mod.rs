@@ -21,6 +21,8 @@ pub(crate) mod proposer;
 pub(crate) mod roles;
 pub(crate) mod state_machine;
 pub(crate) mod storage;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use config::{Raft, Runtime, TypeConfig};
 pub(crate) use openraft::impls::TokioRuntime;

@@ -57,8 +57,10 @@ impl<R: Runtime> LogStore<R> {
     }
 
     fn append_one(&mut self, entry: Entry) -> io::Result<()> {
-        let pristine = self.log.purged().is_none() && self.log.reader().numbers().is_empty();
-        if pristine && entry.number() != self.log.end().number {
+        if entry.number() != self.log.end().number
+            && self.log.purged().is_none()
+            && self.log.reader().numbers().is_empty()
+        {
             // Only openraft's test suite begins a log elsewhere than at 0 without a snapshot.
             let next = Cursor { number: entry.number(), ..self.log.end() };
             self.log.begin_at(next)?;

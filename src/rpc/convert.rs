@@ -95,13 +95,13 @@ pub(crate) fn from_append<R: Runtime>(request: AppendEntriesRequest<TypeConfig<R
 
 /// All frames back to back. One alone is not copied.
 fn join(entries: &[Entry]) -> Bytes {
-    let frames = entries.iter().filter_map(|entry| match &entry.content {
+    let mut frames = entries.iter().filter_map(|entry| match &entry.content {
         Content::Stored(frame) => Some(&frame.bytes),
         // Replication reads entries from the log, which has no others.
         Content::New(_) | Content::Header(_) => None,
     });
     match entries {
-        [_] => frames.cloned().next().unwrap_or_default(),
+        [_] => frames.next().cloned().unwrap_or_default(),
         _ => {
             let mut joined = BytesMut::with_capacity(frames.clone().map(Bytes::len).sum());
             frames.for_each(|frame| joined.extend_from_slice(frame));
@@ -114,14 +114,14 @@ fn join(entries: &[Entry]) -> Bytes {
 pub(crate) fn to_append<R: Runtime>(
     request: pb::AppendRequest,
 ) -> Result<AppendEntriesRequest<TypeConfig<R>>, Malformed> {
-    let mut expected = request.previous.map_or(0, |previous| previous.number.saturating_add(1));
+    let first = request.previous.map_or(0, |previous| previous.number.saturating_add(1));
     let mut entries = Vec::new();
-    for frame in Frame::parse_all(request.frames)? {
+    let frames = Frame::parse_all(request.frames)?;
+    for (frame, expected) in frames.into_iter().zip(first..) {
         let found = frame.header.number;
         if found != expected {
             return Err(Malformed::Number { found, expected });
         }
-        expected += 1;
         entries.push(Entry::stored(frame)?);
     }
     Ok(AppendEntriesRequest {

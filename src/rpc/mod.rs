@@ -8,9 +8,9 @@
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
 //! | [`convert`] | Raft's types to messages and back |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
+//! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
-#![allow(dead_code)] // until the node uses it
-
+pub(crate) mod client_wire;
 pub(crate) mod convert;
 pub(crate) mod grpc;
 pub(crate) mod peer_client;

@@ -88,8 +88,8 @@ pub(crate) trait Link: Send + Sync + 'static {
     /// See the proto.
     fn transfer_leader(&self, request: pb::TransferRequest, timeout: Duration) -> Answer<'_, pb::TransferResponse>;
     /// Opens the replication stream; it opens even while there is no request yet. Every request is answered, one answer
-    /// each; a refusal is the last answer. Dropping the answers closes the stream and drops the requests at once. A stream
-    /// with an unanswered request and no answer for the stall timeout ends with [`TransportError::Broken`].
+    /// each; a refusal is the last answer. Dropping the answers closes the stream and drops the requests at once. A
+    /// stream with an unanswered request and no answer for the stall timeout ends with [`TransportError::Broken`].
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream>;
 }
 

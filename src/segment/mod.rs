@@ -87,11 +87,6 @@ impl Segment {
         self.units().find_index(index)
     }
 
-    /// Number of the entry that covers `position`.
-    pub(crate) fn number_of_position(&self, position: u64) -> Option<u64> {
-        self.units().find_offset(position.checked_sub(self.position())?)
-    }
-
     /// Numbers of the memberships in this segment, ascending.
     pub(crate) fn memberships(&self) -> Vec<u64> {
         self.units().memberships()

@@ -66,15 +66,6 @@ impl Units {
         Some(self.start.number + after.checked_sub(1)? as u64)
     }
 
-    /// Number of the entry that covers byte `offset` of the file.
-    pub(crate) fn find_offset(&self, offset: u64) -> Option<u64> {
-        if self.start.position + offset >= self.end.position {
-            return None;
-        }
-        let after = self.units.partition_point(|unit| unit.offset() as u64 <= offset);
-        Some(self.start.number + after.checked_sub(1)? as u64)
-    }
-
     /// Numbers of the memberships.
     pub(crate) fn memberships(&self) -> Vec<u64> {
         let marked = self.units.iter().enumerate().filter(|(_, unit)| unit.is_membership());

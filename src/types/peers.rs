@@ -168,14 +168,14 @@ impl FromStr for Peers {
 
     fn from_str(text: &str) -> Result<Self, PeersError> {
         let items = items(text)?;
-        // One dash further on, an id that is not a name stays none, so this ends after at most as many rounds as a
-        // name has bytes.
+        // One dash further on, an id that is not a name stays none, so no more rounds are of use than a name has bytes.
+        // Where every peer has an `=`, the dashes do not matter, and nothing else would end this.
         let named = |dashes| {
             let ids = items.iter().map(|item| item.split(dashes)?.0.parse::<NodeId>().ok());
             ids.collect::<Option<Vec<_>>>()
         };
         let all_differ = |ids: &Vec<NodeId>| ids.iter().collect::<HashSet<_>>().len() == ids.len();
-        let dashes = (0..).map_while(|dashes| Some((dashes, named(dashes)?))).find(|(_, ids)| all_differ(ids));
+        let dashes = (0..64).map_while(|dashes| Some((dashes, named(dashes)?))).find(|(_, ids)| all_differ(ids));
         // Where none will do, splitting at the first dash gives the error that is easiest to understand.
         let dashes = dashes.map_or(0, |(dashes, _)| dashes);
         let peers = items.iter().map(|item| {

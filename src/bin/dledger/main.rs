@@ -1,2 +1,105 @@
-//! stub
-fn main() {}
+//! The command `dledger`: runs a node, and appends to, reads from and looks at clusters that run elsewhere.
+
+mod append;
+mod get;
+mod lines;
+mod output;
+mod read;
+mod serve;
+mod serve_config;
+mod status;
+mod tail;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Failure;
+
+/// A replicated commitlog: run a node, append, read, look.
+#[derive(Debug, Parser)]
+#[command(name = "dledger", version, arg_required_else_help = true, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Append(append::Append),
+    Get(get::Get),
+    Read(read::Read),
+    Tail(tail::Tail),
+    Status(status::Status),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Serve(command) => command.run().await,
+        Command::Append(command) => command.run().await,
+        Command::Get(command) => command.run().await,
+        Command::Read(command) => command.run().await,
+        Command::Tail(command) => command.run().await,
+        Command::Status(command) => command.run().await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough.
+        Err(Failure::Pipe) => ExitCode::SUCCESS,
+        Err(Failure::Error(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_promised_spellings_are_accepted() {
+        let peers = "n0-127.0.0.1:40911;n1-127.0.0.1:40912;n2-127.0.0.1:40913";
+        let lines = [
+            vec!["serve", "--group", "g", "--id", "n0", "--peers", peers, "--data-dir", "DIR"],
+            vec!["append", "--group", "g", "--peers", peers, "--lines"],
+            vec!["append", "--group", "g", "--peers", peers, "--lines", "a.txt", "b.txt"],
+            vec!["append", "--group", "g", "--peers", peers, "text"],
+            vec!["get", "--group", "g", "--peers", peers, "17"],
+            vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
+            vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
+            vec!["status", "--group", "g", "--peers", peers, "--json"],
+        ];
+        for line in lines {
+            let parsed = Cli::try_parse_from(std::iter::once("dledger").chain(line.iter().copied()));
+            assert!(parsed.is_ok(), "{line:?}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
+    fn wrong_arguments_are_refused_by_name() {
+        let refused = [
+            (vec!["get", "--group", "a b", "--peers", "n0=h:1", "1"], "group \"a b\" is not valid"),
+            (vec!["get", "--group", "g", "--peers", "n0=h:1", "one"], "'one'"),
+            (vec!["get", "--group", "g", "--peers", "", "1"], "the peer list is empty"),
+            (vec!["get", "--group", "g", "--peers", "n0=a:1;n0=b:1", "1"], "peer id n0 stands for both"),
+            (vec!["append", "--group", "g", "--peers", "n0=a:1"], "<RECORD|FILE>"),
+            (vec!["read", "--group", "g", "--peers", "n0=a:1", "--lines", "--json"], "cannot be used with"),
+        ];
+        for (line, expected) in refused {
+            let error = Cli::try_parse_from(std::iter::once("dledger").chain(line.iter().copied())).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+            assert_eq!(error.exit_code(), 2);
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! The server: listener, services, an end that comes.
 
 use std::io;
+#[cfg(test)]
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,7 @@ impl Default for ServerOptions {
 
 /// A running server. Dropping it stops it too, without waiting.
 pub(crate) struct GrpcServer {
+    #[cfg(test)]
     local_addr: SocketAddr,
     stop: watch::Sender<bool>,
     gate: Arc<Gate>,
@@ -75,6 +77,7 @@ impl GrpcServer {
         extra: Routes,
         options: ServerOptions,
     ) -> io::Result<Self> {
+        #[cfg(test)]
         let local_addr = listener.local_addr()?;
         let (stop, stopping) = watch::channel(false);
         let gate = Gate::new(options.acceptor.max_connections);
@@ -94,15 +97,24 @@ impl GrpcServer {
             .http2_keepalive_timeout(Some(options.keepalive_timeout));
         let serving = server.serve_with_incoming_shutdown(routes, incoming, stopped(stopping));
         let serving = Some(tokio::spawn(serving));
-        Ok(Self { local_addr, stop, gate, grace: options.grace, serving })
+        Ok(Self {
+            #[cfg(test)]
+            local_addr,
+            stop,
+            gate,
+            grace: options.grace,
+            serving,
+        })
     }
 
     /// Where the server listens; port 0 is resolved.
+    #[cfg(test)]
     pub(crate) fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
     /// How many connections are open.
+    #[cfg(test)]
     pub(crate) fn connections(&self) -> usize {
         self.gate.taken()
     }

@@ -1,3 +1,5 @@
+//! Unary calls through link, server and router.
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -215,7 +217,9 @@ async fn a_connection_that_has_gone_dumb_is_given_up() {
                 let mut far = tokio::net::TcpStream::connect(server).await.unwrap();
                 tokio::select! {
                     _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                    _ = async { is_dumb.wait_for(|dumb| *dumb >= number).await.is_ok() } => std::future::pending().await,
+                    _ = async { is_dumb.wait_for(|dumb| *dumb >= number).await.is_ok() } => {
+                        std::future::pending().await
+                    }
                 }
             });
         }

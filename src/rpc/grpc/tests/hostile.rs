@@ -1,3 +1,5 @@
+//! Peers that misbehave: garbage, silence, floods.
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

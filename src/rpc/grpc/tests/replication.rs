@@ -1,3 +1,5 @@
+//! The replication stream.
+
 use futures::StreamExt;
 
 use super::kit::*;

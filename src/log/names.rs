@@ -1,5 +1,7 @@
 //! Names of the files in a ledger's directory.
 
+use crate::disk::TEMPORARY;
+
 /// Taken by the process that has the directory open.
 pub(crate) const LOCK: &str = "lock";
 /// What the directory was made for.
@@ -10,8 +12,6 @@ pub(crate) const HARD_STATE: &str = "hard-state";
 pub(crate) const START: &str = "start";
 /// A segment file prepared ahead, not in use yet.
 pub(crate) const SPARE: &str = "spare";
-/// Ending of a file that is being written and will be renamed.
-pub(crate) const TEMPORARY: &str = ".tmp";
 /// Ending of a segment's index.
 const INDEX: &str = ".index";
 

@@ -1,0 +1,229 @@
+//! `dledger append`: one record, or one per line with many in flight.
+
+use std::collections::VecDeque;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use clap::Args;
+use dledger::error::Outcome;
+use dledger::{BatchAck, Client, ClientError, PendingAppend};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::lines;
+use crate::output::{Failure, Output, failure};
+use crate::target::Target;
+
+/// Most lines whose outcome is awaited; the client bounds their bytes.
+const MAX_PENDING: usize = 64 << 10;
+/// Failed lines that are written out; of the others, only how many.
+const SHOWN: usize = 20;
+
+/// Append a record, or with --lines one record per line.
+#[derive(Debug, Args)]
+pub(crate) struct Append {
+    #[command(flatten)]
+    target: Target,
+    /// Append one record per line of the files, or of standard input without any; without the newline.
+    #[arg(long)]
+    lines: bool,
+    /// The record; with --lines, the files to read.
+    #[arg(value_name = "RECORD|FILE", required_unless_present = "lines")]
+    what: Vec<String>,
+    /// Print an object: index, position and term of the record, or the summary of --lines.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Append {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let client = self.target.client();
+        if self.lines {
+            return self.append_lines(&client).await;
+        }
+        let [record] = <[String; 1]>::try_from(self.what)
+            .map_err(|records| failure(format!("{} records given: quote the record, or use --lines", records.len())))?;
+        let ack = client.append(record).await?;
+        let mut output = Output::stdout();
+        if self.json {
+            output.line(json!({ "index": ack.index, "position": ack.position, "term": ack.term }))?;
+        } else {
+            output.line(format_args!("index {}, position {}, term {}", ack.index, ack.position, ack.term))?;
+        }
+        output.flush()
+    }
+
+    async fn append_lines(self, client: &Client) -> Result<(), Failure> {
+        let files = self.what.into_iter().map(PathBuf::from).collect();
+        let mut chunks = lines::read(files);
+        let mut load = Load::new();
+        let mut trouble = None;
+        while !load.refused {
+            tokio::select! {
+                biased;
+                () = load.one_outcome(), if !load.pending.is_empty() => {}
+                chunk = chunks.recv(), if load.pending.len() < MAX_PENDING => match chunk {
+                    Some(Ok(lines)) => load.submit(client, lines).await,
+                    Some(Err(error)) => {
+                        trouble = Some(error);
+                        break;
+                    }
+                    None => break,
+                },
+            }
+        }
+        while !load.pending.is_empty() {
+            load.one_outcome().await;
+        }
+        load.bar.finish_and_clear();
+        let mut output = Output::stdout();
+        output.line(if self.json { load.as_json() } else { load.summary() })?;
+        output.flush()?;
+        load.check()?;
+        trouble.map_or(Ok(()), |error| Err(failure(error)))
+    }
+}
+
+/// Lines on their way and what became of the others.
+struct Load {
+    started: Instant,
+    bar: ProgressBar,
+    read: u64,
+    pending: VecDeque<(u64, PendingAppend)>,
+    acked: u64,
+    first: Option<u64>,
+    last: Option<u64>,
+    failed: Vec<(u64, ClientError)>,
+    /// No more are read: where one was refused after all retries, the next would be too, each after its own deadline.
+    refused: bool,
+}
+
+impl Load {
+    fn new() -> Self {
+        let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}, {elapsed}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self {
+            started: Instant::now(),
+            bar,
+            read: 0,
+            pending: VecDeque::new(),
+            acked: 0,
+            first: None,
+            last: None,
+            failed: Vec::new(),
+            refused: false,
+        }
+    }
+
+    async fn submit(&mut self, client: &Client, lines: Vec<Bytes>) {
+        for line in lines {
+            self.read += 1;
+            match client.submit(vec![line]).await {
+                Ok(pending) => self.pending.push_back((self.read, pending)),
+                Err(error) => {
+                    self.note(self.read, Err(error));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The outcome of the oldest line. Can be dropped and called again.
+    async fn one_outcome(&mut self) {
+        let Some((line, pending)) = self.pending.front_mut() else { return };
+        let (line, outcome) = (*line, pending.await);
+        self.pending.pop_front();
+        self.note(line, outcome);
+    }
+
+    fn note(&mut self, line: u64, outcome: Result<BatchAck, ClientError>) {
+        match outcome {
+            Ok(ack) => {
+                self.acked += 1;
+                self.bar.set_position(self.acked);
+                self.first = Some(self.first.map_or(ack.first_index, |first| first.min(ack.first_index)));
+                self.last = self.last.max(Some(ack.first_index));
+            }
+            Err(error) => {
+                self.refused |= error.outcome() == Outcome::Refused;
+                self.failed.push((line, error));
+            }
+        }
+    }
+
+    fn per_second(&self) -> f64 {
+        self.acked as f64 / self.started.elapsed().as_secs_f64().max(1e-6)
+    }
+
+    fn failed_lines(&self, outcome: Outcome) -> Vec<u64> {
+        self.failed.iter().filter(|(_, error)| error.outcome() == outcome).map(|(line, _)| *line).collect()
+    }
+
+    fn as_json(&self) -> String {
+        json!({
+            "appended": self.acked,
+            "first_index": self.first,
+            "last_index": self.last,
+            "seconds": self.started.elapsed().as_secs_f64(),
+            "records_per_s": self.per_second().round(),
+            "unknown_lines": self.failed_lines(Outcome::Unknown),
+            "refused_lines": self.failed_lines(Outcome::Refused),
+        })
+        .to_string()
+    }
+
+    fn summary(&self) -> String {
+        let range = match (self.first, self.last) {
+            (Some(first), Some(last)) => format!(", index {first} to {last}"),
+            _ => String::new(),
+        };
+        format!("{} records appended{range}, {:.0} records/s", self.acked, self.per_second())
+    }
+
+    /// Fails with the lines that were not appended, or may not have been.
+    fn check(&self) -> Result<(), Failure> {
+        if self.failed.is_empty() {
+            return Ok(());
+        }
+        let mut lines: Vec<_> =
+            self.failed.iter().take(SHOWN).map(|(line, error)| format!("line {line}: {error}")).collect();
+        if self.failed.len() > SHOWN {
+            lines.push(format!("and {} more lines (--json lists them)", self.failed.len() - SHOWN));
+        }
+        if self.refused {
+            lines.push(format!("nothing after line {} was read", self.read));
+        }
+        Err(failure(format!("not all lines were appended\n{}", lines.join("\n"))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ack(first_index: u64) -> Result<BatchAck, ClientError> {
+        Ok(BatchAck { first_index, first_position: 0, term: 1, count: 1 })
+    }
+
+    #[test]
+    fn a_failed_line_is_named_and_makes_the_command_fail() {
+        let mut load = Load::new();
+        load.note(1, ack(10));
+        load.note(2, ack(11));
+        assert!(load.check().is_ok());
+        load.note(3, Err(ClientError::Unknown { reason: "gone".into() }));
+        assert!(!load.refused, "the other lines still go");
+        let Err(Failure::Error(told)) = load.check() else { panic!("no failure") };
+        assert!(told.contains("line 3: the outcome is unknown (gone)"), "{told}");
+        load.note(4, Err(ClientError::EmptyBatch));
+        assert!(load.refused);
+        assert!(load.summary().starts_with("2 records appended, index 10 to 11, "), "{}", load.summary());
+        let object: serde_json::Value = serde_json::from_str(&load.as_json()).unwrap();
+        assert_eq!((&object["unknown_lines"][0], &object["refused_lines"][0]), (&json!(3), &json!(4)));
+    }
+}

@@ -1,0 +1,103 @@
+//! `dledger serve`: runs a node.
+
+use std::io;
+
+use clap::Args;
+use dledger::{Config, Node, NodeBuilder};
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::output::{Failure, Output, failure};
+use crate::serve_config::Options;
+
+/// Run a node until SIGTERM or SIGINT.
+///
+/// Every option but --config and --json can be set in the TOML file under its own name; where both are given, the
+/// option wins. Logs go to standard error; `DLEDGER_LOG` filters them (default `info,openraft=warn`).
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// TOML file with options under their names.
+    #[arg(long, env = "DLEDGER_CONFIG", value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    options: Options,
+    /// Print one object instead of a sentence when the node serves.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Serve {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        log_to_stderr()?;
+        let options = match &self.config {
+            Some(file) => self.options.or(Options::from_file(file)?),
+            None => self.options,
+        };
+        let config: Config = options.into_config()?;
+        // Before the node starts: a signal that comes while it does is not lost.
+        let mut stop = Stop::new()?;
+        let groups: Vec<_> = config.groups.iter().map(ToString::to_string).collect();
+        let node = tokio::select! {
+            started = dledger::server::serve(NodeBuilder::from_config(config)) => started?,
+            signal = stop.signal() => {
+                tracing::info!(signal, "stopped before the node was up");
+                return Ok(());
+            }
+        };
+        // The node serves whether or not someone reads that.
+        let told = tell(&node, &groups, self.json);
+        if let Err(Failure::Error(error)) = told {
+            tracing::warn!(error, "the line that says so could not be printed");
+        }
+        let signal = stop.signal().await;
+        tracing::info!(signal, "shutting down");
+        node.shutdown().await;
+        Ok(())
+    }
+}
+
+fn tell(node: &Node, groups: &[String], json: bool) -> Result<(), Failure> {
+    let (id, cluster, address) = (node.id().as_str(), node.cluster().as_str(), node.local_addr());
+    let mut output = Output::stdout();
+    if json {
+        let address = address.to_string();
+        output.line(
+            json!({ "event": "serving", "node": id, "cluster": cluster, "address": address, "groups": groups }),
+        )?;
+    } else {
+        output.line(format_args!("node {id} of cluster {cluster} serves {} on {address}", groups.join(", ")))?;
+    }
+    output.flush()
+}
+
+fn log_to_stderr() -> Result<(), Failure> {
+    let filter = match std::env::var("DLEDGER_LOG") {
+        Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| {
+            failure(format!("DLEDGER_LOG = {filter:?} cannot be read ({error}): write it like `info,dledger=debug`"))
+        })?,
+        Err(std::env::VarError::NotPresent) => EnvFilter::new("info,openraft=warn"),
+        Err(error) => return Err(failure(format!("DLEDGER_LOG cannot be read: {error}"))),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    Ok(())
+}
+
+/// What ends the node.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> Result<Self, Failure> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn signal(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! The options of a node, from flags, environment and TOML alike.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers};
+use serde::{Deserialize, Deserializer, de};
+
+use crate::output::{Failure, failure};
+
+/// How often an interval is when none is given.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// The options of a node. Each may come from the command line, the environment or the TOML file, in that order.
+#[derive(Debug, Default, PartialEq, Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Options {
+    /// A ledger to host; give the option several times for several. TOML: `group = ["a", "b"]`.
+    #[arg(long, env = "DLEDGER_GROUP", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_many")]
+    group: Vec<Group>,
+    /// The node's id.
+    #[arg(long, env = "DLEDGER_ID")]
+    id: Option<NodeId>,
+    /// The nodes the cluster is formed of, this one included: `n0-host:port;n1-host:port` or `n0=host:port,…`.
+    #[arg(long, env = "DLEDGER_PEERS")]
+    peers: Option<String>,
+    /// Directory of the node's data.
+    #[arg(long, env = "DLEDGER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// `host:port` to listen on. Default: the node's address in --peers.
+    #[arg(long, env = "DLEDGER_BIND")]
+    bind: Option<String>,
+    /// `host:port` the others reach this node at. Default: its address in --peers.
+    #[arg(long, env = "DLEDGER_ADVERTISE")]
+    advertise: Option<String>,
+    /// Name of the cluster. Default `dledger`.
+    #[arg(long, env = "DLEDGER_CLUSTER")]
+    cluster: Option<ClusterName>,
+    /// What an ack means: `sync` (fsynced on a quorum, the default), `interval` or `interval:10ms` (fsynced that soon;
+    /// losing power on a quorum of nodes within it can lose acknowledged records).
+    #[arg(long, env = "DLEDGER_DURABILITY", value_parser = durability)]
+    #[serde(deserialize_with = "durability_text")]
+    durability: Option<Durability>,
+    /// Size of a segment file, like `256MiB`. All nodes must agree, for ever.
+    #[arg(long, env = "DLEDGER_SEGMENT_SIZE")]
+    #[serde(deserialize_with = "size_text")]
+    segment_size: Option<ByteSize>,
+    /// Largest record, like `4MiB`.
+    #[arg(long, env = "DLEDGER_MAX_RECORD")]
+    #[serde(deserialize_with = "size_text")]
+    max_record: Option<ByteSize>,
+}
+
+impl Options {
+    /// The options of a TOML file.
+    pub(crate) fn from_file(file: &Path) -> Result<Self, Failure> {
+        let told = |error: &dyn std::fmt::Display| failure(format!("{}: {error}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
+        toml::from_str(&text).map_err(|error| told(&error))
+    }
+
+    /// These, and those of `other` where there are none.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            group: if self.group.is_empty() { other.group } else { self.group },
+            id: self.id.or(other.id),
+            peers: self.peers.or(other.peers),
+            data_dir: self.data_dir.or(other.data_dir),
+            bind: self.bind.or(other.bind),
+            advertise: self.advertise.or(other.advertise),
+            cluster: self.cluster.or(other.cluster),
+            durability: self.durability.or(other.durability),
+            segment_size: self.segment_size.or(other.segment_size),
+            max_record: self.max_record.or(other.max_record),
+        }
+    }
+
+    /// The node's configuration.
+    pub(crate) fn into_config(self) -> Result<Config, Failure> {
+        let missing = |option: &str| failure(format!("--{option} is missing: give it, or set it in the --config file"));
+        let id = self.id.ok_or_else(|| missing("id"))?;
+        let peers = match &self.peers {
+            Some(text) => Peers::parse_for(text, &id)?,
+            None if self.bind.is_none() => return Err(missing("peers")),
+            None => Peers::default(),
+        };
+        let own = peers.get(&id).map(|peer| peer.address.clone());
+        let bind = self.bind.or(own).ok_or_else(|| missing("bind"))?;
+        let mut config = Config::new(id, bind);
+        if self.group.is_empty() {
+            return Err(missing("group"));
+        }
+        config.groups = self.group;
+        config.peers = peers;
+        config.data_dir = self.data_dir.ok_or_else(|| missing("data-dir"))?;
+        config.advertise = self.advertise;
+        config.cluster = self.cluster.unwrap_or(config.cluster);
+        config.durability = self.durability.unwrap_or(config.durability);
+        config.segment_size = self.segment_size.map_or(config.segment_size, |size| size.as_u64());
+        if let Some(ByteSize(size)) = self.max_record {
+            config.max_record_bytes = usize::try_from(size)?;
+            // A batch holds at least one record, and what is in flight at least one batch.
+            config.max_batch_bytes = config.max_batch_bytes.max(config.max_record_bytes);
+            config.max_inflight_bytes = config.max_inflight_bytes.max(config.max_batch_bytes);
+        }
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    match text.split_once(':') {
+        None if text == "sync" => Ok(Durability::Sync),
+        None if text == "interval" => Ok(Durability::Interval(INTERVAL)),
+        Some(("interval", every)) => match humantime::parse_duration(every) {
+            Ok(every) => Ok(Durability::Interval(every)),
+            Err(error) => Err(format!("{every:?} is no duration ({error}): write `interval:10ms`")),
+        },
+        _ => Err(format!("{text:?} is no durability: write `sync`, `interval` or `interval:10ms`")),
+    }
+}
+
+fn durability_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Durability>, D::Error> {
+    durability(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
+}
+
+/// Bytes as a number, or as text with a unit.
+fn size_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<ByteSize>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a size: bytes as a number, or text like \"256MiB\"")]
+    enum Size {
+        Bytes(u64),
+        Text(String),
+    }
+    match Size::deserialize(value)? {
+        Size::Bytes(bytes) => Ok(Some(ByteSize(bytes))),
+        Size::Text(text) => match ByteSize::from_str(&text) {
+            Ok(size) => Ok(Some(size)),
+            Err(error) => Err(de::Error::custom(format!("{text:?} is no size ({error}): write it like \"256MiB\""))),
+        },
+    }
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Group>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a group name or an array of them")]
+    enum Groups {
+        One(String),
+        Many(Vec<String>),
+    }
+    let names = match Groups::deserialize(value)? {
+        Groups::One(name) => vec![name],
+        Groups::Many(names) => names,
+    };
+    names.iter().map(|name| name.parse().map_err(de::Error::custom)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Flags {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    const PEERS: &str = "n0-127.0.0.1:40911;n1-127.0.0.1:40912;n2-127.0.0.1:40913";
+
+    fn flags(line: &[&str]) -> Options {
+        Flags::try_parse_from(std::iter::once("serve").chain(line.iter().copied())).unwrap().options
+    }
+
+    fn refusal(options: Options) -> String {
+        match options.into_config() {
+            Err(Failure::Error(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_node_binds_to_its_own_address() {
+        let options = flags(&["--group", "g", "--group", "h", "--id", "n1", "--peers", PEERS, "--data-dir", "DIR"]);
+        let config = options.into_config().unwrap();
+        assert_eq!((config.bind.as_str(), config.peers.len()), ("127.0.0.1:40912", 3));
+        assert_eq!(config.groups, ["g".parse().unwrap(), "h".parse().unwrap()]);
+        assert_eq!(config.data_dir, PathBuf::from("DIR"));
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let text = r#"
+            group = ["a", "b"]
+            id = "n0"
+            peers = "n0=h:1;n1=h:2"
+            data-dir = "/from/file"
+            durability = "interval:5ms"
+            segment-size = "64MiB"
+            max-record = 1048576
+        "#;
+        let file: Options = toml::from_str(text).unwrap();
+        let config = flags(&["--data-dir", "/from/flag", "--segment-size", "32MiB"]).or(file).into_config().unwrap();
+        assert_eq!(config.data_dir, PathBuf::from("/from/flag"));
+        assert_eq!((config.segment_size, config.max_record_bytes), (32 << 20, 1 << 20));
+        assert_eq!(config.durability, Durability::Interval(Duration::from_millis(5)));
+        assert_eq!(config.groups.len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_file_is_named() {
+        let cases = [
+            ("data_directory = \"x\"", "data_directory"),
+            ("durability = \"maybe\"", "no durability"),
+            ("segment-size = \"big\"", "no size"),
+            ("group = \"a b\"", "not valid"),
+        ];
+        for (text, expected) in cases {
+            let error = toml::from_str::<Options>(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let Err(Failure::Error(error)) = Options::from_file(Path::new("/no/such.toml")) else { panic!("opened") };
+        assert!(error.starts_with("/no/such.toml: "), "{error}");
+    }
+
+    #[test]
+    fn what_is_missing_or_does_not_fit_is_named() {
+        assert!(refusal(flags(&["--group", "g"])).contains("--id is missing"));
+        assert!(refusal(flags(&["--group", "g", "--id", "n0"])).contains("--peers is missing"));
+        assert!(refusal(flags(&["--id", "n0", "--peers", PEERS, "--data-dir", "D"])).contains("--group is missing"));
+        assert!(refusal(flags(&["--id", "n0", "--peers", PEERS, "--group", "g"])).contains("--data-dir is missing"));
+        assert!(refusal(flags(&["--id", "n7", "--peers", PEERS])).contains("own id n7 is not among the peers"));
+        let all = ["--group", "g", "--id", "n0", "--peers", PEERS, "--data-dir", "D", "--segment-size", "1000"];
+        assert!(refusal(flags(&all)).contains("segment_size = 1000"));
+    }
+
+    #[test]
+    fn durability_reads_as_documented() {
+        assert_eq!(durability("sync"), Ok(Durability::Sync));
+        assert_eq!(durability("interval"), Ok(Durability::Interval(INTERVAL)));
+        assert_eq!(durability("interval:1s"), Ok(Durability::Interval(Duration::from_secs(1))));
+        assert!(durability("interval:soon").unwrap_err().contains("interval:10ms"));
+    }
+}

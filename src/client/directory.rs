@@ -1,0 +1,260 @@
+//! The nodes there are, connections to them, and who is master.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::transport::{Channel, Endpoint};
+
+use super::builder::Settings;
+use super::error::{ClientError, Tried, root};
+use crate::rpc::client_wire::MAX_MESSAGE;
+use crate::rpc::pb;
+use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
+use crate::types::{NodeId, Peers};
+
+pub(super) type Service = LedgerServiceClient<Channel>;
+
+/// Longest a node may take to say what it is, while the master is looked for. A paused node costs no more than that,
+/// and nothing at all where another one answers.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
+/// How soon a node that is not master is asked again.
+const PROBE_PAUSE: Duration = Duration::from_millis(25);
+/// Longest a connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often the other end of a connection must show that it lives.
+const PING: Duration = Duration::from_secs(2);
+/// How long it may take to. Not short: a node under full load is slow, and a broken stream leaves outcomes unknown. A
+/// master that hangs is found out by the append stream sooner.
+const PONG: Duration = Duration::from_secs(3);
+
+/// The role that takes appends, as [`Role::name`](crate::Role::name) spells it.
+const MASTER: &str = "master";
+
+/// An address and what the node there says.
+type Probed = (String, Result<pb::StatusResponse, ClientError>);
+
+/// What a client knows of its cluster. Lives as long as the client and is shared by all its parts.
+pub(super) struct Directory {
+    pub(super) settings: Settings,
+    peers: BTreeMap<NodeId, String>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Addresses by preference of the list, then those that nodes named and the list does not have.
+    addresses: Vec<String>,
+    /// Connections are made at the first call, and again after every failure, resolving the name each time.
+    channels: HashMap<String, Channel>,
+    master: Option<String>,
+}
+
+impl Directory {
+    pub(super) fn new(peers: &Peers, settings: Settings) -> Self {
+        let addresses = peers.iter().map(|peer| peer.address.clone()).collect();
+        let peers = peers.iter().map(|peer| (peer.id.clone(), peer.address.clone())).collect();
+        Self { settings, peers, known: Mutex::new(Known { addresses, ..Known::default() }) }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Every change is a single assignment or insertion: what a panicked holder leaves behind is whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The address of a peer of the list.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownNode`].
+    pub(super) fn address_of(&self, node: &NodeId) -> Result<String, ClientError> {
+        self.peers.get(node).cloned().ok_or_else(|| {
+            let peers = self.peers.keys().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+            ClientError::UnknownNode { node: node.clone(), peers }
+        })
+    }
+
+    /// All addresses to try for a read: the master's first.
+    pub(super) fn by_preference(&self) -> Vec<String> {
+        let known = self.known();
+        let others = known.addresses.iter().filter(|&address| Some(address) != known.master.as_ref());
+        known.master.iter().chain(others).cloned().collect()
+    }
+
+    pub(super) fn master(&self) -> Option<String> {
+        self.known().master.clone()
+    }
+
+    /// Remembers who is master; `None`: whoever was is not any more.
+    pub(super) fn set_master(&self, address: Option<String>) {
+        if let Some(address) = &address {
+            self.learn(address);
+        }
+        self.known().master = address;
+    }
+
+    /// Remembers an address that a node named. True if it is new.
+    fn learn(&self, address: &str) -> bool {
+        let mut known = self.known();
+        let new = !address.is_empty() && !known.addresses.iter().any(|have| have == address);
+        if new {
+            known.addresses.push(address.to_owned());
+        }
+        new
+    }
+
+    /// Reads and status at one address, over the connection that is kept for it.
+    pub(super) fn service(&self, address: &str) -> Result<Service, ClientError> {
+        let mut known = self.known();
+        let channel = match known.channels.get(address) {
+            Some(channel) => channel.clone(),
+            None => {
+                let channel = endpoint(address)?.connect_lazy();
+                known.channels.insert(address.to_owned(), channel.clone());
+                channel
+            }
+        };
+        Ok(service(channel))
+    }
+
+    /// A connection of its own, for the append stream.
+    pub(super) async fn connect(&self, address: &str) -> Result<Service, ClientError> {
+        let broken = |reason: String| ClientError::Broken { address: address.to_owned(), reason };
+        match timeout(CONNECT_TIMEOUT, endpoint(address)?.connect()).await {
+            Ok(Ok(channel)) => Ok(service(channel)),
+            Ok(Err(error)) => Err(broken(root(&error))),
+            Err(_) => Err(broken(format!("no connection within {CONNECT_TIMEOUT:?}"))),
+        }
+    }
+
+    pub(super) fn cluster(&self) -> String {
+        self.settings.cluster.clone().map(String::from).unwrap_or_default()
+    }
+
+    pub(super) fn group(&self) -> String {
+        self.settings.group.clone().into()
+    }
+
+    /// What the node at `address` says of the ledger.
+    pub(super) async fn status(&self, address: &str, within: Duration) -> Result<pb::StatusResponse, ClientError> {
+        let request = pb::StatusRequest { cluster: self.cluster(), group: self.group() };
+        let mut service = self.service(address)?;
+        match timeout(within, service.status(request)).await {
+            Ok(Ok(status)) => Ok(status.into_inner()),
+            Ok(Err(status)) => Err(ClientError::from_status(address, &status)),
+            Err(_) => {
+                let reason = format!("no answer within {within:?}");
+                Err(ClientError::Broken { address: address.to_owned(), reason })
+            }
+        }
+    }
+
+    /// Starts to look for the master.
+    pub(super) fn search(&self) -> Search<'_> {
+        let asked: FuturesUnordered<_> =
+            self.by_preference().into_iter().map(|address| self.probe(address, Duration::ZERO)).collect();
+        Search { directory: self, started: Instant::now(), probes: asked.len(), asked, said: BTreeMap::new() }
+    }
+
+    /// A node that is master where `address` is not, or not any more: of a higher term, in one round of questions.
+    pub(super) async fn better_master(&self, address: &str) -> Option<String> {
+        let asked: FuturesUnordered<_> =
+            self.by_preference().into_iter().map(|address| self.probe(address, Duration::ZERO)).collect();
+        let answers: Vec<_> = asked.collect().await;
+        let masters = answers.into_iter().filter_map(|(address, answer)| Some((address, answer.ok()?)));
+        let masters: Vec<_> = masters.filter(|(_, status)| status.role == MASTER).collect();
+        let newest = masters.iter().map(|(_, status)| status.term).max()?;
+        let mut newest = masters.into_iter().filter(|(_, status)| status.term == newest).map(|(address, _)| address);
+        // One node may be known by two addresses.
+        let first = newest.next()?;
+        (first != address && newest.all(|other| other != address)).then_some(first)
+    }
+
+    fn probe(&self, address: String, after: Duration) -> BoxFuture<'_, Probed> {
+        async move {
+            if !after.is_zero() {
+                sleep(after).await;
+            }
+            let answer = self.status(&address, PROBE_TIMEOUT).await;
+            (address, answer)
+        }
+        .boxed()
+    }
+}
+
+/// All nodes are asked at once, and each again soon after it answered, until one says that it is master.
+pub(super) struct Search<'a> {
+    directory: &'a Directory,
+    started: Instant,
+    asked: FuturesUnordered<BoxFuture<'a, Probed>>,
+    probes: usize,
+    said: BTreeMap<String, Result<String, ClientError>>,
+}
+
+impl Search<'_> {
+    /// The master's address, as soon as there is one. May be dropped and called again without losing anything.
+    ///
+    /// # Errors
+    /// Every node refuses for a reason that does not pass, like a group that none of them hosts.
+    pub(super) async fn master(&mut self) -> Result<String, ClientError> {
+        while let Some((address, answer)) = self.asked.next().await {
+            let said = match answer {
+                Ok(status) if status.role == MASTER => {
+                    // Asked again, should the caller find it to be none after all.
+                    self.asked.push(self.directory.probe(address.clone(), PROBE_PAUSE));
+                    self.directory.set_master(Some(address.clone()));
+                    return Ok(address);
+                }
+                Ok(status) => {
+                    if self.directory.learn(&status.master_address) {
+                        self.probes += 1;
+                        self.asked.push(self.directory.probe(status.master_address, Duration::ZERO));
+                    }
+                    Ok(status.role)
+                }
+                Err(error) => Err(error),
+            };
+            self.asked.push(self.directory.probe(address.clone(), PROBE_PAUSE));
+            self.said.insert(address, said);
+            let hopeless = |said: &Result<_, ClientError>| said.as_ref().err().filter(|e| !e.is_passing()).cloned();
+            if self.said.len() == self.probes
+                && let Some(errors) = self.said.values().map(hopeless).collect::<Option<Vec<_>>>()
+                && let Some(error) = errors.into_iter().next()
+            {
+                return Err(error);
+            }
+        }
+        Err(self.nobody())
+    }
+
+    /// None of them was master in time: [`ClientError::NoMaster`], or [`ClientError::Unreachable`] if none answered.
+    pub(super) fn nobody(&self) -> ClientError {
+        let why = |address: &str| match self.said.get(address) {
+            Some(Ok(role)) => role.clone(),
+            Some(Err(error)) => error.why(),
+            None => "no answer yet".to_owned(),
+        };
+        let addresses = self.directory.by_preference();
+        let tried = addresses.into_iter().map(|address| Tried { why: why(&address), address }).collect();
+        let waited = self.started.elapsed();
+        if self.said.values().any(|said| !matches!(said, Err(ClientError::Broken { .. }))) {
+            ClientError::NoMaster { waited, tried }
+        } else {
+            ClientError::Unreachable { waited, tried }
+        }
+    }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, ClientError> {
+    let malformed = |error| ClientError::Malformed { address: address.to_owned(), what: format!("{error}") };
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(malformed)?;
+    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
+    Ok(endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG).keep_alive_while_idle(true))
+}
+
+fn service(channel: Channel) -> Service {
+    Service::new(channel).max_decoding_message_size(MAX_MESSAGE)
+}

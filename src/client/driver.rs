@@ -1,0 +1,210 @@
+//! The task that owns the append stream.
+//!
+//! It finds the master, opens a [`Session`] with it, sends what waits, tells the callers, and starts over when the
+//! session ends. Whatever happens, an append is in exactly one place: in the queue (not in the log) or in the session
+//! (maybe in the log).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{BoxFuture, FutureExt, OptionFuture};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::directory::Directory;
+use super::error::ClientError;
+use super::request::{Job, Queue};
+use super::session::{Session, Verdict, fail};
+
+/// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
+/// in many small requests. A lone append never waits.
+const SMALL_REQUESTS: usize = 8;
+/// How often deadlines and the master's silence are looked at.
+const TICK: Duration = Duration::from_millis(100);
+/// A master that says nothing for so long may be none any more: the others are asked.
+const SILENCE: Duration = Duration::from_millis(500);
+/// How long a node that is master no more is waited for, to say what became of what it took.
+const DRAIN: Duration = Duration::from_secs(1);
+/// How long to wait after a node has refused twice in a row.
+const REFUSED_PAUSE: Duration = Duration::from_millis(25);
+
+pub(super) struct Driver {
+    directory: Arc<Directory>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    queue: Queue,
+    /// Nobody can append any more.
+    closed: bool,
+    /// Where the last refusal said the master is.
+    hint: Option<String>,
+    /// Refusals in a row.
+    refusals: u32,
+}
+
+/// A session that sends no more: its node refused.
+struct Leaving {
+    hint: Option<String>,
+    until: Instant,
+}
+
+impl Driver {
+    pub(super) fn new(directory: Arc<Directory>, jobs: mpsc::UnboundedReceiver<Job>) -> Self {
+        Self { directory, jobs, queue: Queue::default(), closed: false, hint: None, refusals: 0 }
+    }
+
+    /// Works until all handles of the client are gone and every append has its outcome.
+    pub(super) async fn run(mut self) {
+        while self.has_work().await {
+            if self.refusals > 1 {
+                sleep(REFUSED_PAUSE).await;
+            }
+            if let Some(session) = self.open().await {
+                self.directory.set_master(Some(session.address.clone()));
+                self.drive(session).await;
+            }
+        }
+    }
+
+    async fn has_work(&mut self) -> bool {
+        if self.queue.is_empty() {
+            match self.jobs.recv().await {
+                Some(job) => self.queue.push(job),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// A session with the master; `None` if the queue ran empty before there was one.
+    async fn open(&mut self) -> Option<Session> {
+        let directory = self.directory.clone();
+        let mut target = self.hint.take().or_else(|| directory.master());
+        let mut search = directory.search();
+        loop {
+            let deadline = self.queue.first()?.deadline;
+            let attempt = async {
+                let address = match target.take() {
+                    Some(address) => address,
+                    None => search.master().await?,
+                };
+                let opened = Session::open(&directory, address).await;
+                if opened.is_err() {
+                    directory.set_master(None);
+                }
+                Ok(opened)
+            };
+            tokio::select! {
+                opened = attempt => match opened {
+                    Ok(Ok(session)) => return Some(session),
+                    Ok(Err(error)) => tracing::debug!(%error, "no append stream there"),
+                    Err(hopeless) => {
+                        fail(self.queue.take_all(), &hopeless);
+                        return None;
+                    }
+                },
+                () = sleep_until(deadline) => fail(self.queue.expired(Instant::now()), &search.nobody()),
+            }
+        }
+    }
+
+    /// Appends over `session` until it breaks, its node refuses, or there is nothing left to do.
+    async fn drive(&mut self, mut session: Session) {
+        let requests = session.requests();
+        let mut connected = true;
+        let mut leaving: Option<Leaving> = None;
+        let mut other_master: Option<BoxFuture<'static, Option<String>>> = None;
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            self.take_jobs();
+            if session.unanswered() == 0 && (self.closed && self.queue.is_empty() || leaving.is_some()) {
+                break;
+            }
+            let worth = session.unanswered() < SMALL_REQUESTS || self.queue.is_full_request();
+            let sends = connected && leaving.is_none() && !self.queue.is_empty() && worth;
+            tokio::select! {
+                biased;
+                answer = session.answer() => match answer.and_then(|answer| session.settle(answer)) {
+                    Ok(verdict) => self.heed(verdict, &mut leaving),
+                    Err(why) => return self.lost(session, &why, None),
+                },
+                room = requests.reserve(), if sends => match room {
+                    Ok(room) => {
+                        drop(room);
+                        if let Err(jobs) = session.send(self.queue.next_request()) {
+                            self.queue.put_back(jobs);
+                        }
+                    }
+                    // The answers say why.
+                    Err(_) => connected = false,
+                },
+                job = self.jobs.recv(), if !self.closed => match job {
+                    Some(job) => self.queue.push(job),
+                    None => self.closed = true,
+                },
+                Some(found) = OptionFuture::from(other_master.as_mut()) => {
+                    other_master = None;
+                    if let Some(master) = found {
+                        return self.lost(session, &format!("{master} is master now"), Some(master));
+                    }
+                }
+                _ = tick.tick() => {
+                    let now = Instant::now();
+                    session.expire(now);
+                    let message = format!("{} took no more before the deadline", session.address);
+                    fail(self.queue.expired(now), &ClientError::Busy { message });
+                    if leaving.as_ref().is_some_and(|leaving| leaving.until <= now) {
+                        break;
+                    }
+                    let silent = session.unanswered() > 0 && session.progress + SILENCE <= now;
+                    if silent && other_master.is_none() {
+                        let (directory, address) = (self.directory.clone(), session.address.clone());
+                        other_master = Some(async move { directory.better_master(&address).await }.boxed());
+                    }
+                }
+            }
+        }
+        session.abandon("its node is not the master any more");
+        self.hint = leaving.and_then(|leaving| leaving.hint);
+        self.directory.set_master(None);
+    }
+
+    /// Takes what waits, so that it can travel together.
+    fn take_jobs(&mut self) {
+        while let Ok(job) = self.jobs.try_recv() {
+            self.queue.push(job);
+        }
+    }
+
+    fn heed(&mut self, verdict: Verdict, leaving: &mut Option<Leaving>) {
+        let (jobs, error) = match verdict {
+            Verdict::Settled => {
+                self.refusals = 0;
+                return;
+            }
+            Verdict::Again(jobs, error) => (jobs, error),
+        };
+        self.queue.put_back(jobs);
+        if !error.is_passing() {
+            return;
+        }
+        if leaving.is_none() {
+            tracing::debug!(%error, "append refused, looking for the master");
+            self.refusals += 1;
+            *leaving = Some(Leaving { hint: None, until: Instant::now() + DRAIN });
+        }
+        if let (Some(leaving), ClientError::NotMaster { address, .. }) = (leaving, error)
+            && !address.is_empty()
+            // One that was sent here by a hint is not sent on and on: the second time, everyone is asked.
+            && self.refusals <= 1
+        {
+            leaving.hint = Some(address);
+        }
+    }
+
+    /// The session broke: what it was sent may be in the log.
+    fn lost(&mut self, session: Session, why: &str, master: Option<String>) {
+        tracing::debug!(address = session.address, why, "append stream lost");
+        session.abandon(why);
+        self.directory.set_master(master);
+    }
+}

@@ -1,0 +1,246 @@
+//! Why a call of a client failed.
+
+use std::time::Duration;
+
+use crate::error::Outcome;
+use crate::rpc::client_wire::from_status;
+use crate::rpc::pb::{self, failure::Code};
+use crate::types::NodeId;
+
+/// A node that was tried, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// `host:port`.
+    pub address: String,
+    /// What it said, or what was said of it.
+    pub why: String,
+}
+
+/// A call did not end with what was asked for.
+///
+/// For appends, [`ClientError::outcome`] tells whether the records can be in the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No node could be reached before the deadline. An append was refused.
+    #[error("no node can be reached within {waited:.1?} ({}): check the addresses and that the nodes run", list(tried))]
+    Unreachable {
+        /// How long it was tried.
+        waited: Duration,
+        /// All addresses that were tried.
+        tried: Vec<Tried>,
+    },
+    /// Nodes answered, but none was master before the deadline. An append was refused.
+    #[error(
+        "no master within {waited:.1?} ({}): check that a quorum of the members is up, then append again",
+        list(tried)
+    )]
+    NoMaster {
+        /// How long was waited.
+        waited: Duration,
+        /// What each node said.
+        tried: Vec<Tried>,
+    },
+    /// A record or a batch is over the cluster's limit, or over the client's (64 MiB). The append was refused.
+    #[error("{size} bytes are over the limit of {limit}: {message}")]
+    TooLarge {
+        /// The size, bytes.
+        size: u64,
+        /// The limit, bytes.
+        limit: u64,
+        /// Of what, and what to do.
+        message: String,
+    },
+    /// A batch without records has no index. The append was refused.
+    #[error("the batch is empty: append at least one record")]
+    EmptyBatch,
+    /// The node has too many bytes in flight, and still had at the deadline. An append was refused.
+    #[error("the node is busy: {message}")]
+    Busy {
+        /// What the node said.
+        message: String,
+    },
+    /// The ledger is closed on the node: its storage failed, or it shuts down. An append was refused.
+    #[error("the ledger is closed on the node: {reason}")]
+    Closed {
+        /// The first reason.
+        reason: String,
+    },
+    /// The records may or may not be in the log: the connection broke before the answer, or the master lost its place
+    /// while it waited for the quorum. Look for them before appending them again.
+    #[error("the outcome is unknown ({reason}): look for the records before appending them again")]
+    Unknown {
+        /// Why it is not known.
+        reason: String,
+    },
+    /// The node is not the master; appends through a [`Client`](crate::Client) follow the master instead.
+    #[error("the node is not the master ({master} at {address} is, as far as it knows)")]
+    NotMaster {
+        /// The master's id; empty when unknown.
+        master: String,
+        /// The master's address; empty when unknown.
+        address: String,
+    },
+    /// The node hosts no such ledger.
+    #[error("{message}")]
+    UnknownGroup {
+        /// Which one was asked for, and which ones there are.
+        message: String,
+    },
+    /// The node belongs to another cluster.
+    #[error("{message}")]
+    WrongCluster {
+        /// Which one was meant, and which one it is.
+        message: String,
+    },
+    /// The client was given no peer of this name.
+    #[error("no peer is called {node}: the list has {peers}")]
+    UnknownNode {
+        /// The name.
+        node: NodeId,
+        /// The peers there are.
+        peers: String,
+    },
+    /// The index is not committed yet, as far as the node knows.
+    #[error("index {index} is not there yet: the node has committed up to {committed}. Read again later, or use tail")]
+    NotYet {
+        /// The index asked for.
+        index: u64,
+        /// Index after the last committed record.
+        committed: u64,
+    },
+    /// Retention has removed the index.
+    #[error("index {index} has been removed: the first one stored is {first}. Go on from there")]
+    Removed {
+        /// The index asked for.
+        index: u64,
+        /// Lowest index still stored.
+        first: u64,
+    },
+    /// The stored bytes are damaged on the node, which does not serve them. Another node may have them.
+    #[error("{message}")]
+    Damaged {
+        /// Index of the first record that cannot be had.
+        index: u64,
+        /// Where the damage is and what to do.
+        message: String,
+    },
+    /// The connection broke before a read was complete.
+    #[error("the connection to {address} broke: {reason}")]
+    Broken {
+        /// `host:port`.
+        address: String,
+        /// What was said.
+        reason: String,
+    },
+    /// What answers at the address does not speak this protocol, or another version of it.
+    #[error("{address} gave an answer that makes no sense ({what}): check that the address is a dledger node's")]
+    Malformed {
+        /// `host:port`.
+        address: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+fn list(tried: &[Tried]) -> String {
+    let each: Vec<_> = tried.iter().map(|t| format!("{}: {}", t.address, t.why)).collect();
+    if each.is_empty() { "none was tried".into() } else { each.join("; ") }
+}
+
+impl ClientError {
+    /// Whether the records of a failed append can be in the log.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            ClientError::Unknown { .. } => Outcome::Unknown,
+            _ => Outcome::Refused,
+        }
+    }
+
+    /// What is wrong, for a list that names the address already.
+    pub(crate) fn why(&self) -> String {
+        match self {
+            ClientError::Broken { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        }
+    }
+
+    /// Whether another node, or the same one later, may well do what this one refused.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            ClientError::NotMaster { .. }
+            | ClientError::NoMaster { .. }
+            | ClientError::Busy { .. }
+            | ClientError::Closed { .. }
+            | ClientError::Unreachable { .. }
+            | ClientError::Broken { .. } => true,
+            ClientError::TooLarge { .. }
+            | ClientError::EmptyBatch
+            | ClientError::Unknown { .. }
+            | ClientError::UnknownGroup { .. }
+            | ClientError::WrongCluster { .. }
+            | ClientError::UnknownNode { .. }
+            | ClientError::NotYet { .. }
+            | ClientError::Removed { .. }
+            | ClientError::Damaged { .. }
+            | ClientError::Malformed { .. } => false,
+        }
+    }
+
+    /// What a node at `address` refused with.
+    pub(crate) fn from_failure(address: &str, failure: pb::Failure) -> Self {
+        let message = failure.message.clone();
+        match failure.code() {
+            Code::NotMaster => Self::NotMaster { master: failure.master, address: failure.master_address },
+            Code::NoMaster => Self::NoMaster {
+                waited: Duration::from_millis(failure.found),
+                tried: vec![Tried { address: address.into(), why: message }],
+            },
+            Code::TooLarge => Self::TooLarge { size: failure.found, limit: failure.limit, message },
+            Code::EmptyBatch => Self::EmptyBatch,
+            Code::Busy => Self::Busy { message },
+            Code::UnknownOutcome => Self::Unknown { reason: message },
+            Code::Closed => Self::Closed { reason: message },
+            Code::UnknownGroup => Self::UnknownGroup { message },
+            Code::WrongCluster => Self::WrongCluster { message },
+            Code::NotYet => Self::NotYet { index: failure.found, committed: failure.committed },
+            Code::Removed => Self::Removed { index: failure.found, first: failure.first },
+            Code::Damaged => Self::Damaged { index: failure.found, message },
+            Code::Malformed => {
+                Self::Malformed { address: address.into(), what: format!("it refused the request: {message}") }
+            }
+            Code::Unspecified => {
+                let what = format!("failure code {}, {message}", failure.code);
+                Self::Malformed { address: address.into(), what }
+            }
+        }
+    }
+
+    /// What ended a call to `address`: the node's own failure, or the connection's.
+    pub(crate) fn from_status(address: &str, status: &tonic::Status) -> Self {
+        match from_status(status) {
+            Some(failure) => Self::from_failure(address, failure),
+            None if status.code() == tonic::Code::Unimplemented => {
+                let what = "it has no ledger service, or was started without one".into();
+                Self::Malformed { address: address.into(), what }
+            }
+            None => Self::Broken { address: address.into(), reason: reason(status) },
+        }
+    }
+}
+
+/// What is wrong with a connection, in one line: tonic says "transport error" and hides the cause in the sources.
+pub(crate) fn reason(status: &tonic::Status) -> String {
+    let cause = std::error::Error::source(status).map(root);
+    match (status.message(), cause) {
+        (_, Some(cause)) => cause,
+        ("", None) => status.code().description().to_owned(),
+        (message, None) => message.to_owned(),
+    }
+}
+
+/// The innermost cause.
+pub(crate) fn root(error: &dyn std::error::Error) -> String {
+    let innermost = std::iter::successors(Some(error), |error| error.source()).last();
+    innermost.unwrap_or(error).to_string()
+}

@@ -1,0 +1,249 @@
+//! The client as its users hold it.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::builder::ClientBuilder;
+use super::directory::Directory;
+use super::driver::Driver;
+use super::error::{ClientError, Tried};
+use super::node::{NodeClient, NodeStatus, RecordStream};
+use super::request::{Job, Records};
+use super::tail;
+use crate::rpc::client_wire::RECORD_OVERHEAD;
+use crate::types::BatchAck;
+use crate::types::{Ack, Group, NodeId, Peers, ReadLimit, Record};
+
+/// Largest batch, bytes: it must fit into one message.
+const MAX_BATCH: usize = 64 << 20;
+/// What an append takes of the bytes in flight besides its records: an empty record is not free.
+const APPEND_OVERHEAD: usize = 64;
+/// A read without a known master asks for so long who it is, before it takes any node.
+const PREFER_MASTER: Duration = Duration::from_millis(250);
+/// How soon a read is tried again after all nodes were out of reach.
+const READ_PAUSE: Duration = Duration::from_millis(50);
+
+/// A client of one ledger on a cluster that runs elsewhere. Cheap to clone; clones share connections, order and limits.
+///
+/// Appends travel over one stream to the master, which the client finds and follows by itself. Appends made one after
+/// the other get indexes in that order, unless one of them was refused in between: those that were refused keep their
+/// order among themselves.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    directory: Arc<Directory>,
+    /// Bytes that may still be put in flight.
+    room: Arc<Semaphore>,
+    /// To the driver, which is started with the first append: a client can be made outside of a runtime.
+    jobs: Mutex<Option<mpsc::UnboundedSender<Job>>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("settings", &self.shared.directory.settings).finish_non_exhaustive()
+    }
+}
+
+/// An append whose place in the order is fixed and whose outcome is awaited. Dropping it does not take the append back.
+#[derive(Debug)]
+#[must_use = "the outcome of an append is known only to who awaits it"]
+pub struct PendingAppend(oneshot::Receiver<Result<BatchAck, ClientError>>);
+
+impl Future for PendingAppend {
+    /// Place of the first record and number of records. Each record has the next index and lies 4 bytes plus the
+    /// length of the record before it further on.
+    type Output = Result<BatchAck, ClientError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|outcome| {
+            let gone = || ClientError::Unknown { reason: "the runtime that the client was first used on ended".into() };
+            outcome.unwrap_or_else(|_| Err(gone()))
+        })
+    }
+}
+
+impl Client {
+    /// A client for the ledger `group` of the cluster that some of `peers` are in. Nodes that the list lacks are found
+    /// through those it has.
+    pub fn builder(peers: Peers, group: Group) -> ClientBuilder {
+        ClientBuilder::new(peers, group)
+    }
+
+    pub(super) fn new(directory: Arc<Directory>) -> Self {
+        let room = Arc::new(Semaphore::new(directory.settings.max_inflight_bytes));
+        Self { shared: Arc::new(Shared { directory, room, jobs: Mutex::default() }) }
+    }
+
+    /// Appends a record. The ack means that it is committed, and durable as the cluster's durability setting says.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; its [`outcome`](ClientError::outcome) tells whether the record can be in the log.
+    pub async fn append(&self, record: impl Into<Bytes>) -> Result<Ack, ClientError> {
+        let ack = self.enqueue(Records::One(record.into())).await?.await?;
+        Ok(Ack { index: ack.first_index, position: ack.first_position, term: ack.term })
+    }
+
+    /// Appends all records or none, at consecutive indexes.
+    ///
+    /// # Errors
+    /// As [`Client::append`], and [`ClientError::EmptyBatch`].
+    pub async fn append_batch<I>(&self, records: I) -> Result<Vec<Ack>, ClientError>
+    where
+        I: IntoIterator,
+        I::Item: Into<Bytes>,
+    {
+        let records: Vec<Bytes> = records.into_iter().map(Into::into).collect();
+        let sizes: Vec<u64> = records.iter().map(|record| record.len() as u64).collect();
+        let ack = self.submit(records).await?.await?;
+        let mut position = ack.first_position;
+        let acks = sizes.into_iter().zip(ack.first_index..).map(|(size, index)| {
+            let here = Ack { index, position, term: ack.term };
+            position += RECORD_OVERHEAD + size;
+            here
+        });
+        Ok(acks.collect())
+    }
+
+    /// Waits for room in flight (back-pressure), then fixes the place of `records` in the order of this client's
+    /// appends; the outcome comes from what is returned. Many may be in flight.
+    ///
+    /// # Errors
+    /// What can be told before sending: [`ClientError::EmptyBatch`], [`ClientError::TooLarge`].
+    pub async fn submit(&self, records: Vec<Bytes>) -> Result<PendingAppend, ClientError> {
+        let records = match <[Bytes; 1]>::try_from(records) {
+            Ok([record]) => Records::One(record),
+            Err(records) if records.is_empty() => return Err(ClientError::EmptyBatch),
+            Err(records) => Records::Many(records),
+        };
+        self.enqueue(records).await
+    }
+
+    async fn enqueue(&self, records: Records) -> Result<PendingAppend, ClientError> {
+        let size = records.bytes();
+        if size > MAX_BATCH {
+            let message = "split the batch; a record of that size cannot be sent".into();
+            return Err(ClientError::TooLarge { size: size as u64, limit: MAX_BATCH as u64, message });
+        }
+        let settings = &self.shared.directory.settings;
+        let deadline = Instant::now() + settings.timeout;
+        // What is larger than all the room takes all of it. Fits 32 bits: the builder sees to it.
+        let takes = (size + APPEND_OVERHEAD).min(settings.max_inflight_bytes) as u32;
+        let full = || ClientError::Busy { message: "no room in flight before the deadline".into() };
+        let room = match timeout_at(deadline, self.shared.room.clone().acquire_many_owned(takes)).await {
+            Ok(room) => room.map_err(|_| full())?,
+            Err(_) => return Err(full()),
+        };
+        let (reply, outcome) = oneshot::channel();
+        self.send(Job { order: 0, records, deadline, alone: false, reply, _room: room });
+        Ok(PendingAppend(outcome))
+    }
+
+    /// Hands a job to the driver; starts one if there is none, or if it went down with its runtime.
+    fn send(&self, job: Job) {
+        let mut jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let job = match &*jobs {
+            Some(sender) => match sender.send(job) {
+                Ok(()) => return,
+                Err(mpsc::error::SendError(job)) => job,
+            },
+            None => job,
+        };
+        let (sender, receiver) = mpsc::unbounded_channel();
+        tokio::spawn(Driver::new(self.shared.directory.clone(), receiver).run());
+        // The receiver lives in the task just made.
+        let _ = sender.send(job);
+        *jobs = Some(sender);
+    }
+
+    /// The ledger.
+    pub fn group(&self) -> &Group {
+        &self.shared.directory.settings.group
+    }
+
+    /// One node and no other, by its id in the list: for reads from that very replica, and for its status.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownNode`].
+    pub fn node(&self, node: &NodeId) -> Result<NodeClient, ClientError> {
+        let address = self.shared.directory.address_of(node)?;
+        Ok(NodeClient::new(self.shared.directory.clone(), address))
+    }
+
+    /// What a node of the list knows of the ledger.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownNode`], or that of [`NodeClient::status`].
+    pub async fn status(&self, node: &NodeId) -> Result<NodeStatus, ClientError> {
+        self.node(node)?.status().await
+    }
+
+    /// A node that answers: the master if there is one, else the first of the list that does.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] with all addresses tried.
+    pub async fn any_node(&self) -> Result<NodeClient, ClientError> {
+        self.any(async |node| node.status().await.map(|_| node)).await
+    }
+
+    /// One committed record, from the master if it is known, else from any node that answers.
+    ///
+    /// # Errors
+    /// [`ClientError::NotYet`], [`ClientError::Removed`], [`ClientError::Damaged`], or
+    /// [`ClientError::Unreachable`] with all addresses tried.
+    pub async fn get(&self, index: u64) -> Result<Record, ClientError> {
+        self.any(async |node| node.get(index).await).await
+    }
+
+    /// Committed records from `from` on, up to the limit or to the committed end; none if `from` is the end.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
+        self.any(async |node| node.read(from, limit).await).await
+    }
+
+    /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at
+    /// another one with the next index, so that every record comes once and in order.
+    ///
+    /// Ends with an error when no node was within reach for the client's timeout, or when retention overtakes it.
+    pub fn tail(&self, from: u64) -> RecordStream {
+        tail::follow(self.shared.directory.clone(), from)
+    }
+
+    async fn any<T>(&self, call: impl AsyncFn(NodeClient) -> Result<T, ClientError>) -> Result<T, ClientError> {
+        let directory = &self.shared.directory;
+        let started = Instant::now();
+        let deadline = started + directory.settings.timeout;
+        if directory.master().is_none() {
+            // Not finding it is no error: any node will do. Only a follower may lag.
+            let _ = timeout(PREFER_MASTER, directory.search().master()).await;
+        }
+        loop {
+            let mut tried = Vec::new();
+            let addresses = directory.by_preference();
+            for (left, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
+                let node = NodeClient::new(directory.clone(), address.clone());
+                // One that hangs leaves the others their share of the time.
+                let within = deadline.saturating_duration_since(Instant::now()) / left;
+                match timeout(within, call(node)).await {
+                    Ok(Err(error)) if error.is_passing() => tried.push(Tried { why: error.why(), address }),
+                    Ok(done) => return done,
+                    Err(_) => tried.push(Tried { address, why: format!("no answer within {within:.1?}") }),
+                }
+            }
+            if Instant::now() + READ_PAUSE >= deadline {
+                return Err(ClientError::Unreachable { waited: started.elapsed(), tried });
+            }
+            sleep(READ_PAUSE).await;
+        }
+    }
+}

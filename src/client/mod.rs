@@ -1,0 +1,41 @@
+//! A client for clusters that run elsewhere: finds the master and follows it.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use dledger::Client;
+//!
+//! let peers = "n0=10.0.0.1:40911;n1=10.0.0.2:40911;n2=10.0.0.3:40911".parse()?;
+//! let client = Client::builder(peers, "orders".parse()?).build();
+//! let ack = client.append("hello").await?;
+//! let record = client.get(ack.index).await?;
+//! assert_eq!(record.body, "hello");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `builder` | what a client can be told |
+//! | `handle` | [`Client`]: appends, and reads from whichever node answers |
+//! | `node` | [`NodeClient`]: reads from one node and no other |
+//! | `tail` | a tail that goes on at another node when one fails |
+//! | `driver` | the task that owns the append stream; `session` is one such stream, `request` what travels on it |
+//! | `directory` | the nodes there are, connections to them, who is master |
+//! | `error` | why a call failed |
+
+mod builder;
+mod directory;
+mod driver;
+mod error;
+mod handle;
+mod node;
+mod request;
+mod session;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+pub use builder::ClientBuilder;
+pub use error::{ClientError, Tried};
+pub use handle::{Client, PendingAppend};
+pub use node::{NodeClient, NodeStatus, RecordStream};

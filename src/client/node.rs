@@ -1,0 +1,226 @@
+//! Reads from one node.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use tokio::time::timeout;
+
+use super::directory::Directory;
+use super::error::ClientError;
+use crate::rpc::pb;
+use crate::types::{ReadLimit, Record};
+
+/// A node and no other: what it says and what it stores.
+#[derive(Clone)]
+pub struct NodeClient {
+    directory: Arc<Directory>,
+    address: String,
+}
+
+impl fmt::Debug for NodeClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NodeClient").field(&self.address).finish()
+    }
+}
+
+/// What a node knows of a ledger, as it told over the wire. The same figures as [`Status`](crate::Status).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NodeStatus {
+    /// The node's cluster.
+    pub cluster: String,
+    /// The ledger.
+    pub group: String,
+    /// The node.
+    pub node: String,
+    /// `master`, `slave`, `electing` or `closed`.
+    pub role: String,
+    /// Current term.
+    pub term: u64,
+    /// The master's id, if known.
+    pub master: Option<String>,
+    /// The master's address, if known.
+    pub master_address: Option<String>,
+    /// Lowest index still stored.
+    pub first: u64,
+    /// Index after the last record known to be committed.
+    pub committed: u64,
+    /// Index after the last record fsynced on this node.
+    pub durable: u64,
+    /// Index after the last stored record.
+    pub end: u64,
+    /// Position after the last committed entry.
+    pub committed_position: u64,
+    /// Chain value of the last committed entry: with equal committed positions, equal where the bytes are.
+    pub committed_chain: u32,
+    /// Id, address and whether it votes, of each member.
+    pub members: Vec<(String, String, bool)>,
+    /// Why the ledger is closed, when it is.
+    pub closed_reason: Option<String>,
+}
+
+impl From<pb::StatusResponse> for NodeStatus {
+    fn from(s: pb::StatusResponse) -> Self {
+        let known = |text: String| (!text.is_empty()).then_some(text);
+        Self {
+            cluster: s.cluster,
+            group: s.group,
+            node: s.node,
+            role: s.role,
+            term: s.term,
+            master: known(s.master),
+            master_address: known(s.master_address),
+            first: s.first,
+            committed: s.committed,
+            durable: s.durable,
+            end: s.end,
+            committed_position: s.committed_position,
+            committed_chain: s.committed_chain,
+            members: s.members.into_iter().map(|m| (m.id, m.address, m.voter)).collect(),
+            closed_reason: known(s.closed_reason),
+        }
+    }
+}
+
+/// Records in index order without holes. After an error it ends.
+pub struct RecordStream(BoxStream<'static, Result<Record, ClientError>>);
+
+impl RecordStream {
+    pub(super) fn new(records: impl Stream<Item = Result<Record, ClientError>> + Send + 'static) -> Self {
+        Self(records.boxed())
+    }
+}
+
+impl fmt::Debug for RecordStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecordStream")
+    }
+}
+
+impl Stream for RecordStream {
+    type Item = Result<Record, ClientError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+impl NodeClient {
+    pub(super) fn new(directory: Arc<Directory>, address: String) -> Self {
+        Self { directory, address }
+    }
+
+    /// `host:port` of the node.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    fn failed(&self, status: tonic::Status) -> ClientError {
+        ClientError::from_status(&self.address, &status)
+    }
+
+    fn silent(&self, within: Duration) -> ClientError {
+        ClientError::Broken { address: self.address.clone(), reason: format!("no answer within {within:?}") }
+    }
+
+    /// Waits for an answer for as long as the client's timeout says.
+    async fn answer<T>(&self, call: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, ClientError> {
+        let within = self.directory.settings.timeout;
+        match timeout(within, call).await {
+            Ok(answer) => answer.map_err(|status| self.failed(status)),
+            Err(_) => Err(self.silent(within)),
+        }
+    }
+
+    /// What the node knows of the ledger.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`] if it cannot be reached; [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`].
+    pub async fn status(&self) -> Result<NodeStatus, ClientError> {
+        self.directory.status(&self.address, self.directory.settings.timeout).await.map(Into::into)
+    }
+
+    /// One record that the node has and knows to be committed.
+    ///
+    /// # Errors
+    /// [`ClientError::NotYet`], [`ClientError::Removed`], [`ClientError::Damaged`], [`ClientError::Broken`].
+    pub async fn get(&self, index: u64) -> Result<Record, ClientError> {
+        let request = pb::GetRequest { cluster: self.directory.cluster(), group: self.directory.group(), index };
+        let mut service = self.directory.service(&self.address)?;
+        let answer = self.answer(service.get(request)).await?.into_inner();
+        match answer.record {
+            Some(record) if record.index == index => Ok(record.into()),
+            other => Err(self.malformed(format!("{:?} for index {index}", other.map(|record| record.index)))),
+        }
+    }
+
+    /// Records from `from` on, up to the limit or to what the node knows to be committed.
+    ///
+    /// # Errors
+    /// As [`NodeClient::get`]; none are returned then.
+    pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
+        self.read_stream(from, limit).await?.try_collect().await
+    }
+
+    /// The same as a stream, for more than fits into memory. The end is what is committed when it begins.
+    /// `ReadLimit { records: usize::MAX, bytes: usize::MAX }` is no limit.
+    ///
+    /// # Errors
+    /// As [`NodeClient::get`], here and from the stream.
+    pub async fn read_stream(&self, from: u64, limit: ReadLimit) -> Result<RecordStream, ClientError> {
+        if limit.records == 0 || limit.bytes == 0 {
+            return Ok(RecordStream::new(stream::empty()));
+        }
+        let on_wire = |limit: usize| if limit == usize::MAX { 0 } else { limit as u64 };
+        let request = pb::ReadRequest {
+            cluster: self.directory.cluster(),
+            group: self.directory.group(),
+            from,
+            max_records: on_wire(limit.records),
+            max_bytes: on_wire(limit.bytes),
+        };
+        let mut service = self.directory.service(&self.address)?;
+        let batches = self.answer(service.read(request)).await?.into_inner();
+        Ok(self.records(batches, from, Some(self.directory.settings.timeout)))
+    }
+
+    /// Committed records from `from` on, waiting for more, from this node only: ends with an error when it fails.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`], [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`]; the stream, also those of
+    /// [`NodeClient::get`].
+    pub async fn tail(&self, from: u64) -> Result<RecordStream, ClientError> {
+        let request = pb::TailRequest { cluster: self.directory.cluster(), group: self.directory.group(), from };
+        let mut service = self.directory.service(&self.address)?;
+        let batches = self.answer(service.tail(request)).await?.into_inner();
+        Ok(self.records(batches, from, None))
+    }
+
+    /// The records of the batches, each checked to be the one that is due. `within`: longest wait for a batch.
+    fn records(&self, batches: tonic::Streaming<pb::RecordBatch>, from: u64, within: Option<Duration>) -> RecordStream {
+        let state = (self.clone(), batches, from);
+        let checked = stream::try_unfold(state, move |(node, mut batches, next)| async move {
+            let answer = match within {
+                Some(within) => timeout(within, batches.message()).await.map_err(|_| node.silent(within))?,
+                None => batches.message().await,
+            };
+            let Some(batch) = answer.map_err(|status| node.failed(status))? else { return Ok(None) };
+            let due = (next..).zip(&batch.records).find(|(due, record)| *due != record.index);
+            if let Some((due, found)) = due {
+                return Err(node.malformed(format!("index {} where {due} was due", found.index)));
+            }
+            let next = next + batch.records.len() as u64;
+            let records = stream::iter(batch.records.into_iter().map(|record| Ok(Record::from(record))));
+            Ok(Some((records, (node, batches, next))))
+        });
+        RecordStream::new(checked.try_flatten())
+    }
+
+    fn malformed(&self, what: String) -> ClientError {
+        ClientError::Malformed { address: self.address.clone(), what }
+    }
+}

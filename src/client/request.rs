@@ -1,0 +1,175 @@
+//! What travels on the append stream: appends that wait together become one request, whose answer is split again.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::time::Instant;
+
+use super::error::ClientError;
+use crate::rpc::client_wire::RECORD_OVERHEAD;
+use crate::types::BatchAck;
+
+/// Appends are put together up to so many bytes per request.
+const COALESCE_BYTES: usize = 256 << 10;
+/// And up to so many records.
+const COALESCE_RECORDS: usize = 1024;
+
+/// One append as the caller made it.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// Place in the order of this client's appends; given by the queue.
+    pub(super) order: u64,
+    pub(super) records: Records,
+    pub(super) deadline: Instant,
+    /// Must not travel with others: a request that held it was refused for a reason that may be another's.
+    pub(super) alone: bool,
+    pub(super) reply: oneshot::Sender<Result<BatchAck, ClientError>>,
+    /// Room in flight, given back when the outcome is known.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// What an append carries.
+#[derive(Debug, Clone)]
+pub(super) enum Records {
+    /// A single record may share a request with others.
+    One(Bytes),
+    /// A batch is atomic and travels as a request of its own.
+    Many(Vec<Bytes>),
+}
+
+impl Records {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Records::One(record) => record.len(),
+            Records::Many(records) => records.iter().map(Bytes::len).sum(),
+        }
+    }
+
+    fn as_slice(&self) -> &[Bytes] {
+        match self {
+            Records::One(record) => std::slice::from_ref(record),
+            Records::Many(records) => records,
+        }
+    }
+}
+
+impl Job {
+    fn shares(&self) -> bool {
+        matches!(self.records, Records::One(_)) && !self.alone
+    }
+
+    /// Tells the caller. One that no longer waits does not want to know.
+    pub(super) fn finish(self, outcome: Result<BatchAck, ClientError>) {
+        let _ = self.reply.send(outcome);
+    }
+}
+
+/// Appends that are surely not in the log, in the order they were made.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    jobs: VecDeque<Job>,
+    bytes: usize,
+    next_order: u64,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, mut job: Job) {
+        job.order = self.next_order;
+        self.next_order += 1;
+        self.bytes += job.records.bytes();
+        self.jobs.push_back(job);
+    }
+
+    /// Puts refused appends back to their places.
+    pub(super) fn put_back(&mut self, jobs: Vec<Job>) {
+        for job in jobs {
+            let place = self.jobs.partition_point(|queued| queued.order < job.order);
+            self.bytes += job.records.bytes();
+            self.jobs.insert(place, job);
+        }
+    }
+
+    pub(super) fn first(&self) -> Option<&Job> {
+        self.jobs.front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// Whether the next request gains nothing by waiting.
+    pub(super) fn is_full_request(&self) -> bool {
+        let alone = self.jobs.front().is_some_and(|job| !job.shares());
+        alone || self.bytes >= COALESCE_BYTES || self.jobs.len() >= COALESCE_RECORDS
+    }
+
+    /// Takes the appends off the front that make up the next request: in order, a batch alone, singles together as
+    /// far as the bounds allow.
+    pub(super) fn next_request(&mut self) -> Vec<Job> {
+        let mut request: Vec<Job> = Vec::new();
+        let mut bytes = 0;
+        while let Some(job) = self.jobs.front() {
+            let size = job.records.bytes();
+            let fits = job.shares() && request.len() < COALESCE_RECORDS && bytes + size <= COALESCE_BYTES;
+            if !request.is_empty() && !fits {
+                break;
+            }
+            let closes = !job.shares();
+            bytes += size;
+            request.extend(self.pop());
+            if closes {
+                break;
+            }
+        }
+        request
+    }
+
+    /// Takes off those whose deadline has passed.
+    pub(super) fn expired(&mut self, now: Instant) -> Vec<Job> {
+        let mut expired = Vec::new();
+        while self.jobs.front().is_some_and(|job| job.deadline <= now) {
+            expired.extend(self.pop());
+        }
+        expired
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Job> {
+        self.bytes = 0;
+        self.jobs.drain(..).collect()
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let job = self.jobs.pop_front()?;
+        self.bytes -= job.records.bytes();
+        Some(job)
+    }
+}
+
+/// The records of a request. Cheap: bodies are shared.
+pub(super) fn records_of(jobs: &[Job]) -> Vec<Bytes> {
+    jobs.iter().flat_map(|job| job.records.as_slice()).cloned().collect()
+}
+
+/// Gives each append of a request its part of the ack.
+///
+/// # Errors
+/// The jobs, if the ack is for another number of records than was sent.
+pub(super) fn acknowledge(jobs: Vec<Job>, ack: BatchAck) -> Result<(), Vec<Job>> {
+    let sent: usize = jobs.iter().map(|job| job.records.as_slice().len()).sum();
+    if sent != ack.count as usize {
+        return Err(jobs);
+    }
+    let mut part = ack;
+    for job in jobs {
+        let records = job.records.as_slice();
+        // Fits: it is at most `ack.count`.
+        part.count = records.len() as u32;
+        let bytes: u64 = records.iter().map(|record| record.len() as u64 + RECORD_OVERHEAD).sum();
+        let here = part;
+        part.first_index += u64::from(part.count);
+        part.first_position += bytes;
+        job.finish(Ok(here));
+    }
+    Ok(())
+}

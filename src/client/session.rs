@@ -1,0 +1,189 @@
+//! One append stream to one node.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::directory::Directory;
+use super::error::{ClientError, reason};
+use super::request::{Job, acknowledge, records_of};
+use crate::rpc::client_wire::millis;
+use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
+use crate::types::BatchAck;
+
+/// Requests that may wait for the connection. Few: what waits here cannot be put together any more.
+const WAITING_REQUESTS: usize = 4;
+/// Longest a node may take to take an append stream, once it is connected. One that is paused takes none.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long after its deadline an append is still waited for.
+const ANSWER_GRACE: Duration = Duration::from_millis(500);
+
+/// An open append stream and what was sent on it without an answer yet.
+///
+/// To ensure correctness: a job is either in the driver's queue (surely not in the log) or in `sent` (maybe in the
+/// log); it goes back to the queue only on an answer that refuses it.
+pub(super) struct Session {
+    pub(super) address: String,
+    requests: mpsc::Sender<pb::AppendRecordsRequest>,
+    answers: tonic::Streaming<pb::AppendRecordsResponse>,
+    sent: BTreeMap<u64, Vec<Job>>,
+    next_id: u64,
+    cluster: String,
+    group: String,
+    /// When the node last answered, or was first sent something after having answered everything.
+    pub(super) progress: Instant,
+}
+
+/// What an answer means for the driver.
+pub(super) enum Verdict {
+    /// The callers were told.
+    Settled,
+    /// Refused, and the refusal may pass: they belong back into the queue.
+    Again(Vec<Job>, ClientError),
+}
+
+impl Session {
+    pub(super) async fn open(directory: &Directory, address: String) -> Result<Self, ClientError> {
+        let mut service = directory.connect(&address).await?;
+        let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS);
+        let answers = match timeout(OPEN_TIMEOUT, service.append_stream(ReceiverStream::new(outgoing))).await {
+            Ok(answers) => answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner(),
+            Err(_) => {
+                let reason = format!("no append stream within {OPEN_TIMEOUT:?}");
+                return Err(ClientError::Broken { address, reason });
+            }
+        };
+        let (cluster, group) = (directory.cluster(), directory.group());
+        let progress = Instant::now();
+        Ok(Self { address, requests, answers, sent: BTreeMap::new(), next_id: 0, cluster, group, progress })
+    }
+
+    /// Where requests go, to wait for room in it.
+    pub(super) fn requests(&self) -> mpsc::Sender<pb::AppendRecordsRequest> {
+        self.requests.clone()
+    }
+
+    /// Sends one request if there is room; otherwise gives the jobs back.
+    pub(super) fn send(&mut self, jobs: Vec<Job>) -> Result<(), Vec<Job>> {
+        let Some(oldest) = jobs.first() else { return Ok(()) };
+        let Ok(permit) = self.requests.try_reserve() else { return Err(jobs) };
+        let left = oldest.deadline.saturating_duration_since(Instant::now());
+        let id = self.next_id;
+        self.next_id += 1;
+        permit.send(pb::AppendRecordsRequest {
+            // Every request names them, though the first would do: it may be the one that is refused.
+            cluster: self.cluster.clone(),
+            group: self.group.clone(),
+            id,
+            records: records_of(&jobs),
+            // 0 would mean the node's default.
+            timeout_ms: millis(left).max(1),
+        });
+        if self.sent.is_empty() {
+            self.progress = Instant::now();
+        }
+        self.sent.insert(id, jobs);
+        Ok(())
+    }
+
+    /// How many requests wait for their answer.
+    pub(super) fn unanswered(&self) -> usize {
+        self.sent.len()
+    }
+
+    /// The next answer.
+    ///
+    /// # Errors
+    /// The stream broke or ended; why.
+    pub(super) async fn answer(&mut self) -> Result<pb::AppendRecordsResponse, String> {
+        match self.answers.message().await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err("the node ended the stream".into()),
+            Err(status) => Err(reason(&status)),
+        }
+    }
+
+    /// Tells the callers of the answered request, or gives their jobs back.
+    ///
+    /// # Errors
+    /// The answer makes no sense: nothing more on this stream can be trusted.
+    pub(super) fn settle(&mut self, answer: pb::AppendRecordsResponse) -> Result<Verdict, String> {
+        self.progress = Instant::now();
+        let Some(jobs) = self.sent.remove(&answer.id) else {
+            // Given up at its deadline; or, below `next_id`, never sent.
+            return if answer.id < self.next_id {
+                Ok(Verdict::Settled)
+            } else {
+                Err(format!("an answer to request {}, which was never sent", answer.id))
+            };
+        };
+        match answer.result {
+            Some(Answered::Appended(pb::AppendedRecords { first_index, term, first_position, count })) => {
+                let ack = BatchAck { first_index, first_position, term, count };
+                match acknowledge(jobs, ack) {
+                    Ok(()) => Ok(Verdict::Settled),
+                    Err(jobs) => {
+                        let reason = format!("{} acknowledged another number of records ({count})", self.address);
+                        fail(jobs, &ClientError::Unknown { reason: reason.clone() });
+                        Err(reason)
+                    }
+                }
+            }
+            Some(Answered::Failure(failure)) => Ok(self.refused(jobs, failure)),
+            None => {
+                let reason = format!("{} answered without a result", self.address);
+                fail(jobs, &ClientError::Unknown { reason: reason.clone() });
+                Err(reason)
+            }
+        }
+    }
+
+    fn refused(&self, mut jobs: Vec<Job>, failure: pb::Failure) -> Verdict {
+        if failure.code() == Code::Unspecified {
+            // Not a failure this client knows: it cannot tell what it says about the records.
+            let reason = format!("{} failed with code {}: {}", self.address, failure.code, failure.message);
+            fail(jobs, &ClientError::Unknown { reason });
+            return Verdict::Settled;
+        }
+        let error = ClientError::from_failure(&self.address, failure);
+        if jobs.len() > 1 && matches!(error, ClientError::TooLarge { .. }) {
+            // One of them was. Each for itself, the others go through.
+            jobs.iter_mut().for_each(|job| job.alone = true);
+            return Verdict::Again(jobs, error);
+        }
+        if error.is_passing() {
+            return Verdict::Again(jobs, error);
+        }
+        fail(jobs, &error);
+        Verdict::Settled
+    }
+
+    /// Gives up requests that the node should have answered by now. It knows their deadline and gets some grace to
+    /// say what became of them.
+    pub(super) fn expire(&mut self, now: Instant) {
+        let late = |jobs: &Vec<Job>| jobs.first().is_some_and(|job| job.deadline + ANSWER_GRACE <= now);
+        while let Some(oldest) = self.sent.first_entry()
+            && late(oldest.get())
+        {
+            let reason = format!("no answer from {} within the deadline", self.address);
+            fail(oldest.remove(), &ClientError::Unknown { reason });
+        }
+    }
+
+    /// Ends the stream. What was sent and not answered may be in the log.
+    pub(super) fn abandon(self, why: &str) {
+        let error = ClientError::Unknown { reason: format!("the stream to {} is over: {why}", self.address) };
+        for jobs in self.sent.into_values() {
+            fail(jobs, &error);
+        }
+    }
+}
+
+pub(super) fn fail(jobs: Vec<Job>, error: &ClientError) {
+    for job in jobs {
+        job.finish(Err(error.clone()));
+    }
+}

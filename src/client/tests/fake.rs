@@ -1,0 +1,247 @@
+//! A node that is only its client service, and does what a test tells it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use crate::client::Client;
+use crate::rpc::client_wire::{failure, to_status};
+use crate::rpc::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
+use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
+use crate::types::{Peer, Peers};
+
+/// What the node does with the next append request, in place of what its role says.
+pub(super) enum Reaction {
+    Refuse(pb::Failure),
+    /// Takes it and never answers.
+    Hang,
+    /// Takes it and breaks the stream.
+    Break,
+    /// Takes it and says it were so many records.
+    Miscount(u32),
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) role: &'static str,
+    pub(super) term: u64,
+    pub(super) master_address: String,
+    /// Every call fails like one over a connection that broke.
+    pub(super) down: bool,
+    /// Largest record.
+    pub(super) limit: Option<usize>,
+    pub(super) reactions: VecDeque<Reaction>,
+    pub(super) log: Vec<Bytes>,
+    /// How many records each request held.
+    pub(super) requests: Vec<usize>,
+    /// A tail breaks after so many records.
+    pub(super) tail_breaks_after: Option<usize>,
+}
+
+#[derive(Clone)]
+pub(super) struct Fake {
+    pub(super) address: String,
+    state: Arc<Mutex<State>>,
+    received: Arc<watch::Sender<usize>>,
+    /// One permit per answer, where the test holds them back.
+    gate: Option<Arc<Semaphore>>,
+}
+
+impl Fake {
+    pub(super) async fn start(role: &'static str) -> Self {
+        Self::start_with(role, None).await
+    }
+
+    pub(super) async fn start_with(role: &'static str, gate: Option<Arc<Semaphore>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let state = Arc::new(Mutex::new(State { role, term: 1, ..State::default() }));
+        let fake = Self { address, state, received: Arc::new(watch::Sender::new(0)), gate };
+        let service = LedgerServiceServer::new(fake.clone());
+        let server = tonic::transport::Server::builder().add_service(service);
+        let connections = TcpListenerStream::new(listener).inspect(|stream| {
+            stream.as_ref().unwrap().set_nodelay(true).unwrap();
+        });
+        tokio::spawn(server.serve_with_incoming(connections));
+        fake
+    }
+
+    pub(super) fn set<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.state.lock().unwrap())
+    }
+
+    pub(super) fn log(&self) -> Vec<Bytes> {
+        self.set(|state| state.log.clone())
+    }
+
+    /// Waits until so many append requests have come.
+    pub(super) async fn received(&self, requests: usize) {
+        self.received.subscribe().wait_for(|&received| received >= requests).await.unwrap();
+    }
+
+    pub(super) fn not_master(&self, hint: &str) -> Reaction {
+        let mut refusal = failure(Code::NotMaster, "not the master");
+        refusal.master_address = hint.to_owned();
+        Reaction::Refuse(refusal)
+    }
+
+    fn up(&self) -> Result<(), Status> {
+        if self.set(|state| state.down) { Err(Status::unavailable("down")) } else { Ok(()) }
+    }
+
+    /// The answer to a request; `None`: never. An error breaks the stream.
+    fn react(&self, request: pb::AppendRecordsRequest) -> Result<Option<Answered>, Status> {
+        let answer = self.set(|state| {
+            state.requests.push(request.records.len());
+            let count = request.records.len() as u32;
+            let appended = |first: usize, count| {
+                let appended = pb::AppendedRecords { first_index: first as u64, term: 1, first_position: 1000, count };
+                Ok(Some(Answered::Appended(appended)))
+            };
+            match state.reactions.pop_front() {
+                Some(Reaction::Refuse(refusal)) => return Ok(Some(Answered::Failure(refusal))),
+                Some(Reaction::Hang) => return Ok(None),
+                Some(Reaction::Break) => return Err(Status::unavailable("killed")),
+                Some(Reaction::Miscount(count)) => return appended(0, count),
+                None => {}
+            }
+            if state.role != "master" {
+                let mut refusal = failure(Code::NotMaster, "not the master");
+                refusal.master_address = state.master_address.clone();
+                return Ok(Some(Answered::Failure(refusal)));
+            }
+            if let Some(limit) = state.limit
+                && let Some(large) = request.records.iter().find(|record| record.len() > limit)
+            {
+                let mut refusal = failure(Code::TooLarge, "a record");
+                (refusal.found, refusal.limit) = (large.len() as u64, limit as u64);
+                return Ok(Some(Answered::Failure(refusal)));
+            }
+            let first = state.log.len();
+            state.log.extend(request.records);
+            appended(first, count)
+        });
+        self.received.send_modify(|received| *received += 1);
+        answer
+    }
+}
+
+/// A client of these nodes, in that order.
+pub(super) fn client(addresses: &[&str]) -> Client {
+    builder(addresses).build()
+}
+
+pub(super) fn builder(addresses: &[&str]) -> crate::client::ClientBuilder {
+    let peers = addresses.iter().zip(0..).map(|(address, id)| Peer { id: id.into(), address: address.to_string() });
+    Client::builder(Peers::new(peers.collect()).unwrap(), "g".parse().unwrap())
+}
+
+/// An address where nobody listens.
+pub(super) async fn dead_address() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+#[async_trait]
+impl LedgerService for Fake {
+    async fn append(
+        &self,
+        _: Request<pb::AppendRecordsRequest>,
+    ) -> Result<Response<pb::AppendRecordsResponse>, Status> {
+        Err(Status::unimplemented("the client streams"))
+    }
+
+    type AppendStreamStream = ReceiverStream<Result<pb::AppendRecordsResponse, Status>>;
+
+    async fn append_stream(
+        &self,
+        requests: Request<Streaming<pb::AppendRecordsRequest>>,
+    ) -> Result<Response<Self::AppendStreamStream>, Status> {
+        self.up()?;
+        let (answers, outgoing) = mpsc::channel(1024);
+        let (fake, mut requests) = (self.clone(), requests.into_inner());
+        tokio::spawn(async move {
+            while let Ok(Some(request)) = requests.message().await {
+                let id = request.id;
+                let answer = match fake.react(request) {
+                    Ok(None) => continue,
+                    Ok(result) => Ok(pb::AppendRecordsResponse { id, result }),
+                    Err(broken) => {
+                        let _ = answers.send(Err(broken)).await;
+                        return;
+                    }
+                };
+                let (answers, gate) = (answers.clone(), fake.gate.clone());
+                tokio::spawn(async move {
+                    if let Some(gate) = gate {
+                        gate.acquire().await.unwrap().forget();
+                    }
+                    let _ = answers.send(answer).await;
+                });
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(outgoing)))
+    }
+
+    async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
+        self.up()?;
+        let index = request.into_inner().index;
+        let record = self.log().get(index as usize).cloned();
+        let record = record.map(|body| pb::Record { index, body, ..Default::default() });
+        let mut not_yet = failure(Code::NotYet, "not yet");
+        (not_yet.found, not_yet.committed) = (index, self.log().len() as u64);
+        record.map(|r| Response::new(pb::GetResponse { record: Some(r) })).ok_or_else(|| to_status(&not_yet))
+    }
+
+    type ReadStream = BoxStream<'static, Result<pb::RecordBatch, Status>>;
+
+    async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        self.up()?;
+        let request = request.into_inner();
+        let most = if request.max_records == 0 { usize::MAX } else { request.max_records as usize };
+        Ok(Response::new(stream::iter(batches(self.log(), request.from)).take(most).boxed()))
+    }
+
+    type TailStream = BoxStream<'static, Result<pb::RecordBatch, Status>>;
+
+    async fn tail(&self, request: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
+        self.up()?;
+        let there = stream::iter(batches(self.log(), request.into_inner().from));
+        Ok(Response::new(match self.set(|state| state.tail_breaks_after.take()) {
+            Some(records) => {
+                self.set(|state| state.down = true);
+                let broken = stream::iter([Err(Status::unavailable("killed"))]);
+                there.take(records).chain(broken).boxed()
+            }
+            None => there.chain(stream::pending()).boxed(),
+        }))
+    }
+
+    async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        self.up()?;
+        if request.into_inner().group != "g" {
+            return Err(to_status(&failure(Code::UnknownGroup, "unknown group")));
+        }
+        Ok(Response::new(self.set(|state| pb::StatusResponse {
+            role: state.role.into(),
+            term: state.term,
+            master_address: state.master_address.clone(),
+            committed: state.log.len() as u64,
+            ..Default::default()
+        })))
+    }
+}
+
+/// One record per batch.
+fn batches(log: Vec<Bytes>, from: u64) -> Vec<Result<pb::RecordBatch, Status>> {
+    let records = log.into_iter().zip(0..).skip(from as usize);
+    records
+        .map(|(body, index)| pb::Record { index, body, ..Default::default() })
+        .map(|r| Ok(pb::RecordBatch { records: vec![r] }))
+        .collect()
+}

@@ -1,0 +1,6 @@
+//! The client against nodes that do what a test tells them.
+
+mod appends;
+mod failures;
+mod fake;
+mod reads;

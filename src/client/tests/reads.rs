@@ -1,0 +1,80 @@
+//! Reads: any node will do, a pinned one must.
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+use super::fake::{Fake, client, dead_address};
+use crate::client::{ClientError, RecordStream};
+use crate::types::ReadLimit;
+
+async fn with_log(role: &'static str, records: usize) -> Fake {
+    let fake = Fake::start(role).await;
+    fake.set(|state| state.log = (0..records).map(|i| Bytes::from(format!("r{i}"))).collect());
+    fake
+}
+
+async fn take(records: RecordStream, count: usize) -> Vec<u64> {
+    records.take(count).map_ok(|record| record.index).try_collect().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_read_takes_the_node_that_answers() {
+    let (dead, slave) = (dead_address().await, with_log("slave", 3).await);
+    let client = client(&[&dead, &slave.address]);
+    assert_eq!(client.get(2).await.unwrap().body, "r2");
+    let records = client.read(1, ReadLimit::default()).await.unwrap();
+    assert_eq!(records.iter().map(|record| record.index).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(client.read(0, ReadLimit::records(1)).await.unwrap().len(), 1);
+    assert_eq!(client.any_node().await.unwrap().address(), slave.address);
+}
+
+#[tokio::test]
+async fn a_read_prefers_the_master() {
+    let (slave, master) = (with_log("slave", 0).await, with_log("master", 1).await);
+    assert_eq!(client(&[&slave.address, &master.address]).get(0).await.unwrap().body, "r0");
+}
+
+#[tokio::test]
+async fn a_pinned_read_is_from_that_node_or_fails() {
+    let (dead, other) = (dead_address().await, with_log("master", 3).await);
+    let client = client(&[&dead, &other.address]);
+    let error = client.node(&0.into()).unwrap().get(0).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Broken { address, .. } if *address == dead), "{error}");
+    assert_eq!(client.status(&1.into()).await.unwrap().committed, 3);
+    let index = client.node(&1.into()).unwrap().get(7).await.unwrap_err();
+    assert_eq!(index, ClientError::NotYet { index: 7, committed: 3 });
+}
+
+#[tokio::test]
+async fn a_tail_goes_on_at_another_node_with_the_next_index() {
+    let (one, two) = (with_log("master", 10).await, with_log("slave", 10).await);
+    one.set(|state| state.tail_breaks_after = Some(4));
+    let records = client(&[&one.address, &two.address]).tail(1);
+    assert_eq!(take(records, 9).await, (1..10).collect::<Vec<_>>());
+    assert!(one.set(|state| state.down), "the first one was read from");
+}
+
+#[tokio::test]
+async fn a_pinned_tail_ends_with_its_node() {
+    let one = with_log("master", 10).await;
+    one.set(|state| state.tail_breaks_after = Some(4));
+    let records = client(&[&one.address]).node(&0.into()).unwrap().tail(0).await.unwrap();
+    let records: Vec<_> = records.collect().await;
+    assert_eq!(records.len(), 5);
+    assert!(matches!(records[4], Err(ClientError::Broken { .. })));
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_is_an_error_that_names_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(b"220 mail.example.org ESMTP\r\n").await;
+        }
+    });
+    let error = client(&[&address]).node(&0.into()).unwrap().get(0).await.unwrap_err();
+    assert!(error.to_string().contains(&address), "{error}");
+}

@@ -1,0 +1,204 @@
+//! The crate's types as they travel between clients and nodes. The server writes them, the client reads them.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tonic::Code;
+
+use super::pb::{self, failure};
+use crate::error::{AppendError, ReadError, UnknownGroup};
+use crate::types::{Record, Role, Status};
+
+/// Largest message of the client service either side decodes, bytes: any `max_inflight_bytes` that is usual fits.
+pub(crate) const MAX_MESSAGE: usize = 80 << 20;
+/// Bytes that one record takes in a batch besides its own: its length.
+pub(crate) const RECORD_OVERHEAD: u64 = 4;
+/// Bytes of record bodies in one message of a read; the record that crosses the line is the last.
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+/// Most records in one message.
+pub(crate) const CHUNK_RECORDS: usize = 4096;
+/// Failures travel in HTTP headers, which are small; what a caller sent is quoted back no longer than this.
+const MAX_QUOTE: usize = 1024;
+
+impl From<&AppendError> for pb::Failure {
+    fn from(error: &AppendError) -> Self {
+        let mut failure = failure(failure::Code::Unspecified, error);
+        let code = match error {
+            AppendError::NotMaster { master } => {
+                if let Some(master) = master {
+                    failure.master = master.id.to_string();
+                    failure.master_address = master.address.clone();
+                }
+                failure::Code::NotMaster
+            }
+            AppendError::NoMaster { waited } => {
+                failure.found = millis(*waited);
+                failure::Code::NoMaster
+            }
+            AppendError::TooLarge { size, limit, .. } => {
+                failure.found = *size as u64;
+                failure.limit = *limit as u64;
+                failure::Code::TooLarge
+            }
+            AppendError::EmptyBatch => failure::Code::EmptyBatch,
+            AppendError::Busy { inflight_limit } => {
+                failure.limit = *inflight_limit as u64;
+                failure::Code::Busy
+            }
+            AppendError::Closed { reason } => {
+                failure.message = quote(reason);
+                failure::Code::Closed
+            }
+            AppendError::Unknown { reason } => {
+                failure.message = quote(reason);
+                failure::Code::UnknownOutcome
+            }
+        };
+        failure.set_code(code);
+        failure
+    }
+}
+
+impl From<&ReadError> for pb::Failure {
+    fn from(error: &ReadError) -> Self {
+        let mut failure = failure(failure::Code::Unspecified, error);
+        let code = match error {
+            ReadError::NotYet { index, committed } => {
+                (failure.found, failure.committed) = (*index, *committed);
+                failure::Code::NotYet
+            }
+            ReadError::Removed { index, first } => {
+                (failure.found, failure.first) = (*index, *first);
+                failure::Code::Removed
+            }
+            ReadError::Damaged(damage) => {
+                failure.found = damage.index;
+                failure::Code::Damaged
+            }
+            ReadError::Closed { reason } => {
+                failure.message = quote(reason);
+                failure::Code::Closed
+            }
+        };
+        failure.set_code(code);
+        failure
+    }
+}
+
+impl From<&UnknownGroup> for pb::Failure {
+    fn from(error: &UnknownGroup) -> Self {
+        failure(failure::Code::UnknownGroup, error)
+    }
+}
+
+/// The client means another cluster.
+pub(crate) fn wrong_cluster(found: &str, own: impl Display) -> pb::Failure {
+    let found = quote(found);
+    let message =
+        format!("the request is for cluster {found}, this node belongs to {own}: correct the address or the cluster");
+    failure(failure::Code::WrongCluster, message)
+}
+
+/// A failure with a message and nothing else.
+pub(crate) fn failure(code: failure::Code, message: impl Display) -> pb::Failure {
+    pb::Failure { code: code.into(), message: quote(&message.to_string()), ..Default::default() }
+}
+
+fn quote(text: &str) -> String {
+    if text.len() <= MAX_QUOTE {
+        return text.to_owned();
+    }
+    format!("{}…", &text[..text.floor_char_boundary_compat(MAX_QUOTE)])
+}
+
+/// `str::floor_char_boundary` is younger than the oldest compiler this crate builds with.
+trait FloorCharBoundary {
+    fn floor_char_boundary_compat(&self, at: usize) -> usize;
+}
+
+impl FloorCharBoundary for str {
+    fn floor_char_boundary_compat(&self, at: usize) -> usize {
+        (0..=at).rev().find(|&at| self.is_char_boundary(at)).unwrap_or(0)
+    }
+}
+
+/// Whole milliseconds, as durations travel.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The gRPC status that ends a failed call.
+pub(crate) fn to_status(failure: &pb::Failure) -> tonic::Status {
+    use failure::Code as Failed;
+    let code = match failure.code() {
+        Failed::NotMaster | Failed::WrongCluster => Code::FailedPrecondition,
+        Failed::NoMaster | Failed::Closed => Code::Unavailable,
+        Failed::TooLarge | Failed::EmptyBatch | Failed::Malformed => Code::InvalidArgument,
+        Failed::Busy => Code::ResourceExhausted,
+        Failed::UnknownOutcome | Failed::Unspecified => Code::Unknown,
+        Failed::UnknownGroup => Code::NotFound,
+        Failed::NotYet | Failed::Removed => Code::OutOfRange,
+        Failed::Damaged => Code::DataLoss,
+    };
+    tonic::Status::with_details(code, failure.message.clone(), Bytes::from(failure.encode_to_vec()))
+}
+
+/// The failure a node put into a status; `None` if the status is the connection's and not a node's.
+pub(crate) fn from_status(status: &tonic::Status) -> Option<pb::Failure> {
+    if status.details().is_empty() {
+        return None;
+    }
+    let failure = pb::Failure::decode(status.details()).ok()?;
+    (failure.code() != failure::Code::Unspecified).then_some(failure)
+}
+
+impl From<Record> for pb::Record {
+    fn from(record: Record) -> Self {
+        let Record { index, position, term, timestamp, body } = record;
+        Self { index, position, term, timestamp, body }
+    }
+}
+
+impl From<pb::Record> for Record {
+    fn from(record: pb::Record) -> Self {
+        let pb::Record { index, position, term, timestamp, body } = record;
+        Self { index, position, term, timestamp, body }
+    }
+}
+
+impl From<Status> for pb::StatusResponse {
+    fn from(status: Status) -> Self {
+        let closed_reason = match &status.role {
+            Role::Closed { reason } => quote(reason),
+            _ => String::new(),
+        };
+        let (master, master_address) = match status.master {
+            Some(master) => (master.id.into(), master.address),
+            None => Default::default(),
+        };
+        let members = status.members.into_iter().map(|m| pb::MemberStatus {
+            id: m.member.id.into(),
+            address: m.member.address,
+            voter: m.voter,
+        });
+        Self {
+            cluster: status.cluster.into(),
+            group: status.group.into(),
+            node: status.node.into(),
+            role: status.role.name().into(),
+            term: status.term,
+            master,
+            master_address,
+            first: status.first,
+            committed: status.committed,
+            durable: status.durable,
+            end: status.end,
+            members: members.collect(),
+            committed_chain: status.committed_chain,
+            committed_position: status.committed_position,
+            closed_reason,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The append stream: requests are submitted one after the other in the order they come, outcomes are awaited together.
+//!
+//! All of it is one stream that the connection polls: a client that does not take its answers is not read from, and
+//! nothing here is done per record.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{FuturesUnordered, Stream, StreamExt};
+
+use crate::rpc::pb::{self, append_records_response::Result as Answered};
+use crate::types::BatchAck;
+
+/// Most requests of one stream whose outcome is awaited; the next is read when one of them is answered.
+const MAX_AWAITED: usize = 4096;
+
+type Outcome = Result<BatchAck, pb::Failure>;
+
+/// The answers to the requests of one append stream.
+///
+/// To ensure correctness: a request is handed to `submit` only after the one before it was taken or refused, so their
+/// order in the log is the order of the stream.
+pub(super) struct Answers<R, S, P> {
+    /// `None` once it has ended.
+    requests: Option<R>,
+    submit: S,
+    submitting: Option<(u64, BoxFuture<'static, Result<P, pb::Failure>>)>,
+    awaited: FuturesUnordered<Awaited<P>>,
+    refused: VecDeque<pb::AppendRecordsResponse>,
+}
+
+/// An outcome on its way, with the id of its request.
+struct Awaited<P> {
+    id: u64,
+    outcome: P,
+}
+
+impl<P: Future<Output = Outcome> + Unpin> Future for Awaited<P> {
+    type Output = pb::AppendRecordsResponse;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(self.outcome.poll_unpin(cx));
+        Poll::Ready(match outcome {
+            Ok(ack) => appended(self.id, ack),
+            Err(failure) => failed(self.id, failure),
+        })
+    }
+}
+
+/// The answer to a request whose records are committed.
+pub(super) fn appended(id: u64, ack: BatchAck) -> pb::AppendRecordsResponse {
+    let BatchAck { first_index, first_position, term, count } = ack;
+    let appended = pb::AppendedRecords { first_index, term, first_position, count };
+    pb::AppendRecordsResponse { id, result: Some(Answered::Appended(appended)) }
+}
+
+fn failed(id: u64, failure: pb::Failure) -> pb::AppendRecordsResponse {
+    pb::AppendRecordsResponse { id, result: Some(Answered::Failure(failure)) }
+}
+
+impl<R, S, F, P> Answers<R, S, P>
+where
+    R: Stream<Item = Result<pb::AppendRecordsRequest, tonic::Status>> + Unpin,
+    S: FnMut(pb::AppendRecordsRequest) -> F + Unpin,
+    F: Future<Output = Result<P, pb::Failure>> + Send + 'static,
+    P: Future<Output = Outcome> + Unpin,
+{
+    /// `submit` fixes a request's place in the order and gives its outcome as a future; it may wait for room.
+    pub(super) fn new(requests: R, submit: S) -> Self {
+        let awaited = FuturesUnordered::new();
+        Self { requests: Some(requests), submit, submitting: None, awaited, refused: VecDeque::new() }
+    }
+
+    /// Takes requests until there are none, there is no room, or one was refused.
+    fn take_requests(&mut self, cx: &mut Context<'_>) {
+        while self.awaited.len() < MAX_AWAITED && self.refused.is_empty() {
+            if let Some((id, submitting)) = &mut self.submitting {
+                let id = *id;
+                let Poll::Ready(submitted) = submitting.poll_unpin(cx) else { return };
+                self.submitting = None;
+                match submitted {
+                    Ok(outcome) => self.awaited.push(Awaited { id, outcome }),
+                    Err(failure) => self.refused.push_back(failed(id, failure)),
+                }
+                continue;
+            }
+            let Some(requests) = &mut self.requests else { return };
+            match requests.poll_next_unpin(cx) {
+                Poll::Ready(Some(Ok(request))) => {
+                    self.submitting = Some((request.id, (self.submit)(request).boxed()));
+                }
+                Poll::Ready(Some(Err(broken))) => {
+                    // What was submitted goes on; its answers are sent if the client still takes them.
+                    tracing::debug!(%broken, "append stream broke");
+                    self.requests = None;
+                }
+                Poll::Ready(None) => self.requests = None,
+                Poll::Pending => return,
+            }
+        }
+    }
+}
+
+impl<R, S, F, P> Stream for Answers<R, S, P>
+where
+    R: Stream<Item = Result<pb::AppendRecordsRequest, tonic::Status>> + Unpin,
+    S: FnMut(pb::AppendRecordsRequest) -> F + Unpin,
+    F: Future<Output = Result<P, pb::Failure>> + Send + 'static,
+    P: Future<Output = Outcome> + Unpin,
+{
+    type Item = Result<pb::AppendRecordsResponse, tonic::Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        // Requests first: an outcome that is ready is also sent one request later, a request that is not submitted
+        // cannot travel with its neighbours.
+        this.take_requests(cx);
+        if let Some(refused) = this.refused.pop_front() {
+            return Poll::Ready(Some(Ok(refused)));
+        }
+        match this.awaited.poll_next_unpin(cx) {
+            Poll::Ready(Some(answer)) => Poll::Ready(Some(Ok(answer))),
+            Poll::Ready(None) if this.requests.is_none() && this.submitting.is_none() => Poll::Ready(None),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "append_tests.rs"]
+mod tests;

@@ -1,0 +1,39 @@
+//! The gRPC service for remote clients, over a [`Node`].
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `service` | the calls of `LedgerService` and what each needs of the node |
+//! | `append` | the append stream: submits in arrival order, answers as outcomes come |
+//! | `read` | batches of bounded size for read and tail |
+
+mod append;
+mod read;
+mod service;
+
+use crate::error::StartError;
+use crate::node::{Node, NodeBuilder};
+
+/// Starts a node that also answers remote [clients](crate::client) on its port.
+///
+/// The same as [`NodeBuilder::start`] otherwise. A node started that way replicates with its peers and serves the
+/// program that embeds it, but `dledger append` and [`Client`](crate::Client) find no service on it.
+///
+/// ```no_run
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// use dledger::{Node, NodeId};
+///
+/// let builder = Node::builder(NodeId::new(0), "127.0.0.1:40911")
+///     .group("orders".parse()?)
+///     .peers("n0=127.0.0.1:40911".parse()?)
+///     .data_dir("/var/lib/orders");
+/// let node = dledger::server::serve(builder).await?;
+/// println!("clients reach it at {}", node.local_addr());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// Those of [`NodeBuilder::start`].
+pub async fn serve(builder: NodeBuilder) -> Result<Node, StartError> {
+    builder.service(service::routes).start().await
+}

@@ -1,0 +1,120 @@
+//! The calls of `LedgerService`.
+
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::append::{Answers, appended};
+use super::read;
+use crate::error::AppendError;
+use crate::node::{Ledger, Node};
+use crate::rpc::client_wire::{MAX_MESSAGE, failure, to_status, wrong_cluster};
+use crate::rpc::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
+use crate::rpc::pb::{self, failure::Code};
+
+/// The service as the node's port takes it.
+pub(super) fn routes(node: &Node) -> tonic::service::Routes {
+    let service = LedgerServiceServer::new(Service { node: node.clone() });
+    tonic::service::Routes::new(service.max_decoding_message_size(MAX_MESSAGE))
+}
+
+/// Answers clients from the ledgers of one node.
+#[derive(Clone)]
+struct Service {
+    node: Node,
+}
+
+impl Service {
+    fn ledger(&self, cluster: &str, group: &str) -> Result<Ledger, pb::Failure> {
+        if !cluster.is_empty() && cluster != self.node.cluster().as_str() {
+            return Err(wrong_cluster(cluster, self.node.cluster()));
+        }
+        self.node.ledger(group).map_err(|unknown| (&unknown).into())
+    }
+
+    fn ledger_or_status(&self, cluster: &str, group: &str) -> Result<Ledger, Status> {
+        self.ledger(cluster, group).map_err(|failure| to_status(&failure))
+    }
+}
+
+/// The time a client gives the node; `None`: the node's default.
+fn timeout(millis: u64) -> Option<Duration> {
+    (millis != 0).then(|| Duration::from_millis(millis))
+}
+
+#[async_trait]
+impl LedgerService for Service {
+    async fn append(
+        &self,
+        request: Request<pb::AppendRecordsRequest>,
+    ) -> Result<Response<pb::AppendRecordsResponse>, Status> {
+        let request = request.into_inner();
+        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
+        let refused = |error: AppendError| to_status(&(&error).into());
+        let pending = ledger.submit(request.records, timeout(request.timeout_ms)).await.map_err(refused)?;
+        Ok(Response::new(appended(request.id, pending.await.map_err(refused)?)))
+    }
+
+    type AppendStreamStream = BoxStream<'static, Result<pb::AppendRecordsResponse, Status>>;
+
+    async fn append_stream(
+        &self,
+        requests: Request<tonic::Streaming<pb::AppendRecordsRequest>>,
+    ) -> Result<Response<Self::AppendStreamStream>, Status> {
+        let service = self.clone();
+        // The ledger of the requests so far: only the first need name it.
+        let mut named: Option<Ledger> = None;
+        let submit = move |request: pb::AppendRecordsRequest| {
+            let found = match &named {
+                Some(ledger) if request.group.is_empty() || request.group == ledger.group().as_str() => {
+                    Ok(ledger.clone())
+                }
+                None if request.group.is_empty() => {
+                    Err(failure(Code::Malformed, "the first request of the stream names no group: set `group`"))
+                }
+                _ => service.ledger(&request.cluster, &request.group),
+            };
+            if let Ok(ledger) = &found {
+                named = Some(ledger.clone());
+            }
+            async move {
+                let pending = found?.submit(request.records, timeout(request.timeout_ms)).await;
+                let outcome = |done: Result<_, _>| done.map_err(|error| pb::Failure::from(&error));
+                pending.map(|pending| pending.map(outcome)).map_err(|error| (&error).into())
+            }
+        };
+        Ok(Response::new(Answers::new(requests.into_inner(), submit).boxed()))
+    }
+
+    async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
+        let request = request.into_inner();
+        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
+        let record = ledger.get(request.index).await.map_err(|error| to_status(&(&error).into()))?;
+        Ok(Response::new(pb::GetResponse { record: Some(record.into()) }))
+    }
+
+    type ReadStream = BoxStream<'static, Result<pb::RecordBatch, Status>>;
+
+    async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        let request = request.into_inner();
+        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
+        let batches = read::range(ledger, &request).map_err(|error| to_status(&(&error).into()))?;
+        Ok(Response::new(batches))
+    }
+
+    type TailStream = BoxStream<'static, Result<pb::RecordBatch, Status>>;
+
+    async fn tail(&self, request: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
+        let request = request.into_inner();
+        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
+        Ok(Response::new(read::Batched::new(ledger.tail(request.from).boxed()).boxed()))
+    }
+
+    async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        let request = request.into_inner();
+        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
+        Ok(Response::new(ledger.status().into()))
+    }
+}

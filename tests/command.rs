@@ -1,0 +1,137 @@
+//! The `dledger` command against real processes, as the README shows it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const BIN: &str = env!("CARGO_BIN_EXE_dledger");
+
+/// `dledger serve` processes; killed when dropped.
+struct Serving {
+    peers: String,
+    dir: TempDir,
+    children: Vec<Child>,
+}
+
+fn dledger(args: &[&str]) -> Command {
+    let mut command = Command::new(BIN);
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+impl Serving {
+    /// DLedger's spelling of the peers.
+    fn three() -> Self {
+        let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let peer = |(n, l): (usize, &TcpListener)| format!("n{n}-{}", l.local_addr().unwrap());
+        let peers = listeners.iter().enumerate().map(peer).collect::<Vec<_>>().join(";");
+        drop(listeners);
+        let mut serving = Self { peers, dir: tempfile::tempdir().unwrap(), children: Vec::new() };
+        for n in 0..3 {
+            let child = serving.serve(n);
+            serving.children.push(child);
+        }
+        serving
+    }
+
+    /// Returns when the node says that it serves.
+    fn serve(&self, n: usize) -> Child {
+        let (id, dir) = (format!("n{n}"), self.dir.path().join(format!("n{n}")));
+        let args = ["serve", "--group", "g", "--id", &id, "--peers", &self.peers, "--segment-size", "32MiB"];
+        let mut command = dledger(&args);
+        command.arg("--data-dir").arg(dir).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.contains(&id), "{line}");
+        child
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        dledger(&[&args[..1], &["--group", "g", "--peers", &self.peers], &args[1..]].concat()).output().unwrap()
+    }
+
+    /// The number of the node that says it is the master.
+    fn master(&self) -> usize {
+        let status: serde_json::Value = serde_json::from_str(&self.ok(&["status", "--json"])).unwrap();
+        let nodes = status.as_array().unwrap();
+        nodes.iter().position(|node| node["role"] == "master").unwrap()
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn feed(mut stdin: ChildStdin, lines: String) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || stdin.write_all(lines.as_bytes()).unwrap())
+}
+
+#[test]
+fn lines_appended_to_three_processes_are_read_in_order_from_each() {
+    let mut serving = Serving::three();
+    let lines: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+    let mut append = dledger(&["append", "--group", "g", "--peers", &serving.peers, "--lines"]);
+    let mut append = append.stdin(Stdio::piped()).spawn().unwrap();
+    let feeder = feed(append.stdin.take().unwrap(), lines.clone());
+    let output = append.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    for node in ["n0", "n1", "n2"] {
+        // A slave hears of the last commit with the next heartbeat.
+        let mut tail = dledger(&["tail", "--group", "g", "--peers", &serving.peers, "--node", node, "--from", "19999"]);
+        let mut tail = tail.spawn().unwrap();
+        let mut first = [0];
+        tail.stdout.take().unwrap().read_exact(&mut first).unwrap();
+        tail.kill().unwrap();
+        tail.wait().unwrap();
+        assert!(serving.ok(&["read", "--node", node, "--from", "0", "--lines"]) == lines, "{node} differs");
+    }
+
+    assert_eq!(serving.ok(&["get", "41"]), "42\n");
+
+    // Kill the master: the others go on.
+    let master = serving.master();
+    serving.children[master].kill().unwrap();
+    serving.children[master].wait().unwrap();
+    let ack: serde_json::Value = serde_json::from_str(&serving.ok(&["append", "--json", "after the kill"])).unwrap();
+    assert_eq!(ack["index"], 20_000);
+    serving.children[master] = serving.serve(master);
+}
+
+#[test]
+fn a_wrong_command_line_says_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let cases: [(&[&str], &str); 4] = [
+        (&["serve", "--group", "g", "--id", "n9", "--peers", "n0-127.0.0.1:1;n1-127.0.0.1:2"], "n9"),
+        (&["serve", "--group", "g", "--id", "n0", "--peers", "n0-127.0.0.1:1;n0-127.0.0.1:2"], "n0"),
+        (&["serve", "--group", "g", "--id", "n0", "--peers", "n0;n1"], "id-host:port"),
+        (&["append", "--group", "g", "--peers", "", "x"], "peer"),
+    ];
+    for (args, expected) in cases {
+        let mut command = dledger(args);
+        if args[0] == "serve" {
+            command.arg("--data-dir").arg(dir.path());
+        }
+        let output = command.output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && message.contains(expected), "{args:?}: {message}");
+        assert!(!message.contains("panicked"), "{message}");
+    }
+}

@@ -1,0 +1,151 @@
+//! Bad input: each a typed error that says what was found, what was expected and what to do. Nothing panics, nothing
+//! is lost.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
+mod common;
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use common::{Cluster, GROUP, fast, free_ports, patient};
+use dledger::{AppendError, Node, NodeBuilder, NodeId, OpenError, Outcome, Peers, PeersError, ReadError, StartError};
+
+fn single(dir: &std::path::Path) -> NodeBuilder {
+    Node::builder(NodeId::new(0), "127.0.0.1:0").group(GROUP.parse().unwrap()).data_dir(dir).segment_size(32 << 20)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Node::builder(NodeId::new(0), &address).group(GROUP.parse().unwrap()).data_dir(dir.path());
+    match builder.start().await {
+        Err(StartError::Bind { address: found, .. }) => assert_eq!(found, address),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_own_id_must_be_among_the_peers() {
+    let dir = tempfile::tempdir().unwrap();
+    let peers: Peers = "n1-127.0.0.1:1;n2-127.0.0.1:2".parse().unwrap();
+    match single(dir.path()).peers(peers).start().await {
+        Err(StartError::Peers(PeersError::OwnIdMissing { id, .. })) => assert_eq!(id, NodeId::new(0)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_of_something_else_is_refused_by_what_differs() {
+    let dir = tempfile::tempdir().unwrap();
+    single(dir.path()).start().await.unwrap().shutdown().await;
+    let cases: [(&str, NodeBuilder); 3] = [
+        ("cluster", single(dir.path()).cluster("other".parse().unwrap())),
+        ("node", single(dir.path()).configure(|config| config.id = NodeId::new(7))),
+        ("segment size", single(dir.path()).segment_size(64 << 20)),
+    ];
+    for (expected, builder) in cases {
+        match builder.start().await {
+            Err(StartError::Open(OpenError::Foreign { what, .. })) => assert_eq!(what, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
+    single(dir.path()).start().await.unwrap().shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_use_is_refused_and_its_owner_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = single(dir.path()).start().await.unwrap();
+    match single(dir.path()).start().await {
+        Err(StartError::Open(OpenError::Locked { dir: found })) => assert_eq!(found, dir.path().join(GROUP)),
+        other => panic!("{other:?}"),
+    }
+    patient(owner.ledger(GROUP).unwrap().append("still here")).await.unwrap();
+    owner.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_over_the_limit_and_empty_batches_are_refused_and_take_no_index() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = single(dir.path()).start().await.unwrap();
+    let ledger = node.ledger(GROUP).unwrap();
+    let limit = 4 << 20;
+    patient(ledger.append(vec![1; limit])).await.unwrap();
+    let error = patient(ledger.append(vec![1; limit + 1])).await.unwrap_err();
+    assert_eq!(error, AppendError::TooLarge { what: "record", size: limit + 1, limit });
+    assert_eq!(error.outcome(), Outcome::Refused);
+    let error = patient(ledger.append_batch(vec![vec![1; limit]; 3])).await.unwrap_err();
+    assert!(matches!(error, AppendError::TooLarge { what: "batch", .. }), "{error}");
+    let error = patient(ledger.append_batch(Vec::<Vec<u8>>::new())).await.unwrap_err();
+    assert_eq!(error, AppendError::EmptyBatch);
+    assert_eq!(patient(ledger.append("next")).await.unwrap().index, 1);
+    assert_eq!(ledger.get(2).await.unwrap_err(), ReadError::NotYet { index: 2, committed: 2 });
+    node.shutdown().await;
+    let error = patient(ledger.append("late")).await.unwrap_err();
+    assert!(matches!(error, AppendError::Closed { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_all_bytes_in_flight_try_append_is_busy_and_append_waits() {
+    let cluster = Cluster::start_with(3, |config| {
+        fast(config);
+        config.max_inflight_bytes = 1 << 20;
+    })
+    .await;
+    let master = cluster.ledger(cluster.master().await);
+    let mut pending = Vec::new();
+    let busy = loop {
+        match master.try_append(vec![vec![7; 200 << 10].into()]) {
+            Ok(outcome) => pending.push(outcome),
+            Err(error) => break error,
+        }
+        assert!(pending.len() < 10_000, "it is never busy");
+    };
+    assert_eq!(busy, AppendError::Busy { inflight_limit: 1 << 20 });
+    patient(master.append("waits its turn")).await.unwrap();
+    for outcome in pending {
+        patient(outcome).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_on_the_port_harms_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = dledger::server::serve(single(dir.path())).await.unwrap();
+    let address = node.local_addr();
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff\xff"]
+    {
+        let mut stream = TcpStream::connect(address).unwrap();
+        // The node may close at any byte.
+        let _ = stream.write_all(garbage);
+    }
+    let peers: Peers = format!("n0={address}").parse().unwrap();
+    let client = dledger::Client::builder(peers, GROUP.parse().unwrap()).build();
+    assert_eq!(patient(client.append("fine")).await.unwrap().index, 0);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_of_different_clusters_do_not_form_one() {
+    let ports = free_ports(2);
+    let peers: Peers = format!("n0=127.0.0.1:{};n1=127.0.0.1:{}", ports[0], ports[1]).parse().unwrap();
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let node = |n: usize, cluster: &str| {
+        Node::builder(NodeId::new(n as u64), format!("127.0.0.1:{}", ports[n]))
+            .cluster(cluster.parse().unwrap())
+            .group(GROUP.parse().unwrap())
+            .peers(peers.clone())
+            .data_dir(dirs[n].path())
+    };
+    let (one, two) = (node(0, "one").start().await.unwrap(), node(1, "two").start().await.unwrap());
+    let ledger = one.ledger(GROUP).unwrap();
+    let pending = ledger.submit(vec!["x".into()], Some(std::time::Duration::from_millis(700))).await.unwrap();
+    let error = patient(pending).await.unwrap_err();
+    assert!(matches!(error, AppendError::NoMaster { .. }), "{error}");
+    assert_eq!(two.ledger(GROUP).unwrap().status().term, 0);
+    one.shutdown().await;
+    two.shutdown().await;
+}
