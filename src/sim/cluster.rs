@@ -161,7 +161,7 @@ impl SimCluster {
         if let Some(dead) = node.running.take() {
             dead.router.clear();
             // What is left of it in this process may go on against a dead disk and a dead wire, until it notices.
-            drop(SimRuntime::spawn(async move { dead.ledger.group().stop().await }));
+            drop(SimRuntime::spawn(async move { dead.ledger.raft_group().stop().await }));
         }
     }
 
@@ -177,9 +177,9 @@ impl SimCluster {
         };
         let Some(running) = running else { return Ok(()) };
         running.router.clear();
-        running.ledger.group().stop().await;
+        running.ledger.raft_group().stop().await;
         self.0.network.down(&address);
-        running.ledger.group().log.close()
+        running.ledger.raft_group().log.close()
     }
 
     /// Has a later sync on node `i` fail, after `n` that succeed.

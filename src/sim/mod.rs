@@ -22,6 +22,8 @@ mod transport;
 
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod log_tests;
 
 use std::future::Future;
 use std::time::Duration;

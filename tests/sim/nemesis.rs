@@ -12,7 +12,7 @@ pub(crate) async fn run(cluster: SimCluster, mut rng: Rng, plan: Chaos) {
     for _ in 0..plan.faults {
         sim::pass(Duration::from_millis(50 + rng.below(900))).await;
         for i in 0..cluster.size() {
-            revive(&cluster, &mut rng, i).await;
+            revive(&cluster, &mut rng, &plan, i).await;
         }
         let (i, j) = two(&cluster, &mut rng);
         match rng.below(12) {
@@ -47,13 +47,21 @@ fn end(cluster: &SimCluster, rng: &mut Rng, plan: &Chaos, i: usize) {
     if plan.power_loss && rng.chance(700) { cluster.crash(i) } else { cluster.kill(i) }
 }
 
-/// Mostly starts what is down. What stopped because of its disk has to be started with a fresh page cache.
-async fn revive(cluster: &SimCluster, rng: &mut Rng, i: usize) {
+/// Mostly starts what is down.
+async fn revive(cluster: &SimCluster, rng: &mut Rng, plan: &Chaos, i: usize) {
     if matches!(cluster.role(i), Some(Role::Closed { .. })) {
-        cluster.crash(i);
+        end(cluster, rng, plan, i);
     }
-    if cluster.ledger(i).is_none() && rng.chance(700) {
-        start(cluster, i).await;
+    if cluster.ledger(i).is_some() || rng.chance(300) {
+        return;
+    }
+    if plan.disk_faults && rng.chance(200) {
+        cluster.fail_sync(i, rng.below(8));
+    }
+    match cluster.start(i).await {
+        Err(_) if plan.disk_faults => cluster.kill(i),
+        Err(error) => panic!("node {i} does not start any more: {error}"),
+        Ok(()) => {}
     }
 }
 
