@@ -55,8 +55,9 @@ pub struct Config {
     pub append_timeout: Duration,
     /// How often the leader tells the others that it lives. Default 100 ms.
     pub heartbeat_interval: Duration,
-    /// A follower that has not heard of a leader for a random time between these two starts an election.
-    /// Default 400 ms to 800 ms.
+    /// Lower and upper bound of the election timeout. A follower holds on to a leader it has not heard of for the upper
+    /// bound (the leader's lease), and then waits a random time between the two before it asks for votes: with the
+    /// default of 400 ms and 800 ms, 1.2 s to 1.6 s in all.
     pub election_timeout: (Duration, Duration),
     /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
     /// default 5 s.

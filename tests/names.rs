@@ -1,7 +1,7 @@
 //! Names, not IPs: a cluster forms as soon as its names resolve, however late that is.
 //!
-//! Names are made to resolve by a hosts file of the test's own, mounted over `/etc/hosts` in a mount namespace that only
-//! the test's processes see.
+//! Names are made to resolve by a hosts file of the test's own, mounted over `/etc/hosts` in a mount namespace
+//! that only the test's processes see.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
@@ -111,10 +111,14 @@ impl<R: Runtime> PeerClient<R> {
         convert::to_append_result::<R>(answer).map_err(malformed)
     }
 
-    async fn replicate<'s, S>(&'s self, input: S) -> Result<Answers<'s, R>, RPCError<TypeConfig<R>>>
+    async fn replicate<'s, S>(&'s self, mut input: S) -> Result<Answers<'s, R>, RPCError<TypeConfig<R>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + Unpin + 'static,
     {
+        // openraft waits out its back-off where it makes a request. To connect before there is one would be to connect
+        // to a dead peer over and over, without a pause.
+        let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+        let input = stream::once(future::ready(first)).chain(input);
         let mut envelope = Some(self.envelope.clone());
         let requests = input.map(move |request| {
             let mut message = convert::from_append(request);
@@ -217,5 +221,62 @@ impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
 impl<R: Runtime> NetBackoff<TypeConfig<R>> for PeerClient<R> {
     fn backoff(&self) -> Option<Backoff> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::raft::TokioRuntime;
+    use crate::rpc::transport::{Answer, AnswerStream};
+
+    /// A peer that is down.
+    struct Down;
+
+    fn down<'a, T: Send + 'a>() -> Answer<'a, T> {
+        future::ready(Err(TransportError::Unreachable { address: "n1:1".into(), reason: "it is down".into() })).boxed()
+    }
+
+    impl Link for Down {
+        fn identify(&self, _: pb::IdentifyRequest, _: Duration) -> Answer<'_, pb::IdentifyResponse> {
+            down()
+        }
+        fn request_vote(&self, _: pb::VoteRequest, _: Duration) -> Answer<'_, pb::VoteResponse> {
+            down()
+        }
+        fn pre_vote(&self, _: pb::VoteRequest, _: Duration) -> Answer<'_, pb::VoteResponse> {
+            down()
+        }
+        fn heartbeat(&self, _: pb::AppendRequest, _: Duration) -> Answer<'_, pb::AppendResponse> {
+            down()
+        }
+        fn install_snapshot(&self, _: pb::SnapshotRequest, _: Duration) -> Answer<'_, pb::SnapshotResponse> {
+            down()
+        }
+        fn transfer_leader(&self, _: pb::TransferRequest, _: Duration) -> Answer<'_, pb::TransferResponse> {
+            down()
+        }
+        fn replicate(&self, _: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
+            down()
+        }
+    }
+
+    #[test]
+    fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
+        let mut client = PeerClient::<TokioRuntime> {
+            envelope: pb::Envelope::default(),
+            control: Arc::new(Down),
+            data: Arc::new(Down),
+            heartbeat: false,
+            _runtime: PhantomData,
+        };
+        // The back-off: no request yet.
+        let requests = stream::pending::<AppendEntriesRequest<TypeConfig<TokioRuntime>>>();
+        let called = client.stream_append(requests, RPCOption::new(Duration::from_secs(1))).now_or_never();
+        assert!(called.is_none(), "it called the peer without waiting for a request");
     }
 }
