@@ -78,8 +78,9 @@ impl Log {
         }
         let cut = self.remove_from(from);
         let cut = self.shared.or_fail("truncating", cut)?;
-        self.shared.progress.set_end(cut.index);
         self.shared.flush.truncated(cut);
+        self.shared.progress.lower_durable(cut.index);
+        self.shared.progress.set_end(cut.index);
         tracing::info!(from, entries = written.number - from, position = cut.position, "truncated a conflicting tail");
         Ok(())
     }
