@@ -68,7 +68,7 @@ impl Log {
         };
         let base = start.purged.map_or(genesis, |purged| purged.next);
         let positions = tidy(disk.as_ref(), &directory, base, options.segment_size)?;
-        let walk = walk(disk.as_ref(), &directory, &positions, options.segment_size)?;
+        let walk = walk(disk.as_ref(), &directory, &positions, options.segment_size, hard_state.commit_point())?;
         let commit = check(&walk, base, hard_state.commit_point(), &directory)?;
         let shared = Arc::new(Shared {
             flush: FlushQueue::new(walk.segments.last().map_or(base, |last| last.end())),
@@ -126,12 +126,21 @@ fn tidy(disk: &dyn Disk, directory: &Directory, base: Cursor, size: u64) -> Resu
     Ok(positions)
 }
 
-fn walk(disk: &dyn Disk, directory: &Directory, positions: &[u64], size: u64) -> Result<Walk, OpenError> {
+fn walk(
+    disk: &dyn Disk,
+    directory: &Directory,
+    positions: &[u64],
+    size: u64,
+    known: CommitPoint,
+) -> Result<Walk, OpenError> {
     let mut walk = Walk { segments: Vec::new(), committed: 0, broken: None, leftovers: Vec::new() };
     for (at, &position) in positions.iter().enumerate() {
         let path = directory.segment(position);
         let last = at + 1 == positions.len();
-        let found = open_segment(disk, directory, position, size, last, walk.segments.last())?;
+        // Only what a commit point vouches for was durable once. Behind it, a crash may have kept a later segment and
+        // lost pages of this one.
+        let verify = last || position + size > known.position;
+        let found = open_segment(disk, directory, position, size, verify, walk.segments.last())?;
         let why = match found {
             Ok((segment, stop, committed)) => {
                 walk.segments.push(Arc::new(segment));
@@ -177,7 +186,7 @@ fn open_segment(
     directory: &Directory,
     position: u64,
     size: u64,
-    last: bool,
+    verify: bool,
     before: Option<&Arc<Segment>>,
 ) -> Result<Found, OpenError> {
     let path = directory.segment(position);
@@ -210,7 +219,7 @@ fn open_segment(
             return broken(format!("a header that continues {:?}, expected {expected:?}", header.start));
         }
     }
-    let scan = scan(disk, directory, &file, &header, last).map_err(io_error("read", &path))?;
+    let scan = scan(disk, directory, &file, &header, verify).map_err(io_error("read", &path))?;
     let segment = Segment::new(path.clone(), header, file, scan.units).map_err(io_error("map", &path))?;
     Ok(Ok((segment, scan.stop, scan.committed)))
 }
@@ -220,9 +229,9 @@ fn scan(
     directory: &Directory,
     file: &Arc<dyn DiskFile>,
     header: &SegmentHeader,
-    last: bool,
+    verify: bool,
 ) -> io::Result<recovery::Scan> {
-    if !last {
+    if !verify {
         match disk.read(&directory.index(header.start.position)) {
             Ok(index) => {
                 if let Some(scan) = recovery::by_index(file, header, &index)? {
@@ -233,7 +242,7 @@ fn scan(
             Err(error) => return Err(error),
         }
     }
-    recovery::scan(file, header, last)
+    recovery::scan(file, header, verify)
 }
 
 /// Refuses a log that lacks what is known to be committed. Returns the commit point to begin with.
