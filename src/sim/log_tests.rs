@@ -14,7 +14,7 @@ use crate::log::directory::Identity;
 use crate::log::flush::{Completion, FlushTarget};
 use crate::log::flusher::Scheduler;
 use crate::log::{Log, LogOptions};
-use crate::types::{Incarnation, ReadLimit};
+use crate::types::Incarnation;
 
 const SIZE: u64 = 16384;
 
@@ -59,62 +59,81 @@ fn append(log: &mut Log, record: &str) {
     log.on_durable(Completion::new(drop));
 }
 
-/// All there is, committed or not.
-fn bodies(mut log: Log) -> Vec<String> {
-    let end = log.end().number;
-    if end > 0 {
-        log.reader().commit(end - 1).unwrap();
+/// A log and what it must hold.
+struct Checked {
+    seed: u64,
+    log: Log,
+    later: Arc<Later>,
+    written: Vec<String>,
+    /// What was written before truncations that were not flushed yet: a crash may bring it back.
+    before: Vec<Vec<String>>,
+    /// The first so many of `written` must stay.
+    flushed: usize,
+}
+
+impl Checked {
+    fn open(seed: u64, disk: &SimDisk, versions: &[Vec<String>], flushed: usize) -> Self {
+        let (log, later) = open(disk);
+        assert_eq!(log.progress().end(), log.progress().durable(), "seed {seed}: what was opened is durable");
+        let reader = log.reader();
+        let kept = log.end().number as usize;
+        let holds = |(number, record): (usize, &String)| {
+            let frame = reader.frame(number as u64).unwrap().unwrap();
+            frame.bytes.windows(record.len()).any(|bytes| bytes == record.as_bytes())
+        };
+        let is_prefix = |version: &&Vec<String>| version.len() >= kept && version[..kept].iter().enumerate().all(holds);
+        let version = versions.iter().find(is_prefix);
+        let version = version.unwrap_or_else(|| panic!("seed {seed}: {kept} entries that were never written so"));
+        assert!(kept >= flushed, "seed {seed}: {flushed} flushed, {kept} kept");
+        Self { seed, log, later, written: version[..kept].to_vec(), before: Vec::new(), flushed: kept }
     }
-    append(&mut log, "one more: commits what is before");
-    let reader = log.reader();
-    let range = 0..reader.progress().committed();
-    if range.is_empty() {
-        return Vec::new();
+
+    fn step(&mut self, rng: &mut Rng) {
+        match rng.below(10) {
+            0 => {
+                let scheduled = !lock(&self.later.0).is_empty();
+                self.later.flush();
+                if scheduled {
+                    self.flushed = self.written.len();
+                    self.before.clear();
+                }
+                assert_eq!(self.log.progress().durable(), self.flushed as u64, "seed {}", self.seed);
+            }
+            1 if self.flushed > 0 => self.log.reader().commit(self.flushed as u64 - 1).unwrap(),
+            2 => {
+                let committed = self.log.progress().commit_point().number as usize;
+                let cut = self.written.len().saturating_sub(rng.below(4) as usize).max(committed);
+                self.log.truncate(cut as u64).unwrap();
+                self.before.push(self.written.clone());
+                self.written.truncate(cut);
+                self.flushed = self.flushed.min(cut);
+            }
+            _ => {
+                let record = format!("{:.<1$}", format!("record {}", rng.draw()), rng.below(1500) as usize);
+                append(&mut self.log, &record);
+                self.written.push(record);
+            }
+        }
+        let progress = self.log.progress();
+        assert!(progress.committed() <= progress.end() && progress.durable() <= progress.end());
     }
-    let records = reader.records(range, ReadLimit::bytes(usize::MAX)).unwrap();
-    records.iter().map(|record| String::from_utf8(record.body.to_vec()).unwrap()).collect()
 }
 
 #[test]
 fn what_was_flushed_is_a_prefix_of_what_a_crash_leaves() {
-    for seed in 0..300 {
+    for seed in 0..500 {
         let mut rng = Rng::new(seed);
-        let (mut disk, mut flushed, mut written) = (SimDisk::new(), 0, Vec::new());
-        for _ in 0..4 {
-            let (mut log, later) = open(&disk);
-            assert_eq!(log.progress().end(), log.progress().durable(), "seed {seed}: open makes durable");
-            let kept = log.progress().end() as usize;
-            assert!((flushed..=written.len()).contains(&kept), "seed {seed}: {flushed} flushed, {kept} kept");
-            written.truncate(kept);
-            flushed = kept;
+        let (mut disk, mut versions, mut flushed) = (SimDisk::new(), vec![Vec::new()], 0);
+        for _ in 0..5 {
+            let mut checked = Checked::open(seed, &disk, &versions, flushed);
             for _ in 0..rng.below(60) {
-                match rng.below(10) {
-                    0 => {
-                        later.flush();
-                        assert_eq!(log.progress().durable(), written.len() as u64);
-                        flushed = written.len();
-                    }
-                    1 if flushed > 0 => log.reader().commit(flushed as u64 - 1).unwrap(),
-                    2 => {
-                        let committed = log.progress().commit_point().number;
-                        let cut = (written.len() as u64).saturating_sub(rng.below(4)).max(committed);
-                        log.truncate(cut).unwrap();
-                        written.truncate(cut as usize);
-                        flushed = flushed.min(cut as usize);
-                    }
-                    _ => {
-                        let record = format!("{:.<1$}", format!("record {}", rng.draw()), rng.below(1500) as usize);
-                        append(&mut log, &record);
-                        written.push(record);
-                    }
-                }
+                checked.step(&mut rng);
             }
             disk = if rng.chance(700) { disk.crash(&mut rng).unwrap() } else { disk.kill().unwrap() };
+            (versions, flushed) = (checked.before, checked.flushed);
+            versions.insert(0, checked.written);
         }
-        let (log, _) = open(&disk);
-        let kept = log.progress().end() as usize;
-        assert!((flushed..=written.len()).contains(&kept), "seed {seed}: {flushed} flushed, {kept} kept");
-        assert_eq!(bodies(log), written[..kept], "seed {seed}");
+        Checked::open(seed, &disk, &versions, flushed);
     }
 }
 
