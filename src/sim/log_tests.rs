@@ -7,20 +7,19 @@ use std::sync::{Arc, Mutex};
 use super::disk::{Op, SimDisk};
 use super::file::lock;
 use super::rng::Rng;
-use super::scheduler::InlineBackground;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::directory::Identity;
 use crate::log::flush::{Completion, FlushTarget};
 use crate::log::flusher::Scheduler;
-use crate::log::{Log, LogOptions};
+use crate::log::{Background, Log, LogOptions};
 use crate::types::Incarnation;
 
 const SIZE: u64 = 16384;
 
-/// Flushes when it is told to, so that a crash may come before.
+/// Flushes and does file work when it is told to, so that a crash may come before.
 #[derive(Default)]
-struct Later(Mutex<Vec<FlushTarget>>);
+struct Later(Mutex<Vec<FlushTarget>>, Mutex<Vec<Box<dyn FnOnce() + Send>>>);
 
 impl Scheduler for Later {
     fn schedule(&self, log: FlushTarget, _: std::time::Duration) {
@@ -28,7 +27,18 @@ impl Scheduler for Later {
     }
 }
 
+impl Background for Later {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        lock(&self.1).push(job);
+    }
+}
+
 impl Later {
+    fn work(&self) {
+        let jobs = std::mem::take(&mut *lock(&self.1));
+        jobs.into_iter().for_each(|job| job());
+    }
+
     fn flush(&self) {
         let due = std::mem::take(&mut *lock(&self.0));
         due.iter().for_each(|log| log.flush());
@@ -44,12 +54,8 @@ fn open(disk: &SimDisk) -> (Log, Arc<Later>) {
         incarnation: Incarnation::from_u128(1),
     };
     let later = Arc::new(Later::default());
-    let options = LogOptions {
-        segment_size: SIZE,
-        interval: None,
-        scheduler: later.clone(),
-        background: Arc::new(InlineBackground),
-    };
+    let options =
+        LogOptions { segment_size: SIZE, interval: None, scheduler: later.clone(), background: later.clone() };
     let log = Log::open(Arc::new(disk.clone()), PathBuf::from("/data"), identity, options).unwrap().0;
     (log, later)
 }
@@ -99,6 +105,7 @@ impl Checked {
                 }
                 assert_eq!(self.log.progress().durable(), self.flushed as u64, "seed {}", self.seed);
             }
+            3 => self.later.work(),
             1 if self.flushed > 0 => self.log.reader().commit(self.flushed as u64 - 1).unwrap(),
             2 => {
                 let committed = self.log.progress().commit_point().number as usize;
