@@ -1,4 +1,68 @@
 //! A replicated commitlog to embed.
+//!
+//! A [`Node`] hosts ledgers. A [`Ledger`] is one append-only log of records, replicated with Raft and kept in
+//! memory-mapped segment files that are byte-identical on every replica. The program that embeds it is told by
+//! [`Ledger::role`] whether it is master or slave.
+//!
+//! ```
+//! use dledger::{Node, NodeId};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let dir = tempfile::tempdir()?;
+//! let node = Node::builder(NodeId::new(0), "127.0.0.1:0") // a cluster of its own, without `.peers(…)`
+//!     .group("RaftNode00".parse()?)
+//!     .data_dir(dir.path())
+//!     .start()
+//!     .await?;
+//! let ledger = node.ledger("RaftNode00")?;
+//!
+//! let ack = ledger.append("hello").await?; // committed, and fsynced on a quorum
+//! let record = ledger.get(ack.index).await?;
+//! assert_eq!((record.index, record.position, &record.body[..]), (0, ack.position, &b"hello"[..]));
+//! assert!(ledger.role().borrow().is_master());
+//! node.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`server::serve`] starts a node that also answers remote clients; [`Client`] is such a client: it finds the master
+//! and follows it. [`Durability`] says what an ack means. [`AppendError::outcome`] and [`ClientError::outcome`] tell
+//! appends that are not in the log from those that may be. What is never done, what is not there yet, and the command
+//! `dledger` are in the README.
+//!
+//! # Words
+//!
+//! | word | meaning |
+//! |---|---|
+//! | ledger | one replicated log, named by its [`Group`] |
+//! | record | opaque bytes; never split, never merged |
+//! | index | number of a record: 0, 1, 2 … without holes |
+//! | position | byte offset of a record in the ledger's address space; equal on every replica |
+//! | committed | index after the last record known to be on a quorum; no reader sees at or past it |
+//! | durable | index after the last record fsynced on this node |
+//! | first, end | lowest index still stored; index after the last stored record |
+//!
+//! `first ≤ committed ≤ end` and `durable ≤ end` always hold; `committed ≤ durable` need not, on one node.
+//!
+//! # The walk
+//!
+//! How a record goes through the source, file by file. What is private has no page here; its `//!` is in the file.
+//!
+//! | step | master | slave |
+//! |---|---|---|
+//! | append | `node/ledger`, `raft/proposer`, openraft, `raft/storage` | – |
+//! | store | `log/writer`, `segment/active`, `disk/mapping` | the same |
+//! | sync | `log/flusher`, `log/flush`, and back up to openraft | the same |
+//! | replicate | `log/reader`, `rpc/peer_client`, `rpc/grpc` | `rpc/grpc`, `rpc/router`, `rpc/peer_server`, openraft |
+//! | commit | openraft counts the quorum, `raft/state_machine`, `log/reader` | the same |
+//! | ack | `raft/flight` resolves [`Pending`] | – |
+//! | get, read, tail | `node/ledger`, `node/tail`, `log/reader`, `segment`, `disk/mapping` | the same |
+//! | remote append | [`Client`]: `client/driver`, `client/session`; `server/append`, `node/ledger` | – |
+//! | role | `raft/roles` turns openraft's state into [`Role`] | the same |
+//!
+//! `format` says what the bytes mean and does no I/O. `docs/` has the format, the wire, durability and the
+//! architecture with its reasons.
 
 pub mod client;
 pub mod config;
@@ -26,3 +90,8 @@ pub use types::{
     Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit,
     Record, Role, Status,
 };
+
+/// The code in the README is compiled, and run unless it says otherwise.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -80,6 +80,11 @@ impl FlushQueue {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn durable_for_review(&self) -> Cursor {
+        self.state().durable
+    }
+
     /// The log begins anew at `next`.
     pub(super) fn restarted(&self, next: Cursor) {
         let mut state = self.state();
@@ -156,6 +161,19 @@ impl Shared {
             self.or_fail("syncing the directory", synced)?;
         }
         Ok(upto)
+    }
+
+    #[cfg(test)]
+    pub(super) fn sync_for_review(&self, durable: Cursor) -> Cursor {
+        #[allow(clippy::unwrap_used)]
+        self.sync(durable, false).unwrap()
+    }
+
+    #[cfg(test)]
+    pub(super) fn finish_pass_for_review(&self, upto: Cursor) {
+        self.advance_durable(upto);
+        #[allow(clippy::unwrap_used)]
+        self.remember_commit().unwrap();
     }
 
     fn advance_durable(&self, upto: Cursor) {

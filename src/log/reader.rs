@@ -229,8 +229,10 @@ impl Shared {
         if number < self.progress.commit_point().number {
             return Ok(());
         }
-        let header = match self.tail().get(number) {
-            Some(frame) => Some(frame.header),
+        // A statement of its own: the tail is not locked any more when `segments` is taken.
+        let in_tail = self.tail().get(number).map(|frame| frame.header);
+        let header = match in_tail {
+            Some(header) => Some(header),
             None => self.entry_header(number)?,
         };
         // An entry this log does not hold was replaced by a snapshot: the log begins behind it.

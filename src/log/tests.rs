@@ -390,3 +390,5 @@ fn flip(file: &Path, at: u64) {
     bytes[at as usize] ^= 0x10;
     std::fs::write(file, bytes).unwrap();
 }
+
+mod review;

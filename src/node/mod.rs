@@ -17,6 +17,8 @@ mod ledger;
 mod pending;
 pub(crate) mod start;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use builder::NodeBuilder;
 pub use host::Node;

@@ -41,6 +41,11 @@ trait Control: Send + Sync {
     fn is_pristine(&self) -> BoxFuture<'_, Result<bool, String>>;
     fn initialize(&self, members: Vec<Member>) -> BoxFuture<'_, Result<(), String>>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
+    /// Removes everything committed so far; retention is to come.
+    #[cfg(test)]
+    fn purge_all(&self) -> BoxFuture<'_, Result<(), String>>;
+    #[cfg(test)]
+    fn transfer(&self, to: crate::types::NodeId) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// What a group is started with, besides its network.
@@ -106,6 +111,16 @@ impl Group {
         self.control.initialize(members).await
     }
 
+    #[cfg(test)]
+    pub(crate) async fn purge_all(&self) -> Result<(), String> {
+        self.control.purge_all().await
+    }
+
+    #[cfg(test)]
+    pub(crate) async fn transfer(&self, to: crate::types::NodeId) -> Result<(), String> {
+        self.control.transfer(to).await
+    }
+
     /// Stops Raft and its tasks. The log is still open then; close it after.
     pub(crate) async fn stop(&self) {
         self.control.shutdown().await;
@@ -139,6 +154,25 @@ where
                 Err(error) => Err(error.to_string()),
             }
         })
+    }
+
+    #[cfg(test)]
+    fn purge_all(&self) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move {
+            let applied = self.log.progress().commit_point().number - 1;
+            self.raft.trigger().snapshot().await.map_err(|fatal| fatal.to_string())?;
+            let wait = self.raft.wait(None);
+            let made = wait.metrics(|m| m.snapshot.is_some_and(|s| s.index >= applied), "snapshot").await;
+            made.map_err(|error| error.to_string())?;
+            self.raft.trigger().purge_log(applied).await.map_err(|fatal| fatal.to_string())?;
+            let purged = wait.metrics(|m| m.purged.is_some_and(|p| p.index >= applied), "purge").await;
+            purged.map(drop).map_err(|error| error.to_string())
+        })
+    }
+
+    #[cfg(test)]
+    fn transfer(&self, to: crate::types::NodeId) -> BoxFuture<'_, Result<(), String>> {
+        Box::pin(async move { self.raft.trigger().transfer_leader(to).await.map_err(|fatal| fatal.to_string()) })
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
