@@ -144,8 +144,8 @@ fn what_was_flushed_is_a_prefix_of_what_a_crash_leaves() {
     }
 }
 
-/// After a failed sync the page cache shows what the disk does not have, and calls it clean. A process that starts again
-/// on it must not take that for durable.
+/// After a failed sync the page cache shows what the disk does not have, and calls it clean. A process that starts
+/// again on it must not take that for durable.
 #[test]
 fn a_restart_after_a_failed_sync_believes_only_what_it_wrote_again() {
     let disk = SimDisk::new();

@@ -15,7 +15,8 @@ fn closed(log: Log) {
 }
 
 fn open_sized(dir: &Path, size: u64) -> Log {
-    let (identity, options) = (Identity { segment_size: size, ..identity() }, LogOptions { segment_size: size, ..options() });
+    let (identity, options) =
+        (Identity { segment_size: size, ..identity() }, LogOptions { segment_size: size, ..options() });
     Log::open(Arc::new(RealDisk), dir.join("log"), identity, options).unwrap().0
 }
 
@@ -30,7 +31,12 @@ fn f1_an_entry_that_is_counted_is_intact() {
     let log = open(dir.path());
     for number in log.reader().numbers() {
         let frame = log.reader().frame(number);
-        assert!(frame.is_ok(), "open counts {:?} entries as there and durable, but {}", log.reader().numbers(), frame.unwrap_err());
+        assert!(
+            frame.is_ok(),
+            "open counts {:?} entries as there and durable, but {}",
+            log.reader().numbers(),
+            frame.unwrap_err()
+        );
     }
 }
 
@@ -147,7 +153,11 @@ fn f5_the_commit_point_is_noted_while_appends_go_on() {
         commit_all(&log);
         shared.finish_pass_for_review(upto);
         let noted = shared.hard_state().commit_point().number;
-        assert!(noted >= point.number, "pass {pass}: {} entries were committed before it and durable after it, noted {noted}", point.number);
+        assert!(
+            noted >= point.number,
+            "pass {pass}: {} entries were committed before it and durable after it, noted {noted}",
+            point.number
+        );
     }
 }
 
