@@ -155,7 +155,10 @@ fn a_reopened_file_can_be_written_where_it_was_frozen_before() {
     mapping.write(0, b"old");
     mapping.freeze(3);
     let slice = mapping.slice(0..3).unwrap();
-    assert_eq!(disk.open(&path("f")).unwrap().map().unwrap().frozen(), 3, "still in use");
+    let shared = disk.open(&path("f")).unwrap();
+    assert_eq!(shared.map().unwrap().frozen(), 3, "still in use");
+    shared.write_at(b"old", 0).unwrap();
+    drop(shared);
     drop((mapping, slice));
     let again = disk.open(&path("f")).unwrap().map().unwrap();
     again.write(0, b"new");

@@ -78,6 +78,16 @@ impl Inode {
         Ok(())
     }
 
+    fn write(&self, offset: usize, bytes: &[u8]) {
+        let (memory, range) = (lock(&self.memory), offset..offset + bytes.len());
+        if memory.copy(range.clone()) == bytes {
+            // The same again changes nothing for who looks at frozen bytes, but it is a write.
+            lock(&self.dirty).extend(pages(range));
+        } else {
+            memory.write(offset, bytes);
+        }
+    }
+
     fn sync(&self) {
         let (memory, mut durable) = (lock(&self.memory), lock(&self.durable));
         for page in std::mem::take(&mut *lock(&self.dirty)) {
@@ -95,16 +105,20 @@ impl Inode {
 /// Memory that starts with `bytes` and notes its dirty pages.
 fn memory(size: usize, bytes: &[u8], dirty: &Arc<Mutex<BTreeSet<usize>>>) -> io::Result<Mapping> {
     let noted = Arc::new(Mutex::new(false));
-    let (hooked, pages) = (noted.clone(), dirty.clone());
+    let (hooked, dirty) = (noted.clone(), dirty.clone());
     let hook = move |range: Range<usize>| {
-        if *lock(&hooked) && !range.is_empty() {
-            lock(&pages).extend(range.start / PAGE..range.end.div_ceil(PAGE));
+        if *lock(&hooked) {
+            lock(&dirty).extend(pages(range));
         }
     };
     let mapping = Mapping::anonymous(size.max(1), Arc::new(hook))?;
     mapping.write(0, bytes);
     *lock(&noted) = true;
     Ok(mapping)
+}
+
+fn pages(range: Range<usize>) -> Range<usize> {
+    if range.is_empty() { 0..0 } else { range.start / PAGE..range.end.div_ceil(PAGE) }
 }
 
 fn blocks(page: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
@@ -148,7 +162,7 @@ impl DiskFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.machine.call(self.life, Op::Write)?;
         let offset = self.check(bytes.len(), offset)?;
-        lock(&self.inode.memory).write(offset, bytes);
+        self.inode.write(offset, bytes);
         Ok(())
     }
 
