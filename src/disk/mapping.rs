@@ -32,8 +32,6 @@ pub(crate) type WriteHook = Arc<dyn Fn(Range<usize>) + Send + Sync>;
 /// A mapped file, or plain memory that behaves like one.
 pub(crate) struct Mapping {
     region: Arc<Region>,
-    /// Taken for every access to bytes that are not frozen.
-    unfrozen: Mutex<()>,
     /// `[0..line)` as one loan, so that a slice costs no allocation; renewed when the line has risen past it.
     loan: RwLock<Bytes>,
     hook: Option<WriteHook>,
@@ -43,6 +41,8 @@ pub(crate) struct Mapping {
 struct Region {
     memory: MmapRaw,
     frozen: AtomicUsize,
+    /// Taken for every access to bytes that are not frozen.
+    unfrozen: Mutex<()>,
 }
 
 /// The frozen start of a region, alive as long as somebody holds a slice of it.
@@ -68,8 +68,8 @@ impl AsRef<[u8]> for Loan {
 impl Mapping {
     /// A mapping of a file. Nothing is frozen yet.
     pub(crate) fn new(memory: MmapRaw) -> Self {
-        let region = Arc::new(Region { memory, frozen: AtomicUsize::new(0) });
-        Self { region, unfrozen: Mutex::new(()), loan: RwLock::new(Bytes::new()), hook: None }
+        let region = Arc::new(Region { memory, frozen: AtomicUsize::new(0), unfrozen: Mutex::new(()) });
+        Self { region, loan: RwLock::new(Bytes::new()), hook: None }
     }
 
     /// Plain memory of `length` zero bytes; `hook` hears of every write.
@@ -77,6 +77,18 @@ impl Mapping {
     pub(crate) fn anonymous(length: usize, hook: WriteHook) -> std::io::Result<Self> {
         let memory = MmapRaw::from(memmap2::MmapMut::map_anon(length)?);
         Ok(Self { hook: Some(hook), ..Self::new(memory) })
+    }
+
+    /// Another mapping of the same memory: line, lock and hook are shared.
+    #[cfg(feature = "sim")]
+    pub(crate) fn share(&self) -> Self {
+        Self { region: self.region.clone(), loan: RwLock::new(Bytes::new()), hook: self.hook.clone() }
+    }
+
+    /// Whether another mapping or a slice of the same memory is alive.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.region) > 1
     }
 
     /// Bytes mapped.
@@ -91,7 +103,7 @@ impl Mapping {
 
     /// Declares that bytes below `line` never change again. Lower values than before change nothing.
     pub(crate) fn freeze(&self, line: usize) {
-        let _writers_are_done = self.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writers_are_done = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
         self.region.frozen.fetch_max(line.min(self.len()), Ordering::AcqRel);
     }
 
@@ -101,7 +113,7 @@ impl Mapping {
     /// If that is outside the mapping or below the line. The log's writer computes every offset from its own cursor,
     /// which is above the line by construction: a write elsewhere is a bug that must not reach the disk.
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
-        let guard = self.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_unfrozen(offset, bytes.len());
         // SAFETY: in bounds and above the line (checked), so nobody holds a reference to these bytes, and with
         // `unfrozen` locked nobody else accesses them. `bytes` cannot overlap: loans end at the line.
@@ -117,7 +129,7 @@ impl Mapping {
     /// # Panics
     /// As [`Mapping::write`].
     pub(crate) fn zero(&self, range: Range<usize>) {
-        let guard = self.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_unfrozen(range.start, range.len());
         // SAFETY: as in `write`.
         unsafe {
@@ -138,7 +150,7 @@ impl Mapping {
             self.len()
         );
         let mut copy = vec![0; range.len()];
-        let _no_writer = self.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let _no_writer = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: in bounds (checked); bytes below the line never change and bytes above it change only with
         // `unfrozen` locked, which we hold. `copy` is fresh memory.
         unsafe {

@@ -48,7 +48,13 @@ impl HardStateFile {
             let mut bytes = [0; SLOT];
             file.read_at(&mut bytes, slot * SLOT_DISTANCE).map(|()| bytes).map_err(io("read"))
         };
+        // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
+        // on must be on the disk.
+        for slot in [0, 1] {
+            file.write_at(&read(slot)?, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
+        }
         let vote = newest_vote(path, decode_vote(&read(0)?), decode_vote(&read(1)?))?;
+        file.sync().map_err(io("sync"))?;
         // A commit slot may be torn: it was not synced. The other one, or none, is as good.
         let commit =
             [decode_commit(&read(2)?), decode_commit(&read(3)?)].into_iter().filter_map(valid).max_by_key(|c| c.0);

@@ -323,6 +323,14 @@ fn check(walk: &Walk, base: Cursor, noted: CommitPoint, directory: &Directory) -
     }
 }
 
+/// Writes again what no commit point says was ever durable: what is read may only be in the page cache, after a sync
+/// that failed in an earlier life. `end` is the log's.
+fn rewrite_unknown(segment: &Segment, known: CommitPoint, end: Cursor) -> io::Result<()> {
+    let fresh = segment.start().number >= known.number;
+    let from = if fresh { segment.position() } else { known.position };
+    segment.rewrite(from..segment.end_position().min(end.position))
+}
+
 /// Removes what was decided to be cut, and makes what is left durable: Raft counts it as such.
 fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -> Result<Log, OpenError> {
     // The last first: after a crash in between, the log merely ends earlier.
@@ -344,6 +352,8 @@ fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -
         log.active.truncate(end.number, end, log.active.segment().end_position());
     }
     for segment in log.shared.segments().iter() {
+        rewrite_unknown(segment, log.shared.progress.commit_point(), end)
+            .map_err(io_error("rewrite", segment.path()))?;
         segment.sync().map_err(io_error("sync", segment.path()))?;
     }
     log.shared.disk.sync_dir(&dir).map_err(io_error("sync directory", &dir))?;

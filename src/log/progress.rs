@@ -70,6 +70,11 @@ impl Progress {
         self.durable.store(durable, Ordering::Release);
     }
 
+    /// After a truncation: what is gone is not durable either.
+    pub(super) fn lower_durable(&self, durable: u64) {
+        self.durable.fetch_min(durable, Ordering::AcqRel);
+    }
+
     /// The caller has made the bytes below immutable; readers may see them from now on.
     pub(super) fn set_committed(&self, point: CommitPoint) {
         self.committed_index.store(point.index, Ordering::Release);

@@ -80,8 +80,9 @@ impl Log {
         }
         let cut = self.remove_from(from);
         let cut = self.shared.or_fail("truncating", cut)?;
-        self.shared.progress.set_end(cut.index);
         self.shared.flush.truncated(cut);
+        self.shared.progress.lower_durable(cut.index);
+        self.shared.progress.set_end(cut.index);
         tracing::info!(from, entries = written.number - from, position = cut.position, "truncated a conflicting tail");
         Ok(())
     }
@@ -170,6 +171,8 @@ impl Log {
         let mut spare = self.shared.spare();
         if *spare == SpareState::Missing {
             *spare = SpareState::BeingMade;
+            // The job takes it again, and may run at once.
+            drop(spare);
             let shared = self.shared.clone();
             self.shared.options.background.run(Box::new(move || shared.make_spare()));
         }

@@ -11,6 +11,7 @@ pub(crate) mod active;
 pub(crate) mod recovery;
 mod units;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -74,6 +75,20 @@ impl Segment {
     /// Makes everything written so far durable.
     pub(crate) fn sync(&self) -> std::io::Result<()> {
         self.file.sync()
+    }
+
+    /// Writes what lies at `positions` once more. After a failed sync the system shows bytes that the disk does not
+    /// have and calls them clean: only what is written again is sure to be in the next sync.
+    pub(crate) fn rewrite(&self, positions: Range<u64>) -> std::io::Result<()> {
+        const CHUNK: u64 = 1 << 20;
+        let mut at = positions.start;
+        while at < positions.end {
+            let mut bytes = vec![0; CHUNK.min(positions.end - at) as usize];
+            self.file.read_at(&mut bytes, at - self.position())?;
+            self.file.write_at(&bytes, at - self.position())?;
+            at += bytes.len() as u64;
+        }
+        Ok(())
     }
 
     /// Declares everything below `position` committed: it never changes again and may be read without a copy.

@@ -51,7 +51,7 @@ fn the_segment_before_an_unwritten_one_is_verified() {
 fn commit_and_truncate_do_not_wait_for_each_other() {
     let (done, finished) = mpsc::channel();
     std::thread::spawn(move || {
-        for _ in 0..20 {
+        for _ in 0..3 {
             let dir = tempfile::tempdir().unwrap();
             let mut log = open_sized(dir.path(), LARGE);
             fill(&mut log, 8000);
@@ -238,11 +238,7 @@ fn frames_of_one_read_continue_each_other() {
             }
             Ok(())
         });
-        let began = std::time::Instant::now();
-        for round in 1.. {
-            if began.elapsed() > Duration::from_secs(20) {
-                break;
-            }
+        for round in 1..3000 {
             log.truncate(0).unwrap();
             for _ in 0..3 {
                 log.append_draft(Draft::batch(&["x"]), round, 0).unwrap();

@@ -1,0 +1,193 @@
+//! The laws of the local log that only a disk that loses things can show.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use super::disk::{Op, SimDisk};
+use super::file::lock;
+use super::rng::Rng;
+use crate::format::frame::Draft;
+use crate::format::hard_state::HardVote;
+use crate::log::directory::Identity;
+use crate::log::flush::{Completion, FlushTarget};
+use crate::log::flusher::Scheduler;
+use crate::log::{Background, Log, LogOptions};
+use crate::types::Incarnation;
+
+const SIZE: u64 = 16384;
+
+/// Flushes and does file work when it is told to, so that a crash may come before.
+#[derive(Default)]
+struct Later(Mutex<Vec<FlushTarget>>, Mutex<Vec<Box<dyn FnOnce() + Send>>>);
+
+impl Scheduler for Later {
+    fn schedule(&self, log: FlushTarget, _: std::time::Duration) {
+        lock(&self.0).push(log);
+    }
+}
+
+impl Background for Later {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        lock(&self.1).push(job);
+    }
+}
+
+impl Later {
+    fn work(&self) {
+        let jobs = std::mem::take(&mut *lock(&self.1));
+        jobs.into_iter().for_each(|job| job());
+    }
+
+    fn flush(&self) {
+        let due = std::mem::take(&mut *lock(&self.0));
+        due.iter().for_each(|log| log.flush());
+    }
+}
+
+fn open(disk: &SimDisk) -> (Log, Arc<Later>) {
+    let identity = Identity {
+        cluster: "c".parse().unwrap(),
+        group: "g".parse().unwrap(),
+        node: "n0".parse().unwrap(),
+        segment_size: SIZE,
+        incarnation: Incarnation::from_u128(1),
+    };
+    let later = Arc::new(Later::default());
+    let options =
+        LogOptions { segment_size: SIZE, interval: None, scheduler: later.clone(), background: later.clone() };
+    let log = Log::open(Arc::new(disk.clone()), PathBuf::from("/data"), identity, options).unwrap().0;
+    (log, later)
+}
+
+fn append(log: &mut Log, record: &str) {
+    log.append_draft(Draft::batch(&[record]), 1, 0).unwrap();
+    log.on_durable(Completion::new(drop));
+}
+
+/// A log and what it must hold.
+struct Checked {
+    seed: u64,
+    log: Log,
+    later: Arc<Later>,
+    written: Vec<String>,
+    /// What was written before truncations that were not flushed yet: a crash may bring it back.
+    before: Vec<Vec<String>>,
+    /// The first so many of `written` must stay.
+    flushed: usize,
+}
+
+impl Checked {
+    fn open(seed: u64, disk: &SimDisk, versions: &[Vec<String>], flushed: usize) -> Self {
+        let (log, later) = open(disk);
+        assert_eq!(log.progress().end(), log.progress().durable(), "seed {seed}: what was opened is durable");
+        let reader = log.reader();
+        let kept = log.end().number as usize;
+        let holds = |(number, record): (usize, &String)| {
+            let frame = reader.frame(number as u64).unwrap().unwrap();
+            frame.bytes.windows(record.len()).any(|bytes| bytes == record.as_bytes())
+        };
+        let is_prefix = |version: &&Vec<String>| version.len() >= kept && version[..kept].iter().enumerate().all(holds);
+        let version = versions.iter().find(is_prefix);
+        let version = version.unwrap_or_else(|| panic!("seed {seed}: {kept} entries that were never written so"));
+        assert!(kept >= flushed, "seed {seed}: {flushed} flushed, {kept} kept");
+        Self { seed, log, later, written: version[..kept].to_vec(), before: Vec::new(), flushed: kept }
+    }
+
+    fn step(&mut self, rng: &mut Rng) {
+        match rng.below(10) {
+            0 => {
+                let scheduled = !lock(&self.later.0).is_empty();
+                self.later.flush();
+                if scheduled {
+                    self.flushed = self.written.len();
+                    self.before.clear();
+                }
+                assert_eq!(self.log.progress().durable(), self.flushed as u64, "seed {}", self.seed);
+            }
+            3 => self.later.work(),
+            1 if self.flushed > 0 => self.log.reader().commit(self.flushed as u64 - 1).unwrap(),
+            2 => {
+                let committed = self.log.progress().commit_point().number as usize;
+                let cut = self.written.len().saturating_sub(rng.below(4) as usize).max(committed);
+                self.log.truncate(cut as u64).unwrap();
+                self.before.push(self.written.clone());
+                self.written.truncate(cut);
+                self.flushed = self.flushed.min(cut);
+            }
+            _ => {
+                let record = format!("{:.<1$}", format!("record {}", rng.draw()), rng.below(1500) as usize);
+                append(&mut self.log, &record);
+                self.written.push(record);
+            }
+        }
+        let progress = self.log.progress();
+        assert!(progress.committed() <= progress.end() && progress.durable() <= progress.end());
+    }
+}
+
+#[test]
+fn what_was_flushed_is_a_prefix_of_what_a_crash_leaves() {
+    for seed in 0..500 {
+        let mut rng = Rng::new(seed);
+        let (mut disk, mut versions, mut flushed) = (SimDisk::new(), vec![Vec::new()], 0);
+        for _ in 0..5 {
+            let mut checked = Checked::open(seed, &disk, &versions, flushed);
+            for _ in 0..rng.below(60) {
+                checked.step(&mut rng);
+            }
+            disk = if rng.chance(700) { disk.crash(&mut rng).unwrap() } else { disk.kill().unwrap() };
+            (versions, flushed) = (checked.before, checked.flushed);
+            versions.insert(0, checked.written);
+        }
+        Checked::open(seed, &disk, &versions, flushed);
+    }
+}
+
+/// After a failed sync the page cache shows what the disk does not have, and calls it clean. A process that starts
+/// again on it must not take that for durable.
+#[test]
+fn a_restart_after_a_failed_sync_believes_only_what_it_wrote_again() {
+    let disk = SimDisk::new();
+    let (mut log, later) = open(&disk);
+    for n in 0..30 {
+        append(&mut log, &format!("{n:.<1000}"));
+    }
+    disk.fail_nth(Op::Sync, 0, io::ErrorKind::Other);
+    later.flush();
+    assert_eq!(log.progress().durable(), 0);
+    drop(log);
+    let disk = disk.kill().unwrap();
+    let (log, _) = open(&disk);
+    let durable = log.progress().durable();
+    drop(log);
+    let disk = disk.crash(&mut Rng::new(1)).unwrap();
+    assert!(open(&disk).0.progress().end() >= durable, "{durable} records were said to be durable");
+}
+
+#[test]
+fn a_vote_survives_a_failed_sync_a_restart_and_a_power_loss_once_it_was_seen() {
+    let vote = |term| HardVote { term, node: Some("n0".parse().unwrap()), granted: false };
+    let disk = SimDisk::new();
+    let (mut log, _) = open(&disk);
+    log.save_vote(vote(1)).unwrap();
+    disk.fail_nth(Op::Sync, 0, io::ErrorKind::Other);
+    log.save_vote(vote(2)).unwrap_err();
+    drop(log);
+    let disk = disk.kill().unwrap();
+    let seen = open(&disk).0.reader().vote();
+    let disk = disk.crash(&mut Rng::new(1)).unwrap();
+    assert_eq!(open(&disk).0.reader().vote(), seen);
+}
+
+#[test]
+fn a_vote_survives_a_power_loss_in_a_new_directory() {
+    for seed in 0..50 {
+        let disk = SimDisk::new();
+        let (mut log, _) = open(&disk);
+        let vote = HardVote { term: 1, node: Some("n0".parse().unwrap()), granted: true };
+        log.save_vote(vote.clone()).unwrap();
+        let disk = disk.crash(&mut Rng::new(seed)).unwrap();
+        assert_eq!(open(&disk).0.reader().vote(), Some(vote));
+    }
+}

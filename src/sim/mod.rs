@@ -1,0 +1,64 @@
+//! Whole clusters in one thread, on a simulated disk and network and in virtual time: a seed determines everything.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | this | [`run`], time and tasks |
+//! | [`cluster`] | [`SimCluster`]: nodes that are started, crashed, killed, cut off |
+//! | [`disk`], [`file`] | a disk that loses what was not synced |
+//! | [`scheduler`] | flush passes that take time; file work that does not |
+//! | [`network`] | who is up, what is cut, what becomes of each message |
+//! | [`transport`] | calls and streams over it |
+//! | [`rng`] | random numbers, and the hash of all that happened |
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a simulation that cannot go on fails its test")]
+
+mod cluster;
+mod disk;
+mod file;
+mod network;
+mod rng;
+mod scheduler;
+mod transport;
+
+#[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
+mod log_tests;
+
+use std::future::Future;
+use std::time::Duration;
+
+use openraft::{AsyncRuntime, Instant};
+use openraft_rt_sim::{SimInstant, SimRuntime};
+
+pub use cluster::SimCluster;
+pub use rng::Rng;
+
+/// Runs `scenario` in virtual time. `seed` determines all that is left to chance.
+pub fn run<F: Future>(seed: u64, scenario: F) -> F::Output {
+    SimRuntime::with_seed(seed).block_on(scenario)
+}
+
+/// Lets virtual time pass.
+pub async fn pass(time: Duration) {
+    SimRuntime::sleep(time).await;
+}
+
+/// Virtual time since the beginning.
+pub fn now() -> Duration {
+    SimInstant::now().elapsed_since_start()
+}
+
+/// Runs a task beside the others. It ends with the simulation at the latest.
+///
+/// # Panics
+/// Waiting for a task that panicked panics.
+pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T> + Send {
+    let handle = SimRuntime::spawn(task);
+    async move {
+        match handle.await {
+            Ok(output) => output,
+            Err(ended) => panic!("{ended}"),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Who runs flush passes and file work in a simulation.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use openraft::AsyncRuntime;
+use openraft_rt_sim::SimRuntime;
+
+use super::file::lock;
+use super::rng::Rng;
+use crate::log::Background;
+use crate::log::flush::FlushTarget;
+use crate::log::flusher::Scheduler;
+
+/// A disk that takes its time over every sync, of one life of a machine: a pass that is still queued when the life
+/// ends finds a disk that answers with errors.
+pub(crate) struct SimScheduler {
+    rng: Mutex<Rng>,
+    /// No pass takes longer.
+    slowest: Duration,
+}
+
+impl SimScheduler {
+    pub(crate) fn new(rng: Rng, slowest: Duration) -> Self {
+        Self { rng: Mutex::new(rng), slowest }
+    }
+}
+
+impl Scheduler for SimScheduler {
+    fn schedule(&self, log: FlushTarget, delay: Duration) {
+        let takes = Duration::from_micros(lock(&self.rng).below(self.slowest.as_micros() as u64 + 1));
+        // Detached: the end of the pass is told through the log.
+        drop(SimRuntime::spawn(async move {
+            SimRuntime::sleep(delay + takes).await;
+            log.flush();
+        }));
+    }
+}
+
+/// Does file work at once: there is no second thread.
+pub(crate) struct InlineBackground;
+
+impl Background for InlineBackground {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        job();
+    }
+}

@@ -1,0 +1,223 @@
+//! Clients append while a nemesis does its worst; then all must agree.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, Once};
+use std::time::Duration;
+
+use bytes::Bytes;
+use dledger::sim::{self, Rng, SimCluster};
+use dledger::{Durability, Role};
+
+use crate::history::History;
+use crate::nemesis;
+
+/// What happens.
+#[derive(Clone)]
+pub(crate) struct Chaos {
+    pub(crate) durability: Durability,
+    pub(crate) power_loss: bool,
+    pub(crate) disk_faults: bool,
+    pub(crate) faults: u64,
+    pub(crate) clients: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Hash and number of all events.
+    pub(crate) trace: (u64, u64),
+    pub(crate) acked: u64,
+    pub(crate) unknown: u64,
+    pub(crate) refused: u64,
+    pub(crate) starts: u64,
+    pub(crate) virtual_time: Duration,
+    /// From the end of the faults until all agree.
+    pub(crate) slowest_recovery: Duration,
+}
+
+impl Outcome {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.trace.1 += other.trace.1;
+        self.acked += other.acked;
+        self.unknown += other.unknown;
+        self.refused += other.refused;
+        self.starts += other.starts;
+        self.virtual_time += other.virtual_time;
+        self.slowest_recovery = self.slowest_recovery.max(other.slowest_recovery);
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} records acknowledged, {} unknown, {} refused; {} starts, {} events, {:?} of virtual time, \
+             all agreed at most {:?} after the last fault",
+            self.acked, self.unknown, self.refused, self.starts, self.trace.1, self.virtual_time, self.slowest_recovery
+        )
+    }
+}
+
+/// Three nodes.
+const NODES: usize = 3;
+/// How long all may take to agree after the last fault.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone)]
+struct World {
+    cluster: SimCluster,
+    history: Arc<Mutex<History>>,
+    over: Arc<Mutex<bool>>,
+    plan: Chaos,
+}
+
+thread_local! {
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Runs one simulation and checks every law. Panics if one is broken.
+pub(crate) fn run(seed: u64, plan: &Chaos) -> Outcome {
+    // A panic in a task of a node stays inside the task: it must not go unnoticed.
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            PANICS.set(PANICS.get() + 1);
+            report(panic);
+        }));
+    });
+    PANICS.set(0);
+    let outcome = sim::run(seed, simulate(seed, plan.clone()));
+    assert_eq!(PANICS.get(), 0, "something panicked, see above");
+    outcome
+}
+
+async fn simulate(seed: u64, plan: Chaos) -> Outcome {
+    let cluster = SimCluster::new(seed, NODES, |config| config.durability = plan.durability);
+    let mut rng = Rng::new(!seed);
+    for i in 0..NODES {
+        nemesis::start(&cluster, i).await;
+    }
+    cluster.wait("the first master", PATIENCE, || cluster.master().is_some()).await;
+    let world = World { cluster: cluster.clone(), history: Arc::default(), over: Arc::default(), plan: plan.clone() };
+    let observer = sim::spawn(world.clone().observe());
+    let clients: Vec<_> = (0..plan.clients).map(|id| sim::spawn(world.clone().client(id, rng.fork()))).collect();
+    let clients = futures::future::join_all(clients);
+    sim::spawn(nemesis::run(cluster.clone(), rng.fork(), plan)).await;
+
+    let healed = sim::now();
+    cluster.heal();
+    cluster.mend_disks();
+    for i in 0..NODES {
+        if matches!(cluster.role(i), Some(Role::Closed { .. })) {
+            cluster.crash(i);
+        }
+        nemesis::start(&cluster, i).await;
+    }
+    sim::pass(Duration::from_secs(2)).await;
+    *world.over() = true;
+    clients.await;
+    world.agree().await;
+    let slowest_recovery = sim::now() - healed;
+    observer.await;
+    world.check().await;
+    let history = world.history();
+    Outcome {
+        trace: cluster.trace(),
+        acked: history.acked,
+        unknown: history.unknown,
+        refused: history.refused,
+        starts: (0..NODES).map(|i| cluster.starts(i)).sum(),
+        virtual_time: sim::now(),
+        slowest_recovery,
+    }
+}
+
+impl World {
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap()
+    }
+
+    fn over(&self) -> MutexGuard<'_, bool> {
+        self.over.lock().unwrap()
+    }
+
+    /// Appends unique records, alone and in batches, mostly where the master is.
+    async fn client(self, id: u64, mut rng: Rng) {
+        let mut sent = 0;
+        while !*self.over() {
+            let node = match self.cluster.master() {
+                Some(master) if rng.chance(900) => master,
+                _ => rng.below(NODES as u64) as usize,
+            };
+            let count = if rng.chance(200) { 2 + rng.below(4) } else { 1 };
+            let record = |n| {
+                let size = if rng.chance(100) { rng.below(3000) } else { rng.below(300) } as usize;
+                Bytes::from(format!("{:.<size$}", format!("client {id} record {n}")))
+            };
+            let bodies: Vec<_> = (sent..sent + count).map(record).collect();
+            sent += count;
+            let called = sim::now();
+            let outcome = self.cluster.append(node, bodies.clone()).await;
+            let wait = Duration::from_micros(rng.below(if outcome.is_ok() { 20_000 } else { 50_000 }));
+            self.history().answered(bodies, called, outcome);
+            sim::pass(wait).await;
+        }
+    }
+
+    /// Looks at every node again and again.
+    async fn observe(self) {
+        while !*self.over() {
+            self.look().await;
+            sim::pass(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn look(&self) {
+        for i in 0..NODES {
+            let Some(ledger) = self.cluster.ledger(i) else { continue };
+            let upto = self.history().upto(&self.cluster, i);
+            let status = ledger.status();
+            if let Role::Closed { .. } = status.role {
+                self.history().look(i, &status.role, status.term, &[], self.plan.disk_faults);
+                continue;
+            }
+            let records = self.cluster.committed(i, upto).await;
+            self.history().look(i, &status.role, status.term, &records, self.plan.disk_faults);
+        }
+    }
+
+    /// Waits until a record appended now is everywhere, and nothing else is under way.
+    async fn agree(&self) {
+        let deadline = sim::now() + PATIENCE;
+        let last = loop {
+            assert!(sim::now() < deadline, "no append succeeds after healing: {}", self.cluster.describe());
+            let bodies = vec![Bytes::from(format!("the end, at {:?}", sim::now()))];
+            let (called, node) = (sim::now(), self.cluster.master().unwrap_or(0));
+            let outcome = self.cluster.append(node, bodies.clone()).await;
+            let index = outcome.as_ref().ok().map(|acks| acks[0].index);
+            self.history().answered(bodies, called, outcome);
+            match index {
+                Some(index) => break index,
+                None => sim::pass(Duration::from_millis(50)).await,
+            }
+        };
+        let have = |i| self.cluster.ledger(i).is_some_and(|ledger| ledger.status().committed > last);
+        self.cluster.wait("all to have the last record", PATIENCE, || (0..NODES).all(have)).await;
+    }
+
+    async fn check(&self) {
+        self.look().await;
+        let log = self.cluster.committed(0, 0).await;
+        let place = |i: usize| {
+            let status = self.cluster.ledger(i).expect("it runs").status();
+            (status.committed, status.committed_position, status.committed_chain)
+        };
+        for i in 1..NODES {
+            assert_eq!(place(i), place(0), "the replicas end alike");
+            assert!(self.cluster.committed(i, 0).await == log, "the replicas are alike");
+        }
+        self.history().check(&log);
+    }
+}
