@@ -120,8 +120,8 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 ///
 /// The file is made with two votes for nobody, and votes go to the two slots in turn, each synced before the next: so
 /// the slots always hold two that follow each other. Anything else means that a vote was lost or went bad, and the one
-/// that is left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop rather
-/// than guess.
+/// that is left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop
+/// rather than guess.
 fn newest_vote(path: &Path, even: Slot<HardVote>, odd: Slot<HardVote>) -> Result<(u64, HardVote), OpenError> {
     match (even, odd) {
         (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Ok((even, vote)),

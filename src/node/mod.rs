@@ -13,6 +13,8 @@
 mod builder;
 mod formation;
 mod host;
+#[cfg(test)]
+mod idle_tests;
 mod ledger;
 mod pending;
 pub(crate) mod start;

@@ -212,9 +212,10 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        // The range as it was asked for, not what there is of it: an entry that is not there must be noticed.
+        // From the number that was asked for, not from what there is: an entry that is gone must be noticed.
         let (log, asked) = (self.log.clone(), self.asked(&range));
-        futures::stream::iter(asked.map(move |number| header_of(&log, number)))
+        let end = asked.end.min(self.log.numbers().end);
+        futures::stream::iter((asked.start..end).map(move |number| header_of(&log, number)))
     }
 }
 

@@ -1,0 +1,74 @@
+//! What has nothing to do uses no processor time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::config::Config;
+use crate::disk::real::RealDisk;
+use crate::error::AppendError;
+use crate::log::directory::Identity;
+use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::log::{Log, LogOptions};
+use crate::raft::flight::Waiter;
+use crate::raft::group::{self, GroupOptions};
+use crate::raft::proposer::Proposer;
+use crate::raft::{Raft, TokioRuntime};
+use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
+use crate::rpc::peer_client::PeerNetwork;
+use crate::types::{Incarnation, Member, NodeId, Role};
+
+/// A node that has no cluster yet: its Raft refuses every append.
+async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
+    let identity = Identity {
+        cluster: "c".parse().unwrap(),
+        group: "g".parse().unwrap(),
+        node: NodeId::new(0),
+        segment_size: 64 << 10,
+        incarnation: Incarnation::random(),
+    };
+    let options = LogOptions {
+        segment_size: identity.segment_size,
+        interval: None,
+        scheduler: Arc::new(FlushThread::start().unwrap()),
+        background: Arc::new(BackgroundThread::start().unwrap()),
+    };
+    let (log, _) = Log::open(Arc::new(RealDisk), dir.join("g"), identity.clone(), options).unwrap();
+    let network = PeerNetwork { identity, transport: Arc::new(GrpcTransport::new(GrpcOptions::default())) };
+    let config = Config::new(NodeId::new(0), "127.0.0.1:0");
+    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0) }, network).await.unwrap()
+}
+
+/// How long this thread has been on a processor.
+fn on_processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_proposer_whose_batch_is_refused_as_the_role_is_lost_sleeps() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_group, raft) = pristine(dir.path()).await;
+    // What the role task still says, while Raft refuses already.
+    let (role, watch) = watch::channel(Role::Master { term: 1 });
+    let (proposals, submitted) = mpsc::unbounded_channel();
+    let mut proposer = Box::pin(Proposer::new(raft.clone(), watch, submitted, 1 << 20).run());
+    assert!(futures::poll!(&mut proposer).is_pending());
+    let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+    let (waiter, outcome) = Waiter::new(vec![Bytes::from_static(b"a")], Duration::from_secs(60), permit);
+    proposals.send(waiter).unwrap();
+    assert!(futures::poll!(&mut proposer).is_pending());
+    // Raft refuses; then the role task says why. The proposer's turn comes after both.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let master = Member { id: NodeId::new(1), address: "h:1".into(), incarnation: Incarnation::random() };
+    role.send_replace(Role::Slave { term: 2, master });
+    let proposer = tokio::spawn(proposer);
+    assert!(matches!(outcome.await.unwrap(), Err(AppendError::NotMaster { .. })));
+    let before = on_processor();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let busy = on_processor() - before;
+    proposer.abort();
+    assert!(busy < Duration::from_millis(250), "idle, but {busy:?} of 500 ms on the processor");
+}
