@@ -3,12 +3,12 @@
 //! | file | what it is |
 //! |---|---|
 //! | this | [`run`], time and tasks |
-//! | [`cluster`] | [`SimCluster`]: nodes that are started, crashed, killed, cut off |
-//! | [`disk`], [`file`] | a disk that loses what was not synced |
-//! | [`scheduler`] | flush passes that take time; file work that does not |
-//! | [`network`] | who is up, what is cut, what becomes of each message |
-//! | [`transport`] | calls and streams over it |
-//! | [`rng`] | random numbers, and the hash of all that happened |
+//! | `cluster` | [`SimCluster`]: nodes that are started, crashed, killed, cut off |
+//! | `disk`, `file` | a disk that loses what was not synced |
+//! | `scheduler` | flush passes that take time; file work that does not |
+//! | `network` | who is up, what is cut, what becomes of each message |
+//! | `transport` | calls and streams over it |
+//! | `rng` | random numbers, and the hash of all that happened |
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a simulation that cannot go on fails its test")]
 

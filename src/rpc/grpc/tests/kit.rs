@@ -42,7 +42,8 @@ pub(super) enum Replication {
 #[derive(Debug)]
 pub(super) enum Seen {
     Request(Box<pb::AppendRequest>),
-    Broken(TransportError),
+    /// Why; read by the message of a failed test.
+    Broken(#[allow(dead_code, reason = "shown by Debug")] TransportError),
     /// The handler let go of the stream.
     Ended,
 }
