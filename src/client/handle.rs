@@ -214,7 +214,8 @@ impl Client {
     /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at
     /// another one with the next index, so that every record comes once and in order.
     ///
-    /// Ends with an error when no node was within reach for the client's timeout, or when retention overtakes it.
+    /// Ends with an error when for the client's timeout no node was within reach, or every one that was failed without
+    /// giving a record (its ledger is closed, its bytes are damaged); also when retention overtakes it.
     pub fn tail(&self, from: u64) -> RecordStream {
         tail::follow(self.shared.directory.clone(), from)
     }

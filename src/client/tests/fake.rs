@@ -42,6 +42,9 @@ pub(super) struct State {
     pub(super) requests: Vec<usize>,
     /// A tail breaks after so many records.
     pub(super) tail_breaks_after: Option<usize>,
+    /// Every tail ends with it, and how many there were.
+    pub(super) closed: bool,
+    pub(super) tails: usize,
 }
 
 #[derive(Clone)]
@@ -212,6 +215,13 @@ impl LedgerService for Fake {
     async fn tail(&self, request: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
         self.up()?;
         let there = stream::iter(batches(self.log(), request.into_inner().from));
+        if self.set(|state| {
+            state.tails += 1;
+            state.closed
+        }) {
+            let closed = to_status(&failure(Code::Closed, "the disk is gone"));
+            return Ok(Response::new(there.chain(stream::iter([Err(closed)])).boxed()));
+        }
         Ok(Response::new(match self.set(|state| state.tail_breaks_after.take()) {
             Some(records) => {
                 self.set(|state| state.down = true);
