@@ -16,7 +16,7 @@ use super::error::{ClientError, Tried};
 use super::node::{NodeClient, NodeStatus, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
-use crate::rpc::client_wire::RECORD_OVERHEAD;
+use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 use crate::types::BatchAck;
 use crate::types::{Ack, Group, NodeId, Peers, ReadLimit, Record};
 
@@ -92,7 +92,7 @@ impl Client {
         Ok(Ack { index: ack.first_index, position: ack.first_position, term: ack.term })
     }
 
-    /// Appends all records or none, at consecutive indexes.
+    /// Appends all records or none, at consecutive indexes. At most 65 536 of them.
     ///
     /// # Errors
     /// As [`Client::append`], and [`ClientError::EmptyBatch`].
@@ -132,6 +132,11 @@ impl Client {
         if size > MAX_BATCH {
             let message = "split the batch; a record of that size cannot be sent".into();
             return Err(ClientError::TooLarge { size: size as u64, limit: MAX_BATCH as u64, message });
+        }
+        if records.count() > MAX_REQUEST_RECORDS {
+            let message = "so many records are too many for one batch: split it".into();
+            let (size, limit) = (records.count() as u64, MAX_REQUEST_RECORDS as u64);
+            return Err(ClientError::TooLarge { size, limit, message });
         }
         let settings = &self.shared.directory.settings;
         let deadline = Instant::now() + settings.timeout;

@@ -23,6 +23,8 @@ pub(super) enum Reaction {
     Hang,
     /// Takes it and breaks the stream.
     Break,
+    /// Does not take it and ends the stream with this.
+    End(pb::Failure),
     /// Takes it and says it were so many records.
     Miscount(u32),
 }
@@ -110,6 +112,7 @@ impl Fake {
             match state.reactions.pop_front() {
                 Some(Reaction::Refuse(refusal)) => return Ok(Some(Answered::Failure(refusal))),
                 Some(Reaction::Hang) => return Ok(None),
+                Some(Reaction::End(refusal)) => return Err(to_status(&refusal)),
                 Some(Reaction::Break) => return Err(Status::unavailable("killed")),
                 Some(Reaction::Miscount(count)) => return appended(0, count),
                 None => {}
