@@ -7,6 +7,9 @@ use super::directory::Directory;
 use super::handle::Client;
 use crate::types::{ClusterName, Group, Peers};
 
+/// Longest timeout: far beyond any use, far below what clocks overflow at.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// Collects what a [`Client`] needs to know.
 #[derive(Debug, Clone)]
 #[must_use]
@@ -38,9 +41,10 @@ impl ClientBuilder {
     }
 
     /// How long an append may take, from the call to the ack, with all that happens in between (finding the master,
-    /// failover, the quorum); also how long a read waits for a node that answers. Default 10 s.
+    /// failover, the quorum); also how long a read waits for a node that answers. Default 10 s; at most an
+    /// hour, to which more is cut.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout;
+        self.settings.timeout = timeout.min(MAX_TIMEOUT);
         self
     }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::directory::Directory;
 use super::error::ClientError;
 use super::request::{Job, Queue};
-use super::session::{Session, Verdict, fail};
+use super::session::{End, Session, Verdict, fail};
 
 /// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
 /// in many small requests. A lone append never waits.
@@ -125,7 +125,8 @@ impl Driver {
                 biased;
                 answer = session.answer() => match answer.and_then(|answer| session.settle(answer)) {
                     Ok(verdict) => self.heed(verdict, &mut leaving),
-                    Err(why) => return self.lost(session, &why, None),
+                    Err(End::Broken(why)) => return self.lost(session, &why, None),
+                    Err(End::Refused(error)) => return self.refused(session, &error),
                 },
                 room = requests.reserve(), if sends => match room {
                     Ok(room) => {
@@ -199,6 +200,16 @@ impl Driver {
         {
             leaving.hint = Some(address);
         }
+    }
+
+    /// The node ended the session and took nothing of what it has not answered.
+    fn refused(&mut self, session: Session, error: &ClientError) {
+        tracing::debug!(address = session.address, %error, "append stream refused");
+        self.refusals += 1;
+        // One that had too much to decode is master still.
+        let master = matches!(error, ClientError::TooLarge { .. }).then(|| session.address.clone());
+        self.queue.put_back(session.refused_all(error));
+        self.directory.set_master(master);
     }
 
     /// The session broke: what it was sent may be in the log.

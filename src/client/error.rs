@@ -41,12 +41,13 @@ pub enum ClientError {
         /// What each node said.
         tried: Vec<Tried>,
     },
-    /// A record or a batch is over the cluster's limit, or over the client's (64 MiB). The append was refused.
-    #[error("{size} bytes are over the limit of {limit}: {message}")]
+    /// A record or a batch is over the cluster's limit, or over the client's (64 MiB, 65 536 records). The append was
+    /// refused.
+    #[error("{size} is over the limit of {limit}: {message}")]
     TooLarge {
-        /// The size, bytes.
+        /// The size in bytes; where there are too many records, their number.
         size: u64,
-        /// The limit, bytes.
+        /// The limit, in the same unit.
         limit: u64,
         /// Of what, and what to do.
         message: String,

@@ -16,7 +16,7 @@ use super::error::{ClientError, Tried};
 use super::node::{NodeClient, NodeStatus, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
-use crate::rpc::client_wire::RECORD_OVERHEAD;
+use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 use crate::types::BatchAck;
 use crate::types::{Ack, Group, NodeId, Peers, ReadLimit, Record};
 
@@ -92,7 +92,7 @@ impl Client {
         Ok(Ack { index: ack.first_index, position: ack.first_position, term: ack.term })
     }
 
-    /// Appends all records or none, at consecutive indexes.
+    /// Appends all records or none, at consecutive indexes. At most 65 536 of them.
     ///
     /// # Errors
     /// As [`Client::append`], and [`ClientError::EmptyBatch`].
@@ -132,6 +132,11 @@ impl Client {
         if size > MAX_BATCH {
             let message = "split the batch; a record of that size cannot be sent".into();
             return Err(ClientError::TooLarge { size: size as u64, limit: MAX_BATCH as u64, message });
+        }
+        if records.count() > MAX_REQUEST_RECORDS {
+            let message = "so many records are too many for one batch: split it".into();
+            let (size, limit) = (records.count() as u64, MAX_REQUEST_RECORDS as u64);
+            return Err(ClientError::TooLarge { size, limit, message });
         }
         let settings = &self.shared.directory.settings;
         let deadline = Instant::now() + settings.timeout;
@@ -214,7 +219,8 @@ impl Client {
     /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at
     /// another one with the next index, so that every record comes once and in order.
     ///
-    /// Ends with an error when no node was within reach for the client's timeout, or when retention overtakes it.
+    /// Ends with an error when for the client's timeout no node was within reach, or every one that was failed without
+    /// giving a record (its ledger is closed, its bytes are damaged); also when retention overtakes it.
     pub fn tail(&self, from: u64) -> RecordStream {
         tail::follow(self.shared.directory.clone(), from)
     }

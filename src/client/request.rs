@@ -1,6 +1,7 @@
 //! What travels on the append stream: appends that wait together become one request, whose answer is split again.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -14,6 +15,9 @@ use crate::types::BatchAck;
 const COALESCE_BYTES: usize = 256 << 10;
 /// And up to so many records.
 const COALESCE_RECORDS: usize = 1024;
+/// And as far as their deadlines lie no further apart: a request has one for all. Those that waited for a master for
+/// long do not share theirs with fresh ones.
+const COALESCE_DEADLINES: Duration = Duration::from_millis(500);
 
 /// One append as the caller made it.
 #[derive(Debug)]
@@ -44,6 +48,15 @@ impl Records {
             Records::One(record) => record.len(),
             Records::Many(records) => records.iter().map(Bytes::len).sum(),
         }
+    }
+
+    /// As the node counts it against the size of a batch: with what frames the records in the log.
+    pub(super) fn framed(&self) -> usize {
+        self.bytes() + self.count() * 2 * RECORD_OVERHEAD as usize
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.as_slice().len()
     }
 
     fn as_slice(&self) -> &[Bytes] {
@@ -111,7 +124,10 @@ impl Queue {
         let mut bytes = 0;
         while let Some(job) = self.jobs.front() {
             let size = job.records.bytes();
-            let fits = job.shares() && request.len() < COALESCE_RECORDS && bytes + size <= COALESCE_BYTES;
+            let fits = job.shares()
+                && request.len() < COALESCE_RECORDS
+                && bytes + size <= COALESCE_BYTES
+                && request.first().is_none_or(|first| apart(first.deadline, job.deadline) <= COALESCE_DEADLINES);
             if !request.is_empty() && !fits {
                 break;
             }
@@ -146,6 +162,16 @@ impl Queue {
     }
 }
 
+fn apart(a: Instant, b: Instant) -> Duration {
+    a.max(b) - a.min(b)
+}
+
+/// When a request is over: the last deadline of its appends, so that none is given up before its own. The others are
+/// not waited for much longer than they should be, see [`Queue::next_request`].
+pub(super) fn deadline_of(jobs: &[Job]) -> Option<Instant> {
+    jobs.iter().map(|job| job.deadline).max()
+}
+
 /// The records of a request. Cheap: bodies are shared.
 pub(super) fn records_of(jobs: &[Job]) -> Vec<Bytes> {
     jobs.iter().flat_map(|job| job.records.as_slice()).cloned().collect()
@@ -172,4 +198,33 @@ pub(super) fn acknowledge(jobs: Vec<Job>, ack: BatchAck) -> Result<(), Vec<Job>>
         job.finish(Ok(here));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn job(now: Instant, deadline_ms: u64) -> Job {
+        let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
+        let deadline = now + Duration::from_millis(deadline_ms);
+        let records = Records::One(Bytes::from_static(b"r"));
+        Job { order: 0, records, deadline, alone: false, reply: oneshot::channel().0, _room: room }
+    }
+
+    #[test]
+    fn appends_whose_deadlines_lie_far_apart_do_not_travel_together() {
+        let (now, mut queue) = (Instant::now(), Queue::default());
+        [1000, 1400, 900, 1501, 2001, 10_000].iter().for_each(|deadline| queue.push(job(now, *deadline)));
+        let mut requests = Vec::new();
+        while !queue.is_empty() {
+            let request = queue.next_request();
+            let deadline = deadline_of(&request).unwrap() - now;
+            requests.push((request.len(), deadline.as_millis()));
+        }
+        assert_eq!(requests, [(3, 1400), (2, 2001), (1, 10_000)]);
+    }
 }

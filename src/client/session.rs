@@ -9,8 +9,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::directory::Directory;
 use super::error::{ClientError, reason};
-use super::request::{Job, acknowledge, records_of};
-use crate::rpc::client_wire::millis;
+use super::request::{Job, acknowledge, deadline_of, records_of};
+use crate::rpc::client_wire::{from_status, millis};
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 use crate::types::BatchAck;
 
@@ -35,6 +35,14 @@ pub(super) struct Session {
     group: String,
     /// When the node last answered, or was first sent something after having answered everything.
     pub(super) progress: Instant,
+}
+
+/// How a stream ended.
+pub(super) enum End {
+    /// The node refuses all that it has not answered: it answered what it took before it ended the stream.
+    Refused(ClientError),
+    /// Anything may have become of what was not answered.
+    Broken(String),
 }
 
 /// What an answer means for the driver.
@@ -68,9 +76,9 @@ impl Session {
 
     /// Sends one request if there is room; otherwise gives the jobs back.
     pub(super) fn send(&mut self, jobs: Vec<Job>) -> Result<(), Vec<Job>> {
-        let Some(oldest) = jobs.first() else { return Ok(()) };
+        let Some(deadline) = deadline_of(&jobs) else { return Ok(()) };
         let Ok(permit) = self.requests.try_reserve() else { return Err(jobs) };
-        let left = oldest.deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now());
         let id = self.next_id;
         self.next_id += 1;
         permit.send(pb::AppendRecordsRequest {
@@ -98,11 +106,16 @@ impl Session {
     ///
     /// # Errors
     /// The stream broke or ended; why.
-    pub(super) async fn answer(&mut self) -> Result<pb::AppendRecordsResponse, String> {
+    pub(super) async fn answer(&mut self) -> Result<pb::AppendRecordsResponse, End> {
         match self.answers.message().await {
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err("the node ended the stream".into()),
-            Err(status) => Err(reason(&status)),
+            Ok(None) => Err(End::Broken("the node ended the stream".into())),
+            Err(status) => match from_status(&status) {
+                Some(failure) if matches!(failure.code(), Code::TooLarge | Code::Closed) => {
+                    Err(End::Refused(ClientError::from_failure(&self.address, failure)))
+                }
+                _ => Err(End::Broken(reason(&status))),
+            },
         }
     }
 
@@ -110,7 +123,11 @@ impl Session {
     ///
     /// # Errors
     /// The answer makes no sense: nothing more on this stream can be trusted.
-    pub(super) fn settle(&mut self, answer: pb::AppendRecordsResponse) -> Result<Verdict, String> {
+    pub(super) fn settle(&mut self, answer: pb::AppendRecordsResponse) -> Result<Verdict, End> {
+        self.settled(answer).map_err(End::Broken)
+    }
+
+    fn settled(&mut self, answer: pb::AppendRecordsResponse) -> Result<Verdict, String> {
         self.progress = Instant::now();
         let Some(jobs) = self.sent.remove(&answer.id) else {
             // Given up at its deadline; or, below `next_id`, never sent.
@@ -164,13 +181,29 @@ impl Session {
     /// Gives up requests that the node should have answered by now. It knows their deadline and gets some grace to
     /// say what became of them.
     pub(super) fn expire(&mut self, now: Instant) {
-        let late = |jobs: &Vec<Job>| jobs.first().is_some_and(|job| job.deadline + ANSWER_GRACE <= now);
-        while let Some(oldest) = self.sent.first_entry()
-            && late(oldest.get())
-        {
+        // All are looked at: a later request may have the earlier deadline.
+        let late = |jobs: &[Job]| deadline_of(jobs).is_some_and(|deadline| deadline + ANSWER_GRACE <= now);
+        let over: Vec<u64> = self.sent.iter().filter(|(_, jobs)| late(jobs)).map(|(id, _)| *id).collect();
+        for jobs in over.iter().filter_map(|id| self.sent.remove(id)) {
             let reason = format!("no answer from {} within the deadline", self.address);
-            fail(oldest.remove(), &ClientError::Unknown { reason });
+            fail(jobs, &ClientError::Unknown { reason });
         }
+    }
+
+    /// Ends a stream whose node refused all that it has not answered, with `error`. Gives back what may be sent again.
+    pub(super) fn refused_all(self, error: &ClientError) -> Vec<Job> {
+        let mut again = Vec::new();
+        for jobs in self.sent.into_values() {
+            let size = jobs.iter().map(|job| job.records.framed()).sum::<usize>() as u64;
+            match error {
+                // Of all that was under way, the node could not take this: it would end the next stream as well.
+                ClientError::TooLarge { limit, message, .. } if size > *limit => {
+                    fail(jobs, &ClientError::TooLarge { size, limit: *limit, message: message.clone() });
+                }
+                _ => again.extend(jobs),
+            }
+        }
+        again
     }
 
     /// Ends the stream. What was sent and not answered may be in the log.

@@ -1,6 +1,7 @@
 //! A tail that goes on at another node when one fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
@@ -11,21 +12,32 @@ use super::node::{NodeClient, RecordStream};
 use crate::types::Record;
 
 /// How soon the nodes are tried again after none was within reach.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(50);
+/// A stream that held for so long was a node within reach, though no record came.
+const HELD: Duration = Duration::from_secs(1);
 
 struct Follow {
     directory: Arc<Directory>,
     next: u64,
     /// The node read from, and its records; `None` while there is none.
-    current: Option<(String, RecordStream)>,
+    current: Option<Current>,
     /// The node that failed last is tried last.
-    failed: Option<Tried>,
+    failed: Option<String>,
+    /// Since when nothing was had of any node. Kept over connects: a node that takes a tail only to fail it is no better
+    /// than one that takes none.
+    barren: Option<Instant>,
     ended: bool,
+}
+
+struct Current {
+    address: String,
+    records: RecordStream,
+    since: Instant,
 }
 
 /// Committed records from `from` on, from whichever node answers.
 pub(super) fn follow(directory: Arc<Directory>, from: u64) -> RecordStream {
-    let state = Follow { directory, next: from, current: None, failed: None, ended: false };
+    let state = Follow { directory, next: from, current: None, failed: None, barren: None, ended: false };
     RecordStream::new(stream::unfold(state, |mut follow| async move {
         if follow.ended {
             return None;
@@ -38,26 +50,38 @@ pub(super) fn follow(directory: Arc<Directory>, from: u64) -> RecordStream {
 
 impl Follow {
     async fn record(&mut self) -> Result<Record, ClientError> {
+        let timeout = self.directory.settings.timeout;
         loop {
-            let (address, records) = match &mut self.current {
+            let mut current = match self.current.take() {
                 Some(current) => current,
-                None => {
-                    let current = self.connect().await?;
-                    self.current.insert(current)
-                }
+                None => self.connect().await?,
             };
-            let why = match records.next().await {
+            let error = match current.records.next().await {
                 Some(Ok(record)) => {
                     self.next = record.index + 1;
+                    self.barren = None;
+                    self.current = Some(current);
                     return Ok(record);
                 }
                 Some(Err(error)) if !passes(&error) => return Err(error),
-                Some(Err(error)) => error.to_string(),
-                None => "the node ended the stream".to_owned(),
+                Some(Err(error)) => error,
+                None => {
+                    let reason = "the node ended the stream".into();
+                    ClientError::Broken { address: current.address.clone(), reason }
+                }
             };
-            tracing::debug!(address, why, next = self.next, "tail goes on elsewhere");
-            self.failed = Some(Tried { address: std::mem::take(address), why });
-            self.current = None;
+            tracing::debug!(address = current.address, %error, next = self.next, "tail goes on elsewhere");
+            self.failed = Some(current.address);
+            if current.since.elapsed() >= HELD.min(timeout) {
+                self.barren = None;
+            }
+            // Where records came, the next node is asked at once.
+            if let Some(since) = self.barren {
+                if since.elapsed() >= timeout {
+                    return Err(error);
+                }
+                sleep(PAUSE).await;
+            }
         }
     }
 
@@ -65,16 +89,15 @@ impl Follow {
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] after the client's timeout.
-    async fn connect(&mut self) -> Result<(String, RecordStream), ClientError> {
-        let started = Instant::now();
+    async fn connect(&mut self) -> Result<Current, ClientError> {
+        let started = *self.barren.get_or_insert_with(Instant::now);
         loop {
             let mut tried: Vec<Tried> = Vec::new();
             let mut addresses = self.directory.by_preference();
-            let failed = self.failed.as_ref().map(|failed| failed.address.as_str());
-            addresses.sort_by_key(|address| failed == Some(address));
+            addresses.sort_by_key(|address| self.failed.as_ref() == Some(address));
             for address in addresses {
                 match NodeClient::new(self.directory.clone(), address.clone()).tail(self.next).await {
-                    Ok(records) => return Ok((address, records)),
+                    Ok(records) => return Ok(Current { address, records, since: Instant::now() }),
                     Err(error) if !passes(&error) => return Err(error),
                     Err(error) => tried.push(Tried { why: error.why(), address }),
                 }

@@ -11,8 +11,14 @@ use super::pb::{self, failure};
 use crate::error::{AppendError, ReadError, UnknownGroup};
 use crate::types::{Record, Role, Status};
 
-/// Largest message of the client service either side decodes, bytes: any `max_inflight_bytes` that is usual fits.
+/// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`]. It trusts
+/// its nodes; what a node decodes is bounded by its `max_batch_bytes`.
 pub(crate) const MAX_MESSAGE: usize = 80 << 20;
+/// Room in an append request beside the largest batch, bytes: the names in it. What frames the records is counted as
+/// part of the batch, with more than the 1 to 5 bytes that it takes on the wire.
+pub(crate) const REQUEST_SLACK: usize = 1 << 20;
+/// Most records in one append request: a record that takes 2 bytes on the wire takes 32 in memory.
+pub(crate) const MAX_REQUEST_RECORDS: usize = 64 << 10;
 /// Bytes that one record takes in a batch besides its own: its length.
 pub(crate) const RECORD_OVERHEAD: u64 = 4;
 /// Bytes of record bodies in one message of a read; the record that crosses the line is the last.
@@ -99,6 +105,19 @@ pub(crate) fn wrong_cluster(found: &str, own: impl Display) -> pb::Failure {
     let message =
         format!("the request is for cluster {found}, this node belongs to {own}: correct the address or the cluster");
     failure(failure::Code::WrongCluster, message)
+}
+
+/// An append request whose message is over what the node decodes. `limit`: its largest batch.
+pub(crate) fn oversized(limit: usize) -> pb::Failure {
+    let message = format!("an append request is larger than the largest batch of {limit} bytes: split it");
+    pb::Failure { limit: limit as u64, ..failure(failure::Code::TooLarge, message) }
+}
+
+/// An append request of too many records.
+pub(crate) fn too_many(records: usize) -> pb::Failure {
+    let message = format!("{records} records are over the limit of {MAX_REQUEST_RECORDS} per request: split the batch");
+    let (found, limit) = (records as u64, MAX_REQUEST_RECORDS as u64);
+    pb::Failure { found, limit, ..failure(failure::Code::TooLarge, message) }
 }
 
 /// A failure with a message and nothing else.

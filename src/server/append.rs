@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 
+use crate::rpc::client_wire::{from_status, to_status};
 use crate::rpc::pb::{self, append_records_response::Result as Answered};
 use crate::types::BatchAck;
 
@@ -29,6 +30,10 @@ pub(super) struct Answers<R, S, P> {
     submitting: Option<(u64, BoxFuture<'static, Result<P, pb::Failure>>)>,
     awaited: FuturesUnordered<Awaited<P>>,
     refused: VecDeque<pb::AppendRecordsResponse>,
+    /// Why no more is taken, once that is so. `None` when it came about.
+    closed: Option<BoxFuture<'static, pb::Failure>>,
+    /// What the stream ends with, behind all answers: the client learns that what it has no answer to was not taken.
+    end: Option<tonic::Status>,
 }
 
 /// An outcome on its way, with the id of its request.
@@ -67,10 +72,28 @@ where
     F: Future<Output = Result<P, pb::Failure>> + Send + 'static,
     P: Future<Output = Outcome> + Unpin,
 {
-    /// `submit` fixes a request's place in the order and gives its outcome as a future; it may wait for room.
-    pub(super) fn new(requests: R, submit: S) -> Self {
-        let awaited = FuturesUnordered::new();
-        Self { requests: Some(requests), submit, submitting: None, awaited, refused: VecDeque::new() }
+    /// `submit` fixes a request's place in the order and gives its outcome as a future; it may wait for room. Once
+    /// `closed` says why, no more is taken: a client that keeps its side open does not hold up the node's end.
+    pub(super) fn new(requests: R, submit: S, closed: impl Future<Output = pb::Failure> + Send + 'static) -> Self {
+        Self {
+            requests: Some(requests),
+            submit,
+            submitting: None,
+            awaited: FuturesUnordered::new(),
+            refused: VecDeque::new(),
+            closed: Some(closed.boxed()),
+            end: None,
+        }
+    }
+
+    fn look_for_close(&mut self, cx: &mut Context<'_>) {
+        let Some(Poll::Ready(failure)) = self.closed.as_mut().map(|closed| closed.poll_unpin(cx)) else { return };
+        (self.closed, self.requests) = (None, None);
+        // It waits for room that nobody will make. Dropped, it was not taken.
+        if let Some((id, _)) = self.submitting.take() {
+            self.refused.push_back(failed(id, failure.clone()));
+        }
+        self.end.get_or_insert_with(|| to_status(&failure));
     }
 
     /// Takes requests until there are none, there is no room, or one was refused.
@@ -95,6 +118,8 @@ where
                     // What was submitted goes on; its answers are sent if the client still takes them.
                     tracing::debug!(%broken, "append stream broke");
                     self.requests = None;
+                    // The connection stands if it is a failure of the node's own.
+                    self.end = from_status(&broken).is_some().then_some(broken);
                 }
                 Poll::Ready(None) => self.requests = None,
                 Poll::Pending => return,
@@ -114,6 +139,7 @@ where
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
+        this.look_for_close(cx);
         // Requests first: an outcome that is ready is also sent one request later, a request that is not submitted
         // cannot travel with its neighbours.
         this.take_requests(cx);
@@ -122,7 +148,10 @@ where
         }
         match this.awaited.poll_next_unpin(cx) {
             Poll::Ready(Some(answer)) => Poll::Ready(Some(Ok(answer))),
-            Poll::Ready(None) if this.requests.is_none() && this.submitting.is_none() => Poll::Ready(None),
+            Poll::Ready(None) if this.requests.is_none() && this.submitting.is_none() => {
+                this.closed = None;
+                Poll::Ready(this.end.take().map(Err))
+            }
             _ => Poll::Pending,
         }
     }

@@ -24,11 +24,22 @@ type Awaiting = BoxFuture<'static, Outcome>;
 fn answers(
     requests: Requests,
 ) -> (impl Stream<Item = Result<pb::AppendRecordsResponse, tonic::Status>> + Unpin, Outcomes) {
+    answers_until(requests, std::future::pending())
+}
+
+/// As above, until `closed`. A request with an id from 200 on waits for room for ever.
+fn answers_until(
+    requests: Requests,
+    closed: impl Future<Output = pb::Failure> + Send + 'static,
+) -> (impl Stream<Item = Result<pb::AppendRecordsResponse, tonic::Status>> + Unpin, Outcomes) {
     let outcomes = Outcomes::default();
     let submitted = outcomes.clone();
     let submit = move |request: pb::AppendRecordsRequest| {
         let submitted = submitted.clone();
         async move {
+            if request.id >= 200 {
+                return std::future::pending().await;
+            }
             if request.id >= 100 {
                 return Err(failure(Code::NotMaster, "not here"));
             }
@@ -38,7 +49,7 @@ fn answers(
             Ok(outcome)
         }
     };
-    (Answers::new(requests, submit), outcomes)
+    (Answers::new(requests, submit, closed), outcomes)
 }
 
 #[tokio::test]
@@ -99,4 +110,41 @@ async fn so_many_are_awaited_and_no_more_are_read() {
     assert!(answers.next().await.is_some());
     assert!(futures::poll!(answers.next()).is_pending());
     assert_eq!(outcomes.lock().unwrap().len(), MAX_AWAITED);
+}
+
+#[tokio::test]
+async fn once_closed_what_was_taken_is_answered_and_the_rest_refused() {
+    let (sender, receiver) = mpsc::unbounded();
+    let (close, closed) = oneshot::channel();
+    let (mut answers, outcomes) = answers_until(receiver, closed.map(|why| why.unwrap()));
+    // The last is not even read.
+    [0, 200, 1].iter().for_each(|id| sender.unbounded_send(request(*id)).unwrap());
+    assert!(futures::poll!(answers.next()).is_pending());
+    close.send(failure(Code::Closed, "the node stops")).unwrap();
+    let Some(Ok(pb::AppendRecordsResponse { id: 200, result: Some(Answered::Failure(refusal)) })) =
+        answers.next().await
+    else {
+        panic!("no refusal")
+    };
+    assert_eq!(refusal.code(), Code::Closed);
+    assert!(futures::poll!(answers.next()).is_pending(), "an outcome is still to come");
+    outcomes.lock().unwrap().pop().unwrap().1.send(ack(0)).unwrap();
+    assert_eq!(answers.next().await.unwrap().unwrap().id, 0);
+    let end = answers.next().await.unwrap().unwrap_err();
+    assert_eq!(from_status(&end).unwrap().code(), Code::Closed);
+    assert!(answers.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_decoded_ends_the_stream_behind_the_answers() {
+    let (sender, receiver) = mpsc::unbounded();
+    let (mut answers, outcomes) = answers(receiver);
+    sender.unbounded_send(request(0)).unwrap();
+    sender.unbounded_send(Err(to_status(&failure(Code::TooLarge, "too large")))).unwrap();
+    assert!(futures::poll!(answers.next()).is_pending());
+    outcomes.lock().unwrap().pop().unwrap().1.send(ack(0)).unwrap();
+    assert_eq!(answers.next().await.unwrap().unwrap().id, 0);
+    let end = answers.next().await.unwrap().unwrap_err();
+    assert_eq!(from_status(&end).unwrap().code(), Code::TooLarge);
+    assert!(answers.next().await.is_none());
 }

@@ -9,6 +9,8 @@
 mod append;
 mod read;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use crate::error::StartError;
 use crate::node::{Node, NodeBuilder};

@@ -3,21 +3,26 @@
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::append::{Answers, appended};
 use super::read;
 use crate::error::AppendError;
-use crate::node::{Ledger, Node};
-use crate::rpc::client_wire::{MAX_MESSAGE, failure, to_status, wrong_cluster};
+use crate::node::{Ledger, Node, Pending};
+use crate::rpc::client_wire::{
+    MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many, wrong_cluster,
+};
 use crate::rpc::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
 use crate::rpc::pb::{self, failure::Code};
+use crate::types::Role;
 
 /// The service as the node's port takes it.
 pub(super) fn routes(node: &Node) -> tonic::service::Routes {
     let service = LedgerServiceServer::new(Service { node: node.clone() });
-    tonic::service::Routes::new(service.max_decoding_message_size(MAX_MESSAGE))
+    // A batch over the limit need not be read to be refused.
+    tonic::service::Routes::new(service.max_decoding_message_size(node.config().max_batch_bytes + REQUEST_SLACK))
 }
 
 /// Answers clients from the ledgers of one node.
@@ -44,6 +49,28 @@ fn timeout(millis: u64) -> Option<Duration> {
     (millis != 0).then(|| Duration::from_millis(millis))
 }
 
+/// Hands the records of a request to the ledger.
+async fn submit(ledger: &Ledger, request: pb::AppendRecordsRequest) -> Result<Pending, pb::Failure> {
+    if request.records.len() > MAX_REQUEST_RECORDS {
+        return Err(too_many(request.records.len()));
+    }
+    ledger.submit(request.records, timeout(request.timeout_ms)).await.map_err(|error| (&error).into())
+}
+
+/// Waits until all ledgers are closed, as they are when the node shuts down.
+async fn closed(roles: Vec<watch::Receiver<Role>>) -> pb::Failure {
+    let mut reason = "the node is shutting down".to_owned();
+    for mut role in roles {
+        // An error: who told the role is gone, and the ledger with it.
+        if let Ok(role) = role.wait_for(|role| matches!(role, Role::Closed { .. })).await
+            && let Role::Closed { reason: why } = &*role
+        {
+            reason = why.clone();
+        }
+    }
+    (&AppendError::Closed { reason }).into()
+}
+
 #[async_trait]
 impl LedgerService for Service {
     async fn append(
@@ -52,9 +79,10 @@ impl LedgerService for Service {
     ) -> Result<Response<pb::AppendRecordsResponse>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        let refused = |error: AppendError| to_status(&(&error).into());
-        let pending = ledger.submit(request.records, timeout(request.timeout_ms)).await.map_err(refused)?;
-        Ok(Response::new(appended(request.id, pending.await.map_err(refused)?)))
+        let id = request.id;
+        let pending = submit(&ledger, request).await.map_err(|failure| to_status(&failure))?;
+        let ack = pending.await.map_err(|error| to_status(&(&error).into()))?;
+        Ok(Response::new(appended(id, ack)))
     }
 
     type AppendStreamStream = BoxStream<'static, Result<pb::AppendRecordsResponse, Status>>;
@@ -66,7 +94,7 @@ impl LedgerService for Service {
         let service = self.clone();
         // The ledger of the requests so far: only the first need name it.
         let mut named: Option<Ledger> = None;
-        let submit = move |request: pb::AppendRecordsRequest| {
+        let take = move |request: pb::AppendRecordsRequest| {
             let found = match &named {
                 Some(ledger) if request.group.is_empty() || request.group == ledger.group().as_str() => {
                     Ok(ledger.clone())
@@ -80,12 +108,18 @@ impl LedgerService for Service {
                 named = Some(ledger.clone());
             }
             async move {
-                let pending = found?.submit(request.records, timeout(request.timeout_ms)).await;
-                let outcome = |done: Result<_, _>| done.map_err(|error| pb::Failure::from(&error));
-                pending.map(|pending| pending.map(outcome)).map_err(|error| (&error).into())
+                let pending = submit(&found?, request).await?;
+                Ok(pending.map(|done| done.map_err(|error| pb::Failure::from(&error))))
             }
         };
-        Ok(Response::new(Answers::new(requests.into_inner(), submit).boxed()))
+        let limit = self.node.config().max_batch_bytes;
+        let requests = requests.into_inner().map_err(move |status| match status.code() {
+            // What tonic says of a message over the limit. Nothing can be read behind it.
+            tonic::Code::OutOfRange => to_status(&oversized(limit)),
+            _ => status,
+        });
+        let roles = self.node.ledgers().iter().map(Ledger::role).collect();
+        Ok(Response::new(Answers::new(requests, take, closed(roles)).boxed()))
     }
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {

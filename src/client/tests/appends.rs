@@ -214,6 +214,27 @@ async fn passing_refusals_are_retried_and_the_others_told() {
 }
 
 #[tokio::test]
+async fn what_a_node_has_not_taken_when_it_ends_the_stream_is_sent_again() {
+    let fake = Fake::start("master").await;
+    let client = client(&[&fake.address]);
+    fake.set(|state| state.reactions.push_back(Reaction::End(failure(Code::Closed, "the node stops"))));
+    assert_eq!(client.append("hello").await.unwrap().index, 0);
+    // Only the one over the limit is refused; what was sent with it is not.
+    let mut oversized = failure(Code::TooLarge, "split it");
+    oversized.limit = 100;
+    fake.set(|state| state.reactions.push_back(Reaction::End(oversized)));
+    let large = client.submit(vec![Bytes::from(vec![0; 93])]).await.unwrap();
+    let small = client.submit(texts(0..2)).await.unwrap();
+    let error = large.await.unwrap_err();
+    assert!(matches!(error, ClientError::TooLarge { size: 101, limit: 100, .. }), "{error}");
+    assert_eq!(small.await.unwrap().first_index, 1);
+    // An end that says nothing of what was taken leaves it unknown.
+    let unknown = failure(Code::UnknownOutcome, "who knows");
+    fake.set(|state| state.reactions.push_back(Reaction::End(unknown)));
+    assert_eq!(client.append("maybe").await.unwrap_err().outcome(), Outcome::Unknown);
+}
+
+#[tokio::test]
 async fn an_ack_for_another_number_of_records_is_not_believed() {
     let fake = Fake::start("master").await;
     fake.set(|state| state.reactions.push_back(Reaction::Miscount(7)));
@@ -228,6 +249,8 @@ async fn what_cannot_be_sent_is_refused_before() {
     assert_eq!(client.append_batch(Vec::<Bytes>::new()).await, Err(ClientError::EmptyBatch));
     let large = Bytes::from(vec![0; (64 << 20) + 1]);
     assert!(matches!(client.append(large).await, Err(ClientError::TooLarge { .. })));
+    let many = client.append_batch(vec![Bytes::new(); (64 << 10) + 1]).await;
+    assert!(matches!(many, Err(ClientError::TooLarge { size: 65_537, limit: 65_536, .. })));
     let unknown = client.node(&"n9".parse().unwrap()).unwrap_err();
     assert_eq!(unknown.to_string(), "no peer is called n9: the list has n0");
 }

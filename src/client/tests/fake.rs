@@ -23,6 +23,8 @@ pub(super) enum Reaction {
     Hang,
     /// Takes it and breaks the stream.
     Break,
+    /// Does not take it and ends the stream with this.
+    End(pb::Failure),
     /// Takes it and says it were so many records.
     Miscount(u32),
 }
@@ -42,6 +44,9 @@ pub(super) struct State {
     pub(super) requests: Vec<usize>,
     /// A tail breaks after so many records.
     pub(super) tail_breaks_after: Option<usize>,
+    /// Every tail ends with it, and how many there were.
+    pub(super) closed: bool,
+    pub(super) tails: usize,
 }
 
 #[derive(Clone)]
@@ -107,6 +112,7 @@ impl Fake {
             match state.reactions.pop_front() {
                 Some(Reaction::Refuse(refusal)) => return Ok(Some(Answered::Failure(refusal))),
                 Some(Reaction::Hang) => return Ok(None),
+                Some(Reaction::End(refusal)) => return Err(to_status(&refusal)),
                 Some(Reaction::Break) => return Err(Status::unavailable("killed")),
                 Some(Reaction::Miscount(count)) => return appended(0, count),
                 None => {}
@@ -212,6 +218,13 @@ impl LedgerService for Fake {
     async fn tail(&self, request: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
         self.up()?;
         let there = stream::iter(batches(self.log(), request.into_inner().from));
+        if self.set(|state| {
+            state.tails += 1;
+            state.closed
+        }) {
+            let closed = to_status(&failure(Code::Closed, "the disk is gone"));
+            return Ok(Response::new(there.chain(stream::iter([Err(closed)])).boxed()));
+        }
         Ok(Response::new(match self.set(|state| state.tail_breaks_after.take()) {
             Some(records) => {
                 self.set(|state| state.down = true);

@@ -1,11 +1,13 @@
 //! Reads: any node will do, a pinned one must.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
-use super::fake::{Fake, client, dead_address};
+use super::fake::{Fake, builder, client, dead_address};
 use crate::client::{ClientError, RecordStream};
 use crate::types::ReadLimit;
 
@@ -77,4 +79,25 @@ async fn garbage_on_the_port_is_an_error_that_names_it() {
     });
     let error = client(&[&address]).node(&0.into()).unwrap().get(0).await.unwrap_err();
     assert!(error.to_string().contains(&address), "{error}");
+}
+
+#[tokio::test]
+async fn a_tail_where_every_ledger_is_closed_ends_within_the_timeout() {
+    let one = with_log("closed", 3).await;
+    one.set(|state| state.closed = true);
+    let client = builder(&[&one.address]).timeout(Duration::from_millis(500)).build();
+    let records = client.tail(0);
+    let all = tokio::time::timeout(Duration::from_secs(3), records.collect::<Vec<_>>()).await;
+    let tails = one.set(|state| state.tails);
+    assert!(tails < 200 && all.is_ok(), "{tails} tails opened in 3 s, ended: {}", all.is_ok());
+}
+
+#[tokio::test]
+async fn a_timeout_without_end_is_cut_to_what_clocks_can_count() {
+    let one = with_log("master", 3).await;
+    let client = builder(&[&one.address]).timeout(Duration::MAX).build();
+    assert_eq!(client.append("r3").await.unwrap().index, 3);
+    assert_eq!(client.get(3).await.unwrap().body, "r3");
+    assert_eq!(client.read(0, ReadLimit::default()).await.unwrap().len(), 4);
+    assert_eq!(take(client.tail(1), 3).await, [1, 2, 3]);
 }
