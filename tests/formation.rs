@@ -7,19 +7,27 @@ mod common;
 use std::time::Duration;
 
 use common::{Cluster, GROUP, committed, fast, patient};
-use dledger::{AppendError, Config, Ledger, NodeBuilder, NodeId, Peers, Role};
+use dledger::{AppendError, Config, Ledger, NodeBuilder, NodeId, Peers};
 
 /// Node `n` with a peer list of its own.
 fn builder(cluster: &Cluster, n: usize, peers: Peers) -> NodeBuilder {
     cluster.builder(n).peers(peers)
 }
 
-/// The members a node knows once it knows a master.
+/// The members a node knows once it knows any.
 async fn members(ledger: &Ledger) -> Vec<(String, String)> {
-    let mut role = ledger.role();
-    patient(role.wait_for(|role| matches!(role, Role::Master { .. } | Role::Slave { .. }))).await.unwrap();
-    let members = ledger.status().members.into_iter().map(|m| (m.member.id.to_string(), m.member.address));
-    members.collect()
+    let known = async {
+        // There is no watch of the members.
+        let mut looks = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            let members = ledger.status().members;
+            if !members.is_empty() {
+                break members;
+            }
+            looks.tick().await;
+        }
+    };
+    patient(known).await.into_iter().map(|m| (m.member.id.to_string(), m.member.address)).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,45 +98,21 @@ async fn a_member_is_known_by_the_address_it_advertises() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_takes_entries_larger_than_it_would_append_itself() {
-    let cluster = Cluster::down(3, |config: &mut Config| {
+    fn limit(config: &mut Config, bytes: usize) {
+        (config.max_record_bytes, config.max_batch_bytes) = (bytes, bytes);
+    }
+    let mut cluster = Cluster::start_with(3, |config| {
         fast(config);
         config.segment_size = 32 << 20;
-    });
-    let mut nodes = Vec::new();
-    for n in 0..3 {
-        // Whoever leads, it has a neighbour with other limits.
-        let limit = if n == 2 { 64 << 10 } else { 16 << 20 };
-        let limited = |config: &mut Config| (config.max_record_bytes, config.max_batch_bytes) = (limit, limit);
-        nodes.push(cluster.builder(n).configure(limited).start().await.unwrap());
-    }
-    // The one with the low limit may be the master: then there is no large entry until another one is.
-    loop {
-        let roles = nodes[..2].iter().map(|node| {
-            let ledger = node.ledger(GROUP).unwrap();
-            async move { members(&ledger).await }
-        });
-        futures::future::join_all(roles).await;
-        let leader = nodes[..2].iter().find(|node| node.ledger(GROUP).unwrap().status().role.is_master());
-        if let Some(leader) = leader {
-            let appended = leader.ledger(GROUP).unwrap().append(vec![7; 12 << 20]);
-            assert_eq!(patient(appended).await.unwrap().index, 0);
-            break;
-        }
-        nodes.pop().unwrap().shutdown().await;
-        let mut electing = nodes[0].ledger(GROUP).unwrap().role();
-        patient(electing.wait_for(|role| matches!(role, Role::Electing { .. }) || role.is_master())).await.unwrap();
-        let wait = nodes.iter().map(|node| {
-            let mut role = node.ledger(GROUP).unwrap().role();
-            Box::pin(async move { role.wait_for(Role::is_master).await.map(drop) })
-        });
-        patient(futures::future::select_all(wait)).await.0.unwrap();
-        let limited = |config: &mut Config| (config.max_record_bytes, config.max_batch_bytes) = (64 << 10, 64 << 10);
-        nodes.push(cluster.builder(2).configure(limited).start().await.unwrap());
-    }
-    for node in &nodes {
-        committed(&node.ledger(GROUP).unwrap(), 1).await;
-    }
-    for node in nodes {
-        node.shutdown().await;
-    }
+        limit(config, 16 << 20);
+    })
+    .await;
+    let small = cluster.slave().await;
+    cluster.stop(small).await;
+    let restarted = cluster.builder(small).configure(|config| limit(config, 64 << 10)).start().await.unwrap();
+    let master = cluster.ledger(cluster.master().await);
+    assert_eq!(patient(master.append(vec![7; 12 << 20])).await.unwrap().index, 0);
+    committed(&restarted.ledger(GROUP).unwrap(), 1).await;
+    restarted.shutdown().await;
+    cluster.stop_all().await;
 }

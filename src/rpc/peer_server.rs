@@ -126,7 +126,10 @@ impl<R: Runtime> PeerServer<R> {
         let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
         let (node, disk) = promised.get_or_insert_with(|| former.clone());
         if (&*node, &*disk) != (&former.0, &former.1) {
-            let expected = format!("{node} with disk {disk}, which asked first; restart this node if that one is gone");
+            let expected = format!(
+                "{node} with disk {disk}, which asked first; restart {} if that one is gone",
+                self.identity.node
+            );
             return Err(refusal(Reason::Peers, format!("{} with disk {}", former.0, former.1), expected));
         }
         Ok(())

@@ -112,7 +112,7 @@ fn id(term: u64, number: u64) -> Option<pb::LogId> {
 
 /// Blank entries of these terms, from `first` on.
 fn frames(first: u64, terms: &[u64]) -> Bytes {
-    let (mut all, mut position, mut previous) = (Vec::new(), 80, 0);
+    let (mut all, mut position, mut previous) = (Vec::new(), 80, identity("n0").chain_seed());
     for (number, term) in (first..).zip(terms) {
         let draft = Draft::control(EntryKind::Blank, b"");
         let header = EntryHeader {
@@ -194,25 +194,25 @@ async fn terms_do_not_fall_nor_rise_above_the_leaders() {
         let vote = vote(5, "n1", true);
         pb::AppendRequest { envelope: None, vote, previous, committed, frames }
     };
-    n0.refuses_append(append(None, None, frames(0, &[2, 1])), "T1").await;
-    n0.refuses_append(append(id(3, 8), None, frames(9, &[2])), "T2").await;
-    n0.refuses_append(append(None, None, frames(0, &[5, 6])), "T6").await;
-    n0.refuses_append(append(id(6, 8), None, Bytes::new()), "T6").await;
-    n0.refuses_append(append(None, id(6, 8), Bytes::new()), "T6").await;
+    n0.refuses_append(append(None, None, frames(0, &[2, 1])), "1.1").await;
+    n0.refuses_append(append(id(3, 8), None, frames(9, &[2])), "2.9").await;
+    n0.refuses_append(append(None, None, frames(0, &[5, 6])), "6.1").await;
+    n0.refuses_append(append(id(6, 8), None, Bytes::new()), "6.8").await;
+    n0.refuses_append(append(None, id(6, 8), Bytes::new()), "6.8").await;
     let request = pb::VoteRequest {
         envelope: n0.envelope.clone(),
         vote: vote(5, "n1", false),
         last_log_id: id(6, 1),
         leadership_transfer: false,
     };
-    n0.refuses(n0.server.request_vote(request).await, "T6").await;
+    n0.refuses(n0.server.request_vote(request).await, "6.1").await;
 }
 
 #[tokio::test]
 async fn a_snapshot_says_where_the_log_begins_and_with_whom() {
     let n0 = served().await;
     let last = pb::LogId { term: 5, number: 10 };
-    n0.refuses(n0.server.install_snapshot(n0.snapshot(1, last)).await, "T5").await;
+    n0.refuses(n0.server.install_snapshot(n0.snapshot(1, last)).await, "5.10").await;
     let request = pb::SnapshotRequest { membership: None, ..n0.snapshot(5, last) };
     n0.refuses(n0.server.install_snapshot(request).await, "membership").await;
     let place = |position, index| Some(pb::LogStart { position, index, chain: 0, timestamp: 0 });
@@ -239,10 +239,10 @@ async fn nothing_contradicts_what_is_committed() {
     let answer = n0.append(append(1, None, id(1, 3), frames(0, &[1, 1, 1, 1, 1]))).await;
     assert_eq!(answer, matched(id(1, 4)));
     // The leader of another term: its commit is lower, but by its term it would seem higher.
-    n0.refuses_append(append(2, id(1, 4), id(2, 2), Bytes::new()), "T2").await;
-    n0.refuses_append(append(2, id(2, 2), None, Bytes::new()), "T2").await;
-    n0.refuses_append(append(2, id(1, 1), None, frames(2, &[2])), "T2").await;
-    n0.refuses(n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 2, number: 3 })).await, "T2").await;
+    n0.refuses_append(append(2, id(1, 4), id(2, 2), Bytes::new()), "2.2").await;
+    n0.refuses_append(append(2, id(2, 2), None, Bytes::new()), "2.2").await;
+    n0.refuses_append(append(2, id(1, 1), None, frames(2, &[2])), "2.2").await;
+    n0.refuses(n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 2, number: 3 })).await, "2.3").await;
     // A snapshot from before what is committed changes nothing.
     let answer = n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 1, number: 2 })).await.unwrap();
     assert_eq!(answer.vote, vote(2, "n1", true));
