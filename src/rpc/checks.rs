@@ -72,7 +72,7 @@ pub(super) fn append<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>, 
     of_term("committed entry", request.leader_commit, &request.vote)
 }
 
-/// Terms never fall from one entry to the next, and what is committed stays: up to the last entry `committed` here there
+/// Terms never fall from one entry to the next, and what is committed stays: up to the last entry committed here there
 /// is none of a later term than that one.
 pub(super) fn keeps(committed: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Checked {
     let Some(committed) = committed else { return Ok(()) };
