@@ -22,8 +22,15 @@ use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::router::Router;
 use crate::types::{ClusterName, Group, Incarnation, Peers};
 
-/// Room in a message beside the largest batch: its framing, and the entries of one replication request.
+/// Room in a message beside the largest entry: its framing, and the other entries of one replication request.
 const MESSAGE_SLACK: usize = 4 << 20;
+
+/// Largest message between nodes. Every node must take what any other may send, whatever its own limits for appends:
+/// so it follows from the segment size, which is the same everywhere, and no entry is larger than a segment. It is a
+/// bound, not a buffer: memory is used as bytes come in.
+fn message_limit(segment_size: u64) -> usize {
+    usize::try_from(segment_size).unwrap_or(usize::MAX).saturating_add(MESSAGE_SLACK)
+}
 
 type Services = Box<dyn FnOnce(&Node) -> Routes + Send>;
 
@@ -125,7 +132,7 @@ impl NodeBuilder {
         }
         let options = ServerOptions {
             acceptor: AcceptorOptions { max_connections: config.max_connections, ..AcceptorOptions::default() },
-            max_message_bytes: config.max_batch_bytes + MESSAGE_SLACK,
+            max_message_bytes: message_limit(config.segment_size),
             ..ServerOptions::default()
         };
         let node = Node::new(config, local, ledgers, router.clone());
@@ -145,7 +152,7 @@ impl NodeBuilder {
 /// The machine.
 fn environment(config: &Config) -> std::io::Result<Environment> {
     let transport = GrpcTransport::new(GrpcOptions {
-        max_message_bytes: config.max_batch_bytes + MESSAGE_SLACK,
+        max_message_bytes: message_limit(config.segment_size),
         stall_timeout: config.stall_timeout,
         ..GrpcOptions::default()
     });

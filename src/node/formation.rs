@@ -2,7 +2,9 @@
 //!
 //! Only the node with the lowest id makes it, and only when *all* peers answer that they are empty: unreachable is not
 //! empty. So a node that lost its disk never forms a second cluster beside the first, and two halves of a partition
-//! never form two. The membership carries the incarnation of every disk from the beginning.
+//! never form two. A peer that is empty says so only to who has the same peer list, so that two nodes with different
+//! lists, each the lowest of its own, never form two either. The membership carries the incarnation of every disk from
+//! the beginning.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use crate::pb;
 use crate::raft::Runtime;
 use crate::rpc::peer_client::envelope;
 use crate::rpc::transport::{Lane, Transport, TransportError};
-use crate::types::{Incarnation, Member, Peer};
+use crate::types::{Incarnation, Member, Peer, checked_address};
 
 /// How long to wait before peers are asked again.
 const RETRY: Duration = Duration::from_millis(100);
@@ -27,6 +29,8 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Formation {
     identity: Identity,
     me: Member,
+    /// The whole list as text: all peers must have the same.
+    peers: String,
     others: Vec<Peer>,
     lowest: bool,
     transport: Arc<dyn Transport>,
@@ -53,7 +57,7 @@ impl Formation {
             Member { id: identity.node.clone(), address: advertised.to_owned(), incarnation: identity.incarnation };
         let lowest = config.peers.lowest().is_none_or(|lowest| lowest.id == config.id);
         let others = config.peers.iter().filter(|peer| peer.id != config.id).cloned().collect();
-        Self { identity, me, others, lowest, transport, ledger }
+        Self { identity, me, peers: config.peers.agreed(), others, lowest, transport, ledger }
     }
 
     /// Runs until there is a membership or the ledger is gone.
@@ -98,7 +102,11 @@ impl Formation {
                 }
                 Ok(answer) => match Incarnation::from_slice(&answer.incarnation) {
                     Some(incarnation) => {
-                        members.push(Member { id: peer.id.clone(), address: peer.address.clone(), incarnation });
+                        let address = match address(peer, &answer.advertised_address) {
+                            Ok(address) => address,
+                            Err(why) => return Round::NotYet(why),
+                        };
+                        members.push(Member { id: peer.id.clone(), address, incarnation });
                     }
                     None => return Round::NotYet(format!("{} sent no incarnation", peer.id)),
                 },
@@ -112,7 +120,16 @@ impl Formation {
         let request = pb::IdentifyRequest {
             envelope: Some(envelope(&self.identity, &peer.id, None)),
             segment_size: self.identity.segment_size,
+            peers: self.peers.clone(),
         };
         self.transport.link(&peer.address, Lane::Control).identify(request, TIMEOUT).await
     }
+}
+
+/// Where a member is reached: where it says, or else where it was found.
+fn address(peer: &Peer, advertised: &str) -> Result<String, String> {
+    if advertised.is_empty() {
+        return Ok(peer.address.clone());
+    }
+    checked_address(advertised).map_err(|why| format!("{} advertises {advertised:?}: {why}", peer.id))
 }

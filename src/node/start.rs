@@ -65,12 +65,12 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (committed, end) = (log.progress().committed(), log.progress().end());
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
-    let network = PeerNetwork { identity: identity.clone(), transport: env.transport.clone() };
+    let network = PeerNetwork::new(identity.clone(), env.transport.clone());
     let options = GroupOptions { config, log, clock: env.clock.clone() };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), raft);
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), config.peers.agreed(), raft);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, config);
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());

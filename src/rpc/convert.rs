@@ -5,6 +5,7 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult
 use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse};
 
 use crate::format::frame::{Frame, FrameError};
+use crate::format::segment::MAX_PLACE;
 use crate::pb;
 use crate::raft::config::{LogId, RaftVote, log_id};
 use crate::raft::entry::{Content, Entry};
@@ -25,6 +26,12 @@ pub(crate) enum Malformed {
     Members(#[from] MembersError),
     #[error("entry number {found} where {expected} comes next")]
     Number { found: u64, expected: u64 },
+    /// Nothing comes after the largest term or number: to accept one near it would end all elections or appends.
+    #[error("{what} {found}, at most {MAX_PLACE}")]
+    TooLarge { what: &'static str, found: u64 },
+    /// Fields that no peer that follows the protocol would put together.
+    #[error("{found} where {expected} is expected")]
+    Contradiction { found: String, expected: String },
 }
 
 /// `(term, number)` as it travels.
@@ -32,8 +39,16 @@ pub(crate) fn from_log_id(id: LogId) -> pb::LogId {
     pb::LogId { term: id.leader_id.term, number: id.index }
 }
 
-pub(crate) fn to_log_id(id: pb::LogId) -> LogId {
-    log_id(id.term, id.number)
+pub(crate) fn to_log_id(id: pb::LogId) -> Result<LogId, Malformed> {
+    Ok(log_id(bounded("term", id.term)?, bounded("number", id.number)?))
+}
+
+fn to_optional(id: Option<pb::LogId>) -> Result<Option<LogId>, Malformed> {
+    id.map(to_log_id).transpose()
+}
+
+fn bounded(what: &'static str, found: u64) -> Result<u64, Malformed> {
+    if found > MAX_PLACE { Err(Malformed::TooLarge { what, found }) } else { Ok(found) }
 }
 
 pub(crate) fn from_vote(vote: &RaftVote) -> pb::Vote {
@@ -43,8 +58,8 @@ pub(crate) fn from_vote(vote: &RaftVote) -> pb::Vote {
 
 pub(crate) fn to_vote(vote: Option<pb::Vote>) -> Result<RaftVote, Malformed> {
     let vote = vote.ok_or(Malformed::Missing("vote"))?;
-    let node = vote.node.parse()?;
-    Ok(if vote.committed { RaftVote::new_committed(vote.term, node) } else { RaftVote::new(vote.term, node) })
+    let (term, node) = (bounded("term", vote.term)?, vote.node.parse()?);
+    Ok(if vote.committed { RaftVote::new_committed(term, node) } else { RaftVote::new(term, node) })
 }
 
 pub(crate) fn from_vote_request<R: Runtime>(
@@ -62,7 +77,7 @@ pub(crate) fn from_vote_request<R: Runtime>(
 pub(crate) fn to_vote_request<R: Runtime>(request: pb::VoteRequest) -> Result<VoteRequest<TypeConfig<R>>, Malformed> {
     Ok(VoteRequest {
         vote: to_vote(request.vote)?,
-        last_log_id: request.last_log_id.map(to_log_id),
+        last_log_id: to_optional(request.last_log_id)?,
         leadership_transfer: request.leadership_transfer,
     })
 }
@@ -78,7 +93,7 @@ pub(crate) fn from_vote_response<R: Runtime>(response: &VoteResponse<TypeConfig<
 pub(crate) fn to_vote_response<R: Runtime>(
     response: pb::VoteResponse,
 ) -> Result<VoteResponse<TypeConfig<R>>, Malformed> {
-    let last = response.last_log_id.map(to_log_id);
+    let last = to_optional(response.last_log_id)?;
     Ok(VoteResponse::new(to_vote(response.vote)?, last, response.granted))
 }
 
@@ -122,13 +137,15 @@ pub(crate) fn to_append<R: Runtime>(
         if found != expected {
             return Err(Malformed::Number { found, expected });
         }
+        bounded("number", found)?;
+        bounded("term", frame.header.term)?;
         entries.push(Entry::stored(frame)?);
     }
     Ok(AppendEntriesRequest {
         vote: to_vote(request.vote)?,
-        prev_log_id: request.previous.map(to_log_id),
+        prev_log_id: to_optional(request.previous)?,
         entries,
-        leader_commit: request.committed.map(to_log_id),
+        leader_commit: to_optional(request.committed)?,
     })
 }
 
@@ -147,8 +164,8 @@ pub(crate) fn to_append_result<R: Runtime>(
 ) -> Result<StreamAppendResult<TypeConfig<R>>, Malformed> {
     use pb::append_response::Result as Answer;
     Ok(match response.result.ok_or(Malformed::Missing("result"))? {
-        Answer::Matched(matched) => Ok(matched.last.map(to_log_id)),
-        Answer::Conflict(id) => Err(StreamAppendError::Conflict(to_log_id(id))),
+        Answer::Matched(matched) => Ok(to_optional(matched.last)?),
+        Answer::Conflict(id) => Err(StreamAppendError::Conflict(to_log_id(id)?)),
         Answer::HigherVote(vote) => Err(StreamAppendError::HigherVote(to_vote(Some(vote))?)),
     })
 }
@@ -168,7 +185,7 @@ pub(crate) fn from_transfer<R: Runtime>(
 pub(crate) fn to_transfer<R: Runtime>(
     request: pb::TransferRequest,
 ) -> Result<TransferLeaderRequest<TypeConfig<R>>, Malformed> {
-    let last = request.last_log_id.map(to_log_id);
+    let last = to_optional(request.last_log_id)?;
     Ok(TransferLeaderRequest::new(to_vote(request.from)?, request.to.parse()?, last))
 }
 
@@ -195,7 +212,7 @@ pub(crate) fn to_transfer_response<R: Runtime>(
         return Ok(Err(TransferLeaderError::VoteChanged { expected, actual }));
     }
     if response.log_not_flushed {
-        let (expected, actual) = (request.last_log_id().copied(), response.flushed.map(to_log_id));
+        let (expected, actual) = (request.last_log_id().copied(), to_optional(response.flushed)?);
         return Ok(Err(TransferLeaderError::LogNotFlushed { expected, actual }));
     }
     Ok(Ok(()))

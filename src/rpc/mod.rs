@@ -5,11 +5,13 @@
 //! | [`transport`] | the seam: what a wire must do; gRPC implements it, and the simulation's network |
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
+//! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
 //! | [`convert`] | Raft's types to messages and back |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
+pub(crate) mod checks;
 pub(crate) mod client_wire;
 pub(crate) mod convert;
 pub(crate) mod grpc;

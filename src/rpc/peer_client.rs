@@ -1,8 +1,9 @@
 //! The calling side: openraft's network over a [`Transport`].
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
@@ -31,8 +32,31 @@ type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RP
 
 /// Makes clients to the members of one ledger.
 pub(crate) struct PeerNetwork {
-    pub(crate) identity: Identity,
-    pub(crate) transport: Arc<dyn Transport>,
+    identity: Identity,
+    transport: Arc<dyn Transport>,
+    refusals: Arc<Refusals>,
+}
+
+/// The last refusal of every kind of call to every peer. Calls are made over and over: the operator is told once why
+/// they are refused, and again when the reason is another.
+#[derive(Default)]
+struct Refusals(Mutex<HashMap<(String, &'static str), i32>>);
+
+impl Refusals {
+    /// Takes down how a call ended; whether it was refused for a reason that is new.
+    fn is_new<T>(&self, target: &str, call: &'static str, ended: &Result<T, TransportError>) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (target.to_owned(), call);
+        match ended {
+            Ok(_) => {
+                last.remove(&key);
+                false
+            }
+            Err(TransportError::Refused { refusal, .. }) => last.insert(key, refusal.reason) != Some(refusal.reason),
+            // Nothing was heard of the peer.
+            Err(_) => false,
+        }
+    }
 }
 
 /// Calls to one member.
@@ -42,6 +66,7 @@ pub(crate) struct PeerClient<R> {
     data: Arc<dyn Link>,
     /// A heartbeat client sends its single request as a call of its own, past all data.
     heartbeat: bool,
+    refusals: Arc<Refusals>,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -59,12 +84,17 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
 }
 
 impl PeerNetwork {
+    pub(crate) fn new(identity: Identity, transport: Arc<dyn Transport>) -> Self {
+        Self { identity, transport, refusals: Arc::default() }
+    }
+
     fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
         PeerClient {
             envelope: envelope(&self.identity, &target, Some(node.incarnation)),
             control: self.transport.link(&node.address, Lane::Control),
             data: self.transport.link(&node.address, Lane::Data),
             heartbeat,
+            refusals: self.refusals.clone(),
             _runtime: PhantomData,
         }
     }
@@ -85,13 +115,23 @@ impl<R: Runtime> RaftNetworkFactory<TypeConfig<R>> for PeerNetwork {
 /// What openraft does about it: after `Unreachable` it backs off, after `Network` it tries again soon.
 fn failed<R: Runtime>(error: TransportError) -> RPCError<TypeConfig<R>> {
     match &error {
-        TransportError::Refused { .. } => {
-            tracing::warn!(%error, "a peer call was refused");
-            Unreachable::new(&error).into()
-        }
-        TransportError::Unreachable { .. } => Unreachable::new(&error).into(),
+        TransportError::Refused { .. } | TransportError::Unreachable { .. } => Unreachable::new(&error).into(),
         TransportError::Broken { .. } | TransportError::Timeout { .. } => NetworkError::new(&error).into(),
     }
+}
+
+fn note<T>(
+    refusals: &Refusals,
+    target: &str,
+    call: &'static str,
+    ended: Result<T, TransportError>,
+) -> Result<T, TransportError> {
+    if refusals.is_new(target, call, &ended)
+        && let Err(error) = &ended
+    {
+        tracing::warn!(target_node = target, call, %error, "calls to a peer are refused");
+    }
+    ended
 }
 
 fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
@@ -100,6 +140,11 @@ fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
 }
 
 impl<R: Runtime> PeerClient<R> {
+    /// Tells the operator when a call is refused for a new reason.
+    fn note<T>(&self, call: &'static str, ended: Result<T, TransportError>) -> Result<T, TransportError> {
+        note(&self.refusals, &self.envelope.target, call, ended)
+    }
+
     async fn beat(
         &self,
         request: AppendEntriesRequest<TypeConfig<R>>,
@@ -107,7 +152,8 @@ impl<R: Runtime> PeerClient<R> {
     ) -> Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let mut message = convert::from_append(request);
         message.envelope = Some(self.envelope.clone());
-        let answer = self.control.heartbeat(message, option.hard_ttl()).await.map_err(failed)?;
+        let answer = self.control.heartbeat(message, option.hard_ttl()).await;
+        let answer = self.note("heartbeat", answer).map_err(failed)?;
         convert::to_append_result::<R>(answer).map_err(malformed)
     }
 
@@ -125,9 +171,14 @@ impl<R: Runtime> PeerClient<R> {
             message.envelope = envelope.take();
             message
         });
-        let answers = self.data.replicate(requests.boxed()).await.map_err(failed)?;
+        // That the stream opens says nothing yet: a refusal comes as its first answer.
+        let answers = match self.data.replicate(requests.boxed()).await {
+            Ok(answers) => answers,
+            refused => self.note("replicate", refused).map_err(failed)?,
+        };
+        let (refusals, target) = (self.refusals.clone(), self.envelope.target.clone());
         Ok(answers
-            .map(|answer| match answer {
+            .map(move |answer| match note(&refusals, &target, "replicate", answer) {
                 Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
                 Err(error) => Err(failed(error)),
             })
@@ -162,7 +213,8 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let message = convert::from_vote_request(&request, self.envelope.clone());
-        let answer = self.control.request_vote(message, option.hard_ttl()).await.map_err(failed)?;
+        let answer = self.control.request_vote(message, option.hard_ttl()).await;
+        let answer = self.note("vote", answer).map_err(failed)?;
         convert::to_vote_response::<R>(answer).map_err(malformed)
     }
 
@@ -172,7 +224,8 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let message = convert::from_vote_request(&request, self.envelope.clone());
-        let answer = self.control.pre_vote(message, option.hard_ttl()).await.map_err(failed)?;
+        let answer = self.control.pre_vote(message, option.hard_ttl()).await;
+        let answer = self.note("pre-vote", answer).map_err(failed)?;
         convert::to_vote_response::<R>(answer).map_err(malformed)
     }
 }
@@ -195,7 +248,7 @@ impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             answer = self.data.install_snapshot(message, option.hard_ttl()) => answer,
         };
-        let vote = match answer {
+        let vote = match self.note("snapshot", answer) {
             Ok(answer) => convert::to_vote(answer.vote).map_err(|error| Unreachable::new(&error))?,
             Err(error @ (TransportError::Broken { .. } | TransportError::Timeout { .. })) => {
                 return Err(NetworkError::new(&error).into());
@@ -213,7 +266,8 @@ impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let message = convert::from_transfer(&request, self.envelope.clone());
-        let answer = self.control.transfer_leader(message, option.hard_ttl()).await.map_err(failed)?;
+        let answer = self.control.transfer_leader(message, option.hard_ttl()).await;
+        let answer = self.note("transfer", answer).map_err(failed)?;
         convert::to_transfer_response(answer, &request).map_err(malformed)
     }
 }
@@ -266,12 +320,35 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_told_once_until_its_reason_changes() {
+        let refused = |reason: pb::refusal::Reason, found: &str| {
+            let refusal = pb::Refusal { reason: reason.into(), found: found.into(), expected: String::new() };
+            Err::<(), _>(TransportError::Refused { address: "n1:1".into(), refusal })
+        };
+        let sender = |found| refused(pb::refusal::Reason::Sender, found);
+        let broken = || Err::<(), _>(TransportError::Broken { address: "n1:1".into(), reason: "gone".into() });
+        let refusals = Refusals::default();
+        assert!(!refusals.is_new("n1", "vote", &broken()));
+        assert!(refusals.is_new("n1", "vote", &sender("a")));
+        assert!(!refusals.is_new("n1", "vote", &sender("b")));
+        assert!(!refusals.is_new("n1", "vote", &broken()));
+        assert!(!refusals.is_new("n1", "vote", &sender("b")));
+        // Another peer, another call, another reason, and the same after an answer.
+        assert!(refusals.is_new("n2", "vote", &sender("a")));
+        assert!(refusals.is_new("n1", "heartbeat", &sender("a")));
+        assert!(refusals.is_new("n1", "vote", &refused(pb::refusal::Reason::Closed, "a")));
+        assert!(!refusals.is_new("n1", "vote", &Ok::<_, TransportError>(())));
+        assert!(refusals.is_new("n1", "vote", &sender("a")));
+    }
+
+    #[test]
     fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
         let mut client = PeerClient::<TokioRuntime> {
             envelope: pb::Envelope::default(),
             control: Arc::new(Down),
             data: Arc::new(Down),
             heartbeat: false,
+            refusals: Arc::default(),
             _runtime: PhantomData,
         };
         // The back-off: no request yet.

@@ -4,21 +4,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::AppendEntriesRequest;
 use openraft::storage::Snapshot;
 
+use super::checks;
 use super::convert::{self, Malformed};
 use super::router::refusal;
 use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
 use crate::pb::{self, refusal::Reason};
+use crate::raft::config::LogId;
 use crate::raft::roles::Metrics;
-use crate::raft::{Raft, Runtime, state_machine};
+use crate::raft::{Raft, Runtime, TypeConfig, state_machine};
 use crate::types::{Incarnation, NodeId};
 
 /// One ledger as its peers reach it.
 pub(crate) struct PeerServer<R: Runtime> {
     identity: Identity,
     advertised: String,
+    /// [`Peers::agreed`](crate::types::Peers).
+    peers: String,
+    /// The one to which this node has said that it is empty: two may ask, one may form the cluster.
+    promised: Mutex<Option<(NodeId, Incarnation)>>,
     raft: Raft<R>,
     metrics: Metrics<R>,
 }
@@ -26,28 +33,54 @@ pub(crate) struct PeerServer<R: Runtime> {
 type Refused<T> = Result<T, pb::Refusal>;
 
 fn malformed(error: Malformed) -> pb::Refusal {
-    refusal(Reason::Malformed, error, "a well-formed message")
+    match error {
+        Malformed::Contradiction { found, expected } => refusal(Reason::Malformed, found, expected),
+        error => refusal(Reason::Malformed, error, "a well-formed message"),
+    }
 }
 
 fn closed(error: impl ToString) -> pb::Refusal {
     refusal(Reason::Closed, error, "a running ledger")
 }
 
+/// The last entry committed here.
+async fn committed<R: Runtime>(raft: &Raft<R>) -> Refused<Option<LogId>> {
+    raft.with_raft_state(|state| state.local_committed().copied()).await.map_err(closed)
+}
+
+/// An append as openraft may see it.
+async fn usable<R: Runtime>(
+    raft: &Raft<R>,
+    metrics: &Metrics<R>,
+    sender: &NodeId,
+    request: pb::AppendRequest,
+) -> Refused<AppendEntriesRequest<TypeConfig<R>>> {
+    let request = convert::to_append::<R>(request).map_err(malformed)?;
+    checks::append(&request, sender).map_err(malformed)?;
+    // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
+    let mut known = metrics.borrow_watched().local_committed;
+    if request.leader_commit.map(|id| id.leader_id) > known.map(|id| id.leader_id) {
+        known = committed(raft).await?;
+    }
+    checks::keeps(known, checks::named(&request)).map_err(malformed)?;
+    Ok(request)
+}
+
 impl<R: Runtime> PeerServer<R> {
-    pub(crate) fn new(identity: Identity, advertised: String, raft: Raft<R>) -> Self {
+    pub(crate) fn new(identity: Identity, advertised: String, peers: String, raft: Raft<R>) -> Self {
         let metrics = raft.metrics();
-        Self { identity, advertised, raft, metrics }
+        Self { identity, advertised, peers, promised: Mutex::default(), raft, metrics }
     }
 
-    /// Refuses a call that is for another disk, or comes from one that is not who it says.
-    fn check(&self, envelope: Option<&pb::Envelope>) -> Refused<()> {
-        let (envelope, _) = self.check_names(envelope)?;
+    /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
+    fn check(&self, envelope: Option<&pb::Envelope>) -> Refused<NodeId> {
+        let (envelope, sender) = self.check_names(envelope)?;
         let target = Incarnation::from_slice(&envelope.target_incarnation);
         if target != Some(self.identity.incarnation) {
             let found = target.map_or("none".into(), |target| target.to_string());
             return Err(refusal(Reason::TargetIncarnation, found, self.identity.incarnation));
         }
-        Ok(())
+        Ok(sender)
     }
 
     fn check_names<'e>(&self, envelope: Option<&'e pb::Envelope>) -> Refused<(&'e pb::Envelope, NodeId)> {
@@ -73,10 +106,31 @@ impl<R: Runtime> PeerServer<R> {
         Ok((envelope, sender))
     }
 
-    fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<()> {
-        self.check_names(request.envelope.as_ref())?;
+    fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<(NodeId, Incarnation)> {
+        let (envelope, sender) = self.check_names(request.envelope.as_ref())?;
+        let Some(incarnation) = Incarnation::from_slice(&envelope.sender_incarnation) else {
+            return Err(malformed(Malformed::Missing("sender_incarnation")));
+        };
         if request.segment_size != self.identity.segment_size {
             return Err(refusal(Reason::SegmentSize, request.segment_size, self.identity.segment_size));
+        }
+        Ok((sender, incarnation))
+    }
+
+    /// Lets `former` form the cluster, if it is the first to ask and means the same cluster.
+    fn promise(&self, former: (NodeId, Incarnation), peers: &str) -> Refused<()> {
+        if peers != self.peers {
+            let own = if self.peers.is_empty() { "no peers: a cluster of its own" } else { &self.peers };
+            return Err(refusal(Reason::Peers, peers, own));
+        }
+        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        let (node, disk) = promised.get_or_insert_with(|| former.clone());
+        if (&*node, &*disk) != (&former.0, &former.1) {
+            let expected = format!(
+                "{node} with disk {disk}, which asked first; restart {} if that one is gone",
+                self.identity.node
+            );
+            return Err(refusal(Reason::Peers, format!("{} with disk {}", former.0, former.1), expected));
         }
         Ok(())
     }
@@ -85,8 +139,11 @@ impl<R: Runtime> PeerServer<R> {
 impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn identify(&self, request: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse> {
         Box::pin(async move {
-            self.check_identify(&request)?;
+            let former = self.check_identify(&request)?;
             let initialized = self.raft.is_initialized().await.map_err(closed)?;
+            if !initialized {
+                self.promise(former, &request.peers)?;
+            }
             Ok(pb::IdentifyResponse {
                 incarnation: self.identity.incarnation.to_bytes().to_vec().into(),
                 empty: !initialized,
@@ -98,8 +155,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn request_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
         Box::pin(async move {
-            self.check(request.envelope.as_ref())?;
+            let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
+            checks::vote_request(&request, &sender).map_err(malformed)?;
             let response = self.raft.vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
@@ -107,8 +165,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn pre_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
         Box::pin(async move {
-            self.check(request.envelope.as_ref())?;
+            let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
+            checks::vote_request(&request, &sender).map_err(malformed)?;
             let response = self.raft.pre_vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
@@ -116,8 +175,8 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn heartbeat(&self, request: pb::AppendRequest) -> Reply<'_, pb::AppendResponse> {
         Box::pin(async move {
-            self.check(request.envelope.as_ref())?;
-            let request = convert::to_append::<R>(request).map_err(malformed)?;
+            let sender = self.check(request.envelope.as_ref())?;
+            let request = usable(&self.raft, &self.metrics, &sender, request).await?;
             let last = request.entries.last().map(|entry| entry.id()).or(request.prev_log_id);
             let previous = request.prev_log_id;
             let response = self.raft.append_entries(request).await.map_err(closed)?;
@@ -131,16 +190,14 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn install_snapshot(&self, request: pb::SnapshotRequest) -> Reply<'_, pb::SnapshotResponse> {
         Box::pin(async move {
-            self.check(request.envelope.as_ref())?;
+            let sender = self.check(request.envelope.as_ref())?;
             let vote = convert::to_vote(request.vote.clone()).map_err(malformed)?;
             let (meta, start) = state_machine::from_message(&request).map_err(|e| malformed(Malformed::Members(e)))?;
-            let Some(next) = start.filter(|_| meta.last_log_id.is_some()) else {
-                return Err(malformed(Malformed::Missing("last_log_id or start")));
-            };
-            if !next.can_begin(self.identity.segment_size) {
-                return Err(refusal(Reason::Malformed, format!("{next:?}"), "a place where a log can begin"));
-            }
-            let snapshot = Snapshot { meta, snapshot: start };
+            let size = self.identity.segment_size;
+            let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
+            // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
+            checks::keeps(committed(&self.raft).await?, meta.last_log_id).map_err(malformed)?;
+            let snapshot = Snapshot { meta, snapshot: Some(next) };
             let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;
             Ok(pb::SnapshotResponse { vote: Some(convert::from_vote(&response.vote)) })
         })
@@ -148,8 +205,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn transfer_leader(&self, request: pb::TransferRequest) -> Reply<'_, pb::TransferResponse> {
         Box::pin(async move {
-            self.check(request.envelope.as_ref())?;
+            let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_transfer::<R>(request).map_err(malformed)?;
+            checks::transfer(&request, &sender).map_err(malformed)?;
             let response = self.raft.handle_transfer_leader(request).await.map_err(closed)?;
             Ok(convert::from_transfer_response::<R>(response))
         })
@@ -157,20 +215,23 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream> {
         Box::pin(async move {
-            self.check(Some(&first))?;
+            let sender = self.check(Some(&first))?;
             // The first request that cannot be used ends the stream, after the answers to those before it.
             let refused = Arc::new(Mutex::new(None));
-            let seen = refused.clone();
-            let requests = requests.scan((), move |(), request| {
-                let usable = request.map_err(closed).and_then(|r| convert::to_append::<R>(r).map_err(malformed));
-                let next = match usable {
-                    Ok(request) => Some(request),
+            let own = (self.raft.clone(), self.metrics.clone(), sender, refused.clone());
+            let requests = stream::unfold((requests, own), |(mut requests, own)| async move {
+                let (raft, metrics, sender, refused) = &own;
+                let checked = match requests.next().await? {
+                    Ok(request) => usable(raft, metrics, sender, request).await,
+                    Err(broken) => Err(closed(broken)),
+                };
+                match checked {
+                    Ok(request) => Some((request, (requests, own))),
                     Err(refusal) => {
-                        *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                        *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
                         None
                     }
-                };
-                std::future::ready(next)
+                }
             });
             let answers = self.raft.stream_append(requests.boxed());
             let answers = answers.map(|answer| match answer {
@@ -182,3 +243,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "peer_server_tests.rs"]
+mod tests;

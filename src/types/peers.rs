@@ -141,6 +141,15 @@ impl Peers {
         self.0.iter().min_by_key(|peer| &peer.id)
     }
 
+    /// One text for all spellings of the same list: by id, hosts in lower case. Nodes compare it before they form a
+    /// cluster.
+    pub(crate) fn agreed(&self) -> String {
+        let mut peers: Vec<_> = self.iter().collect();
+        peers.sort_by_key(|peer| &peer.id);
+        let peer = |peer: &&Peer| format!("{}={}", peer.id, peer.address.to_ascii_lowercase());
+        peers.iter().map(peer).collect::<Vec<_>>().join(";")
+    }
+
     fn distinct(peers: Vec<Peer>) -> Result<Self, PeersError> {
         if peers.is_empty() {
             return Err(PeersError::Empty);

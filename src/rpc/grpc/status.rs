@@ -23,7 +23,8 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         | Reason::Target
         | Reason::TargetIncarnation
         | Reason::Sender
-        | Reason::SegmentSize => Code::FailedPrecondition,
+        | Reason::SegmentSize
+        | Reason::Peers => Code::FailedPrecondition,
     };
     let refusal =
         Refusal { reason: refusal.reason, found: clipped(&refusal.found), expected: clipped(&refusal.expected) };

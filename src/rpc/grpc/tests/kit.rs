@@ -143,7 +143,7 @@ pub(super) fn envelope() -> pb::Envelope {
 }
 
 pub(super) fn identify() -> pb::IdentifyRequest {
-    pb::IdentifyRequest { envelope: Some(envelope()), segment_size: 64 }
+    pb::IdentifyRequest { envelope: Some(envelope()), segment_size: 64, peers: "n1=h:1".into() }
 }
 
 pub(super) fn vote(term: u64) -> pb::VoteRequest {
