@@ -38,7 +38,7 @@ pub enum StartError {
     },
 }
 
-/// A ledger's directory could not be opened. Nothing was changed in it.
+/// A ledger's directory could not be opened. Nothing of the log was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
@@ -140,8 +140,11 @@ pub enum AppendError {
         /// The master, if known.
         master: Option<Member>,
     },
-    /// Refused: there was no master within the deadline.
-    #[error("no master within {waited:?}: check that a quorum of the members is up and reachable, then append again")]
+    /// Refused: no master took the records up within the deadline: there was none, or it had too much to do.
+    #[error(
+        "no master took the records up within {waited:?}: check that a quorum of the members is up and reachable, \
+         then append again"
+    )]
     NoMaster {
         /// How long the append waited.
         waited: Duration,
@@ -159,7 +162,8 @@ pub enum AppendError {
     /// Refused: a batch without records has no index.
     #[error("the batch is empty: append at least one record")]
     EmptyBatch,
-    /// Refused: too many bytes are in flight ([`try_append`](crate::Ledger::try_append) only).
+    /// Refused: too many bytes are in flight; at once by [`try_append`](crate::Ledger::try_append), after its timeout
+    /// by the others.
     #[error("{inflight_limit} bytes are in flight already: append again later, or use the waiting append")]
     Busy {
         /// The limit, bytes.

@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Cluster, GROUP, fast, patient};
-use dledger::{Node, NodeId, ReadError};
+use dledger::{AppendError, Node, NodeId, ReadError};
 use futures::StreamExt;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -47,4 +49,50 @@ async fn three_nodes_hold_every_record_at_its_index_and_position() {
         }
         assert_eq!(ledger.get(2000).await, Err(ReadError::NotYet { index: 2000, committed: 2000 }));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_with_an_endless_timeout_harms_nobody() {
+    let cluster = Cluster::start_with(1, fast).await;
+    let ledger = cluster.ledger(cluster.master().await);
+    let endless = ledger.submit(vec!["a".into()], Some(Duration::MAX)).await.unwrap();
+    assert_eq!(patient(endless).await.unwrap().first_index, 0);
+    assert_eq!(patient(ledger.append("b")).await.unwrap().index, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_without_a_quorum_stops_saying_that_it_is_one_and_says_it_again() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let master = cluster.master().await;
+    patient(cluster.ledger(master).append("a")).await.unwrap();
+    let others: Vec<usize> = (0..3).filter(|n| *n != master).collect();
+    for n in &others {
+        cluster.stop(*n).await;
+    }
+    let mut role = cluster.ledger(master).role();
+    patient(role.wait_for(|role| !role.is_master())).await.unwrap();
+    cluster.up(others[0]).await;
+    cluster.master().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_ends_within_its_timeout_even_when_others_hold_the_budget() {
+    let mut cluster = Cluster::start_with(3, |config| {
+        fast(config);
+        config.max_inflight_bytes = 1 << 20;
+        config.append_timeout = Duration::from_secs(3600);
+    })
+    .await;
+    let master = cluster.master().await;
+    let ledger = cluster.ledger(master);
+    for n in (0..3).filter(|n| *n != master) {
+        cluster.stop(n).await;
+    }
+    let mut held = Vec::new();
+    while let Ok(pending) = ledger.try_append(vec![vec![0; 200 << 10].into()]) {
+        held.push(pending);
+    }
+    let short = Some(Duration::from_millis(300));
+    let error = patient(ledger.submit(vec![vec![1; 200 << 10].into()], short)).await.unwrap_err();
+    assert_eq!(error, AppendError::Busy { inflight_limit: 1 << 20 });
 }

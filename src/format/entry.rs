@@ -20,6 +20,7 @@
 //! names a whole prefix.
 
 use super::fields::{put_u32, put_u64, u32_at, u64_at};
+use super::segment::MAX_PLACE;
 use super::{ALIGNMENT, aligned};
 
 /// Bytes of an entry header.
@@ -177,11 +178,15 @@ impl EntryHeader {
         if length as usize != self.length() {
             return fail("length", length.into());
         }
-        if self.position > u64::MAX / 2 || !self.position.is_multiple_of(ALIGNMENT as u64) {
+        if self.position > MAX_PLACE || !self.position.is_multiple_of(ALIGNMENT as u64) {
             return fail("position", self.position);
         }
-        if self.number > u64::MAX / 2 || self.index > u64::MAX / 2 {
+        if self.number > MAX_PLACE || self.index > MAX_PLACE {
             return fail("number or index", self.number.max(self.index));
+        }
+        // A leader knows no more to be committed than it has.
+        if self.committed > self.index {
+            return fail("committed", self.committed);
         }
         if (self.kind == EntryKind::Batch) != (self.records > 0) {
             return fail("records", self.records.into());

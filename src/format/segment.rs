@@ -79,6 +79,22 @@ pub(crate) struct Cursor {
     pub(crate) chain: u32,
 }
 
+/// No number, index or position is larger: nothing computed from them overflows.
+pub(crate) const MAX_PLACE: u64 = u64::MAX / 2;
+
+impl Cursor {
+    /// Whether a log with segments of `size` bytes can have its next entry here. What comes from the network or from a
+    /// disk need not.
+    pub(crate) fn can_begin(&self, size: u64) -> bool {
+        let offset = self.position % size;
+        let gap = offset.wrapping_sub(SEGMENT_HEADER as u64);
+        self.position.is_multiple_of(ALIGNMENT as u64)
+            && self.number.max(self.index).max(self.position) <= MAX_PLACE
+            && (gap == 0 || (gap < size && gap >= BLANK_HEADER as u64))
+            && offset + BLANK_HEADER as u64 <= size
+    }
+}
+
 /// A decoded segment header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -142,17 +158,19 @@ impl SegmentHeader {
         if version != FORMAT_VERSION {
             return Err(SegmentError::Version { found: version });
         }
-        Ok(Self {
-            size: u64_at(bytes, at::SIZE),
-            start: Cursor {
-                position: u64_at(bytes, at::POSITION),
-                number: u64_at(bytes, at::NUMBER),
-                index: u64_at(bytes, at::INDEX),
-                term: u64_at(bytes, at::TERM),
-                timestamp: u64_at(bytes, at::TIMESTAMP),
-                chain: u32_at(bytes, at::CHAIN),
-            },
-        })
+        let start = Cursor {
+            position: u64_at(bytes, at::POSITION),
+            number: u64_at(bytes, at::NUMBER),
+            index: u64_at(bytes, at::INDEX),
+            term: u64_at(bytes, at::TERM),
+            timestamp: u64_at(bytes, at::TIMESTAMP),
+            chain: u32_at(bytes, at::CHAIN),
+        };
+        let largest = start.position.max(start.number).max(start.index);
+        if largest > MAX_PLACE {
+            return Err(SegmentError::Field { field: "place", found: largest, expected: MAX_PLACE });
+        }
+        Ok(Self { size: u64_at(bytes, at::SIZE), start })
     }
 }
 

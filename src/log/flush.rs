@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Log, Shared};
+use crate::format::hard_state::CommitPoint;
 use crate::format::segment::Cursor;
 
 /// Called once with the outcome of a flush that covers what was written before it was queued.
@@ -80,11 +81,6 @@ impl FlushQueue {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn durable_for_review(&self) -> Cursor {
-        self.state().durable
-    }
-
     /// The log begins anew at `next`.
     pub(super) fn restarted(&self, next: Cursor) {
         let mut state = self.state();
@@ -119,24 +115,23 @@ impl Log {
     }
 }
 
+/// One pass over a log.
+pub(super) struct Pass {
+    waiting: Vec<Completion>,
+    /// Everything before was synced when the pass began.
+    durable: Cursor,
+    /// What was known to be committed then: it is durable when the pass is over.
+    committed: CommitPoint,
+}
+
 impl Shared {
     /// One pass: syncs everything written so far, then completes everything that waited. Called by the scheduler.
     pub(crate) fn flush(&self) {
         let _one_at_a_time = self.flush.pass.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut waiting, durable, files_changed) = {
-            let mut state = self.flush.state();
-            state.scheduled = false;
-            state.truncated = None;
-            (std::mem::take(&mut state.waiting), state.durable, std::mem::take(&mut state.files_changed))
-        };
-        let synced = self.check().and_then(|()| self.sync(durable, files_changed));
-        let result = match synced {
-            Ok(upto) => {
-                self.advance_durable(upto);
-                self.remember_commit()
-            }
-            Err(error) => Err(error),
-        };
+        let mut pass = self.begin_pass();
+        let mut waiting = std::mem::take(&mut pass.waiting);
+        let synced = self.check().and_then(|()| self.sync(&pass));
+        let result = synced.and_then(|upto| self.end_pass(&pass, upto));
         let Some(newest) = waiting.pop() else { return };
         for older in waiting {
             older.superseded();
@@ -144,14 +139,25 @@ impl Shared {
         newest.complete(result);
     }
 
+    pub(super) fn begin_pass(&self) -> Pass {
+        let committed = self.progress.commit_point();
+        let mut state = self.flush.state();
+        state.scheduled = false;
+        state.truncated = None;
+        Pass { waiting: std::mem::take(&mut state.waiting), durable: state.durable, committed }
+    }
+
     /// Syncs what lies behind `durable`. Returns up to where the log is durable then.
-    fn sync(&self, durable: Cursor, files_changed: bool) -> io::Result<Cursor> {
+    pub(super) fn sync(&self, pass: &Pass) -> io::Result<Cursor> {
+        let durable = pass.durable;
         let (dirty, upto) = {
             let segments = self.segments();
             let dirty: Vec<_> = segments.iter().filter(|s| s.end_position() > durable.position).cloned().collect();
             let upto = segments.last().map_or(durable, |last| last.end());
             (dirty, upto)
         };
+        // Taken after the segments were: the name of every one of them is covered.
+        let files_changed = std::mem::take(&mut self.flush.state().files_changed);
         for segment in dirty {
             let synced = segment.sync();
             self.or_fail("syncing", synced)?;
@@ -163,20 +169,9 @@ impl Shared {
         Ok(upto)
     }
 
-    #[cfg(test)]
-    pub(super) fn sync_for_review(&self, durable: Cursor) -> Cursor {
-        #[allow(clippy::unwrap_used)]
-        self.sync(durable, false).unwrap()
-    }
-
-    #[cfg(test)]
-    pub(super) fn finish_pass_for_review(&self, upto: Cursor) {
-        self.advance_durable(upto);
-        #[allow(clippy::unwrap_used)]
-        self.remember_commit().unwrap();
-    }
-
-    fn advance_durable(&self, upto: Cursor) {
+    /// Everything before `upto` is synced. Notes the commit point of the beginning of the pass: so it is never further
+    /// than what is durable here, and a start that does not find it knows that something was lost.
+    pub(super) fn end_pass(&self, pass: &Pass, upto: Cursor) -> io::Result<()> {
         let mut state = self.flush.state();
         let upto = match state.truncated.take() {
             Some(cut) if cut.position < upto.position => cut,
@@ -184,36 +179,33 @@ impl Shared {
         };
         state.durable = upto;
         self.progress.set_durable(upto.index);
-    }
-
-    /// Notes the commit point, never further than what is durable here: so a start that does not find it knows that
-    /// something was lost.
-    fn remember_commit(&self) -> io::Result<()> {
-        let (point, durable) = (self.progress.commit_point(), self.flush.state().durable);
-        if point.number > durable.number {
-            return Ok(());
-        }
-        let written = self.hard_state().remember_commit(point);
+        drop(state);
+        let written = self.hard_state().remember_commit(pass.committed);
         self.or_fail("writing the commit point", written)
     }
 
     /// Syncs everything, ends the log's file work and lets others have the directory. The log takes no write after.
     pub(super) fn close(&self) -> io::Result<()> {
+        if self.failure() == Some(CLOSED) {
+            return Ok(());
+        }
         self.flush();
         let closed = self.check().and_then(|()| {
-            self.remember_commit()?;
             let synced = self.hard_state().sync();
             self.or_fail("syncing the commit point", synced)
         });
-        let _ = self.failure.set("the log is closed".into());
+        let _ = self.failure.set(CLOSED.into());
         let (done, wait) = std::sync::mpsc::channel::<()>();
-        // The sender is dropped with the job, whether it ran or its thread is gone already.
+        // Jobs run in order and a panic in one does not end the thread, so this one comes.
         self.options.background.run(Box::new(move || drop(done)));
         let _ = wait.recv();
         self.directory.unlock();
         closed
     }
 }
+
+/// What a log says that was closed cleanly.
+const CLOSED: &str = "the log is closed";
 
 /// Used by schedulers that hold a list of logs.
 pub(crate) type FlushTarget = Arc<Shared>;

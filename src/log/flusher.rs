@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -66,7 +67,12 @@ impl Queue {
             let due: Vec<_> = state.logs.extract_if(.., |(at, _)| *at <= now).map(|(_, log)| log).collect();
             if !due.is_empty() {
                 drop(state);
-                due.iter().for_each(|log| log.flush());
+                for log in &due {
+                    // One log's bug must not end the syncs of all others; its own completions have failed by then.
+                    if catch_unwind(AssertUnwindSafe(|| log.flush())).is_err() {
+                        log.fail("a flush pass panicked");
+                    }
+                }
                 drop(due);
                 state = self.state();
                 continue;
@@ -126,7 +132,8 @@ impl BackgroundThread {
                 match state.jobs.pop_front() {
                     Some(job) => {
                         drop(state);
-                        job();
+                        // Whatever it was, the next job has a right to run; the panic has been reported.
+                        let _ = catch_unwind(AssertUnwindSafe(job));
                         state = jobs.lock().unwrap_or_else(PoisonError::into_inner);
                     }
                     None if state.stopping => return,

@@ -22,22 +22,27 @@ pub(super) struct HardStateFile {
 }
 
 impl HardStateFile {
-    /// Opens the file, or makes it.
+    /// Opens the file; in a directory that is `fresh` (it has no log yet), makes it.
     ///
     /// # Errors
     /// If the system fails, or if a vote may have been lost: a node that cannot know whom it voted for must not vote.
-    pub(super) fn open(disk: &dyn Disk, path: &Path) -> Result<Self, OpenError> {
+    pub(super) fn open(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Self, OpenError> {
         let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
-        let file = match disk.open(path) {
-            Ok(file) if file.size() == HARD_STATE_SIZE => file,
-            Ok(file) => {
-                let (found, expected) = (file.size().to_string(), HARD_STATE_SIZE.to_string());
-                return Err(damaged(path, "size", found, expected));
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                disk.create(path, HARD_STATE_SIZE).map_err(io("create"))?
-            }
+        let found = match disk.open(path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io("open")(error)),
+        };
+        let file = match found {
+            Some(file) if file.size() == HARD_STATE_SIZE => file,
+            _ if fresh => {
+                disk.write_atomic(path, &blank_file()).map_err(io("create"))?;
+                disk.open(path).map_err(io("open"))?
+            }
+            found => {
+                let found = found.map_or("no file".into(), |file| format!("{} bytes", file.size()));
+                return Err(damaged(path, "vote", found, format!("{HARD_STATE_SIZE} bytes beside the log")));
+            }
         };
         let read = |slot: u64| {
             let mut bytes = [0; SLOT];
@@ -54,7 +59,8 @@ impl HardStateFile {
         let commit =
             [decode_commit(&read(2)?), decode_commit(&read(3)?)].into_iter().filter_map(valid).max_by_key(|c| c.0);
         let (commit_sequence, commit) = commit.unwrap_or_default();
-        let (vote_sequence, vote) = vote.map_or((0, None), |(sequence, vote)| (sequence, Some(vote)));
+        let (vote_sequence, vote) = vote;
+        let vote = (vote != NOBODY).then_some(vote);
         Ok(Self { file, vote, vote_sequence, commit, commit_sequence })
     }
 
@@ -91,6 +97,18 @@ impl HardStateFile {
     }
 }
 
+/// The votes a file is made with.
+const NOBODY: HardVote = HardVote { term: 0, node: None, granted: false };
+
+fn blank_file() -> Vec<u8> {
+    let mut bytes = vec![0; HARD_STATE_SIZE as usize];
+    for sequence in 0..2 {
+        let start = sequence as usize * SLOT_DISTANCE as usize;
+        bytes[start..start + SLOT].copy_from_slice(&encode_vote(sequence, &NOBODY));
+    }
+    bytes
+}
+
 fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
     match slot {
         Slot::Valid(sequence, value) => Some((sequence, value)),
@@ -100,16 +118,27 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 
 /// The vote that counts.
 ///
-/// A damaged slot beside a valid one may be a write that a crash tore: that vote never counted, the valid one does.
-/// But it may also be the newer vote gone bad, and then the valid one is stale. A torn write can only hit the slot that
-/// is not the newest, so a slot of sequence n beside a damaged one leaves both open. Votes are synced before anybody
-/// hears of them and slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop rather than
-/// guess.
-fn newest_vote(path: &Path, even: Slot<HardVote>, odd: Slot<HardVote>) -> Result<Option<(u64, HardVote)>, OpenError> {
-    if even == Slot::Damaged || odd == Slot::Damaged {
-        return Err(damaged(path, "vote slot", "checksum does not fit".into(), "a vote".into()));
+/// The file is made with two votes for nobody, and votes go to the two slots in turn, each synced before the next: so
+/// the slots always hold two that follow each other. Anything else means that a vote was lost or went bad, and the one
+/// that is left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop rather
+/// than guess.
+fn newest_vote(path: &Path, even: Slot<HardVote>, odd: Slot<HardVote>) -> Result<(u64, HardVote), OpenError> {
+    match (even, odd) {
+        (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Ok((even, vote)),
+        (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Ok((odd, vote)),
+        (even, odd) => {
+            let found = format!("{} and {}", named(&even), named(&odd));
+            Err(damaged(path, "vote slot", found, "two votes that follow each other".into()))
+        }
     }
-    Ok([even, odd].into_iter().filter_map(valid).max_by_key(|slot| slot.0))
+}
+
+fn named(slot: &Slot<HardVote>) -> String {
+    match slot {
+        Slot::Empty => "an empty slot".into(),
+        Slot::Valid(sequence, _) => format!("vote number {sequence}"),
+        Slot::Damaged => "a slot whose checksum does not fit".into(),
+    }
 }
 
 fn damaged(path: &Path, what: &'static str, found: String, expected: String) -> OpenError {

@@ -31,6 +31,7 @@ mod writer;
 mod tests;
 
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -87,6 +88,8 @@ pub(crate) struct Shared {
     spare: Mutex<SpareState>,
     flush: FlushQueue,
     progress: Progress,
+    /// Number of the first entry that is not purged: `start` without waiting for its writes.
+    first_number: AtomicU64,
     failure: OnceLock<String>,
 }
 
@@ -96,6 +99,8 @@ enum SpareState {
     Missing,
     BeingMade,
     Ready,
+    /// Could not be made; the next roll makes its file itself, and then it is tried again.
+    Failed,
 }
 
 impl Log {
@@ -124,6 +129,11 @@ impl Shared {
     /// The first failure, if there was one.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
+    }
+
+    /// Stops the log for a reason that is not the system's.
+    fn fail(&self, reason: &str) {
+        let _: io::Result<()> = self.or_fail("flushing", Err(io::Error::other(reason.to_owned())));
     }
 
     /// Refuses to go on after a failure.

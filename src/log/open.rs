@@ -15,12 +15,12 @@ use super::names::{self, FileKind};
 use super::progress::Progress;
 use super::start::StartPoint;
 use super::tail::Tail;
-use super::writer::begin_segment;
+use super::writer::{begin_segment, remove_if_there};
 use super::{Log, LogOptions, Shared, SpareState};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, OpenError};
 use crate::format::hard_state::CommitPoint;
-use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentError, SegmentHeader};
+use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 use crate::segment::recovery::{self, Stop};
@@ -41,14 +41,16 @@ struct Walk {
     broken: Option<(PathBuf, String)>,
     /// Files behind the break.
     leftovers: Vec<PathBuf>,
+    /// Files that do not belong to the log any more.
+    stale: Vec<PathBuf>,
 }
 
 impl Log {
     /// Opens the log in `path`, making it if it is not there.
     ///
     /// # Errors
-    /// The directory is locked, made for something else, of another version, or damaged; or the system fails. The
-    /// directory is not changed then.
+    /// The directory is locked, made for something else, of another version, or damaged; or the system fails. Nothing
+    /// of the log is changed then.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         path: PathBuf,
@@ -56,7 +58,6 @@ impl Log {
         options: LogOptions,
     ) -> Result<(Self, Recovered), OpenError> {
         let directory = Directory::open(disk.as_ref(), path, wanted)?;
-        let hard_state = HardStateFile::open(disk.as_ref(), &directory.file(names::HARD_STATE))?;
         let start = StartPoint::read(disk.as_ref(), &directory)?;
         let genesis = Cursor {
             position: SEGMENT_HEADER as u64,
@@ -67,24 +68,34 @@ impl Log {
             chain: directory.identity().chain_seed(),
         };
         let base = start.purged.map_or(genesis, |purged| purged.next);
-        let positions = tidy(disk.as_ref(), &directory, base, options.segment_size)?;
-        let walk = walk(disk.as_ref(), &directory, &positions, options.segment_size, hard_state.commit_point())?;
-        let commit = check(&walk, base, hard_state.commit_point(), &directory)?;
+        let Listing { positions, stale } = list(disk.as_ref(), &directory, base, options.segment_size)?;
+        let fresh = positions.is_empty() && start.purged.is_none();
+        let hard_state = HardStateFile::open(disk.as_ref(), &directory.file(names::HARD_STATE), fresh)?;
+        let noted = hard_state.commit_point();
+        let mut walk = Walk::new(stale);
+        walk.run(disk.as_ref(), &directory, &positions, options.segment_size, noted.position.max(base.position))?;
+        if noted.number <= base.number && !walk.reaches(base)? {
+            walk.forget(&directory);
+        }
+        let commit = check(&walk, base, noted, &directory)?;
+        let start_number = start.purged.map_or(0, |purged| purged.number + 1);
         let shared = Arc::new(Shared {
             flush: FlushQueue::new(walk.segments.last().map_or(base, |last| last.end())),
             progress: Progress::new(base.index, commit, base.index, base.index),
-            segments: RwLock::new(walk.segments),
+            segments: RwLock::new(std::mem::take(&mut walk.segments)),
             tail: Mutex::new(Tail::default()),
             start: Mutex::new(start),
             hard_state: Mutex::new(hard_state),
             spare: Mutex::new(SpareState::Missing),
             failure: OnceLock::new(),
+            first_number: start_number.into(),
             disk,
             directory,
             options,
         });
-        let cut = walk.broken.map(|(file, why)| format!("{}: {why}", file.display()));
-        let log = finish(shared, base, &walk.leftovers, cut.is_some())?;
+        let cut = walk.broken.take().map(|(file, why)| format!("{}: {why}", file.display()));
+        walk.stale.append(&mut walk.leftovers);
+        let log = finish(shared, base, &walk.stale, cut.is_some())?;
         if let Some(cut) = &cut {
             tracing::warn!(end = log.end().index, position = log.end().position, %cut, "cut a torn tail");
         }
@@ -97,80 +108,110 @@ impl Log {
     }
 }
 
-/// Removes what an interrupted write left, and segments before the log's start. Returns the positions of the segments.
-fn tidy(disk: &dyn Disk, directory: &Directory, base: Cursor, size: u64) -> Result<Vec<u64>, OpenError> {
-    let path = directory.path();
-    let mut positions = Vec::new();
-    for name in disk.list(path).map_err(io_error("list", path))? {
-        let file = path.join(&name);
-        let old = |position: u64| position + size <= base.position / size * size;
-        let remove = match names::kind(&name) {
-            Some(FileKind::Segment(position)) | Some(FileKind::Index(position)) if old(position) => true,
-            Some(FileKind::Segment(position)) => {
-                positions.push(position);
-                false
-            }
-            Some(FileKind::Temporary) => true,
-            Some(FileKind::Fixed) => name == names::SPARE,
-            Some(FileKind::Index(_)) => false,
-            None => {
-                tracing::warn!(file = %file.display(), "not part of the ledger: left alone");
-                false
-            }
-        };
-        if remove {
-            disk.remove(&file).map_err(io_error("remove", &file))?;
-        }
-    }
-    positions.sort_unstable();
-    Ok(positions)
+/// What is in the directory.
+struct Listing {
+    /// Positions of the segments, ascending.
+    positions: Vec<u64>,
+    /// What an interrupted write left, and what lies before the log's start.
+    stale: Vec<PathBuf>,
 }
 
-fn walk(
-    disk: &dyn Disk,
-    directory: &Directory,
-    positions: &[u64],
-    size: u64,
-    known: CommitPoint,
-) -> Result<Walk, OpenError> {
-    let mut walk = Walk { segments: Vec::new(), committed: 0, broken: None, leftovers: Vec::new() };
-    for (at, &position) in positions.iter().enumerate() {
-        let path = directory.segment(position);
-        let last = at + 1 == positions.len();
-        // Only what a commit point vouches for was durable once. Behind it, a crash may have kept a later segment and
-        // lost pages of this one.
-        let verify = last || position + size > known.position;
-        let found = open_segment(disk, directory, position, size, verify, walk.segments.last())?;
-        let why = match found {
-            Ok((segment, stop, committed)) => {
-                walk.segments.push(Arc::new(segment));
-                walk.committed = walk.committed.max(committed);
-                match stop {
-                    Stop::Sealed => continue,
-                    Stop::Clean if last => None,
-                    Stop::Clean => Some("zeros, but there are later segments".to_owned()),
-                    Stop::Bad(why) => Some(why),
-                }
+fn list(disk: &dyn Disk, directory: &Directory, base: Cursor, size: u64) -> Result<Listing, OpenError> {
+    let path = directory.path();
+    let mut listing = Listing { positions: Vec::new(), stale: Vec::new() };
+    let begins = base.position / size * size;
+    for name in disk.list(path).map_err(io_error("list", path))? {
+        let file = path.join(&name);
+        match names::kind(&name) {
+            Some(FileKind::Segment(at) | FileKind::Index(at)) if at % size != 0 || at > MAX_PLACE => {
+                tracing::warn!(file = %file.display(), "no segment can be there: left alone");
             }
-            // A segment that was made but never written to, at the end of the log, is nothing to report.
-            Err(Broken::Unwritten) if last => {
-                walk.leftovers.push(path);
-                return Ok(walk);
-            }
-            Err(Broken::Unwritten) => {
-                walk.leftovers.push(path.clone());
-                Some("zeros, but there are later segments".to_owned())
-            }
-            Err(Broken::Because(why)) => {
-                walk.leftovers.push(path.clone());
-                Some(why)
-            }
-        };
-        walk.broken = why.map(|why| (path, why));
-        walk.leftovers.extend(positions[at + 1..].iter().map(|later| directory.segment(*later)));
-        break;
+            Some(FileKind::Segment(at) | FileKind::Index(at)) if at < begins => listing.stale.push(file),
+            Some(FileKind::Segment(at)) => listing.positions.push(at),
+            Some(FileKind::Temporary) => listing.stale.push(file),
+            Some(FileKind::Fixed) if name == names::SPARE => listing.stale.push(file),
+            Some(FileKind::Fixed | FileKind::Index(_)) => {}
+            None => tracing::warn!(file = %file.display(), "not part of the ledger: left alone"),
+        }
     }
-    Ok(walk)
+    listing.positions.sort_unstable();
+    Ok(listing)
+}
+
+impl Walk {
+    fn new(stale: Vec<PathBuf>) -> Self {
+        Self { segments: Vec::new(), committed: 0, broken: None, leftovers: Vec::new(), stale }
+    }
+
+    /// Goes from segment to segment as long as they continue each other. Segments that end below `trusted` were synced
+    /// before the node noted that it had committed them; in later ones every byte is checked, for a page may be
+    /// missing anywhere.
+    fn run(
+        &mut self,
+        disk: &dyn Disk,
+        directory: &Directory,
+        positions: &[u64],
+        size: u64,
+        trusted: u64,
+    ) -> Result<(), OpenError> {
+        for (at, &position) in positions.iter().enumerate() {
+            let path = directory.segment(position);
+            let last = at + 1 == positions.len();
+            let verify = last || position + size > trusted;
+            let found = open_segment(disk, directory, position, size, verify, self.segments.last())?;
+            let why = match found {
+                Ok((segment, stop, committed)) => {
+                    self.segments.push(Arc::new(segment));
+                    self.committed = self.committed.max(committed);
+                    match stop {
+                        Stop::Sealed => continue,
+                        Stop::Clean if last => None,
+                        Stop::Clean => Some("zeros, but there are later segments".to_owned()),
+                        Stop::Bad(why) => Some(why),
+                    }
+                }
+                Err(broken) => {
+                    self.leftovers.push(path.clone());
+                    match broken {
+                        // A segment that was made but never written to, at the end of the log, is nothing to report.
+                        Broken::Unwritten if last => None,
+                        Broken::Unwritten => Some("zeros, but there are later segments".to_owned()),
+                        Broken::Because(why) => Some(why),
+                    }
+                }
+            };
+            self.broken = why.map(|why| (path, why));
+            self.leftovers.extend(positions[at + 1..].iter().map(|later| directory.segment(*later)));
+            break;
+        }
+        Ok(())
+    }
+
+    /// Whether the segments lead to what `base` continues. They need not after a reset that a crash interrupted: it
+    /// records where the log begins anew before it removes what there was.
+    fn reaches(&self, base: Cursor) -> Result<bool, Damage> {
+        let Some(first) = self.segments.first() else { return Ok(true) };
+        if base.number == 0 || first.start().number == base.number {
+            return Ok(base.number == 0 || first.start().chain == base.chain);
+        }
+        let end = self.segments.last().map_or(base, |last| last.end());
+        if end.position < base.position || end.number < base.number {
+            return Ok(false);
+        }
+        let holder = self.segments.iter().rev().find(|segment| segment.start().number < base.number);
+        let header = match holder {
+            Some(segment) => segment.entry_header(base.number - 1)?,
+            None => None,
+        };
+        Ok(header.is_some_and(|header| header.chain == base.chain))
+    }
+
+    /// Nothing of what was found counts.
+    fn forget(&mut self, directory: &Directory) {
+        tracing::warn!(dir = %directory.path().display(), "entries from before a reset are removed");
+        self.leftovers.splice(..0, self.segments.drain(..).map(|segment| segment.path().to_owned()));
+        (self.broken, self.committed) = (None, 0);
+    }
 }
 
 /// Why a segment file does not continue the log.
@@ -256,7 +297,8 @@ fn check(walk: &Walk, base: Cursor, noted: CommitPoint, directory: &Directory) -
         let (found, expected) = (format!("entry {}", begins.number), format!("entry {}", base.number));
         return damage(directory.segment(begins.position), begins.position, "start of the log", found, expected);
     }
-    if end.number < noted.number || end.index < walk.committed {
+    let lacks_noted = noted.number > base.number && end.number < noted.number;
+    if lacks_noted || end.index < walk.committed {
         let file = walk.broken.as_ref().map_or_else(|| directory.path().to_owned(), |(file, _)| file.clone());
         let found = walk.broken.as_ref().map_or_else(|| "the end of the log".to_owned(), |(_, why)| why.clone());
         let expected = format!("committed records up to index {}", noted.index.max(walk.committed));
@@ -281,7 +323,6 @@ fn check(walk: &Walk, base: Cursor, noted: CommitPoint, directory: &Directory) -
     }
 }
 
-/// Removes what was decided to be cut, and makes what is left durable: Raft counts it as such.
 /// Writes again what no commit point says was ever durable: what is read may only be in the page cache, after a sync
 /// that failed in an earlier life. `end` is the log's.
 fn rewrite_unknown(segment: &Segment, known: CommitPoint, end: Cursor) -> io::Result<()> {
@@ -290,9 +331,11 @@ fn rewrite_unknown(segment: &Segment, known: CommitPoint, end: Cursor) -> io::Re
     segment.rewrite(from..segment.end_position().min(end.position))
 }
 
+/// Removes what was decided to be cut, and makes what is left durable: Raft counts it as such.
 fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -> Result<Log, OpenError> {
+    // The last first: after a crash in between, the log merely ends earlier.
     for file in leftovers.iter().rev() {
-        shared.disk.remove(file).map_err(io_error("remove", file))?;
+        remove_if_there(shared.disk.as_ref(), file).map_err(io_error("remove", file))?;
     }
     let dir = shared.directory.path().to_owned();
     let last = shared.segments().last().cloned();
@@ -320,7 +363,7 @@ fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -
     for segment in log.shared.segments().iter() {
         segment.freeze(commit.position);
     }
-    if end.number < base.number {
+    if end.number < base.number || end.position < base.position {
         // A reset, or a purge whose tail was lost, stopped half-way: the start is recorded, the segments are old.
         log.begin_at(base).map_err(io_error("begin the log anew in", &dir))?;
     }

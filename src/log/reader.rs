@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::watch;
 
@@ -68,11 +69,11 @@ impl LogReader {
 
     /// Numbers of the entries there are, purged ones excluded.
     pub(crate) fn numbers(&self) -> Range<u64> {
-        let first = self.shared.start_point().purged.map(|purged| purged.number + 1);
+        let first = self.shared.first_number.load(Ordering::Acquire);
         let segments = self.shared.segments();
         let stored = segments.first().map_or(0, |segment| segment.start().number);
         let end = segments.last().map_or(0, |segment| segment.end().number);
-        first.unwrap_or(0).max(stored).min(end)..end
+        first.max(stored).min(end)..end
     }
 
     /// The header of entry `number`; `None` if it is not there.
@@ -103,9 +104,13 @@ impl LogReader {
     /// # Errors
     /// If one is damaged.
     pub(crate) fn frames(&self, numbers: Range<u64>, bytes: usize) -> Result<Vec<Frame>, Damage> {
-        let (mut frames, mut taken) = (Vec::new(), 0);
+        let (mut frames, mut taken): (Vec<Frame>, _) = (Vec::new(), 0);
         for number in numbers {
             let Some(frame) = self.frame(number)? else { break };
+            // Between two looks the tail may have been truncated and written anew.
+            if frames.last().is_some_and(|last| last.header.chain != frame.header.previous) {
+                break;
+            }
             if taken > 0 && taken + frame.bytes.len() > bytes {
                 break;
             }
@@ -170,6 +175,7 @@ impl LogReader {
                 Err(error) if records.is_empty() => return Err(error),
                 Err(_) => break,
             };
+            let from = index;
             while let Some(record) = record(&frame, slot) {
                 if record.index >= end || records.len() >= limit.records {
                     return Ok(records);
@@ -180,6 +186,9 @@ impl LogReader {
                 if bytes >= limit.bytes {
                     return Ok(records);
                 }
+            }
+            if index == from {
+                return Err(self.gone(index));
             }
         }
         if records.is_empty() && limit.records > 0 && indexes.start < indexes.end {
@@ -214,6 +223,11 @@ impl LogReader {
 
 impl Shared {
     pub(super) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
+        // In its own statement: the tail must be let go of before the segments are taken.
+        let in_tail = self.tail().get(number).map(|frame| frame.header);
+        if in_tail.is_some() {
+            return Ok(in_tail);
+        }
         let segments = self.segments();
         match segment_of_number(&segments, number) {
             Some(segment) => segment.entry_header(number),
@@ -229,12 +243,7 @@ impl Shared {
         if number < self.progress.commit_point().number {
             return Ok(());
         }
-        // A statement of its own: the tail is not locked any more when `segments` is taken.
-        let in_tail = self.tail().get(number).map(|frame| frame.header);
-        let header = match in_tail {
-            Some(header) => Some(header),
-            None => self.entry_header(number)?,
-        };
+        let header = self.entry_header(number)?;
         // An entry this log does not hold was replaced by a snapshot: the log begins behind it.
         let Some(header) = header else { return Ok(()) };
         let end = after(&header);

@@ -1,11 +1,12 @@
 //! Where the log begins: purge and reset.
 
 use std::io;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
 use super::names;
-use super::writer::begin_segment;
+use super::writer::{begin_segment, remove_if_there};
 use super::{Log, Shared};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
@@ -65,6 +66,9 @@ impl Shared {
         change(&mut changed);
         let bytes = sealed::encode(&MAGIC, &changed).map_err(io::Error::other)?;
         self.disk.write_atomic(&self.directory.file(names::START), &bytes)?;
+        if let Some(purged) = changed.purged {
+            self.first_number.store(purged.number + 1, Ordering::Release);
+        }
         *start = changed;
         Ok(())
     }
@@ -93,6 +97,8 @@ impl Log {
         if self.purged().is_some_and(|purged| purged.number >= number) {
             return Ok(());
         }
+        // What is purged is committed, whoever says so first.
+        self.shared.commit(number).map_err(io::Error::other)?;
         let next = self.after_entry(number)?;
         let purged = PurgePoint { term, number, next };
         let recorded = self.shared.change_start(|start| start.purged = Some(purged));
@@ -146,9 +152,12 @@ impl Log {
     /// that its leader has nothing left to continue its log with.
     ///
     /// # Errors
-    /// If the system fails.
+    /// If no log of this segment size can begin there, or the system fails.
     pub(crate) fn reset(&mut self, term: u64, number: u64, next: Cursor) -> io::Result<()> {
         self.shared.check()?;
+        if !next.can_begin(self.shared.options.segment_size) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no log can begin at {next:?}")));
+        }
         let purged = PurgePoint { term, number, next };
         let recorded = self.shared.change_start(|start| start.purged = Some(purged));
         self.shared.or_fail("recording a reset", recorded)?;
@@ -162,6 +171,7 @@ impl Log {
         let begun = (|| {
             for segment in segments.iter() {
                 shared.disk.remove(segment.path())?;
+                remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))?;
             }
             begin_segment(&shared, next)
         })();

@@ -61,7 +61,9 @@ impl Log {
         Ok(())
     }
 
-    /// Removes the entries from number `from` on. Readable at once; durable before whatever is appended next.
+    /// Removes the entries from number `from` on. Whole segments are gone durably on return; what is cut out of the
+    /// last one becomes durable with the next flush, and until then a crash may bring it back, as if it had not been
+    /// truncated yet.
     ///
     /// # Errors
     /// If an entry is known to be committed: it must never go. Also if the system fails.
@@ -95,6 +97,7 @@ impl Log {
         while segments.len() > 1 && segments.last().is_some_and(|last| last.start().number >= from) {
             if let Some(segment) = segments.pop() {
                 shared.disk.remove(segment.path())?;
+                remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))?;
                 removed = true;
             }
         }
@@ -109,10 +112,7 @@ impl Log {
             // The removed segments began with `from`: the segment before stays as it is, unsealed.
             None => last.end(),
         };
-        match shared.disk.remove(&shared.directory.index(last.position())) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_if_there(shared.disk.as_ref(), &shared.directory.index(last.position()))?;
         self.active = ActiveSegment::resume(last.clone());
         // A sealed segment's blank reaches to its end.
         self.active.truncate(from, cut, if removed { last.end_position() } else { written });
@@ -149,8 +149,9 @@ impl Log {
         let next = Cursor { position: sealed.end_position(), ..sealed.end() };
         let active = begin_segment(&self.shared, next);
         self.active = self.shared.or_fail("beginning a segment", active)?;
-        self.shared.segments_mut().push(self.active.segment().clone());
+        // In this order: a flush pass that sees the segment also syncs its name.
         self.shared.flush.files_changed();
+        self.shared.segments_mut().push(self.active.segment().clone());
         let (disk, index) = (self.shared.disk.clone(), self.shared.directory.index(sealed.position()));
         self.shared.options.background.run(Box::new(move || {
             // A cache: without it the next start scans the segment.
@@ -202,6 +203,9 @@ pub(super) fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveS
         shared.disk.rename(&spare_path, &path)?;
         shared.disk.open(&path)?
     } else {
+        if *spare == SpareState::Failed {
+            *spare = SpareState::Missing;
+        }
         shared.disk.create(&path, size)?
     };
     drop(spare);
@@ -220,7 +224,14 @@ impl Shared {
             // The roll makes the file itself then, and says so if it cannot.
             tracing::warn!(file = %path.display(), %error, "cannot prepare the next segment");
         }
-        *self.spare() = if made.is_ok() { SpareState::Ready } else { SpareState::Missing };
+        *self.spare() = if made.is_ok() { SpareState::Ready } else { SpareState::Failed };
+    }
+}
+
+pub(super) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -228,10 +239,7 @@ impl Shared {
 /// filling freshly allocated ones.
 fn prepare(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
     const CHUNK: u64 = 1 << 20;
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_if_there(disk, path)?;
     let file = disk.create(path, size)?;
     let zeros = vec![0; CHUNK.min(size) as usize];
     let mut offset = 0;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::pending::Pending;
@@ -18,6 +19,8 @@ use crate::types::{Ack, BatchAck, Group, Member, RECORD_OVERHEAD, ReadLimit, Rec
 
 /// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.
 const RECORD_COST: usize = 64;
+/// Longest an append may take: far beyond any use, far below what clocks overflow at.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// One replicated log on this node. Cheap to clone.
 #[derive(Clone)]
@@ -96,14 +99,26 @@ impl Ledger {
     /// before; the outcome comes from the returned future. So many appends can be under way in order.
     ///
     /// The order is kept as long as this node stays the master. `timeout` is for the whole append, from here on; the
-    /// default is the node's [`append_timeout`](crate::Config::append_timeout).
+    /// default is the node's [`append_timeout`](crate::Config::append_timeout), the most is an hour.
     ///
     /// # Errors
-    /// If the records are refused at once: empty, too large, or the ledger is closed.
+    /// If the records are refused at once: empty, too large, no room within the timeout, or the ledger is closed.
     pub async fn submit(&self, records: Vec<Bytes>, timeout: Option<Duration>) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
-        let permit = self.inner.group.budget.clone().acquire_many_owned(cost).await;
-        self.enqueue(records, timeout, permit.map_err(|_| self.closed())?)
+        let timeout = timeout.unwrap_or(self.inner.limits.timeout).min(MAX_TIMEOUT);
+        let budget = self.inner.group.budget.clone();
+        let (permit, left) = match budget.clone().try_acquire_many_owned(cost) {
+            Ok(permit) => (permit, timeout),
+            Err(_) => {
+                let waited = self.inner.group.timed(timeout, budget.acquire_many_owned(cost).map(Result::ok)).await;
+                match waited {
+                    Some((Some(permit), took)) => (permit, timeout.saturating_sub(took)),
+                    Some((None, _)) => return Err(self.closed()),
+                    None => return Err(self.busy()),
+                }
+            }
+        };
+        self.enqueue(records, left, permit)
     }
 
     /// As [`Ledger::submit`], but refuses with [`AppendError::Busy`] where that would wait.
@@ -112,9 +127,8 @@ impl Ledger {
     /// As [`Ledger::submit`], and when too many bytes are in flight.
     pub fn try_append(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
-        let permit = self.inner.group.budget.clone().try_acquire_many_owned(cost);
-        let busy = AppendError::Busy { inflight_limit: self.inner.limits.inflight };
-        self.enqueue(records, None, permit.map_err(|_| busy)?)
+        let permit = self.inner.group.budget.clone().try_acquire_many_owned(cost).map_err(|_| self.busy())?;
+        self.enqueue(records, self.inner.limits.timeout, permit)
     }
 
     /// The committed record `index`, as this node has it ("local" read): a record that is served is committed, but the
@@ -211,10 +225,9 @@ impl Ledger {
     fn enqueue(
         &self,
         records: Vec<Bytes>,
-        timeout: Option<Duration>,
+        timeout: Duration,
         permit: OwnedSemaphorePermit,
     ) -> Result<Pending, AppendError> {
-        let timeout = timeout.unwrap_or(self.inner.limits.timeout);
         let (waiter, outcome) = Waiter::new(records, timeout, permit);
         self.inner.group.proposals.send(waiter).map_err(|_| self.closed())?;
         Ok(Pending { outcome })
@@ -225,6 +238,10 @@ impl Ledger {
             Role::Closed { reason } => Err(ReadError::Closed { reason: reason.clone() }),
             _ => Ok(()),
         }
+    }
+
+    fn busy(&self) -> AppendError {
+        AppendError::Busy { inflight_limit: self.inner.limits.inflight }
     }
 
     fn closed(&self) -> AppendError {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::network::{NetSnapshot, RaftNetworkFactory};
-use openraft::{Config as RaftConfig, SnapshotPolicy};
+use openraft::{Config as RaftConfig, Instant, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::config::{Raft, Runtime, TypeConfig};
@@ -41,6 +41,9 @@ trait Control: Send + Sync {
     fn is_pristine(&self) -> BoxFuture<'_, Result<bool, String>>;
     fn initialize(&self, members: Vec<Member>) -> BoxFuture<'_, Result<(), String>>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+    /// Tells the time since it was made.
+    fn clock(&self) -> Box<dyn FnMut() -> Duration + Send>;
     /// Removes everything committed so far; retention is to come.
     #[cfg(test)]
     fn purge_all(&self) -> BoxFuture<'_, Result<(), String>>;
@@ -85,9 +88,10 @@ where
         log: reader.clone(),
         role: role_sender,
         view: view_sender,
+        lease: config.election_timeout.1,
     };
     let role_task = R::spawn(roles.run());
-    let proposer = R::spawn(Proposer::new(raft.clone(), role.clone(), submitted).run());
+    let proposer = R::spawn(Proposer::new(raft.clone(), role.clone(), submitted, config.max_batch_bytes).run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
     let control = RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(vec![role_task, proposer]) };
     let group = Group { identity, log: reader, role, view, proposals, budget, control: Box::new(control) };
@@ -119,6 +123,16 @@ impl Group {
     #[cfg(test)]
     pub(crate) async fn transfer(&self, to: crate::types::NodeId) -> Result<(), String> {
         self.control.transfer(to).await
+    }
+
+    /// `future`'s outcome and how long it took; `None` if that is longer than `limit`.
+    pub(crate) async fn timed<F: Future>(&self, limit: Duration, future: F) -> Option<(F::Output, Duration)> {
+        let mut clock = self.control.clock();
+        tokio::select! {
+            biased;
+            output = future => Some((output, clock())),
+            () = self.control.sleep(limit) => None,
+        }
     }
 
     /// Stops Raft and its tasks. The log is still open then; close it after.
@@ -173,6 +187,15 @@ where
     #[cfg(test)]
     fn transfer(&self, to: crate::types::NodeId) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move { self.raft.trigger().transfer_leader(to).await.map_err(|fatal| fatal.to_string()) })
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(R::sleep(duration))
+    }
+
+    fn clock(&self) -> Box<dyn FnMut() -> Duration + Send> {
+        let began = R::Instant::now();
+        Box::new(move || R::Instant::now() - began)
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {

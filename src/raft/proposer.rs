@@ -14,12 +14,13 @@ use super::config::{Raft, Runtime};
 use super::entry::Proposed;
 use super::flight::{BatchResponder, Flight, Landed, Waiter};
 use crate::error::AppendError;
+use crate::format::batch;
 use crate::format::frame::Draft;
 use crate::types::Role;
 
 /// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
 const MAX_FLIGHTS: usize = 4;
-/// Bytes of records that end a batch; a single append may be larger.
+/// Bytes of a batch, framing included, that end it; a single append may be larger.
 const BATCH_BYTES: usize = 512 << 10;
 /// Records that end a batch.
 const BATCH_RECORDS: usize = 16 << 10;
@@ -33,6 +34,8 @@ pub(crate) struct Proposer<R: Runtime> {
     raft: Raft<R>,
     role: watch::Receiver<Role>,
     submitted: mpsc::UnboundedReceiver<Waiter>,
+    /// Bytes that end a batch.
+    batch_bytes: usize,
     landed: mpsc::UnboundedReceiver<Landed>,
     landing: mpsc::UnboundedSender<Landed>,
     /// In order of arrival.
@@ -49,12 +52,19 @@ pub(crate) struct Proposer<R: Runtime> {
 }
 
 impl<R: Runtime> Proposer<R> {
-    pub(crate) fn new(raft: Raft<R>, role: watch::Receiver<Role>, submitted: mpsc::UnboundedReceiver<Waiter>) -> Self {
+    /// A batch takes no more than `max_batch_bytes`, framing included, unless a single append does.
+    pub(crate) fn new(
+        raft: Raft<R>,
+        role: watch::Receiver<Role>,
+        submitted: mpsc::UnboundedReceiver<Waiter>,
+        max_batch_bytes: usize,
+    ) -> Self {
         let (landing, landed) = mpsc::unbounded_channel();
         Self {
             raft,
             role,
             submitted,
+            batch_bytes: BATCH_BYTES.min(max_batch_bytes),
             landed,
             landing,
             backlog: VecDeque::new(),
@@ -112,6 +122,10 @@ impl<R: Runtime> Proposer<R> {
     /// Does with the backlog what the role allows.
     async fn dispatch(&mut self) {
         let role = self.role.borrow_and_update().clone();
+        if !role.is_master() {
+            // A wait that is for masters only.
+            self.retry_at = None;
+        }
         match role {
             Role::Master { .. } => self.propose().await,
             Role::Slave { master, .. } => self.refuse_all(&AppendError::NotMaster { master: Some(master) }),
@@ -152,7 +166,8 @@ impl<R: Runtime> Proposer<R> {
         let (mut bytes, mut records) = (0, 0);
         while let Some(next) = self.backlog.front() {
             (bytes, records) = (bytes + next.bytes, records + next.records.len());
-            if !waiters.is_empty() && (bytes > BATCH_BYTES || records > BATCH_RECORDS) {
+            let length = batch::body_length(records, bytes);
+            if !waiters.is_empty() && (length > self.batch_bytes || records > BATCH_RECORDS) {
                 break;
             }
             waiters.extend(self.backlog.pop_front());
@@ -167,6 +182,8 @@ impl<R: Runtime> Proposer<R> {
             // Raft wrote nothing: they keep their place in the order and their deadline.
             self.backlog.extend(waiters);
             self.backlog.make_contiguous().sort_by_key(|waiter| waiter.sequence);
+            let deadline = self.backlog.iter().map(|waiter| waiter.deadline).min();
+            self.earliest = self.earliest.into_iter().chain(deadline).min();
             self.retry_at = Some(self.now() + RETRY);
         }
     }
@@ -174,6 +191,7 @@ impl<R: Runtime> Proposer<R> {
     /// Ends what has waited too long, and finds the next deadline.
     fn expire(&mut self) {
         let now = self.now();
+        self.retry_at = self.retry_at.filter(|at| *at > now);
         let (due, waiting) = std::mem::take(&mut self.backlog).into_iter().partition(|w: &Waiter| w.deadline <= now);
         self.backlog = waiting;
         for waiter in due {

@@ -1,8 +1,10 @@
 //! The task that turns Raft's state into the broker's role.
 
-use openraft::ServerState;
+use std::time::Duration;
+
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::type_config::alias::WatchReceiverOf;
+use openraft::{Instant, ServerState};
 use tokio::sync::watch;
 
 use super::config::{Runtime, TypeConfig};
@@ -28,24 +30,32 @@ pub(crate) struct RoleTask<R: Runtime> {
     pub(crate) log: LogReader,
     pub(crate) role: watch::Sender<Role>,
     pub(crate) view: watch::Sender<View>,
+    /// How long a leader that hears nothing from a quorum may still take itself for one.
+    pub(crate) lease: Duration,
 }
 
 impl<R: Runtime> RoleTask<R> {
     pub(crate) async fn run(mut self) {
         loop {
-            let (role, view) = {
+            let (role, view, alone_at) = {
                 let metrics = self.metrics.borrow_watched();
-                (role(&self.id, &metrics), view(&metrics))
+                let alone_at = alone_at(&self.id, &metrics, self.lease);
+                (role(&self.id, &metrics, alone_at), view(&metrics), alone_at)
             };
+            let alone_at = alone_at.filter(|_| role.is_master());
             self.publish(role);
             self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
             if matches!(*self.role.borrow(), Role::Closed { .. }) {
                 return;
             }
-            // A core that panicked leaves its last metrics behind, looking well; only the closed channel tells.
-            if self.metrics.changed().await.is_err() {
-                let reason = self.log.failure().unwrap_or_else(|| "Raft has stopped".into());
-                return self.publish(Role::Closed { reason });
+            tokio::select! {
+                biased;
+                changed = self.metrics.changed() => if changed.is_err() {
+                    // A core that panicked leaves its last metrics behind, looking well; only the closed channel tells.
+                    let reason = self.log.failure().unwrap_or_else(|| "Raft has stopped".into());
+                    return self.publish(Role::Closed { reason });
+                },
+                () = sleep_until::<R>(alone_at) => {}
             }
         }
     }
@@ -67,15 +77,32 @@ impl<R: Runtime> RoleTask<R> {
     }
 }
 
+/// When a leader has heard nothing from a quorum for too long; `None` if it needs nobody else.
+///
+/// openraft refuses writes from then on but goes on calling itself the leader; a broker must not.
+fn alone_at<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, lease: Duration) -> Option<R::Instant> {
+    let membership = metrics.membership_config.membership();
+    let others = membership.voter_ids().any(|voter| voter != *id);
+    metrics.last_quorum_acked.filter(|_| others).map(|acked| *acked + lease)
+}
+
+async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
+    match at {
+        Some(at) => R::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The role that `metrics` mean.
-pub(crate) fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>) -> Role {
+fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::Instant>) -> Role {
     if let Err(fatal) = &metrics.running_state {
         return Role::Closed { reason: fatal.to_string() };
     }
     let term = metrics.current_term;
     let leads = metrics.state == ServerState::Leader;
     let own_term_applied = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
-    if leads && metrics.vote.committed && own_term_applied {
+    let has_quorum = alone_at.is_none_or(|at| R::Instant::now() < at);
+    if leads && metrics.vote.committed && own_term_applied && has_quorum {
         return Role::Master { term };
     }
     let membership = metrics.membership_config.membership();

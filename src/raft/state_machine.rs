@@ -194,7 +194,8 @@ pub(crate) fn from_message(
     };
     let next = |last: LogId, start: &pb::LogStart| Cursor {
         position: start.position,
-        number: last.index + 1,
+        // Too large a number is refused where the log is to begin there.
+        number: last.index.saturating_add(1),
         index: start.index,
         term: last.leader_id.term,
         timestamp: start.timestamp,

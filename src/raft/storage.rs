@@ -158,19 +158,25 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
 }
 
 impl<R: Runtime> EntryReader<R> {
-    fn present(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
+    /// `range` with an end.
+    fn asked(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
         let start = match range.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(start) => start + 1,
-            Bound::Unbounded => 0,
+            Bound::Unbounded => self.log.numbers().start,
         };
         let end = match range.end_bound() {
             Bound::Included(end) => end + 1,
             Bound::Excluded(end) => *end,
-            Bound::Unbounded => u64::MAX,
+            Bound::Unbounded => self.log.numbers().end,
         };
-        let there = self.log.numbers();
-        start.max(there.start)..end.min(there.end)
+        start..end
+    }
+
+    /// What there is of `range`.
+    fn present(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
+        let (asked, there) = (self.asked(range), self.log.numbers());
+        asked.start.max(there.start)..asked.end.min(there.end)
     }
 
     fn entries(&self, numbers: Range<u64>, bytes: usize) -> io::Result<Vec<Entry>> {
@@ -206,8 +212,9 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        let log = self.log.clone();
-        futures::stream::iter(self.present(&range).map(move |number| header_of(&log, number)))
+        // The range as it was asked for, not what there is of it: an entry that is not there must be noticed.
+        let (log, asked) = (self.log.clone(), self.asked(&range));
+        futures::stream::iter(asked.map(move |number| header_of(&log, number)))
     }
 }
 

@@ -134,8 +134,11 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             self.check(request.envelope.as_ref())?;
             let vote = convert::to_vote(request.vote.clone()).map_err(malformed)?;
             let (meta, start) = state_machine::from_message(&request).map_err(|e| malformed(Malformed::Members(e)))?;
-            if meta.last_log_id.is_none() || start.is_none() {
+            let Some(next) = start.filter(|_| meta.last_log_id.is_some()) else {
                 return Err(malformed(Malformed::Missing("last_log_id or start")));
+            };
+            if !next.can_begin(self.identity.segment_size) {
+                return Err(refusal(Reason::Malformed, format!("{next:?}"), "a place where a log can begin"));
             }
             let snapshot = Snapshot { meta, snapshot: start };
             let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;

@@ -17,7 +17,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::{DiskFile, Mapping};
 use crate::error::Damage;
-use crate::format::entry::{ENTRY_HEADER, EntryHeader};
+use crate::format::batch::Batch;
+use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Frame;
 use crate::format::index;
 use crate::format::segment::{Cursor, SegmentHeader};
@@ -145,6 +146,12 @@ impl Segment {
             header.verify(&bytes).map_err(|error| {
                 self.damage(&units, slot, "chain value", error.to_string(), "the bytes written".into())
             })?;
+            // The chain value says that these are the bytes a leader made, not that it made them well.
+            if header.kind == EntryKind::Batch {
+                let body = &bytes[ENTRY_HEADER..ENTRY_HEADER + header.body as usize];
+                Batch::parse(body, header.records as usize)
+                    .map_err(|error| self.damage(&units, slot, "batch", error.to_string(), "a batch".into()))?;
+            }
             units.set_verified(slot);
         }
         Ok(Some(Frame { header, bytes }))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::units::{Units, after};
 use crate::disk::DiskFile;
-use crate::format::entry::{ENTRY_HEADER, EntryError, EntryHeader};
+use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::index::{self, Unit};
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader, decode_blank, is_blank};
 
@@ -47,11 +47,7 @@ pub(crate) fn scan(file: &Arc<dyn DiskFile>, header: &SegmentHeader, verify: boo
         match step(&mut window, header, offset, &end, units.is_empty(), verify)? {
             Step::Entry(entry) => {
                 let index = entry.index - start.index;
-                units.push(Unit::new(
-                    offset as u32,
-                    index as u32,
-                    entry.kind == crate::format::entry::EntryKind::Membership,
-                ));
+                units.push(Unit::new(offset as u32, index as u32, entry.kind == EntryKind::Membership));
                 committed = committed.max(entry.committed);
                 end = after(&entry);
             }
@@ -66,6 +62,11 @@ pub(crate) fn scan(file: &Arc<dyn DiskFile>, header: &SegmentHeader, verify: boo
 pub(crate) fn by_index(file: &Arc<dyn DiskFile>, header: &SegmentHeader, bytes: &[u8]) -> io::Result<Option<Scan>> {
     let start = header.start;
     let Some((chain, units)) = index::decode(bytes, start.position) else { return Ok(None) };
+    let in_order = units.windows(2).all(|pair| pair[0].offset() + ENTRY_HEADER <= pair[1].offset());
+    let in_bounds = units.last().is_none_or(|last| ((last.offset() + ENTRY_HEADER) as u64) < header.size);
+    if !in_order || !in_bounds {
+        return Ok(None);
+    }
     let mut window = Window::new(file.as_ref());
     let (mut end, mut committed) = (Cursor { position: start.position + SEGMENT_HEADER as u64, ..start }, 0);
     if let Some(last) = units.last() {
@@ -106,6 +107,9 @@ fn step(
     let Some(bytes) = window.fetch(offset, ENTRY_HEADER.min(rest as usize))? else {
         return Ok(Step::Stop(Stop::Bad("the file is too short".into())));
     };
+    if bytes.iter().all(|byte| *byte == 0) {
+        return Ok(Step::Stop(Stop::Clean));
+    }
     if is_blank(bytes) {
         return Ok(match decode_blank(bytes) {
             Ok((length, chain)) if u64::from(length) == rest && chain == next.chain => Step::Stop(Stop::Sealed),
@@ -121,7 +125,6 @@ fn step(
     }
     let entry = match EntryHeader::decode(bytes) {
         Ok(entry) => entry,
-        Err(EntryError::Absent) => return Ok(Step::Stop(Stop::Clean)),
         Err(error) => return Ok(Step::Stop(Stop::Bad(error.to_string()))),
     };
     if let Some(why) = breaks(&entry, next) {

@@ -5,12 +5,14 @@ use super::Member;
 /// What a node is for one ledger, as the broker that embeds it sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
-    /// No master is known, or this node leads but has not committed an entry of its own term yet.
+    /// No master is known, or this node leads but has not committed an entry of its own term yet, or has lost sight of
+    /// the quorum.
     Electing {
         /// Current term.
         term: u64,
     },
-    /// This node is the master: it has committed an entry of its own term, so it holds every committed record.
+    /// This node is the master: it has committed an entry of its own term, so it holds every committed record, and it
+    /// has heard from a quorum within the lease (the upper election timeout).
     Master {
         /// The term it is master of.
         term: u64,

@@ -1,4 +1,4 @@
-//! Findings of the storage review: each of these fails on the code it was written against.
+//! Regressions: each of these failed on the code it was written against.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,20 +9,15 @@ use crate::format::segment::{Cursor, SEGMENT_HEADER};
 
 const LARGE: u64 = 4 << 20;
 
-/// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.
-fn closed(log: Log) {
-    log.shared.directory.unlock();
-}
-
 fn open_sized(dir: &Path, size: u64) -> Log {
-    let (identity, options) =
-        (Identity { segment_size: size, ..identity() }, LogOptions { segment_size: size, ..options() });
+    let identity = Identity { segment_size: size, ..identity() };
+    let options = LogOptions { segment_size: size, ..options() };
     Log::open(Arc::new(RealDisk), dir.join("log"), identity, options).unwrap().0
 }
 
-/// F1: power loss wrote the header of a sealed, never synced segment's entry but not its body.
+/// Power loss wrote the header of a sealed, never synced segment's entry but not its body.
 #[test]
-fn f1_an_entry_that_is_counted_is_intact() {
+fn an_entry_that_is_counted_is_intact() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 200); // nothing is known to be committed
@@ -31,18 +26,13 @@ fn f1_an_entry_that_is_counted_is_intact() {
     let log = open(dir.path());
     for number in log.reader().numbers() {
         let frame = log.reader().frame(number);
-        assert!(
-            frame.is_ok(),
-            "open counts {:?} entries as there and durable, but {}",
-            log.reader().numbers(),
-            frame.unwrap_err()
-        );
+        assert!(frame.is_ok(), "open counts entry {number} as there and durable, but {}", frame.unwrap_err());
     }
 }
 
-/// F1b: the usual shape: the next file has its name but not yet a header.
+/// The usual shape: the next file has its name but not yet a header.
 #[test]
-fn f1b_the_segment_before_an_unwritten_one_is_verified() {
+fn the_segment_before_an_unwritten_one_is_verified() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     while log.shared.segments().len() < 2 {
@@ -56,12 +46,12 @@ fn f1b_the_segment_before_an_unwritten_one_is_verified() {
     assert_eq!(log.reader().numbers(), 0..0, "the body of entry 0 is bad and nothing is known to be committed");
 }
 
-/// F2: commit() keeps the tail locked while it takes `segments`; truncate takes them the other way round.
+/// Commit() keeps the tail locked while it takes `segments`; truncate takes them the other way round.
 #[test]
-fn f2_commit_and_truncate_do_not_wait_for_each_other() {
+fn commit_and_truncate_do_not_wait_for_each_other() {
     let (done, finished) = mpsc::channel();
     std::thread::spawn(move || {
-        for _ in 0..20 {
+        for _ in 0..3 {
             let dir = tempfile::tempdir().unwrap();
             let mut log = open_sized(dir.path(), LARGE);
             fill(&mut log, 8000);
@@ -87,9 +77,9 @@ fn f2_commit_and_truncate_do_not_wait_for_each_other() {
     finished.recv_timeout(Duration::from_secs(60)).expect("deadlock");
 }
 
-/// F3: truncate (not synced), snapshot, reset (start file synced), power loss: the old bytes are back.
+/// Truncate (not synced), snapshot, reset (start file synced), power loss: the old bytes are back.
 #[test]
-fn f3_old_entries_never_pass_for_what_follows_a_reset() {
+fn old_entries_never_pass_for_what_follows_a_reset() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("log/00000000000000000000");
     let mut log = open(dir.path());
@@ -105,9 +95,9 @@ fn f3_old_entries_never_pass_for_what_follows_a_reset() {
     assert_eq!(log.end(), next);
 }
 
-/// F4: a node that lost its vote must not start as if it had never voted.
+/// A node that lost its vote must not start as if it had never voted.
 #[test]
-fn f4_a_lost_hard_state_is_noticed() {
+fn a_lost_hard_state_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     log.save_vote(HardVote { term: 5, node: Some("n2".parse().unwrap()), granted: false }).unwrap();
@@ -118,7 +108,7 @@ fn f4_a_lost_hard_state_is_noticed() {
 }
 
 #[test]
-fn f4b_a_vote_slot_that_reads_as_zeros_is_noticed() {
+fn a_vote_slot_that_reads_as_zeros_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let vote = |term| HardVote { term, node: Some("n2".parse().unwrap()), granted: false };
     let mut log = open(dir.path());
@@ -133,10 +123,10 @@ fn f4b_a_vote_slot_that_reads_as_zeros_is_noticed() {
     assert!(opened.is_err(), "opened with {:?}", opened.unwrap().0.reader().vote());
 }
 
-/// F5: while what is committed is ahead of what was durable when the pass began (a slow disk in a fast quorum, or
+/// While what is committed is ahead of what was durable when the pass began (a slow disk in a fast quorum, or
 /// `Durability::Interval`), the commit point is never noted at all.
 #[test]
-fn f5_the_commit_point_is_noted_while_appends_go_on() {
+fn the_commit_point_is_noted_while_appends_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open_sized(dir.path(), LARGE);
     let shared = log.shared.clone();
@@ -146,18 +136,14 @@ fn f5_the_commit_point_is_noted_while_appends_go_on() {
         }
         commit_all(&log);
         // A pass by hand: an entry is written and committed while the files are being synced.
-        let durable = shared.flush.durable_for_review();
         let point = shared.progress.commit_point();
-        let upto = shared.sync_for_review(durable);
+        let running = shared.begin_pass();
+        let upto = shared.sync(&running).unwrap();
         append(&mut log, &["written and committed during the pass"]);
         commit_all(&log);
-        shared.finish_pass_for_review(upto);
+        shared.end_pass(&running, upto).unwrap();
         let noted = shared.hard_state().commit_point().number;
-        assert!(
-            noted >= point.number,
-            "pass {pass}: {} entries were committed before it and durable after it, noted {noted}",
-            point.number
-        );
+        assert!(noted >= point.number, "pass {pass}: {} entries were committed before, noted {noted}", point.number);
     }
 }
 
@@ -179,9 +165,9 @@ fn bad_committed() -> Frame {
     draft.seal(header)
 }
 
-/// F6: an entry that claims more to be committed than lies before it is stored and then refuses every start.
+/// An entry that claims more to be committed than lies before it is stored and then refuses every start.
 #[test]
-fn f6_what_is_stored_can_be_opened_again() {
+fn what_is_stored_can_be_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     let frames = Frame::parse_all(bad_committed().bytes);
@@ -196,9 +182,9 @@ fn f6_what_is_stored_can_be_opened_again() {
     try_open(dir.path(), identity()).map(drop).unwrap();
 }
 
-/// F7: fewer than 80 zero bytes at the end of the last segment are no torn tail.
+/// Fewer than 80 zero bytes at the end of the last segment are no torn tail.
 #[test]
-fn f7_a_clean_end_is_not_reported_as_torn() {
+fn a_clean_end_is_not_reported_as_torn() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     append(&mut log, &[&"x".repeat(7984)]);
@@ -208,9 +194,9 @@ fn f7_a_clean_end_is_not_reported_as_torn() {
     assert_eq!(try_open(dir.path(), identity()).unwrap().1.cut, None);
 }
 
-/// F8: a start from the network that no log can have.
+/// A start from the network that no log can have.
 #[test]
-fn f8_an_impossible_start_is_an_error() {
+fn an_impossible_start_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     let next = Cursor { position: 2 * SIZE - 8, number: 11, index: 11, term: 1, timestamp: 0, chain: 1 };
@@ -221,22 +207,9 @@ fn f8_an_impossible_start_is_an_error() {
     assert!(result.is_ok(), "panic");
 }
 
+/// A purge point is committed by definition.
 #[test]
-fn f8b_a_snapshot_of_the_last_number_is_an_error() {
-    let message = crate::pb::SnapshotRequest {
-        envelope: None,
-        vote: None,
-        last_log_id: Some(crate::pb::LogId { term: 1, number: u64::MAX }),
-        membership: None,
-        start: Some(crate::pb::LogStart { position: 80, index: 0, chain: 0, timestamp: 0 }),
-    };
-    let result = std::panic::catch_unwind(|| crate::raft::state_machine::from_message(&message).map(drop));
-    assert!(result.is_ok(), "panic");
-}
-
-/// F9: a purge point is committed by definition.
-#[test]
-fn f9_first_is_never_above_committed() {
+fn first_is_never_above_committed() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 100);
@@ -246,9 +219,9 @@ fn f9_first_is_never_above_committed() {
     assert!(progress.first() <= progress.committed(), "{} > {}", progress.first(), progress.committed());
 }
 
-/// F10: one read for replication must not mix what was truncated with what came instead.
+/// One read for replication must not mix what was truncated with what came instead.
 #[test]
-fn f10_frames_of_one_read_continue_each_other() {
+fn frames_of_one_read_continue_each_other() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open_sized(dir.path(), LARGE);
     let (reader, stop) = (log.reader(), AtomicBool::new(false));
@@ -265,11 +238,7 @@ fn f10_frames_of_one_read_continue_each_other() {
             }
             Ok(())
         });
-        let began = std::time::Instant::now();
-        for round in 1.. {
-            if began.elapsed() > Duration::from_secs(20) {
-                break;
-            }
+        for round in 1..3000 {
             log.truncate(0).unwrap();
             for _ in 0..3 {
                 log.append_draft(Draft::batch(&["x"]), round, 0).unwrap();
@@ -283,9 +252,9 @@ fn f10_frames_of_one_read_continue_each_other() {
     });
 }
 
-/// F11: a file whose name is a large number.
+/// A file whose name is a large number.
 #[test]
-fn f11_a_strange_name_neither_panics_nor_is_removed() {
+fn a_strange_name_neither_panics_nor_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let strange = dir.path().join("log").join(names::segment(u64::MAX));
@@ -294,34 +263,9 @@ fn f11_a_strange_name_neither_panics_nor_is_removed() {
     assert!(result.is_ok(), "panic");
 }
 
-/// F12: the proposer merges up to 512 KiB whatever the segment takes; an entry that does not fit ends Raft.
-#[tokio::test(flavor = "multi_thread")]
-async fn f12_small_segments_survive_concurrent_appends() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = crate::Node::builder(crate::NodeId::new(0), "127.0.0.1:0")
-        .group("g".parse().unwrap())
-        .data_dir(dir.path())
-        .segment_size(64 << 10)
-        .configure(|config| (config.max_record_bytes, config.max_batch_bytes) = (16 << 10, 32 << 10))
-        .start()
-        .await
-        .unwrap();
-    let ledger = node.ledger("g").unwrap();
-    ledger.append("first").await.unwrap();
-    let appends = (0..500).map(|_| ledger.append("x".repeat(1024)));
-    for outcome in futures::future::join_all(appends).await {
-        if let Err(error) = outcome {
-            let mut role = ledger.role();
-            let closed = role.wait_for(|role| matches!(role, crate::Role::Closed { .. })).await;
-            panic!("{error}, {:?}", *closed.unwrap());
-        }
-    }
-    node.shutdown().await;
-}
-
-/// F13: a node killed between the creation and the allocation of its first file starts again.
+/// A node killed between the creation and the allocation of its first file starts again.
 #[test]
-fn f13_a_hard_state_that_was_never_allocated_does_not_matter() {
+fn a_hard_state_that_was_never_allocated_does_not_matter() {
     let dir = tempfile::tempdir().unwrap();
     let disk = RealDisk;
     drop(directory::Directory::open(&disk, dir.path().join("log"), identity()).unwrap());
@@ -329,9 +273,9 @@ fn f13_a_hard_state_that_was_never_allocated_does_not_matter() {
     try_open(dir.path(), identity()).map(drop).unwrap();
 }
 
-/// F14: a background job that panics must not make every later close wait for ever.
+/// A background job that panics must not make every later close wait for ever.
 #[test]
-fn f14_close_after_a_panicked_job_returns() {
+fn close_after_a_panicked_job_returns() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
     log.shared.options.background.run(Box::new(|| panic!("a job of this test")));
