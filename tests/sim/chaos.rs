@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, Once};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -136,7 +136,7 @@ async fn simulate(seed: u64, plan: Chaos) -> Outcome {
 
 impl World {
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap()
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn over(&self) -> MutexGuard<'_, bool> {

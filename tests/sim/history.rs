@@ -59,7 +59,8 @@ impl History {
     pub(crate) fn upto(&mut self, cluster: &SimCluster, i: usize) -> u64 {
         let node = self.nodes.entry(i).or_default();
         if node.start != cluster.starts(i) {
-            *node = Node { start: cluster.starts(i), ..Node::default() };
+            // The term stays: a vote is durable before anybody hears of it.
+            *node = Node { start: cluster.starts(i), term: node.term, upto: 0 };
         }
         node.upto
     }
@@ -67,8 +68,11 @@ impl History {
     /// Looks at a node: terms rise, a term has one master, committed records never change.
     pub(crate) fn look(&mut self, i: usize, role: &Role, term: u64, records: &[Record], faulty: bool) {
         let node = self.nodes.entry(i).or_default();
-        assert!(node.term <= term, "the term of node {i} fell from {} to {term}", node.term);
-        node.term = term;
+        // 0 is what a node shows before it has read its own; one that closed may have failed to save what it shows.
+        if term > 0 && !matches!(role, Role::Closed { .. }) {
+            assert!(node.term <= term, "the term of node {i} fell from {} to {term}", node.term);
+            node.term = term;
+        }
         match role {
             Role::Master { term } => {
                 let master = *self.masters.entry(*term).or_insert(i);
