@@ -23,8 +23,8 @@ struct Follow {
     current: Option<Current>,
     /// The node that failed last is tried last.
     failed: Option<String>,
-    /// Since when nothing was had of any node. Kept over connects: a node that takes a tail only to fail it is no better
-    /// than one that takes none.
+    /// Since when nothing was had of any node. Kept over connects: a node that takes a tail only to fail it is no
+    /// better than one that takes none.
     barren: Option<Instant>,
     ended: bool,
 }
