@@ -43,8 +43,9 @@ impl<R: Runtime> RoleTask<R> {
                 (role(&self.id, &metrics, alone_at), view(&metrics), alone_at)
             };
             let alone_at = alone_at.filter(|_| role.is_master());
-            self.publish(role);
+            // Before the role: who hears of a master can look up the members.
             self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
+            self.publish(role);
             if matches!(*self.role.borrow(), Role::Closed { .. }) {
                 return;
             }
