@@ -199,6 +199,22 @@ fn committed_entries_are_never_truncated() {
     assert_eq!(bodies(&log.reader()).len(), 5);
 }
 
+/// Version 1, byte for byte: whatever changes this needs a new version, its reader, and a line in the changelog.
+#[test]
+fn the_bytes_of_a_log_are_those_of_version_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    log.append_draft(Draft::control(EntryKind::Membership, b"members"), 1, 1_700_000_000_000).unwrap();
+    log.append_draft(Draft::control(EntryKind::Blank, b""), 2, 1_700_000_000_001).unwrap();
+    log.append_draft(Draft::batch(&["a", "", "three"]), 2, 1_700_000_000_002).unwrap();
+    log.append_draft(Draft::batch(&["x".repeat(7000)]), 2, 1_700_000_000_003).unwrap();
+    log.append_draft(Draft::batch(&["y".repeat(2000)]), 3, 1_700_000_000_004).unwrap();
+    flushed(&mut log);
+    let files: Vec<_> = segment_bytes(dir.path()).iter().map(|(name, b)| (name.clone(), crc32c::crc32c(b))).collect();
+    let (first, second) = ("00000000000000000000".to_owned(), "00000000000000008192".to_owned());
+    assert_eq!(files, [(first, 3_664_646_594), (second, 3_969_894_362)]);
+}
+
 #[test]
 fn a_torn_tail_is_cut_and_reported() {
     let dir = tempfile::tempdir().unwrap();
