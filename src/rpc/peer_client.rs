@@ -62,6 +62,7 @@ impl Refusals {
 /// Calls to one member.
 pub(crate) struct PeerClient<R> {
     envelope: pb::Envelope,
+    /// Votes and transfers; of a heartbeat client, the heartbeats.
     control: Arc<dyn Link>,
     data: Arc<dyn Link>,
     /// A heartbeat client sends its single request as a call of its own, past all data.
@@ -91,7 +92,7 @@ impl PeerNetwork {
     fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
         PeerClient {
             envelope: envelope(&self.identity, &target, Some(node.incarnation)),
-            control: self.transport.link(&node.address, Lane::Control),
+            control: self.transport.link(&node.address, if heartbeat { Lane::Heartbeat } else { Lane::Control }),
             data: self.transport.link(&node.address, Lane::Data),
             heartbeat,
             refusals: self.refusals.clone(),

@@ -13,8 +13,10 @@ use super::pb;
 /// Which of a peer's connections a call goes over. Lanes never queue behind one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
-    /// Votes, heartbeats, transfers: small and urgent.
+    /// Votes, transfers, identification: small and urgent.
     Control,
+    /// Heartbeats and nothing else.
+    Heartbeat,
     /// Replication and snapshots.
     Data,
 }

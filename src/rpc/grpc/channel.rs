@@ -45,7 +45,7 @@ impl KeptChannel {
             .map_err(|e| format!("{address:?} is not an address ({e}): write host:port"))?;
         // On the data lane the answer to a ping waits behind the data.
         let silence = match lane {
-            Lane::Control => options.keepalive_timeout.min(options.stall_timeout),
+            Lane::Control | Lane::Heartbeat => options.keepalive_timeout.min(options.stall_timeout),
             Lane::Data => options.keepalive_timeout.max(options.stall_timeout),
         };
         let endpoint = endpoint
