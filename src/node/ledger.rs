@@ -98,8 +98,11 @@ impl Ledger {
     /// Waits until there is room for the records, then fixes their place behind everything this process submitted
     /// before; the outcome comes from the returned future. So many appends can be under way in order.
     ///
-    /// The order is kept as long as this node stays the master. `timeout` is for the whole append, from here on; the
-    /// default is the node's [`append_timeout`](crate::Config::append_timeout), the most is an hour.
+    /// The order is kept as long as this node stays the master and in touch with a quorum. What Raft refuses in between
+    /// is proposed again inside its deadline, and then comes behind what was taken meanwhile.
+    ///
+    /// `timeout` is for the whole append, from here on; the default is the node's
+    /// [`append_timeout`](crate::Config::append_timeout), the most is an hour.
     ///
     /// # Errors
     /// If the records are refused at once: empty, too large, no room within the timeout, or the ledger is closed.

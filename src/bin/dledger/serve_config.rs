@@ -41,7 +41,7 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_CLUSTER")]
     cluster: Option<ClusterName>,
     /// What an ack means: `sync` (fsynced on a quorum, the default), `interval` or `interval:10ms` (fsynced that soon;
-    /// losing power on a quorum of nodes within it can lose acknowledged records).
+    /// a loss of power within it can lose acknowledged records).
     #[arg(long, env = "DLEDGER_DURABILITY", value_parser = durability)]
     #[serde(deserialize_with = "durability_text")]
     durability: Option<Durability>,
