@@ -1,4 +1,5 @@
-//! Regressions: each of these failed on the code it was written against.
+//! Regressions from a review. Each failed on the code it was written against, but for
+//! `frames_of_one_read_continue_each_other`: that race was found by reading and the test has not been seen to hit it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
