@@ -378,6 +378,28 @@ fn a_directory_of_the_next_format_is_refused_by_name() {
     assert!(matches!(error, OpenError::Version { found: 2, supported: 1, .. }), "{error}");
 }
 
+/// Runs a pass only when the test does.
+struct ByHand;
+
+impl flusher::Scheduler for ByHand {
+    fn schedule(&self, _: flush::FlushTarget, _: Duration) {}
+}
+
+#[test]
+fn without_an_interval_no_append_completes_before_its_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = LogOptions { scheduler: Arc::new(ByHand), ..options() };
+    let (mut log, _) = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options).unwrap();
+    append(&mut log, &["a"]);
+    let (sender, receiver) = mpsc::channel();
+    log.on_durable(Completion::new(move |result| sender.send(result).unwrap()));
+    assert!(receiver.try_recv().is_err(), "completed, but nothing has been synced");
+    assert_eq!(log.progress().durable(), 0);
+    log.shared.flush();
+    receiver.recv().unwrap().unwrap();
+    assert_eq!(log.progress().durable(), 1);
+}
+
 #[test]
 fn with_an_interval_an_append_completes_before_its_sync() {
     let dir = tempfile::tempdir().unwrap();
