@@ -20,7 +20,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -124,6 +124,28 @@ impl Mapping {
         self.wrote(offset..offset + bytes.len());
     }
 
+    /// Copies `bytes` to `offset`, the first eight of them last and at once: whoever finds them set finds all, however
+    /// the process died. (A power loss may still keep any part.)
+    ///
+    /// # Panics
+    /// As [`Mapping::write`], and if `offset` is not a multiple of eight or there are fewer bytes.
+    pub(crate) fn publish(&self, offset: usize, bytes: &[u8]) {
+        let guard = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_unfrozen(offset, bytes.len());
+        assert!(offset.is_multiple_of(8), "publication at {offset}");
+        let (first, rest) = bytes.split_at(8);
+        let mut word = [0; 8];
+        word.copy_from_slice(first);
+        // SAFETY: as in `write`. A mapping begins at a page, so the word is aligned.
+        unsafe {
+            let target = self.region.memory.as_mut_ptr().add(offset);
+            std::ptr::copy_nonoverlapping(rest.as_ptr(), target.add(8), rest.len());
+            AtomicU64::from_ptr(target.cast()).store(u64::from_ne_bytes(word), Ordering::Release);
+        }
+        drop(guard);
+        self.wrote(offset..offset + bytes.len());
+    }
+
     /// Sets `range` to zero.
     ///
     /// # Panics
@@ -222,6 +244,13 @@ mod tests {
         assert_eq!(&m.slice(0..6).unwrap()[..], b"hello!");
         m.freeze(2);
         assert_eq!(m.frozen(), 6);
+    }
+
+    #[test]
+    fn what_is_published_is_there() {
+        let m = mapping();
+        m.publish(16, b"sixteen bytes of");
+        assert_eq!(m.copy(8..40), b"\0\0\0\0\0\0\0\0sixteen bytes of\0\0\0\0\0\0\0\0");
     }
 
     #[test]

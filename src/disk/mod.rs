@@ -62,3 +62,8 @@ pub(crate) trait DiskFile: Send + Sync + Debug + 'static {
     /// Makes everything written, through the mapping or not, durable.
     fn sync(&self) -> io::Result<()>;
 }
+
+/// Whether the medium failed a read, and not the system: the bytes are lost, what else is on the disk need not be.
+pub(crate) fn is_bad_sector(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}

@@ -119,6 +119,19 @@ pub(crate) enum EntryError {
     Chain { found: u32, computed: u32 },
 }
 
+impl EntryError {
+    /// What is there, and what should be.
+    pub(crate) fn sides(&self) -> (String, String) {
+        match self {
+            Self::HeaderCrc { found, computed } | Self::Chain { found, computed } => {
+                (format!("{found:#010x}"), format!("{computed:#010x}, computed from the bytes"))
+            }
+            Self::Magic { found } => (format!("{found:02x?}"), format!("{MAGIC:02x?}")),
+            other => (other.to_string(), "an entry".into()),
+        }
+    }
+}
+
 impl EntryHeader {
     /// Bytes of the whole entry: header, body, padding.
     pub(crate) fn length(&self) -> usize {

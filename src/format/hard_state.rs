@@ -1,18 +1,20 @@
 //! The hard-state file: what must not be forgotten, and what is good to remember.
 //!
-//! Four slots of 256 bytes, 4096 bytes apart, so that no two share a disk block: two for the vote, two for the node's
-//! own commit point. Of each pair the valid slot with the higher sequence counts; a write goes to the other one. The
-//! vote is synced before it counts. The commit point is written without a sync: it may only lag.
+//! Four slots of 256 bytes, 4096 bytes apart, so that no two share a disk block: two for the vote, two for how far the
+//! node's own log was known to be committed and to be durable. Of each pair the valid slot with the higher sequence
+//! counts; a write goes to the other one. The vote is synced before it counts. The progress is written without a sync:
+//! it may only lag.
 //!
 //! ```text
 //!    0  magic "DLEDGVOT" or "DLEDGCMT"
 //!    8  version         crc of everything else in the slot
 //!   16  sequence
-//!        vote                              commit point
+//!        vote                              progress: committed, durable
 //!   24  term                               number of the entry after
 //!   32  flags: 1 granted by a quorum       index
 //!   40  length of the id, id               position
-//!   48  …                                  chain
+//!   48  …                                  chain           reserved, zero
+//!   56                                     the same of what is durable
 //! ```
 
 use super::FORMAT_VERSION;
@@ -40,17 +42,26 @@ pub(crate) struct HardVote {
     pub(crate) granted: bool,
 }
 
-/// How far the node knew its log to be committed.
+/// A place in the log, named by what is before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct CommitPoint {
-    /// Number of the entry after the last committed one.
+pub(crate) struct LogPoint {
+    /// Number of the entry after.
     pub(crate) number: u64,
-    /// Index after the last committed record.
+    /// Index of the record after.
     pub(crate) index: u64,
-    /// Position after the last committed entry.
+    /// Position after the last entry before.
     pub(crate) position: u64,
-    /// Chain value of the last committed entry.
+    /// Chain value of the last entry before.
     pub(crate) chain: u32,
+}
+
+/// How far the node knew its log to be good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Noted {
+    /// What is before it is committed.
+    pub(crate) committed: LogPoint,
+    /// What is before it was synced on this disk, and may have been acknowledged on the strength of it.
+    pub(crate) durable: LogPoint,
 }
 
 /// What a slot holds.
@@ -60,8 +71,10 @@ pub(crate) enum Slot<T> {
     Empty,
     /// A value and its sequence.
     Valid(u64, T),
+    /// Of another format version, its checksum right.
+    Later { found: u32 },
     /// Something else.
-    Damaged,
+    Damaged { found: u32, computed: u32 },
 }
 
 /// A vote slot.
@@ -88,26 +101,33 @@ pub(crate) fn decode_vote(bytes: &[u8]) -> Slot<HardVote> {
     })
 }
 
-/// A commit slot.
-pub(crate) fn encode_commit(sequence: u64, point: &CommitPoint) -> [u8; SLOT] {
+/// A progress slot.
+pub(crate) fn encode_noted(sequence: u64, noted: &Noted) -> [u8; SLOT] {
     let mut bytes = begin(&COMMIT, sequence);
-    put_u64(&mut bytes, 24, point.number);
-    put_u64(&mut bytes, 32, point.index);
-    put_u64(&mut bytes, 40, point.position);
-    put_u32(&mut bytes, 48, point.chain);
+    put_point(&mut bytes, 24, &noted.committed);
+    put_point(&mut bytes, 56, &noted.durable);
     finish(bytes)
 }
 
-/// The reverse of [`encode_commit`].
-pub(crate) fn decode_commit(bytes: &[u8]) -> Slot<CommitPoint> {
-    open(bytes, &COMMIT, |bytes| {
-        Some(CommitPoint {
-            number: u64_at(bytes, 24),
-            index: u64_at(bytes, 32),
-            position: u64_at(bytes, 40),
-            chain: u32_at(bytes, 48),
-        })
-    })
+/// The reverse of [`encode_noted`].
+pub(crate) fn decode_noted(bytes: &[u8]) -> Slot<Noted> {
+    open(bytes, &COMMIT, |bytes| Some(Noted { committed: point_at(bytes, 24), durable: point_at(bytes, 56) }))
+}
+
+fn put_point(bytes: &mut [u8], at: usize, point: &LogPoint) {
+    put_u64(bytes, at, point.number);
+    put_u64(bytes, at + 8, point.index);
+    put_u64(bytes, at + 16, point.position);
+    put_u32(bytes, at + 24, point.chain);
+}
+
+fn point_at(bytes: &[u8], at: usize) -> LogPoint {
+    LogPoint {
+        number: u64_at(bytes, at),
+        index: u64_at(bytes, at + 8),
+        position: u64_at(bytes, at + 16),
+        chain: u32_at(bytes, at + 24),
+    }
 }
 
 fn begin(magic: &[u8; 8], sequence: u64) -> [u8; SLOT] {
@@ -128,13 +148,16 @@ fn open<T>(bytes: &[u8], magic: &[u8; 8], value: impl FnOnce(&[u8]) -> Option<T>
     if bytes.iter().all(|b| *b == 0) {
         return Slot::Empty;
     }
-    let whole = bytes.len() == SLOT
-        && bytes[..8] == *magic
-        && u32_at(bytes, 8) == FORMAT_VERSION
-        && u32_at(bytes, 12) == checksum(bytes);
-    match whole.then(|| value(bytes)).flatten() {
-        Some(value) => Slot::Valid(u64_at(bytes, 16), value),
-        None => Slot::Damaged,
+    let (Some(bytes), true) = (bytes.get(..SLOT), bytes.starts_with(magic)) else {
+        return Slot::Damaged { found: 0, computed: 0 };
+    };
+    let (found, computed) = (u32_at(bytes, 12), checksum(bytes));
+    match u32_at(bytes, 8) {
+        _ if found != computed => Slot::Damaged { found, computed },
+        FORMAT_VERSION => {
+            value(bytes).map_or(Slot::Damaged { found, computed }, |value| Slot::Valid(u64_at(bytes, 16), value))
+        }
+        found => Slot::Later { found },
     }
 }
 
@@ -149,17 +172,18 @@ mod tests {
     #[test]
     fn slots_survive_their_bytes_and_every_flipped_bit_is_detected() {
         let vote = HardVote { term: 9, node: Some("broker-2".parse().unwrap()), granted: true };
-        let point = CommitPoint { number: 5, index: 4, position: 1000, chain: 3 };
-        let (v, c) = (encode_vote(7, &vote), encode_commit(8, &point));
+        let committed = LogPoint { number: 5, index: 4, position: 1000, chain: 3 };
+        let noted = Noted { committed, durable: LogPoint { number: 6, index: 5, position: 1200, chain: 9 } };
+        let (v, c) = (encode_vote(7, &vote), encode_noted(8, &noted));
         assert_eq!(decode_vote(&v), Slot::Valid(7, vote));
-        assert_eq!(decode_commit(&c), Slot::Valid(8, point));
-        assert_eq!(decode_vote(&c), Slot::Damaged);
+        assert_eq!(decode_noted(&c), Slot::Valid(8, noted));
+        assert!(matches!(decode_vote(&c), Slot::Damaged { .. }));
         for bit in 0..SLOT * 8 {
             for slot in [v, c] {
                 let mut bad = slot;
                 bad[bit / 8] ^= 1 << (bit % 8);
-                assert_eq!(decode_vote(&bad), Slot::Damaged, "bit {bit}");
-                assert_eq!(decode_commit(&bad), Slot::Damaged, "bit {bit}");
+                assert!(matches!(decode_vote(&bad), Slot::Damaged { .. }), "bit {bit}");
+                assert!(matches!(decode_noted(&bad), Slot::Damaged { .. }), "bit {bit}");
             }
         }
         assert_eq!(decode_vote(&[0; SLOT]), Slot::Empty);

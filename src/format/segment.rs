@@ -31,6 +31,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fields::{put_u32, put_u64, u32_at, u64_at};
+use super::hard_state::LogPoint;
 use super::{ALIGNMENT, FORMAT_VERSION};
 
 /// Bytes of a segment header; the first entry follows.
@@ -83,6 +84,11 @@ pub(crate) struct Cursor {
 pub(crate) const MAX_PLACE: u64 = u64::MAX / 2;
 
 impl Cursor {
+    /// The same place, without what only an entry needs to know.
+    pub(crate) fn point(&self) -> LogPoint {
+        LogPoint { number: self.number, index: self.index, position: self.position, chain: self.chain }
+    }
+
     /// Whether a log with segments of `size` bytes can have its next entry here. What comes from the network or from a
     /// disk need not.
     pub(crate) fn can_begin(&self, size: u64) -> bool {

@@ -11,6 +11,7 @@ use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
 use crate::format::FORMAT_VERSION;
 use crate::format::sealed::{self, SealedError};
+use crate::format::segment::{Cursor, SEGMENT_HEADER};
 use crate::types::{ClusterName, Group, Incarnation, NodeId};
 
 const MAGIC: [u8; 8] = *b"DLEDGIDY";
@@ -35,6 +36,12 @@ impl Identity {
     pub(crate) fn chain_seed(&self) -> u32 {
         let cluster = crc32c::crc32c(self.cluster.as_str().as_bytes());
         crc32c::crc32c_append(crc32c::crc32c_append(cluster, &[0]), self.group.as_str().as_bytes())
+    }
+
+    /// Where the ledger begins.
+    pub(crate) fn genesis(&self) -> Cursor {
+        let chain = self.chain_seed();
+        Cursor { position: SEGMENT_HEADER as u64, number: 0, index: 0, term: 0, timestamp: 0, chain }
     }
 }
 

@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Log, Shared};
-use crate::format::hard_state::CommitPoint;
-use crate::format::segment::Cursor;
+use crate::format::hard_state::LogPoint;
 
 /// Called once with the outcome of a flush that covers what was written before it was queued.
 pub(crate) struct Completion(Option<Box<dyn FnOnce(io::Result<()>) + Send>>);
@@ -40,24 +39,22 @@ impl Drop for Completion {
 /// What waits for the next pass.
 pub(super) struct FlushQueue {
     state: Mutex<State>,
-    /// One pass at a time.
+    /// Held during a pass.
     pass: Mutex<()>,
 }
 
 struct State {
     waiting: Vec<Completion>,
     /// Everything before is synced.
-    durable: Cursor,
-    /// Lowest truncation since the running pass began.
-    truncated: Option<Cursor>,
+    durable: LogPoint,
     files_changed: bool,
     scheduled: bool,
 }
 
 impl FlushQueue {
     /// Everything before `durable` has been synced.
-    pub(super) fn new(durable: Cursor) -> Self {
-        let state = State { waiting: Vec::new(), durable, truncated: None, files_changed: false, scheduled: false };
+    pub(super) fn new(durable: LogPoint) -> Self {
+        let state = State { waiting: Vec::new(), durable, files_changed: false, scheduled: false };
         Self { state: Mutex::new(state), pass: Mutex::new(()) }
     }
 
@@ -69,22 +66,31 @@ impl FlushQueue {
     pub(super) fn files_changed(&self) {
         self.state().files_changed = true;
     }
+}
 
-    /// Entries from `cut` on are gone.
-    pub(super) fn truncated(&self, cut: Cursor) {
-        let mut state = self.state();
+impl Shared {
+    /// Keeps passes from beginning, and waits for the one that runs: what a pass found when it began must still be there
+    /// when it notes it.
+    pub(super) fn hold_flush(&self) -> MutexGuard<'_, ()> {
+        self.flush.pass.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Before entries from `cut` on are removed: they are not durable any more, and no start may take it for damage that
+    /// they are not there. Durable on return. To be called with the flush held.
+    pub(super) fn lower_durable(&self, cut: LogPoint) -> io::Result<()> {
+        let mut state = self.flush.state();
         if cut.position < state.durable.position {
             state.durable = cut;
         }
-        if state.truncated.is_none_or(|lowest| cut.position < lowest.position) {
-            state.truncated = Some(cut);
-        }
+        drop(state);
+        self.progress.lower_durable(cut.index);
+        self.hard_state().lower(cut)
     }
 
-    /// The log begins anew at `next`.
-    pub(super) fn restarted(&self, next: Cursor) {
-        let mut state = self.state();
-        (state.durable, state.truncated, state.files_changed) = (next, Some(next), true);
+    /// The log has begun anew at `next`. To be called with the flush held.
+    pub(super) fn restarted(&self, next: LogPoint) {
+        let mut state = self.flush.state();
+        (state.durable, state.files_changed) = (next, true);
     }
 }
 
@@ -119,15 +125,15 @@ impl Log {
 pub(super) struct Pass {
     waiting: Vec<Completion>,
     /// Everything before was synced when the pass began.
-    durable: Cursor,
+    durable: LogPoint,
     /// What was known to be committed then: it is durable when the pass is over.
-    committed: CommitPoint,
+    committed: LogPoint,
 }
 
 impl Shared {
     /// One pass: syncs everything written so far, then completes everything that waited. Called by the scheduler.
     pub(crate) fn flush(&self) {
-        let _one_at_a_time = self.flush.pass.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.hold_flush();
         let mut pass = self.begin_pass();
         let mut waiting = std::mem::take(&mut pass.waiting);
         let synced = self.check().and_then(|()| self.sync(&pass));
@@ -143,17 +149,16 @@ impl Shared {
         let committed = self.progress.commit_point();
         let mut state = self.flush.state();
         state.scheduled = false;
-        state.truncated = None;
         Pass { waiting: std::mem::take(&mut state.waiting), durable: state.durable, committed }
     }
 
     /// Syncs what lies behind `durable`. Returns up to where the log is durable then.
-    pub(super) fn sync(&self, pass: &Pass) -> io::Result<Cursor> {
+    pub(super) fn sync(&self, pass: &Pass) -> io::Result<LogPoint> {
         let durable = pass.durable;
         let (dirty, upto) = {
             let segments = self.segments();
             let dirty: Vec<_> = segments.iter().filter(|s| s.end_position() > durable.position).cloned().collect();
-            let upto = segments.last().map_or(durable, |last| last.end());
+            let upto = segments.last().map_or(durable, |last| last.end().point());
             (dirty, upto)
         };
         // Taken after the segments were: the name of every one of them is covered.
@@ -169,19 +174,14 @@ impl Shared {
         Ok(upto)
     }
 
-    /// Everything before `upto` is synced. Notes the commit point of the beginning of the pass: so it is never further
-    /// than what is durable here, and a start that does not find it knows that something was lost.
-    pub(super) fn end_pass(&self, pass: &Pass, upto: Cursor) -> io::Result<()> {
-        let mut state = self.flush.state();
-        let upto = match state.truncated.take() {
-            Some(cut) if cut.position < upto.position => cut,
-            _ => upto,
-        };
-        state.durable = upto;
+    /// Everything before `upto` is synced. Notes that, and the commit point of the beginning of the pass, which is never
+    /// further: a start that does not find what is noted knows that something was lost. Comes before anybody is told,
+    /// so a process that dies leaves nothing acknowledged that is not noted.
+    pub(super) fn end_pass(&self, pass: &Pass, upto: LogPoint) -> io::Result<()> {
+        self.flush.state().durable = upto;
         self.progress.set_durable(upto.index);
-        drop(state);
-        let written = self.hard_state().remember_commit(pass.committed);
-        self.or_fail("writing the commit point", written)
+        let written = self.hard_state().note(pass.committed, upto);
+        self.or_fail("noting what is durable", written)
     }
 
     /// Syncs everything, ends the log's file work and lets others have the directory. The log takes no write after.

@@ -4,28 +4,37 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::recovery::{FileDecision, StateFind, decide_state};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, OpenError};
+use crate::format::FORMAT_VERSION;
 use crate::format::hard_state::{
-    CommitPoint, HARD_STATE_SIZE, HardVote, SLOT, SLOT_DISTANCE, Slot, decode_commit, decode_vote, encode_commit,
+    HARD_STATE_SIZE, HardVote, LogPoint, Noted, SLOT, SLOT_DISTANCE, Slot, decode_noted, decode_vote, encode_noted,
     encode_vote,
 };
 
-/// Two slots for the vote, two for the commit point.
+/// Two slots for the vote, two for what is noted of the log.
 #[derive(Debug)]
 pub(super) struct HardStateFile {
     file: Arc<dyn DiskFile>,
+    state: State,
+}
+
+/// The content of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct State {
     vote: Option<HardVote>,
     vote_sequence: u64,
-    commit: CommitPoint,
-    commit_sequence: u64,
+    noted: Noted,
+    noted_sequence: u64,
 }
 
 impl HardStateFile {
     /// Opens the file; in a directory that is `fresh` (it has no log yet), makes it.
     ///
     /// # Errors
-    /// If the system fails, or if a vote may have been lost: a node that cannot know whom it voted for must not vote.
+    /// If the system fails, or if a vote or all that was noted may have been lost: a node that cannot know whom it voted
+    /// for must not vote.
     pub(super) fn open(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Self, OpenError> {
         let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
         let found = match disk.open(path) {
@@ -33,68 +42,147 @@ impl HardStateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io("open")(error)),
         };
-        let file = match found {
-            Some(file) if file.size() == HARD_STATE_SIZE => file,
-            _ if fresh => {
-                disk.write_atomic(path, &blank_file()).map_err(io("create"))?;
-                disk.open(path).map_err(io("open"))?
+        let (file, find) = match found {
+            Some(file) if file.size() == HARD_STATE_SIZE => {
+                let find = look(file.as_ref()).map_err(io("read"))?;
+                (Some(file), find)
             }
             found => {
                 let found = found.map_or("no file".into(), |file| format!("{} bytes", file.size()));
-                return Err(damaged(path, "vote", found, format!("{HARD_STATE_SIZE} bytes beside the log")));
+                (None, Looked { find: StateFind::Absent, what: "file", found, state: State::new(), version: None })
             }
         };
-        let read = |slot: u64| {
-            let mut bytes = [0; SLOT];
-            file.read_at(&mut bytes, slot * SLOT_DISTANCE).map(|()| bytes).map_err(io("read"))
+        let file = match (decide_state(find.find, fresh), file) {
+            (FileDecision::Use, Some(file)) => file,
+            (FileDecision::Report, Some(file)) => {
+                tracing::warn!(file = %path.display(), found = %find.found, "a slot is lost, the other one is used");
+                file
+            }
+            (FileDecision::Make, _) => {
+                disk.write_atomic(path, &blank_file()).map_err(io("create"))?;
+                disk.open(path).map_err(io("open"))?
+            }
+            _ => {
+                let file = path.to_owned();
+                if let Some(found) = find.version {
+                    return Err(OpenError::Version { file, found, supported: FORMAT_VERSION });
+                }
+                let expected = match find.find {
+                    StateFind::Absent => format!("{HARD_STATE_SIZE} bytes beside the log"),
+                    _ => "two votes that follow each other, and what was noted of the log".into(),
+                };
+                return Err(Damage { file, position: 0, index: 0, what: find.what, found: find.found, expected }.into());
+            }
         };
         // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
         // on must be on the disk.
         for slot in [0, 1] {
-            file.write_at(&read(slot)?, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
+            let bytes = slot_bytes(file.as_ref(), slot).map_err(io("read"))?;
+            file.write_at(&bytes, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
         }
-        let vote = newest_vote(path, decode_vote(&read(0)?), decode_vote(&read(1)?))?;
         file.sync().map_err(io("sync"))?;
-        // A commit slot may be torn: it was not synced. The other one, or none, is as good.
-        let commit =
-            [decode_commit(&read(2)?), decode_commit(&read(3)?)].into_iter().filter_map(valid).max_by_key(|c| c.0);
-        let (commit_sequence, commit) = commit.unwrap_or_default();
-        let (vote_sequence, vote) = vote;
-        let vote = (vote != NOBODY).then_some(vote);
-        Ok(Self { file, vote, vote_sequence, commit, commit_sequence })
+        Ok(Self { file, state: find.state })
     }
 
     pub(super) fn vote(&self) -> Option<HardVote> {
-        self.vote.clone()
+        self.state.vote.clone()
     }
 
     /// Writes and syncs the vote.
     pub(super) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
-        let sequence = self.vote_sequence + 1;
+        let sequence = self.state.vote_sequence + 1;
         self.file.write_at(&encode_vote(sequence, &vote), (sequence % 2) * SLOT_DISTANCE)?;
         self.file.sync()?;
-        (self.vote, self.vote_sequence) = (Some(vote), sequence);
+        (self.state.vote, self.state.vote_sequence) = (Some(vote), sequence);
         Ok(())
     }
 
-    pub(super) fn commit_point(&self) -> CommitPoint {
-        self.commit
+    pub(super) fn noted(&self) -> Noted {
+        self.state.noted
     }
 
-    /// Writes the commit point if it has moved. Not synced: it may only lag.
-    pub(super) fn remember_commit(&mut self, point: CommitPoint) -> io::Result<()> {
-        if point.number <= self.commit.number {
+    /// Writes how far the log is good, if that has changed. Not synced: what is found later may lag, and nothing is ever
+    /// noted that is not durable.
+    pub(super) fn note(&mut self, committed: LogPoint, durable: LogPoint) -> io::Result<()> {
+        let noted = self.state.noted;
+        let newer = if committed.number > noted.committed.number { committed } else { noted.committed };
+        self.write(Noted { committed: newer, durable })
+    }
+
+    /// Before entries from `cut` on are removed: nothing behind it is durable any more. Durable on return.
+    pub(super) fn lower(&mut self, cut: LogPoint) -> io::Result<()> {
+        if self.state.noted.durable.number <= cut.number {
             return Ok(());
         }
-        let sequence = self.commit_sequence + 1;
-        self.file.write_at(&encode_commit(sequence, &point), (2 + sequence % 2) * SLOT_DISTANCE)?;
-        (self.commit, self.commit_sequence) = (point, sequence);
+        self.write(Noted { durable: cut, ..self.state.noted })?;
+        self.file.sync()
+    }
+
+    fn write(&mut self, noted: Noted) -> io::Result<()> {
+        if noted == self.state.noted {
+            return Ok(());
+        }
+        let sequence = self.state.noted_sequence + 1;
+        self.file.write_at(&encode_noted(sequence, &noted), (2 + sequence % 2) * SLOT_DISTANCE)?;
+        (self.state.noted, self.state.noted_sequence) = (noted, sequence);
         Ok(())
     }
 
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync()
     }
+}
+
+/// What is in a file, and what that is called.
+struct Looked {
+    find: StateFind,
+    /// What is wrong, if anything is.
+    what: &'static str,
+    found: String,
+    state: State,
+    /// Of the first slot of a later format.
+    version: Option<u32>,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { vote: None, vote_sequence: 1, noted: Noted::default(), noted_sequence: 0 }
+    }
+}
+
+fn slot_bytes(file: &dyn DiskFile, slot: u64) -> io::Result<[u8; SLOT]> {
+    let mut bytes = [0; SLOT];
+    file.read_at(&mut bytes, slot * SLOT_DISTANCE).map(|()| bytes)
+}
+
+fn look(file: &dyn DiskFile) -> io::Result<Looked> {
+    let votes = [decode_vote(&slot_bytes(file, 0)?), decode_vote(&slot_bytes(file, 1)?)];
+    let notes = [decode_noted(&slot_bytes(file, 2)?), decode_noted(&slot_bytes(file, 3)?)];
+    let version = votes.iter().find_map(later).or_else(|| notes.iter().find_map(later));
+    let mut state = State::new();
+    let looked = |find, what, found, state| Ok(Looked { find, what, found, state, version });
+    if version.is_some() {
+        return looked(StateFind::Later, "format version", String::new(), state);
+    }
+    let [even, odd] = votes;
+    let (named_even, named_odd) = (named(&even), named(&odd));
+    let Some((sequence, vote)) = newest_vote(even, odd) else {
+        return looked(StateFind::VoteLost, "vote slot", format!("{named_even} and {named_odd}"), state);
+    };
+    (state.vote_sequence, state.vote) = (sequence, (vote != NOBODY).then_some(vote));
+    let lost = notes.iter().filter(|note| matches!(note, Slot::Damaged { .. })).count();
+    let found = format!("{} and {}", named(&notes[0]), named(&notes[1]));
+    let newest = notes.into_iter().filter_map(valid).max_by_key(|note| note.0);
+    let find = match (lost, &newest) {
+        (0, _) => StateFind::Good,
+        (_, Some(_)) => StateFind::NoteHalfLost,
+        (_, None) => StateFind::NoteLost,
+    };
+    if let Some((sequence, noted)) = newest {
+        // A slot that is lost may have been the newer one: the next note goes there, with a number it cannot have had.
+        (state.noted_sequence, state.noted) = (sequence + 2 * lost as u64, noted);
+    }
+    looked(find, "progress slot", found, state)
 }
 
 /// The votes a file is made with.
@@ -112,7 +200,7 @@ fn blank_file() -> Vec<u8> {
 fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
     match slot {
         Slot::Valid(sequence, value) => Some((sequence, value)),
-        Slot::Empty | Slot::Damaged => None,
+        Slot::Empty | Slot::Damaged { .. } | Slot::Later { .. } => None,
     }
 }
 
@@ -122,25 +210,23 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 /// the slots always hold two that follow each other. Anything else means that a vote was lost or went bad, and the one
 /// that is left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop
 /// rather than guess.
-fn newest_vote(path: &Path, even: Slot<HardVote>, odd: Slot<HardVote>) -> Result<(u64, HardVote), OpenError> {
+fn newest_vote(even: Slot<HardVote>, odd: Slot<HardVote>) -> Option<(u64, HardVote)> {
     match (even, odd) {
-        (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Ok((even, vote)),
-        (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Ok((odd, vote)),
-        (even, odd) => {
-            let found = format!("{} and {}", named(&even), named(&odd));
-            Err(damaged(path, "vote slot", found, "two votes that follow each other".into()))
-        }
+        (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Some((even, vote)),
+        (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Some((odd, vote)),
+        _ => None,
     }
 }
 
-fn named(slot: &Slot<HardVote>) -> String {
+fn later<T>(slot: &Slot<T>) -> Option<u32> {
+    if let Slot::Later { found } = slot { Some(*found) } else { None }
+}
+
+fn named<T>(slot: &Slot<T>) -> String {
     match slot {
         Slot::Empty => "an empty slot".into(),
-        Slot::Valid(sequence, _) => format!("vote number {sequence}"),
-        Slot::Damaged => "a slot whose checksum does not fit".into(),
+        Slot::Valid(sequence, _) => format!("number {sequence}"),
+        Slot::Damaged { found, computed } => format!("a slot with checksum {found:#010x}, computed {computed:#010x}"),
+        Slot::Later { found } => format!("a slot of format version {found}"),
     }
-}
-
-fn damaged(path: &Path, what: &'static str, found: String, expected: String) -> OpenError {
-    Damage { file: path.to_owned(), position: 0, index: 0, what, found, expected }.into()
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | this | [`Log`], the writer's half, and what all halves share |
 //! | [`open`] | opening a directory: identity, lock, recovery |
+//! | [`walk`] | going from segment to segment as long as they continue each other |
+//! | [`recovery`] | the decision table: what may be cut, what must not |
 //! | [`names`] | names of the files |
 //! | [`directory`] | the identity file, the lock, and paths |
 //! | [`writer`] | append, roll, truncate |
@@ -23,8 +25,10 @@ mod names;
 mod open;
 pub(crate) mod progress;
 pub(crate) mod reader;
+pub(crate) mod recovery;
 mod start;
 mod tail;
+mod walk;
 mod writer;
 
 #[cfg(test)]

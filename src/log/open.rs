@@ -1,9 +1,6 @@
-//! Opening a directory: what is there, what may be cut, what must not.
-//!
-//! One rule decides: the log ends before the first thing that does not continue it. If that would cut a record that is
-//! known to be committed (by the commit points in good entries and in the hard state), the directory is damaged and
-//! stays as it is; else the rest is a torn or stale tail, which is removed and reported.
+//! Opening a directory: finds what is there, asks the [table](super::recovery), and does what it says.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -11,38 +8,48 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use super::directory::{Directory, Identity, io_error};
 use super::flush::FlushQueue;
 use super::hard_state::HardStateFile;
-use super::names::{self, FileKind};
+use super::names;
 use super::progress::Progress;
+use super::recovery::{Decision, Find, Known, decide};
 use super::start::StartPoint;
 use super::tail::Tail;
+use super::walk::{Ended, Listing, Walk};
 use super::writer::{begin_segment, remove_if_there};
 use super::{Log, LogOptions, Shared, SpareState};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
-use crate::format::hard_state::CommitPoint;
-use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
+use crate::format::hard_state::{LogPoint, Noted};
+use crate::format::segment::Cursor;
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
-use crate::segment::recovery::{self, Stop};
 
 /// What opening found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Recovered {
-    /// Why the tail was cut, if it was.
-    pub(crate) cut: Option<String>,
+    /// What was cut, if anything was.
+    pub(crate) cut: Option<Cut>,
 }
 
-/// The segments that continue each other, and why there are no more.
-struct Walk {
-    segments: Vec<Arc<Segment>>,
-    /// Highest commit point named by a good entry.
-    committed: u64,
-    /// Set unless the last segment simply ends: what is there, in which file.
-    broken: Option<(PathBuf, String)>,
-    /// Files behind the break.
-    leftovers: Vec<PathBuf>,
-    /// Files that do not belong to the log any more.
-    stale: Vec<PathBuf>,
+/// A tail that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The row of the table.
+    pub(crate) find: Find,
+    /// Where it was found.
+    pub(crate) file: PathBuf,
+    /// Position where the log ends now.
+    pub(crate) position: u64,
+    /// Index where the log ends now.
+    pub(crate) index: u64,
+    /// What was there.
+    pub(crate) found: String,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { find, file, position, index, found } = self;
+        write!(f, "{} in {} at position {position} (index {index}): {found}", find.name(), file.display())
+    }
 }
 
 impl Log {
@@ -58,29 +65,23 @@ impl Log {
         options: LogOptions,
     ) -> Result<(Self, Recovered), OpenError> {
         let directory = Directory::open(disk.as_ref(), path, wanted)?;
-        let start = StartPoint::read(disk.as_ref(), &directory)?;
-        let genesis = Cursor {
-            position: SEGMENT_HEADER as u64,
-            number: 0,
-            index: 0,
-            term: 0,
-            timestamp: 0,
-            chain: directory.identity().chain_seed(),
-        };
-        let base = start.purged.map_or(genesis, |purged| purged.next);
-        let Listing { positions, stale } = list(disk.as_ref(), &directory, base, options.segment_size)?;
-        let fresh = positions.is_empty() && start.purged.is_none();
-        let hard_state = HardStateFile::open(disk.as_ref(), &directory.file(names::HARD_STATE), fresh)?;
-        let noted = hard_state.commit_point();
-        let mut walk = Walk::new(stale);
-        walk.run(disk.as_ref(), &directory, &positions, options.segment_size, noted.position.max(base.position))?;
-        if noted.number <= base.number && !walk.reaches(base)? {
-            walk.forget(&directory);
+        let Examined { start, base, mut stale, hard_state, mut walk, known } = examine(disk.as_ref(), &directory)?;
+        let decision = decide(walk.ended.find, known);
+        let noted = hard_state.noted();
+        match decision {
+            Decision::Keep | Decision::Cut => {}
+            Decision::Restart => {
+                tracing::warn!(dir = %directory.path().display(), "entries from before a reset are removed");
+                walk.forget();
+            }
+            Decision::Refuse => return Err(damage(&walk, base, noted, known).into()),
         }
-        let commit = check(&walk, base, noted, &directory)?;
+        let at_base = base.point();
+        let commit = if noted.committed.number > base.number { noted.committed } else { at_base };
         let start_number = start.purged.map_or(0, |purged| purged.number + 1);
+        let end = walk.end(base);
         let shared = Arc::new(Shared {
-            flush: FlushQueue::new(walk.segments.last().map_or(base, |last| last.end())),
+            flush: FlushQueue::new(end.point()),
             progress: Progress::new(base.index, commit, base.index, base.index),
             segments: RwLock::new(std::mem::take(&mut walk.segments)),
             tail: Mutex::new(Tail::default()),
@@ -93,11 +94,17 @@ impl Log {
             directory,
             options,
         });
-        let cut = walk.broken.take().map(|(file, why)| format!("{}: {why}", file.display()));
-        walk.stale.append(&mut walk.leftovers);
-        let log = finish(shared, base, &walk.stale, cut.is_some())?;
+        stale.append(&mut walk.leftovers);
+        let log = finish(shared, base, noted.durable, &stale, decision == Decision::Cut)?;
+        for segment in walk.without_index {
+            log.shared.write_index(segment);
+        }
+        let cut = (decision == Decision::Cut).then(|| {
+            let Ended { find, file, found, .. } = walk.ended;
+            Cut { find, file, position: end.position, index: end.index, found }
+        });
         if let Some(cut) = &cut {
-            tracing::warn!(end = log.end().index, position = log.end().position, %cut, "cut a torn tail");
+            tracing::warn!(%cut, "cut a tail that was never synced");
         }
         Ok((log, Recovered { cut }))
     }
@@ -108,231 +115,95 @@ impl Log {
     }
 }
 
-/// What is in the directory.
-struct Listing {
-    /// Positions of the segments, ascending.
-    positions: Vec<u64>,
-    /// What an interrupted write left, and what lies before the log's start.
+/// What is in a directory. Nothing is decided yet.
+pub(super) struct Examined {
+    pub(super) start: StartPoint,
+    /// What the first entry continues.
+    base: Cursor,
+    /// Files that do not count.
     stale: Vec<PathBuf>,
+    hard_state: HardStateFile,
+    pub(super) walk: Walk,
+    pub(super) known: Known,
 }
 
-fn list(disk: &dyn Disk, directory: &Directory, base: Cursor, size: u64) -> Result<Listing, OpenError> {
-    let path = directory.path();
-    let mut listing = Listing { positions: Vec::new(), stale: Vec::new() };
-    let begins = base.position / size * size;
-    for name in disk.list(path).map_err(io_error("list", path))? {
-        let file = path.join(&name);
-        match names::kind(&name) {
-            Some(FileKind::Segment(at) | FileKind::Index(at)) if at % size != 0 || at > MAX_PLACE => {
-                tracing::warn!(file = %file.display(), "no segment can be there: left alone");
-            }
-            Some(FileKind::Segment(at) | FileKind::Index(at)) if at < begins => listing.stale.push(file),
-            Some(FileKind::Segment(at)) => listing.positions.push(at),
-            Some(FileKind::Temporary) => listing.stale.push(file),
-            Some(FileKind::Fixed) if name == names::SPARE => listing.stale.push(file),
-            Some(FileKind::Fixed | FileKind::Index(_)) => {}
-            None => tracing::warn!(file = %file.display(), "not part of the ledger: left alone"),
-        }
+/// Looks at everything in `directory`, and makes the hard state if there is nothing yet.
+pub(super) fn examine(disk: &dyn Disk, directory: &Directory) -> Result<Examined, OpenError> {
+    let start = StartPoint::read(disk, directory)?;
+    let base = start.purged.map_or(directory.identity().genesis(), |purged| purged.next);
+    let Listing { positions, stale } = Listing::read(disk, directory, base)?;
+    let fresh = positions.is_empty() && start.purged.is_none();
+    let hard_state = HardStateFile::open(disk, &directory.file(names::HARD_STATE), fresh)?;
+    let noted = hard_state.noted();
+    let trusted = noted.durable.position.max(base.position);
+    let mut walk = Walk::run(disk, directory, &positions, base, trusted)?;
+    let known = known(&walk, base, noted);
+    if decide(walk.ended.find, Known::Nothing) != Decision::Refuse && !walk.reaches(base)? {
+        walk.ended = Ended::new(Find::StartNotReached, walk.ended.file.clone());
+    } else if let Some(other) = other_history(&walk, base, noted)? {
+        walk.ended = other;
     }
-    listing.positions.sort_unstable();
-    Ok(listing)
+    Ok(Examined { start, base, stale, hard_state, walk, known })
 }
 
-impl Walk {
-    fn new(stale: Vec<PathBuf>) -> Self {
-        Self { segments: Vec::new(), committed: 0, broken: None, leftovers: Vec::new(), stale }
-    }
-
-    /// Goes from segment to segment as long as they continue each other. Segments that end below `trusted` were synced
-    /// before the node noted that it had committed them; in later ones every byte is checked, for a page may be
-    /// missing anywhere.
-    fn run(
-        &mut self,
-        disk: &dyn Disk,
-        directory: &Directory,
-        positions: &[u64],
-        size: u64,
-        trusted: u64,
-    ) -> Result<(), OpenError> {
-        for (at, &position) in positions.iter().enumerate() {
-            let path = directory.segment(position);
-            let last = at + 1 == positions.len();
-            let verify = last || position + size > trusted;
-            let found = open_segment(disk, directory, position, size, verify, self.segments.last())?;
-            let why = match found {
-                Ok((segment, stop, committed)) => {
-                    self.segments.push(Arc::new(segment));
-                    self.committed = self.committed.max(committed);
-                    match stop {
-                        Stop::Sealed => continue,
-                        Stop::Clean if last => None,
-                        Stop::Clean => Some("zeros, but there are later segments".to_owned()),
-                        Stop::Bad(why) => Some(why),
-                    }
-                }
-                Err(broken) => {
-                    self.leftovers.push(path.clone());
-                    match broken {
-                        // A segment that was made but never written to, at the end of the log, is nothing to report.
-                        Broken::Unwritten if last => None,
-                        Broken::Unwritten => Some("zeros, but there are later segments".to_owned()),
-                        Broken::Because(why) => Some(why),
-                    }
-                }
-            };
-            self.broken = why.map(|why| (path, why));
-            self.leftovers.extend(positions[at + 1..].iter().map(|later| directory.segment(*later)));
-            break;
-        }
-        Ok(())
-    }
-
-    /// Whether the segments lead to what `base` continues. They need not after a reset that a crash interrupted: it
-    /// records where the log begins anew before it removes what there was.
-    fn reaches(&self, base: Cursor) -> Result<bool, Damage> {
-        let Some(first) = self.segments.first() else { return Ok(true) };
-        if base.number == 0 || first.start().number == base.number {
-            return Ok(base.number == 0 || first.start().chain == base.chain);
-        }
-        let end = self.segments.last().map_or(base, |last| last.end());
-        if end.position < base.position || end.number < base.number {
-            return Ok(false);
-        }
-        let holder = self.segments.iter().rev().find(|segment| segment.start().number < base.number);
-        let header = match holder {
-            Some(segment) => segment.entry_header(base.number - 1)?,
-            None => None,
-        };
-        Ok(header.is_some_and(|header| header.chain == base.chain))
-    }
-
-    /// Nothing of what was found counts.
-    fn forget(&mut self, directory: &Directory) {
-        tracing::warn!(dir = %directory.path().display(), "entries from before a reset are removed");
-        self.leftovers.splice(..0, self.segments.drain(..).map(|segment| segment.path().to_owned()));
-        (self.broken, self.committed) = (None, 0);
-    }
-}
-
-/// Why a segment file does not continue the log.
-enum Broken {
-    Unwritten,
-    Because(String),
-}
-
-type Found = Result<(Segment, Stop, u64), Broken>;
-
-fn open_segment(
-    disk: &dyn Disk,
-    directory: &Directory,
-    position: u64,
-    size: u64,
-    verify: bool,
-    before: Option<&Arc<Segment>>,
-) -> Result<Found, OpenError> {
-    let path = directory.segment(position);
-    let broken = |why: String| Ok(Err(Broken::Because(why)));
-    if let Some(before) = before
-        && before.end_position() != position
-    {
-        return broken(format!("the segment of position {} is missing", before.end_position()));
-    }
-    let file = disk.open(&path).map_err(io_error("open", &path))?;
-    if file.size() != size {
-        return broken(format!("a file of {} bytes, expected {size}", file.size()));
-    }
-    let mut bytes = [0; SEGMENT_HEADER];
-    file.read_at(&mut bytes, 0).map_err(io_error("read", &path))?;
-    let header = match SegmentHeader::decode(&bytes) {
-        Ok(header) => header,
-        Err(SegmentError::Absent) => return Ok(Err(Broken::Unwritten)),
-        Err(SegmentError::Version { found }) => {
-            return Err(OpenError::Version { file: path, found, supported: crate::format::FORMAT_VERSION });
-        }
-        Err(error) => return broken(format!("segment header: {error}")),
+/// Why a directory is not opened.
+fn damage(walk: &Walk, base: Cursor, noted: Noted, known: Known) -> Damage {
+    let (ended, end) = (walk.ended.clone(), walk.end(base));
+    let because = match known {
+        Known::Committed => format!("records below index {} are committed", noted.committed.index.max(walk.committed)),
+        Known::Durable => format!("entries below number {} were synced here", noted.durable.number),
+        Known::Nothing => "no write that did not end explains it".into(),
     };
-    if header.size != size || header.start.position != position {
-        return broken(format!("a header of position {} and size {}", header.start.position, header.size));
-    }
-    if let Some(before) = before {
-        let expected = Cursor { position, ..before.end() };
-        if header.start != expected {
-            return broken(format!("a header that continues {:?}, expected {expected:?}", header.start));
-        }
-    }
-    let scan = scan(disk, directory, &file, &header, verify).map_err(io_error("read", &path))?;
-    let segment = Segment::new(path.clone(), header, file, scan.units).map_err(io_error("map", &path))?;
-    Ok(Ok((segment, scan.stop, scan.committed)))
+    let expected = if ended.expected.is_empty() { because } else { format!("{} ({because})", ended.expected) };
+    let Ended { file, what, found, .. } = ended;
+    Damage { file, position: end.position, index: end.index, what, found, expected }
 }
 
-fn scan(
-    disk: &dyn Disk,
-    directory: &Directory,
-    file: &Arc<dyn DiskFile>,
-    header: &SegmentHeader,
-    verify: bool,
-) -> io::Result<recovery::Scan> {
-    if !verify {
-        match disk.read(&directory.index(header.start.position)) {
-            Ok(index) => {
-                if let Some(scan) = recovery::by_index(file, header, &index)? {
-                    return Ok(scan);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    recovery::scan(file, header, verify)
-}
-
-/// Refuses a log that lacks what is known to be committed. Returns the commit point to begin with.
-fn check(walk: &Walk, base: Cursor, noted: CommitPoint, directory: &Directory) -> Result<CommitPoint, OpenError> {
-    let end = walk.segments.last().map_or(base, |last| last.end());
-    let damage = |file: PathBuf, position, what, found: String, expected: String| {
-        Err(OpenError::Damaged(Damage { file, position, index: end.index, what, found, expected }))
-    };
-    let begins = walk.segments.first().map_or(base, |first| first.start());
-    if begins.number > base.number || (base.number == 0 && begins.chain != base.chain) {
-        let (found, expected) = (format!("entry {}", begins.number), format!("entry {}", base.number));
-        return damage(directory.segment(begins.position), begins.position, "start of the log", found, expected);
-    }
-    let lacks_noted = noted.number > base.number && end.number < noted.number;
-    if lacks_noted || end.index < walk.committed {
-        let file = walk.broken.as_ref().map_or_else(|| directory.path().to_owned(), |(file, _)| file.clone());
-        let found = walk.broken.as_ref().map_or_else(|| "the end of the log".to_owned(), |(_, why)| why.clone());
-        let expected = format!("committed records up to index {}", noted.index.max(walk.committed));
-        return damage(file, end.position, "committed part", found, expected);
-    }
-    let at_base = CommitPoint { number: base.number, index: base.index, position: base.position, chain: base.chain };
-    if noted.number <= base.number {
-        return Ok(at_base);
-    }
-    let holder = walk.segments.iter().rev().find(|segment| segment.start().number < noted.number);
-    let header = match holder {
-        Some(segment) => segment.entry_header(noted.number - 1)?,
-        None => None,
-    };
-    match header {
-        Some(header) if header.chain == noted.chain => Ok(noted),
-        header => {
-            let found = header.map_or("no entry".into(), |h| format!("chain value {:#010x}", h.chain));
-            let expected = format!("{:#010x}, noted when it was committed", noted.chain);
-            damage(directory.path().to_owned(), noted.position, "last committed entry", found, expected)
-        }
+/// What is known about the place where the walk ended.
+fn known(walk: &Walk, base: Cursor, noted: Noted) -> Known {
+    let end = walk.end(base);
+    let lacks = |point: LogPoint| point.number > base.number.max(end.number);
+    match () {
+        () if lacks(noted.committed) || walk.committed > end.index => Known::Committed,
+        () if lacks(noted.durable) => Known::Durable,
+        () => Known::Nothing,
     }
 }
 
-/// Writes again what no commit point says was ever durable: what is read may only be in the page cache, after a sync
-/// that failed in an earlier life. `end` is the log's.
-fn rewrite_unknown(segment: &Segment, known: CommitPoint, end: Cursor) -> io::Result<()> {
-    let fresh = segment.start().number >= known.number;
-    let from = if fresh { segment.position() } else { known.position };
+/// The first place that was noted and has another past than was noted.
+fn other_history(walk: &Walk, base: Cursor, noted: Noted) -> Result<Option<Ended>, Damage> {
+    let end = walk.end(base);
+    for point in [noted.committed, noted.durable] {
+        if point.number <= base.number || point.number > end.number {
+            continue;
+        }
+        let found = walk.chain_before(point.number)?;
+        if found != Some(point.chain) {
+            let found = found.map_or("no entry".into(), |chain| format!("{chain:#010x}"));
+            let expected = format!("{:#010x}, noted when it was synced", point.chain);
+            let ended = Ended::new(Find::OtherHistory, walk.ended.file.clone());
+            return Ok(Some(Ended { what: "chain value of a synced entry", found, expected, ..ended }));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes again what nobody noted as durable: what is read may only be in the page cache, after a sync that failed in an
+/// earlier life. `end` is the log's.
+fn rewrite_unknown(segment: &Segment, durable: LogPoint, end: Cursor) -> io::Result<()> {
+    let fresh = segment.start().number >= durable.number;
+    let from = if fresh { segment.position() } else { durable.position };
     segment.rewrite(from..segment.end_position().min(end.position))
 }
 
 /// Removes what was decided to be cut, and makes what is left durable: Raft counts it as such.
-fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -> Result<Log, OpenError> {
+fn finish(
+    shared: Arc<Shared>,
+    base: Cursor,
+    durable: LogPoint,
+    leftovers: &[PathBuf],
+    cut: bool,
+) -> Result<Log, OpenError> {
     // The last first: after a crash in between, the log merely ends earlier.
     for file in leftovers.iter().rev() {
         remove_if_there(shared.disk.as_ref(), file).map_err(io_error("remove", file))?;
@@ -352,14 +223,15 @@ fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -
         log.active.truncate(end.number, end, log.active.segment().end_position());
     }
     for segment in log.shared.segments().iter() {
-        rewrite_unknown(segment, log.shared.progress.commit_point(), end)
-            .map_err(io_error("rewrite", segment.path()))?;
+        rewrite_unknown(segment, durable, end).map_err(io_error("rewrite", segment.path()))?;
         segment.sync().map_err(io_error("sync", segment.path()))?;
     }
     log.shared.disk.sync_dir(&dir).map_err(io_error("sync directory", &dir))?;
     log.shared.progress.set_end(end.index);
     log.shared.progress.set_durable(end.index);
     let commit = log.shared.progress.commit_point();
+    let hard_state = log.shared.directory.file(names::HARD_STATE);
+    log.shared.hard_state().note(commit, end.point()).map_err(io_error("write", &hard_state))?;
     for segment in log.shared.segments().iter() {
         segment.freeze(commit.position);
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::watch;
 
-use crate::format::hard_state::CommitPoint;
+use crate::format::hard_state::LogPoint;
 
 /// The pointers of a log. `first ≤ committed ≤ end` and `durable ≤ end`, each in the units its name says.
 ///
@@ -14,11 +14,11 @@ pub(crate) struct Progress {
     end: AtomicU64,
     durable: AtomicU64,
     committed_index: AtomicU64,
-    committed: watch::Sender<CommitPoint>,
+    committed: watch::Sender<LogPoint>,
 }
 
 impl Progress {
-    pub(crate) fn new(first: u64, committed: CommitPoint, durable: u64, end: u64) -> Self {
+    pub(crate) fn new(first: u64, committed: LogPoint, durable: u64, end: u64) -> Self {
         Self {
             first: first.into(),
             end: end.into(),
@@ -49,12 +49,12 @@ impl Progress {
     }
 
     /// The whole commit point.
-    pub(crate) fn commit_point(&self) -> CommitPoint {
+    pub(crate) fn commit_point(&self) -> LogPoint {
         *self.committed.borrow()
     }
 
     /// Told of every move of the commit point.
-    pub(crate) fn watch_committed(&self) -> watch::Receiver<CommitPoint> {
+    pub(crate) fn watch_committed(&self) -> watch::Receiver<LogPoint> {
         self.committed.subscribe()
     }
 
@@ -76,7 +76,7 @@ impl Progress {
     }
 
     /// The caller has made the bytes below immutable; readers may see them from now on.
-    pub(super) fn set_committed(&self, point: CommitPoint) {
+    pub(super) fn set_committed(&self, point: LogPoint) {
         self.committed_index.store(point.index, Ordering::Release);
         self.committed.send_replace(point);
     }

@@ -13,7 +13,7 @@ use crate::error::{Damage, ReadError};
 use crate::format::batch::{Batch, RECORD_HEADER};
 use crate::format::entry::{ENTRY_HEADER, EntryHeader};
 use crate::format::frame::Frame;
-use crate::format::hard_state::{CommitPoint, HardVote};
+use crate::format::hard_state::{HardVote, LogPoint};
 use crate::format::segment::Cursor;
 use crate::segment::{Segment, after};
 use crate::types::{ReadLimit, Record};
@@ -35,7 +35,7 @@ impl LogReader {
     }
 
     /// Told of every move of the commit point.
-    pub(crate) fn watch_committed(&self) -> watch::Receiver<CommitPoint> {
+    pub(crate) fn watch_committed(&self) -> watch::Receiver<LogPoint> {
         self.shared.progress.watch_committed()
     }
 
@@ -248,7 +248,7 @@ impl Shared {
         let Some(header) = header else { return Ok(()) };
         let end = after(&header);
         self.freeze(end.position);
-        let point = CommitPoint { number: end.number, index: end.index, position: end.position, chain: end.chain };
+        let point = LogPoint { number: end.number, index: end.index, position: end.position, chain: end.chain };
         self.progress.set_committed(point);
         self.tail().forget_below(end.number);
         Ok(())
@@ -258,7 +258,7 @@ impl Shared {
     pub(super) fn commit_at_start(&self, next: Cursor) {
         if next.number > self.progress.commit_point().number {
             let (number, index) = (next.number, next.index);
-            self.progress.set_committed(CommitPoint { number, index, position: next.position, chain: next.chain });
+            self.progress.set_committed(LogPoint { number, index, position: next.position, chain: next.chain });
         }
     }
 

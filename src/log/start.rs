@@ -60,7 +60,7 @@ impl StartPoint {
 
 impl Shared {
     /// Replaces the start file by what `change` makes of it. Durable on return.
-    fn change_start(&self, change: impl FnOnce(&mut StartPoint)) -> io::Result<()> {
+    pub(super) fn change_start(&self, change: impl FnOnce(&mut StartPoint)) -> io::Result<()> {
         let mut start = self.start_point();
         let mut changed = start.clone();
         change(&mut changed);
@@ -158,18 +158,31 @@ impl Log {
         if !next.can_begin(self.shared.options.segment_size) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no log can begin at {next:?}")));
         }
+        let shared = self.shared.clone();
+        let _no_pass = shared.hold_flush();
         let purged = PurgePoint { term, number, next };
-        let recorded = self.shared.change_start(|start| start.purged = Some(purged));
-        self.shared.or_fail("recording a reset", recorded)?;
-        self.begin_at(next)
+        // What is not committed goes. In this order: the old segments are damaged for a start that finds them to lack
+        // something that was durable, and not if they merely lead past the new beginning.
+        let lowered = shared.lower_durable(shared.progress.commit_point());
+        let recorded = lowered.and_then(|()| shared.change_start(|start| start.purged = Some(purged)));
+        shared.or_fail("recording a reset", recorded)?;
+        self.replace_segments(next)
     }
 
     /// Replaces all segments by an empty one at `next`.
     pub(crate) fn begin_at(&mut self, next: Cursor) -> io::Result<()> {
         let shared = self.shared.clone();
+        let _no_pass = shared.hold_flush();
+        self.replace_segments(next)
+    }
+
+    /// With the flush held.
+    fn replace_segments(&mut self, next: Cursor) -> io::Result<()> {
+        let shared = self.shared.clone();
         let mut segments = shared.segments_mut();
         let begun = (|| {
-            for segment in segments.iter() {
+            // The last first: after a crash in between, the log merely ends earlier.
+            for segment in segments.iter().rev() {
                 shared.disk.remove(segment.path())?;
                 remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))?;
             }
@@ -180,7 +193,7 @@ impl Log {
         shared.tail().truncate(0);
         shared.progress.set_first(next.index);
         shared.progress.set_end(next.index);
-        shared.flush.restarted(next);
+        shared.restarted(next.point());
         shared.commit_at_start(next);
         Ok(())
     }

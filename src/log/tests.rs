@@ -216,46 +216,6 @@ fn the_bytes_of_a_log_are_those_of_version_1() {
 }
 
 #[test]
-fn a_torn_tail_is_cut_and_reported() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut log = open(dir.path());
-    fill(&mut log, 5);
-    commit_all(&log);
-    flushed(&mut log);
-    let torn_at = log.end().position;
-    append(&mut log, &["the last one, not acknowledged, torn by the crash"]);
-    flushed(&mut log);
-    closed(log);
-    flip(&dir.path().join("log/00000000000000000000"), torn_at + 100);
-    let (mut log, recovered) = try_open(dir.path(), identity()).unwrap();
-    assert!(recovered.cut.unwrap().contains("chain value"));
-    assert_eq!((log.end().index, log.end().position), (5, torn_at));
-    fill(&mut log, 1);
-    closed(log);
-    assert_eq!(try_open(dir.path(), identity()).unwrap().1.cut, None);
-}
-
-#[test]
-fn damage_below_the_commit_point_refuses_to_open_and_changes_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut log = open(dir.path());
-    fill(&mut log, 20);
-    commit_all(&log);
-    log.reader().close().unwrap();
-    closed(log);
-    flip(&dir.path().join("log/00000000000000000000"), 1000);
-    let before = segment_bytes(dir.path());
-    match try_open(dir.path(), identity()).map(drop) {
-        Err(OpenError::Damaged(damage)) => {
-            assert!(damage.file.ends_with("00000000000000000000"), "{damage}");
-            assert!(damage.position <= 1000 && damage.index < 20, "{damage}");
-        }
-        other => panic!("{other:?}"),
-    }
-    assert_eq!(segment_bytes(dir.path()), before);
-}
-
-#[test]
 fn damage_in_an_earlier_segment_is_found_by_the_first_read_and_never_served() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
@@ -270,19 +230,6 @@ fn damage_in_an_earlier_segment_is_found_by_the_first_read_and_never_served() {
         other => panic!("{other:?}"),
     }
     assert_eq!(log.reader().record(1).unwrap().index, 1);
-}
-
-#[test]
-fn a_missing_segment_refuses_to_open() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut log = open(dir.path());
-    fill(&mut log, 300);
-    commit_all(&log);
-    log.reader().close().unwrap();
-    closed(log);
-    std::fs::remove_file(dir.path().join("log/00000000000000008192")).unwrap();
-    let error = try_open(dir.path(), identity()).map(drop).unwrap_err();
-    assert!(error.to_string().contains("position 8192 is missing"), "{error}");
 }
 
 #[test]
@@ -429,6 +376,7 @@ fn flip(file: &Path, at: u64) {
     std::fs::write(file, bytes).unwrap();
 }
 
+mod recovery_table;
 mod regressions;
 
 /// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.

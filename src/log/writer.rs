@@ -10,8 +10,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::format::entry::EntryHeader;
 use crate::format::frame::{Draft, Frame};
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
+use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
-use crate::segment::recovery::breaks;
+use crate::segment::scanner::{Mismatch, breaks};
 
 impl Log {
     /// What the next entry must continue.
@@ -53,17 +54,16 @@ impl Log {
     /// leader runs with another segment size. Also if the system fails.
     pub(crate) fn append_frame(&mut self, frame: Frame) -> io::Result<()> {
         self.make_room(frame.header.length())?;
-        if let Some(why) = breaks(&frame.header, &self.next()) {
-            let error = io::Error::new(io::ErrorKind::InvalidData, format!("the leader's entry does not fit: {why}"));
+        if let Some(Mismatch { what, found, expected }) = breaks(&frame.header, &self.next()) {
+            let why = format!("the leader's entry does not fit: {what} is {found}, expected {expected}");
+            let error = io::Error::new(io::ErrorKind::InvalidData, why);
             return self.shared.or_fail("appending", Err(error));
         }
         self.write(frame);
         Ok(())
     }
 
-    /// Removes the entries from number `from` on. Whole segments are gone durably on return; what is cut out of the
-    /// last one becomes durable with the next flush, and until then a crash may bring it back, as if it had not been
-    /// truncated yet.
+    /// Removes the entries from number `from` on, durably: a start must not find half of them under new ones.
     ///
     /// # Errors
     /// If an entry is known to be committed: it must never go. Also if the system fails.
@@ -80,8 +80,6 @@ impl Log {
         }
         let cut = self.remove_from(from);
         let cut = self.shared.or_fail("truncating", cut)?;
-        self.shared.flush.truncated(cut);
-        self.shared.progress.lower_durable(cut.index);
         self.shared.progress.set_end(cut.index);
         tracing::info!(from, entries = written.number - from, position = cut.position, "truncated a conflicting tail");
         Ok(())
@@ -89,33 +87,34 @@ impl Log {
 
     fn remove_from(&mut self, from: u64) -> io::Result<Cursor> {
         let shared = self.shared.clone();
+        let _no_pass = shared.hold_flush();
         let mut segments = shared.segments_mut();
         let written = self.end().position;
         shared.tail().truncate(from);
-        // Later segments go first: after a crash in between, the log merely ends earlier.
-        let mut removed = false;
-        while segments.len() > 1 && segments.last().is_some_and(|last| last.start().number >= from) {
-            if let Some(segment) = segments.pop() {
-                shared.disk.remove(segment.path())?;
-                remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))?;
-                removed = true;
-            }
-        }
-        if removed {
-            shared.disk.sync_dir(shared.directory.path())?;
-        }
-        let Some(last) = segments.last() else { return Err(io::Error::other("a log without segments")) };
+        let keep = segments.partition_point(|segment| segment.start().number < from).max(1);
+        let Some(last) = segments.get(keep - 1).cloned() else {
+            return Err(io::Error::other("a log without segments"));
+        };
         let cut = match last.entry_header(from).map_err(io::Error::other)? {
             Some(header) => {
                 before(last.entry_header(from.wrapping_sub(1)).map_err(io::Error::other)?, &header, last.start())
             }
-            // The removed segments began with `from`: the segment before stays as it is, unsealed.
+            // The segments behind began with `from`: this one stays as it is, unsealed.
             None => last.end(),
         };
+        shared.lower_durable(cut.point())?;
+        let removed = segments.split_off(keep);
+        // Later segments go first: after a crash in between, the log merely ends earlier.
+        for segment in removed.iter().rev() {
+            shared.disk.remove(segment.path())?;
+            remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))?;
+        }
         remove_if_there(shared.disk.as_ref(), &shared.directory.index(last.position()))?;
+        shared.disk.sync_dir(shared.directory.path())?;
         self.active = ActiveSegment::resume(last.clone());
         // A sealed segment's blank reaches to its end.
-        self.active.truncate(from, cut, if removed { last.end_position() } else { written });
+        self.active.truncate(from, cut, if removed.is_empty() { written } else { last.end_position() });
+        last.sync()?;
         Ok(cut)
     }
 
@@ -152,13 +151,7 @@ impl Log {
         // In this order: a flush pass that sees the segment also syncs its name.
         self.shared.flush.files_changed();
         self.shared.segments_mut().push(self.active.segment().clone());
-        let (disk, index) = (self.shared.disk.clone(), self.shared.directory.index(sealed.position()));
-        self.shared.options.background.run(Box::new(move || {
-            // A cache: without it the next start scans the segment.
-            if let Err(error) = disk.write_atomic(&index, &sealed.encode_index()) {
-                tracing::warn!(file = %index.display(), %error, "cannot write the index of a segment");
-            }
-        }));
+        self.shared.write_index(sealed);
         Ok(())
     }
 
@@ -213,6 +206,16 @@ pub(super) fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveS
 }
 
 impl Shared {
+    /// Has the index of a sealed segment written. A cache: without it the next start scans the segment.
+    pub(super) fn write_index(&self, sealed: Arc<Segment>) {
+        let (disk, index) = (self.disk.clone(), self.directory.index(sealed.position()));
+        self.options.background.run(Box::new(move || {
+            if let Err(error) = disk.write_atomic(&index, &sealed.encode_index()) {
+                tracing::warn!(file = %index.display(), %error, "cannot write the index of a segment");
+            }
+        }));
+    }
+
     fn spare(&self) -> std::sync::MutexGuard<'_, SpareState> {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner)
     }

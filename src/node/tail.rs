@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 
 use crate::error::ReadError;
-use crate::format::hard_state::CommitPoint;
+use crate::format::hard_state::LogPoint;
 use crate::log::reader::LogReader;
 use crate::types::{ReadLimit, Record, Role};
 
@@ -26,7 +26,7 @@ pub struct Tail {
 
 struct State {
     log: LogReader,
-    committed: watch::Receiver<CommitPoint>,
+    committed: watch::Receiver<LogPoint>,
     role: watch::Receiver<Role>,
     next: u64,
     ready: VecDeque<Record>,

@@ -26,10 +26,10 @@ impl ActiveSegment {
         let first_entry = (position + SEGMENT_HEADER as u64).max(next.position);
         let start = Cursor { position, ..next };
         let segment = Segment::new(path, SegmentHeader { size, start }, file, Units::empty(start, first_entry))?;
-        segment.mapping.write(0, &segment.header.encode());
+        segment.mapping.publish(0, &segment.header.encode());
         let gap = first_entry - position - SEGMENT_HEADER as u64;
         if gap > 0 {
-            segment.mapping.write(SEGMENT_HEADER, &encode_blank(gap as u32, next.chain));
+            segment.mapping.publish(SEGMENT_HEADER, &encode_blank(gap as u32, next.chain));
         }
         Ok(Self { segment: Arc::new(segment) })
     }
@@ -53,7 +53,7 @@ impl ActiveSegment {
     /// Writes `frame`, which must continue [`Segment::end`] and fit (the log's writer has checked both).
     pub(crate) fn append(&mut self, frame: &Frame) {
         let offset = (frame.header.position - self.segment.position()) as usize;
-        self.segment.mapping.write(offset, &frame.bytes);
+        self.segment.mapping.publish(offset, &frame.bytes);
         self.segment.units_mut().push(&frame.header);
     }
 
@@ -63,7 +63,7 @@ impl ActiveSegment {
         let (offset, size) = ((end.position - self.segment.position()) as usize, self.segment.mapping.len());
         // A segment's size fits 32 bits (`MAX_SEGMENT_SIZE`).
         let blank = encode_blank((size - offset) as u32, end.chain);
-        self.segment.mapping.write(offset, &blank);
+        self.segment.mapping.publish(offset, &blank);
         self.segment.mapping.zero(offset + blank.len()..size);
     }
 

@@ -4,12 +4,16 @@
 //! |---|---|
 //! | this | [`Segment`], what readers and the writer share |
 //! | [`active`] | [`ActiveSegment`](active::ActiveSegment), the only way to write: appends, seals, truncates |
-//! | [`recovery`] | the scan that finds a segment's entries again and says why it stopped |
+//! | [`scanner`] | goes over the bytes of a segment and says what stands where |
+//! | [`window`] | reads for it |
+//! | [`recovery`] | finds a segment's entries again: by a scan or by the index file |
 //! | [`units`] | where each entry is, and which have been verified since opening |
 
 pub(crate) mod active;
 pub(crate) mod recovery;
+pub(crate) mod scanner;
 mod units;
+mod window;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

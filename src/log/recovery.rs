@@ -1,0 +1,174 @@
+//! The decision table of recovery: what can be found, what is known about it, what is done. `docs/recovery.md` is the
+//! same table with the reasons.
+//!
+//! Nothing here looks at a disk. [`open`](super::open) finds, and does what is decided.
+
+use crate::segment::scanner::Break;
+
+/// Where the walk over the segments ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Find {
+    /// Zeros to the end of the last file.
+    CleanEnd,
+    /// A blank that fills the last file.
+    SealedEnd,
+    /// A last file that was made and never written to.
+    UnwrittenEnd,
+    /// A last file that is shorter than a segment.
+    ShortEnd,
+    /// Zeros where an entry would begin in the last file, and something behind them.
+    StaleTail,
+    /// Zeros where an entry would begin, and later files.
+    LostPage,
+    /// A file whose header is zeros, and later files.
+    LostHeader,
+    /// A file that is not there, and later files.
+    MissingSegment,
+    /// A file that has not the size of a segment, and is not a last one that is short.
+    WrongSize,
+    /// A file whose header is neither zeros nor good.
+    RottenSegment,
+    /// A file with a good header that belongs elsewhere or to another past.
+    OtherSegment,
+    /// Bytes in a segment that are not what continues the log.
+    Broken(Break),
+    /// The log leads past what was noted, with another chain value.
+    OtherHistory,
+    /// The segments do not lead to the recorded start of the log.
+    StartNotReached,
+}
+
+/// What is known about the place where the walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Known {
+    /// Nothing says that anything from there on was ever synced.
+    Nothing,
+    /// Something from there on was synced, and may have been acknowledged.
+    Durable,
+    /// Something from there on is committed.
+    Committed,
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// The log ends there. Nothing is lost, nothing is reported.
+    Keep,
+    /// The log ends there. What is behind was never synced, so nobody counted on it: it is removed and reported.
+    Cut,
+    /// The log begins anew at its recorded start: a reset was interrupted.
+    Restart,
+    /// The directory stays as it is and is not opened.
+    Refuse,
+}
+
+/// The table. A write that did not end, and a name that was not synced, explain the finds that are cut; nothing of that
+/// kind explains the others, so what was there may have been acknowledged however little is known.
+pub(crate) const fn decide(find: Find, known: Known) -> Decision {
+    use Break::*;
+    use Find::*;
+    match (find, known) {
+        (CleanEnd | SealedEnd | UnwrittenEnd, Known::Nothing) => Decision::Keep,
+        (ShortEnd | StaleTail | LostPage | LostHeader | MissingSegment, Known::Nothing) => Decision::Cut,
+        (Broken(TornHeader | TornBody | TornBlank), Known::Nothing) => Decision::Cut,
+        (CleanEnd | SealedEnd | UnwrittenEnd, Known::Durable | Known::Committed) => Decision::Refuse,
+        (ShortEnd | StaleTail | LostPage | LostHeader | MissingSegment, Known::Durable | Known::Committed) => {
+            Decision::Refuse
+        }
+        (Broken(TornHeader | TornBody | TornBlank), Known::Durable | Known::Committed) => Decision::Refuse,
+        (Broken(RottenHeader | RottenBody | RottenBlank | OtherPast | Unreadable), _) => Decision::Refuse,
+        (WrongSize | RottenSegment | OtherSegment | OtherHistory, _) => Decision::Refuse,
+        // A reset takes back what was noted as durable before it records where the log begins anew.
+        (StartNotReached, Known::Nothing) => Decision::Restart,
+        (StartNotReached, Known::Durable | Known::Committed) => Decision::Refuse,
+    }
+}
+
+impl Find {
+    /// The name of its row.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::CleanEnd => "clean end",
+            Self::SealedEnd => "sealed end",
+            Self::UnwrittenEnd => "unwritten end",
+            Self::ShortEnd => "short end",
+            Self::StaleTail => "stale tail",
+            Self::LostPage => "lost page",
+            Self::LostHeader => "lost header",
+            Self::MissingSegment => "missing segment",
+            Self::WrongSize => "wrong size",
+            Self::RottenSegment => "rotten segment",
+            Self::OtherSegment => "other segment",
+            Self::Broken(Break::TornHeader) => "torn header",
+            Self::Broken(Break::TornBody) => "torn body",
+            Self::Broken(Break::TornBlank) => "torn blank",
+            Self::Broken(Break::RottenHeader) => "rotten header",
+            Self::Broken(Break::RottenBody) => "rotten body",
+            Self::Broken(Break::RottenBlank) => "rotten blank",
+            Self::Broken(Break::OtherPast) => "other past",
+            Self::Broken(Break::Unreadable) => "unreadable",
+            Self::OtherHistory => "other history",
+            Self::StartNotReached => "start not reached",
+        }
+    }
+}
+
+/// What the hard-state file is found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum StateFind {
+    /// Two votes that follow each other, and what was noted of the log, if anything was.
+    Good,
+    /// Not there, or of another size.
+    Absent,
+    /// A vote is missing or cannot be read: the one that is left may be the older one.
+    VoteLost,
+    /// One of the two slots for progress cannot be read: the other one is as good, but may be a little older.
+    NoteHalfLost,
+    /// No slot for progress can be read, and one was written.
+    NoteLost,
+    /// A slot of a later format.
+    Later,
+}
+
+/// What is done about a file beside the segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileDecision {
+    /// It is used.
+    Use,
+    /// It is used, and what is lost of it reported.
+    Report,
+    /// It is made anew.
+    Make,
+    /// The directory stays as it is and is not opened.
+    Refuse,
+}
+
+/// The table of the hard state. A directory is `fresh` if it has no segment and no start: it never had a vote.
+pub(crate) const fn decide_state(find: StateFind, fresh: bool) -> FileDecision {
+    match (find, fresh) {
+        (StateFind::Good, _) => FileDecision::Use,
+        (StateFind::NoteHalfLost, _) => FileDecision::Report,
+        (StateFind::Absent, true) => FileDecision::Make,
+        (StateFind::Absent, false) => FileDecision::Refuse,
+        (StateFind::VoteLost | StateFind::NoteLost | StateFind::Later, _) => FileDecision::Refuse,
+    }
+}
+
+/// What the index file of a sealed segment is found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum IndexFind {
+    /// It fits the segment.
+    Fits,
+    /// Not there, as after a crash soon after the roll.
+    Absent,
+    /// Damaged, of another format, or of another segment.
+    Unusable,
+}
+
+/// The table of index files: a cache is never a reason to refuse anything.
+pub(crate) const fn decide_index(find: IndexFind) -> FileDecision {
+    match find {
+        IndexFind::Fits => FileDecision::Use,
+        IndexFind::Absent | IndexFind::Unusable => FileDecision::Make,
+    }
+}

@@ -1,0 +1,383 @@
+//! Every row of the recovery table, on real files: the damage is done, what is found and known is compared, and what is
+//! done about it is seen.
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::*;
+use crate::disk::{Disk, DiskFile, Mapping};
+use crate::format::entry::{ENTRY_HEADER, EntryHeader};
+use crate::format::hard_state::LogPoint;
+use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
+use crate::log::hard_state::HardStateFile;
+use crate::log::open::examine;
+use crate::log::recovery::{Decision, Find, Known, decide};
+use crate::log::start::PurgePoint;
+use crate::segment::scanner::Break;
+
+const KNOWN: [Known; 3] = [Known::Nothing, Known::Durable, Known::Committed];
+
+/// All finds. The match makes the compiler ask for new ones.
+const FINDS: [Find; 21] = {
+    use Break::*;
+    use Find::*;
+    const fn listed(find: Find) -> bool {
+        match find {
+            CleanEnd | SealedEnd | UnwrittenEnd | ShortEnd | StaleTail | LostPage | LostHeader => true,
+            MissingSegment | WrongSize | RottenSegment | OtherSegment | OtherHistory | StartNotReached => true,
+            Broken(TornHeader | TornBody | TornBlank | RottenHeader) => true,
+            Broken(RottenBody | RottenBlank | OtherPast | Unreadable) => true,
+        }
+    }
+    assert!(listed(CleanEnd));
+    [
+        CleanEnd,
+        SealedEnd,
+        UnwrittenEnd,
+        ShortEnd,
+        StaleTail,
+        LostPage,
+        LostHeader,
+        MissingSegment,
+        WrongSize,
+        RottenSegment,
+        OtherSegment,
+        Broken(TornHeader),
+        Broken(TornBody),
+        Broken(TornBlank),
+        Broken(RottenHeader),
+        Broken(RottenBody),
+        Broken(RottenBlank),
+        Broken(OtherPast),
+        Broken(Unreadable),
+        OtherHistory,
+        StartNotReached,
+    ]
+};
+
+/// Twelve entries: five in each of two sealed segments, whose blanks cross a sector, and two in the last.
+const ENTRY: u64 = 1592;
+const BLANK: u64 = 7672;
+
+/// Where entry `number` begins.
+fn position(number: u64) -> u64 {
+    number / 5 * SIZE + SEGMENT_HEADER as u64 + number % 5 * ENTRY
+}
+
+/// A log of which three entries are noted as committed, and of the others what `known` says.
+struct Case {
+    dir: tempfile::TempDir,
+    known: Known,
+    bad_sector: Option<(PathBuf, Range<u64>)>,
+    /// Where the log must end once it is open.
+    end: u64,
+}
+
+impl Case {
+    fn new(known: Known) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path());
+        let fill = |log: &mut Log, numbers: Range<u64>| {
+            for number in numbers {
+                let record = format!("{number:.<0$}", if number % 5 == 4 { 1136 } else { 1500 });
+                assert_eq!(append(log, &[&record]), number);
+                assert_eq!(log.reader().entry_header(number).unwrap().unwrap().position, position(number));
+            }
+        };
+        fill(&mut log, 0..3);
+        commit_all(&log);
+        flushed(&mut log);
+        fill(&mut log, 3..12);
+        if known >= Known::Durable {
+            flushed(&mut log);
+        }
+        if known >= Known::Committed {
+            commit_all(&log);
+            flushed(&mut log);
+        }
+        closed(log);
+        Self { dir, known, bad_sector: None, end: 12 }
+    }
+
+    fn segment(&self, position: u64) -> PathBuf {
+        self.dir.path().join("log").join(format!("{:020}", position / SIZE * SIZE))
+    }
+
+    /// Overwrites what lies at `position`.
+    fn write(&self, position: u64, bytes: &[u8]) {
+        let file = RealDisk.open(&self.segment(position)).unwrap();
+        file.write_at(bytes, position % SIZE).unwrap();
+    }
+
+    fn read(&self, position: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        RealDisk.open(&self.segment(position)).unwrap().read_at(&mut bytes, position % SIZE).unwrap();
+        bytes
+    }
+
+    fn zero(&self, positions: Range<u64>) {
+        self.write(positions.start, &vec![0; (positions.end - positions.start) as usize]);
+    }
+
+    fn flip(&self, position: u64) {
+        flip(&self.segment(position), position % SIZE);
+    }
+
+    fn resize(&self, position: u64, size: u64) {
+        std::fs::OpenOptions::new().write(true).open(self.segment(position)).unwrap().set_len(size).unwrap();
+    }
+
+    fn note(&self, committed: LogPoint, durable: LogPoint) {
+        let path = self.dir.path().join("log/hard-state");
+        let mut file = HardStateFile::open(&RealDisk, &path, false).unwrap();
+        file.note(committed, durable).unwrap();
+    }
+
+    /// Does the damage.
+    fn damage(&mut self, find: Find) {
+        let last = position(11);
+        match find {
+            Find::CleanEnd => {
+                if self.known > Known::Nothing {
+                    self.zero(last..3 * SIZE);
+                    self.end = 11;
+                }
+            }
+            Find::SealedEnd => {
+                std::fs::remove_file(self.segment(2 * SIZE)).unwrap();
+                self.end = 10;
+            }
+            Find::UnwrittenEnd => {
+                self.zero(2 * SIZE..3 * SIZE);
+                self.end = 10;
+            }
+            Find::ShortEnd => {
+                self.resize(2 * SIZE, 4096);
+                self.end = 10;
+            }
+            Find::StaleTail => {
+                self.zero(position(10)..last);
+                self.end = 10;
+            }
+            Find::LostPage => {
+                self.zero(position(7)..2 * SIZE);
+                self.end = 7;
+            }
+            Find::LostHeader => {
+                self.zero(SIZE..SIZE + SEGMENT_HEADER as u64);
+                self.end = 5;
+            }
+            Find::MissingSegment => {
+                std::fs::remove_file(self.segment(SIZE)).unwrap();
+                self.end = 5;
+            }
+            Find::WrongSize => self.resize(SIZE, 4096),
+            Find::RottenSegment => self.flip(SIZE + 40),
+            Find::OtherSegment => {
+                let mut header = SegmentHeader::decode(&self.read(SIZE, SEGMENT_HEADER)).unwrap();
+                header.start.chain ^= 1;
+                self.write(SIZE, &header.encode());
+            }
+            Find::Broken(kind) => self.break_with(kind),
+            Find::OtherHistory => {
+                let wrong = LogPoint { number: 3, index: 3, position: position(3), chain: 7 };
+                let beyond = LogPoint { number: 20, index: 20, position: 3 * SIZE, chain: 0 };
+                let past = LogPoint { number: 4, ..beyond };
+                match self.known {
+                    Known::Nothing => self.note(past, wrong),
+                    Known::Durable => self.note(past, beyond),
+                    Known::Committed => self.note(beyond, wrong),
+                }
+            }
+            Find::StartNotReached => {
+                let next = Cursor { position: 2 * SIZE + 4000, number: 30, index: 30, term: 1, timestamp: 0, chain: 5 };
+                let shared = open(self.dir.path()).shared;
+                let purged = Some(PurgePoint { term: 1, number: 29, next });
+                shared.change_start(|start| start.purged = purged).unwrap();
+                drop(shared);
+                let beyond = LogPoint { number: 40, index: 40, position: 6 * SIZE, chain: 0 };
+                match self.known {
+                    Known::Nothing => {}
+                    Known::Durable => self.note(LogPoint::default(), beyond),
+                    Known::Committed => self.note(beyond, beyond),
+                }
+                self.end = 30;
+            }
+        }
+    }
+
+    /// Does damage to entry 10, or to the blank behind entry 9.
+    fn break_with(&mut self, kind: Break) {
+        let (entry, blank) = (position(10), SIZE + BLANK);
+        self.end = 10;
+        match kind {
+            Break::TornHeader => self.zero(entry..entry + 8),
+            Break::TornBody => self.zero(entry / 512 * 512 + 512..entry / 512 * 512 + 1024),
+            Break::TornBlank => self.zero(blank + 8..blank + 16),
+            Break::RottenHeader => self.flip(entry + 20),
+            Break::RottenBody => self.flip(entry + 200),
+            Break::RottenBlank => self.flip(blank + 9),
+            Break::OtherPast => {
+                let mut bytes = self.read(entry, ENTRY as usize);
+                let header = EntryHeader::decode(&bytes).unwrap();
+                EntryHeader { previous: header.previous ^ 1, ..header }.seal(&mut bytes);
+                self.write(entry, &bytes);
+            }
+            Break::Unreadable => {
+                let at = entry % SIZE + ENTRY_HEADER as u64;
+                self.bad_sector = Some((self.segment(entry), at..at + 100));
+            }
+        }
+    }
+
+    fn disk(&self) -> Arc<dyn Disk> {
+        Arc::new(BadSector(self.bad_sector.clone()))
+    }
+
+    fn open(&self) -> Result<(Log, Recovered), OpenError> {
+        Log::open(self.disk(), self.dir.path().join("log"), identity(), options())
+    }
+
+    /// What is found and known before anything is done.
+    fn examine(&self) -> (Find, Known) {
+        let directory = Directory::open(self.disk().as_ref(), self.dir.path().join("log"), identity()).unwrap();
+        let examined = examine(self.disk().as_ref(), &directory).unwrap();
+        (examined.walk.ended.find, examined.known)
+    }
+}
+
+#[test]
+fn every_row_is_found_and_decided() {
+    for find in FINDS {
+        for known in KNOWN {
+            let row = format!("{} / {known:?}", find.name());
+            let mut case = Case::new(known);
+            case.damage(find);
+            assert_eq!(case.examine(), (find, known), "{row}");
+            let before = segment_bytes(case.dir.path());
+            let decision = decide(find, known);
+            match (decision, case.open()) {
+                (Decision::Keep | Decision::Cut | Decision::Restart, Ok((log, recovered))) => {
+                    let cut = (decision == Decision::Cut).then_some(find);
+                    assert_eq!(recovered.cut.map(|cut| cut.find), cut, "{row}");
+                    assert_eq!(log.end().number, case.end, "{row}");
+                    case.goes_on(log, &row);
+                }
+                (Decision::Refuse, Err(OpenError::Damaged(damage))) => {
+                    let shown = damage.to_string();
+                    assert!(!damage.found.is_empty() && !damage.expected.is_empty(), "{row}: {shown}");
+                    assert!(damage.file.starts_with(case.dir.path()), "{row}: {shown}");
+                    assert_eq!(segment_bytes(case.dir.path()), before, "{row}: changed");
+                }
+                (decision, opened) => panic!("{row}: {decision:?}, but {:?}", opened.map(|(_, recovered)| recovered)),
+            }
+        }
+    }
+}
+
+impl Case {
+    /// What was opened takes entries, and opens again without anything to report.
+    fn goes_on(&self, mut log: Log, row: &str) {
+        append(&mut log, &["after"]);
+        flushed(&mut log);
+        let end = log.end();
+        closed(log);
+        let (log, recovered) = self.open().unwrap_or_else(|error| panic!("{row}: {error}"));
+        assert_eq!((log.end(), recovered.cut), (end, None), "{row}");
+    }
+}
+
+#[test]
+fn checksums_of_both_sides_are_named() {
+    let mut case = Case::new(Known::Committed);
+    case.damage(Find::Broken(Break::RottenBody));
+    let Err(OpenError::Damaged(damage)) = case.open().map(drop) else { panic!("opened") };
+    let entry = EntryHeader::decode(&case.read(position(10), ENTRY_HEADER)).unwrap();
+    assert_eq!((damage.position, damage.index), (position(10), 10));
+    assert_eq!(damage.found, format!("{:#010x}", entry.chain));
+    assert!(damage.expected.starts_with("0x") && damage.expected.contains("computed"), "{damage}");
+    assert!(damage.expected.contains("below index 12 are committed"), "{damage}");
+}
+
+/// The page of `docs/recovery.md` is the table.
+#[test]
+fn the_table_is_the_documented_one() {
+    let page = include_str!("../../../docs/recovery.md");
+    let names: HashSet<_> = FINDS.iter().map(|find| find.name()).collect();
+    assert_eq!(names.len(), FINDS.len(), "two rows of one name");
+    for find in FINDS {
+        let decisions = KNOWN.map(|known| format!("{:?}", decide(find, known)).to_lowercase());
+        let row = format!("| {} | {} |", find.name(), decisions.join(" | "));
+        assert!(page.contains(&row), "docs/recovery.md lacks the row\n{row}");
+    }
+}
+
+/// The file system, with a sector that cannot be read.
+#[derive(Debug, Clone)]
+struct BadSector(Option<(PathBuf, Range<u64>)>);
+
+#[derive(Debug)]
+struct BadFile {
+    file: Arc<dyn DiskFile>,
+    bad: Range<u64>,
+}
+
+impl Disk for BadSector {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.create_dir(dir)
+    }
+    fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        RealDisk.lock(file)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(dir)
+    }
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        RealDisk.read(file)
+    }
+    fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        RealDisk.write_atomic(file, bytes)
+    }
+    fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.create(file, size)
+    }
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = RealDisk.open(path)?;
+        Ok(match &self.0 {
+            Some((bad, range)) if bad == path => Arc::new(BadFile { file, bad: range.clone() }),
+            _ => file,
+        })
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn remove(&self, file: &Path) -> io::Result<()> {
+        RealDisk.remove(file)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.sync_dir(dir)
+    }
+}
+
+impl DiskFile for BadFile {
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if offset < self.bad.end && offset + buffer.len() as u64 > self.bad.start {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+    fn map(&self) -> io::Result<Mapping> {
+        self.file.map()
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+}

@@ -1,0 +1,286 @@
+//! Going from segment to segment as long as they continue each other.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directory::{Directory, io_error};
+use super::names::{self, FileKind};
+use super::recovery::{FileDecision, Find, IndexFind, decide_index};
+use crate::disk::{Disk, DiskFile, is_bad_sector};
+use crate::error::{Damage, OpenError};
+use crate::format::FORMAT_VERSION;
+use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
+use crate::segment::Segment;
+use crate::segment::recovery::{self, Scan};
+use crate::segment::scanner::{Break, Broken, Stop};
+
+/// What is in the directory.
+pub(super) struct Listing {
+    /// Positions of the segments, ascending.
+    pub(super) positions: Vec<u64>,
+    /// What an interrupted write left, and what lies before the log's start.
+    pub(super) stale: Vec<PathBuf>,
+}
+
+impl Listing {
+    /// Lists the directory of a log that begins at `base`.
+    pub(super) fn read(disk: &dyn Disk, directory: &Directory, base: Cursor) -> Result<Self, OpenError> {
+        let (path, size) = (directory.path(), directory.identity().segment_size);
+        let mut listing = Self { positions: Vec::new(), stale: Vec::new() };
+        let begins = base.position / size * size;
+        for name in disk.list(path).map_err(io_error("list", path))? {
+            let file = path.join(&name);
+            match names::kind(&name) {
+                Some(FileKind::Segment(at) | FileKind::Index(at)) if at % size != 0 || at > MAX_PLACE => {
+                    tracing::warn!(file = %file.display(), "no segment can be there: left alone");
+                }
+                Some(FileKind::Segment(at) | FileKind::Index(at)) if at < begins => listing.stale.push(file),
+                Some(FileKind::Segment(at)) => listing.positions.push(at),
+                Some(FileKind::Temporary) => listing.stale.push(file),
+                Some(FileKind::Fixed) if name == names::SPARE => listing.stale.push(file),
+                Some(FileKind::Fixed | FileKind::Index(_)) => {}
+                None => tracing::warn!(file = %file.display(), "not part of the ledger: left alone"),
+            }
+        }
+        listing.positions.sort_unstable();
+        Ok(listing)
+    }
+}
+
+/// The segments that continue each other, and why there are no more.
+pub(super) struct Walk {
+    pub(super) segments: Vec<Arc<Segment>>,
+    /// Highest commit point, as an index, that a good entry names.
+    pub(super) committed: u64,
+    /// Where it ended.
+    pub(super) ended: Ended,
+    /// Files behind the end.
+    pub(super) leftovers: Vec<PathBuf>,
+    /// Sealed segments whose index file has to be made.
+    pub(super) without_index: Vec<Arc<Segment>>,
+}
+
+/// Where a walk ended, and what is there.
+#[derive(Debug, Clone)]
+pub(super) struct Ended {
+    pub(super) find: Find,
+    pub(super) file: PathBuf,
+    /// What does not fit.
+    pub(super) what: &'static str,
+    pub(super) found: String,
+    pub(super) expected: String,
+}
+
+impl Ended {
+    pub(super) fn new(find: Find, file: PathBuf) -> Self {
+        Self { find, file, what: find.name(), found: find.name().into(), expected: String::new() }
+    }
+
+    fn with(self, what: &'static str, found: impl ToString, expected: impl ToString) -> Self {
+        Self { what, found: found.to_string(), expected: expected.to_string(), ..self }
+    }
+}
+
+impl Walk {
+    /// Walks from `base`. Segments that end below `trusted` were synced, and that was noted; in later ones every byte is
+    /// checked, for a page may be missing anywhere.
+    pub(super) fn run(
+        disk: &dyn Disk,
+        directory: &Directory,
+        positions: &[u64],
+        base: Cursor,
+        trusted: u64,
+    ) -> Result<Self, OpenError> {
+        let size = directory.identity().segment_size;
+        let mut walk = Self {
+            segments: Vec::new(),
+            committed: 0,
+            ended: Ended::new(Find::CleanEnd, directory.path().to_owned()),
+            leftovers: Vec::new(),
+            without_index: Vec::new(),
+        };
+        let mut expected = base.position / size * size;
+        for (at, &position) in positions.iter().enumerate() {
+            let (file, last) = (directory.segment(position), at + 1 == positions.len());
+            let looked = if position != expected {
+                let ended = Ended::new(Find::MissingSegment, directory.segment(expected));
+                Err(ended.with("segment", "no file", format!("the segment of position {expected}")))
+            } else {
+                let verify = last || position + size > trusted;
+                open_segment(disk, directory, position, verify, last, walk.segments.last())?
+            };
+            match looked {
+                Ok(opened) => {
+                    let segment = Arc::new(opened.segment);
+                    walk.committed = walk.committed.max(opened.committed);
+                    walk.segments.push(segment.clone());
+                    if opened.index == FileDecision::Make {
+                        walk.without_index.push(segment);
+                    }
+                    walk.ended = match ended(file, opened.stop, opened.leftovers, last) {
+                        Ended { find: Find::SealedEnd, .. } if !last => {
+                            expected = position + size;
+                            continue;
+                        }
+                        ended => ended,
+                    };
+                }
+                Err(ended) => {
+                    walk.leftovers.push(file);
+                    walk.ended = ended;
+                }
+            }
+            walk.leftovers.extend(positions[at + 1..].iter().map(|later| directory.segment(*later)));
+            break;
+        }
+        Ok(walk)
+    }
+
+    /// What comes next where the walk ended.
+    pub(super) fn end(&self, base: Cursor) -> Cursor {
+        self.segments.last().map_or(base, |last| last.end())
+    }
+
+    /// The chain value behind entry `number - 1`; `None` if it is not in the segments.
+    ///
+    /// # Errors
+    /// If its header is damaged.
+    pub(super) fn chain_before(&self, number: u64) -> Result<Option<u32>, Damage> {
+        let holder = self.segments.iter().rev().find(|segment| segment.start().number < number);
+        match holder {
+            Some(segment) => Ok(segment.entry_header(number - 1)?.map(|header| header.chain)),
+            None => {
+                Ok(self.segments.first().map(|first| first.start()).filter(|s| s.number == number).map(|s| s.chain))
+            }
+        }
+    }
+
+    /// Whether the segments lead to what `base` continues. They need not after a reset that a crash interrupted: it
+    /// records where the log begins anew before it removes what there was.
+    pub(super) fn reaches(&self, base: Cursor) -> Result<bool, Damage> {
+        let Some(first) = self.segments.first() else { return Ok(true) };
+        if base.number == 0 {
+            return Ok(first.start().chain == base.chain && first.start().number == 0);
+        }
+        let end = self.end(base);
+        let passes = first.start().number <= base.number && end.number >= base.number && end.position >= base.position;
+        Ok(passes && self.chain_before(base.number)? == Some(base.chain))
+    }
+
+    /// Nothing of what was found counts.
+    pub(super) fn forget(&mut self) {
+        self.leftovers.splice(..0, self.segments.drain(..).map(|segment| segment.path().to_owned()));
+        self.committed = 0;
+        self.without_index.clear();
+    }
+}
+
+fn ended(file: PathBuf, stop: Stop, leftovers: bool, last: bool) -> Ended {
+    let new = |find| Ended::new(find, file.clone());
+    match (stop, last) {
+        (Stop::Sealed, _) => new(Find::SealedEnd),
+        (Stop::Clean, true) if leftovers => new(Find::StaleTail).with("rest of the file", "bytes", "zeros"),
+        (Stop::Clean, true) => new(Find::CleanEnd),
+        (Stop::Clean, false) => new(Find::LostPage).with("entry", "zeros, and later segments", "an entry"),
+        (Stop::Broken(Broken { kind, what, found, expected }), _) => {
+            new(Find::Broken(kind)).with(what, found, expected)
+        }
+    }
+}
+
+/// A segment that continues the one before.
+struct Opened {
+    segment: Segment,
+    stop: Stop,
+    leftovers: bool,
+    committed: u64,
+    /// What is to be done about its index file.
+    index: FileDecision,
+}
+
+fn open_segment(
+    disk: &dyn Disk,
+    directory: &Directory,
+    position: u64,
+    verify: bool,
+    last: bool,
+    before: Option<&Arc<Segment>>,
+) -> Result<Result<Opened, Ended>, OpenError> {
+    let (path, size) = (directory.segment(position), directory.identity().segment_size);
+    let ended = |find| Ended::new(find, path.clone());
+    let file = disk.open(&path).map_err(io_error("open", &path))?;
+    if file.size() != size {
+        let find = if last && file.size() < size { Find::ShortEnd } else { Find::WrongSize };
+        return Ok(Err(ended(find).with("file size", file.size(), size)));
+    }
+    let mut bytes = [0; SEGMENT_HEADER];
+    match file.read_at(&mut bytes, 0) {
+        Err(error) if is_bad_sector(&error) => {
+            let unreadable = ended(Find::Broken(Break::Unreadable));
+            return Ok(Err(unreadable.with("read of the disk", error, "a segment header")));
+        }
+        read => read.map_err(io_error("read", &path))?,
+    }
+    let header = match SegmentHeader::decode(&bytes) {
+        Ok(header) => header,
+        Err(SegmentError::Absent) if last => return Ok(Err(ended(Find::UnwrittenEnd))),
+        Err(SegmentError::Absent) => {
+            return Ok(Err(ended(Find::LostHeader).with("segment header", "zeros, and later segments", "a header")));
+        }
+        Err(SegmentError::Version { found }) => {
+            return Err(OpenError::Version { file: path, found, supported: FORMAT_VERSION });
+        }
+        Err(error) => return Ok(Err(ended(Find::RottenSegment).with("segment header", error, "a header"))),
+    };
+    let expected = match before {
+        Some(before) => Cursor { position, ..before.end() },
+        None => Cursor { position, ..header.start },
+    };
+    if header.size != size || header.start != expected {
+        let other = ended(Find::OtherSegment);
+        let found = format!("{:?}, {} bytes", header.start, header.size);
+        return Ok(Err(other.with("segment header", found, format!("{expected:?}, {size} bytes"))));
+    }
+    let (scan, index) = scan(disk, directory, file.as_ref(), &header, verify).map_err(io_error("read", &path))?;
+    let Scan { units, stop, committed, leftovers } = scan;
+    let segment = Segment::new(path.clone(), header, file, units).map_err(io_error("map", &path))?;
+    Ok(Ok(Opened { segment, stop, leftovers, committed, index }))
+}
+
+fn scan(
+    disk: &dyn Disk,
+    directory: &Directory,
+    file: &dyn DiskFile,
+    header: &SegmentHeader,
+    verify: bool,
+) -> io::Result<(Scan, FileDecision)> {
+    let index = read_if_there(disk, &directory.index(header.start.position))?;
+    let by_index = match &index {
+        Some(index) => recovery::by_index(file, header, index)?,
+        None => None,
+    };
+    let find = match (&index, &by_index) {
+        (_, Some(_)) => IndexFind::Fits,
+        (Some(_), None) => IndexFind::Unusable,
+        (None, _) => IndexFind::Absent,
+    };
+    let decision = decide_index(find);
+    match by_index {
+        Some(scan) if !verify && decision == FileDecision::Use => Ok((scan, decision)),
+        _ => {
+            let scan = recovery::scan(file, header, verify)?;
+            // Only a sealed segment has one.
+            let decision = if scan.stop == Stop::Sealed { decision } else { FileDecision::Use };
+            Ok((scan, decision))
+        }
+    }
+}
+
+fn read_if_there(disk: &dyn Disk, file: &Path) -> io::Result<Option<Vec<u8>>> {
+    match disk.read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || is_bad_sector(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

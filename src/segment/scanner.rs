@@ -1,0 +1,259 @@
+//! Walking over the bytes of a segment, one thing at a time.
+//!
+//! The scanner reads with `pread`: a bad sector is an error here, where a mapping would fault. It never decides; it says
+//! what stands where, and the log decides what that means.
+
+use std::io;
+
+use super::after;
+use super::window::Window;
+use crate::disk::{DiskFile, is_bad_sector};
+use crate::format::entry::{ENTRY_HEADER, EntryHeader};
+use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader, decode_blank, is_blank};
+
+/// What a disk writes as a whole or not at all.
+const SECTOR: u64 = 512;
+
+/// What stands at a place.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// An entry that continues the one before.
+    Entry(EntryHeader),
+    /// The blank, of so many bytes, before the first entry of a log that begins in the middle of a segment.
+    Gap(u64),
+    /// The scan ends here.
+    Stop(Stop),
+}
+
+/// Why a scan stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// A blank fills the rest: the segment is complete.
+    Sealed,
+    /// Zeros where an entry would begin: nothing was written here.
+    Clean,
+    /// Something else is there.
+    Broken(Broken),
+}
+
+/// Bytes that are not what continues the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Broken {
+    /// What it looks like.
+    pub(crate) kind: Break,
+    /// What does not fit.
+    pub(crate) what: &'static str,
+    /// What is there.
+    pub(crate) found: String,
+    /// What should be.
+    pub(crate) expected: String,
+}
+
+/// What bytes look like that do not continue the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Break {
+    /// No header of an entry, and a part of it was never written.
+    TornHeader,
+    /// A header that fits, a chain value that does not, and a part of the entry was never written.
+    TornBody,
+    /// As `TornHeader`, of a blank.
+    TornBlank,
+    /// No header of an entry, and all of it was written.
+    RottenHeader,
+    /// A header that fits, a chain value that does not, and all of the entry was written.
+    RottenBody,
+    /// A blank that does not fit, all of it written.
+    RottenBlank,
+    /// A good header that belongs elsewhere, or to another past.
+    OtherPast,
+    /// The disk cannot read it.
+    Unreadable,
+}
+
+/// Goes over the entries of one segment.
+pub(crate) struct Scanner<'a> {
+    window: Window<'a>,
+    header: SegmentHeader,
+    end: Cursor,
+    entries: u64,
+    verify: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// At the start of the segment in `file`, whose header has been read. With `verify` the chain value of every entry
+    /// is computed, otherwise only headers are checked.
+    pub(crate) fn new(file: &'a dyn DiskFile, header: &SegmentHeader, verify: bool) -> Self {
+        let end = Cursor { position: header.start.position + SEGMENT_HEADER as u64, ..header.start };
+        Self { window: Window::new(file), header: *header, end, entries: 0, verify }
+    }
+
+    /// The same segment, behind its entry number `last` of those it has, which is `entry`.
+    pub(super) fn resume(mut self, entry: &EntryHeader, entries: u64) -> Self {
+        (self.end, self.entries) = (after(entry), entries);
+        self
+    }
+
+    /// What the next entry must continue.
+    pub(crate) fn end(&self) -> Cursor {
+        self.end
+    }
+
+    /// The bytes at `range` of the file, which the scan has found there.
+    pub(crate) fn bytes(&mut self, offset: u64, length: usize) -> io::Result<Option<&[u8]>> {
+        self.window.fetch(offset, length)
+    }
+
+    /// Looks at what comes next, and goes behind it unless the scan ends there.
+    ///
+    /// # Errors
+    /// If the system fails a read for another reason than the medium.
+    pub(crate) fn next(&mut self) -> io::Result<Step> {
+        let step = match self.look() {
+            Err(error) if is_bad_sector(&error) => {
+                let expected = "an entry, or zeros".into();
+                broken(Break::Unreadable, "read of the disk", error.to_string(), expected)
+            }
+            step => step?,
+        };
+        match &step {
+            Step::Entry(entry) => {
+                self.end = after(entry);
+                self.entries += 1;
+            }
+            Step::Gap(length) => self.end.position += length,
+            Step::Stop(_) => {}
+        }
+        Ok(step)
+    }
+
+    /// Whether there are only zeros from `offset` to the end of the file.
+    ///
+    /// # Errors
+    /// If the system fails a read.
+    pub(crate) fn only_zeros_from(&mut self, mut offset: u64) -> io::Result<bool> {
+        while offset < self.header.size {
+            let length = (self.header.size - offset).min(Window::READ as u64);
+            match self.window.fetch(offset, length as usize)? {
+                Some(bytes) if is_zero(bytes) => offset += length,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn look(&mut self) -> io::Result<Step> {
+        let next = self.end;
+        let offset = next.position.saturating_sub(self.header.start.position);
+        let rest = self.header.size.saturating_sub(offset);
+        let Some(bytes) = self.window.fetch(offset, ENTRY_HEADER.min(rest as usize))? else {
+            let expected = format!("{} bytes", self.header.size);
+            return Ok(broken(Break::TornHeader, "file", "shorter than its segment".into(), expected));
+        };
+        if is_zero(bytes) {
+            return Ok(Step::Stop(Stop::Clean));
+        }
+        if is_blank(bytes) {
+            let first = self.entries == 0 && offset == SEGMENT_HEADER as u64;
+            return Ok(blank(&bytes[..BLANK_HEADER.min(bytes.len())], offset, rest, first, next.chain));
+        }
+        let entry = match EntryHeader::decode(bytes) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let kind = if torn(bytes, offset) { Break::TornHeader } else { Break::RottenHeader };
+                let (found, expected) = error.sides();
+                return Ok(broken(kind, "entry header", found, expected));
+            }
+        };
+        if let Some(mismatch) = breaks(&entry, &next) {
+            return Ok(broken(Break::OtherPast, mismatch.what, mismatch.found, mismatch.expected));
+        }
+        if entry.length() as u64 > rest {
+            let found = format!("{} bytes", entry.length());
+            return Ok(broken(Break::OtherPast, "entry length", found, format!("at most {rest} bytes")));
+        }
+        if !self.verify {
+            return Ok(Step::Entry(entry));
+        }
+        // In the file: `look` has seen that `rest` bytes are.
+        let bytes = self.window.fetch(offset, entry.length())?.unwrap_or_default();
+        Ok(match entry.verify(bytes) {
+            Ok(()) => Step::Entry(entry),
+            Err(error) => {
+                let kind = if torn(bytes, offset) { Break::TornBody } else { Break::RottenBody };
+                let (found, expected) = error.sides();
+                broken(kind, "chain value", found, expected)
+            }
+        })
+    }
+}
+
+/// The blank in front of the `rest` of a segment, behind an entry with chain value `expected`.
+fn blank(bytes: &[u8], offset: u64, rest: u64, first: bool, expected: u32) -> Step {
+    let (length, chain) = match decode_blank(bytes) {
+        Ok((length, chain)) => (u64::from(length), chain),
+        Err(error) => {
+            let kind = if torn(bytes, offset) { Break::TornBlank } else { Break::RottenBlank };
+            return broken(kind, "blank", error.to_string(), format!("a blank of {rest} bytes"));
+        }
+    };
+    match length == rest && chain == expected {
+        true => Step::Stop(Stop::Sealed),
+        false if first && length < rest => Step::Gap(length),
+        false => {
+            let blank = |length: u64, chain| format!("{length} bytes behind chain value {chain:#010x}");
+            broken(Break::OtherPast, "blank", blank(length, chain), blank(rest, expected))
+        }
+    }
+}
+
+fn broken(kind: Break, what: &'static str, found: String, expected: String) -> Step {
+    Step::Stop(Stop::Broken(Broken { kind, what, found, expected }))
+}
+
+/// A field of an entry that does not continue what is before it.
+pub(crate) struct Mismatch {
+    pub(crate) what: &'static str,
+    pub(crate) found: String,
+    pub(crate) expected: String,
+}
+
+/// Why `entry` does not continue `next`; `None` if it does.
+pub(crate) fn breaks(entry: &EntryHeader, next: &Cursor) -> Option<Mismatch> {
+    let differs = |what, found: u64, expected: u64| {
+        (found != expected).then(|| Mismatch { what, found: found.to_string(), expected: expected.to_string() })
+    };
+    let chain = || {
+        (entry.previous != next.chain).then(|| Mismatch {
+            what: "chain value before the entry",
+            found: format!("{:#010x}", entry.previous),
+            expected: format!("{:#010x}", next.chain),
+        })
+    };
+    let term = || {
+        (entry.term < next.term).then(|| Mismatch {
+            what: "term",
+            found: entry.term.to_string(),
+            expected: format!("{} or later", next.term),
+        })
+    };
+    differs("position of the entry", entry.position, next.position)
+        .or_else(|| differs("number of the entry", entry.number, next.number))
+        .or_else(|| differs("index of the entry", entry.index, next.index))
+        .or_else(chain)
+        .or_else(term)
+}
+
+/// Whether a write that did not end explains that `bytes`, which begin at `offset` of the file, are not what they
+/// should be. A segment is zeros before it is written, sectors reach the disk as a whole or not at all, and the first
+/// eight bytes of what is written are written last: so something of it is still zeros.
+///
+/// An entry whose own bytes are zeros over a whole sector looks torn whatever happened to it.
+fn torn(bytes: &[u8], offset: u64) -> bool {
+    let head = (SECTOR - offset % SECTOR).min(bytes.len() as u64) as usize;
+    let (first, others) = bytes.split_at(head);
+    is_zero(&bytes[..8.min(bytes.len())]) || is_zero(first) || others.chunks(SECTOR as usize).any(is_zero)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}

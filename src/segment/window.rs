@@ -1,0 +1,44 @@
+//! A moving window over a file: few reads for many small looks.
+
+use std::io;
+
+use crate::disk::DiskFile;
+
+/// Reads a file from its start to its end, mostly.
+pub(super) struct Window<'a> {
+    file: &'a dyn DiskFile,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Window<'a> {
+    pub(super) const READ: usize = 256 * 1024;
+
+    pub(super) fn new(file: &'a dyn DiskFile) -> Self {
+        Self { file, start: 0, bytes: Vec::new() }
+    }
+
+    /// `length` bytes at `offset`; `None` past the end of the file.
+    pub(super) fn fetch(&mut self, offset: u64, length: usize) -> io::Result<Option<&[u8]>> {
+        let size = self.file.size();
+        if offset.checked_add(length as u64).is_none_or(|end| end > size) {
+            return Ok(None);
+        }
+        let inside = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
+        if !inside && self.fill(offset, length.max(Self::READ).min((size - offset) as usize)).is_err() {
+            // A bad sector further on is none of this look's business.
+            self.fill(offset, length)?;
+        }
+        let from = (offset - self.start) as usize;
+        Ok(Some(&self.bytes[from..from + length]))
+    }
+
+    fn fill(&mut self, offset: u64, length: usize) -> io::Result<()> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.resize(length, 0);
+        self.start = offset;
+        self.file.read_at(&mut bytes, offset)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+}
