@@ -1,7 +1,7 @@
 //! Walking over the bytes of a segment, one thing at a time.
 //!
-//! The scanner reads with `pread`: a bad sector is an error here, where a mapping would fault. It never decides; it says
-//! what stands where, and the log decides what that means.
+//! The scanner reads with `pread`: a bad sector is an error here, where a mapping would fault. It never decides; it
+//! says what stands where, and the log decides what that means.
 
 use std::io;
 
