@@ -175,8 +175,8 @@ impl Shared {
     }
 
     /// Everything before `upto` is synced. Notes that, and the commit point of the beginning of the pass, which is
-    /// never further: a start that does not find what is noted knows that something was lost. Comes before anybody is told,
-    /// so a process that dies leaves nothing acknowledged that is not noted.
+    /// never further: a start that does not find what is noted knows that something was lost. Comes before anybody is
+    /// told, so a process that dies leaves nothing acknowledged that is not noted.
     pub(super) fn end_pass(&self, pass: &Pass, upto: LogPoint) -> io::Result<()> {
         self.flush.state().durable = upto;
         self.progress.set_durable(upto.index);

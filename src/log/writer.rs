@@ -110,7 +110,9 @@ impl Log {
             remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))?;
         }
         remove_if_there(shared.disk.as_ref(), &shared.directory.index(last.position()))?;
-        shared.disk.sync_dir(shared.directory.path())?;
+        if !removed.is_empty() {
+            shared.disk.sync_dir(shared.directory.path())?;
+        }
         self.active = ActiveSegment::resume(last.clone());
         // A sealed segment's blank reaches to its end.
         self.active.truncate(from, cut, if removed.is_empty() { written } else { last.end_position() });

@@ -64,7 +64,7 @@ fn commit_and_truncate_do_not_wait_for_each_other() {
         for _ in 0..3 {
             let dir = tempfile::tempdir().unwrap();
             let mut log = open_sized(dir.path(), LARGE);
-            fill(&mut log, 8000);
+            fill(&mut log, 4100);
             closed(log);
             let mut log = open_sized(dir.path(), LARGE); // the tail is empty now
             let (shared, reader, stop) = (log.shared.clone(), log.reader(), Arc::new(AtomicBool::new(false)));
@@ -76,7 +76,7 @@ fn commit_and_truncate_do_not_wait_for_each_other() {
                         let _ = reader.frame(10);
                     }
                 });
-                for from in (4000..8000).rev() {
+                for from in (4000..4100).rev() {
                     log.truncate(from).unwrap();
                 }
                 stop.store(true, Ordering::Relaxed);
