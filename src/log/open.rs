@@ -139,7 +139,9 @@ pub(super) fn examine(disk: &dyn Disk, directory: &Directory) -> Result<Examined
     let mut walk = Walk::run(disk, directory, &positions, base, trusted)?;
     let known = known(&walk, base, noted);
     if decide(walk.ended.find, Known::Nothing) != Decision::Refuse && !walk.reaches(base)? {
-        walk.ended = Ended::new(Find::StartNotReached, walk.ended.file.clone());
+        // Without a recorded start nothing was ever reset: the segments are another ledger's.
+        let find = if start.purged.is_some() { Find::StartNotReached } else { Find::OtherSegment };
+        walk.ended = Ended::new(find, walk.ended.file.clone());
     } else if let Some(other) = other_history(&walk, base, noted)? {
         walk.ended = other;
     }

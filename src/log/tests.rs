@@ -376,6 +376,7 @@ fn flip(file: &Path, at: u64) {
     std::fs::write(file, bytes).unwrap();
 }
 
+mod recovery_files;
 mod recovery_table;
 mod regressions;
 

@@ -1,0 +1,188 @@
+//! The rows of the files beside the segments.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::error::Damage;
+use crate::format::hard_state::{HARD_STATE_SIZE, HardVote, LogPoint, SLOT, SLOT_DISTANCE};
+use crate::log::hard_state::HardStateFile;
+use crate::log::recovery::{FileDecision, IndexFind, StateFind, decide_index, decide_state};
+
+/// A closed log of five committed entries and two votes, and its hard-state file.
+fn with_votes() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    for term in 1..3 {
+        log.save_vote(HardVote { term, node: Some("n1".parse().unwrap()), granted: true }).unwrap();
+    }
+    fill(&mut log, 5);
+    commit_all(&log);
+    // Two passes: the second notes what was committed when it began, in the other slot.
+    fill(&mut log, 1);
+    log.reader().close().unwrap();
+    closed(log);
+    let file = dir.path().join("log/hard-state");
+    (dir, file)
+}
+
+fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = std::fs::read(file).unwrap();
+    change(&mut bytes);
+    std::fs::write(file, bytes).unwrap();
+}
+
+fn slot(number: u64) -> usize {
+    (number * SLOT_DISTANCE) as usize
+}
+
+/// Gives slot `number` the next format version, well checksummed.
+fn make_later(bytes: &mut [u8], number: u64) {
+    let slot = &mut bytes[slot(number)..slot(number) + SLOT];
+    slot[8] += 1;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..12]), &slot[16..]);
+    slot[12..16].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn damaged(result: Result<(Log, Recovered), OpenError>) -> Damage {
+    match result.map(drop) {
+        Err(OpenError::Damaged(damage)) => damage,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_row_of_the_hard_state_is_decided() {
+    for find in [
+        StateFind::Good,
+        StateFind::Absent,
+        StateFind::VoteLost,
+        StateFind::NoteHalfLost,
+        StateFind::NoteLost,
+        StateFind::Later,
+    ] {
+        let (dir, file) = with_votes();
+        match find {
+            StateFind::Good => {}
+            StateFind::Absent => edit(&file, |bytes| bytes.truncate(HARD_STATE_SIZE as usize - 1)),
+            StateFind::VoteLost => edit(&file, |bytes| bytes[slot(1) + 30] ^= 1),
+            StateFind::NoteHalfLost => edit(&file, |bytes| bytes[slot(2) + 30] ^= 1),
+            StateFind::NoteLost => edit(&file, |bytes| {
+                bytes[slot(2) + 30] ^= 1;
+                bytes[slot(3) + 30] ^= 1;
+            }),
+            StateFind::Later => edit(&file, |bytes| make_later(bytes, 3)),
+        }
+        let (decision, opened) = (decide_state(find, false), try_open(dir.path(), identity()));
+        match decision {
+            FileDecision::Use | FileDecision::Report => {
+                let log = opened.unwrap().0;
+                assert_eq!(log.reader().vote().unwrap().term, 2, "{find:?}");
+                assert_eq!(log.end().number, 6, "{find:?}");
+            }
+            FileDecision::Refuse if find == StateFind::Later => {
+                let error = opened.map(drop).unwrap_err();
+                assert!(matches!(error, OpenError::Version { found: 2, supported: 1, .. }), "{error}");
+            }
+            FileDecision::Refuse => {
+                let damage = damaged(opened);
+                assert_eq!(damage.file, file, "{find:?}");
+                assert!(!damage.found.is_empty(), "{find:?}: {damage}");
+            }
+            FileDecision::Make => panic!("{find:?} beside a log"),
+        }
+    }
+}
+
+#[test]
+fn a_fresh_directory_gets_a_hard_state_and_only_that() {
+    assert_eq!(decide_state(StateFind::Absent, true), FileDecision::Make);
+    for find in [StateFind::VoteLost, StateFind::NoteLost, StateFind::Later] {
+        assert_eq!(decide_state(find, true), FileDecision::Refuse, "{find:?}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(open(dir.path()).reader().vote(), None);
+}
+
+/// The slot that is lost is the next one written: the good one is not overwritten, and the new note wins.
+#[test]
+fn a_lost_note_is_written_anew_and_the_good_one_is_kept() {
+    for lost in [2, 3] {
+        let (_dir, file) = with_votes();
+        edit(&file, |bytes| bytes[slot(lost) + 30] ^= 1);
+        let before = std::fs::read(&file).unwrap();
+        let mut state = HardStateFile::open(&RealDisk, &file, false).unwrap();
+        let further = LogPoint { number: 70, index: 70, position: 9000, chain: 3 };
+        state.note(further, further).unwrap();
+        let after = std::fs::read(&file).unwrap();
+        let good = slot(5 - lost)..slot(5 - lost) + SLOT;
+        assert_eq!(before[good.clone()], after[good], "slot {lost} is lost, the other one was overwritten");
+        assert_eq!(HardStateFile::open(&RealDisk, &file, false).unwrap().noted().durable, further);
+    }
+}
+
+/// What was noted as durable comes back down with a truncation, and stays down.
+#[test]
+fn a_truncation_is_never_taken_for_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    fill(&mut log, 100);
+    log.truncate(60).unwrap();
+    closed(log);
+    let (mut log, recovered) = try_open(dir.path(), identity()).unwrap();
+    assert_eq!((log.end().number, recovered.cut), (60, None));
+    fill(&mut log, 100);
+    log.truncate(10).unwrap();
+    fill(&mut log, 1);
+    closed(log);
+    assert_eq!(open(dir.path()).end().number, 11);
+}
+
+#[test]
+fn an_index_that_cannot_be_used_is_made_anew() {
+    for find in [IndexFind::Fits, IndexFind::Absent, IndexFind::Unusable] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path());
+        fill(&mut log, 300);
+        commit_all(&log);
+        log.reader().close().unwrap();
+        closed(log);
+        let index = dir.path().join("log/00000000000000008192.index");
+        let good = std::fs::read(&index).unwrap();
+        match find {
+            IndexFind::Fits => {}
+            IndexFind::Absent => std::fs::remove_file(&index).unwrap(),
+            IndexFind::Unusable => edit(&index, |bytes| bytes[40] ^= 1),
+        }
+        let written = || std::fs::metadata(&index).unwrap().modified().unwrap();
+        let before = index.exists().then(written);
+        let log = open(dir.path());
+        assert_eq!(bodies(&log.reader()).len(), 300, "{find:?}");
+        log.reader().close().unwrap();
+        closed(log);
+        assert!(std::fs::read(&index).unwrap() == good, "{find:?}");
+        match decide_index(find) {
+            FileDecision::Use => assert_eq!(before, Some(written()), "{find:?}: written for nothing"),
+            decision => assert_eq!(decision, FileDecision::Make, "{find:?}"),
+        }
+    }
+}
+
+/// Without a recorded start nothing is ever taken for the rest of a reset.
+#[test]
+fn segments_of_another_ledger_are_refused_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    append(&mut log, &["never synced"]);
+    closed(log);
+    let other = tempfile::tempdir().unwrap();
+    let group = "other".parse().unwrap();
+    let mut log = try_open(other.path(), Identity { group, ..identity() }).unwrap().0;
+    fill(&mut log, 5);
+    closed(log);
+    let name = "log/00000000000000000000";
+    std::fs::copy(other.path().join(name), dir.path().join(name)).unwrap();
+    let before = segment_bytes(dir.path());
+    let damage = damaged(try_open(dir.path(), identity()));
+    assert_eq!(damage.what, "other segment", "{damage}");
+    assert_eq!(segment_bytes(dir.path()), before);
+}
