@@ -76,6 +76,10 @@ impl ActiveSegment {
         units.truncate(slots, end);
         let start = self.segment.position();
         let stop = written.clamp(end.position, self.segment.end_position());
-        self.segment.mapping.zero((end.position - start) as usize..(stop - start) as usize);
+        let range = (end.position - start) as usize..(stop - start) as usize;
+        // The mark of the first entry goes first: a process that dies half-way leaves zeros there, not an entry whose
+        // bytes do not fit.
+        self.segment.mapping.zero(range.start..range.end.min(range.start + 8));
+        self.segment.mapping.zero(range);
     }
 }
