@@ -21,7 +21,7 @@
 
 use super::fields::{put_u32, put_u64, u32_at, u64_at};
 use super::segment::MAX_PLACE;
-use super::{ALIGNMENT, aligned};
+use super::{ALIGNMENT, aligned, batch};
 
 /// Bytes of an entry header.
 pub(crate) const ENTRY_HEADER: usize = 80;
@@ -189,6 +189,10 @@ impl EntryHeader {
             return fail("committed", self.committed);
         }
         if (self.kind == EntryKind::Batch) != (self.records > 0) {
+            return fail("records", self.records.into());
+        }
+        // So the indexes of a segment's entries lie within 32 bits, as its index file stores them.
+        if batch::body_length(self.records as usize, 0) > self.body as usize {
             return fail("records", self.records.into());
         }
         Ok(())

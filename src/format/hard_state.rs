@@ -60,6 +60,8 @@ pub(crate) enum Slot<T> {
     Empty,
     /// A value and its sequence.
     Valid(u64, T),
+    /// Written by a program of another format version.
+    Version { found: u32 },
     /// Something else.
     Damaged,
 }
@@ -84,7 +86,12 @@ pub(crate) fn decode_vote(bytes: &[u8]) -> Slot<HardVote> {
             "" => None,
             id => Some(id.parse().ok()?),
         };
-        Some(HardVote { term: u64_at(bytes, 24), node, granted: u64_at(bytes, 32) == 1 })
+        let granted = match u64_at(bytes, 32) {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        Some(HardVote { term: u64_at(bytes, 24), node, granted })
     })
 }
 
@@ -128,10 +135,10 @@ fn open<T>(bytes: &[u8], magic: &[u8; 8], value: impl FnOnce(&[u8]) -> Option<T>
     if bytes.iter().all(|b| *b == 0) {
         return Slot::Empty;
     }
-    let whole = bytes.len() == SLOT
-        && bytes[..8] == *magic
-        && u32_at(bytes, 8) == FORMAT_VERSION
-        && u32_at(bytes, 12) == checksum(bytes);
+    let whole = bytes.len() == SLOT && bytes[..8] == *magic && u32_at(bytes, 12) == checksum(bytes);
+    if whole && u32_at(bytes, 8) != FORMAT_VERSION {
+        return Slot::Version { found: u32_at(bytes, 8) };
+    }
     match whole.then(|| value(bytes)).flatten() {
         Some(value) => Slot::Valid(u64_at(bytes, 16), value),
         None => Slot::Damaged,

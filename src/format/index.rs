@@ -74,6 +74,12 @@ pub(crate) fn decode(bytes: &[u8], position: u64) -> Option<(u32, Vec<Unit>)> {
     usable.then(|| (u32_at(bytes, 28), bytes[HEADER..].chunks_exact(UNIT).map(unit).collect()))
 }
 
+/// The version of an index that is whole but not of this program's version.
+pub(crate) fn other_version(bytes: &[u8]) -> Option<u32> {
+    let whole = bytes.len() >= HEADER && bytes[..8] == MAGIC && u32_at(bytes, 12) == checksum(bytes);
+    (whole && u32_at(bytes, 8) != FORMAT_VERSION).then(|| u32_at(bytes, 8))
+}
+
 fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
 }

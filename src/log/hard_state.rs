@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, OpenError};
+use crate::format::FORMAT_VERSION;
 use crate::format::hard_state::{
     CommitPoint, HARD_STATE_SIZE, HardVote, SLOT, SLOT_DISTANCE, Slot, decode_commit, decode_vote, encode_commit,
     encode_vote,
@@ -54,10 +55,13 @@ impl HardStateFile {
             file.write_at(&read(slot)?, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
         }
         let vote = newest_vote(path, decode_vote(&read(0)?), decode_vote(&read(1)?))?;
+        let commits = [decode_commit(&read(2)?), decode_commit(&read(3)?)];
+        if let Some(found) = commits.iter().find_map(other_version) {
+            return Err(version(path, found));
+        }
         file.sync().map_err(io("sync"))?;
         // A commit slot may be torn: it was not synced. The other one, or none, is as good.
-        let commit =
-            [decode_commit(&read(2)?), decode_commit(&read(3)?)].into_iter().filter_map(valid).max_by_key(|c| c.0);
+        let commit = commits.into_iter().filter_map(valid).max_by_key(|c| c.0);
         let (commit_sequence, commit) = commit.unwrap_or_default();
         let (vote_sequence, vote) = vote;
         let vote = (vote != NOBODY).then_some(vote);
@@ -112,7 +116,7 @@ fn blank_file() -> Vec<u8> {
 fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
     match slot {
         Slot::Valid(sequence, value) => Some((sequence, value)),
-        Slot::Empty | Slot::Damaged => None,
+        Slot::Empty | Slot::Damaged | Slot::Version { .. } => None,
     }
 }
 
@@ -123,6 +127,9 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 /// that is left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop
 /// rather than guess.
 fn newest_vote(path: &Path, even: Slot<HardVote>, odd: Slot<HardVote>) -> Result<(u64, HardVote), OpenError> {
+    if let Some(found) = other_version(&even).or(other_version(&odd)) {
+        return Err(version(path, found));
+    }
     match (even, odd) {
         (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Ok((even, vote)),
         (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Ok((odd, vote)),
@@ -138,7 +145,19 @@ fn named(slot: &Slot<HardVote>) -> String {
         Slot::Empty => "an empty slot".into(),
         Slot::Valid(sequence, _) => format!("vote number {sequence}"),
         Slot::Damaged => "a slot whose checksum does not fit".into(),
+        Slot::Version { found } => format!("a slot of version {found}"),
     }
+}
+
+fn other_version<T>(slot: &Slot<T>) -> Option<u32> {
+    match slot {
+        Slot::Version { found } => Some(*found),
+        Slot::Empty | Slot::Valid(..) | Slot::Damaged => None,
+    }
+}
+
+fn version(path: &Path, found: u32) -> OpenError {
+    OpenError::Version { file: path.to_owned(), found, supported: FORMAT_VERSION }
 }
 
 fn damaged(path: &Path, what: &'static str, found: String, expected: String) -> OpenError {

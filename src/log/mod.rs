@@ -47,6 +47,8 @@ use hard_state::HardStateFile;
 use open::Recovered;
 use progress::Progress;
 pub(crate) use start::StartPoint;
+#[cfg(feature = "fuzz")]
+pub(crate) use start::{MAGIC as START_MAGIC, PurgePoint};
 use tail::Tail;
 
 /// What a log is made with, besides its directory.

@@ -21,6 +21,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, OpenError};
 use crate::format::hard_state::CommitPoint;
 use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
+use crate::format::{FORMAT_VERSION, index};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 use crate::segment::recovery::{self, Stop};
@@ -247,7 +248,7 @@ fn open_segment(
         Ok(header) => header,
         Err(SegmentError::Absent) => return Ok(Err(Broken::Unwritten)),
         Err(SegmentError::Version { found }) => {
-            return Err(OpenError::Version { file: path, found, supported: crate::format::FORMAT_VERSION });
+            return Err(OpenError::Version { file: path, found, supported: FORMAT_VERSION });
         }
         Err(error) => return broken(format!("segment header: {error}")),
     };
@@ -260,7 +261,7 @@ fn open_segment(
             return broken(format!("a header that continues {:?}, expected {expected:?}", header.start));
         }
     }
-    let scan = scan(disk, directory, &file, &header, verify).map_err(io_error("read", &path))?;
+    let scan = scan(disk, directory, &file, &header, verify)?;
     let segment = Segment::new(path.clone(), header, file, scan.units).map_err(io_error("map", &path))?;
     Ok(Ok((segment, scan.stop, scan.committed)))
 }
@@ -271,19 +272,24 @@ fn scan(
     file: &Arc<dyn DiskFile>,
     header: &SegmentHeader,
     verify: bool,
-) -> io::Result<recovery::Scan> {
+) -> Result<recovery::Scan, OpenError> {
+    let segment = directory.segment(header.start.position);
     if !verify {
-        match disk.read(&directory.index(header.start.position)) {
-            Ok(index) => {
-                if let Some(scan) = recovery::by_index(file, header, &index)? {
+        let path = directory.index(header.start.position);
+        match disk.read(&path) {
+            Ok(bytes) => {
+                if let Some(found) = index::other_version(&bytes) {
+                    return Err(OpenError::Version { file: path, found, supported: FORMAT_VERSION });
+                }
+                if let Some(scan) = recovery::by_index(file, header, &bytes).map_err(io_error("read", &segment))? {
                     return Ok(scan);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(io_error("read", &path)(error)),
         }
     }
-    recovery::scan(file, header, verify)
+    recovery::scan(file, header, verify).map_err(io_error("read", &segment))
 }
 
 /// Refuses a log that lacks what is known to be committed. Returns the commit point to begin with.

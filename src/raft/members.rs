@@ -56,6 +56,10 @@ pub(crate) fn from_message(message: &pb::Membership) -> Result<Membership, Membe
     let id = |id: &String| id.parse::<NodeId>().map_err(|error| fail(error.to_string()));
     let configs = message.configs.iter().map(|voters| voters.ids.iter().map(id).collect::<Result<BTreeSet<_>, _>>());
     let configs = configs.collect::<Result<Vec<_>, _>>()?;
+    // openraft takes it, and then finds a quorum in any set of nodes.
+    if configs.is_empty() {
+        return Err(fail("it has no set of voters".into()));
+    }
     let mut nodes = BTreeMap::new();
     for member in &message.members {
         let incarnation = Incarnation::from_slice(&member.incarnation)
