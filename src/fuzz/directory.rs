@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
-use crate::format::hard_state::HardVote;
+use crate::format::hard_state::{HardVote, SLOT, SLOT_DISTANCE};
 use crate::log::directory::Identity;
 use crate::log::flush::{Completion, FlushTarget};
 use crate::log::flusher::Scheduler;
@@ -94,7 +94,29 @@ fn originals() -> &'static [Vec<(String, Vec<u8>)>; 2] {
 pub(super) fn inputs() -> Vec<Vec<u8>> {
     let logs = originals().iter().zip([0, 128]);
     let inputs = logs.flat_map(|(files, log)| files.iter().enumerate().map(move |(at, file)| (log | at as u8, file)));
-    inputs.map(|(which, (_, bytes))| [&[which], &bytes[..]].concat()).collect()
+    inputs.map(|(which, (name, bytes))| [&[which], &packed(name, bytes)[..]].concat()).collect()
+}
+
+/// A hard-state file without the zeros between its slots, which nobody reads.
+fn packed(name: &str, bytes: &[u8]) -> Vec<u8> {
+    match name {
+        "hard-state" => bytes.chunks(SLOT_DISTANCE as usize).flat_map(|block| &block[..SLOT]).copied().collect(),
+        _ => bytes.to_vec(),
+    }
+}
+
+/// The reverse of [`packed`].
+fn unpacked(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut whole = bytes.to_vec();
+    if name == "hard-state" {
+        whole.clear();
+        for (number, slot) in bytes.chunks(SLOT).enumerate() {
+            whole.resize(number * SLOT_DISTANCE as usize, 0);
+            whole.extend(slot);
+        }
+        whole.resize(whole.len().next_multiple_of(SLOT_DISTANCE as usize), 0);
+    }
+    whole
 }
 
 /// The first byte says which log and which of its files; the rest is that file.
@@ -108,7 +130,7 @@ pub fn directory(bytes: &[u8]) {
         name if name.ends_with(".index") => checksums::around(bytes),
         _ => checksums::segment(bytes),
     };
-    both(content, repair, |content| opened(files, name, content));
+    both(&unpacked(name, content), repair, |content| opened(files, name, content));
 }
 
 fn opened(files: &[(String, Vec<u8>)], replaced: &str, content: &[u8]) {

@@ -70,9 +70,9 @@ impl Damage {
 /// So many cases of each kind; a directory takes longer than a header.
 fn cases(target: &Target) -> u32 {
     match target.name {
-        "directory" => 150,
-        "segment" => 300,
-        _ => 1000,
+        "directory" => 500,
+        "segment" => 2000,
+        _ => 2000,
     }
 }
 

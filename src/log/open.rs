@@ -22,9 +22,9 @@ use crate::error::{Damage, OpenError};
 use crate::format::hard_state::CommitPoint;
 use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
 use crate::format::{FORMAT_VERSION, index};
-use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 use crate::segment::recovery::{self, Stop};
+use crate::segment::{Segment, after};
 
 /// What opening found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -199,12 +199,15 @@ impl Walk {
         if end.position < base.position || end.number < base.number {
             return Ok(false);
         }
-        let holder = self.segments.iter().rev().find(|segment| segment.start().number < base.number);
-        let header = match holder {
-            Some(segment) => segment.entry_header(base.number - 1)?,
-            None => None,
-        };
-        Ok(header.is_some_and(|header| header.chain == base.chain))
+        Ok(self.cursor(base.number)?.is_some_and(|there| there.chain == base.chain))
+    }
+
+    /// What entry `number` continues; `None` if what is before it was not found.
+    fn cursor(&self, number: u64) -> Result<Option<Cursor>, Damage> {
+        match self.segments.iter().rev().find(|segment| segment.start().number < number) {
+            Some(segment) => Ok(segment.entry_header(number - 1)?.map(|header| after(&header))),
+            None => Ok(self.segments.first().map(|first| first.start()).filter(|start| start.number == number)),
+        }
     }
 
     /// Nothing of what was found counts.
@@ -303,6 +306,14 @@ fn check(walk: &Walk, base: Cursor, noted: CommitPoint, directory: &Directory) -
         let (found, expected) = (format!("entry {}", begins.number), format!("entry {}", base.number));
         return damage(directory.segment(begins.position), begins.position, "start of the log", found, expected);
     }
+    // Where it is to begin there is an entry, but not that one, or not at that index.
+    if let Some(there) = walk.cursor(base.number)?
+        && (there.index, there.chain) != (base.index, base.chain)
+    {
+        let place = |at: Cursor| format!("index {}, chain value {:#010x}", at.index, at.chain);
+        let path = directory.path().to_owned();
+        return damage(path, base.position, "start of the log", place(there), place(base));
+    }
     let lacks_noted = noted.number > base.number && end.number < noted.number;
     if lacks_noted || end.index < walk.committed {
         let file = walk.broken.as_ref().map_or_else(|| directory.path().to_owned(), |(file, _)| file.clone());
@@ -314,16 +325,13 @@ fn check(walk: &Walk, base: Cursor, noted: CommitPoint, directory: &Directory) -
     if noted.number <= base.number {
         return Ok(at_base);
     }
-    let holder = walk.segments.iter().rev().find(|segment| segment.start().number < noted.number);
-    let header = match holder {
-        Some(segment) => segment.entry_header(noted.number - 1)?,
-        None => None,
-    };
-    match header {
-        Some(header) if header.chain == noted.chain => Ok(noted),
-        header => {
-            let found = header.map_or("no entry".into(), |h| format!("chain value {:#010x}", h.chain));
-            let expected = format!("{:#010x}, noted when it was committed", noted.chain);
+    let place = |index, position, chain| format!("index {index}, position {position}, chain value {chain:#010x}");
+    let expected = place(noted.index, noted.position, noted.chain);
+    match walk.cursor(noted.number)?.map(|end| place(end.index, end.position, end.chain)) {
+        Some(found) if found == expected => Ok(noted),
+        found => {
+            let found = found.unwrap_or_else(|| "no entry".into());
+            let expected = format!("{expected} behind it, noted when it was committed");
             damage(directory.path().to_owned(), noted.position, "last committed entry", found, expected)
         }
     }
