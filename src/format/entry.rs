@@ -307,6 +307,13 @@ mod tests {
     }
 
     #[test]
+    fn more_records_than_the_body_has_room_for_are_refused() {
+        let (header, mut entry) = sample();
+        EntryHeader { records: 2, ..header }.seal(&mut entry);
+        assert_eq!(EntryHeader::decode(&entry), Err(EntryError::Field { field: "records", found: 2 }));
+    }
+
+    #[test]
     fn zeros_are_no_entry_and_short_input_is_short() {
         assert_eq!(EntryHeader::decode(&[0; 200]), Err(EntryError::Absent));
         assert_eq!(EntryHeader::decode(&[0; 79]), Err(EntryError::Short { found: 79, expected: 80 }));

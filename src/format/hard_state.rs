@@ -172,6 +172,47 @@ mod tests {
         assert_eq!(decode_vote(&[0; SLOT]), Slot::Empty);
     }
 
+    /// The documented layout, byte by byte. The checksums were computed by another program.
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let vote = encode_vote(7, &HardVote { term: 9, node: Some("broker-2".parse().unwrap()), granted: true });
+        #[rustfmt::skip]
+        assert_eq!(vote[..56], [
+            b'D', b'L', b'E', b'D', b'G', b'V', b'O', b'T',  // magic
+            1, 0, 0, 0, 0x6f, 0x5a, 0xc1, 0x96,              // version, CRC of the slot but these 4 bytes
+            7, 0, 0, 0, 0, 0, 0, 0,                          // sequence
+            9, 0, 0, 0, 0, 0, 0, 0,                          // term
+            1, 0, 0, 0, 0, 0, 0, 0,                          // granted
+            8, b'b', b'r', b'o', b'k', b'e', b'r', b'-',     // length of the id, id
+            b'2', 0, 0, 0, 0, 0, 0, 0,
+        ]);
+        let commit = encode_commit(8, &CommitPoint { number: 5, index: 4, position: 1000, chain: 3 });
+        #[rustfmt::skip]
+        assert_eq!(commit[..56], [
+            b'D', b'L', b'E', b'D', b'G', b'C', b'M', b'T',  // magic
+            1, 0, 0, 0, 0x71, 0x8e, 0x69, 0x46,              // version, CRC of the slot but these 4 bytes
+            8, 0, 0, 0, 0, 0, 0, 0,                          // sequence
+            5, 0, 0, 0, 0, 0, 0, 0,                          // number
+            4, 0, 0, 0, 0, 0, 0, 0,                          // index
+            0xe8, 0x03, 0, 0, 0, 0, 0, 0,                    // position
+            3, 0, 0, 0, 0, 0, 0, 0,                          // chain
+        ]);
+        assert!(vote[56..].iter().chain(&commit[56..]).all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn the_next_version_is_refused_by_name_and_a_flag_of_it_by_none() {
+        let resealed = |mut slot: [u8; SLOT], at: usize, value: u8| {
+            slot[at] = value;
+            finish(slot)
+        };
+        let vote = encode_vote(1, &HardVote { term: 3, node: None, granted: true });
+        let commit = encode_commit(1, &CommitPoint::default());
+        assert_eq!(decode_vote(&resealed(vote, 8, 2)), Slot::Version { found: 2 });
+        assert_eq!(decode_commit(&resealed(commit, 8, 2)), Slot::Version { found: 2 });
+        assert_eq!(decode_vote(&resealed(vote, 32, 2)), Slot::Damaged);
+    }
+
     #[test]
     fn a_term_without_a_vote_is_remembered() {
         let vote = HardVote { term: 3, node: None, granted: false };

@@ -88,6 +88,22 @@ fn checksum(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
+    /// The documented layout, byte by byte. The checksum was computed by another program.
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let units = [Unit::new(80, 0, false), Unit::new(160, 1, true), Unit::new(240, 1, false)];
+        #[rustfmt::skip]
+        assert_eq!(encode(4096, 77, &units), [
+            b'D', b'L', b'E', b'D', b'G', b'I', b'D', b'X',  // magic
+            1, 0, 0, 0, 0xfe, 0x1f, 0x78, 0xa8,              // version, CRC of all but these 4 bytes
+            0, 0x10, 0, 0, 0, 0, 0, 0,                       // position of the segment
+            3, 0, 0, 0, 77, 0, 0, 0,                         // entries, chain of the last
+            80, 0, 0, 0, 0, 0, 0, 0,                         // offset, index less the segment's first
+            161, 0, 0, 0, 1, 0, 0, 0,                        // offset and the mark of a membership, index
+            240, 0, 0, 0, 1, 0, 0, 0,                        // offset, index
+        ]);
+    }
+
     #[test]
     fn an_index_survives_its_bytes_and_any_damage_makes_it_unusable() {
         let units = vec![Unit::new(80, 0, false), Unit::new(160, 1, true), Unit::new(240, 1, false)];

@@ -28,7 +28,11 @@ mod tail;
 mod writer;
 
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version_tests;
 
 use std::io;
 use std::sync::atomic::AtomicU64;

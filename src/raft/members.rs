@@ -114,4 +114,12 @@ mod tests {
         assert_eq!(statuses.iter().map(|s| s.voter).collect::<Vec<_>>(), [true, true, true, true, false]);
         assert!(decode(b"\x12\x03\x0a\x01 ").is_err());
     }
+
+    /// openraft would find a quorum of it in any set of nodes.
+    #[test]
+    fn a_membership_without_voters_is_refused() {
+        assert!(decode(b"").unwrap_err().to_string().contains("no set of voters"));
+        let message = pb::Membership { configs: vec![pb::Voters::default()], members: Vec::new() };
+        assert!(decode(&message.encode_to_vec()).is_err());
+    }
 }
