@@ -33,7 +33,7 @@ fn entry(bytes: &mut [u8], previous: Option<u32>) -> u32 {
     }
     let crc = crc32c(&bytes[..72]);
     put(bytes, 72, crc);
-    let chain = crc32c_append(crc32c_append(get(bytes, 68), &bytes[..76]), &bytes[80..]);
+    let chain = crc32c_append(crc32c_append(get(bytes, 68), &bytes[..72]), &bytes[80..]);
     put(bytes, 76, chain);
     chain
 }

@@ -238,7 +238,7 @@ fn version_1_is_read_as_it_was_written() {
     assert_eq!(reader.frame(0).unwrap().unwrap().body(), membership().encode_to_vec());
     let (point, end) = (log.progress().commit_point(), log.end());
     assert_eq!((point.number, point.index, end.number, end.index), (10, 308, 11, 309));
-    assert_eq!((point.position, point.chain), (85_896, 705_498_821));
+    assert_eq!((point.position, point.chain), (85_896, 752_603_949));
     assert_eq!((log.progress().first(), log.progress().durable()), (0, 309));
     same(&records(&reader), &expected());
     assert_eq!(log.identity().incarnation.to_string(), "00010203-0405-0607-0809-0a0b0c0d0e0f");
