@@ -80,6 +80,31 @@ fn a_later_index_is_refused_by_name() {
     refused("v1", "00000000000000000000.index", 0, Crc::Around);
 }
 
+/// Its checksum fits, what it says does not: nothing is to be computed from it.
+#[test]
+fn a_start_where_no_log_can_begin_is_refused() {
+    let next = Cursor { position: 65_616, number: 9, index: 305, term: 2, timestamp: 0, chain: 0 };
+    let starts = [
+        PurgePoint { term: 2, number: u64::MAX, next },
+        PurgePoint { term: 2, number: 7, next },
+        PurgePoint { term: 2, number: 8, next: Cursor { position: 65_617, ..next } },
+        PurgePoint { term: 2, number: 8, next: Cursor { position: 65_540, ..next } },
+        PurgePoint { term: 2, number: 8, next: Cursor { position: u64::MAX - 7, ..next } },
+        PurgePoint { term: 2, number: 8, next: Cursor { index: u64::MAX, ..next } },
+    ];
+    for purged in starts {
+        let dir = copy("v1-purged");
+        let start = StartPoint { purged: Some(purged), snapshot: None };
+        std::fs::write(dir.path().join("start"), sealed::encode(&MAGIC, &start).unwrap()).unwrap();
+        let before = files(dir.path());
+        match open(dir.path()).map(drop) {
+            Err(OpenError::Damaged(damage)) => assert!(damage.file.ends_with("start"), "{damage}"),
+            other => panic!("{purged:?}: {other:?}"),
+        }
+        assert_eq!(files(dir.path()), before);
+    }
+}
+
 /// The documented layout, byte by byte. The checksums were computed by another program.
 #[test]
 fn the_layout_of_the_identity_is_the_documented_one() {
