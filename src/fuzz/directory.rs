@@ -18,6 +18,9 @@ use crate::log::{Background, Log, LogOptions};
 use crate::sim::disk::SimDisk;
 use crate::types::{Incarnation, ReadLimit};
 
+/// Names and contents, in ascending order of names.
+type Files = Vec<(String, Vec<u8>)>;
+
 const DIR: &str = "/ledger";
 
 /// Runs flushes when it is told to, and file work at once.
@@ -58,7 +61,7 @@ fn open(disk: &SimDisk) -> Result<(Log, Arc<ByHand>), OpenError> {
 }
 
 /// A log of three segments with all that can be in one; purged, also where it begins.
-fn written(purged: bool) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+fn written(purged: bool) -> std::io::Result<Files> {
     let disk = SimDisk::new();
     let (mut log, by_hand) = open(&disk).map_err(std::io::Error::other)?;
     log.save_vote(HardVote { term: 1, node: Some("n0".parse().expect("a name")), granted: true })?;
@@ -79,14 +82,14 @@ fn written(purged: bool) -> std::io::Result<Vec<(String, Vec<u8>)>> {
     files(&disk)
 }
 
-fn files(disk: &SimDisk) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+fn files(disk: &SimDisk) -> std::io::Result<Files> {
     let names = disk.list(Path::new(DIR))?;
     names.into_iter().map(|name| Ok((name.clone(), disk.read(&Path::new(DIR).join(name))?))).collect()
 }
 
 /// All files of both logs, as they were written.
-fn originals() -> &'static [Vec<(String, Vec<u8>)>; 2] {
-    static ORIGINALS: OnceLock<[Vec<(String, Vec<u8>)>; 2]> = OnceLock::new();
+fn originals() -> &'static [Files; 2] {
+    static ORIGINALS: OnceLock<[Files; 2]> = OnceLock::new();
     ORIGINALS.get_or_init(|| [false, true].map(|purged| written(purged).expect("a simulated disk takes it")))
 }
 

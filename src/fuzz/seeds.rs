@@ -92,7 +92,7 @@ pub(super) fn vote_slot() -> Seeds {
 }
 
 pub(super) fn commit_slot() -> Seeds {
-    let point = CommitPoint { number: 5, index: 4, position: 1000, chain: 3, ..CommitPoint::default() };
+    let point = CommitPoint { number: 5, index: 4, position: 1000, chain: 3 };
     vec![hard_state::encode_commit(8, &point).to_vec()]
 }
 
