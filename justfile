@@ -21,6 +21,15 @@ fix:
 ci:
     .ci/run
 
+# Feeds a decoder (a file of tests/fuzz/fuzz_targets) for some seconds. Needs nightly and cargo-fuzz.
+fuzz target seconds="60":
+    cargo test --lib seeds_for_the_fuzzer -- --ignored
+    cargo +nightly fuzz run --fuzz-dir tests/fuzz {{target}} -- -max_total_time={{seconds}} -malloc_limit_mb=64
+
+# The tests of the format under Miri. Needs nightly with the components miri and rust-src.
+miri:
+    PROPTEST_CASES=8 MIRIFLAGS=-Zmiri-disable-isolation cargo +nightly miri test --lib --target-dir target/miri -- format::
+
 # Advisories need the network, and are looked at by CI.
 _deny:
     @if command -v cargo-deny >/dev/null; then \

@@ -72,6 +72,9 @@ pub mod types;
 
 mod disk;
 mod format;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod log;
 mod node;
 mod pb;

@@ -28,6 +28,8 @@ const LAYERS: &[&[&str]] = &[
     &["server", "client"],
     // For tests: puts all of the above on a simulated disk and network.
     &["sim"],
+    // For tests: the laws of the decoders of all of the above.
+    &["fuzz"],
 ];
 
 /// Where openraft may be named: everywhere else is spared its next release.

@@ -15,13 +15,13 @@
 //!   80  body, padded with zeros to a multiple of 8
 //! ```
 //!
-//! `header crc` is CRC32C of bytes 0..72. `chain` is CRC32C of bytes 0..76, the body and the padding, seeded with
+//! `header crc` is CRC32C of bytes 0..72. `chain` is CRC32C of bytes 0..72, the body and the padding, seeded with
 //! `previous`, which is the chain value of the entry before. So one entry can be checked alone, and (index, chain)
-//! names a whole prefix.
+//! names a whole prefix. `header crc` is no part of the chain: with it, whatever is in front would not count.
 
 use super::fields::{put_u32, put_u64, u32_at, u64_at};
 use super::segment::MAX_PLACE;
-use super::{ALIGNMENT, aligned};
+use super::{ALIGNMENT, aligned, batch};
 
 /// Bytes of an entry header.
 pub(crate) const ENTRY_HEADER: usize = 80;
@@ -204,6 +204,10 @@ impl EntryHeader {
         if (self.kind == EntryKind::Batch) != (self.records > 0) {
             return fail("records", self.records.into());
         }
+        // So the indexes of a segment's entries lie within 32 bits, as its index file stores them.
+        if batch::body_length(self.records as usize, 0) > self.body as usize {
+            return fail("records", self.records.into());
+        }
         Ok(())
     }
 
@@ -248,9 +252,9 @@ pub(crate) const fn entry_length(body: usize) -> usize {
     aligned(ENTRY_HEADER + body)
 }
 
-/// CRC32C over everything but the chain field itself, seeded with the chain value before.
+/// CRC32C over everything but the two checksums, seeded with the chain value before.
 fn chain_value(previous: u32, entry: &[u8]) -> u32 {
-    let head = crc32c::crc32c_append(previous, &entry[..at::CHAIN]);
+    let head = crc32c::crc32c_append(previous, &entry[..at::HEADER_CRC]);
     crc32c::crc32c_append(head, &entry[ENTRY_HEADER..])
 }
 
@@ -313,6 +317,32 @@ mod tests {
             let verdict = EntryHeader::decode(&bad).and_then(|header| header.verify(&bad));
             assert!(verdict.is_err(), "bit {bit} went unnoticed");
         }
+    }
+
+    /// The CRC of bytes followed by that CRC is the same for all bytes: the header's own must not be in the chain.
+    #[test]
+    fn every_field_of_a_header_moves_the_chain_value() {
+        let (header, entry) = sample();
+        let others = [
+            EntryHeader { position: 0x58, ..header },
+            EntryHeader { number: 8, ..header },
+            EntryHeader { term: 4, ..header },
+            EntryHeader { index: 41, ..header },
+            EntryHeader { committed: 38, ..header },
+            EntryHeader { timestamp: 1, ..header },
+            EntryHeader { previous: 1, ..header },
+            EntryHeader { records: 0, kind: EntryKind::Membership, ..header },
+        ];
+        for other in others {
+            assert_ne!(other.seal(&mut entry.clone()), header.chain, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn more_records_than_the_body_has_room_for_are_refused() {
+        let (header, mut entry) = sample();
+        EntryHeader { records: 2, ..header }.seal(&mut entry);
+        assert_eq!(EntryHeader::decode(&entry), Err(EntryError::Field { field: "records", found: 2 }));
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub(crate) enum Slot<T> {
     /// A value and its sequence.
     Valid(u64, T),
     /// Of another format version, its checksum right.
-    Later { found: u32 },
+    Version { found: u32 },
     /// Something else.
     Damaged { found: u32, computed: u32 },
 }
@@ -97,7 +97,12 @@ pub(crate) fn decode_vote(bytes: &[u8]) -> Slot<HardVote> {
             "" => None,
             id => Some(id.parse().ok()?),
         };
-        Some(HardVote { term: u64_at(bytes, 24), node, granted: u64_at(bytes, 32) == 1 })
+        let granted = match u64_at(bytes, 32) {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        Some(HardVote { term: u64_at(bytes, 24), node, granted })
     })
 }
 
@@ -111,7 +116,10 @@ pub(crate) fn encode_noted(sequence: u64, noted: &Noted) -> [u8; SLOT] {
 
 /// The reverse of [`encode_noted`].
 pub(crate) fn decode_noted(bytes: &[u8]) -> Slot<Noted> {
-    open(bytes, &COMMIT, |bytes| Some(Noted { committed: point_at(bytes, 24), durable: point_at(bytes, 56) }))
+    open(bytes, &COMMIT, |bytes| {
+        let noted = Noted { committed: point_at(bytes, 24), durable: point_at(bytes, 56) };
+        (u32_at(bytes, 52) == 0).then_some(noted)
+    })
 }
 
 fn put_point(bytes: &mut [u8], at: usize, point: &LogPoint) {
@@ -157,7 +165,7 @@ fn open<T>(bytes: &[u8], magic: &[u8; 8], value: impl FnOnce(&[u8]) -> Option<T>
         FORMAT_VERSION => {
             value(bytes).map_or(Slot::Damaged { found, computed }, |value| Slot::Valid(u64_at(bytes, 16), value))
         }
-        found => Slot::Later { found },
+        found => Slot::Version { found },
     }
 }
 
@@ -187,6 +195,54 @@ mod tests {
             }
         }
         assert_eq!(decode_vote(&[0; SLOT]), Slot::Empty);
+    }
+
+    /// The documented layout, byte by byte. The checksum of the vote was computed by another program.
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let vote = encode_vote(7, &HardVote { term: 9, node: Some("broker-2".parse().unwrap()), granted: true });
+        #[rustfmt::skip]
+        assert_eq!(vote[..56], [
+            b'D', b'L', b'E', b'D', b'G', b'V', b'O', b'T',  // magic
+            1, 0, 0, 0, 0x6f, 0x5a, 0xc1, 0x96,              // version, CRC of the slot but these 4 bytes
+            7, 0, 0, 0, 0, 0, 0, 0,                          // sequence
+            9, 0, 0, 0, 0, 0, 0, 0,                          // term
+            1, 0, 0, 0, 0, 0, 0, 0,                          // granted
+            8, b'b', b'r', b'o', b'k', b'e', b'r', b'-',     // length of the id, id
+            b'2', 0, 0, 0, 0, 0, 0, 0,
+        ]);
+        let committed = LogPoint { number: 5, index: 4, position: 1000, chain: 3 };
+        let noted = encode_noted(8, &Noted { committed, durable: LogPoint { number: 6, ..committed } });
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&noted[..12]), &noted[16..]).to_le_bytes();
+        #[rustfmt::skip]
+        assert_eq!(noted[..88], [
+            b'D', b'L', b'E', b'D', b'G', b'C', b'M', b'T',  // magic
+            1, 0, 0, 0, crc[0], crc[1], crc[2], crc[3],      // version, CRC of the slot but these 4 bytes
+            8, 0, 0, 0, 0, 0, 0, 0,                          // sequence
+            5, 0, 0, 0, 0, 0, 0, 0,                          // committed: number
+            4, 0, 0, 0, 0, 0, 0, 0,                          // index
+            0xe8, 0x03, 0, 0, 0, 0, 0, 0,                    // position
+            3, 0, 0, 0, 0, 0, 0, 0,                          // chain, reserved
+            6, 0, 0, 0, 0, 0, 0, 0,                          // durable: number
+            4, 0, 0, 0, 0, 0, 0, 0,                          // index
+            0xe8, 0x03, 0, 0, 0, 0, 0, 0,                    // position
+            3, 0, 0, 0, 0, 0, 0, 0,                          // chain, zeros
+        ]);
+        assert!(vote[56..].iter().chain(&noted[88..]).all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn the_next_version_is_refused_by_name_and_a_flag_of_it_by_none() {
+        let resealed = |mut slot: [u8; SLOT], at: usize, value: u8| {
+            slot[at] = value;
+            finish(slot)
+        };
+        let vote = encode_vote(1, &HardVote { term: 3, node: None, granted: true });
+        let noted = encode_noted(1, &Noted::default());
+        assert_eq!(decode_vote(&resealed(vote, 8, 2)), Slot::Version { found: 2 });
+        assert_eq!(decode_noted(&resealed(noted, 8, 2)), Slot::Version { found: 2 });
+        assert!(matches!(decode_vote(&resealed(vote, 32, 2)), Slot::Damaged { .. }));
+        assert!(matches!(decode_noted(&resealed(noted, 52, 2)), Slot::Damaged { .. }));
     }
 
     #[test]

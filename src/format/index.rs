@@ -74,6 +74,12 @@ pub(crate) fn decode(bytes: &[u8], position: u64) -> Option<(u32, Vec<Unit>)> {
     usable.then(|| (u32_at(bytes, 28), bytes[HEADER..].chunks_exact(UNIT).map(unit).collect()))
 }
 
+/// The version of an index that is whole but not of this program's version.
+pub(crate) fn other_version(bytes: &[u8]) -> Option<u32> {
+    let whole = bytes.len() >= HEADER && bytes[..8] == MAGIC && u32_at(bytes, 12) == checksum(bytes);
+    (whole && u32_at(bytes, 8) != FORMAT_VERSION).then(|| u32_at(bytes, 8))
+}
+
 fn checksum(bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
 }
@@ -81,6 +87,22 @@ fn checksum(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The documented layout, byte by byte. The checksum was computed by another program.
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let units = [Unit::new(80, 0, false), Unit::new(160, 1, true), Unit::new(240, 1, false)];
+        #[rustfmt::skip]
+        assert_eq!(encode(4096, 77, &units), [
+            b'D', b'L', b'E', b'D', b'G', b'I', b'D', b'X',  // magic
+            1, 0, 0, 0, 0xfe, 0x1f, 0x78, 0xa8,              // version, CRC of all but these 4 bytes
+            0, 0x10, 0, 0, 0, 0, 0, 0,                       // position of the segment
+            3, 0, 0, 0, 77, 0, 0, 0,                         // entries, chain of the last
+            80, 0, 0, 0, 0, 0, 0, 0,                         // offset, index less the segment's first
+            161, 0, 0, 0, 1, 0, 0, 0,                        // offset and the mark of a membership, index
+            240, 0, 0, 0, 1, 0, 0, 0,                        // offset, index
+        ]);
+    }
 
     #[test]
     fn an_index_survives_its_bytes_and_any_damage_makes_it_unusable() {

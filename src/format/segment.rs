@@ -236,6 +236,31 @@ mod tests {
         }
     }
 
+    /// The documented layout, byte by byte. The checksums were computed by another program.
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let start =
+            Cursor { position: 3 << 20, number: 9, index: 8, term: 2, timestamp: 1_700_000_000_000, chain: 0xabcd };
+        #[rustfmt::skip]
+        assert_eq!(SegmentHeader { size: 1 << 20, start }.encode(), [
+            b'D', b'L', b'E', b'D', b'G', b'S', b'E', b'G',  // magic
+            1, 0, 0, 0, 0xcd, 0xab, 0, 0,                    // version, chain
+            0, 0, 0x10, 0, 0, 0, 0, 0,                       // segment size
+            0, 0, 0x30, 0, 0, 0, 0, 0,                       // position
+            9, 0, 0, 0, 0, 0, 0, 0,                          // number
+            8, 0, 0, 0, 0, 0, 0, 0,                          // index
+            2, 0, 0, 0, 0, 0, 0, 0,                          // term
+            0x00, 0x68, 0xe5, 0xcf, 0x8b, 0x01, 0, 0,        // timestamp
+            0, 0, 0, 0, 0, 0, 0, 0,                          // reserved
+            0, 0, 0, 0, 0xfb, 0x76, 0x45, 0x67,              // reserved, CRC of bytes 0..76
+        ]);
+        #[rustfmt::skip]
+        assert_eq!(encode_blank(64, 0x1234), [
+            b'D', b'L', b'B', 1, 64, 0, 0, 0,                // magic, length
+            0x34, 0x12, 0, 0, 0x3f, 0xc3, 0x50, 0x39,        // chain, CRC of bytes 0..12
+        ]);
+    }
+
     #[test]
     fn the_next_version_is_refused_by_name() {
         let mut bytes = header().encode();

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::names::{self, FileKind};
@@ -14,7 +15,8 @@ use crate::format::sealed::{self, SealedError};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
 use crate::types::{ClusterName, Group, Incarnation, NodeId};
 
-const MAGIC: [u8; 8] = *b"DLEDGIDY";
+/// Mark of the identity file.
+pub(crate) const MAGIC: [u8; 8] = *b"DLEDGIDY";
 
 /// What a directory is made for. Written once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +68,7 @@ impl Directory {
         let file = path.join(names::IDENTITY);
         let identity = match disk.read(&file) {
             Ok(bytes) => {
-                let found = decode(&file, &bytes)?;
+                let found = unseal(&file, &MAGIC, &bytes, "identity", "what the directory was made for")?;
                 compare(&path, &found, &wanted)?;
                 found
             }
@@ -114,8 +116,15 @@ pub(super) fn io_error(op: &'static str, path: &Path) -> impl Fn(io::Error) -> O
     move |source| OpenError::Io { op, path: path.clone(), source }
 }
 
-fn decode(file: &Path, bytes: &[u8]) -> Result<Identity, OpenError> {
-    sealed::decode(&MAGIC, bytes).map_err(|error| match error {
+/// What a sealed metadata file holds: `what`, where `expected` is.
+pub(super) fn unseal<T: DeserializeOwned>(
+    file: &Path,
+    magic: &[u8; 8],
+    bytes: &[u8],
+    what: &'static str,
+    expected: &'static str,
+) -> Result<T, OpenError> {
+    sealed::decode(magic, bytes).map_err(|error| match error {
         SealedError::Version { found } => {
             OpenError::Version { file: file.to_owned(), found, supported: FORMAT_VERSION }
         }
@@ -123,9 +132,9 @@ fn decode(file: &Path, bytes: &[u8]) -> Result<Identity, OpenError> {
             file: file.to_owned(),
             position: 0,
             index: 0,
-            what: "identity",
+            what,
             found: error.to_string(),
-            expected: "what the directory was made for".into(),
+            expected: expected.into(),
         }
         .into(),
     })

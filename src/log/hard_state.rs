@@ -200,7 +200,7 @@ fn blank_file() -> Vec<u8> {
 fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
     match slot {
         Slot::Valid(sequence, value) => Some((sequence, value)),
-        Slot::Empty | Slot::Damaged { .. } | Slot::Later { .. } => None,
+        Slot::Empty | Slot::Damaged { .. } | Slot::Version { .. } => None,
     }
 }
 
@@ -219,7 +219,7 @@ fn newest_vote(even: Slot<HardVote>, odd: Slot<HardVote>) -> Option<(u64, HardVo
 }
 
 fn later<T>(slot: &Slot<T>) -> Option<u32> {
-    if let Slot::Later { found } = slot { Some(*found) } else { None }
+    if let Slot::Version { found } = slot { Some(*found) } else { None }
 }
 
 fn named<T>(slot: &Slot<T>) -> String {
@@ -227,6 +227,6 @@ fn named<T>(slot: &Slot<T>) -> String {
         Slot::Empty => "an empty slot".into(),
         Slot::Valid(sequence, _) => format!("number {sequence}"),
         Slot::Damaged { found, computed } => format!("a slot with checksum {found:#010x}, computed {computed:#010x}"),
-        Slot::Later { found } => format!("a slot of format version {found}"),
+        Slot::Version { found } => format!("a slot of format version {found}"),
     }
 }

@@ -32,7 +32,11 @@ mod walk;
 mod writer;
 
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version_tests;
 
 use std::io;
 use std::sync::atomic::AtomicU64;
@@ -51,6 +55,8 @@ use hard_state::HardStateFile;
 use open::Recovered;
 use progress::Progress;
 pub(crate) use start::StartPoint;
+#[cfg(feature = "fuzz")]
+pub(crate) use start::{MAGIC as START_MAGIC, PurgePoint};
 use tail::Tail;
 
 /// What a log is made with, besides its directory.

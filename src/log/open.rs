@@ -19,7 +19,7 @@ use super::{Log, LogOptions, Shared, SpareState};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
 use crate::format::hard_state::{LogPoint, Noted};
-use crate::format::segment::Cursor;
+use crate::format::segment::{Cursor, SEGMENT_HEADER};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 
@@ -175,19 +175,38 @@ fn known(walk: &Walk, base: Cursor, noted: Noted) -> Known {
 /// The first place that was noted and has another past than was noted.
 fn other_history(walk: &Walk, base: Cursor, noted: Noted) -> Result<Option<Ended>, Damage> {
     let end = walk.end(base);
-    for point in [noted.committed, noted.durable] {
-        if point.number <= base.number || point.number > end.number {
+    let size = walk.segments.first().map_or(1, |first| first.end_position() - first.position());
+    let noted = [noted.committed, noted.durable].into_iter().filter(|point| point.number > base.number);
+    for point in [base.point()].into_iter().chain(noted) {
+        let start = point.number == base.number;
+        if point.number > end.number {
             continue;
         }
-        let found = walk.chain_before(point.number)?;
-        if found != Some(point.chain) {
-            let found = found.map_or("no entry".into(), |chain| format!("{chain:#010x}"));
-            let expected = format!("{:#010x}, noted when it was synced", point.chain);
+        let found = walk.cursor(point.number)?.map(|there| LogPoint {
+            // What comes next may have been noted at its place behind a roll; a log may begin in a segment's middle.
+            position: if start || rolls(there.position, point.position, size) {
+                point.position
+            } else {
+                there.position
+            },
+            ..there.point()
+        });
+        if found != Some(point) && (found.is_some() || !start) {
+            let place = |LogPoint { index, position, chain, .. }: LogPoint| {
+                format!("index {index}, position {position}, chain value {chain:#010x}")
+            };
+            let (found, expected) = (found.map_or("no entry".into(), place), place(point));
+            let what = if start { "start of the log" } else { "what was noted" };
             let ended = Ended::new(Find::OtherHistory, walk.ended.file.clone());
-            return Ok(Some(Ended { what: "chain value of a synced entry", found, expected, ..ended }));
+            return Ok(Some(Ended { what, found, expected, ..ended }));
         }
     }
     Ok(None)
+}
+
+/// Whether the entry behind `end` can be at `next`: there, or the first of a segment.
+fn rolls(end: u64, next: u64, size: u64) -> bool {
+    next == end || next == (end / size + 1) * size + SEGMENT_HEADER as u64
 }
 
 /// Writes again what nobody noted as durable: what is read may only be in the page cache, after a sync that failed in

@@ -161,14 +161,18 @@ pub(crate) enum IndexFind {
     Fits,
     /// Not there, as after a crash soon after the roll.
     Absent,
-    /// Damaged, of another format, or of another segment.
+    /// Damaged, or of another segment.
     Unusable,
+    /// Of a later format.
+    Later,
 }
 
-/// The table of index files: a cache is never a reason to refuse anything.
+/// The table of index files. A cache is no reason to refuse anything, but a later format is: who wrote it may have
+/// written more.
 pub(crate) const fn decide_index(find: IndexFind) -> FileDecision {
     match find {
         IndexFind::Fits => FileDecision::Use,
         IndexFind::Absent | IndexFind::Unusable => FileDecision::Make,
+        IndexFind::Later => FileDecision::Refuse,
     }
 }

@@ -1,6 +1,7 @@
 //! Where the log begins: purge and reset.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
@@ -12,9 +13,10 @@ use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
 use crate::format::sealed;
 use crate::format::segment::Cursor;
-use crate::log::directory::{Directory, io_error};
+use crate::log::directory::{Directory, io_error, unseal};
 
-const MAGIC: [u8; 8] = *b"DLEDGSTA";
+/// Mark of the start file.
+pub(crate) const MAGIC: [u8; 8] = *b"DLEDGSTA";
 
 /// The content of the `start` file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,19 +43,34 @@ impl StartPoint {
     pub(super) fn read(disk: &dyn Disk, directory: &Directory) -> Result<Self, OpenError> {
         let path = directory.file(names::START);
         match disk.read(&path) {
-            Ok(bytes) => sealed::decode(&MAGIC, &bytes).map_err(|error| {
-                Damage {
-                    file: path,
-                    position: 0,
-                    index: 0,
-                    what: "start of the log",
-                    found: error.to_string(),
-                    expected: "where the log begins".into(),
-                }
-                .into()
-            }),
+            Ok(bytes) => {
+                let start: Self = unseal(&path, &MAGIC, &bytes, "start of the log", "where the log begins")?;
+                start.check(path, directory.identity().segment_size)?;
+                Ok(start)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(io_error("read", &path)(error)),
+        }
+    }
+
+    /// Refuses a place where no log of segments of `size` bytes can begin.
+    fn check(&self, file: PathBuf, size: u64) -> Result<(), Damage> {
+        match self.purged {
+            Some(PurgePoint { number, next, .. })
+                if number.checked_add(1) != Some(next.number) || !next.can_begin(size) =>
+            {
+                let (found, expected) =
+                    (format!("{next:?} behind entry {number}"), "a place where a log can begin".into());
+                Err(Damage {
+                    file,
+                    position: next.position,
+                    index: next.index,
+                    what: "start of the log",
+                    found,
+                    expected,
+                })
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -9,11 +9,11 @@ use super::names::{self, FileKind};
 use super::recovery::{FileDecision, Find, IndexFind, decide_index};
 use crate::disk::{Disk, DiskFile, is_bad_sector};
 use crate::error::{Damage, OpenError};
-use crate::format::FORMAT_VERSION;
 use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
-use crate::segment::Segment;
+use crate::format::{FORMAT_VERSION, index};
 use crate::segment::recovery::{self, Scan};
 use crate::segment::scanner::{Break, Broken, Stop};
+use crate::segment::{Segment, after};
 
 /// What is in the directory.
 pub(super) struct Listing {
@@ -142,17 +142,14 @@ impl Walk {
         self.segments.last().map_or(base, |last| last.end())
     }
 
-    /// The chain value behind entry `number - 1`; `None` if it is not in the segments.
+    /// What entry `number` continues; `None` if what is before it was not found.
     ///
     /// # Errors
-    /// If its header is damaged.
-    pub(super) fn chain_before(&self, number: u64) -> Result<Option<u32>, Damage> {
-        let holder = self.segments.iter().rev().find(|segment| segment.start().number < number);
-        match holder {
-            Some(segment) => Ok(segment.entry_header(number - 1)?.map(|header| header.chain)),
-            None => {
-                Ok(self.segments.first().map(|first| first.start()).filter(|s| s.number == number).map(|s| s.chain))
-            }
+    /// If the header of the entry before is damaged.
+    pub(super) fn cursor(&self, number: u64) -> Result<Option<Cursor>, Damage> {
+        match self.segments.iter().rev().find(|segment| segment.start().number < number) {
+            Some(segment) => Ok(segment.entry_header(number - 1)?.map(|header| after(&header))),
+            None => Ok(self.segments.first().map(|first| first.start()).filter(|start| start.number == number)),
         }
     }
 
@@ -165,7 +162,7 @@ impl Walk {
         }
         let end = self.end(base);
         let passes = first.start().number <= base.number && end.number >= base.number && end.position >= base.position;
-        Ok(passes && self.chain_before(base.number)? == Some(base.chain))
+        Ok(passes && self.cursor(base.number)?.is_some_and(|there| there.chain == base.chain))
     }
 
     /// Nothing of what was found counts.
@@ -242,7 +239,7 @@ fn open_segment(
         let found = format!("{:?}, {} bytes", header.start, header.size);
         return Ok(Err(other.with("segment header", found, format!("{expected:?}, {size} bytes"))));
     }
-    let (scan, index) = scan(disk, directory, file.as_ref(), &header, verify).map_err(io_error("read", &path))?;
+    let (scan, index) = scan(disk, directory, file.as_ref(), &header, verify)?;
     let Scan { units, stop, committed, leftovers } = scan;
     let segment = Segment::new(path.clone(), header, file, units).map_err(io_error("map", &path))?;
     Ok(Ok(Opened { segment, stop, leftovers, committed, index }))
@@ -254,27 +251,36 @@ fn scan(
     file: &dyn DiskFile,
     header: &SegmentHeader,
     verify: bool,
-) -> io::Result<(Scan, FileDecision)> {
-    let index = read_if_there(disk, &directory.index(header.start.position))?;
-    let by_index = match &index {
-        Some(index) => recovery::by_index(file, header, index)?,
-        None => None,
-    };
-    let find = match (&index, &by_index) {
-        (_, Some(_)) => IndexFind::Fits,
-        (Some(_), None) => IndexFind::Unusable,
-        (None, _) => IndexFind::Absent,
-    };
+) -> Result<(Scan, FileDecision), OpenError> {
+    let position = header.start.position;
+    let (segment, path) = (directory.segment(position), directory.index(position));
+    let bytes = read_if_there(disk, &path).map_err(io_error("read", &path))?;
+    let (find, by_index) = look_up(file, header, bytes.as_deref()).map_err(io_error("read", &segment))?;
     let decision = decide_index(find);
+    if decision == FileDecision::Refuse {
+        let found = bytes.as_deref().and_then(index::other_version).unwrap_or_default();
+        return Err(OpenError::Version { file: path, found, supported: FORMAT_VERSION });
+    }
     match by_index {
-        Some(scan) if !verify && decision == FileDecision::Use => Ok((scan, decision)),
+        Some(scan) if !verify => Ok((scan, decision)),
         _ => {
-            let scan = recovery::scan(file, header, verify)?;
+            let scan = recovery::scan(file, header, verify).map_err(io_error("read", &segment))?;
             // Only a sealed segment has one.
             let decision = if scan.stop == Stop::Sealed { decision } else { FileDecision::Use };
             Ok((scan, decision))
         }
     }
+}
+
+/// What an index file is, and what it says if it fits.
+fn look_up(file: &dyn DiskFile, header: &SegmentHeader, bytes: Option<&[u8]>) -> io::Result<(IndexFind, Option<Scan>)> {
+    let Some(bytes) = bytes else { return Ok((IndexFind::Absent, None)) };
+    if index::other_version(bytes).is_some() {
+        return Ok((IndexFind::Later, None));
+    }
+    let scan = recovery::by_index(file, header, bytes)?;
+    let find = if scan.is_some() { IndexFind::Fits } else { IndexFind::Unusable };
+    Ok((find, scan))
 }
 
 fn read_if_there(disk: &dyn Disk, file: &Path) -> io::Result<Option<Vec<u8>>> {

@@ -56,6 +56,10 @@ pub(crate) fn from_message(message: &pb::Membership) -> Result<Membership, Membe
     let id = |id: &String| id.parse::<NodeId>().map_err(|error| fail(error.to_string()));
     let configs = message.configs.iter().map(|voters| voters.ids.iter().map(id).collect::<Result<BTreeSet<_>, _>>());
     let configs = configs.collect::<Result<Vec<_>, _>>()?;
+    // openraft takes it, and then finds a quorum in any set of nodes.
+    if configs.is_empty() {
+        return Err(fail("it has no set of voters".into()));
+    }
     let mut nodes = BTreeMap::new();
     for member in &message.members {
         let incarnation = Incarnation::from_slice(&member.incarnation)
@@ -109,5 +113,13 @@ mod tests {
         let statuses = statuses(&membership);
         assert_eq!(statuses.iter().map(|s| s.voter).collect::<Vec<_>>(), [true, true, true, true, false]);
         assert!(decode(b"\x12\x03\x0a\x01 ").is_err());
+    }
+
+    /// openraft would find a quorum of it in any set of nodes.
+    #[test]
+    fn a_membership_without_voters_is_refused() {
+        assert!(decode(b"").unwrap_err().to_string().contains("no set of voters"));
+        let message = pb::Membership { configs: vec![pb::Voters::default()], members: Vec::new() };
+        assert!(decode(&message.encode_to_vec()).is_err());
     }
 }

@@ -43,19 +43,19 @@ fn of_term(what: &str, id: Option<LogId>, vote: &RaftVote) -> Checked {
 }
 
 /// A request for a vote, or for a pre-vote.
-pub(super) fn vote_request<R: Runtime>(request: &VoteRequest<TypeConfig<R>>, sender: &NodeId) -> Checked {
+pub(crate) fn vote_request<R: Runtime>(request: &VoteRequest<TypeConfig<R>>, sender: &NodeId) -> Checked {
     vote(&request.vote, sender, false)?;
     of_term("last entry", request.last_log_id, &request.vote)
 }
 
 /// A leader that hands over.
-pub(super) fn transfer<R: Runtime>(request: &TransferLeaderRequest<TypeConfig<R>>, sender: &NodeId) -> Checked {
+pub(crate) fn transfer<R: Runtime>(request: &TransferLeaderRequest<TypeConfig<R>>, sender: &NodeId) -> Checked {
     vote(request.from_leader(), sender, true)?;
     of_term("last entry", request.last_log_id().copied(), request.from_leader())
 }
 
 /// A heartbeat, or entries.
-pub(super) fn append<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>, sender: &NodeId) -> Checked {
+pub(crate) fn append<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>, sender: &NodeId) -> Checked {
     vote(&request.vote, sender, true)?;
     let mut before = request.prev_log_id;
     for entry in &request.entries {
@@ -74,7 +74,7 @@ pub(super) fn append<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>, 
 
 /// Terms never fall from one entry to the next, and what is committed stays: up to the last entry committed here there
 /// is none of a later term than that one.
-pub(super) fn keeps(committed: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Checked {
+pub(crate) fn keeps(committed: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Checked {
     let Some(committed) = committed else { return Ok(()) };
     let breaks = |id: &LogId| id.index <= committed.index && id.leader_id > committed.leader_id;
     match ids.into_iter().find(breaks) {
@@ -84,13 +84,13 @@ pub(super) fn keeps(committed: Option<LogId>, ids: impl IntoIterator<Item = LogI
 }
 
 /// All entries an append names.
-pub(super) fn named<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>) -> impl Iterator<Item = LogId> {
+pub(crate) fn named<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>) -> impl Iterator<Item = LogId> {
     let ends = [request.prev_log_id, request.leader_commit].into_iter().flatten();
     ends.chain(request.entries.iter().map(|entry| entry.id()))
 }
 
 /// A snapshot; gives back where the log is to begin.
-pub(super) fn snapshot(
+pub(crate) fn snapshot(
     meta: &SnapshotMeta,
     start: Option<Cursor>,
     by: &RaftVote,

@@ -129,7 +129,9 @@ fn join(entries: &[Entry]) -> Bytes {
 pub(crate) fn to_append<R: Runtime>(
     request: pb::AppendRequest,
 ) -> Result<AppendEntriesRequest<TypeConfig<R>>, Malformed> {
-    let first = request.previous.map_or(0, |previous| previous.number.saturating_add(1));
+    // Bounded before anything is counted from it.
+    let previous = to_optional(request.previous)?;
+    let first = previous.map_or(0, |previous| previous.index + 1);
     let mut entries = Vec::new();
     let frames = Frame::parse_all(request.frames)?;
     for (frame, expected) in frames.into_iter().zip(first..) {
@@ -143,7 +145,7 @@ pub(crate) fn to_append<R: Runtime>(
     }
     Ok(AppendEntriesRequest {
         vote: to_vote(request.vote)?,
-        prev_log_id: to_optional(request.previous)?,
+        prev_log_id: previous,
         entries,
         leader_commit: to_optional(request.committed)?,
     })

@@ -177,9 +177,12 @@ impl Segment {
         let header =
             decoded.map_err(|error| self.damage(units, slot, "entry header", error.to_string(), "an entry".into()))?;
         let (position, number) = (self.position() + start as u64, units.first_number() + slot as u64);
-        if header.position != position || header.number != number {
-            let found = format!("entry {} of position {}", header.number, header.position);
-            return Err(self.damage(units, slot, "entry", found, format!("entry {number} of position {position}")));
+        // What the index file says of an entry need not be true.
+        let index = self.header.start.index + u64::from(units.get(slot).index);
+        if (header.position, header.number, header.index) != (position, number, index) {
+            let place = |position, number, index| format!("entry {number} of position {position} and index {index}");
+            let found = place(header.position, header.number, header.index);
+            return Err(self.damage(units, slot, "entry", found, place(position, number, index)));
         }
         Ok(header)
     }

@@ -8,7 +8,8 @@ use std::io;
 use super::after;
 use super::window::Window;
 use crate::disk::{DiskFile, is_bad_sector};
-use crate::format::entry::{ENTRY_HEADER, EntryHeader};
+use crate::format::batch::{Batch, BatchError};
+use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader, decode_blank, is_blank};
 
 /// What a disk writes as a whole or not at all.
@@ -177,7 +178,10 @@ impl<'a> Scanner<'a> {
         // In the file: `look` has seen that `rest` bytes are.
         let bytes = self.window.fetch(offset, entry.length())?.unwrap_or_default();
         Ok(match entry.verify(bytes) {
-            Ok(()) => Step::Entry(entry),
+            Ok(()) => match well_made(&entry, bytes) {
+                Ok(()) => Step::Entry(entry),
+                Err(error) => broken(Break::RottenBody, "batch", error.to_string(), "a batch".into()),
+            },
             Err(error) => {
                 let kind = if torn(bytes, offset) { Break::TornBody } else { Break::RottenBody };
                 let (found, expected) = error.sides();
@@ -203,6 +207,17 @@ fn blank(bytes: &[u8], offset: u64, rest: u64, first: bool, expected: u32) -> St
             let blank = |length: u64, chain| format!("{length} bytes behind chain value {chain:#010x}");
             broken(Break::OtherPast, "blank", blank(length, chain), blank(rest, expected))
         }
+    }
+}
+
+/// The chain value says that these are the bytes a leader made, not that it made them well; nobody looks at them again.
+fn well_made(entry: &EntryHeader, bytes: &[u8]) -> Result<(), BatchError> {
+    match entry.kind {
+        EntryKind::Batch => {
+            let body = &bytes[ENTRY_HEADER..ENTRY_HEADER + entry.body as usize];
+            Batch::parse(body, entry.records as usize).map(drop)
+        }
+        EntryKind::Blank | EntryKind::Membership => Ok(()),
     }
 }
 

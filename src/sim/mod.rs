@@ -13,7 +13,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a simulation that cannot go on fails its test")]
 
 mod cluster;
-mod disk;
+pub(crate) mod disk;
 mod file;
 mod network;
 mod rng;

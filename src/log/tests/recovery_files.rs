@@ -35,12 +35,11 @@ fn slot(number: u64) -> usize {
     (number * SLOT_DISTANCE) as usize
 }
 
-/// Gives slot `number` the next format version, well checksummed.
-fn make_later(bytes: &mut [u8], number: u64) {
-    let slot = &mut bytes[slot(number)..slot(number) + SLOT];
-    slot[8] += 1;
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&slot[..12]), &slot[16..]);
-    slot[12..16].copy_from_slice(&crc.to_le_bytes());
+/// Gives a file or a slot the next format version, well checksummed.
+fn reseal_later(bytes: &mut [u8]) {
+    bytes[8] += 1;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
 }
 
 fn damaged(result: Result<(Log, Recovered), OpenError>) -> Damage {
@@ -70,7 +69,7 @@ fn every_row_of_the_hard_state_is_decided() {
                 bytes[slot(2) + 30] ^= 1;
                 bytes[slot(3) + 30] ^= 1;
             }),
-            StateFind::Later => edit(&file, |bytes| make_later(bytes, 3)),
+            StateFind::Later => edit(&file, |bytes| reseal_later(&mut bytes[slot(3)..slot(3) + SLOT])),
         }
         let (decision, opened) = (decide_state(find, false), try_open(dir.path(), identity()));
         match decision {
@@ -139,7 +138,7 @@ fn a_truncation_is_never_taken_for_damage() {
 
 #[test]
 fn an_index_that_cannot_be_used_is_made_anew() {
-    for find in [IndexFind::Fits, IndexFind::Absent, IndexFind::Unusable] {
+    for find in [IndexFind::Fits, IndexFind::Absent, IndexFind::Unusable, IndexFind::Later] {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(dir.path());
         fill(&mut log, 300);
@@ -152,6 +151,12 @@ fn an_index_that_cannot_be_used_is_made_anew() {
             IndexFind::Fits => {}
             IndexFind::Absent => std::fs::remove_file(&index).unwrap(),
             IndexFind::Unusable => edit(&index, |bytes| bytes[40] ^= 1),
+            IndexFind::Later => edit(&index, |bytes| reseal_later(bytes)),
+        }
+        if decide_index(find) == FileDecision::Refuse {
+            let error = try_open(dir.path(), identity()).map(drop).unwrap_err();
+            assert!(matches!(&error, OpenError::Version { file, found: 2, .. } if *file == index), "{error}");
+            continue;
         }
         let written = || std::fs::metadata(&index).unwrap().modified().unwrap();
         let before = index.exists().then(written);

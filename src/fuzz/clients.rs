@@ -1,0 +1,58 @@
+//! Messages between nodes and clients.
+
+use super::peers::message;
+use crate::client::{ClientError, NodeStatus};
+use crate::pb;
+use crate::rpc::client_wire;
+use crate::rpc::grpc::status as grpc;
+use crate::rpc::transport::TransportError;
+use crate::types::Record;
+
+/// Why a peer call was refused: it arrives with its reason, and no longer than headers may be.
+pub fn refusal(bytes: &[u8]) {
+    let Some(refusal) = message::<pb::Refusal>(bytes) else { return };
+    let status = grpc::from_refusal(&refusal);
+    assert!(status.details().len() + status.message().len() < 4096, "{} bytes of headers", status.details().len());
+    match grpc::to_error("n1:1", &status) {
+        TransportError::Refused { refusal: arrived, .. } => {
+            assert_eq!(arrived.reason, refusal.reason);
+            assert_eq!(grpc::from_refusal(&arrived).code(), status.code());
+        }
+        _ => assert_eq!(refusal.reason(), pb::refusal::Reason::Unspecified),
+    }
+}
+
+/// Why a client's call failed: it arrives as it was sent.
+pub fn failure(bytes: &[u8]) {
+    let Some(failure) = message::<pb::Failure>(bytes) else { return };
+    let status = client_wire::to_status(&failure);
+    let known = failure.code() != pb::failure::Code::Unspecified;
+    assert_eq!(client_wire::from_status(&status), known.then(|| failure.clone()));
+    let error = ClientError::from_failure("n1:1", failure.clone());
+    assert_eq!(ClientError::from_status("n1:1", &status) == error, known);
+    let unknown = failure.code() == pb::failure::Code::UnknownOutcome;
+    assert_eq!(error.outcome() == crate::error::Outcome::Unknown, unknown);
+}
+
+/// A record.
+pub fn record(bytes: &[u8]) {
+    let Some(message) = message::<pb::Record>(bytes) else { return };
+    assert_eq!(pb::Record::from(Record::from(message.clone())), message);
+}
+
+/// What a node says of itself.
+pub fn status(bytes: &[u8]) {
+    let Some(message) = message::<pb::StatusResponse>(bytes) else { return };
+    let status = NodeStatus::from(message.clone());
+    let members: Vec<_> = message.members.into_iter().map(|m| (m.id, m.address, m.voter)).collect();
+    assert_eq!(status.members, members);
+    assert_eq!((status.cluster, status.group, status.node), (message.cluster, message.group, message.node));
+    let master = (status.master.unwrap_or_default(), status.master_address.unwrap_or_default());
+    assert_eq!(master, (message.master, message.master_address));
+    let pointers = (status.first, status.committed, status.durable, status.end, status.term, status.role);
+    let sent = (message.first, message.committed, message.durable, message.end, message.term, message.role);
+    assert_eq!(pointers, sent);
+    assert_eq!(status.committed_chain, message.committed_chain);
+    assert_eq!(status.committed_position, message.committed_position);
+    assert_eq!(status.closed_reason.unwrap_or_default(), message.closed_reason);
+}

@@ -1,0 +1,156 @@
+//! Messages between nodes: decoded, converted to Raft's types, checked, converted back.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::checksums;
+use crate::format::segment::MAX_PLACE;
+use crate::pb;
+use crate::raft::{TokioRuntime, members, state_machine};
+use crate::rpc::{checks, convert};
+use crate::types::NodeId;
+
+/// Segment size of the node that takes a snapshot.
+const SEGMENT_SIZE: u64 = 1 << 20;
+
+/// The message, which survives its bytes.
+pub(super) fn message<M: Message + Default + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> Option<M> {
+    let message = M::decode(bytes).ok()?;
+    assert_eq!(M::decode(&message.encode_to_vec()[..]).as_ref(), Ok(&message));
+    Some(message)
+}
+
+fn sender() -> NodeId {
+    NodeId::new(0)
+}
+
+fn bounded(id: Option<pb::LogId>) {
+    assert!(id.is_none_or(|id| id.term.max(id.number) <= MAX_PLACE), "nothing could come after {id:?}");
+}
+
+/// A request for a vote.
+pub fn vote_request(bytes: &[u8]) {
+    let Some(message) = message::<pb::VoteRequest>(bytes) else { return };
+    let Ok(request) = convert::to_vote_request::<TokioRuntime>(message.clone()) else { return };
+    bounded(message.last_log_id);
+    if checks::vote_request(&request, &sender()).is_ok() {
+        let vote = message.vote.clone().unwrap_or_default();
+        assert!(!vote.committed && vote.node == "n0" && vote.term <= MAX_PLACE);
+        assert!(message.last_log_id.is_none_or(|id| id.term <= vote.term));
+    }
+    let mut back = convert::from_vote_request(&request, pb::Envelope::default());
+    back.envelope.clone_from(&message.envelope);
+    assert_eq!(back, message);
+}
+
+/// The answer to it.
+pub fn vote_response(bytes: &[u8]) {
+    let Some(message) = message::<pb::VoteResponse>(bytes) else { return };
+    let Ok(response) = convert::to_vote_response::<TokioRuntime>(message.clone()) else { return };
+    bounded(message.last_log_id);
+    assert_eq!(convert::from_vote_response(&response), message);
+}
+
+/// Entries to append: as they are, and with the checksums of the frames made right.
+pub fn append_request(bytes: &[u8]) {
+    let Some(mut message) = message::<pb::AppendRequest>(bytes) else { return };
+    appended(message.clone());
+    let mut frames = message.frames.to_vec();
+    checksums::entries(&mut frames, 0, None);
+    message.frames = frames.into();
+    appended(message);
+}
+
+fn appended(message: pb::AppendRequest) {
+    let Ok(request) = convert::to_append::<TokioRuntime>(message.clone()) else { return };
+    [message.previous, message.committed].into_iter().for_each(bounded);
+    let first = message.previous.map_or(0, |previous| previous.number + 1);
+    let numbers: Vec<u64> = request.entries.iter().map(|entry| entry.number()).collect();
+    assert_eq!(numbers, (first..).take(numbers.len()).collect::<Vec<_>>());
+    let ends = usize::from(message.previous.is_some()) + usize::from(message.committed.is_some());
+    assert_eq!(checks::named(&request).count(), ends + numbers.len());
+    if checks::append(&request, &sender()).is_ok() {
+        let vote = message.vote.clone().unwrap_or_default();
+        assert!(vote.committed && vote.node == "n0");
+        assert!(checks::named(&request).all(|id| convert::from_log_id(id).term <= vote.term));
+    }
+    let committed = checks::named(&request).next();
+    if checks::keeps(committed, checks::named(&request)).is_ok() && committed.is_none() {
+        assert!(numbers.is_empty());
+    }
+    let mut back = convert::from_append(request);
+    back.envelope.clone_from(&message.envelope);
+    assert_eq!(back, message);
+}
+
+/// The answer to it.
+pub fn append_response(bytes: &[u8]) {
+    let Some(message) = message::<pb::AppendResponse>(bytes) else { return };
+    let Ok(result) = convert::to_append_result::<TokioRuntime>(message.clone()) else { return };
+    assert_eq!(convert::from_append_result::<TokioRuntime>(result), message);
+}
+
+/// A leader that hands over.
+pub fn transfer_request(bytes: &[u8]) {
+    let Some(message) = message::<pb::TransferRequest>(bytes) else { return };
+    let Ok(request) = convert::to_transfer::<TokioRuntime>(message.clone()) else { return };
+    bounded(message.last_log_id);
+    if checks::transfer(&request, &sender()).is_ok() {
+        let vote = message.from.clone().unwrap_or_default();
+        assert!(vote.committed && vote.node == "n0");
+        assert!(message.last_log_id.is_none_or(|id| id.term <= vote.term));
+    }
+    let mut back = convert::from_transfer(&request, pb::Envelope::default());
+    back.envelope.clone_from(&message.envelope);
+    assert_eq!(back, message);
+}
+
+/// The answer to it. Of several reasons at once one is kept, so what is kept must be what comes back.
+pub fn transfer_response(bytes: &[u8]) {
+    let Some(message) = message::<pb::TransferResponse>(bytes) else { return };
+    let from = Some(pb::Vote { term: 1, node: "n0".into(), committed: true });
+    let asked = pb::TransferRequest { from, to: "n1".into(), ..Default::default() };
+    let Ok(asked) = convert::to_transfer::<TokioRuntime>(asked) else { panic!("a good request was refused") };
+    let answered = |message| convert::to_transfer_response(message, &asked);
+    let Ok(response) = answered(message.clone()) else { return };
+    let kept = convert::from_transfer_response::<TokioRuntime>(response);
+    let refused = message.actual_vote.is_some() || message.log_not_flushed;
+    assert_eq!((&kept.actual_vote, kept != pb::TransferResponse::default()), (&message.actual_vote, refused));
+    let Ok(again) = answered(kept.clone()) else { panic!("{kept:?} cannot be read back") };
+    assert_eq!(convert::from_transfer_response::<TokioRuntime>(again), kept);
+}
+
+/// The body of a membership entry.
+pub fn membership(bytes: &[u8]) {
+    let Ok(membership) = members::decode(bytes) else { return };
+    let sets = membership.get_joint_config();
+    assert!(!sets.is_empty() && sets.iter().all(|voters| !voters.is_empty()), "anybody would be a quorum");
+    let statuses = members::statuses(&membership);
+    let voters = statuses.iter().filter(|status| status.voter).count();
+    assert_eq!(voters, membership.voter_ids().collect::<std::collections::BTreeSet<_>>().len());
+    assert_eq!(members::decode(&members::encode(&membership)).ok(), Some(membership));
+}
+
+/// A snapshot, as it travels and as the start file keeps it.
+pub fn snapshot(bytes: &[u8]) {
+    let Some(message) = message::<pb::SnapshotRequest>(bytes) else { return };
+    let Ok((meta, start)) = state_machine::from_message(&message) else { return };
+    let back = state_machine::to_message(&meta, start);
+    let (again, start_again) = state_machine::from_message(&back).expect("what was read can be read again");
+    assert!((&again, start_again) == (&meta, start), "{back:?} became {again:?}");
+    let Ok(vote) = convert::to_vote(message.vote) else { return };
+    assert_eq!(convert::to_vote(Some(convert::from_vote(&vote))).ok().as_ref(), Some(&vote));
+    if let Ok(next) = checks::snapshot(&meta, start, &vote, &sender(), SEGMENT_SIZE) {
+        assert!(next.can_begin(SEGMENT_SIZE) && Some(next) == start);
+        assert!(meta.last_membership.voter_ids().next().is_some());
+        let last = meta.last_log_id.map(convert::from_log_id).unwrap_or_default();
+        assert_eq!((last.number.checked_add(1), last.term), (Some(next.number), next.term));
+        assert!(last.term.max(next.number) <= MAX_PLACE);
+    }
+}
+
+/// Frames back to back, for seeds.
+pub(super) fn request(frames: Bytes, previous: Option<pb::LogId>) -> pb::AppendRequest {
+    let vote = Some(pb::Vote { term: 3, node: "n0".into(), committed: true });
+    pb::AppendRequest { envelope: None, vote, previous, committed: previous, frames }
+}

@@ -1,0 +1,4 @@
+//! The answer to an append.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::append_response(bytes));

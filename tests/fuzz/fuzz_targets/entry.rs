@@ -1,0 +1,4 @@
+//! An entry header, and the entry behind it.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::entry(bytes));

@@ -1,0 +1,4 @@
+//! The answer to a leader that hands over.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::transfer_response(bytes));
