@@ -13,10 +13,12 @@ use super::flush::FlushQueue;
 use super::hard_state::HardStateFile;
 use super::names::{self, FileKind};
 use super::progress::Progress;
+use super::retention::Going;
+use super::spare::Spare;
 use super::start::StartPoint;
 use super::tail::Tail;
 use super::writer::{begin_segment, remove_if_there};
-use super::{Log, LogOptions, Shared, SpareState};
+use super::{Log, LogOptions, Shared};
 use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, OpenError};
 use crate::format::hard_state::CommitPoint;
@@ -86,7 +88,8 @@ impl Log {
             tail: Mutex::new(Tail::default()),
             start: Mutex::new(start),
             hard_state: Mutex::new(hard_state),
-            spare: Mutex::new(SpareState::Missing),
+            spare: Spare::default(),
+            going: Going::default(),
             failure: OnceLock::new(),
             first_number: start_number.into(),
             disk,
@@ -356,6 +359,7 @@ fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -
             .map_err(io_error("rewrite", segment.path()))?;
         segment.sync().map_err(io_error("sync", segment.path()))?;
     }
+    log.shared.make_ballast();
     log.shared.disk.sync_dir(&dir).map_err(io_error("sync directory", &dir))?;
     log.shared.progress.set_end(end.index);
     log.shared.progress.set_durable(end.index);

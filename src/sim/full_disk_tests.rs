@@ -1,0 +1,1 @@
+//! A cluster whose disks fill up.

@@ -1,0 +1,1 @@
+//! The laws of retention, as a function and on a log.
