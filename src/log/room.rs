@@ -3,8 +3,6 @@
 //! Room is what is left of the active segment, and the spare. A little of it is kept for Raft's own entries: a ledger
 //! that takes no records still elects and changes its members.
 
-use std::sync::Arc;
-
 use super::Shared;
 use super::reader::LogReader;
 use crate::format::segment::{BLANK_HEADER, SEGMENT_HEADER};
@@ -75,7 +73,7 @@ impl Shared {
 
     /// Where the next entry goes, and where the active segment ends. Asked before the spare is looked at: so a roll in
     /// between makes the room look smaller, never larger.
-    fn write_end(self: &Arc<Self>) -> (u64, u64) {
+    fn write_end(&self) -> (u64, u64) {
         let segments = self.segments();
         segments.last().map_or((0, 0), |active| (active.end().position, active.end_position()))
     }

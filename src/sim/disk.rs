@@ -58,6 +58,8 @@ struct State {
     faults: Vec<Fault>,
     /// Bytes that all files may have; `None`: no end of them.
     capacity: Option<u64>,
+    /// Calls of this kind on files wait for the gate.
+    held: Option<(Op, Arc<Mutex<()>>)>,
 }
 
 struct Fault {
@@ -102,7 +104,13 @@ impl Machine {
 
     /// Every call passes here: the dead fail, and so do the calls that are told to.
     pub(super) fn call(&self, life: u64, op: Op) -> io::Result<()> {
-        lock(&self.0).call(life, op)
+        let mut state = lock(&self.0);
+        state.call(life, op)?;
+        let held = state.held.clone().filter(|(held, _)| *held == op);
+        drop(state);
+        // Whoever has the gate locked decides when it goes on.
+        held.into_iter().for_each(|(_, gate)| drop(lock(&gate)));
+        Ok(())
     }
 }
 
@@ -219,6 +227,12 @@ impl SimDisk {
     /// Gives the disk so many bytes from now on, in all its lives. What is there stays.
     pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
         lock(&self.machine.0).capacity = bytes;
+    }
+
+    /// Has calls of `op` on files wait while somebody has `gate` locked.
+    #[cfg(test)]
+    pub(crate) fn hold(&self, op: Op, gate: Arc<Mutex<()>>) {
+        lock(&self.machine.0).held = Some((op, gate));
     }
 
     /// Bytes that files have.

@@ -58,7 +58,7 @@ async fn assert_all_everywhere(cluster: &SimCluster, end: u64, from: u64) {
 
 #[test]
 fn a_master_whose_disk_is_full_refuses_stays_master_and_goes_on_when_there_is_room() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         run(seed, async {
             let (cluster, master) = started(seed, 3).await;
             cluster.set_capacity(master, Some(cluster.used(master) + 2 * MIN_SEGMENT_SIZE));
@@ -103,16 +103,18 @@ fn a_purge_makes_room_on_a_master_whose_disk_is_full() {
 
 #[test]
 fn many_appends_at_once_fill_a_disk_without_an_unknown_outcome() {
-    for seed in 0..5 {
+    // Of each length another number of entries fills a segment.
+    for (seed, length) in (0..).zip([4000, 5900, 7000, 3000, 2000]) {
         run(seed, async {
             let (cluster, master) = started(seed, 3).await;
             cluster.set_capacity(master, Some(cluster.used(master) + 2 * MIN_SEGMENT_SIZE));
-            let one = |n: u64| append(&cluster, master, n);
-            let outcomes = futures::future::join_all((0..60).map(one)).await;
+            let count = 4 * MIN_SEGMENT_SIZE / length;
+            let one = |_| cluster.append(master, vec![vec![b'x'; length as usize].into()]);
+            let outcomes = futures::future::join_all((0..count).map(one)).await;
             let acks = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
             let refused = outcomes.iter().filter(|o| matches!(o, Err(AppendError::DiskFull { .. }))).count() as u64;
-            assert_eq!(acks + refused, 60, "{outcomes:?}");
-            assert!(acks > 20 && refused > 0, "{acks} acks");
+            assert_eq!(acks + refused, count, "{outcomes:?}");
+            assert!(acks > count / 3 && refused > 0, "{acks} acks");
             assert_eq!(cluster.ledger(master).unwrap().status().committed, acks);
         });
     }
@@ -120,7 +122,7 @@ fn many_appends_at_once_fill_a_disk_without_an_unknown_outcome() {
 
 #[test]
 fn a_slave_whose_disk_is_full_stays_a_member_and_catches_up_when_there_is_room() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         run(seed, async {
             let (cluster, master) = started(seed, 3).await;
             let slave = (master + 1) % 3;
@@ -148,7 +150,7 @@ fn a_slave_whose_disk_is_full_stays_a_member_and_catches_up_when_there_is_room()
 /// Then nobody can commit a record, but there is a master that says so, and the vote of a full node counts.
 #[test]
 fn nodes_that_are_full_still_elect_a_master() {
-    for seed in 0..5 {
+    for seed in 0..3 {
         run(seed, async {
             let (cluster, master) = started(seed, 3).await;
             for i in 0..3 {

@@ -3,17 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::disk::{Op, SimDisk};
 use super::file::lock;
 use super::rng::Rng;
 use crate::config::Retention;
 use crate::format::entry::{EntryKind, entry_length};
-use crate::format::frame::{Draft, Frame};
+use crate::format::frame::Draft;
 use crate::log::directory::Identity;
 use crate::log::flush::{Completion, FlushTarget};
-use crate::log::flusher::{BackgroundThread, Scheduler};
+use crate::log::flusher::Scheduler;
 use crate::log::room::Room;
 use crate::log::{Background, Log, LogOptions};
 use crate::types::Incarnation;
@@ -242,34 +242,47 @@ fn no_segment_is_made_that_would_leave_more_in_use_than_is_allowed() {
     append(&mut log, 1000, 0).unwrap();
 }
 
-/// The last file there is room for is taken from the thread that fills it with zeros, which then writes no more.
+/// The last file there is room for is taken from the thread that fills it with zeros, which may be in the middle of a
+/// slow write: what is appended is not overwritten by it.
 #[test]
 fn a_spare_that_is_being_filled_is_taken_when_there_is_no_other() {
-    const LARGE: u64 = 8 << 20;
-    for round in 0..5 {
-        let disk = SimDisk::new();
-        let files = Arc::new(BackgroundThread::start().unwrap());
-        let mut log = open_sized(&disk, Arc::new(Jobs::default()), files, LARGE);
-        let mut written = 0;
-        while log.end().position < LARGE / 2 {
-            append(&mut log, 500 << 10, 0).unwrap();
-            written += 1;
-        }
-        // It is allocated by now at the latest, and the thread is at it.
-        assert_eq!(log.reader().room_for(LARGE - 8192, 0, 0), Room::Enough);
-        disk.set_capacity(Some(disk.used()));
-        while log.end().position < LARGE {
-            append(&mut log, 500 << 10, 0).unwrap();
-            written += 1;
-        }
-        log.reader().close().unwrap();
-        let frames = log.reader().frames(0..written, usize::MAX).unwrap();
-        let whole = |frame: &Frame| frame.body().iter().filter(|byte| **byte == b'x').count() == 500 << 10;
-        assert!(frames.len() as u64 == written && frames.iter().all(whole), "round {round}");
-        drop(log);
-        let log = open_sized(&disk.kill().unwrap(), Arc::default(), Arc::new(Jobs::default()), LARGE);
-        assert_eq!(log.end().number, written, "round {round}");
+    let disk = SimDisk::new();
+    let jobs = Arc::new(Jobs { later: true, ..Jobs::default() });
+    let mut log = open_with(&disk, &jobs);
+    while log.end().position < SIZE - 2000 {
+        append(&mut log, 1000, 0).unwrap();
     }
+    // Allocated now; the job that fills it comes no further than its first write.
+    assert_eq!(log.reader().room_for(8000, 0, 0), Room::Enough);
+    disk.set_capacity(Some(disk.used()));
+    let gate = Arc::new(Mutex::new(()));
+    disk.hold(Op::Write, gate.clone());
+    let held = lock(&gate);
+    let filler = std::thread::spawn(move || jobs.work());
+    let patience = Instant::now() + Duration::from_secs(60);
+    let until = |condition: &dyn Fn() -> bool| {
+        while !condition() && Instant::now() < patience {
+            std::thread::yield_now();
+        }
+    };
+    until(&|| Arc::strong_count(&gate) > 2);
+    assert!(Arc::strong_count(&gate) > 2, "nobody fills the spare");
+    let end = log.end().number;
+    let appender = std::thread::spawn(move || {
+        (0..4).for_each(|_| append(&mut log, 1000, 0).unwrap());
+        log
+    });
+    // The roll has it renamed at once or waits for the write; the write goes on after it at the latest.
+    let beginning = Instant::now() + Duration::from_millis(20);
+    until(&|| appender.is_finished() || Instant::now() > beginning);
+    drop(held);
+    filler.join().unwrap();
+    let log = appender.join().unwrap();
+    assert!(log.end().position > SIZE, "no roll");
+    log.reader().commit(end + 3).unwrap();
+    assert_all_there(&log, end + 4);
+    drop(log);
+    assert_all_there(&open(&disk.kill().unwrap()), end + 4);
 }
 
 #[test]
