@@ -1,9 +1,13 @@
 //! What a node can be told, with units, defaults and bounds.
 
+#[cfg_attr(not(test), expect(dead_code, reason = "nothing is configured with it yet"))]
+mod retention;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::types::{ClusterName, Group, NodeId, Peers, checked_address, checked_bind};
+pub(crate) use retention::Retention;
 
 /// What an ack means for the disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -169,6 +169,13 @@ pub enum AppendError {
         /// The limit, bytes.
         inflight_limit: usize,
     },
+    /// Refused: the master's disk has no room for another segment file, and there is none left in those it has. Reads,
+    /// votes and the membership go on; appends are taken again as soon as there is room, without a restart.
+    #[error("the disk of the master is full ({reason}): free space on it or remove old records, then append again")]
+    DiskFull {
+        /// What there is no room for, and what the system said.
+        reason: String,
+    },
     /// Refused: the ledger is closed on this node, and was before the records reached it.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {

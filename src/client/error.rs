@@ -61,6 +61,12 @@ pub enum ClientError {
         /// What the node said.
         message: String,
     },
+    /// The master's disk is full: it takes no append until there is room again. The append was refused.
+    #[error("the disk of the master is full ({reason}): free space on it or remove old records, then append again")]
+    DiskFull {
+        /// What there is no room for, and what its system said.
+        reason: String,
+    },
     /// The ledger is closed on the node: its storage failed, or it shuts down. An append was refused.
     #[error("the ledger is closed on the node: {reason}")]
     Closed {
@@ -177,6 +183,8 @@ impl ClientError {
             | ClientError::Broken { .. } => true,
             ClientError::TooLarge { .. }
             | ClientError::EmptyBatch
+            // Somebody has to see to it, and is to hear of it at once.
+            | ClientError::DiskFull { .. }
             | ClientError::Unknown { .. }
             | ClientError::UnknownGroup { .. }
             | ClientError::WrongCluster { .. }
@@ -200,6 +208,7 @@ impl ClientError {
             Code::TooLarge => Self::TooLarge { size: failure.found, limit: failure.limit, message },
             Code::EmptyBatch => Self::EmptyBatch,
             Code::Busy => Self::Busy { message },
+            Code::DiskFull => Self::DiskFull { reason: message },
             Code::UnknownOutcome => Self::Unknown { reason: message },
             Code::Closed => Self::Closed { reason: message },
             Code::UnknownGroup => Self::UnknownGroup { message },

@@ -61,6 +61,8 @@ pub struct NodeStatus {
     pub members: Vec<(String, String, bool)>,
     /// Why the ledger is closed, when it is.
     pub closed_reason: Option<String>,
+    /// Why the node cannot make another segment file, if it cannot.
+    pub disk_full: Option<String>,
 }
 
 impl From<pb::StatusResponse> for NodeStatus {
@@ -82,6 +84,7 @@ impl From<pb::StatusResponse> for NodeStatus {
             committed_chain: s.committed_chain,
             members: s.members.into_iter().map(|m| (m.id, m.address, m.voter)).collect(),
             closed_reason: known(s.closed_reason),
+            disk_full: known(s.disk_full),
         }
     }
 }

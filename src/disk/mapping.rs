@@ -21,7 +21,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 use memmap2::MmapRaw;
@@ -35,6 +35,16 @@ pub(crate) struct Mapping {
     /// `[0..line)` as one loan, so that a slice costs no allocation; renewed when the line has risen past it.
     loan: RwLock<Bytes>,
     hook: Option<WriteHook>,
+}
+
+/// Tells whether a mapping, or a slice of it, is still there: a removed file keeps its blocks until then.
+#[derive(Debug)]
+pub(crate) struct Alive(Weak<Region>);
+
+impl Alive {
+    pub(crate) fn is(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// The memory itself, and the line below which it never changes.
@@ -89,6 +99,11 @@ impl Mapping {
     #[cfg(feature = "sim")]
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.region) > 1
+    }
+
+    /// Tells later whether this memory is still mapped. Does not keep it.
+    pub(crate) fn alive(&self) -> Alive {
+        Alive(Arc::downgrade(&self.region))
     }
 
     /// Bytes mapped.

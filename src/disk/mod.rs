@@ -15,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-pub(crate) use mapping::Mapping;
+pub(crate) use mapping::{Alive, Mapping};
 
 /// Ending of the file that [`Disk::write_atomic`] writes before it renames; a crash may leave one.
 pub(crate) const TEMPORARY: &str = ".tmp";
@@ -47,6 +47,33 @@ pub(crate) trait Disk: Send + Sync + Debug + 'static {
     fn remove(&self, file: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// How full the file system of a directory is.
+    fn space(&self, dir: &Path) -> io::Result<Space>;
+}
+
+/// How full a file system is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// Bytes it has.
+    pub(crate) total: u64,
+    /// Bytes that this process may still allocate: what is kept for the administrator is not among them.
+    pub(crate) available: u64,
+}
+
+impl Space {
+    /// What is not available, as a part of the whole, if `taken` bytes more of it were taken.
+    pub(crate) fn used_ratio(&self, taken: i128) -> f64 {
+        if self.total == 0 {
+            return 1.0;
+        }
+        let used = i128::from(self.total) - i128::from(self.available) + taken;
+        used.max(0) as f64 / self.total as f64
+    }
+}
+
+/// Whether a call failed because the file system, or the user's share of it, is full. That passes; nothing else does.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// An open file of fixed size.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
-use super::{Disk, DiskFile, Mapping, TEMPORARY};
+use super::{Disk, DiskFile, Mapping, Space, TEMPORARY};
 
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -101,6 +101,12 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Space { total: bytes(stat.f_blocks), available: bytes(stat.f_bavail) })
     }
 }
 

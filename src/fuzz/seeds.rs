@@ -271,6 +271,7 @@ pub(super) fn status() -> Seeds {
         committed_chain: 7,
         committed_position: 8,
         closed_reason: String::new(),
+        disk_full: "no space left".into(),
     };
     vec![status.encode_to_vec(), pb::StatusResponse { closed_reason: "disk".into(), ..status }.encode_to_vec()]
 }

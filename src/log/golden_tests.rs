@@ -127,12 +127,12 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
-/// All files but the lock, which is empty.
+/// All files but the lock, which is empty, and the ballast, which says nothing.
 pub(super) fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(dir) else { return BTreeMap::new() };
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names
-        .filter(|name| name != names::LOCK)
+        .filter(|name| name != names::LOCK && name != names::BALLAST)
         .map(|name| (name.clone(), std::fs::read(dir.join(name)).unwrap()))
         .collect()
 }

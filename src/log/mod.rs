@@ -9,6 +9,9 @@
 //! | [`names`] | names of the files |
 //! | [`directory`] | the identity file, the lock, and paths |
 //! | [`writer`] | append, roll, truncate |
+//! | [`spare`] | the segment file prepared ahead |
+//! | [`room`] | whether entries can be stored, asked before Raft sees them |
+//! | [`retention`] | which segments may go, and why |
 //! | [`start`] | purge and reset: where the log begins |
 //! | [`reader`] | [`LogReader`](reader::LogReader): entries and records, from any thread |
 //! | [`tail`] | the entries that are not committed yet, in memory |
@@ -26,6 +29,10 @@ mod open;
 pub(crate) mod progress;
 pub(crate) mod reader;
 pub(crate) mod recovery;
+#[cfg_attr(not(test), expect(dead_code, reason = "the task that calls it comes with its configuration"))]
+pub(crate) mod retention;
+pub(crate) mod room;
+mod spare;
 mod start;
 mod tail;
 mod walk;
@@ -54,6 +61,8 @@ use hard_state::HardStateFile;
 #[cfg(test)]
 use open::Recovered;
 use progress::Progress;
+use retention::Going;
+use spare::Spare;
 pub(crate) use start::StartPoint;
 #[cfg(feature = "fuzz")]
 pub(crate) use start::{MAGIC as START_MAGIC, PurgePoint};
@@ -95,22 +104,13 @@ pub(crate) struct Shared {
     tail: Mutex<Tail>,
     start: Mutex<StartPoint>,
     hard_state: Mutex<HardStateFile>,
-    spare: Mutex<SpareState>,
+    spare: Spare,
+    going: Going,
     flush: FlushQueue,
     progress: Progress,
     /// Number of the first entry that is not purged: `start` without waiting for its writes.
     first_number: AtomicU64,
     failure: OnceLock<String>,
-}
-
-/// The segment file prepared ahead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SpareState {
-    Missing,
-    BeingMade,
-    Ready,
-    /// Could not be made; the next roll makes its file itself, and then it is tried again.
-    Failed,
 }
 
 impl Log {

@@ -12,6 +12,8 @@ pub(crate) const HARD_STATE: &str = "hard-state";
 pub(crate) const START: &str = "start";
 /// A segment file prepared ahead, not in use yet.
 pub(crate) const SPARE: &str = "spare";
+/// Blocks that are given up so that a purge can be recorded on a full disk.
+pub(crate) const BALLAST: &str = "ballast";
 /// Ending of a segment's index.
 const INDEX: &str = ".index";
 
@@ -42,7 +44,7 @@ pub(crate) enum FileKind {
 pub(crate) fn kind(name: &str) -> Option<FileKind> {
     let position = |digits: &str| (digits.len() == 20).then(|| digits.parse().ok()).flatten();
     match name {
-        LOCK | IDENTITY | HARD_STATE | START | SPARE => Some(FileKind::Fixed),
+        LOCK | IDENTITY | HARD_STATE | START | SPARE | BALLAST => Some(FileKind::Fixed),
         _ if name.ends_with(TEMPORARY) => Some(FileKind::Temporary),
         _ => match name.strip_suffix(INDEX) {
             Some(digits) => position(digits).map(FileKind::Index),

@@ -11,11 +11,13 @@ use super::hard_state::HardStateFile;
 use super::names;
 use super::progress::Progress;
 use super::recovery::{Decision, Find, Known, decide};
+use super::retention::Going;
+use super::spare::Spare;
 use super::start::StartPoint;
 use super::tail::Tail;
 use super::walk::{Ended, Listing, Walk};
 use super::writer::{begin_segment, remove_if_there};
-use super::{Log, LogOptions, Shared, SpareState};
+use super::{Log, LogOptions, Shared};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
 use crate::format::hard_state::{LogPoint, Noted};
@@ -87,7 +89,8 @@ impl Log {
             tail: Mutex::new(Tail::default()),
             start: Mutex::new(start),
             hard_state: Mutex::new(hard_state),
-            spare: Mutex::new(SpareState::Missing),
+            spare: Spare::default(),
+            going: Going::default(),
             failure: OnceLock::new(),
             first_number: start_number.into(),
             disk,
@@ -137,11 +140,13 @@ pub(super) fn examine(disk: &dyn Disk, directory: &Directory) -> Result<Examined
     let noted = hard_state.noted();
     let trusted = noted.durable.position.max(base.position);
     let mut walk = Walk::run(disk, directory, &positions, base, trusted)?;
-    let known = known(&walk, base, noted);
+    let mut known = known(&walk, base, walk.end(base), noted);
     if decide(walk.ended.find, Known::Nothing) != Decision::Refuse && !walk.reaches(base)? {
         // Without a recorded start nothing was ever reset: the segments are another ledger's.
         let find = if start.purged.is_some() { Find::StartNotReached } else { Find::OtherSegment };
         walk.ended = Ended::new(find, walk.ended.file.clone());
+        // What would go is all that was found.
+        known = self::known(&walk, base, base, noted);
     } else if let Some(other) = other_history(&walk, base, noted)? {
         walk.ended = other;
     }
@@ -161,9 +166,8 @@ fn damage(walk: &Walk, base: Cursor, noted: Noted, known: Known) -> Damage {
     Damage { file, position: end.position, index: end.index, what, found, expected }
 }
 
-/// What is known about the place where the walk ended.
-fn known(walk: &Walk, base: Cursor, noted: Noted) -> Known {
-    let end = walk.end(base);
+/// What is known about what is behind `end`.
+fn known(walk: &Walk, base: Cursor, end: Cursor, noted: Noted) -> Known {
     let lacks = |point: LogPoint| point.number > base.number.max(end.number);
     match () {
         () if lacks(noted.committed) || walk.committed > end.index => Known::Committed,
@@ -247,6 +251,7 @@ fn finish(
         rewrite_unknown(segment, durable, end).map_err(io_error("rewrite", segment.path()))?;
         segment.sync().map_err(io_error("sync", segment.path()))?;
     }
+    log.shared.make_ballast();
     log.shared.disk.sync_dir(&dir).map_err(io_error("sync directory", &dir))?;
     log.shared.progress.set_end(end.index);
     log.shared.progress.set_durable(end.index);

@@ -29,6 +29,10 @@ impl LogReader {
         Self { shared }
     }
 
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// First, committed, durable, end.
     pub(crate) fn progress(&self) -> &Progress {
         &self.shared.progress

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::names;
 use super::writer::{begin_segment, remove_if_there};
 use super::{Log, Shared};
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full};
 use crate::error::{Damage, OpenError};
 use crate::format::sealed;
 use crate::format::segment::Cursor;
@@ -17,6 +17,8 @@ use crate::log::directory::{Directory, io_error, unseal};
 
 /// Mark of the start file.
 pub(crate) const MAGIC: [u8; 8] = *b"DLEDGSTA";
+/// Bytes of the ballast: several times a start file.
+const BALLAST: u64 = 64 << 10;
 
 /// The content of the `start` file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +84,36 @@ impl Shared {
         let mut changed = start.clone();
         change(&mut changed);
         let bytes = sealed::encode(&MAGIC, &changed).map_err(io::Error::other)?;
-        self.disk.write_atomic(&self.directory.file(names::START), &bytes)?;
+        self.write_start(&bytes)?;
         if let Some(purged) = changed.purged {
             self.first_number.store(purged.number + 1, Ordering::Release);
         }
         *start = changed;
         Ok(())
+    }
+
+    /// On a full disk the ballast goes for it: what is to make room must not fail for want of room.
+    fn write_start(&self, bytes: &[u8]) -> io::Result<()> {
+        let path = self.directory.file(names::START);
+        match self.disk.write_atomic(&path, bytes) {
+            Err(error) if is_full(&error) => {
+                remove_if_there(self.disk.as_ref(), &self.directory.file(names::BALLAST))?;
+                self.disk.write_atomic(&path, bytes)
+            }
+            written => written,
+        }
+    }
+
+    /// Sets some blocks aside for [`Shared::write_start`], if that has not been done.
+    pub(super) fn make_ballast(&self) {
+        let path = self.directory.file(names::BALLAST);
+        match self.disk.create(&path, BALLAST) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                // Tried again after the next purge.
+                tracing::warn!(file = %path.display(), %error, "cannot set blocks aside for a purge on a full disk");
+            }
+            _ => {}
+        }
     }
 
     /// Keeps Raft's metadata snapshot. Durable on return.
@@ -148,9 +174,11 @@ impl Log {
         let mut segments = self.shared.segments_mut();
         let keep = segments.iter().skip(1).take_while(|later| later.start().number <= number).count();
         let gone: Vec<_> = segments.drain(..keep).collect();
+        self.shared.going.add(&gone);
         drop(segments);
         let shared = self.shared.clone();
         self.shared.options.background.run(Box::new(move || {
+            // Each is let go of here: a file that is still mapped keeps its blocks.
             for segment in gone {
                 for path in [segment.path().to_owned(), shared.directory.index(segment.position())] {
                     match shared.disk.remove(&path) {
@@ -162,6 +190,8 @@ impl Log {
                     }
                 }
             }
+            shared.make_ballast();
+            shared.space_freed();
         }));
     }
 

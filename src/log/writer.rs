@@ -2,11 +2,10 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use super::names;
-use super::{Log, Shared, SpareState};
-use crate::disk::{Disk, DiskFile};
+use super::{Log, Shared};
+use crate::disk::{Disk, is_full};
 use crate::format::entry::EntryHeader;
 use crate::format::frame::{Draft, Frame};
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
@@ -145,6 +144,10 @@ impl Log {
     }
 
     fn roll(&mut self) -> io::Result<()> {
+        // The only step that a full disk fails comes first: nothing has changed then, and it can be tried again.
+        if let Err(error) = self.shared.secure_spare() {
+            return if is_full(&error) { Err(error) } else { self.shared.or_fail("making a segment", Err(error)) };
+        }
         self.active.seal();
         let sealed = self.active.segment().clone();
         let next = Cursor { position: sealed.end_position(), ..sealed.end() };
@@ -160,16 +163,8 @@ impl Log {
     /// Has the next segment file made while this one still has room.
     fn prepare_ahead(&self) {
         let segment = self.active.segment();
-        if segment.end().position - segment.position() < self.shared.options.segment_size / 2 {
-            return;
-        }
-        let mut spare = self.shared.spare();
-        if *spare == SpareState::Missing {
-            *spare = SpareState::BeingMade;
-            // The job takes it again, and may run at once.
-            drop(spare);
-            let shared = self.shared.clone();
-            self.shared.options.background.run(Box::new(move || shared.make_spare()));
+        if segment.end().position - segment.position() >= self.shared.options.segment_size / 2 {
+            self.shared.want_spare();
         }
     }
 }
@@ -187,23 +182,12 @@ fn before(previous: Option<EntryHeader>, header: &EntryHeader, start: Cursor) ->
     }
 }
 
-/// Begins the segment in which `next` lies, in the spare file if there is one.
+/// Begins the segment in which `next` lies.
 pub(super) fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveSegment> {
     let size = shared.options.segment_size;
     let path = shared.directory.segment(next.position / size * size);
-    let mut spare = shared.spare();
-    let file = if *spare == SpareState::Ready {
-        *spare = SpareState::Missing;
-        let spare_path = shared.directory.file(names::SPARE);
-        shared.disk.rename(&spare_path, &path)?;
-        shared.disk.open(&path)?
-    } else {
-        if *spare == SpareState::Failed {
-            *spare = SpareState::Missing;
-        }
-        shared.disk.create(&path, size)?
-    };
-    drop(spare);
+    shared.secure_spare()?;
+    let file = shared.take_spare(&path)?;
     ActiveSegment::begin(path, file, size, next)
 }
 
@@ -217,20 +201,6 @@ impl Shared {
             }
         }));
     }
-
-    fn spare(&self) -> std::sync::MutexGuard<'_, SpareState> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn make_spare(&self) {
-        let path = self.directory.file(names::SPARE);
-        let made = prepare(self.disk.as_ref(), &path, self.options.segment_size);
-        if let Err(error) = &made {
-            // The roll makes the file itself then, and says so if it cannot.
-            tracing::warn!(file = %path.display(), %error, "cannot prepare the next segment");
-        }
-        *self.spare() = if made.is_ok() { SpareState::Ready } else { SpareState::Failed };
-    }
 }
 
 pub(super) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
@@ -238,21 +208,4 @@ pub(super) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// A file of zeros that have really been written: overwriting synced blocks makes every later sync cheaper than
-/// filling freshly allocated ones.
-fn prepare(disk: &dyn Disk, path: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
-    const CHUNK: u64 = 1 << 20;
-    remove_if_there(disk, path)?;
-    let file = disk.create(path, size)?;
-    let zeros = vec![0; CHUNK.min(size) as usize];
-    let mut offset = 0;
-    while offset < size {
-        let length = CHUNK.min(size - offset);
-        file.write_at(&zeros[..length as usize], offset)?;
-        offset += length;
-    }
-    file.sync()?;
-    Ok(file)
 }

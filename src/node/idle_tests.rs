@@ -50,11 +50,11 @@ fn on_processor() -> Duration {
 #[tokio::test]
 async fn a_proposer_whose_batch_is_refused_as_the_role_is_lost_sleeps() {
     let dir = tempfile::tempdir().unwrap();
-    let (_group, raft) = pristine(dir.path()).await;
+    let (group, raft) = pristine(dir.path()).await;
     // What the role task still says, while Raft refuses already.
     let (role, watch) = watch::channel(Role::Master { term: 1 });
     let (proposals, submitted) = mpsc::unbounded_channel();
-    let mut proposer = Box::pin(Proposer::new(raft.clone(), watch, submitted, 1 << 20).run());
+    let mut proposer = Box::pin(Proposer::new(raft.clone(), group.gate.clone(), watch, submitted, 1 << 20).run());
     assert!(futures::poll!(&mut proposer).is_pending());
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let (waiter, outcome) = Waiter::new(vec![Bytes::from_static(b"a")], Duration::from_secs(60), permit);

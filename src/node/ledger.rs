@@ -201,6 +201,7 @@ impl Ledger {
             end: progress.end().max(point.index),
             committed_position: point.position,
             committed_chain: point.chain,
+            disk_full: group.log.disk_full(),
             members: view.members,
         }
     }

@@ -70,7 +70,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), config.peers.agreed(), raft);
+    let (peers, gate) = (config.peers.agreed(), running.gate.clone());
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, raft, gate);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, config);
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());

@@ -87,26 +87,34 @@ pub(crate) enum Landed {
 /// A batch between the proposer and its commit.
 #[derive(Debug)]
 pub(crate) struct Flight {
+    /// Bytes of its entry.
+    length: usize,
     placed: OnceLock<Placed>,
     waiters: Mutex<Vec<Waiter>>,
     landed: mpsc::UnboundedSender<Landed>,
 }
 
 impl Flight {
-    pub(crate) fn new(mut waiters: Vec<Waiter>, landed: mpsc::UnboundedSender<Landed>) -> Arc<Self> {
+    /// The flight of an entry of `length` bytes.
+    pub(crate) fn new(length: usize, mut waiters: Vec<Waiter>, landed: mpsc::UnboundedSender<Landed>) -> Arc<Self> {
         let mut ahead = (0, 0);
         for waiter in &mut waiters {
             waiter.ahead = ahead;
             let records = waiter.records.len() as u64;
             ahead = (ahead.0 + records, ahead.1 + waiter.bytes as u64 + records * RECORD_OVERHEAD);
         }
-        Arc::new(Self { placed: OnceLock::new(), waiters: Mutex::new(waiters), landed })
+        Arc::new(Self { length, placed: OnceLock::new(), waiters: Mutex::new(waiters), landed })
     }
 
     /// The log has given the batch its place.
     pub(crate) fn place(&self, placed: Placed) {
         // A batch is written once; were it written twice, the first place counts.
         let _ = self.placed.set(placed);
+    }
+
+    /// Bytes that the log will need for it.
+    pub(crate) fn pending(&self) -> usize {
+        if self.placed.get().is_some() { 0 } else { self.length }
     }
 
     /// Gives up waiting for those whose deadline has come: their outcome is unknown. Returns the next deadline.
@@ -235,7 +243,7 @@ mod tests {
     fn an_ack_names_the_right_place_even_if_an_earlier_append_gave_up() {
         let (landing, _landed) = mpsc::unbounded_channel();
         let ((one, mut given_up), (two, mut kept)) = (waiter(&["a", "bc"], 1), waiter(&["def"], 9));
-        let flight = Flight::new(vec![one, two], landing);
+        let flight = Flight::new(0, vec![one, two], landing);
         assert_eq!(flight.expire(Duration::from_secs(5)), Some(Duration::from_secs(9)));
         flight.place(Placed { first_index: 100, first_position: 1000, term: 7 });
         flight.committed();
@@ -248,7 +256,7 @@ mod tests {
     fn a_batch_that_raft_drops_has_an_unknown_outcome() {
         let (landing, mut landed) = mpsc::unbounded_channel();
         let (one, mut outcome) = waiter(&["a"], 1);
-        drop(BatchResponder::new(Flight::new(vec![one], landing)));
+        drop(BatchResponder::new(Flight::new(0, vec![one], landing)));
         assert!(matches!(outcome.try_recv().unwrap(), Err(AppendError::Unknown { .. })));
         assert!(matches!(landed.try_recv().unwrap(), Landed::Done));
     }

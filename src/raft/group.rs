@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::config::{Raft, Runtime, TypeConfig};
 use super::flight::Waiter;
+use super::gate::Gate;
 use super::members::MemberNode;
 use super::proposer::Proposer;
 use super::roles::{RoleTask, View};
@@ -27,6 +28,7 @@ use crate::types::{Member, Role};
 pub(crate) struct Group {
     pub(crate) identity: Identity,
     pub(crate) log: LogReader,
+    pub(crate) gate: Gate,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) view: watch::Receiver<View>,
     /// Where appends go.
@@ -73,6 +75,7 @@ where
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
     let machine = StateMachine::<R>::new(reader.clone(), installed.clone()).map_err(|error| error.to_string())?;
+    let gate = Gate::new(reader.clone(), clock.clone());
     let store = LogStore::<R>::new(log, clock, installed);
     let settings = raft_config(config)?;
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
@@ -91,10 +94,11 @@ where
         lease: config.election_timeout.1,
     };
     let role_task = R::spawn(roles.run());
-    let proposer = R::spawn(Proposer::new(raft.clone(), role.clone(), submitted, config.max_batch_bytes).run());
+    let proposer = Proposer::new(raft.clone(), gate.clone(), role.clone(), submitted, config.max_batch_bytes);
+    let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
     let control = RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(vec![role_task, proposer]) };
-    let group = Group { identity, log: reader, role, view, proposals, budget, control: Box::new(control) };
+    let group = Group { identity, log: reader, gate, role, view, proposals, budget, control: Box::new(control) };
     Ok((group, raft))
 }
 

@@ -8,6 +8,7 @@
 //! | [`storage`] | the log as openraft's log storage |
 //! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
 //! | [`flight`] | a batch on its way through Raft, and who waits for it |
+//! | [`gate`] | keeps entries away from Raft for which the log has no room |
 //! | [`proposer`] | the task that turns waiting appends into batches |
 //! | [`roles`] | the task that turns Raft's state into the broker's role |
 //! | [`group`] | all of it for one ledger, started and stopped |
@@ -15,6 +16,7 @@
 pub(crate) mod config;
 pub(crate) mod entry;
 pub(crate) mod flight;
+pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod members;
 pub(crate) mod proposer;

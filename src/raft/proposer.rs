@@ -13,9 +13,12 @@ use tokio::sync::{mpsc, watch};
 use super::config::{Raft, Runtime};
 use super::entry::Proposed;
 use super::flight::{BatchResponder, Flight, Landed, Waiter};
+use super::gate::Gate;
 use crate::error::AppendError;
 use crate::format::batch;
+use crate::format::entry::entry_length;
 use crate::format::frame::Draft;
+use crate::log::room::Room;
 use crate::types::Role;
 
 /// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
@@ -32,6 +35,7 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The proposer of one ledger.
 pub(crate) struct Proposer<R: Runtime> {
     raft: Raft<R>,
+    gate: Gate,
     role: watch::Receiver<Role>,
     submitted: mpsc::UnboundedReceiver<Waiter>,
     /// Bytes that end a batch.
@@ -55,6 +59,7 @@ impl<R: Runtime> Proposer<R> {
     /// A batch takes no more than `max_batch_bytes`, framing included, unless a single append does.
     pub(crate) fn new(
         raft: Raft<R>,
+        gate: Gate,
         role: watch::Receiver<Role>,
         submitted: mpsc::UnboundedReceiver<Waiter>,
         max_batch_bytes: usize,
@@ -62,6 +67,7 @@ impl<R: Runtime> Proposer<R> {
         let (landing, landed) = mpsc::unbounded_channel();
         Self {
             raft,
+            gate,
             role,
             submitted,
             batch_bytes: BATCH_BYTES.min(max_batch_bytes),
@@ -145,9 +151,23 @@ impl<R: Runtime> Proposer<R> {
             if waiters.is_empty() {
                 return;
             }
+            let length = length(&waiters);
+            let pending = self.flights.iter().filter_map(Weak::upgrade).map(|flight| flight.pending()).sum();
+            match self.gate.propose(length, pending) {
+                Room::Enough => {}
+                Room::Later => {
+                    waiters.into_iter().rev().for_each(|waiter| self.backlog.push_front(waiter));
+                    return;
+                }
+                Room::None(reason) => {
+                    let full = AppendError::DiskFull { reason };
+                    waiters.into_iter().for_each(|waiter| waiter.finish(Err(full.clone())));
+                    continue;
+                }
+            }
             let records: Vec<_> = waiters.iter().flat_map(|waiter| &waiter.records).collect();
             let draft = Draft::batch(&records);
-            let flight = Flight::new(waiters, self.landing.clone());
+            let flight = Flight::new(length, waiters, self.landing.clone());
             self.flights.push(Arc::downgrade(&flight));
             self.aloft += 1;
             let responder = BatchResponder::new(flight.clone());
@@ -207,6 +227,12 @@ impl<R: Runtime> Proposer<R> {
             waiter.finish(Err(error.clone()));
         }
     }
+}
+
+/// Bytes of the entry that holds the records of `waiters`.
+fn length(waiters: &[Waiter]) -> usize {
+    let (records, bytes) = waiters.iter().fold((0, 0), |sum, w| (sum.0 + w.records.len(), sum.1 + w.bytes));
+    entry_length(batch::body_length(records, bytes))
 }
 
 async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {

@@ -53,6 +53,10 @@ impl From<&AppendError> for pb::Failure {
                 failure.limit = *inflight_limit as u64;
                 failure::Code::Busy
             }
+            AppendError::DiskFull { reason } => {
+                failure.message = quote(reason);
+                failure::Code::DiskFull
+            }
             AppendError::Closed { reason } => {
                 failure.message = quote(reason);
                 failure::Code::Closed
@@ -155,7 +159,7 @@ pub(crate) fn to_status(failure: &pb::Failure) -> tonic::Status {
         Failed::NotMaster | Failed::WrongCluster => Code::FailedPrecondition,
         Failed::NoMaster | Failed::Closed => Code::Unavailable,
         Failed::TooLarge | Failed::EmptyBatch | Failed::Malformed => Code::InvalidArgument,
-        Failed::Busy => Code::ResourceExhausted,
+        Failed::Busy | Failed::DiskFull => Code::ResourceExhausted,
         Failed::UnknownOutcome | Failed::Unspecified => Code::Unknown,
         Failed::UnknownGroup => Code::NotFound,
         Failed::NotYet | Failed::Removed => Code::OutOfRange,
@@ -218,6 +222,7 @@ impl From<Status> for pb::StatusResponse {
             committed_chain: status.committed_chain,
             committed_position: status.committed_position,
             closed_reason,
+            disk_full: status.disk_full.map(|why| quote(&why)).unwrap_or_default(),
         }
     }
 }

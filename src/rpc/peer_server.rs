@@ -14,6 +14,7 @@ use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
 use crate::pb::{self, refusal::Reason};
 use crate::raft::config::LogId;
+use crate::raft::gate::Gate;
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig, state_machine};
 use crate::types::{Incarnation, NodeId};
@@ -26,8 +27,20 @@ pub(crate) struct PeerServer<R: Runtime> {
     peers: String,
     /// The one to which this node has said that it is empty: two may ask, one may form the cluster.
     promised: Mutex<Option<(NodeId, Incarnation)>>,
+    intake: Intake<R>,
+}
+
+/// What an append goes through before Raft may see it.
+struct Intake<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
+    gate: Gate,
+}
+
+impl<R: Runtime> Clone for Intake<R> {
+    fn clone(&self) -> Self {
+        Self { raft: self.raft.clone(), metrics: self.metrics.clone(), gate: self.gate.clone() }
+    }
 }
 
 type Refused<T> = Result<T, pb::Refusal>;
@@ -48,28 +61,32 @@ async fn committed<R: Runtime>(raft: &Raft<R>) -> Refused<Option<LogId>> {
     raft.with_raft_state(|state| state.local_committed().copied()).await.map_err(closed)
 }
 
-/// An append as openraft may see it.
-async fn usable<R: Runtime>(
-    raft: &Raft<R>,
-    metrics: &Metrics<R>,
-    sender: &NodeId,
-    request: pb::AppendRequest,
-) -> Refused<AppendEntriesRequest<TypeConfig<R>>> {
-    let request = convert::to_append::<R>(request).map_err(malformed)?;
-    checks::append(&request, sender).map_err(malformed)?;
-    // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
-    let mut known = metrics.borrow_watched().local_committed;
-    if request.leader_commit.map(|id| id.leader_id) > known.map(|id| id.leader_id) {
-        known = committed(raft).await?;
+impl<R: Runtime> Intake<R> {
+    /// An append as openraft may see it.
+    async fn usable(
+        &self,
+        sender: &NodeId,
+        request: pb::AppendRequest,
+    ) -> Refused<AppendEntriesRequest<TypeConfig<R>>> {
+        let request = convert::to_append::<R>(request).map_err(malformed)?;
+        checks::append(&request, sender).map_err(malformed)?;
+        // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
+        let mut known = self.metrics.borrow_watched().local_committed;
+        if request.leader_commit.map(|id| id.leader_id) > known.map(|id| id.leader_id) {
+            known = committed(&self.raft).await?;
+        }
+        checks::keeps(known, checks::named(&request)).map_err(malformed)?;
+        // Last: whoever is told that there is no room has sent something that would have been taken.
+        let full = |why: String| refusal(Reason::DiskFull, why, "room on the disk");
+        self.gate.accept::<R>(&request).map_err(full)?;
+        Ok(request)
     }
-    checks::keeps(known, checks::named(&request)).map_err(malformed)?;
-    Ok(request)
 }
 
 impl<R: Runtime> PeerServer<R> {
-    pub(crate) fn new(identity: Identity, advertised: String, peers: String, raft: Raft<R>) -> Self {
-        let metrics = raft.metrics();
-        Self { identity, advertised, peers, promised: Mutex::default(), raft, metrics }
+    pub(crate) fn new(identity: Identity, advertised: String, peers: String, raft: Raft<R>, gate: Gate) -> Self {
+        let intake = Intake { metrics: raft.metrics(), raft, gate };
+        Self { identity, advertised, peers, promised: Mutex::default(), intake }
     }
 
     /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
@@ -96,7 +113,7 @@ impl<R: Runtime> PeerServer<R> {
             return Err(refusal(Reason::Sender, format!("{sender} with disk {incarnation}"), "another node id"));
         }
         // A sender this node has not heard of may be a member by entries it does not have yet.
-        let metrics = self.metrics.borrow_watched();
+        let metrics = self.intake.metrics.borrow_watched();
         if let Some(known) = metrics.membership_config.membership().get_node(&sender)
             && known.incarnation != incarnation
         {
@@ -140,7 +157,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn identify(&self, request: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse> {
         Box::pin(async move {
             let former = self.check_identify(&request)?;
-            let initialized = self.raft.is_initialized().await.map_err(closed)?;
+            let initialized = self.intake.raft.is_initialized().await.map_err(closed)?;
             if !initialized {
                 self.promise(former, &request.peers)?;
             }
@@ -158,7 +175,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
-            let response = self.raft.vote(request).await.map_err(closed)?;
+            let response = self.intake.raft.vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
     }
@@ -168,7 +185,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
-            let response = self.raft.pre_vote(request).await.map_err(closed)?;
+            let response = self.intake.raft.pre_vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
     }
@@ -176,10 +193,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn heartbeat(&self, request: pb::AppendRequest) -> Reply<'_, pb::AppendResponse> {
         Box::pin(async move {
             let sender = self.check(request.envelope.as_ref())?;
-            let request = usable(&self.raft, &self.metrics, &sender, request).await?;
+            let request = self.intake.usable(&sender, request).await?;
             let last = request.entries.last().map(|entry| entry.id()).or(request.prev_log_id);
             let previous = request.prev_log_id;
-            let response = self.raft.append_entries(request).await.map_err(closed)?;
+            let response = self.intake.raft.append_entries(request).await.map_err(closed)?;
             if response.is_conflict() && previous.is_none() {
                 // openraft asks for the conflicting entry; an append that begins the log cannot conflict.
                 return Err(closed("a conflict before the first entry"));
@@ -196,9 +213,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let size = self.identity.segment_size;
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
-            checks::keeps(committed(&self.raft).await?, meta.last_log_id).map_err(malformed)?;
+            checks::keeps(committed(&self.intake.raft).await?, meta.last_log_id).map_err(malformed)?;
             let snapshot = Snapshot { meta, snapshot: Some(next) };
-            let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;
+            let response = self.intake.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;
             Ok(pb::SnapshotResponse { vote: Some(convert::from_vote(&response.vote)) })
         })
     }
@@ -208,7 +225,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_transfer::<R>(request).map_err(malformed)?;
             checks::transfer(&request, &sender).map_err(malformed)?;
-            let response = self.raft.handle_transfer_leader(request).await.map_err(closed)?;
+            let response = self.intake.raft.handle_transfer_leader(request).await.map_err(closed)?;
             Ok(convert::from_transfer_response::<R>(response))
         })
     }
@@ -218,11 +235,11 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(Some(&first))?;
             // The first request that cannot be used ends the stream, after the answers to those before it.
             let refused = Arc::new(Mutex::new(None));
-            let own = (self.raft.clone(), self.metrics.clone(), sender, refused.clone());
+            let own = (self.intake.clone(), sender, refused.clone());
             let requests = stream::unfold((requests, own), |(mut requests, own)| async move {
-                let (raft, metrics, sender, refused) = &own;
+                let (intake, sender, refused) = &own;
                 let checked = match requests.next().await? {
-                    Ok(request) => usable(raft, metrics, sender, request).await,
+                    Ok(request) => intake.usable(sender, request).await,
                     Err(broken) => Err(closed(broken)),
                 };
                 match checked {
@@ -233,7 +250,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                     }
                 }
             });
-            let answers = self.raft.stream_append(requests.boxed());
+            let answers = self.intake.raft.stream_append(requests.boxed());
             let answers = answers.map(|answer| match answer {
                 Ok(result) => Ok(convert::from_append_result::<R>(result)),
                 Err(fatal) => Err(closed(fatal)),

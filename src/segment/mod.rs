@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::disk::{DiskFile, Mapping};
+use crate::disk::{Alive, DiskFile, Mapping};
 use crate::error::Damage;
 use crate::format::batch::Batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
@@ -74,6 +74,11 @@ impl Segment {
     /// What the next entry after the last one must continue.
     pub(crate) fn end(&self) -> Cursor {
         self.units().end()
+    }
+
+    /// Tells later whether anybody still maps the file.
+    pub(crate) fn alive(&self) -> Alive {
+        self.mapping.alive()
     }
 
     /// Makes everything written so far durable.

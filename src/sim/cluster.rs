@@ -194,6 +194,17 @@ impl SimCluster {
         self.nodes()[i].disk.fail_nth(Op::Create, n, std::io::ErrorKind::StorageFull);
     }
 
+    /// The files of node `i` may have so many bytes in all from now on; `None`: no end of them.
+    pub fn set_capacity(&self, i: usize, bytes: Option<u64>) {
+        self.note(&format!("capacity {i} {bytes:?}"));
+        self.nodes()[i].disk.set_capacity(bytes);
+    }
+
+    /// Bytes that the files of node `i` have.
+    pub fn used(&self, i: usize) -> u64 {
+        self.nodes()[i].disk.used()
+    }
+
     /// No disk fails any more.
     pub fn mend_disks(&self) {
         self.nodes().iter().for_each(|node| node.disk.mend());

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use super::file::{Inode, SimFile, lock};
 use super::rng::Rng;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, Space};
 
 /// A call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub(crate) struct SimDisk {
 #[derive(Default)]
 pub(super) struct Machine(Mutex<State>);
 
+/// A disk without a capacity has so many bytes.
+const UNLIMITED: u64 = 1 << 60;
+
 type Names = BTreeMap<PathBuf, Arc<Inode>>;
 
 #[derive(Default)]
@@ -53,6 +56,10 @@ struct State {
     dirs: BTreeSet<PathBuf>,
     locked: BTreeSet<PathBuf>,
     faults: Vec<Fault>,
+    /// Bytes that all files may have; `None`: no end of them.
+    capacity: Option<u64>,
+    /// Calls of this kind on files wait for the gate.
+    held: Option<(Op, Arc<Mutex<()>>)>,
 }
 
 struct Fault {
@@ -97,7 +104,13 @@ impl Machine {
 
     /// Every call passes here: the dead fail, and so do the calls that are told to.
     pub(super) fn call(&self, life: u64, op: Op) -> io::Result<()> {
-        lock(&self.0).call(life, op)
+        let mut state = lock(&self.0);
+        state.call(life, op)?;
+        let held = state.held.clone().filter(|(held, _)| *held == op);
+        drop(state);
+        // Whoever has the gate locked decides when it goes on.
+        held.into_iter().for_each(|(_, gate)| drop(lock(&gate)));
+        Ok(())
     }
 }
 
@@ -133,6 +146,15 @@ impl State {
                 self.pending.push(change);
             }
         }
+    }
+
+    /// Bytes that may still be allocated.
+    fn available(&self) -> u64 {
+        self.capacity.unwrap_or(UNLIMITED).saturating_sub(self.used())
+    }
+
+    fn used(&self) -> u64 {
+        self.live.values().map(|inode| inode.size()).sum()
     }
 
     fn next_life(&mut self) -> u64 {
@@ -202,6 +224,22 @@ impl SimDisk {
         lock(&self.machine.0).faults.push(Fault { op, after: n, kind });
     }
 
+    /// Gives the disk so many bytes from now on, in all its lives. What is there stays.
+    pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
+        lock(&self.machine.0).capacity = bytes;
+    }
+
+    /// Has calls of `op` on files wait while somebody has `gate` locked.
+    #[cfg(test)]
+    pub(crate) fn hold(&self, op: Op, gate: Arc<Mutex<()>>) {
+        lock(&self.machine.0).held = Some((op, gate));
+    }
+
+    /// Bytes that files have.
+    pub(crate) fn used(&self) -> u64 {
+        lock(&self.machine.0).used()
+    }
+
     /// No call fails any more.
     pub(crate) fn mend(&self) {
         lock(&self.machine.0).faults.clear();
@@ -252,6 +290,10 @@ impl Disk for SimDisk {
 
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state(Op::WriteAtomic)?;
+        // The old content stays until the new one is there.
+        if bytes.len() as u64 > state.available() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         state.change(NameChange::Add(file.to_owned(), Inode::durable(bytes.to_vec())?));
         if let Some(dir) = file.parent() {
             state.sync_dir(dir);
@@ -263,6 +305,9 @@ impl Disk for SimDisk {
         let mut state = self.state(Op::Create)?;
         if state.live.contains_key(file) {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if size > state.available() {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let inode = Inode::zeros(usize::try_from(size).map_err(io::Error::other)?)?;
         state.change(NameChange::Add(file.to_owned(), inode.clone()));
@@ -293,6 +338,11 @@ impl Disk for SimDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.state(Op::SyncDir)?.sync_dir(dir);
         Ok(())
+    }
+
+    fn space(&self, _: &Path) -> io::Result<Space> {
+        let state = self.state(Op::List)?;
+        Ok(Space { total: state.capacity.unwrap_or(UNLIMITED), available: state.available() })
     }
 }
 

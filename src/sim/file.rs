@@ -43,6 +43,10 @@ impl Inode {
         Ok(Arc::new(Self { size: durable.len(), memory, durable: Mutex::new(durable), dirty }))
     }
 
+    pub(super) fn size(&self) -> u64 {
+        self.size as u64
+    }
+
     pub(super) fn live(&self) -> Vec<u8> {
         lock(&self.memory).copy(0..self.size)
     }

@@ -23,7 +23,13 @@ mod transport;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
+mod full_disk_tests;
+#[cfg(test)]
 mod log_tests;
+#[cfg(test)]
+mod retention_tests;
+#[cfg(test)]
+mod room_tests;
 
 use std::future::Future;
 use std::time::Duration;

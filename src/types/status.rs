@@ -31,6 +31,9 @@ pub struct Status {
     /// Chain value of the last committed entry. Two replicas with the same committed position and chain value hold
     /// the same bytes up to there.
     pub committed_chain: u32,
+    /// Why the node cannot make another segment file, as it last tried. It takes no records once the present one is
+    /// full: as master it refuses appends, as slave it falls behind.
+    pub disk_full: Option<String>,
     /// All members.
     pub members: Vec<MemberStatus>,
 }

@@ -59,6 +59,7 @@ fn object((peer, answer): &Answer<'_>) -> Value {
         "durable": s.durable, "end": s.end, "committed_position": s.committed_position,
         "committed_chain": format!("{:08x}", s.committed_chain), "members": members.collect::<Vec<_>>(),
         "closed_reason": s.closed_reason,
+        "disk_full": s.disk_full,
     })
 }
 
@@ -79,7 +80,7 @@ fn row((peer, answer): &Answer<'_>) -> Vec<String> {
             let figures = [s.first, s.committed, s.durable, s.end, s.committed_position];
             row.extend(figures.map(|figure| figure.to_string()));
             row.push(format!("{:08x}", s.committed_chain));
-            row.extend(s.closed_reason.clone());
+            row.extend(s.closed_reason.as_ref().or(s.disk_full.as_ref()).cloned());
             row
         }
         Err(ClientError::Broken { reason, .. }) => {

@@ -32,6 +32,7 @@ fn append_errors_arrive_with_all_their_fields_and_the_same_outcome() {
         AppendError::TooLarge { what: "record", size: 9, limit: 5 },
         AppendError::EmptyBatch,
         AppendError::Busy { inflight_limit: 77 },
+        AppendError::DiskFull { reason: "no room".into() },
         AppendError::Closed { reason: "disk".into() },
         AppendError::Unknown { reason: "lost its place".into() },
     ];
@@ -49,6 +50,7 @@ fn append_errors_arrive_with_all_their_fields_and_the_same_outcome() {
             }
             (AppendError::EmptyBatch, ClientError::EmptyBatch) => {}
             (AppendError::Busy { .. }, ClientError::Busy { message }) => assert!(message.contains("77")),
+            (AppendError::DiskFull { reason }, ClientError::DiskFull { reason: told }) => assert_eq!(told, reason),
             (AppendError::Closed { reason }, ClientError::Closed { reason: told }) => assert_eq!(told, reason),
             (AppendError::Unknown { reason }, ClientError::Unknown { reason: told }) => assert_eq!(told, reason),
             other => panic!("{other:?}"),
@@ -116,6 +118,7 @@ fn a_status_keeps_its_figures() {
         end: 5,
         committed_position: 6,
         committed_chain: 7,
+        disk_full: Some("no room".into()),
         members: vec![MemberStatus { member: member(), voter: true }],
     };
     let told = NodeStatus::from(pb::StatusResponse::from(status));
@@ -123,5 +126,6 @@ fn a_status_keeps_its_figures() {
     assert_eq!((told.master.as_deref(), told.master_address.as_deref()), (Some("n1"), Some("h:2")));
     assert_eq!((told.first, told.committed, told.durable, told.end), (1, 2, 4, 5));
     assert_eq!((told.term, told.committed_position, told.committed_chain), (3, 6, 7));
+    assert_eq!(told.disk_full.as_deref(), Some("no room"));
     assert_eq!(told.members, [("n1".to_owned(), "h:2".to_owned(), true)]);
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::error::Damage;
 use crate::format::hard_state::{HARD_STATE_SIZE, HardVote, LogPoint, SLOT, SLOT_DISTANCE};
+use crate::format::segment::Cursor;
 use crate::log::hard_state::HardStateFile;
 use crate::log::recovery::{FileDecision, IndexFind, StateFind, decide_index, decide_state};
 
@@ -190,4 +191,26 @@ fn segments_of_another_ledger_are_refused_and_kept() {
     let damage = damaged(try_open(dir.path(), identity()));
     assert_eq!(damage.what, "other segment", "{damage}");
     assert_eq!(segment_bytes(dir.path()), before);
+}
+
+/// A start that leads elsewhere takes nothing with it that was noted, even if the log goes far beyond.
+#[test]
+fn a_start_that_is_not_reached_never_costs_what_was_noted() {
+    for committed in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path());
+        fill(&mut log, 20);
+        if committed {
+            commit_all(&log);
+            flushed(&mut log);
+        }
+        let next = Cursor { position: 1000, number: 9, index: 9, term: 1, timestamp: 0, chain: 7 };
+        let purged = Some(start::PurgePoint { term: 1, number: 8, next });
+        log.shared.change_start(|start| start.purged = purged).unwrap();
+        closed(log);
+        let before = segment_bytes(dir.path());
+        let damage = damaged(try_open(dir.path(), identity()));
+        assert_eq!(damage.what, "start not reached", "{damage}");
+        assert_eq!(segment_bytes(dir.path()), before);
+    }
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::*;
-use crate::disk::{Disk, DiskFile, Mapping};
+use crate::disk::{Disk, DiskFile, Mapping, Space};
 use crate::format::entry::{ENTRY_HEADER, EntryHeader};
 use crate::format::hard_state::LogPoint;
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
@@ -358,6 +358,9 @@ impl Disk for BadSector {
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         RealDisk.sync_dir(dir)
+    }
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        RealDisk.space(dir)
     }
 }
 

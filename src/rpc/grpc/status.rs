@@ -18,6 +18,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         Reason::Malformed | Reason::Unspecified => Code::InvalidArgument,
         Reason::Group => Code::NotFound,
         Reason::Closed => Code::Unavailable,
+        Reason::DiskFull => Code::ResourceExhausted,
         Reason::WireVersion
         | Reason::Cluster
         | Reason::Target

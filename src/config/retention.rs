@@ -1,0 +1,87 @@
+//! What may be removed, and when.
+
+use std::time::Duration;
+
+use super::{ConfigError, refused};
+
+/// Which records may be removed when. Whole segments go, oldest first; never one that is written to, never what is not
+/// committed.
+///
+/// The limits on age and size hold always. The three ratios are parts of the disk in use, as DLedger has them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retention {
+    /// A segment may go when its last record is older. `None`: age is no reason.
+    pub max_age: Option<Duration>,
+    /// The oldest segment may go when all segment files together are larger, bytes. `None`: size is no reason.
+    pub max_bytes: Option<u64>,
+    /// Above this the node says that the disk fills up. Default 0.70.
+    pub check: f64,
+    /// Above this the oldest segments go, however young, until it is below again. Default 0.85.
+    pub force: f64,
+    /// A segment file that would leave more than this in use is not made: appends are refused once there is no room
+    /// in those there are. Default 0.90.
+    pub refuse: f64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { max_age: None, max_bytes: None, check: 0.70, force: 0.85, refuse: 0.90 }
+    }
+}
+
+impl Retention {
+    /// Checks that `0 < check ≤ force ≤ refuse ≤ 1`, and that a limit is not zero.
+    ///
+    /// # Errors
+    /// The first value that is out of its bounds, with the bounds.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let Self { check, force, refuse, .. } = *self;
+        let ratio = |key, ratio: f64, low: f64, expected: String| {
+            let fits = ratio > 0.0 && ratio >= low && ratio <= 1.0;
+            if fits { Ok(()) } else { refused(key, ratio, expected) }
+        };
+        ratio("retention.check", check, 0.0, "above 0, at most 1".into())?;
+        ratio("retention.force", force, check, format!("from check ({check}) to 1"))?;
+        ratio("retention.refuse", refuse, force, format!("from force ({force}) to 1"))?;
+        if self.max_age.is_some_and(|age| age.is_zero()) {
+            return refused("retention.max_age", "0", "a time above 0, or none");
+        }
+        if self.max_bytes == Some(0) {
+            return refused("retention.max_bytes", 0, "a size above 0, or none");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_rise_from_above_zero_to_at_most_one() {
+        let key = |check, force, refuse| {
+            let error = Retention { check, force, refuse, ..Retention::default() }.validate().err()?;
+            assert!(error.to_string().starts_with(error.key), "{error}");
+            Some(error.key)
+        };
+        assert_eq!(Retention::default().validate(), Ok(()));
+        assert_eq!(key(0.5, 0.5, 0.5), None);
+        assert_eq!(key(1.0, 1.0, 1.0), None);
+        assert_eq!(key(0.0, 0.5, 0.5), Some("retention.check"));
+        assert_eq!(key(-0.1, 0.5, 0.5), Some("retention.check"));
+        assert_eq!(key(f64::NAN, 0.5, 0.5), Some("retention.check"));
+        assert_eq!(key(0.5, 0.4, 0.5), Some("retention.force"));
+        assert_eq!(key(0.5, f64::NAN, 0.5), Some("retention.force"));
+        assert_eq!(key(0.5, 0.6, 0.5), Some("retention.refuse"));
+        assert_eq!(key(0.5, 0.6, 1.1), Some("retention.refuse"));
+        assert_eq!(key(0.5, 0.6, f64::INFINITY), Some("retention.refuse"));
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_refused() {
+        let age = Retention { max_age: Some(Duration::ZERO), ..Retention::default() };
+        assert_eq!(age.validate().unwrap_err().key, "retention.max_age");
+        let bytes = Retention { max_bytes: Some(0), ..Retention::default() };
+        assert_eq!(bytes.validate().unwrap_err().key, "retention.max_bytes");
+    }
+}

@@ -1,0 +1,254 @@
+//! The segment file prepared ahead.
+//!
+//! It is made while the active segment still has room, so that a full disk is known long before an entry could not be
+//! stored. Its blocks are allocated first: from then on it counts as room. Filling it with zeros takes longer and only
+//! makes later syncs cheaper.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Shared;
+use super::names;
+use super::writer::remove_if_there;
+use crate::disk::{DiskFile, is_full};
+
+/// How long after a failure the file system is not asked again, milliseconds.
+const RETRY: u64 = 1000;
+
+/// The spare of a log.
+#[derive(Default)]
+pub(super) struct Spare {
+    state: Mutex<State>,
+    /// Held while zeros are written to it.
+    filling: Mutex<()>,
+    /// Above this part of the disk in use no file is made.
+    refuse: Mutex<Option<f64>>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    Missing,
+    /// A job that makes it is queued.
+    Wanted,
+    /// Allocated.
+    Made { file: Arc<dyn DiskFile>, zeros: Zeros },
+    /// There is no room for it, or it could not be made. `at`: when somebody who waits for it last tried.
+    Failed { at: Option<u64>, why: String },
+}
+
+/// Whether the spare's blocks have been written to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Zeros {
+    No,
+    /// A job is at it.
+    Now,
+    /// And synced.
+    Yes,
+}
+
+impl Spare {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it could not be made, if it could not.
+    pub(super) fn failure(&self) -> Option<String> {
+        match &*self.state() {
+            State::Failed { why, .. } => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// From now on no file is made that would leave more than this part of the disk in use.
+    pub(super) fn refuse_above(&self, ratio: f64) {
+        *self.refuse.lock().unwrap_or_else(PoisonError::into_inner) = Some(ratio);
+    }
+
+    fn is(&self, file: &Arc<dyn DiskFile>) -> bool {
+        matches!(&*self.state(), State::Made { file: spare, .. } if Arc::ptr_eq(spare, file))
+    }
+}
+
+impl Shared {
+    /// Has the spare made beside the caller, if nobody has begun with it.
+    pub(super) fn want_spare(self: &Arc<Self>) {
+        let mut state = self.spare.state();
+        if matches!(*state, State::Missing) {
+            *state = State::Wanted;
+            // The job takes it again, and may run at once.
+            drop(state);
+            self.fill_later();
+        }
+    }
+
+    /// Tries again to make a spare that could not be made, if the last time is long enough ago.
+    pub(super) fn want_spare_again(self: &Arc<Self>, now: u64) {
+        let mut state = self.spare.state();
+        if matches!(&*state, State::Failed { at, .. } if is_due(*at, now)) {
+            *state = State::Wanted;
+            drop(state);
+            self.fill_later();
+        }
+    }
+
+    /// Something was removed: there may be room again.
+    pub(super) fn space_freed(&self) {
+        let mut state = self.spare.state();
+        if matches!(*state, State::Failed { .. }) {
+            *state = State::Wanted;
+            drop(state);
+            self.prepare();
+        }
+    }
+
+    /// Makes the spare now, unless it is made or was tried a moment ago.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(super) fn need_spare(self: &Arc<Self>, now: u64) -> Result<(), String> {
+        let mut state = self.spare.state();
+        match &*state {
+            State::Made { .. } => return Ok(()),
+            State::Failed { at, why } if !is_due(*at, now) => return Err(why.clone()),
+            _ => {}
+        }
+        let made = self.allocate(&mut state, Some(now));
+        drop(state);
+        made.map(|()| self.fill_later()).map_err(|error| self.spare.failure().unwrap_or_else(|| error.to_string()))
+    }
+
+    /// Makes sure that [`Shared::take_spare`] has a file to take: the roll, which cannot wait. Nothing has changed
+    /// after an error.
+    ///
+    /// # Errors
+    /// If there is no room, or the system fails.
+    pub(super) fn secure_spare(&self) -> io::Result<()> {
+        let mut state = self.spare.state();
+        if matches!(*state, State::Made { .. }) { Ok(()) } else { self.allocate(&mut state, None) }
+    }
+
+    /// Names the spare `path`: zeros, allocated, nobody else's. After [`Shared::secure_spare`].
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(super) fn take_spare(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let mut state = self.spare.state();
+        if matches!(*state, State::Made { zeros: Zeros::Now, .. }) {
+            // The job may be in the middle of a slow write. It stays the spare if there is room for another file.
+            match self.within_limits().and_then(|()| self.disk.create(path, self.options.segment_size)) {
+                Err(error) if is_full(&error) => {}
+                made => return made,
+            }
+        }
+        if !matches!(*state, State::Made { .. }) {
+            self.allocate(&mut state, None)?;
+        }
+        *state = State::Missing;
+        drop(state);
+        // A write of zeros that has begun ends, and there is no other: it is the spare no more.
+        drop(self.spare.filling.lock().unwrap_or_else(PoisonError::into_inner));
+        self.disk.rename(&self.directory.file(names::SPARE), path)?;
+        self.disk.open(path)
+    }
+
+    fn fill_later(self: &Arc<Self>) {
+        let shared = self.clone();
+        self.options.background.run(Box::new(move || shared.prepare()));
+    }
+
+    /// The job: makes the spare if it is wanted, and fills it.
+    fn prepare(&self) {
+        let mut state = self.spare.state();
+        if matches!(*state, State::Wanted) && self.allocate(&mut state, None).is_err() {
+            return;
+        }
+        let State::Made { file, zeros: zeros @ Zeros::No } = &mut *state else { return };
+        *zeros = Zeros::Now;
+        let file = file.clone();
+        drop(state);
+        let Err(error) = self.fill(&file) else { return };
+        let mut state = self.spare.state();
+        if matches!(&*state, State::Made { file: spare, .. } if Arc::ptr_eq(spare, &file)) {
+            self.failed(&mut state, None, &error);
+            return;
+        }
+        drop(state);
+        // A segment has begun in it: the failed sync was that segment's too, and no other will report it.
+        let _: io::Result<()> = self.or_fail("syncing", Err(error));
+    }
+
+    /// Writes zeros as long as it is the spare: overwriting synced blocks makes every later sync cheaper than filling
+    /// freshly allocated ones.
+    fn fill(&self, file: &Arc<dyn DiskFile>) -> io::Result<()> {
+        const CHUNK: u64 = 1 << 20;
+        let size = self.options.segment_size;
+        let zeros = vec![0; CHUNK.min(size) as usize];
+        let mut offset = 0;
+        while offset < size {
+            let _not_taken = self.spare.filling.lock().unwrap_or_else(PoisonError::into_inner);
+            if !self.spare.is(file) {
+                return Ok(());
+            }
+            let length = CHUNK.min(size - offset);
+            file.write_at(&zeros[..length as usize], offset)?;
+            offset += length;
+        }
+        file.sync()?;
+        if let State::Made { file: spare, zeros } = &mut *self.spare.state()
+            && Arc::ptr_eq(spare, file)
+        {
+            *zeros = Zeros::Yes;
+        }
+        Ok(())
+    }
+
+    fn allocate(&self, state: &mut State, now: Option<u64>) -> io::Result<()> {
+        let path = self.directory.file(names::SPARE);
+        let made = remove_if_there(self.disk.as_ref(), &path)
+            .and_then(|()| self.within_limits())
+            .and_then(|()| self.disk.create(&path, self.options.segment_size));
+        match made {
+            Ok(file) => {
+                if matches!(state, State::Failed { .. }) {
+                    tracing::info!(file = %path.display(), "there is room for a segment again");
+                }
+                *state = State::Made { file, zeros: Zeros::No };
+                Ok(())
+            }
+            Err(error) => {
+                self.failed(state, now, &error);
+                Err(error)
+            }
+        }
+    }
+
+    fn failed(&self, state: &mut State, at: Option<u64>, error: &io::Error) {
+        let path = self.directory.file(names::SPARE);
+        let why = format!("no room for another segment in {}: {error}", self.directory.path().display());
+        if !matches!(state, State::Failed { .. }) {
+            tracing::warn!(file = %path.display(), %error, "cannot prepare the next segment");
+        }
+        *state = State::Failed { at, why };
+        if let Err(error) = remove_if_there(self.disk.as_ref(), &path) {
+            tracing::warn!(file = %path.display(), %error, "cannot remove what was made of it");
+        }
+    }
+
+    /// Whether one more segment keeps the disk below the ratio above which writes are refused.
+    fn within_limits(&self) -> io::Result<()> {
+        let Some(refuse) = *self.spare.refuse.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        let used = self.disk.space(self.directory.path())?.used_ratio(i128::from(self.options.segment_size));
+        if used <= refuse {
+            return Ok(());
+        }
+        let why = format!("the disk would be {:.1} % full, the limit is {:.1} %", used * 100.0, refuse * 100.0);
+        Err(io::Error::new(io::ErrorKind::StorageFull, why))
+    }
+}
+
+/// The clock may have been set back.
+fn is_due(at: Option<u64>, now: u64) -> bool {
+    at.is_none_or(|at| now.checked_sub(at).is_none_or(|waited| waited >= RETRY))
+}
