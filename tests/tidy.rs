@@ -28,6 +28,8 @@ const LAYERS: &[&[&str]] = &[
     &["server", "client"],
     // For tests: puts all of the above on a simulated disk and network.
     &["sim"],
+    // For the benches: the log alone.
+    &["testing"],
 ];
 
 /// Where openraft may be named: everywhere else is spared its next release.
