@@ -43,13 +43,21 @@ struct Open {
 struct Found(Arc<Mutex<Vec<LogPosition>>>);
 
 impl LogManager for Found {
+    /// An entry that was being written when the process was killed does not count: it has no end, or a chunk whose
+    /// checksum is wrong.
     fn recover(&mut self, entry: &mut Entry<'_>) -> io::Result<()> {
         let mut positions = Vec::new();
-        while let ReadChunkResult::Chunk(mut chunk) = entry.read_chunk()? {
-            positions.push(chunk.log_position());
-            chunk.read_all()?;
-            if !chunk.check_crc()? {
-                return Err(io::ErrorKind::InvalidData.into());
+        loop {
+            match entry.read_chunk()? {
+                ReadChunkResult::Chunk(mut chunk) => {
+                    positions.push(chunk.log_position());
+                    chunk.read_all()?;
+                    if !chunk.check_crc()? {
+                        return Ok(());
+                    }
+                }
+                ReadChunkResult::EndOfEntry => break,
+                ReadChunkResult::AbortedEntry => return Ok(()),
             }
         }
         self.0.lock().map_err(|_| io::ErrorKind::Other)?.append(&mut positions);
