@@ -66,12 +66,15 @@ pub fn is_child() -> bool {
     let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
     let call = (BATCH * RECORD) as u64;
     // Twice as much at most, should nobody kill it.
-    for written in (0..2 * bytes - call).step_by(BATCH * RECORD) {
-        if (written..written + call).contains(&bytes) {
+    let mut written = 0;
+    while written + call <= 2 * bytes {
+        log.append(&records);
+        let before = written;
+        written += call;
+        if before < bytes && written >= bytes {
             println!("written");
             std::io::stdout().flush().expect("somebody listens");
         }
-        log.append(&records);
     }
     true
 }

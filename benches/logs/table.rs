@@ -20,6 +20,8 @@ pub struct Tables {
     /// Where criterion left its estimates.
     estimates: PathBuf,
     tables: Vec<Table>,
+    /// How many of them have been printed.
+    printed: usize,
 }
 
 struct Table {
@@ -44,7 +46,7 @@ struct Cell {
 
 impl Tables {
     pub fn new(estimates: PathBuf) -> Self {
-        Self { estimates, tables: Vec::new() }
+        Self { estimates, tables: Vec::new(), printed: 0 }
     }
 
     /// Begins a table. Returns its number.
@@ -72,9 +74,9 @@ impl Tables {
         self.put(row, peer, per_iteration * 1e9 / nanoseconds, weaker);
     }
 
-    /// Prints what was measured.
-    pub fn print(&self) {
-        for table in &self.tables {
+    /// Prints what was measured since it was last called. Rows of these tables are not to be put anything in any more.
+    pub fn print(&mut self) {
+        for table in &self.tables[std::mem::replace(&mut self.printed, self.tables.len())..] {
             let rows: Vec<_> = table.rows.iter().filter(|(_, cells)| !cells.is_empty()).collect();
             if rows.is_empty() {
                 continue;
@@ -94,10 +96,6 @@ impl Tables {
                 println!("| {title} | {} | {} |", shown.join(" | "), ratio(table.unit, cells));
             }
         }
-        println!(
-            "\n*: promises less than the others of its row (see `benches/logs/peers`), and is left out of the ratio,"
-        );
-        println!("which is that of dledger to the best of the others: above 1, dledger is better.");
     }
 }
 
