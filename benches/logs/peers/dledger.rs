@@ -57,10 +57,13 @@ impl Log for Open {
     }
 
     fn discard(self: Box<Self>, dir: &Path) {
-        // Closing syncs what was written. Emptied files make that cheap; nothing reads the mappings any more.
+        // Closing syncs what was written. Emptied files make that cheap; nothing reads the mappings any more. The
+        // file thread may be renaming one.
         for file in std::fs::read_dir(dir).expect("the directory is there").flatten() {
-            let file = std::fs::OpenOptions::new().write(true).open(file.path());
-            file.and_then(|file| file.set_len(0)).expect("the file can be emptied");
+            match std::fs::OpenOptions::new().write(true).open(file.path()) {
+                Ok(file) => file.set_len(0).expect("the file can be emptied"),
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}"),
+            }
         }
         self.log.close().expect("the disk works");
     }
