@@ -17,6 +17,10 @@ fix:
     cargo clippy --workspace --all-targets --all-features --fix --allow-dirty --allow-staged
     cargo fmt --all
 
+# The local log beside other embedded logs; `just bench --quick` says whether it runs, any other word is a filter.
+bench *what:
+    cargo bench -p dledger-benches --locked -- {{what}}
+
 # Everything CI does, on this machine.
 ci:
     .ci/run

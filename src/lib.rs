@@ -84,6 +84,9 @@ mod segment;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod testing;
 
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability};

@@ -30,6 +30,8 @@ const LAYERS: &[&[&str]] = &[
     &["sim"],
     // For tests: the laws of the decoders of all of the above.
     &["fuzz"],
+    // For the benches: the log alone.
+    &["testing"],
 ];
 
 /// Where openraft may be named: everywhere else is spared its next release.

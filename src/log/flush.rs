@@ -195,6 +195,7 @@ impl Shared {
             self.or_fail("syncing the commit point", synced)
         });
         let _ = self.failure.set(CLOSED.into());
+        self.options.scheduler.forget(self);
         let (done, wait) = std::sync::mpsc::channel::<()>();
         // Jobs run in order and a panic in one does not end the thread, so this one comes.
         self.options.background.run(Box::new(move || drop(done)));

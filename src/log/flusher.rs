@@ -7,13 +7,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::Background;
 use super::flush::FlushTarget;
+use super::{Background, Shared};
 
 /// Runs a flush pass over a log, now or a little later. The simulation has its own.
 pub(crate) trait Scheduler: Send + Sync + 'static {
     /// Has [`flush`](super::Shared::flush) called on `log` once, after `delay`.
     fn schedule(&self, log: FlushTarget, delay: Duration);
+
+    /// `log` is closed: a pass that is still to come has nothing to do. Whoever would hold on to the log until then
+    /// lets go of it, for it keeps its files mapped.
+    fn forget(&self, _log: &Shared) {}
 }
 
 /// One thread per node and disk: whatever is queued when it wakes is synced in one go.
@@ -52,6 +56,11 @@ impl Scheduler for FlushThread {
         let due = Instant::now() + delay;
         self.queue.state().logs.push((due, log));
         self.queue.changed.notify_one();
+    }
+
+    fn forget(&self, log: &Shared) {
+        // The caller holds the log, so it is not dropped here.
+        self.queue.state().logs.retain(|(_, other)| !std::ptr::eq(Arc::as_ptr(other), log));
     }
 }
 

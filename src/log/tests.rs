@@ -15,6 +15,7 @@ use crate::log::directory::Identity;
 use crate::types::{Incarnation, ReadLimit};
 
 const SIZE: u64 = 8192;
+const HOUR: Duration = Duration::from_secs(3600);
 
 fn identity() -> Identity {
     Identity {
@@ -383,4 +384,15 @@ mod regressions;
 /// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.
 fn closed(log: Log) {
     log.shared.directory.unlock();
+}
+
+#[test]
+fn a_closed_log_is_let_go_of_before_its_interval_is_over() {
+    let (dir, options) = (tempfile::tempdir().unwrap(), LogOptions { interval: Some(HOUR), ..options() });
+    let (mut log, _) = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options).unwrap();
+    fill(&mut log, 1);
+    let shared = Arc::downgrade(&log.shared);
+    log.reader().close().unwrap();
+    drop(log);
+    assert!(shared.upgrade().is_none(), "something keeps the files mapped");
 }
