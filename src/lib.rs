@@ -84,11 +84,11 @@ pub mod sim;
 
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability};
-pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
+pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, RepairError, StartError, UnknownGroup};
 pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
 pub use types::{
     Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit,
-    Record, Role, Status,
+    Record, RepairReport, Repaired, RepairedRange, Role, Status,
 };
 
 /// The code in the README is compiled, and run unless it says otherwise.

@@ -6,6 +6,7 @@
 //! | [`open`] | opening a directory: identity, lock, recovery |
 //! | [`walk`] | going from segment to segment as long as they continue each other |
 //! | [`recovery`] | the decision table: what may be cut, what must not |
+//! | [`repair`] | getting damaged segments back from another replica |
 //! | [`names`] | names of the files |
 //! | [`directory`] | the identity file, the lock, and paths |
 //! | [`writer`] | append, roll, truncate |
@@ -26,6 +27,7 @@ mod open;
 pub(crate) mod progress;
 pub(crate) mod reader;
 pub(crate) mod recovery;
+pub(crate) mod repair;
 mod start;
 mod tail;
 mod walk;

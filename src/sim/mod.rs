@@ -24,6 +24,8 @@ mod transport;
 mod disk_tests;
 #[cfg(test)]
 mod log_tests;
+#[cfg(test)]
+mod repair_tests;
 
 use std::future::Future;
 use std::time::Duration;
