@@ -18,6 +18,17 @@ pub enum Durability {
     Interval(Duration),
 }
 
+/// What is done about a ledger whose stored bytes are damaged where they may be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RepairPolicy {
+    /// The node does not start: the operator decides.
+    #[default]
+    Refuse,
+    /// The damaged ranges, and only those, are taken from the peers before the ledger starts. If they cannot be had, the
+    /// node does not start.
+    FromPeers,
+}
+
 /// Smallest segment size, bytes.
 pub const MIN_SEGMENT_SIZE: u64 = 64 * 1024;
 /// Largest segment size, bytes: offsets within a segment are 32 bits wide.
@@ -43,6 +54,8 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// What an ack means.
     pub durability: Durability,
+    /// What is done about damage. Default: nothing, the node does not start.
+    pub repair: RepairPolicy,
     /// Size of a segment file, bytes. Part of the cluster's identity: all nodes must agree, for ever. Default 256 MiB.
     pub segment_size: u64,
     /// Largest record, bytes. Default 4 MiB.
@@ -91,6 +104,7 @@ impl Config {
             peers: Peers::default(),
             groups: Vec::new(),
             durability: Durability::default(),
+            repair: RepairPolicy::default(),
             segment_size: 256 << 20,
             max_record_bytes: 4 << 20,
             max_batch_bytes: 8 << 20,

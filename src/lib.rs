@@ -83,7 +83,7 @@ mod segment;
 pub mod sim;
 
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
-pub use config::{Config, ConfigError, Durability};
+pub use config::{Config, ConfigError, Durability, RepairPolicy};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, RepairError, StartError, UnknownGroup};
 pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
 pub use types::{

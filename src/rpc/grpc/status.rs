@@ -18,6 +18,8 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         Reason::Malformed | Reason::Unspecified => Code::InvalidArgument,
         Reason::Group => Code::NotFound,
         Reason::Closed => Code::Unavailable,
+        Reason::Purged => Code::OutOfRange,
+        Reason::Damaged => Code::DataLoss,
         Reason::WireVersion
         | Reason::Cluster
         | Reason::Target
