@@ -16,6 +16,7 @@ use super::scheduler::{InlineBackground, SimScheduler};
 use super::transport::SimTransport;
 use super::{now, pass};
 use crate::config::{Config, MIN_SEGMENT_SIZE};
+use crate::disk::Disk;
 use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
@@ -192,6 +193,20 @@ impl SimCluster {
     pub fn fill_disk(&self, i: usize, n: u64) {
         self.note(&format!("fill disk {i} {n}"));
         self.nodes()[i].disk.fail_nth(Op::Create, n, std::io::ErrorKind::StorageFull);
+    }
+
+    /// Bits rot on the disk of node `i`, which is down, at a position of its ledger.
+    ///
+    /// # Panics
+    /// If no segment is there.
+    pub fn rot(&self, i: usize, position: u64) {
+        let node = &self.nodes()[i];
+        let size = node.config.segment_size;
+        let path = node.config.data_dir.join(group().as_str()).join(format!("{:020}", position / size * size));
+        let file = node.disk.open(&path).expect("a segment");
+        let mut byte = [0];
+        file.read_at(&mut byte, position % size).expect("a byte");
+        file.write_at(&[byte[0] ^ 0x40], position % size).and_then(|()| file.sync()).expect("a disk that works");
     }
 
     /// No disk fails any more.

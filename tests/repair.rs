@@ -1,0 +1,163 @@
+//! Nodes whose disks are damaged: they refuse, or get back from the others what they lack, before they take part.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
+mod common;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::{Cluster, GROUP, bodies, fast, patient, segment_bytes};
+use dledger::sim::{self, SimCluster};
+use dledger::{Ack, Config, OpenError, RepairPolicy, StartError};
+
+const SIZE: u64 = 1 << 20;
+
+/// Turns a bit at `position` of a ledger whose segments are in `dir`.
+fn rot(dir: &Path, position: u64) {
+    let file = dir.join(format!("{:020}", position / SIZE * SIZE));
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[(position % SIZE) as usize] ^= 4;
+    std::fs::write(&file, bytes).unwrap();
+}
+
+fn record(n: u64) -> String {
+    format!("{n}{}", ".".repeat(100_000))
+}
+
+/// Appends records of about 100 KiB: nine to a segment.
+async fn fill(cluster: &Cluster, count: u64) -> Vec<Ack> {
+    let ledger = cluster.ledger(cluster.master().await);
+    let mut acks = Vec::new();
+    for n in 0..count {
+        acks.push(patient(ledger.append(record(n))).await.unwrap());
+    }
+    cluster.committed(count).await;
+    acks
+}
+
+async fn up_from_peers(cluster: &mut Cluster, n: usize) {
+    let builder = cluster.builder(n).repair(RepairPolicy::FromPeers);
+    cluster.nodes[n] = Some(patient(builder.start()).await.unwrap());
+}
+
+/// Every record is damaged on one node, every segment header on another, and no node has a whole log.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_damaged_on_one_node_each_is_lost_on_none() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let acks = fill(&cluster, 40).await;
+    for n in 0..3 {
+        cluster.stop(n).await;
+        let dir = cluster.dir(n).join(GROUP);
+        for ack in acks.iter().filter(|ack| ack.index % 3 == n as u64) {
+            rot(&dir, ack.position + 100);
+        }
+        for segment in (0..4).filter(|segment| segment % 3 == n as u64) {
+            rot(&dir, segment * SIZE + 20);
+        }
+        up_from_peers(&mut cluster, n).await;
+        let ledger = cluster.ledger(cluster.master().await);
+        patient(ledger.append(format!("after node {n}"))).await.unwrap();
+    }
+    cluster.committed(43).await;
+    let expected: Vec<_> = (0..40).map(record).chain((0..3).map(|n| format!("after node {n}"))).collect();
+    for n in 0..3 {
+        assert!(bodies(&cluster.ledger(n)).await == expected, "node {n} lacks what was acknowledged");
+    }
+    let position = cluster.ledger(0).status().committed_position;
+    cluster.stop_all().await;
+    let first = segment_bytes(&cluster.dir(0).join(GROUP), position);
+    for n in 1..3 {
+        assert!(segment_bytes(&cluster.dir(n).join(GROUP), position) == first, "node {n} differs");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_node_does_not_start_unless_it_is_told_to_repair() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let acks = fill(&cluster, 30).await;
+    cluster.stop(1).await;
+    let dir = cluster.dir(1).join(GROUP);
+    std::fs::remove_file(dir.join(format!("{:020}", SIZE))).unwrap();
+    rot(&dir, acks[29].position + 1000);
+    match patient(cluster.builder(1).start()).await {
+        Err(StartError::Open(OpenError::Damaged(damage))) => {
+            assert!(damage.to_string().contains("dledger log repair"), "{damage}");
+        }
+        other => panic!("{other:?}"),
+    }
+    up_from_peers(&mut cluster, 1).await;
+    cluster.committed(30).await;
+    assert_eq!(cluster.bodies(1).await.len(), 30);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_cannot_be_repaired_says_what_is_damaged_and_what_each_peer_said() {
+    let mut cluster = Cluster::start_with(2, fast).await;
+    let acks = fill(&cluster, 3).await;
+    cluster.stop_all().await;
+    rot(&cluster.dir(0).join(GROUP), acks[1].position + 9);
+    match patient(cluster.builder(0).repair(RepairPolicy::FromPeers).start()).await {
+        Err(error @ StartError::Unrepaired { .. }) => {
+            let address = cluster.peers.iter().nth(1).unwrap().address.clone();
+            let said = error.to_string();
+            assert!(
+                said.contains("is damaged at position") && said.contains(&format!("{address}: cannot reach")),
+                "{said}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn from_peers(config: &mut Config) {
+    config.repair = RepairPolicy::FromPeers;
+}
+
+/// Node 0 lacks what only the dead node 2 has besides: to vote for node 1 would be to lose it.
+#[test]
+fn a_damaged_node_does_not_vote_on_what_it_lacks() {
+    sim::run(7, async {
+        let cluster = SimCluster::new(7, 3, from_peers);
+        for i in 0..3 {
+            cluster.start(i).await.unwrap();
+        }
+        cluster.wait("a master", Duration::from_secs(10), || cluster.master().is_some()).await;
+        let append = async |record: &str| {
+            for _ in 0..100 {
+                let Some(master) = cluster.master() else {
+                    sim::pass(Duration::from_millis(50)).await;
+                    continue;
+                };
+                match cluster.append(master, vec![record.to_owned().into()]).await {
+                    Ok(acks) => return acks[0],
+                    Err(_) => sim::pass(Duration::from_millis(50)).await,
+                }
+            }
+            panic!("{}", cluster.describe());
+        };
+        append("on all three").await;
+        cluster.isolate(1);
+        cluster.wait("another master", Duration::from_secs(10), || cluster.master() != Some(1)).await;
+        let ack = append("on nodes 0 and 2").await;
+        for i in 0..3 {
+            cluster.kill(i);
+        }
+        cluster.heal();
+        cluster.rot(0, ack.position + 6);
+        cluster.start(1).await.unwrap();
+        let error = cluster.start(0).await.unwrap_err();
+        assert!(matches!(error, StartError::Unrepaired { .. }), "{error}");
+        assert!(error.to_string().contains("not settled"), "{error}");
+        assert_eq!(cluster.master(), None, "{}", cluster.describe());
+        // With the third one back there is a quorum that has it, and so has the damaged one then.
+        cluster.start(2).await.unwrap();
+        cluster.start(0).await.unwrap();
+        append("at the end").await;
+        for i in 0..3 {
+            cluster.wait("all", Duration::from_secs(10), || cluster.ledger(i).unwrap().status().committed == 3).await;
+            let records = cluster.committed(i, 0).await;
+            assert_eq!((records[1].position, &records[1].body[..]), (ack.position, &b"on nodes 0 and 2"[..]));
+        }
+    });
+}
