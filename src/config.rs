@@ -24,8 +24,8 @@ pub enum RepairPolicy {
     /// The node does not start: the operator decides.
     #[default]
     Refuse,
-    /// The damaged ranges, and only those, are taken from the peers before the ledger starts. If they cannot be had, the
-    /// node does not start.
+    /// The damaged ranges, and only those, are taken from the peers before the ledger starts. If they cannot be had,
+    /// the node does not start.
     FromPeers,
 }
 

@@ -69,14 +69,14 @@ impl FlushQueue {
 }
 
 impl Shared {
-    /// Keeps passes from beginning, and waits for the one that runs: what a pass found when it began must still be there
-    /// when it notes it.
+    /// Keeps passes from beginning, and waits for the one that runs: what a pass found when it began must still be
+    /// there when it notes it.
     pub(super) fn hold_flush(&self) -> MutexGuard<'_, ()> {
         self.flush.pass.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Before entries from `cut` on are removed: they are not durable any more, and no start may take it for damage that
-    /// they are not there. Durable on return. To be called with the flush held.
+    /// Before entries from `cut` on are removed: they are not durable any more, and no start may take it for damage
+    /// that they are not there. Durable on return. To be called with the flush held.
     pub(super) fn lower_durable(&self, cut: LogPoint) -> io::Result<()> {
         let mut state = self.flush.state();
         if cut.position < state.durable.position {
@@ -174,9 +174,9 @@ impl Shared {
         Ok(upto)
     }
 
-    /// Everything before `upto` is synced. Notes that, and the commit point of the beginning of the pass, which is never
-    /// further: a start that does not find what is noted knows that something was lost. Comes before anybody is told,
-    /// so a process that dies leaves nothing acknowledged that is not noted.
+    /// Everything before `upto` is synced. Notes that, and the commit point of the beginning of the pass, which is
+    /// never further: a start that does not find what is noted knows that something was lost. Comes before anybody is
+    /// told, so a process that dies leaves nothing acknowledged that is not noted.
     pub(super) fn end_pass(&self, pass: &Pass, upto: LogPoint) -> io::Result<()> {
         self.flush.state().durable = upto;
         self.progress.set_durable(upto.index);

@@ -33,8 +33,8 @@ impl HardStateFile {
     /// Opens the file; in a directory that is `fresh` (it has no log yet), makes it.
     ///
     /// # Errors
-    /// If the system fails, or if a vote or all that was noted may have been lost: a node that cannot know whom it voted
-    /// for must not vote.
+    /// If the system fails, or if a vote or all that was noted may have been lost: a node that cannot know whom it
+    /// voted for must not vote.
     pub(super) fn open(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Self, OpenError> {
         let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
         let found = match disk.open(path) {
@@ -101,8 +101,8 @@ impl HardStateFile {
         self.state.noted
     }
 
-    /// Writes how far the log is good, if that has changed. Not synced: what is found later may lag, and nothing is ever
-    /// noted that is not durable.
+    /// Writes how far the log is good, if that has changed. Not synced: what is found later may lag, and nothing is
+    /// ever noted that is not durable.
     pub(super) fn note(&mut self, committed: LogPoint, durable: LogPoint) -> io::Result<()> {
         let noted = self.state.noted;
         let newer = if committed.number > noted.committed.number { committed } else { noted.committed };

@@ -188,8 +188,8 @@ fn other_history(walk: &Walk, base: Cursor, noted: Noted) -> Result<Option<Ended
     Ok(None)
 }
 
-/// Writes again what nobody noted as durable: what is read may only be in the page cache, after a sync that failed in an
-/// earlier life. `end` is the log's.
+/// Writes again what nobody noted as durable: what is read may only be in the page cache, after a sync that failed in
+/// an earlier life. `end` is the log's.
 fn rewrite_unknown(segment: &Segment, durable: LogPoint, end: Cursor) -> io::Result<()> {
     let fresh = segment.start().number >= durable.number;
     let from = if fresh { segment.position() } else { durable.position };

@@ -83,8 +83,8 @@ impl Ended {
 }
 
 impl Walk {
-    /// Walks from `base`. Segments that end below `trusted` were synced, and that was noted; in later ones every byte is
-    /// checked, for a page may be missing anywhere.
+    /// Walks from `base`. Segments that end below `trusted` were synced, and that was noted; in later ones every byte
+    /// is checked, for a page may be missing anywhere.
     pub(super) fn run(
         disk: &dyn Disk,
         directory: &Directory,

@@ -1,7 +1,7 @@
 //! Walking over the bytes of a segment, one thing at a time.
 //!
-//! The scanner reads with `pread`: a bad sector is an error here, where a mapping would fault. It never decides; it says
-//! what stands where, and the log decides what that means.
+//! The scanner reads with `pread`: a bad sector is an error here, where a mapping would fault. It never decides; it
+//! says what stands where, and the log decides what that means.
 
 use std::io;
 
@@ -87,8 +87,8 @@ impl<'a> Scanner<'a> {
         Self { window: Window::new(file), header: *header, end, entries: 0, verify }
     }
 
-    /// At any place of the segment that begins with `header`: what is there must continue `end`. A blank before the first
-    /// entry is not looked for. With `here` little more is read than what is looked at.
+    /// At any place of the segment that begins with `header`: what is there must continue `end`. A blank before the
+    /// first entry is not looked for. With `here` little more is read than what is looked at.
     pub(crate) fn at(file: &'a dyn DiskFile, header: &SegmentHeader, end: Cursor, here: bool) -> Self {
         let window = if here { Window::small(file) } else { Window::new(file) };
         Self { window, header: *header, end, entries: 1, verify: true }

@@ -302,8 +302,8 @@ impl Repair {
         Rebuild::open(self.disk.clone(), self.directory.segment(position), size, start, first)
     }
 
-    /// How the first segment begins, and its entries. Entries before the base are gone: they stay where they are as long
-    /// as they are good, and are left out otherwise.
+    /// How the first segment begins, and its entries. Entries before the base are gone: they stay where they are as
+    /// long as they are good, and are left out otherwise.
     fn first_segment(&self, position: u64) -> Result<(Cursor, u64), RepairError> {
         let path = self.directory.segment(position);
         let behind = (Cursor { position, ..self.base }, self.base.position.max(position + SEGMENT_HEADER as u64));

@@ -1,5 +1,5 @@
-//! The laws of a repair, on real files: what was refused is good again and equal to the peer's, and what cannot be proven
-//! is left as it was.
+//! The laws of a repair, on real files: what was refused is good again and equal to the peer's, and what cannot be
+//! proven is left as it was.
 
 use super::recovery_table::{BLANK, Case, FINDS, KNOWN, position};
 use super::*;
