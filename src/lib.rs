@@ -84,12 +84,12 @@ mod segment;
 pub mod sim;
 
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
-pub use config::{Config, ConfigError, Durability, RepairPolicy};
+pub use config::{Config, ConfigError, Durability, RepairPolicy, Scrub};
 pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, RepairError, StartError, UnknownGroup};
 pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
 pub use types::{
     Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit,
-    Record, RepairReport, Repaired, RepairedRange, Role, Status,
+    Record, RepairReport, Repaired, RepairedRange, Role, ScrubStatus, Status,
 };
 
 /// The code in the README is compiled, and run unless it says otherwise.

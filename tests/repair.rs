@@ -4,21 +4,26 @@
 
 mod common;
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
 use common::{Cluster, GROUP, bodies, fast, patient, segment_bytes};
 use dledger::sim::{self, SimCluster};
-use dledger::{Ack, Config, OpenError, RepairPolicy, StartError};
+use dledger::{Ack, Config, OpenError, ReadError, RepairPolicy, StartError};
 
 const SIZE: u64 = 1 << 20;
 
 /// Turns a bit at `position` of a ledger whose segments are in `dir`.
 fn rot(dir: &Path, position: u64) {
     let file = dir.join(format!("{:020}", position / SIZE * SIZE));
-    let mut bytes = std::fs::read(&file).unwrap();
-    bytes[(position % SIZE) as usize] ^= 4;
-    std::fs::write(&file, bytes).unwrap();
+    // In place: a node may run on it.
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, position % SIZE).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], position % SIZE).unwrap();
+    // What reads past the page cache is to see it too.
+    file.sync_all().unwrap();
 }
 
 fn record(n: u64) -> String {
@@ -108,6 +113,77 @@ async fn a_node_that_cannot_be_repaired_says_what_is_damaged_and_what_each_peer_
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scrub_finds_rot_in_every_part_of_a_sealed_segment_and_leaves_it_to_the_operator() {
+    let mut cluster = Cluster::start(1).await;
+    let acks = fill(&cluster, 40).await;
+    let clean = cluster.ledger(0).scrub().await.unwrap();
+    assert!(clean.passes > 0 && clean.last_pass.is_some(), "{clean:?}");
+    assert_eq!((clean.found, clean.damaged), (0, vec![]));
+    let dir = cluster.dir(0).join(GROUP);
+    // A header, a body, and the zeros of a blank.
+    let damaged = [20, acks[12].position + 5000, 3 * SIZE - 1];
+    let before = segment_bytes(&dir, u64::MAX);
+    for position in damaged {
+        rot(&dir, position);
+    }
+    let rotten = segment_bytes(&dir, u64::MAX);
+    assert!(before != rotten);
+    let found = patient(cluster.ledger(0).scrub()).await.unwrap();
+    assert_eq!((found.found, found.repaired, found.damaged.len()), (3, 0, 3), "{found:?}");
+    assert_eq!(found.damaged[1], acks[12].position - 84);
+    assert_eq!(cluster.ledger(0).status().scrub.damaged, found.damaged);
+    assert!(segment_bytes(&dir, u64::MAX) == rotten, "nothing was asked for but to look");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_scrub_or_a_reader_finds_is_repaired_while_the_node_runs() {
+    let mut cluster = Cluster::start_with(3, |config| {
+        from_peers(config);
+        config.scrub = None;
+    })
+    .await;
+    let acks = fill(&cluster, 40).await;
+    let slave = cluster.slave().await;
+    let dir = cluster.dir(slave).join(GROUP);
+    let good = segment_bytes(&dir, 3 * SIZE);
+    let held = cluster.ledger(slave).get(0).await.unwrap();
+    for position in [20, acks[12].position + 5000, acks[14].position + 1, 3 * SIZE - 1] {
+        rot(&dir, position);
+    }
+    let repaired = async |cluster: &Cluster, expected: u64| loop {
+        let status = patient(cluster.ledger(slave).scrub()).await.unwrap();
+        if status.repaired >= expected && status.damaged.is_empty() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    };
+    patient(repaired(&cluster, 3)).await;
+    assert!(segment_bytes(&dir, 3 * SIZE) == good, "not what it was");
+    assert_eq!(held.body, record(0));
+    assert_eq!(cluster.ledger(slave).get(12).await.unwrap().body, record(12));
+    // After a restart a reader meets what the start did not look at.
+    cluster.stop(slave).await;
+    rot(&dir, acks[13].position + 70);
+    cluster.up(slave).await;
+    let ledger = cluster.ledger(slave);
+    assert!(matches!(ledger.get(13).await, Err(ReadError::Damaged(_))));
+    let read = async || loop {
+        match ledger.get(13).await {
+            Ok(record) => break record,
+            Err(ReadError::Damaged(_)) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(patient(read()).await.body, record(13));
+    patient(repaired(&cluster, 1)).await;
+    patient(cluster.ledger(cluster.master().await).append("goes on")).await.unwrap();
+    cluster.committed(41).await;
+    cluster.stop_all().await;
+    assert!(segment_bytes(&dir, 3 * SIZE) == good, "not what it was");
 }
 
 fn from_peers(config: &mut Config) {

@@ -7,6 +7,7 @@
 //! | [`walk`] | going from segment to segment as long as they continue each other |
 //! | [`recovery`] | the decision table: what may be cut, what must not |
 //! | [`repair`] | getting damaged segments back from another replica |
+//! | [`scrub`] | reading all sealed segments, and what is known to be damaged |
 //! | [`names`] | names of the files |
 //! | [`directory`] | the identity file, the lock, and paths |
 //! | [`writer`] | append, roll, truncate |
@@ -28,6 +29,7 @@ pub(crate) mod progress;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod repair;
+pub(crate) mod scrub;
 mod start;
 mod tail;
 mod walk;
@@ -52,6 +54,7 @@ use hard_state::HardStateFile;
 #[cfg(test)]
 use open::Recovered;
 use progress::Progress;
+use scrub::Health;
 pub(crate) use start::StartPoint;
 use tail::Tail;
 
@@ -96,6 +99,7 @@ pub(crate) struct Shared {
     progress: Progress,
     /// Number of the first entry that is not purged: `start` without waiting for its writes.
     first_number: AtomicU64,
+    health: Health,
     failure: OnceLock<String>,
 }
 

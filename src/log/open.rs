@@ -11,6 +11,7 @@ use super::hard_state::HardStateFile;
 use super::names;
 use super::progress::Progress;
 use super::recovery::{Decision, Find, Known, decide};
+use super::scrub::Health;
 use super::start::StartPoint;
 use super::tail::Tail;
 use super::walk::{Ended, Listing, Walk};
@@ -88,6 +89,7 @@ impl Log {
             start: Mutex::new(start),
             hard_state: Mutex::new(hard_state),
             spare: Mutex::new(SpareState::Missing),
+            health: Health::default(),
             failure: OnceLock::new(),
             first_number: start_number.into(),
             disk,

@@ -7,6 +7,7 @@
 //! | [`start`] | starts one ledger on any disk, clock and wire |
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
+//! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
 //! | [`tail`] | [`Tail`]: committed records as they come |
@@ -19,6 +20,7 @@ mod idle_tests;
 mod ledger;
 mod pending;
 pub(crate) mod repair;
+mod scrub;
 pub(crate) mod start;
 mod tail;
 #[cfg(test)]

@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::disk::Disk;
 use crate::error::RepairError;
 use crate::log::directory::Identity;
-use crate::log::repair::{Repair, Step};
+use crate::log::reader::LogReader;
+use crate::log::repair::online::SegmentRepair;
+use crate::log::repair::{Repair, Repairing, Step};
 use crate::pb;
 use crate::raft::Runtime;
 use crate::rpc::fetch::{MOST_BYTES, to_supply};
@@ -67,6 +69,29 @@ pub(crate) async fn repair<R: Runtime>(patient: Patient) -> Result<RepairReport,
     Err(RepairError::NoPeer { peers: said })
 }
 
+/// Repairs the sealed segment at `position` of a log that is open.
+///
+/// # Errors
+/// No peer could help, or the system fails. The segment is as it was then.
+pub(crate) async fn repair_segment(
+    log: &LogReader,
+    position: u64,
+    peers: &[String],
+    transport: &dyn Transport,
+) -> Result<RepairReport, RepairError> {
+    let Some(mut repair) = SegmentRepair::begin(log, position)? else { return Ok(RepairReport::default()) };
+    let mut said = Vec::new();
+    for address in peers {
+        let link = transport.link(address, Lane::Data);
+        match ask(&mut repair, link.as_ref()).await {
+            Ok(()) => return repair.finish(),
+            Err(Trouble::Here(error)) => return Err(error),
+            Err(Trouble::There(error)) => said.push((address.clone(), error)),
+        }
+    }
+    Err(RepairError::NoPeer { peers: said })
+}
+
 /// Why a repair does not go on.
 enum Trouble {
     /// No peer can change it.
@@ -90,7 +115,7 @@ impl From<TransportError> for Trouble {
     }
 }
 
-async fn ask(repair: &mut Repair, link: &dyn Link) -> Result<(), Trouble> {
+async fn ask(repair: &mut (impl Repairing + Send), link: &dyn Link) -> Result<(), Trouble> {
     let mut known = None;
     loop {
         let Step::Need(number) = repair.advance()? else { return Ok(()) };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::formation::Formation;
 use super::ledger::Ledger;
 use super::repair::{Patient, repair};
+use super::scrub::Scrubber;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
@@ -83,9 +84,12 @@ pub(crate) async fn start_ledger<R: Runtime>(
         PeerServer::<R>::new(identity.clone(), advertised.to_owned(), config.peers.agreed(), running.log.clone(), raft);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, config);
+    let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
     // It ends by itself; nothing waits for it.
     drop(R::spawn(formation.run::<R>()));
+    // As does this, once the ledger is closed.
+    drop(R::spawn(scrubber.run::<R>()));
     Ok(ledger)
 }
 
@@ -101,7 +105,7 @@ async fn repair_from_peers<R: Runtime>(
         disk: env.disk.clone(),
         path: config.data_dir.join(group.as_str()),
         wanted: Some(identity),
-        peers: config.peers.iter().filter(|peer| peer.id != config.id).map(|peer| peer.address.clone()).collect(),
+        peers: config.other_peers(),
         transport: env.transport.clone(),
         dry_run: false,
     };

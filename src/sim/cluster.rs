@@ -67,6 +67,8 @@ impl SimCluster {
         let node = |i: usize| {
             let mut config = Config {
                 peers: peers.clone(),
+                // It reads on a thread of its own, which no seed determines.
+                scrub: None,
                 groups: vec![group()],
                 data_dir: PathBuf::from("/data"),
                 segment_size: MIN_SEGMENT_SIZE,

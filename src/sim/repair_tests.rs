@@ -14,7 +14,7 @@ use crate::log::directory::Identity;
 use crate::log::flush::FlushTarget;
 use crate::log::flusher::Scheduler;
 use crate::log::reader::LogReader;
-use crate::log::repair::{Repair, Step, Supply};
+use crate::log::repair::{Repair, Repairing, Step, Supply};
 use crate::log::{Log, LogOptions};
 use crate::types::Incarnation;
 

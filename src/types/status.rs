@@ -31,8 +31,25 @@ pub struct Status {
     /// Chain value of the last committed entry. Two replicas with the same committed position and chain value hold
     /// the same bytes up to there.
     pub committed_chain: u32,
+    /// What is known of the sealed segments.
+    pub scrub: ScrubStatus,
     /// All members.
     pub members: Vec<MemberStatus>,
+}
+
+/// What reading all sealed segments has found so far, in this life of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScrubStatus {
+    /// Passes over all sealed segments that came to their end.
+    pub passes: u64,
+    /// When the last one did, milliseconds since 1970.
+    pub last_pass: Option<u64>,
+    /// How often a segment was found to be damaged, by a pass or by a reader.
+    pub found: u64,
+    /// How often one was repaired.
+    pub repaired: u64,
+    /// Positions of the damage that is there now, one in each damaged segment.
+    pub damaged: Vec<u64>,
 }
 
 /// One member as the membership names it.

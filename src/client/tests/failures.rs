@@ -116,6 +116,7 @@ fn a_status_keeps_its_figures() {
         end: 5,
         committed_position: 6,
         committed_chain: 7,
+        scrub: Default::default(),
         members: vec![MemberStatus { member: member(), voter: true }],
     };
     let told = NodeStatus::from(pb::StatusResponse::from(status));

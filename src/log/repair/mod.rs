@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | this | [`Repair`]: goes over the whole log and says which entries it needs |
+//! | [`online`] | [`SegmentRepair`](online::SegmentRepair): one sealed segment of a log that is open |
 //! | [`rebuild`] | one segment: what is good of it, and the new file |
 //!
 //! A repair goes over the log that the directory should hold, from its base to its end, with a cursor: position,
@@ -15,9 +16,11 @@
 //!
 //! Nothing here knows how peers are asked.
 
+pub(crate) mod online;
 mod rebuild;
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,6 +96,22 @@ pub(crate) struct Supply {
     pub(crate) committed_term: u64,
 }
 
+/// Something that goes on with the help of peers.
+pub(crate) trait Repairing {
+    /// What the directory was made for.
+    fn identity(&self) -> &Identity;
+    /// Goes on as far as it gets with what is here and what was supplied.
+    ///
+    /// # Errors
+    /// What was supplied does not fit, or the system fails. After an error of the first kind another peer may be asked.
+    fn advance(&mut self) -> Result<Step, RepairError>;
+    /// Takes what `from` answered to [`Step::Need`].
+    ///
+    /// # Errors
+    /// The answer is of no use; another peer may be asked.
+    fn supply(&mut self, from: &NodeId, answer: Supply) -> Result<(), RepairError>;
+}
+
 impl Repair {
     /// Looks at the directory `path`, which must be what `wanted` says, if it says anything.
     ///
@@ -111,17 +130,14 @@ impl Repair {
         let (forced, settled, supplied, work) = (0..0, None, VecDeque::new(), Work::new(base));
         Ok(Self { disk, directory, base, hard_state, noted, term, positions, forced, settled, supplied, work })
     }
+}
 
-    /// What the directory was made for.
-    pub(crate) fn identity(&self) -> &Identity {
+impl Repairing for Repair {
+    fn identity(&self) -> &Identity {
         self.directory.identity()
     }
 
-    /// Goes on as far as it gets with what is here and what was supplied.
-    ///
-    /// # Errors
-    /// What was supplied does not fit, or the system fails. After an error of the first kind another peer may be asked.
-    pub(crate) fn advance(&mut self) -> Result<Step, RepairError> {
+    fn advance(&mut self) -> Result<Step, RepairError> {
         loop {
             if let Some(step) = self.go_on()? {
                 return Ok(step);
@@ -129,27 +145,18 @@ impl Repair {
         }
     }
 
-    /// Takes what `from` answered to [`Step::Need`].
-    ///
-    /// # Errors
-    /// The answer is of no use; another peer may be asked.
-    pub(crate) fn supply(&mut self, from: &NodeId, answer: Supply) -> Result<(), RepairError> {
+    fn supply(&mut self, from: &NodeId, answer: Supply) -> Result<(), RepairError> {
         self.supplied.clear();
         let next = self.cursor();
-        let numbers = next.number..answer.committed;
-        for (frame, number) in answer.frames.iter().zip(next.number..) {
-            if frame.header.number != number || !numbers.contains(&number) {
-                let expected = format!("{number}, committed (the peer has committed {})", answer.committed);
-                return differs("number of the entry", frame.header.number.to_string(), expected);
-            }
-        }
         if answer.frames.is_empty() {
             return self.settle(next, &answer);
         }
-        self.supplied.extend(answer.frames.into_iter().map(|frame| (from.clone(), frame)));
+        self.supplied.extend(fitting(answer, next.number)?.into_iter().map(|frame| (from.clone(), frame)));
         Ok(())
     }
+}
 
+impl Repair {
     /// Puts the new files in their places, or with `dry_run` throws them away.
     ///
     /// # Errors
@@ -172,11 +179,11 @@ impl Repair {
         let disk = self.disk.as_ref();
         // A cache of what is not there any more.
         for finished in &self.work.finished {
-            let index = self.directory.index(finished.position);
+            let index = self.directory.index(finished.header.start.position);
             remove_if_there(disk, &index).map_err(io_error("remove", &index))?;
         }
-        for Finished { new, position, .. } in self.work.finished.drain(..) {
-            new.install().map_err(io_error("replace", &self.directory.segment(position)))?;
+        for Finished { new, header, .. } in self.work.finished.drain(..) {
+            new.install().map_err(io_error("replace", &self.directory.segment(header.start.position)))?;
         }
         for file in removed.iter().rev() {
             remove_if_there(disk, file).map_err(io_error("remove", file))?;
@@ -299,7 +306,13 @@ impl Repair {
             true => self.first_segment(position)?,
             false => (next, position + SEGMENT_HEADER as u64),
         };
-        Rebuild::open(self.disk.clone(), self.directory.segment(position), size, start, first)
+        let path = self.directory.segment(position);
+        let file = match self.disk.open(&path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io_error("open", &path)(error).into()),
+        };
+        Rebuild::open(self.disk.clone(), path, file, size, start, first)
     }
 
     /// How the first segment begins, and its entries. Entries before the base are gone: they stay where they are as
@@ -434,6 +447,17 @@ impl Work {
 fn at(supplied: &VecDeque<(NodeId, Frame)>, number: u64) -> Option<&(NodeId, Frame)> {
     let first = supplied.front()?.1.header.number;
     supplied.get(usize::try_from(number.checked_sub(first)?).ok()?)
+}
+
+/// The entries of an answer, if they are the consecutive committed ones from `number` on.
+fn fitting(answer: Supply, number: u64) -> Result<Vec<Frame>, RepairError> {
+    for (frame, number) in answer.frames.iter().zip(number..) {
+        if frame.header.number != number || number >= answer.committed {
+            let expected = format!("{number}, committed (the peer has committed {})", answer.committed);
+            return differs("number of the entry", frame.header.number.to_string(), expected);
+        }
+    }
+    Ok(answer.frames)
 }
 
 fn differs<T>(what: &'static str, found: String, expected: String) -> Result<T, RepairError> {

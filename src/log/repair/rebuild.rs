@@ -16,9 +16,9 @@ use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentError,
 use crate::log::directory::io_error;
 use crate::log::recovery::Find;
 use crate::log::writer::remove_if_there;
-use crate::segment::after;
 use crate::segment::recovery;
 use crate::segment::scanner::{Break, Broken, Scanner, Step, Stop};
+use crate::segment::{Units, after};
 use crate::types::{NodeId, Repaired, RepairedRange};
 
 /// Bytes copied at once.
@@ -87,25 +87,22 @@ pub(super) enum Stopped {
 /// A segment that is complete.
 pub(super) struct Finished {
     pub(super) new: NewFile,
-    pub(super) position: u64,
+    pub(super) header: SegmentHeader,
+    pub(super) units: Units,
     pub(super) ranges: Vec<RepairedRange>,
 }
 
 impl Rebuild {
-    /// At the start of the segment that must begin with `start`, and its entries at `first`.
+    /// At the start of the segment in `file` (if there is one), which must begin with `start`, and its entries at `first`.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         path: PathBuf,
+        file: Option<Arc<dyn DiskFile>>,
         size: u64,
         start: Cursor,
         first: u64,
     ) -> Result<Self, RepairError> {
         let header = SegmentHeader { size, start };
-        let file = match disk.open(&path) {
-            Ok(file) => Some(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(io_error("open", &path)(error).into()),
-        };
         let head = match &file {
             Some(file) => head(file.as_ref(), &header, first).map_err(io_error("read", &path))?,
             None => Head::NoFile,
@@ -242,10 +239,15 @@ impl Rebuild {
         Ok(())
     }
 
+    /// Begins the new file, whether or not anything differs.
+    pub(super) fn renew(&mut self) -> Result<(), RepairError> {
+        let failed = io_error("write a new file for", &self.path);
+        Ok(self.new_file().map(drop).map_err(failed)?)
+    }
+
     /// The log ends here: nothing is behind it.
     pub(super) fn cut(&mut self) -> Result<(), RepairError> {
-        let failed = io_error("write a new file for", &self.path);
-        self.new_file().map(drop).map_err(failed)?;
+        self.renew()?;
         self.note(self.cursor.position..self.end_position(), Repaired::Tail);
         Ok(())
     }
@@ -260,7 +262,7 @@ impl Rebuild {
             let found = format!("{:?} behind {:?}", scan.stop, scan.units.end());
             return Err(RepairError::Unverified { file: new.temporary.clone(), found });
         }
-        Ok(Some(Finished { new, position: self.header.start.position, ranges: self.ranges }))
+        Ok(Some(Finished { new, header: self.header, units: scan.units, ranges: self.ranges }))
     }
 
     fn offset(&self) -> u64 {
@@ -321,11 +323,15 @@ impl NewFile {
         Ok(Self { disk, path: path.to_owned(), temporary, file, installed: false })
     }
 
+    pub(super) fn file(&self) -> &Arc<dyn DiskFile> {
+        &self.file
+    }
+
     /// Takes the place of the other file. Durable once the directory is synced.
-    pub(super) fn install(mut self) -> io::Result<Arc<dyn DiskFile>> {
+    pub(super) fn install(mut self) -> io::Result<()> {
         self.disk.rename(&self.temporary, &self.path)?;
         self.installed = true;
-        Ok(self.file.clone())
+        Ok(())
     }
 }
 

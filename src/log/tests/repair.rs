@@ -7,7 +7,7 @@ use crate::disk::Disk;
 use crate::error::RepairError;
 use crate::format::frame::Frame;
 use crate::log::recovery::{Decision, Find, Known, decide};
-use crate::log::repair::{Repair, Step, Supply};
+use crate::log::repair::{Repair, Repairing, Step, Supply};
 use crate::types::{NodeId, RepairReport, Repaired};
 
 const ROUNDS: usize = 1000;
