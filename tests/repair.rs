@@ -190,6 +190,51 @@ fn from_peers(config: &mut Config) {
     config.repair = RepairPolicy::FromPeers;
 }
 
+/// What `dledger log repair` prints, as JSON.
+async fn command(dir: &Path, from: &[String], more: &[&str]) -> Result<serde_json::Value, String> {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dledger"));
+    command.args(["log", "repair", "--json"]).arg(dir).args(more);
+    from.iter().for_each(|address| drop(command.args(["--from", address])));
+    let output = patient(command.output()).await.unwrap();
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_repairs_a_stopped_node_and_says_what() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let acks = fill(&cluster, 30).await;
+    let dir = cluster.dir(2).join(GROUP);
+    let from: Vec<_> = cluster.peers.iter().take(2).map(|peer| peer.address.clone()).collect();
+    let error = command(&dir, &from, &[]).await.unwrap_err();
+    assert!(error.contains("in use by another process"), "{error}");
+    cluster.stop(2).await;
+    let good = segment_bytes(&dir, 2 * SIZE);
+    for position in [20, acks[3].position + 7000, acks[4].position + 10, acks[15].position + 1] {
+        rot(&dir, position);
+    }
+    let rotten = segment_bytes(&dir, u64::MAX);
+    let tried = command(&dir, &from, &["--dry-run"]).await.unwrap();
+    assert!(segment_bytes(&dir, u64::MAX) == rotten, "it was only to be tried");
+    let done = command(&dir, &from, &[]).await.unwrap();
+    assert_eq!((&tried["done"], &done["done"], &tried["ranges"]), (&false.into(), &true.into(), &done["ranges"]));
+    let ranges = done["ranges"].as_array().unwrap();
+    let what: Vec<_> = ranges.iter().map(|range| (range["what"].as_str().unwrap(), range["indexes"].clone())).collect();
+    let indexes = |start: u64, end: u64| serde_json::json!([start, end]);
+    let nothing = serde_json::Value::Null;
+    assert_eq!(what, [("header", nothing), ("entries", indexes(3, 5)), ("entries", indexes(15, 16))]);
+    assert!(["n0", "n1"].contains(&ranges[1]["from"].as_str().unwrap()), "{done}");
+    assert!(segment_bytes(&dir, 2 * SIZE) == good, "not what it was");
+    let again = command(&dir, &from, &[]).await.unwrap();
+    assert_eq!(again["ranges"], serde_json::json!([]));
+    let error = command(dir.parent().unwrap(), &from, &[]).await.unwrap_err();
+    assert!(error.contains("DATA_DIR/GROUP"), "{error}");
+    cluster.up(2).await;
+    cluster.committed(30).await;
+}
+
 /// Node 0 lacks what only the dead node 2 has besides: to vote for node 1 would be to lose it.
 #[test]
 fn a_damaged_node_does_not_vote_on_what_it_lacks() {
