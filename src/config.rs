@@ -22,6 +22,32 @@ pub enum Durability {
     Interval(Duration),
 }
 
+/// What is done about a ledger whose stored bytes are damaged where they may be committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RepairPolicy {
+    /// The node does not start: the operator decides.
+    #[default]
+    Refuse,
+    /// The damaged ranges, and only those, are taken from the peers before the ledger starts. If they cannot be had,
+    /// the node does not start.
+    FromPeers,
+}
+
+/// How the stored bytes are read again and again, so that damage is found while other replicas are still good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scrub {
+    /// Bytes read per second, about. Default 8 MiB.
+    pub bytes_per_second: u64,
+    /// From the end of a pass to the beginning of the next. Default 1 h.
+    pub every: Duration,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self { bytes_per_second: 8 << 20, every: Duration::from_secs(3600) }
+    }
+}
+
 /// Smallest segment size, bytes.
 pub const MIN_SEGMENT_SIZE: u64 = 64 * 1024;
 /// Largest segment size, bytes: offsets within a segment are 32 bits wide.
@@ -47,6 +73,10 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// What an ack means.
     pub durability: Durability,
+    /// What is done about damage. Default: nothing, the node does not start.
+    pub repair: RepairPolicy,
+    /// How sealed segments are read in the background; `None`: not at all.
+    pub scrub: Option<Scrub>,
     /// Size of a segment file, bytes. Part of the cluster's identity: all nodes must agree, for ever. Default 256 MiB.
     pub segment_size: u64,
     /// Largest record, bytes. Default 4 MiB.
@@ -95,6 +125,8 @@ impl Config {
             peers: Peers::default(),
             groups: Vec::new(),
             durability: Durability::default(),
+            repair: RepairPolicy::default(),
+            scrub: Some(Scrub::default()),
             segment_size: 256 << 20,
             max_record_bytes: 4 << 20,
             max_batch_bytes: 8 << 20,
@@ -105,6 +137,11 @@ impl Config {
             stall_timeout: Duration::from_secs(5),
             max_connections: 1024,
         }
+    }
+
+    /// Addresses of all peers but this node.
+    pub(crate) fn other_peers(&self) -> Vec<String> {
+        self.peers.iter().filter(|peer| peer.id != self.id).map(|peer| peer.address.clone()).collect()
     }
 
     /// Checks what can be checked without touching the machine. That the node is among its `peers` is checked where
@@ -155,6 +192,11 @@ impl Config {
         if self.max_inflight_bytes < self.max_batch_bytes || self.max_inflight_bytes > u32::MAX as usize {
             let expected = format!("from max_batch_bytes ({}) to {}", self.max_batch_bytes, u32::MAX);
             return refused("max_inflight_bytes", self.max_inflight_bytes, expected);
+        }
+        if let Some(scrub) = &self.scrub
+            && (scrub.bytes_per_second == 0 || scrub.every < Duration::from_secs(1))
+        {
+            return refused("scrub", format!("{scrub:?}"), "at least a byte per second, and a second between passes");
         }
         if self.max_connections < 8 {
             return refused("max_connections", self.max_connections, "at least 8");
@@ -299,6 +341,15 @@ mod tests {
         assert_eq!(key(|c| c.stall_timeout = c.heartbeat_interval - ms(1)), Some("stall_timeout"));
         assert_eq!(key(|c| c.stall_timeout = ms(600_000)), None);
         assert_eq!(key(|c| c.stall_timeout = ms(600_001)), Some("stall_timeout"));
+    }
+
+    #[test]
+    fn scrubbing_moves_on_and_rests() {
+        let scrub = |bytes_per_second, every| Some(Scrub { bytes_per_second, every: ms(every) });
+        assert_eq!(key(|c| c.scrub = None), None);
+        assert_eq!(key(|c| c.scrub = scrub(1, 1000)), None);
+        assert_eq!(key(|c| c.scrub = scrub(0, 1000)), Some("scrub"));
+        assert_eq!(key(|c| c.scrub = scrub(1, 999)), Some("scrub"));
     }
 
     #[test]

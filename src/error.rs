@@ -1,7 +1,7 @@
 //! One error type per operation. Each says what was found, what was expected and what to do.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::ConfigError;
@@ -28,6 +28,14 @@ pub enum StartError {
     /// A group's directory cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A group's directory is damaged, and could not be repaired from the peers.
+    #[error("{damage}; {error}")]
+    Unrepaired {
+        /// What is damaged.
+        damage: Damage,
+        /// Why it could not be repaired.
+        error: RepairError,
+    },
     /// Raft refused to start on what it found.
     #[error("ledger {group} cannot start: {reason}")]
     Raft {
@@ -36,6 +44,59 @@ pub enum StartError {
         /// What it said.
         reason: String,
     },
+}
+
+/// A damaged directory could not be repaired. What was there is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepairError {
+    /// The directory cannot be looked at, or what is damaged is not to be had from anybody: a vote, for example.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// What a peer sent does not continue this log.
+    #[error("what it sent does not fit: {what} is {found}, expected {expected}")]
+    Differs {
+        /// What does not fit.
+        what: &'static str,
+        /// What it sent.
+        found: String,
+        /// What would have continued the log.
+        expected: String,
+    },
+    /// The peer does not know yet what is committed where the damage is.
+    #[error(
+        "it has committed {committed} entries, and what is committed at position {position} (index {index}) is not \
+         settled yet: try again when a master has committed more"
+    )]
+    NotSettled {
+        /// Where the damage is.
+        position: u64,
+        /// Index of the first record there.
+        index: u64,
+        /// How many entries the peer has committed.
+        committed: u64,
+    },
+    /// The new file of a segment does not hold what was written to it.
+    #[error("{} was written and does not hold what it should ({found}): check the disk", file.display())]
+    Unverified {
+        /// The file.
+        file: PathBuf,
+        /// What it holds.
+        found: String,
+    },
+    /// No peer could help.
+    #[error("no peer could repair it: {}", said(peers))]
+    NoPeer {
+        /// What each said last: its address, and why it could not.
+        peers: Vec<(String, String)>,
+    },
+}
+
+fn said(peers: &[(String, String)]) -> String {
+    if peers.is_empty() {
+        return "there is none".into();
+    }
+    peers.iter().map(|(peer, why)| format!("{peer}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
 /// A ledger's directory could not be opened. Nothing of the log was changed.
@@ -103,8 +164,9 @@ pub enum OpenError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{} is damaged at position {position} (index {index}): {what}, found {found}, expected {expected}. \
-     Do not delete it: restore this node from another replica as a new member",
-    file.display()
+     {}",
+    file.display(),
+    remedy(file)
 )]
 pub struct Damage {
     /// The file.
@@ -119,6 +181,19 @@ pub struct Damage {
     pub found: String,
     /// What should be.
     pub expected: String,
+}
+
+/// What others do not have is not to be had from them.
+fn remedy(file: &Path) -> &'static str {
+    match file.file_name().and_then(|name| name.to_str()) {
+        Some("hard-state" | "identity" | "start") => {
+            "Do not delete it: no other node has what is in it. Put a new member in the place of this node"
+        }
+        _ => {
+            "Do not delete it: get it back from another replica with `dledger log repair DIR --from HOST:PORT`, or \
+             start the node with `repair = \"from-peers\"`"
+        }
+    }
 }
 
 /// What is known of the records of a failed append.

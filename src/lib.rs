@@ -67,6 +67,7 @@
 pub mod client;
 pub mod config;
 pub mod error;
+pub mod offline;
 pub mod server;
 pub mod types;
 
@@ -89,12 +90,12 @@ pub mod sim;
 pub mod testing;
 
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
-pub use config::{Config, ConfigError, Durability};
-pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, StartError, UnknownGroup};
+pub use config::{Config, ConfigError, Durability, RepairPolicy, Scrub};
+pub use error::{AppendError, Damage, OpenError, Outcome, ReadError, RepairError, StartError, UnknownGroup};
 pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
 pub use types::{
     Ack, BatchAck, ClusterName, Group, Incarnation, Member, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit,
-    Record, Role, Status,
+    Record, RepairReport, Repaired, RepairedRange, Role, ScrubStatus, Status,
 };
 
 /// The code in the README is compiled, and run unless it says otherwise.

@@ -91,6 +91,16 @@ impl Disk for RealDisk {
         Ok(Arc::new(RealFile { file, size }))
     }
 
+    fn open_direct(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let plain = self.open(file)?;
+        let flags = (OFlags::NOFOLLOW | OFlags::DIRECT).bits() as i32;
+        match OpenOptions::new().read(true).custom_flags(flags).open(file) {
+            Ok(direct) => Ok(Arc::new(DirectFile { direct, plain })),
+            // A file system that cannot, like some tmpfs.
+            Err(_) => Ok(plain),
+        }
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
@@ -141,6 +151,68 @@ impl DiskFile for RealFile {
     }
 }
 
+/// What direct reads must be aligned to, in the file and in memory: the largest block of a usual disk.
+const BLOCK: usize = 4096;
+
+/// A file that is read past the page cache.
+#[derive(Debug)]
+struct DirectFile {
+    direct: File,
+    plain: Arc<dyn DiskFile>,
+}
+
+impl DirectFile {
+    /// Reads whole blocks into `buffer`, which is aligned; how many bytes there are.
+    fn blocks(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buffer.len() {
+            match self.direct.read_at(&mut buffer[read..], offset + read as u64) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(more) if more % BLOCK != 0 || more == 0 => return Ok(read + more),
+                Ok(more) => read += more,
+            }
+        }
+        Ok(read)
+    }
+}
+
+impl DiskFile for DirectFile {
+    fn size(&self) -> u64 {
+        self.plain.size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        let skip = (offset % BLOCK as u64) as usize;
+        let length = (skip + buffer.len()).next_multiple_of(BLOCK);
+        let mut room = vec![0; length + BLOCK];
+        let start = room.as_ptr().align_offset(BLOCK);
+        let Some(aligned) = room.get_mut(start..start + length) else { return self.plain.read_at(buffer, offset) };
+        match self.blocks(aligned, offset - skip as u64) {
+            Ok(read) if read < skip + buffer.len() => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {
+                buffer.copy_from_slice(&aligned[skip..skip + buffer.len()]);
+                Ok(())
+            }
+            // A disk with larger blocks.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.plain.read_at(buffer, offset),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.plain.write_at(bytes, offset)
+    }
+
+    fn map(&self) -> io::Result<Mapping> {
+        self.plain.map()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.plain.sync()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +232,22 @@ mod tests {
         let again = RealDisk.open(&dir.path().join("f")).unwrap();
         assert_eq!(again.size(), 8192);
         assert_eq!(again.map().unwrap().copy(100..119), buffer);
+    }
+
+    #[test]
+    fn a_direct_read_gives_the_bytes_of_the_file_at_any_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let bytes: Vec<u8> = (0..3 * 4096u32 + 700).map(|n| (n % 251) as u8).collect();
+        let file = RealDisk.create(&path, bytes.len() as u64).unwrap();
+        file.write_at(&bytes, 0).unwrap();
+        let direct = RealDisk.open_direct(&path).unwrap();
+        for (offset, length) in [(0, 80), (80, 5000), (4095, 2), (4096, 4096), (100, 3 * 4096), (3 * 4096, 700)] {
+            let mut buffer = vec![0; length];
+            direct.read_at(&mut buffer, offset as u64).unwrap();
+            assert!(buffer == bytes[offset..offset + length], "{length} bytes at {offset}");
+        }
+        assert!(direct.read_at(&mut [0; 10], bytes.len() as u64 - 9).is_err());
     }
 
     #[test]

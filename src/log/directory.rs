@@ -84,6 +84,23 @@ impl Directory {
         Ok(Self { path, identity, lock: Mutex::new(Some(lock)) })
     }
 
+    /// Locks a directory that is there already, for whatever it was made.
+    ///
+    /// # Errors
+    /// Locked, no ledger's, another version, or the system fails.
+    pub(crate) fn existing(disk: &dyn Disk, path: PathBuf) -> Result<Self, OpenError> {
+        let file = path.join(names::IDENTITY);
+        let identity = match disk.read(&file) {
+            Ok(bytes) => unseal(&file, &MAGIC, &bytes, "identity", "what the directory was made for")?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let why = format!("there is no {} file in it; a ledger's directory is DATA_DIR/GROUP", names::IDENTITY);
+                return Err(OpenError::Unexpected { path, why });
+            }
+            Err(error) => return Err(io_error("read", &file)(error)),
+        };
+        Self::open(disk, path, identity)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

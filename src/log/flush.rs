@@ -69,6 +69,11 @@ impl FlushQueue {
 }
 
 impl Shared {
+    /// Everything before is synced.
+    pub(super) fn durable_position(&self) -> u64 {
+        self.flush.state().durable.position
+    }
+
     /// Keeps passes from beginning, and waits for the one that runs: what a pass found when it began must still be
     /// there when it notes it.
     pub(super) fn hold_flush(&self) -> MutexGuard<'_, ()> {
@@ -194,8 +199,10 @@ impl Shared {
             let synced = self.hard_state().sync();
             self.or_fail("syncing the commit point", synced)
         });
+        let held = self.hold_flush();
         let _ = self.failure.set(CLOSED.into());
         self.options.scheduler.forget(self);
+        drop(held);
         let (done, wait) = std::sync::mpsc::channel::<()>();
         // Jobs run in order and a panic in one does not end the thread, so this one comes.
         self.options.background.run(Box::new(move || drop(done)));

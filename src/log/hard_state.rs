@@ -118,6 +118,13 @@ impl HardStateFile {
         self.file.sync()
     }
 
+    /// What was noted as durable is not part of the log any more: it was superseded, and `durable` is where the log is
+    /// now known to be. Durable on return.
+    pub(super) fn correct(&mut self, durable: LogPoint) -> io::Result<()> {
+        self.write(Noted { durable, ..self.state.noted })?;
+        self.file.sync()
+    }
+
     fn write(&mut self, noted: Noted) -> io::Result<()> {
         if noted == self.state.noted {
             return Ok(());

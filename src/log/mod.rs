@@ -6,6 +6,8 @@
 //! | [`open`] | opening a directory: identity, lock, recovery |
 //! | [`walk`] | going from segment to segment as long as they continue each other |
 //! | [`recovery`] | the decision table: what may be cut, what must not |
+//! | [`repair`] | getting damaged segments back from another replica |
+//! | [`scrub`] | reading all sealed segments, and what is known to be damaged |
 //! | [`names`] | names of the files |
 //! | [`directory`] | the identity file, the lock, and paths |
 //! | [`writer`] | append, roll, truncate |
@@ -29,9 +31,11 @@ mod open;
 pub(crate) mod progress;
 pub(crate) mod reader;
 pub(crate) mod recovery;
+pub(crate) mod repair;
 #[cfg_attr(not(test), expect(dead_code, reason = "the task that calls it comes with its configuration"))]
 pub(crate) mod retention;
 pub(crate) mod room;
+pub(crate) mod scrub;
 mod spare;
 mod start;
 mod tail;
@@ -62,6 +66,7 @@ use hard_state::HardStateFile;
 use open::Recovered;
 use progress::Progress;
 use retention::Going;
+use scrub::Health;
 use spare::Spare;
 pub(crate) use start::StartPoint;
 #[cfg(feature = "fuzz")]
@@ -110,6 +115,7 @@ pub(crate) struct Shared {
     progress: Progress,
     /// Number of the first entry that is not purged: `start` without waiting for its writes.
     first_number: AtomicU64,
+    health: Health,
     failure: OnceLock<String>,
 }
 

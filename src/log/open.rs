@@ -12,6 +12,7 @@ use super::names;
 use super::progress::Progress;
 use super::recovery::{Decision, Find, Known, decide};
 use super::retention::Going;
+use super::scrub::Health;
 use super::spare::Spare;
 use super::start::StartPoint;
 use super::tail::Tail;
@@ -91,6 +92,7 @@ impl Log {
             hard_state: Mutex::new(hard_state),
             spare: Spare::default(),
             going: Going::default(),
+            health: Health::default(),
             failure: OnceLock::new(),
             first_number: start_number.into(),
             disk,

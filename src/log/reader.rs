@@ -21,7 +21,7 @@ use crate::types::{ReadLimit, Record};
 /// Reads a log. Cheap to clone, never blocks the writer for longer than a lookup.
 #[derive(Clone)]
 pub(crate) struct LogReader {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl LogReader {
@@ -214,7 +214,12 @@ impl LogReader {
         let after = segments.partition_point(|segment| segment.start().index <= index);
         let segment = after.checked_sub(1).and_then(|at| segments.get(at)).ok_or_else(|| self.gone(index))?;
         let number = segment.number_of_index(index).ok_or_else(|| self.gone(index))?;
-        let frame = segment.frame(number)?.ok_or_else(|| self.gone(index))?;
+        let frame = segment.frame(number);
+        // Noting damage looks at the segments again.
+        let segment = segment.clone();
+        drop(segments);
+        let frame =
+            frame.inspect_err(|damage| self.shared.note_damage(damage, &segment))?.ok_or_else(|| self.gone(index))?;
         let slot = (index - frame.header.index) as usize;
         Ok((frame, slot))
     }

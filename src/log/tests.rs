@@ -380,6 +380,7 @@ fn flip(file: &Path, at: u64) {
 mod recovery_files;
 mod recovery_table;
 mod regressions;
+mod repair;
 
 /// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.
 fn closed(log: Log) {

@@ -11,7 +11,7 @@ use tonic::service::Routes;
 
 use super::host::Node;
 use super::start::{Environment, start_ledger};
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::real::RealDisk;
 use crate::error::StartError;
 use crate::log::flusher::{BackgroundThread, FlushThread};
@@ -80,6 +80,12 @@ impl NodeBuilder {
     /// What an ack means for the disks.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.config.durability = durability;
+        self
+    }
+
+    /// What is done about a damaged ledger.
+    pub fn repair(mut self, policy: RepairPolicy) -> Self {
+        self.config.repair = policy;
         self
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::error::{AppendError, ReadError};
 use crate::raft;
 use crate::raft::flight::Waiter;
-use crate::types::{Ack, BatchAck, Group, Member, RECORD_OVERHEAD, ReadLimit, Record, Role, Status};
+use crate::types::{Ack, BatchAck, Group, Member, RECORD_OVERHEAD, ReadLimit, Record, Role, ScrubStatus, Status};
 
 /// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.
 const RECORD_COST: usize = 64;
@@ -202,8 +202,27 @@ impl Ledger {
             committed_position: point.position,
             committed_chain: point.chain,
             disk_full: group.log.disk_full(),
+            scrub: group.log.scrub_status(),
             members: view.members,
         }
+    }
+
+    /// Reads all sealed segments at once and as fast as the disk can, past the page cache where that can be done.
+    /// Damage is reported as if the background had found it, and is in [`Status::scrub`], which is returned.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the system fails, for another reason than the medium.
+    pub async fn scrub(&self) -> std::io::Result<ScrubStatus> {
+        let log = self.inner.group.log.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+            let mut pass = log.scrub();
+            while pass.step(now)?.is_some() {}
+            Ok(log.scrub_status())
+        });
+        read.await.map_err(std::io::Error::other)?
     }
 
     /// Checks a batch against the limits. Returns its cost.

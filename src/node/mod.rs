@@ -6,6 +6,8 @@
 //! | [`host`] | [`Node`]: ledgers behind one port |
 //! | [`start`] | starts one ledger on any disk, clock and wire |
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
+//! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
+//! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
 //! | [`tail`] | [`Tail`]: committed records as they come |
@@ -17,6 +19,8 @@ mod host;
 mod idle_tests;
 mod ledger;
 mod pending;
+pub(crate) mod repair;
+mod scrub;
 pub(crate) mod start;
 mod tail;
 #[cfg(test)]

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::formation::Formation;
 use super::ledger::Ledger;
-use crate::config::{Config, Durability};
+use super::repair::{Patient, repair};
+use super::scrub::Scrubber;
+use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
-use crate::error::StartError;
+use crate::error::{Damage, OpenError, StartError};
 use crate::log::directory::Identity;
 use crate::log::flusher::Scheduler;
 use crate::log::{Background, Log, LogOptions};
@@ -60,7 +62,15 @@ pub(crate) async fn start_ledger<R: Runtime>(
         background: env.background.clone(),
     };
     let directory = config.data_dir.join(group.as_str());
-    let (log, recovered) = Log::open(env.disk.clone(), directory, identity, options)?;
+    let opened = Log::open(env.disk.clone(), directory.clone(), identity.clone(), options.clone());
+    let (log, recovered) = match opened {
+        // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
+        Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
+            repair_from_peers::<R>(env, config, identity.clone(), damage).await?;
+            Log::open(env.disk.clone(), directory, identity, options)?
+        }
+        opened => opened?,
+    };
     let identity = log.identity().clone();
     let (committed, end) = (log.progress().committed(), log.progress().end());
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
@@ -71,11 +81,38 @@ pub(crate) async fn start_ledger<R: Runtime>(
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
     let (peers, gate) = (config.peers.agreed(), running.gate.clone());
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, raft, gate);
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, running.log.clone(), raft, gate);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, config);
+    let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
     // It ends by itself; nothing waits for it.
     drop(R::spawn(formation.run::<R>()));
+    // As does this, once the ledger is closed.
+    drop(R::spawn(scrubber.run::<R>()));
     Ok(ledger)
+}
+
+async fn repair_from_peers<R: Runtime>(
+    env: &Environment,
+    config: &Config,
+    identity: Identity,
+    damage: Damage,
+) -> Result<(), StartError> {
+    let group = identity.group.clone();
+    tracing::warn!(%group, %damage, "damaged: to be repaired from the peers");
+    let patient = Patient {
+        disk: env.disk.clone(),
+        path: config.data_dir.join(group.as_str()),
+        wanted: Some(identity),
+        peers: config.other_peers(),
+        transport: env.transport.clone(),
+        dry_run: false,
+    };
+    let report = repair::<R>(patient).await.map_err(|error| StartError::Unrepaired { damage, error })?;
+    for range in &report.ranges {
+        tracing::warn!(%group, %range, "repaired");
+    }
+    tracing::warn!(%group, ranges = report.ranges.len(), removed = ?report.removed, "repaired from the peers");
+    Ok(())
 }

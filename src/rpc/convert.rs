@@ -47,7 +47,7 @@ fn to_optional(id: Option<pb::LogId>) -> Result<Option<LogId>, Malformed> {
     id.map(to_log_id).transpose()
 }
 
-fn bounded(what: &'static str, found: u64) -> Result<u64, Malformed> {
+pub(super) fn bounded(what: &'static str, found: u64) -> Result<u64, Malformed> {
     if found > MAX_PLACE { Err(Malformed::TooLarge { what, found }) } else { Ok(found) }
 }
 

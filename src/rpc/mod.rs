@@ -7,6 +7,7 @@
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
+//! | [`fetch`] | committed entries for a node whose copy is damaged, both sides |
 //! | [`convert`] | Raft's types to messages and back |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
@@ -14,6 +15,7 @@
 pub(crate) mod checks;
 pub(crate) mod client_wire;
 pub(crate) mod convert;
+pub(crate) mod fetch;
 pub(crate) mod grpc;
 pub(crate) mod peer_client;
 pub(crate) mod peer_server;

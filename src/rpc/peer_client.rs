@@ -315,6 +315,9 @@ mod tests {
         fn transfer_leader(&self, _: pb::TransferRequest, _: Duration) -> Answer<'_, pb::TransferResponse> {
             down()
         }
+        fn fetch_entries(&self, _: pb::FetchRequest, _: Duration) -> Answer<'_, pb::FetchResponse> {
+            down()
+        }
         fn replicate(&self, _: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
             down()
         }

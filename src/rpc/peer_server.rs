@@ -9,9 +9,11 @@ use openraft::storage::Snapshot;
 
 use super::checks;
 use super::convert::{self, Malformed};
+use super::fetch;
 use super::router::refusal;
 use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
+use crate::log::reader::LogReader;
 use crate::pb::{self, refusal::Reason};
 use crate::raft::config::LogId;
 use crate::raft::gate::Gate;
@@ -27,6 +29,7 @@ pub(crate) struct PeerServer<R: Runtime> {
     peers: String,
     /// The one to which this node has said that it is empty: two may ask, one may form the cluster.
     promised: Mutex<Option<(NodeId, Incarnation)>>,
+    log: LogReader,
     intake: Intake<R>,
 }
 
@@ -84,14 +87,21 @@ impl<R: Runtime> Intake<R> {
 }
 
 impl<R: Runtime> PeerServer<R> {
-    pub(crate) fn new(identity: Identity, advertised: String, peers: String, raft: Raft<R>, gate: Gate) -> Self {
+    pub(crate) fn new(
+        identity: Identity,
+        advertised: String,
+        peers: String,
+        log: LogReader,
+        raft: Raft<R>,
+        gate: Gate,
+    ) -> Self {
         let intake = Intake { metrics: raft.metrics(), raft, gate };
-        Self { identity, advertised, peers, promised: Mutex::default(), intake }
+        Self { identity, advertised, peers, promised: Mutex::default(), log, intake }
     }
 
     /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
     fn check(&self, envelope: Option<&pb::Envelope>) -> Refused<NodeId> {
-        let (envelope, sender) = self.check_names(envelope)?;
+        let (envelope, sender) = self.check_names(envelope, false)?;
         let target = Incarnation::from_slice(&envelope.target_incarnation);
         if target != Some(self.identity.incarnation) {
             let found = target.map_or("none".into(), |target| target.to_string());
@@ -100,9 +110,14 @@ impl<R: Runtime> PeerServer<R> {
         Ok(sender)
     }
 
-    fn check_names<'e>(&self, envelope: Option<&'e pb::Envelope>) -> Refused<(&'e pb::Envelope, NodeId)> {
+    /// `anybody`: the call may be for whoever is here.
+    fn check_names<'e>(
+        &self,
+        envelope: Option<&'e pb::Envelope>,
+        anybody: bool,
+    ) -> Refused<(&'e pb::Envelope, NodeId)> {
         let envelope = envelope.ok_or_else(|| malformed(Malformed::Missing("envelope")))?;
-        if envelope.target != self.identity.node.as_str() {
+        if envelope.target != self.identity.node.as_str() && !(anybody && envelope.target.is_empty()) {
             return Err(refusal(Reason::Target, &envelope.target, &self.identity.node));
         }
         let sender: NodeId = envelope.sender.parse().map_err(|error| malformed(Malformed::Name(error)))?;
@@ -124,7 +139,7 @@ impl<R: Runtime> PeerServer<R> {
     }
 
     fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<(NodeId, Incarnation)> {
-        let (envelope, sender) = self.check_names(request.envelope.as_ref())?;
+        let (envelope, sender) = self.check_names(request.envelope.as_ref(), true)?;
         let Some(incarnation) = Incarnation::from_slice(&envelope.sender_incarnation) else {
             return Err(malformed(Malformed::Missing("sender_incarnation")));
         };
@@ -166,6 +181,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 empty: !initialized,
                 segment_size: self.identity.segment_size,
                 advertised_address: self.advertised.clone(),
+                node: self.identity.node.to_string(),
             })
         })
     }
@@ -227,6 +243,13 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             checks::transfer(&request, &sender).map_err(malformed)?;
             let response = self.intake.raft.handle_transfer_leader(request).await.map_err(closed)?;
             Ok(convert::from_transfer_response::<R>(response))
+        })
+    }
+
+    fn fetch_entries(&self, request: pb::FetchRequest) -> Reply<'_, pb::FetchResponse> {
+        Box::pin(async move {
+            self.check(request.envelope.as_ref())?;
+            fetch::serve(&self.log, &request)
         })
     }
 

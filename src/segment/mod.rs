@@ -71,6 +71,13 @@ impl Segment {
         self.header.start
     }
 
+    /// Position of the first entry.
+    pub(crate) fn first_entry(&self) -> u64 {
+        let units = self.units();
+        let first = units.as_slice().first().map(|unit| self.position() + unit.offset() as u64);
+        first.unwrap_or(units.end().position)
+    }
+
     /// What the next entry after the last one must continue.
     pub(crate) fn end(&self) -> Cursor {
         self.units().end()

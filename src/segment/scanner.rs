@@ -88,6 +88,13 @@ impl<'a> Scanner<'a> {
         Self { window: Window::new(file), header: *header, end, entries: 0, verify }
     }
 
+    /// At any place of the segment that begins with `header`: what is there must continue `end`. A blank before the
+    /// first entry is not looked for. With `here` little more is read than what is looked at.
+    pub(crate) fn at(file: &'a dyn DiskFile, header: &SegmentHeader, end: Cursor, here: bool) -> Self {
+        let window = if here { Window::small(file) } else { Window::new(file) };
+        Self { window, header: *header, end, entries: 1, verify: true }
+    }
+
     /// The same segment, behind its entry number `last` of those it has, which is `entry`.
     pub(super) fn resume(mut self, entry: &EntryHeader, entries: u64) -> Self {
         (self.end, self.entries) = (after(entry), entries);

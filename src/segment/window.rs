@@ -7,6 +7,8 @@ use crate::disk::DiskFile;
 /// Reads a file from its start to its end, mostly.
 pub(super) struct Window<'a> {
     file: &'a dyn DiskFile,
+    /// Bytes of a read, if no more are wanted.
+    read: usize,
     start: u64,
     bytes: Vec<u8>,
 }
@@ -14,8 +16,16 @@ pub(super) struct Window<'a> {
 impl<'a> Window<'a> {
     pub(super) const READ: usize = 256 * 1024;
 
+    /// For looks here and there.
+    const SMALL: usize = 4096;
+
     pub(super) fn new(file: &'a dyn DiskFile) -> Self {
-        Self { file, start: 0, bytes: Vec::new() }
+        Self { file, read: Self::READ, start: 0, bytes: Vec::new() }
+    }
+
+    /// Reads little more than what is asked for.
+    pub(super) fn small(file: &'a dyn DiskFile) -> Self {
+        Self { read: Self::SMALL, ..Self::new(file) }
     }
 
     /// `length` bytes at `offset`; `None` past the end of the file.
@@ -25,7 +35,7 @@ impl<'a> Window<'a> {
             return Ok(None);
         }
         let inside = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
-        if !inside && self.fill(offset, length.max(Self::READ).min((size - offset) as usize)).is_err() {
+        if !inside && self.fill(offset, length.max(self.read).min((size - offset) as usize)).is_err() {
             // A bad sector further on is none of this look's business.
             self.fill(offset, length)?;
         }

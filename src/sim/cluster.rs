@@ -16,6 +16,7 @@ use super::scheduler::{InlineBackground, SimScheduler};
 use super::transport::SimTransport;
 use super::{now, pass};
 use crate::config::{Config, MIN_SEGMENT_SIZE};
+use crate::disk::Disk;
 use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
@@ -66,6 +67,8 @@ impl SimCluster {
         let node = |i: usize| {
             let mut config = Config {
                 peers: peers.clone(),
+                // It reads on a thread of its own, which no seed determines.
+                scrub: None,
                 groups: vec![group()],
                 data_dir: PathBuf::from("/data"),
                 segment_size: MIN_SEGMENT_SIZE,
@@ -203,6 +206,20 @@ impl SimCluster {
     /// Bytes that the files of node `i` have.
     pub fn used(&self, i: usize) -> u64 {
         self.nodes()[i].disk.used()
+    }
+
+    /// Bits rot on the disk of node `i`, which is down, at a position of its ledger.
+    ///
+    /// # Panics
+    /// If no segment is there.
+    pub fn rot(&self, i: usize, position: u64) {
+        let node = &self.nodes()[i];
+        let size = node.config.segment_size;
+        let path = node.config.data_dir.join(group().as_str()).join(format!("{:020}", position / size * size));
+        let file = node.disk.open(&path).expect("a segment");
+        let mut byte = [0];
+        file.read_at(&mut byte, position % size).expect("a byte");
+        file.write_at(&[byte[0] ^ 0x40], position % size).and_then(|()| file.sync()).expect("a disk that works");
     }
 
     /// No disk fails any more.

@@ -27,6 +27,8 @@ mod full_disk_tests;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod repair_tests;
+#[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
 mod room_tests;

@@ -305,6 +305,7 @@ impl Link for SimLink {
         heartbeat: AppendRequest -> AppendResponse;
         install_snapshot: SnapshotRequest -> SnapshotResponse;
         transfer_leader: TransferRequest -> TransferResponse;
+        fetch_entries: FetchRequest -> FetchResponse;
     }
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {

@@ -4,6 +4,7 @@ mod address;
 mod identity;
 mod peers;
 mod place;
+mod repair;
 mod role;
 mod status;
 
@@ -11,5 +12,6 @@ pub(crate) use address::{checked_address, checked_bind};
 pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};
 pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
+pub use repair::{RepairReport, Repaired, RepairedRange};
 pub use role::Role;
-pub use status::{MemberStatus, Status};
+pub use status::{MemberStatus, ScrubStatus, Status};

@@ -34,8 +34,25 @@ pub struct Status {
     /// Why the node cannot make another segment file, as it last tried. It takes no records once the present one is
     /// full: as master it refuses appends, as slave it falls behind.
     pub disk_full: Option<String>,
+    /// What is known of the sealed segments.
+    pub scrub: ScrubStatus,
     /// All members.
     pub members: Vec<MemberStatus>,
+}
+
+/// What reading all sealed segments has found so far, in this life of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ScrubStatus {
+    /// Passes over all sealed segments that came to their end.
+    pub passes: u64,
+    /// When the last one did, milliseconds since 1970.
+    pub last_pass: Option<u64>,
+    /// How often a segment was found to be damaged, by a pass or by a reader.
+    pub found: u64,
+    /// How often one was repaired.
+    pub repaired: u64,
+    /// Positions of the damage that is there now, one in each damaged segment.
+    pub damaged: Vec<u64>,
 }
 
 /// One member as the membership names it.

@@ -3,6 +3,8 @@
 mod append;
 mod get;
 mod lines;
+mod log;
+mod log_repair;
 mod output;
 mod read;
 mod serve;
@@ -33,6 +35,7 @@ enum Command {
     Read(read::Read),
     Tail(tail::Tail),
     Status(status::Status),
+    Log(log::Log),
 }
 
 #[tokio::main]
@@ -44,6 +47,7 @@ async fn main() -> ExitCode {
         Command::Read(command) => command.run().await,
         Command::Tail(command) => command.run().await,
         Command::Status(command) => command.run().await,
+        Command::Log(command) => command.run().await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -79,6 +83,7 @@ mod tests {
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
+            vec!["log", "repair", "DIR", "--from", "h:1", "--from", "h:2", "--dry-run", "--json"],
         ];
         for line in lines {
             let parsed = Cli::try_parse_from(std::iter::once("dledger").chain(line.iter().copied()));

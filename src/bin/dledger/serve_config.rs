@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers};
+use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers, RepairPolicy};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::output::{Failure, failure};
@@ -45,6 +45,11 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_DURABILITY", value_parser = durability)]
     #[serde(deserialize_with = "durability_text")]
     durability: Option<Durability>,
+    /// What is done about a damaged ledger: `refuse` (the node does not start, the default) or `from-peers` (what is
+    /// damaged is taken from the peers before the ledger starts).
+    #[arg(long, env = "DLEDGER_REPAIR", value_parser = repair)]
+    #[serde(deserialize_with = "repair_text")]
+    repair: Option<RepairPolicy>,
     /// Size of a segment file, like `256MiB`. All nodes must agree, for ever.
     #[arg(long, env = "DLEDGER_SEGMENT_SIZE")]
     #[serde(deserialize_with = "size_text")]
@@ -74,6 +79,7 @@ impl Options {
             advertise: self.advertise.or(other.advertise),
             cluster: self.cluster.or(other.cluster),
             durability: self.durability.or(other.durability),
+            repair: self.repair.or(other.repair),
             segment_size: self.segment_size.or(other.segment_size),
             max_record: self.max_record.or(other.max_record),
         }
@@ -100,6 +106,7 @@ impl Options {
         config.advertise = self.advertise;
         config.cluster = self.cluster.unwrap_or(config.cluster);
         config.durability = self.durability.unwrap_or(config.durability);
+        config.repair = self.repair.unwrap_or(config.repair);
         config.segment_size = self.segment_size.map_or(config.segment_size, |size| size.as_u64());
         if let Some(ByteSize(size)) = self.max_record {
             config.max_record_bytes = usize::try_from(size)?;
@@ -126,6 +133,18 @@ fn durability(text: &str) -> Result<Durability, String> {
 
 fn durability_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Durability>, D::Error> {
     durability(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
+}
+
+fn repair(text: &str) -> Result<RepairPolicy, String> {
+    match text {
+        "refuse" => Ok(RepairPolicy::Refuse),
+        "from-peers" => Ok(RepairPolicy::FromPeers),
+        _ => Err(format!("{text:?} is no way to deal with damage: write `refuse` or `from-peers`")),
+    }
+}
+
+fn repair_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<RepairPolicy>, D::Error> {
+    repair(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
 }
 
 /// Bytes as a number, or as text with a unit.
@@ -201,6 +220,7 @@ mod tests {
             peers = "n0=h:1;n1=h:2"
             data-dir = "/from/file"
             durability = "interval:5ms"
+            repair = "from-peers"
             segment-size = "64MiB"
             max-record = 1048576
         "#;
@@ -209,7 +229,7 @@ mod tests {
         assert_eq!(config.data_dir, PathBuf::from("/from/flag"));
         assert_eq!((config.segment_size, config.max_record_bytes), (32 << 20, 1 << 20));
         assert_eq!(config.durability, Durability::Interval(Duration::from_millis(5)));
-        assert_eq!(config.groups.len(), 2);
+        assert_eq!((config.groups.len(), config.repair), (2, RepairPolicy::FromPeers));
     }
 
     #[test]
@@ -219,6 +239,7 @@ mod tests {
             ("durability = \"maybe\"", "no durability"),
             ("segment-size = \"big\"", "no size"),
             ("group = \"a b\"", "not valid"),
+            ("repair = \"maybe\"", "write `refuse` or `from-peers`"),
         ];
         for (text, expected) in cases {
             let error = toml::from_str::<Options>(text).unwrap_err().to_string();

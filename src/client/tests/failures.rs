@@ -119,6 +119,7 @@ fn a_status_keeps_its_figures() {
         committed_position: 6,
         committed_chain: 7,
         disk_full: Some("no room".into()),
+        scrub: Default::default(),
         members: vec![MemberStatus { member: member(), voter: true }],
     };
     let told = NodeStatus::from(pb::StatusResponse::from(status));

@@ -17,10 +17,10 @@ use crate::log::recovery::{Decision, Find, Known, decide};
 use crate::log::start::PurgePoint;
 use crate::segment::scanner::Break;
 
-const KNOWN: [Known; 3] = [Known::Nothing, Known::Durable, Known::Committed];
+pub(super) const KNOWN: [Known; 3] = [Known::Nothing, Known::Durable, Known::Committed];
 
 /// All finds. The match makes the compiler ask for new ones.
-const FINDS: [Find; 21] = {
+pub(super) const FINDS: [Find; 21] = {
     use Break::*;
     use Find::*;
     const fn listed(find: Find) -> bool {
@@ -59,24 +59,24 @@ const FINDS: [Find; 21] = {
 
 /// Twelve entries: five in each of two sealed segments, whose blanks cross a sector, and two in the last.
 const ENTRY: u64 = 1592;
-const BLANK: u64 = 7672;
+pub(super) const BLANK: u64 = 7672;
 
 /// Where entry `number` begins.
-fn position(number: u64) -> u64 {
+pub(super) fn position(number: u64) -> u64 {
     number / 5 * SIZE + SEGMENT_HEADER as u64 + number % 5 * ENTRY
 }
 
 /// A log of which three entries are noted as committed, and of the others what `known` says.
-struct Case {
-    dir: tempfile::TempDir,
+pub(super) struct Case {
+    pub(super) dir: tempfile::TempDir,
     known: Known,
-    bad_sector: Option<(PathBuf, Range<u64>)>,
+    pub(super) bad_sector: Option<(PathBuf, Range<u64>)>,
     /// Where the log must end once it is open.
     end: u64,
 }
 
 impl Case {
-    fn new(known: Known) -> Self {
+    pub(super) fn new(known: Known) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(dir.path());
         let fill = |log: &mut Log, numbers: Range<u64>| {
@@ -101,27 +101,27 @@ impl Case {
         Self { dir, known, bad_sector: None, end: 12 }
     }
 
-    fn segment(&self, position: u64) -> PathBuf {
+    pub(super) fn segment(&self, position: u64) -> PathBuf {
         self.dir.path().join("log").join(format!("{:020}", position / SIZE * SIZE))
     }
 
     /// Overwrites what lies at `position`.
-    fn write(&self, position: u64, bytes: &[u8]) {
+    pub(super) fn write(&self, position: u64, bytes: &[u8]) {
         let file = RealDisk.open(&self.segment(position)).unwrap();
         file.write_at(bytes, position % SIZE).unwrap();
     }
 
-    fn read(&self, position: u64, length: usize) -> Vec<u8> {
+    pub(super) fn read(&self, position: u64, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
         RealDisk.open(&self.segment(position)).unwrap().read_at(&mut bytes, position % SIZE).unwrap();
         bytes
     }
 
-    fn zero(&self, positions: Range<u64>) {
+    pub(super) fn zero(&self, positions: Range<u64>) {
         self.write(positions.start, &vec![0; (positions.end - positions.start) as usize]);
     }
 
-    fn flip(&self, position: u64) {
+    pub(super) fn flip(&self, position: u64) {
         flip(&self.segment(position), position % SIZE);
     }
 
@@ -136,7 +136,7 @@ impl Case {
     }
 
     /// Does the damage.
-    fn damage(&mut self, find: Find) {
+    pub(super) fn damage(&mut self, find: Find) {
         let last = position(11);
         match find {
             Find::CleanEnd => {
@@ -232,11 +232,11 @@ impl Case {
         }
     }
 
-    fn disk(&self) -> Arc<dyn Disk> {
+    pub(super) fn disk(&self) -> Arc<dyn Disk> {
         Arc::new(BadSector(self.bad_sector.clone()))
     }
 
-    fn open(&self) -> Result<(Log, Recovered), OpenError> {
+    pub(super) fn open(&self) -> Result<(Log, Recovered), OpenError> {
         Log::open(self.disk(), self.dir.path().join("log"), identity(), options())
     }
 

@@ -99,6 +99,7 @@ impl Link for GrpcLink {
         heartbeat: AppendRequest -> AppendResponse;
         install_snapshot: SnapshotRequest -> SnapshotResponse;
         transfer_leader: TransferRequest -> TransferResponse;
+        fetch_entries: FetchRequest -> FetchResponse;
     }
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {

@@ -62,6 +62,7 @@ unary! {
     heartbeat: AppendRequest -> AppendResponse;
     install_snapshot: SnapshotRequest -> SnapshotResponse;
     transfer_leader: TransferRequest -> TransferResponse;
+    fetch_entries: FetchRequest -> FetchResponse;
 }
 
 impl PeerService {

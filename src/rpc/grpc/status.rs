@@ -19,6 +19,8 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         Reason::Group => Code::NotFound,
         Reason::Closed => Code::Unavailable,
         Reason::DiskFull => Code::ResourceExhausted,
+        Reason::Purged => Code::OutOfRange,
+        Reason::Damaged => Code::DataLoss,
         Reason::WireVersion
         | Reason::Cluster
         | Reason::Target

@@ -82,6 +82,7 @@ impl PeerHandler for FakeLedger {
             empty: true,
             segment_size: request.segment_size + 1,
             advertised_address: request.envelope.unwrap_or_default().sender,
+            node: String::new(),
         };
         async move { Ok(answer) }.boxed()
     }
@@ -104,6 +105,9 @@ impl PeerHandler for FakeLedger {
         async move { Ok(pb::SnapshotResponse { vote: request.vote }) }.boxed()
     }
     fn transfer_leader(&self, _: pb::TransferRequest) -> Reply<'_, pb::TransferResponse> {
+        pending().boxed()
+    }
+    fn fetch_entries(&self, _: pb::FetchRequest) -> Reply<'_, pb::FetchResponse> {
         pending().boxed()
     }
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream> {

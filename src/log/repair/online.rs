@@ -1,0 +1,132 @@
+//! One sealed segment of an open log: what is damaged of it comes back while the log is used.
+//!
+//! All of it is committed, so every peer has the same, and what comes before and behind it is known. The new file takes
+//! the place of the old one and of its mapping; slices of the old one stay as they are for those who hold them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::rebuild::{Finished, Offer, Rebuild, Walked};
+use super::{Repairing, Step, Supply, at, differs, fitting};
+use crate::error::RepairError;
+use crate::format::frame::Frame;
+use crate::format::segment::Cursor;
+use crate::log::Shared;
+use crate::log::directory::{Identity, io_error};
+use crate::log::reader::LogReader;
+use crate::segment::Segment;
+use crate::segment::scanner::breaks;
+use crate::types::{NodeId, RepairReport};
+
+/// The repair of one segment.
+pub(crate) struct SegmentRepair {
+    shared: Arc<Shared>,
+    old: Arc<Segment>,
+    /// What the next segment begins with.
+    end: Cursor,
+    rebuild: Rebuild,
+    supplied: VecDeque<(NodeId, Frame)>,
+    sealed: bool,
+}
+
+impl SegmentRepair {
+    /// Of the segment at `position`; `None` if it is gone, or not sealed.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(crate) fn begin(log: &LogReader, position: u64) -> Result<Option<Self>, RepairError> {
+        let shared = log.shared.clone();
+        let Some((old, end)) = shared.settled_segment(position) else { return Ok(None) };
+        let path = old.path().to_owned();
+        // Past the page cache, which may hold what the disk has lost.
+        let file = match shared.disk.open_direct(&path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io_error("open", &path)(error).into()),
+        };
+        let (size, first) = (old.end_position() - old.position(), old.first_entry());
+        let mut rebuild = Rebuild::open(shared.disk.clone(), path, file, size, old.start(), first)?;
+        // Whatever is found: where the disk is good and the page cache is not, a new file has both.
+        rebuild.renew()?;
+        Ok(Some(Self { shared, old, end, rebuild, supplied: VecDeque::new(), sealed: false }))
+    }
+
+    /// Puts the new file in the place of the old one, if there is one.
+    ///
+    /// # Errors
+    /// If the new file does not hold what it should, or the system fails.
+    pub(crate) fn finish(self) -> Result<RepairReport, RepairError> {
+        let Self { shared, old, end, rebuild, .. } = self;
+        let mut report =
+            RepairReport { end: end.index, end_position: end.position, done: true, ..RepairReport::default() };
+        if let Some(Finished { new, units, ranges, header, .. }) = rebuild.complete(true)? {
+            let failed = io_error("replace", old.path());
+            let segment = Segment::new(old.path().to_owned(), header, new.file().clone(), units).map_err(&failed)?;
+            segment.freeze(segment.end_position());
+            // The directory is this node's until the log is closed, and no longer.
+            let _not_closing = shared.hold_flush();
+            shared.check().map_err(&failed)?;
+            let mut segments = shared.segments_mut();
+            // A segment that was purged meanwhile stays away.
+            if let Some(place) = segments.iter_mut().find(|segment| Arc::ptr_eq(segment, &old)) {
+                new.install().map_err(&failed)?;
+                *place = Arc::new(segment);
+            }
+            drop(segments);
+            let dir = shared.directory.path();
+            shared.disk.sync_dir(dir).map_err(io_error("sync directory", dir))?;
+            report.ranges = ranges;
+        }
+        shared.note_repaired(old.position());
+        Ok(report)
+    }
+}
+
+impl Repairing for SegmentRepair {
+    fn identity(&self) -> &Identity {
+        self.shared.directory.identity()
+    }
+
+    fn advance(&mut self) -> Result<Step, RepairError> {
+        while !self.sealed {
+            let next = self.rebuild.cursor();
+            if next.number == self.end.number {
+                if next.chain != self.end.chain {
+                    let (found, expected) = (format!("{:#010x}", next.chain), format!("{:#010x}", self.end.chain));
+                    return differs("chain value of the last entry", found, expected);
+                }
+                let walked = self.rebuild.walk(u64::MAX, &mut |offer| matches!(offer, Offer::Blank))?;
+                if !matches!(walked, Walked::Sealed) {
+                    self.rebuild.seal(false)?;
+                }
+                self.sealed = true;
+                return Ok(Step::Done);
+            }
+            if let Walked::Paused = self.rebuild.walk(self.end.number, &mut |offer| matches!(offer, Offer::Entry(_)))? {
+                continue;
+            }
+            let next = self.rebuild.cursor();
+            let Some((from, frame)) = at(&self.supplied, next.number) else { return Ok(Step::Need(next.number)) };
+            if let Some(mismatch) = breaks(&frame.header, &next) {
+                self.supplied.clear();
+                return differs(mismatch.what, mismatch.found, mismatch.expected);
+            }
+            if frame.header.end() > self.rebuild.end_position() {
+                return differs("length of the entry", frame.header.length().to_string(), "less".into());
+            }
+            self.rebuild.put(frame, from)?;
+        }
+        Ok(Step::Done)
+    }
+
+    fn supply(&mut self, from: &NodeId, answer: Supply) -> Result<(), RepairError> {
+        self.supplied.clear();
+        let next = self.rebuild.cursor();
+        if answer.frames.is_empty() {
+            let Cursor { position, index, .. } = next;
+            return Err(RepairError::NotSettled { position, index, committed: answer.committed });
+        }
+        self.supplied.extend(fitting(answer, next.number)?.into_iter().map(|frame| (from.clone(), frame)));
+        Ok(())
+    }
+}

@@ -1,0 +1,240 @@
+//! Reading what nobody reads: damage in sealed segments is found while other replicas are still good.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Shared;
+use super::reader::LogReader;
+use crate::disk::{DiskFile, is_bad_sector};
+use crate::error::Damage;
+use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader};
+use crate::segment::Segment;
+use crate::segment::scanner::{Broken, Scanner, Step, Stop};
+use crate::types::ScrubStatus;
+
+/// About how many bytes are read in a step.
+const STEP: u64 = 1 << 20;
+
+/// What is known of the health of a log's sealed segments.
+#[derive(Default)]
+pub(super) struct Health {
+    state: Mutex<State>,
+    /// Told of damage that was not known.
+    found: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// By the position of the segment.
+    damaged: BTreeMap<u64, Damage>,
+    found: u64,
+    repaired: u64,
+    passes: u64,
+    last_pass: Option<u64>,
+}
+
+impl Health {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// The segment that begins at `position`, if it is sealed and nothing in it changes any more: what is behind it is
+    /// committed, and it was synced.
+    pub(super) fn settled_segment(&self, position: u64) -> Option<(Arc<Segment>, Cursor)> {
+        let committed = self.progress.commit_point().position.min(self.durable_position());
+        let segments = self.segments();
+        let at = segments.iter().position(|segment| segment.position() == position)?;
+        let (segment, next) = (segments.get(at)?, segments.get(at + 1)?);
+        (committed > next.position()).then(|| (segment.clone(), next.start()))
+    }
+
+    /// Remembers damage in a segment that can be repaired while the log is open.
+    pub(super) fn note_damage(&self, damage: &Damage, segment: &Arc<Segment>) {
+        let position = segment.position();
+        match self.settled_segment(position) {
+            // Not one that was repaired meanwhile.
+            Some((present, _)) if Arc::ptr_eq(&present, segment) => {}
+            _ => return,
+        }
+        let mut state = self.health.state();
+        if state.damaged.insert(position, damage.clone()).is_none() {
+            state.found += 1;
+            tracing::error!(%damage, "a sealed segment is damaged");
+            self.health.found.notify_one();
+        }
+    }
+
+    /// The segment at `position` is good again.
+    pub(super) fn note_repaired(&self, position: u64) {
+        let mut state = self.health.state();
+        state.damaged.remove(&position);
+        state.repaired += 1;
+    }
+}
+
+impl LogReader {
+    /// What is known of the sealed segments.
+    pub(crate) fn scrub_status(&self) -> ScrubStatus {
+        let state = self.shared.health.state();
+        ScrubStatus {
+            passes: state.passes,
+            last_pass: state.last_pass,
+            found: state.found,
+            repaired: state.repaired,
+            damaged: state.damaged.values().map(|damage| damage.position).collect(),
+        }
+    }
+
+    /// What is damaged now, with the position of the segment.
+    pub(crate) fn damaged(&self) -> Vec<(u64, Damage)> {
+        self.shared.health.state().damaged.iter().map(|(position, damage)| (*position, damage.clone())).collect()
+    }
+
+    /// Until damage is found that was not known.
+    pub(crate) async fn damage_found(&self) {
+        self.shared.health.found.notified().await;
+    }
+
+    /// A pass over all sealed segments.
+    pub(crate) fn scrub(&self) -> Scrub {
+        Scrub { shared: self.shared.clone(), next: 0, current: None }
+    }
+}
+
+/// A pass. It reads past the page cache where the disk can, for that hides what has become of the disk.
+pub(crate) struct Scrub {
+    shared: Arc<Shared>,
+    /// Position of the next segment, at least.
+    next: u64,
+    current: Option<Current>,
+}
+
+/// The segment that is being read.
+struct Current {
+    segment: Arc<Segment>,
+    file: Arc<dyn DiskFile>,
+    /// What the next segment begins with.
+    end: Cursor,
+    at: Cursor,
+}
+
+impl Scrub {
+    /// Reads on. Returns how many bytes were read; `None` at the end of the pass. `now`: milliseconds since 1970.
+    ///
+    /// # Errors
+    /// If the system fails, for another reason than the medium.
+    pub(crate) fn step(&mut self, now: u64) -> io::Result<Option<u64>> {
+        if self.current.is_none() {
+            self.current = self.open()?;
+        }
+        let Some(current) = &mut self.current else {
+            let mut state = self.shared.health.state();
+            (state.passes, state.last_pass) = (state.passes + 1, Some(now));
+            return Ok(None);
+        };
+        let from = current.at.position;
+        let read = match current.read() {
+            Ok(Read::On) => return Ok(Some(current.at.position - from)),
+            Ok(Read::End) => current.segment.end_position() - from,
+            Ok(Read::Damaged(broken)) => {
+                let Broken { what, found, expected, .. } = broken;
+                let (file, Cursor { position, index, .. }) = (current.segment.path().to_owned(), current.at);
+                let damage = Damage { file, position, index, what, found, expected };
+                self.shared.note_damage(&damage, &current.segment);
+                STEP
+            }
+            Err(error) => return Err(error),
+        };
+        self.current = None;
+        Ok(Some(read))
+    }
+
+    fn open(&mut self) -> io::Result<Option<Current>> {
+        let positions: Vec<_> = self.shared.segments().iter().map(|segment| segment.position()).collect();
+        for position in positions {
+            if position < self.next {
+                continue;
+            }
+            self.next = position + 1;
+            let Some((segment, end)) = self.shared.settled_segment(position) else { continue };
+            let at = segment.start();
+            match self.shared.disk.open_direct(segment.path()) {
+                Ok(file) => return Ok(Some(Current { segment, file, end, at })),
+                // Purged in between.
+                Err(_) if self.shared.settled_segment(position).is_none() => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let file = segment.path().to_owned();
+                    let (what, found, expected) = ("segment", "no file".into(), "a segment".into());
+                    let (position, index) = (at.position, at.index);
+                    self.shared.note_damage(&Damage { file, position, index, what, found, expected }, &segment);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+}
+
+enum Read {
+    On,
+    End,
+    Damaged(Broken),
+}
+
+fn damaged(what: &'static str, found: impl ToString, expected: impl ToString) -> Read {
+    let kind = crate::segment::scanner::Break::RottenHeader;
+    Read::Damaged(Broken { kind, what, found: found.to_string(), expected: expected.to_string() })
+}
+
+impl Current {
+    fn read(&mut self) -> io::Result<Read> {
+        match self.look() {
+            Err(error) if is_bad_sector(&error) => Ok(damaged("read of the disk", error, "what was written")),
+            read => read,
+        }
+    }
+
+    fn look(&mut self) -> io::Result<Read> {
+        let (start, end) = (self.segment.start(), self.segment.end_position());
+        let header = SegmentHeader { size: end - start.position, start };
+        if self.file.size() != header.size {
+            return Ok(damaged("file size", self.file.size(), header.size));
+        }
+        let from = self.at.position;
+        let mut scanner = if from == start.position {
+            let mut bytes = [0; SEGMENT_HEADER];
+            self.file.read_at(&mut bytes, 0)?;
+            if bytes != header.encode() {
+                return Ok(damaged("segment header", "other bytes", format!("{start:?}")));
+            }
+            Scanner::new(self.file.as_ref(), &header, true)
+        } else {
+            Scanner::at(self.file.as_ref(), &header, self.at, false)
+        };
+        loop {
+            self.at = scanner.end();
+            if self.at.position - from >= STEP {
+                return Ok(Read::On);
+            }
+            match scanner.next()? {
+                Step::Entry(_) | Step::Gap(_) => {}
+                Step::Stop(Stop::Sealed) if (self.at.number, self.at.chain) != (self.end.number, self.end.chain) => {
+                    let expected = format!("entry {}", self.end.number - 1);
+                    return Ok(damaged("last entry", format!("entry {}", self.at.number), expected));
+                }
+                Step::Stop(Stop::Sealed) => {
+                    let rest = self.at.position - start.position + BLANK_HEADER as u64;
+                    let zeros = scanner.only_zeros_from(rest)?;
+                    return Ok(if zeros { Read::End } else { damaged("rest of the blank", "bytes", "zeros") });
+                }
+                Step::Stop(Stop::Clean) => return Ok(damaged("entry", "zeros", "an entry, or a blank")),
+                Step::Stop(Stop::Broken(broken)) => return Ok(Read::Damaged(broken)),
+            }
+        }
+    }
+}

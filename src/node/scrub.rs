@@ -1,0 +1,117 @@
+//! The task that reads sealed segments, and has repaired what is found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::ledger::WeakLedger;
+use super::repair::repair_segment;
+use crate::config::{Config, RepairPolicy, Scrub};
+use crate::log::reader::LogReader;
+use crate::log::scrub::Scrub as Pass;
+use crate::raft::Runtime;
+use crate::raft::storage::Clock;
+use crate::rpc::transport::Transport;
+use crate::types::Role;
+
+/// How long to wait before a segment that could not be repaired is tried again, milliseconds.
+const RETRY: u64 = 30_000;
+/// How long to wait when there is nothing to do.
+const REST: Duration = Duration::from_secs(3600);
+
+/// Watches over the sealed segments of a ledger.
+pub(super) struct Scrubber {
+    ledger: WeakLedger,
+    scrub: Option<Scrub>,
+    /// Addresses to repair from, if that is wanted.
+    peers: Vec<String>,
+    transport: Arc<dyn Transport>,
+    clock: Clock,
+}
+
+impl Scrubber {
+    pub(super) fn new(ledger: WeakLedger, config: &Config, transport: Arc<dyn Transport>, clock: Clock) -> Self {
+        let peers = match config.repair {
+            RepairPolicy::Refuse => Vec::new(),
+            RepairPolicy::FromPeers => config.other_peers(),
+        };
+        Self { ledger, scrub: config.scrub, peers, transport, clock }
+    }
+
+    /// Runs until the ledger is closed.
+    pub(super) async fn run<R: Runtime>(self) {
+        if self.scrub.is_none() && self.peers.is_empty() {
+            return;
+        }
+        let Some(ledger) = self.ledger.upgrade() else { return };
+        let (log, mut role) = (ledger.raft_group().log.clone(), ledger.role());
+        drop(ledger);
+        tokio::select! {
+            biased;
+            // An error: nobody is left to say what the role is.
+            _ = role.wait_for(|role| matches!(role, Role::Closed { .. })) => {}
+            () = self.watch::<R>(log) => {}
+        }
+    }
+
+    async fn watch<R: Runtime>(&self, log: LogReader) {
+        let mut pass = log.scrub();
+        let mut tried = BTreeMap::new();
+        loop {
+            self.repair(&log, &mut tried).await;
+            let rest = match self.scrub {
+                Some(scrub) => {
+                    let (next, rest) = self.step::<R>(pass, &log, scrub).await;
+                    pass = next;
+                    rest
+                }
+                None => REST,
+            };
+            tokio::select! {
+                () = R::sleep(rest) => {}
+                () = log.damage_found() => {}
+            }
+        }
+    }
+
+    /// Reads a piece; what comes next, and how long to wait before.
+    async fn step<R: Runtime>(&self, mut pass: Pass, log: &LogReader, scrub: Scrub) -> (Pass, Duration) {
+        let now = (self.clock)();
+        let read = R::spawn_blocking(move || {
+            let read = pass.step(now);
+            (pass, read)
+        });
+        match read.await {
+            Ok((pass, Ok(Some(bytes)))) => {
+                (pass, Duration::from_secs_f64(bytes as f64 / scrub.bytes_per_second.max(1) as f64))
+            }
+            Ok((_, Ok(None))) => (log.scrub(), scrub.every),
+            Ok((_, Err(error))) | Err(error) => {
+                tracing::warn!(%error, "cannot read the sealed segments");
+                (log.scrub(), scrub.every)
+            }
+        }
+    }
+
+    async fn repair(&self, log: &LogReader, tried: &mut BTreeMap<u64, u64>) {
+        if self.peers.is_empty() {
+            return;
+        }
+        for (position, damage) in log.damaged() {
+            let now = (self.clock)();
+            if tried.get(&position).is_some_and(|last| now < last + RETRY) {
+                continue;
+            }
+            tried.insert(position, now);
+            match repair_segment(log, position, &self.peers, self.transport.as_ref()).await {
+                Ok(report) => {
+                    tried.remove(&position);
+                    for range in report.ranges {
+                        tracing::warn!(%range, "repaired");
+                    }
+                }
+                Err(error) => tracing::error!(%damage, %error, "cannot be repaired now"),
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Getting back what is damaged.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::MAX_SEGMENT_SIZE;
+use crate::disk::real::RealDisk;
+use crate::error::RepairError;
+use crate::node::repair::{Patient, repair as run};
+use crate::raft::TokioRuntime;
+use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
+use crate::types::RepairReport;
+
+/// Gets the damaged ranges of the ledger in `dir` (`DATA_DIR/GROUP`) back from the replicas at the addresses `from`
+/// (`host:port`), which must run. Everything is proven before anything is replaced. With `dry_run` nothing is replaced,
+/// and the report says what would be. A directory that is in good order stays as it is.
+///
+/// Must be called within a tokio runtime. Asks again for about ten seconds while no replica can help.
+///
+/// # Errors
+/// The directory is in use or cannot be looked at, what is damaged is not to be had from others (a vote), or no replica
+/// could help. The directory is as it was then.
+pub async fn repair(
+    dir: impl Into<PathBuf>,
+    from: impl IntoIterator<Item = String>,
+    dry_run: bool,
+) -> Result<RepairReport, RepairError> {
+    // A bound, not a buffer: an entry is no larger than a segment, and how large that is only the directory knows.
+    let max_message_bytes = usize::try_from(MAX_SEGMENT_SIZE).unwrap_or(usize::MAX);
+    let transport = Arc::new(GrpcTransport::new(GrpcOptions { max_message_bytes, ..GrpcOptions::default() }));
+    let (disk, path, peers) = (Arc::new(RealDisk), dir.into(), from.into_iter().collect());
+    run::<TokioRuntime>(Patient { disk, path, wanted: None, peers, transport, dry_run }).await
+}

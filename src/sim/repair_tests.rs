@@ -1,0 +1,128 @@
+//! A repair that is interrupted anywhere leaves a directory that is refused, or good.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{Op, SimDisk};
+use super::rng::Rng;
+use super::scheduler::InlineBackground;
+use crate::disk::Disk;
+use crate::error::{OpenError, RepairError};
+use crate::format::frame::Draft;
+use crate::log::directory::Identity;
+use crate::log::flush::FlushTarget;
+use crate::log::flusher::Scheduler;
+use crate::log::reader::LogReader;
+use crate::log::repair::{Repair, Repairing, Step, Supply};
+use crate::log::{Log, LogOptions};
+use crate::types::Incarnation;
+
+const SIZE: u64 = 8192;
+
+/// Flushes at once.
+struct Now;
+
+impl Scheduler for Now {
+    fn schedule(&self, log: FlushTarget, _: std::time::Duration) {
+        log.flush();
+    }
+}
+
+fn identity() -> Identity {
+    Identity {
+        cluster: "c".parse().unwrap(),
+        group: "g".parse().unwrap(),
+        node: "n0".parse().unwrap(),
+        segment_size: SIZE,
+        incarnation: Incarnation::from_u128(1),
+    }
+}
+
+fn open(disk: &SimDisk) -> Result<Log, OpenError> {
+    let (scheduler, background) = (Arc::new(Now), Arc::new(InlineBackground));
+    let options = LogOptions { segment_size: SIZE, interval: None, scheduler, background };
+    Log::open(Arc::new(disk.clone()), PathBuf::from("/data"), identity(), options).map(|(log, _)| log)
+}
+
+/// Thirty entries in several segments, all committed and durable.
+fn filled(disk: &SimDisk) -> Log {
+    let mut log = open(disk).unwrap();
+    for number in 0..30 {
+        log.append_draft(Draft::batch(&[format!("{number:.<1000}")]), 1, 1000).unwrap();
+    }
+    log.reader().commit(29).unwrap();
+    log
+}
+
+fn segment(position: u64) -> PathBuf {
+    Path::new("/data").join(format!("{position:020}"))
+}
+
+/// A good log whose process has ended, and then damage in three segments.
+fn damaged() -> SimDisk {
+    let disk = SimDisk::new();
+    let log = filled(&disk);
+    log.reader().close().unwrap();
+    drop(log);
+    let disk = disk.kill().unwrap();
+    for (position, offset) in [(0, 300), (SIZE, 40), (3 * SIZE, 5000)] {
+        let file = disk.open(&segment(position)).unwrap();
+        file.write_at(b"rotten", offset).unwrap();
+        file.sync().unwrap();
+    }
+    disk.remove(&segment(2 * SIZE)).unwrap();
+    disk.sync_dir(Path::new("/data")).unwrap();
+    disk
+}
+
+fn repair(disk: &SimDisk, peer: &LogReader) -> Result<(), RepairError> {
+    let mut repair = Repair::begin(Arc::new(disk.clone()), PathBuf::from("/data"), Some(identity()))?;
+    while let Step::Need(number) = repair.advance()? {
+        let frames = peer.frames(number..30, 4000).unwrap();
+        repair.supply(&"n7".parse().unwrap(), Supply { frames, committed: 30, committed_term: 1 })?;
+    }
+    repair.finish(false).map(drop)
+}
+
+#[test]
+fn an_interrupted_repair_leaves_what_is_refused_or_good() {
+    let theirs = filled(&SimDisk::new()).reader();
+    // What a read does not refuse is what the peer has.
+    let never_wrong = |log: &Log| {
+        assert_eq!(log.end().number, 30);
+        (0..30).all(|number| match log.reader().frame(number) {
+            Ok(ours) => ours.unwrap().bytes == theirs.frame(number).unwrap().unwrap().bytes,
+            Err(_) => true,
+        })
+    };
+    let good = |log: &Log| never_wrong(log) && log.reader().frames(0..30, usize::MAX).is_ok();
+    let ops = [Op::Create, Op::Open, Op::Read, Op::Write, Op::Sync, Op::Rename, Op::Remove, Op::SyncDir];
+    let (mut interrupted, mut refused) = (0, 0);
+    for op in ops {
+        for nth in 0.. {
+            let disk = damaged();
+            assert!(matches!(open(&disk).map(drop), Err(OpenError::Damaged(_))));
+            disk.fail_nth(op, nth, io::ErrorKind::Other);
+            let ended = repair(&disk, &theirs);
+            let mut rng = Rng::new(nth << 8 | op as u64);
+            // What fails may also be the last thing that the process did, or the machine.
+            let disk = if nth % 2 == 0 { disk.crash(&mut rng).unwrap() } else { disk.kill().unwrap() };
+            match open(&disk) {
+                Ok(log) => assert!(never_wrong(&log), "{op:?} {nth}: opened, and wrong"),
+                Err(OpenError::Damaged(_)) => refused += 1,
+                Err(error) => panic!("{op:?} {nth}: {error}"),
+            }
+            let over = ended.is_ok();
+            interrupted += u64::from(!over);
+            let disk = disk.kill().unwrap();
+            repair(&disk, &theirs).unwrap_or_else(|error| panic!("{op:?} {nth}: not repaired then: {error}"));
+            assert!(good(&open(&disk).unwrap()), "{op:?} {nth}: repaired, and not good");
+            if over {
+                break;
+            }
+            assert!(nth < 500, "{op:?}: it does not end");
+        }
+    }
+    assert!(interrupted > 40 && refused > 30, "{interrupted} interrupted, {refused} refused");
+}
