@@ -194,7 +194,9 @@ fn from_peers(config: &mut Config) {
 async fn command(dir: &Path, from: &[String], more: &[&str]) -> Result<serde_json::Value, String> {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dledger"));
     command.args(["log", "repair", "--json"]).arg(dir).args(more);
-    from.iter().for_each(|address| drop(command.args(["--from", address])));
+    for address in from {
+        command.args(["--from", address]);
+    }
     let output = patient(command.output()).await.unwrap();
     match output.status.success() {
         true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
