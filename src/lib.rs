@@ -67,6 +67,7 @@
 pub mod client;
 pub mod config;
 pub mod error;
+pub mod offline;
 pub mod server;
 pub mod types;
 

@@ -25,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["raft"],
     &["rpc"],
     &["node"],
-    &["server", "client"],
+    &["server", "client", "offline"],
     // For tests: puts all of the above on a simulated disk and network.
     &["sim"],
 ];

@@ -1,8 +1,10 @@
-//! The command `dledger`: runs a node, and appends to, reads from and looks at clusters that run elsewhere.
+//! The command `dledger`: runs a node, appends to, reads from and looks at clusters that run elsewhere, and looks after
+//! the directories of nodes that do not run.
 
 mod append;
 mod get;
 mod lines;
+mod log;
 mod output;
 mod read;
 mod serve;
@@ -33,25 +35,34 @@ enum Command {
     Read(read::Read),
     Tail(tail::Tail),
     Status(status::Status),
+    Log(log::Log),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // Those that compare and check need 1 to say what they found.
+    let trouble = if matches!(command, Command::Log(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    let outcome = match command {
         Command::Serve(command) => command.run().await,
         Command::Append(command) => command.run().await,
         Command::Get(command) => command.run().await,
         Command::Read(command) => command.run().await,
         Command::Tail(command) => command.run().await,
         Command::Status(command) => command.run().await,
+        Command::Log(command) => command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
         Err(Failure::Pipe) => ExitCode::SUCCESS,
+        Err(Failure::Found(found)) => {
+            eprintln!("{found}");
+            ExitCode::FAILURE
+        }
         Err(Failure::Error(error)) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            trouble
         }
     }
 }
@@ -79,6 +90,10 @@ mod tests {
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
+            vec!["log", "dump", "DIR", "--from", "1", "--to", "9", "--bodies", "--json"],
+            vec!["log", "verify", "DIR", "--json"],
+            vec!["log", "truncate", "DIR", "--to", "9", "--yes", "--discard-committed"],
+            vec!["log", "diff", "DIR", "OTHER"],
         ];
         for line in lines {
             let parsed = Cli::try_parse_from(std::iter::once("dledger").chain(line.iter().copied()));
