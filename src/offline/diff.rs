@@ -275,7 +275,18 @@ fn describe(sides: [&Stopped; 2], position: u64, at: u64) -> Result<Difference, 
     let (left_byte, right_byte) = (byte(&ours), byte(&theirs));
     let [left, right] = items;
     let (number, index) = place;
-    Ok(Difference { position: from, index, number, left, right, fields, first_byte: at, bytes: differ, left_byte, right_byte })
+    Ok(Difference {
+        position: from,
+        index,
+        number,
+        left,
+        right,
+        fields,
+        first_byte: at,
+        bytes: differ,
+        left_byte,
+        right_byte,
+    })
 }
 
 fn fields(left: &EntryItem, right: &EntryItem) -> Vec<FieldDifference> {

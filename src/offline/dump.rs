@@ -123,10 +123,7 @@ impl Stopped {
     }
 
     /// Returns how many of their findings are shown.
-    fn dump_side_files<E: From<OfflineError>>(
-        &self,
-        visit: &mut dyn FnMut(Item) -> Result<(), E>,
-    ) -> Result<u64, E> {
+    fn dump_side_files<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(Item) -> Result<(), E>) -> Result<u64, E> {
         let (findings, hard_state) = self.side_files()?;
         if let Ok(identity) = self.identity() {
             visit(Item::Identity {

@@ -60,8 +60,10 @@ pub enum OfflineError {
         last: u64,
     },
     /// Records that are to go are known to be committed.
-    #[error("records below index {committed} are known to be committed, and {to} is below: a replica that loses them \
-        may bring back what others do not have. With --discard-committed they go all the same")]
+    #[error(
+        "records below index {committed} are known to be committed, and {to} is below: a replica that loses them \
+        may bring back what others do not have. With --discard-committed they go all the same"
+    )]
     Committed {
         /// The index asked for.
         to: u64,

@@ -185,6 +185,8 @@ fn wrong<T>(
         Slot::Damaged { found, computed } => {
             Some((format!("checksum {found:#010x}, computed {computed:#010x}"), find, row))
         }
-        Slot::Later { found } => Some((format!("format version {found}"), StateFind::Later, "a slot of a later format")),
+        Slot::Later { found } => {
+            Some((format!("format version {found}"), StateFind::Later, "a slot of a later format"))
+        }
     }
 }

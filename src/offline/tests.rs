@@ -22,6 +22,7 @@ mod flips;
 mod notes;
 
 const SIZE: u64 = 8192;
+const ENTRIES: u64 = 49;
 
 fn identity(node: &str) -> Identity {
     Identity {
@@ -60,11 +61,11 @@ struct Sample {
 
 impl Sample {
     fn new() -> Self {
-        Self::of(44)
+        Self::of(ENTRIES)
     }
 
     fn of(entries: u64) -> Self {
-        let mut sample = Self { dir: tempfile::tempdir().unwrap(), appended: Vec::new() };
+        let mut sample = Self::empty();
         let mut log = sample.log();
         for term in [3, 4] {
             log.save_vote(HardVote { term, node: Some("n0".parse().unwrap()), granted: true }).unwrap();
@@ -73,6 +74,12 @@ impl Sample {
         sample.append(&mut log, entries);
         close(log);
         sample
+    }
+
+    /// In memory, where there is such a place: thousands of files are written.
+    fn empty() -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        Self { dir, appended: Vec::new() }
     }
 
     fn log(&self) -> Log {
@@ -144,11 +151,13 @@ impl Sample {
         std::fs::read_dir(self.path()).unwrap().map(file).collect()
     }
 
-    /// Makes new files of old content: nobody's mapping is written to.
+    /// Makes new files where the content is not the old one: nobody's mapping is written to.
     fn restore(&self, content: &BTreeMap<String, Vec<u8>>) {
-        std::fs::remove_dir_all(self.path()).unwrap();
-        std::fs::create_dir(self.path()).unwrap();
-        for (name, bytes) in content {
+        let found = self.content();
+        for name in found.keys().filter(|name| found.get(*name) != content.get(*name)) {
+            std::fs::remove_file(self.path().join(name)).unwrap();
+        }
+        for (name, bytes) in content.iter().filter(|(name, bytes)| found.get(*name) != Some(bytes)) {
             std::fs::write(self.path().join(name), bytes).unwrap();
         }
     }

@@ -215,7 +215,8 @@ impl<'a> Plan<'a> {
                 return Err(OfflineError::InsideBatch { to: self.to, first, last: next - 1 });
             }
             if counts && header.kind == EntryKind::Batch && first == self.to {
-                let place = if self.segment == Some(self.segment_of(header)) { header.position } else { self.at.position };
+                let place =
+                    if self.segment == Some(self.segment_of(header)) { header.position } else { self.at.position };
                 self.cut = Some((Cursor { position: place, ..self.at }, self.segment));
             }
         }

@@ -61,10 +61,7 @@ impl Stopped {
     ///
     /// # Errors
     /// If the system fails, or something is of a later format version; or what `visit` returns.
-    pub fn verify<E: From<OfflineError>>(
-        &self,
-        visit: &mut dyn FnMut(Checked) -> Result<(), E>,
-    ) -> Result<Summary, E> {
+    pub fn verify<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(Checked) -> Result<(), E>) -> Result<Summary, E> {
         let judge = Judge::new(self)?;
         let (findings, hard_state) = self.side_files()?;
         let newest = hard_state.as_ref().and_then(|state| state.newest()).map(|(_, noted)| noted).unwrap_or_default();
@@ -173,7 +170,7 @@ impl<E: From<OfflineError>> Check<'_, E> {
             }
         }
         for (slot, what, point) in wrong {
-            let finding = self.note(Severity::Damage, slot, what);
+            let finding = self.note(slot, what);
             let found = format!("chain value {:#010x} behind index {}", header.chain, end);
             let expected = format!("chain value {:#010x} behind index {}", point.chain, point.index);
             self.report(finding.sides(found, expected).decided("other history", AtStart::Refuse))?;
@@ -181,10 +178,10 @@ impl<E: From<OfflineError>> Check<'_, E> {
         Ok(())
     }
 
-    fn note(&self, severity: Severity, slot: usize, what: &str) -> Finding {
+    fn note(&self, slot: usize, what: &str) -> Finding {
         let path = self.ledger.path.join(crate::log::names::HARD_STATE);
         let at = slot as u64 * crate::format::hard_state::SLOT_DISTANCE;
-        Finding::new(severity, path, format!("{what} point of progress slot {slot}")).at(at)
+        Finding::new(Severity::Damage, path, format!("{what} point of progress slot {slot}")).at(at)
     }
 
     /// Says once what a start would say, and what no entry has been found for.
@@ -192,11 +189,10 @@ impl<E: From<OfflineError>> Check<'_, E> {
         if let Some(finding) = self.judge.unsaid() {
             self.report(finding)?;
         }
-        let damaged = self.summary.damages > 0;
-        for place in std::mem::take(&mut self.places).into_iter().filter(|place| !place.met) {
-            // Damage that was reported may be what hides it.
-            let severity = if damaged { Severity::Note } else { Severity::Damage };
-            let finding = self.note(severity, place.slot, place.what);
+        // Damage that was reported may be what hides the entry.
+        let sound = self.summary.damages == 0;
+        for place in std::mem::take(&mut self.places).into_iter().filter(|place| sound && !place.met) {
+            let finding = self.note(place.slot, place.what);
             let found = format!("no entry {}", place.point.number - 1);
             let finding = finding.sides(found, format!("the entry before number {}", place.point.number));
             self.report(finding.start_does(self.summary.at_start))?;

@@ -22,7 +22,7 @@ impl Sample {
 
 #[test]
 fn every_first_record_of_an_entry_can_be_cut_at_and_no_other() {
-    let sample = Sample::of(44);
+    let sample = Sample::new();
     let firsts: Vec<_> = sample.appended.iter().filter(|e| !e.records.is_empty()).map(|entry| entry.index).collect();
     let (content, end) = (sample.content(), sample.records().len() as u64);
     for to in 0..=end {
@@ -30,7 +30,7 @@ fn every_first_record_of_an_entry_can_be_cut_at_and_no_other() {
             Ok(cut) => {
                 assert!(to == end || firsts.contains(&to), "{to}");
                 assert_eq!((cut.records, cut.to), (end - to, to));
-                let mut cut = Sample { dir: tempfile::tempdir().unwrap(), appended: sample.appended.clone() };
+                let mut cut = Sample { appended: sample.appended.clone(), ..Sample::empty() };
                 std::fs::create_dir(cut.path()).unwrap();
                 cut.restore(&sample.content());
                 cut.ends_at(to);

@@ -31,9 +31,10 @@ fn a_dump_says_what_was_appended() {
 #[test]
 fn a_dump_of_some_indexes_has_these_and_nothing_else() {
     let sample = Sample::new();
-    for (from, to) in [(0, 1), (20, 60), (70, 71), (90, 1000)] {
+    for (from, to) in [(0, 1), (20, 60), (70, 71), (85, 1000)] {
         let items = dumped(&sample.stopped(), DumpOptions::default().from(Some(from)).to(Some(to)).bodies(true));
-        let records = items.into_iter().filter_map(|item| if let Item::Entry(e) = item { Some(e.records) } else { None });
+        let records =
+            items.into_iter().filter_map(|item| if let Item::Entry(e) = item { Some(e.records) } else { None });
         let records: Vec<_> = records.flatten().map(|record| (record.index, record.body)).collect();
         let all: Vec<_> = (0..).zip(sample.records()).filter(|(index, _)| (from..to).contains(index)).collect();
         assert_eq!(records, all, "{from}..{to}");
@@ -44,11 +45,14 @@ fn a_dump_of_some_indexes_has_these_and_nothing_else() {
 fn a_dump_shows_the_files_beside_the_segments() {
     let sample = Sample::new();
     let items = dumped(&sample.stopped(), DumpOptions::default());
-    let votes: Vec<_> = items.iter().filter_map(|i| if let Item::Vote { term, .. } = i { Some(*term) } else { None }).collect();
+    let votes: Vec<_> =
+        items.iter().filter_map(|i| if let Item::Vote { term, .. } = i { Some(*term) } else { None }).collect();
     assert_eq!(votes, [3, 4]);
     let end = sample.records().len() as u64;
-    let noted = items.iter().any(|i| matches!(i, Item::Progress { committed, durable, .. }
-        if committed.index == end && durable.index == end));
+    let noted = items.iter().any(|i| {
+        matches!(i, Item::Progress { committed, durable, .. }
+        if committed.index == end && durable.index == end)
+    });
     assert!(noted, "{items:?}");
     assert!(items.iter().any(|i| matches!(i, Item::Start { snapshot_bytes: Some(17), .. })));
     assert!(items.iter().any(|i| matches!(i, Item::Identity { group, segment_size: SIZE, .. } if group == "g")));
@@ -65,5 +69,5 @@ fn behind_a_damaged_header_the_next_entry_is_found() {
     let damage = damage.unwrap();
     assert_eq!((damage.position, damage.goes_on), (Some(bad), Some(next)));
     let entries = items.iter().filter(|item| matches!(item, Item::Entry(entry) if entry.verified)).count();
-    assert_eq!(entries, 43);
+    assert_eq!(entries as u64, ENTRIES - 1);
 }

@@ -64,7 +64,10 @@ fn a_finding_says_what_a_start_then_does() {
     let last = sample.appended.last().unwrap().position;
     sample.flip(last + 90);
     let finding = only(&sample);
-    assert_eq!((finding.severity, finding.at_start, finding.row), (Severity::Damage, AtStart::Refuse, Some("rotten body")));
+    assert_eq!(
+        (finding.severity, finding.at_start, finding.row),
+        (Severity::Damage, AtStart::Refuse, Some("rotten body"))
+    );
     assert_eq!((finding.position, finding.index), (Some(last), Some(sample.appended.last().unwrap().index)));
     let open = Log::open(Arc::new(NoSync), sample.path(), identity("n0"), options());
     assert!(open.is_err());
@@ -72,7 +75,10 @@ fn a_finding_says_what_a_start_then_does() {
     sample.flip(last + 90);
     sample.flip(sample.batch(2).position + 90);
     let finding = only(&sample);
-    assert_eq!((finding.severity, finding.at_start, finding.row), (Severity::Damage, AtStart::Keep, Some("rotten body")));
+    assert_eq!(
+        (finding.severity, finding.at_start, finding.row),
+        (Severity::Damage, AtStart::Keep, Some("rotten body"))
+    );
     close(sample.log());
 }
 
@@ -111,7 +117,7 @@ fn without_an_identity_the_rest_is_still_read() {
     let sample = Sample::new();
     std::fs::remove_file(sample.path().join(names::IDENTITY)).unwrap();
     let (findings, summary) = verified(&sample.stopped());
-    assert_eq!((findings.len(), findings[0].at_start, summary.entries), (1, AtStart::Refuse, 44), "{findings:?}");
+    assert_eq!((findings.len(), findings[0].at_start, summary.entries), (1, AtStart::Refuse, ENTRIES), "{findings:?}");
 }
 
 #[test]

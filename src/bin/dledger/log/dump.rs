@@ -83,7 +83,11 @@ fn show(item: &Item, output: &mut Output) -> Result<(), Failure> {
         Item::Progress { slot, sequence, committed, durable } => {
             let (committed, durable) = (point(committed), point(durable));
             output.line(format_args!("noted     slot {slot}, write {sequence}: committed up to {committed}"))?;
-            output.line(format_args!("          {:width$}durable up to {durable}", "", width = margin(*slot, *sequence)))
+            output.line(format_args!(
+                "          {:width$}durable up to {durable}",
+                "",
+                width = margin(*slot, *sequence)
+            ))
         }
         Item::EmptySlot { slot } => output.line(format_args!("noted     slot {slot}: never written")),
         Item::Segment { position, number, index, term, chain, size, .. } => {
@@ -115,7 +119,9 @@ fn show(item: &Item, output: &mut Output) -> Result<(), Failure> {
         }
         Item::End { position, number, index, chain, damages } => {
             let damages = if *damages == 0 { String::new() } else { format!(", {damages} places damaged") };
-            output.line(format_args!("end       {position:>14}  number {number}, index {index}, chain {chain:08x}{damages}"))
+            output.line(format_args!(
+                "end       {position:>14}  number {number}, index {index}, chain {chain:08x}{damages}"
+            ))
         }
         // A kind of item this command does not know yet.
         other => output.line(format_args!("{other:?}")),
