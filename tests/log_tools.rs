@@ -112,7 +112,7 @@ async fn a_dump_has_every_record_at_its_index() {
 async fn verify_says_all_is_well_or_where_it_is_not() {
     let written = Written::new().await;
     let (out, _) = text(&["verify"], &[&written.path()], 0);
-    assert!(out.contains("3 segments") && out.contains("0 damage") && out.contains("would keep"), "{out}");
+    assert!(out.contains("3 segments") && out.contains("0 damage") && out.contains("would go on"), "{out}");
     let batch = &written.batches()[5];
     let position = batch["position"].as_u64().unwrap();
     written.flip(position + 200);
@@ -120,7 +120,7 @@ async fn verify_says_all_is_well_or_where_it_is_not() {
     let finding = lines.iter().find(|line| line["item"] == "finding").unwrap();
     assert_eq!((&finding["position"], &finding["index"]), (&batch["position"], &batch["index"]));
     assert_eq!((&finding["row"], &finding["at_start"]), (&"rotten body".into(), &"keep".into()));
-    assert!(err.contains("1 places"), "{err}");
+    assert!(err.contains("1 damaged in"), "{err}");
     let (out, _) = text(&["dump"], &[&written.path()], 1);
     assert!(out.contains("DAMAGE") && out.contains("does not fit"), "{out}");
 }

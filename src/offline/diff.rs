@@ -40,7 +40,7 @@ pub enum Comparison {
         records: u64,
     },
     /// They do, from there on.
-    Differ(Difference),
+    Differ(Box<Difference>),
     /// There is nothing that both hold.
     NothingInCommon {
         /// Positions that the left one holds.
@@ -235,7 +235,7 @@ fn shorter(sides: [&Stopped; 2], shorter: Side, position: u64, at: u64) -> Resul
 }
 
 /// What is different at `at`, in the segment at `position`.
-fn describe(sides: [&Stopped; 2], position: u64, at: u64) -> Result<Difference, OfflineError> {
+fn describe(sides: [&Stopped; 2], position: u64, at: u64) -> Result<Box<Difference>, OfflineError> {
     let mut items = [None, None];
     let mut place = (0, 0);
     for (item, side) in items.iter_mut().zip(sides) {
@@ -275,7 +275,7 @@ fn describe(sides: [&Stopped; 2], position: u64, at: u64) -> Result<Difference, 
     let (left_byte, right_byte) = (byte(&ours), byte(&theirs));
     let [left, right] = items;
     let (number, index) = place;
-    Ok(Difference {
+    Ok(Box::new(Difference {
         position: from,
         index,
         number,
@@ -286,7 +286,7 @@ fn describe(sides: [&Stopped; 2], position: u64, at: u64) -> Result<Difference, 
         bytes: differ,
         left_byte,
         right_byte,
-    })
+    }))
 }
 
 fn fields(left: &EntryItem, right: &EntryItem) -> Vec<FieldDifference> {

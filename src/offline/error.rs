@@ -61,8 +61,8 @@ pub enum OfflineError {
     },
     /// Records that are to go are known to be committed.
     #[error(
-        "records below index {committed} are known to be committed, and {to} is below: a replica that loses them \
-        may bring back what others do not have. With --discard-committed they go all the same"
+        "records below index {committed} are known to be committed, and {to} is below: this node may have \
+        acknowledged them. With --discard-committed they go all the same"
     )]
     Committed {
         /// The index asked for.

@@ -8,7 +8,7 @@ fn compare(left: &Sample, right: &Sample) -> Comparison {
 
 fn difference(left: &Sample, right: &Sample) -> Difference {
     match compare(left, right) {
-        Comparison::Differ(difference) => difference,
+        Comparison::Differ(difference) => *difference,
         other => panic!("{other:?}"),
     }
 }

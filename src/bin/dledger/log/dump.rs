@@ -41,7 +41,7 @@ impl Dump {
         output.flush()?;
         match damages {
             0 => Ok(()),
-            some => Err(found(format!("{some} places are damaged: `dledger log verify` says what a start would do"))),
+            some => Err(found(format!("{some} damaged: `dledger log verify` says what a start would do"))),
         }
     }
 }
@@ -97,7 +97,7 @@ fn show(item: &Item, output: &mut Output) -> Result<(), Failure> {
                  chain {chain:08x}"
             ))?;
             output.line(format_args!(
-                "          {:>14}  {:>10}  {:<10}  {:>6}  {:>23}  {:>10}  {:>10}  {:<8}  {:>13}  ",
+                "          {:>14}  {:>10}  {:<10}  {:>6}  {:>17}  {:>10}  {:>10}  {:<8}  {:>13}",
                 "POSITION", "NUMBER", "KIND", "TERM", "INDEXES", "LENGTH", "COMMITTED", "CHAIN", "TIMESTAMP"
             ))
         }
@@ -111,14 +111,16 @@ fn show(item: &Item, output: &mut Output) -> Result<(), Failure> {
             output.line(format_args!("blank     {position:>14}  {what}, {size}, chain {chain:08x}"))
         }
         Item::Damage(finding) => {
-            output.line(format_args!("DAMAGE    {finding}"))?;
+            let line = finding.to_string();
+            let text = line.split_once(": ").map_or(line.as_str(), |(_, text)| text);
+            output.line(format_args!("DAMAGE    {text}"))?;
             match finding.goes_on {
                 Some(position) => output.line(format_args!("          goes on at position {position}")),
                 None => Ok(()),
             }
         }
         Item::End { position, number, index, chain, damages } => {
-            let damages = if *damages == 0 { String::new() } else { format!(", {damages} places damaged") };
+            let damages = if *damages == 0 { String::new() } else { format!(", {damages} damaged") };
             output.line(format_args!(
                 "end       {position:>14}  number {number}, index {index}, chain {chain:08x}{damages}"
             ))
@@ -145,7 +147,7 @@ fn row(entry: &EntryItem) -> String {
     let EntryItem { position, number, kind, term, length, committed, chain, timestamp, .. } = entry;
     let verified = if entry.verified { "" } else { "  does not fit" };
     format!(
-        "entry     {position:>14}  {number:>10}  {:<10}  {term:>6}  {indexes:>23}  {length:>10}  {committed:>10}  \
+        "entry     {position:>14}  {number:>10}  {:<10}  {term:>6}  {indexes:>17}  {length:>10}  {committed:>10}  \
          {chain:08x}  {timestamp:>13}{verified}",
         kind.name()
     )

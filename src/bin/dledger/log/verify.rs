@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
-use dledger::offline::{Checked, Stopped, Summary};
+use dledger::offline::{AtStart, Checked, Stopped, Summary};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -57,7 +57,7 @@ impl Verify {
         output.flush()?;
         match summary.damages {
             0 => Ok(()),
-            damages => Err(found(format!("{damages} places in {} are damaged", self.dir.display()))),
+            damages => Err(found(format!("{damages} damaged in {}", self.dir.display()))),
         }
     }
 }
@@ -70,6 +70,15 @@ fn figures(summary: &Summary) -> [String; 4] {
         format!("checked   {segments} segments ({size}), {entries} entries, {records} records"),
         format!("indexes   first {first}, committed {committed}, durable {durable}, end {end}"),
         format!("findings  {damages} damage, {notes} notes"),
-        format!("a start   would {}{why}", summary.at_start.name()),
+        format!("a start   would {}{why}", words(summary.at_start)),
     ]
+}
+
+fn words(at_start: AtStart) -> &'static str {
+    match at_start {
+        AtStart::Cut => "cut the end",
+        AtStart::Restart => "begin the log anew at its recorded start",
+        AtStart::Refuse => "refuse",
+        AtStart::Keep | AtStart::Remake | AtStart::Remove => "go on with what is there",
+    }
 }
