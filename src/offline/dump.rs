@@ -41,8 +41,8 @@ impl DumpOptions {
 }
 
 impl Stopped {
-    /// Shows everything: files, identity, start, hard state, then the segments with all their entries. Damage is an item
-    /// like the others, and what can be found behind it follows. Writes nothing.
+    /// Shows everything: files, identity, start, hard state, then the segments with all their entries. Damage is an
+    /// item like the others, and what can be found behind it follows. Writes nothing.
     ///
     /// # Errors
     /// If the system fails, or something is of a later format version; or what `visit` returns.

@@ -61,8 +61,8 @@ impl Stopped {
     }
 
     /// Removes the records from index `to` on, and the entries that hold them, durably. What is left opens. A batch is
-    /// never split. Records known to be committed stay unless `discard_committed`: a replica that loses them breaks what
-    /// the cluster has promised for them, so it is for the case that no replica has them.
+    /// never split. Records known to be committed stay unless `discard_committed`: a replica that loses them breaks
+    /// what the cluster has promised for them, so it is for the case that no replica has them.
     ///
     /// # Errors
     /// If `to` is not the first record of an entry, or committed, or behind damage; if the identity, the start or the

@@ -159,8 +159,8 @@ impl<'a> Scanner<'a> {
         self.header_at(self.end.position.checked_sub(self.header.start.position)?).ok().flatten()
     }
 
-    /// Goes on at the first place from `offset` on where a good header stands, or where a blank fills the rest, and takes
-    /// its word for what is before. `false` if there is none: the scan stays where it is.
+    /// Goes on at the first place from `offset` on where a good header stands, or where a blank fills the rest, and
+    /// takes its word for what is before. `false` if there is none: the scan stays where it is.
     ///
     /// # Errors
     /// If the system fails a read for another reason than the medium.

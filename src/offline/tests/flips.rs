@@ -21,8 +21,8 @@ struct Target {
 }
 
 impl Sample {
-    /// One bit of every byte that means something: the segments up to the end of the log, the hard state, identity, start
-    /// and index; and all bits of an entry's header, a segment's, a blank's and of each slot of the hard state.
+    /// One bit of every byte that means something: the segments up to the end of the log, the hard state, identity,
+    /// start and index; and all bits of an entry's header, a segment's, a blank's and of each slot of the hard state.
     fn targets(&self) -> Vec<Target> {
         let ledger = self.stopped();
         let mut end = 0;
