@@ -18,7 +18,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
 //! # let builder = dledger::Node::builder(dledger::NodeId::new(0), "127.0.0.1:0").group("g".parse()?);
-//! # let node = builder.data_dir(dir.path()).configure(|c| c.segment_size = 64 << 10).start().await?;
+//! # let node = builder.data_dir(dir.path()).configure(|c| c.segment_size = 32 << 20).start().await?;
 //! # node.ledger("g")?.append("hello").await?;
 //! # node.shutdown().await;
 //! let ledger = Stopped::open(dir.path().join("g"))?; // the directory of the ledger "g"
