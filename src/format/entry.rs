@@ -143,6 +143,11 @@ impl EntryHeader {
         self.position + self.length() as u64
     }
 
+    /// Whether `bytes` begin with the mark of an entry.
+    pub(crate) fn is_marked(bytes: &[u8]) -> bool {
+        bytes.starts_with(&MAGIC)
+    }
+
     /// Decodes and checks a header; the body is not looked at.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
         let Some(bytes) = bytes.get(..ENTRY_HEADER) else {

@@ -61,10 +61,7 @@ impl Directory {
     /// Locked, made for something else, another version, or the system fails.
     pub(crate) fn open(disk: &dyn Disk, path: PathBuf, wanted: Identity) -> Result<Self, OpenError> {
         disk.create_dir(&path).map_err(io_error("create directory", &path))?;
-        let lock = disk.lock(&path.join(names::LOCK)).map_err(|source| match source.kind() {
-            io::ErrorKind::WouldBlock => OpenError::Locked { dir: path.clone() },
-            _ => io_error("lock", &path)(source),
-        })?;
+        let lock = take_lock(disk, &path)?;
         let file = path.join(names::IDENTITY);
         let identity = match disk.read(&file) {
             Ok(bytes) => {
@@ -101,6 +98,11 @@ impl Directory {
         Self::open(disk, path, identity)
     }
 
+    /// A directory that the caller has locked, and whose identity it has read.
+    pub(super) fn of(path: PathBuf, identity: Identity) -> Self {
+        Self { path, identity, lock: Mutex::new(None) }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -114,21 +116,29 @@ impl Directory {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    pub(super) fn segment(&self, position: u64) -> PathBuf {
+    pub(crate) fn segment(&self, position: u64) -> PathBuf {
         self.path.join(names::segment(position))
     }
 
-    pub(super) fn index(&self, position: u64) -> PathBuf {
+    pub(crate) fn index(&self, position: u64) -> PathBuf {
         self.path.join(names::index(position))
     }
 }
 
+/// Keeps everybody else out of `dir` until the value is dropped.
+pub(super) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {
+    disk.lock(&dir.join(names::LOCK)).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => OpenError::Locked { dir: dir.to_owned() },
+        _ => io_error("lock", dir)(source),
+    })
+}
+
 /// Wraps a failed call.
-pub(super) fn io_error(op: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError + use<> {
+pub(crate) fn io_error(op: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError + use<> {
     let path = path.to_owned();
     move |source| OpenError::Io { op, path: path.clone(), source }
 }

@@ -33,9 +33,17 @@ impl HardStateFile {
     /// Opens the file; in a directory that is `fresh` (it has no log yet), makes it.
     ///
     /// # Errors
+    /// As [`HardStateFile::inspect`], or if the system fails a write.
+    pub(super) fn open(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Self, OpenError> {
+        Self::inspect(disk, path, fresh)?.open(disk, path)
+    }
+
+    /// Reads the file and writes nothing.
+    ///
+    /// # Errors
     /// If the system fails, or if a vote or all that was noted may have been lost: a node that cannot know whom it
     /// voted for must not vote.
-    pub(super) fn open(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Self, OpenError> {
+    pub(super) fn inspect(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Inspected, OpenError> {
         let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
         let found = match disk.open(path) {
             Ok(file) => Some(file),
@@ -52,16 +60,12 @@ impl HardStateFile {
                 (None, Looked { find: StateFind::Absent, what: "file", found, state: State::new(), version: None })
             }
         };
-        let file = match (decide_state(find.find, fresh), file) {
-            (FileDecision::Use, Some(file)) => file,
+        match (decide_state(find.find, fresh), file) {
+            (FileDecision::Use, Some(file)) => Ok(Inspected { file: Some(file), state: find.state, lost: None }),
             (FileDecision::Report, Some(file)) => {
-                tracing::warn!(file = %path.display(), found = %find.found, "a slot is lost, the other one is used");
-                file
+                Ok(Inspected { file: Some(file), state: find.state, lost: Some(find.found) })
             }
-            (FileDecision::Make, _) => {
-                disk.write_atomic(path, &blank_file()).map_err(io("create"))?;
-                disk.open(path).map_err(io("open"))?
-            }
+            (FileDecision::Make, _) => Ok(Inspected { file: None, state: find.state, lost: None }),
             _ => {
                 let file = path.to_owned();
                 if let Some(found) = find.version {
@@ -71,17 +75,9 @@ impl HardStateFile {
                     StateFind::Absent => format!("{HARD_STATE_SIZE} bytes beside the log"),
                     _ => "two votes that follow each other, and what was noted of the log".into(),
                 };
-                return Err(Damage { file, position: 0, index: 0, what: find.what, found: find.found, expected }.into());
+                Err(Damage { file, position: 0, index: 0, what: find.what, found: find.found, expected }.into())
             }
-        };
-        // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
-        // on must be on the disk.
-        for slot in [0, 1] {
-            let bytes = slot_bytes(file.as_ref(), slot).map_err(io("read"))?;
-            file.write_at(&bytes, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
         }
-        file.sync().map_err(io("sync"))?;
-        Ok(Self { file, state: find.state })
     }
 
     pub(super) fn vote(&self) -> Option<HardVote> {
@@ -126,9 +122,10 @@ impl HardStateFile {
     }
 
     fn write(&mut self, noted: Noted) -> io::Result<()> {
-        if noted == self.state.noted {
-            return Ok(());
-        }
+        if noted == self.state.noted { Ok(()) } else { self.put(noted) }
+    }
+
+    fn put(&mut self, noted: Noted) -> io::Result<()> {
         let sequence = self.state.noted_sequence + 1;
         self.file.write_at(&encode_noted(sequence, &noted), (2 + sequence % 2) * SLOT_DISTANCE)?;
         (self.state.noted, self.state.noted_sequence) = (noted, sequence);
@@ -137,6 +134,56 @@ impl HardStateFile {
 
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync()
+    }
+
+    /// Takes back what was noted, in both slots: whichever is read later, nothing beyond `noted` is. Durable on return.
+    pub(super) fn take_back(&mut self, noted: Noted) -> io::Result<()> {
+        for _ in 0..2 {
+            self.put(noted)?;
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+}
+
+/// The file as it was found, and good enough to be used.
+pub(super) struct Inspected {
+    /// `None` if it has to be made.
+    file: Option<Arc<dyn DiskFile>>,
+    state: State,
+    /// A slot that is lost, if one is.
+    lost: Option<String>,
+}
+
+impl Inspected {
+    pub(super) fn noted(&self) -> Noted {
+        self.state.noted
+    }
+
+    /// Makes the file if it is not there, and makes what was read of the vote durable.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(super) fn open(self, disk: &dyn Disk, path: &Path) -> Result<HardStateFile, OpenError> {
+        let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
+        if let Some(found) = self.lost {
+            tracing::warn!(file = %path.display(), %found, "a slot is lost, the other one is used");
+        }
+        let file = match self.file {
+            Some(file) => file,
+            None => {
+                disk.write_atomic(path, &blank_file()).map_err(io("create"))?;
+                disk.open(path).map_err(io("open"))?
+            }
+        };
+        // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
+        // on must be on the disk.
+        for slot in [0, 1] {
+            let bytes = slot_bytes(file.as_ref(), slot).map_err(io("read"))?;
+            file.write_at(&bytes, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
+        }
+        file.sync().map_err(io("sync"))?;
+        Ok(HardStateFile { file, state: self.state })
     }
 }
 

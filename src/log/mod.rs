@@ -20,13 +20,14 @@
 //! | [`flush`] | group commit: what is waiting for a sync, and one pass over it |
 //! | [`flusher`] | the thread that runs the passes |
 //! | [`hard_state`] | the vote and commit slots on disk |
+//! | [`stopped`] | what the tools for a stopped node need |
 //! | [`progress`] | first, committed, durable, end |
 
 pub(crate) mod directory;
 pub(crate) mod flush;
 pub(crate) mod flusher;
 mod hard_state;
-mod names;
+pub(crate) mod names;
 mod open;
 pub(crate) mod progress;
 pub(crate) mod reader;
@@ -38,6 +39,7 @@ pub(crate) mod room;
 pub(crate) mod scrub;
 mod spare;
 mod start;
+pub(crate) mod stopped;
 mod tail;
 mod walk;
 mod writer;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::directory::{Directory, Identity, io_error};
 use super::flush::FlushQueue;
-use super::hard_state::HardStateFile;
+use super::hard_state::{HardStateFile, Inspected};
 use super::names;
 use super::progress::Progress;
 use super::recovery::{Decision, Find, Known, decide};
@@ -71,6 +71,7 @@ impl Log {
         let Examined { start, base, mut stale, hard_state, mut walk, known } = examine(disk.as_ref(), &directory)?;
         let decision = decide(walk.ended.find, known);
         let noted = hard_state.noted();
+        let hard_state_path = directory.file(names::HARD_STATE);
         match decision {
             Decision::Keep | Decision::Cut => {}
             Decision::Restart => {
@@ -79,6 +80,7 @@ impl Log {
             }
             Decision::Refuse => return Err(damage(&walk, base, noted, known).into()),
         }
+        let hard_state = hard_state.open(disk.as_ref(), &hard_state_path)?;
         let at_base = base.point();
         let commit = if noted.committed.number > base.number { noted.committed } else { at_base };
         let start_number = start.purged.map_or(0, |purged| purged.number + 1);
@@ -124,21 +126,21 @@ impl Log {
 pub(super) struct Examined {
     pub(super) start: StartPoint,
     /// What the first entry continues.
-    base: Cursor,
+    pub(super) base: Cursor,
     /// Files that do not count.
     stale: Vec<PathBuf>,
-    hard_state: HardStateFile,
+    pub(super) hard_state: Inspected,
     pub(super) walk: Walk,
     pub(super) known: Known,
 }
 
-/// Looks at everything in `directory`, and makes the hard state if there is nothing yet.
+/// Looks at everything in `directory`, and changes nothing.
 pub(super) fn examine(disk: &dyn Disk, directory: &Directory) -> Result<Examined, OpenError> {
     let start = StartPoint::read(disk, directory)?;
     let base = start.purged.map_or(directory.identity().genesis(), |purged| purged.next);
     let Listing { positions, stale } = Listing::read(disk, directory, base)?;
     let fresh = positions.is_empty() && start.purged.is_none();
-    let hard_state = HardStateFile::open(disk, &directory.file(names::HARD_STATE), fresh)?;
+    let hard_state = HardStateFile::inspect(disk, &directory.file(names::HARD_STATE), fresh)?;
     let noted = hard_state.noted();
     let trusted = noted.durable.position.max(base.position);
     let mut walk = Walk::run(disk, directory, &positions, base, trusted)?;
@@ -156,7 +158,7 @@ pub(super) fn examine(disk: &dyn Disk, directory: &Directory) -> Result<Examined
 }
 
 /// Why a directory is not opened.
-fn damage(walk: &Walk, base: Cursor, noted: Noted, known: Known) -> Damage {
+pub(super) fn damage(walk: &Walk, base: Cursor, noted: Noted, known: Known) -> Damage {
     let (ended, end) = (walk.ended.clone(), walk.end(base));
     let because = match known {
         Known::Committed => format!("records below index {} are committed", noted.committed.index.max(walk.committed)),

@@ -1,5 +1,221 @@
-//! Work on the directory of a ledger that no node has open.
+//! Tools for the directory of a ledger whose node is stopped: look at everything, check everything, cut, compare.
+//!
+//! A [`Stopped`] holds the directory's lock, so no node can start in it meanwhile. Whom the directory was made for is
+//! read from it. Only [`Stopped::truncate`] and [`repair()`] write. All files are read with `pread`: a bad sector is reported, and the
+//! rest is read.
+//!
+//! | | |
+//! |---|---|
+//! | [`Stopped::dump`] | everything there is, in order; goes on behind damage |
+//! | [`Stopped::verify`] | every byte checked, and what a start of the node would do |
+//! | [`Stopped::truncate`] | removes records from an index on, also in front of damage |
+//! | [`diff`] | the first difference of two replicas |
+//! | [`repair()`] | damaged ranges back from replicas that run |
+//!
+//! ```
+//! use dledger::offline::{Checked, OfflineError, Stopped};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! # let builder = dledger::Node::builder(dledger::NodeId::new(0), "127.0.0.1:0").group("g".parse()?);
+//! # let node = builder.data_dir(dir.path()).configure(|c| c.segment_size = 32 << 20).start().await?;
+//! # node.ledger("g")?.append("hello").await?;
+//! # node.shutdown().await;
+//! let ledger = Stopped::open(dir.path().join("g"))?; // the directory of the ledger "g"
+//! let summary = ledger.verify(&mut |checked| -> Result<(), OfflineError> {
+//!     if let Checked::Finding(finding) = checked {
+//!         println!("{finding}");
+//!     }
+//!     Ok(())
+//! })?;
+//! assert_eq!((summary.damages, summary.records), (0, 1));
+//! # Ok(())
+//! # }
+//! ```
 
+mod diff;
+mod dump;
+mod error;
+mod finding;
+mod item;
+mod judge;
 mod repair;
+mod sidefiles;
+mod survey;
+mod truncate;
+mod verify;
 
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use diff::{Comparison, Difference, FieldDifference, Side, diff};
+pub use dump::DumpOptions;
+pub use error::OfflineError;
+pub use finding::{AtStart, Finding, Severity};
+pub use item::{DumpedRecord, EntryItem, EntryKindName, Item, Point};
 pub use repair::repair;
+pub use truncate::Truncation;
+pub use verify::{Checked, Summary};
+
+use crate::disk::Disk;
+use crate::disk::real::RealDisk;
+use crate::error::OpenError;
+use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
+use crate::log::StartPoint;
+use crate::log::directory::{Directory, Identity, io_error};
+use crate::log::names::{self, FileKind};
+use crate::log::stopped;
+
+/// The directory of one ledger of a stopped node, locked.
+pub struct Stopped {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    /// The directory, if it still says whom it is for.
+    directory: Result<Directory, Unusable>,
+    /// Where the log begins, if the directory still says so.
+    start: Result<StartPoint, Unusable>,
+    segment_size: u64,
+    /// What is there, ascending.
+    names: Vec<String>,
+    _lock: Box<dyn Send + Sync>,
+}
+
+impl std::fmt::Debug for Stopped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stopped").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// A file that every start needs and that cannot be used.
+#[derive(Debug, Clone)]
+struct Unusable {
+    file: PathBuf,
+    what: &'static str,
+    found: String,
+    expected: String,
+}
+
+impl Stopped {
+    /// Locks the directory of a ledger: the one in a node's data directory that has the name of the group.
+    ///
+    /// # Errors
+    /// If it is in use, is no ledger's directory, or is of a later format version; or the system fails.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, OfflineError> {
+        Self::open_on(Arc::new(RealDisk), dir.into())
+    }
+
+    fn open_on(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, OfflineError> {
+        let names = list(disk.as_ref(), &path)?;
+        if !names.iter().any(|name| names::kind(name).is_some_and(|kind| kind != FileKind::Temporary)) {
+            return Err(no_ledger(disk.as_ref(), path, &names));
+        }
+        let lock = stopped::lock(disk.as_ref(), &path)?;
+        // What a node that has just ended did last.
+        let names = list(disk.as_ref(), &path)?;
+        let directory = usable(stopped::open(disk.as_ref(), &path), "identity")?;
+        let start = match &directory {
+            Ok(directory) => usable(stopped::start_point(disk.as_ref(), directory), "start of the log")?,
+            Err(unusable) => Err(unusable.clone()),
+        };
+        let mut stopped = Self { disk, path, directory, start, segment_size: 0, names, _lock: lock };
+        stopped.segment_size = match &stopped.directory {
+            Ok(directory) => directory.identity().segment_size,
+            Err(_) => stopped.guess_segment_size(),
+        };
+        if stopped.segment_size <= SEGMENT_HEADER as u64 {
+            let why = format!("its segments have {} bytes", stopped.segment_size);
+            return Err(OfflineError::NoLedger { dir: stopped.path, why });
+        }
+        Ok(stopped)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of a segment.
+    pub fn segment_size(&self) -> u64 {
+        self.segment_size
+    }
+
+    fn identity(&self) -> Result<&Identity, &Unusable> {
+        self.directory.as_ref().map(Directory::identity)
+    }
+
+    /// What the first entry continues, if that is known.
+    fn base(&self) -> Option<Cursor> {
+        let (identity, start) = (self.identity().ok()?, self.start.as_ref().ok()?);
+        Some(start.purged.map_or(identity.genesis(), |purged| purged.next))
+    }
+
+    fn segment_path(&self, position: u64) -> PathBuf {
+        self.path.join(names::segment(position))
+    }
+
+    fn index_path(&self, position: u64) -> PathBuf {
+        self.path.join(names::index(position))
+    }
+
+    /// Positions of the segments that count, ascending.
+    fn positions(&self) -> Vec<u64> {
+        let begins = self.base().map_or(0, |base| base.position / self.segment_size * self.segment_size);
+        let counts = |at: &u64| *at >= begins && at.is_multiple_of(self.segment_size);
+        let segment = |name: &String| match names::kind(name) {
+            Some(FileKind::Segment(at)) => Some(at),
+            _ => None,
+        };
+        // The names are ascending, and have all their digits.
+        self.names.iter().filter_map(segment).filter(counts).collect()
+    }
+
+    /// What the first good segment header says; else the size of the largest segment.
+    fn guess_segment_size(&self) -> u64 {
+        let mut largest = 0;
+        for name in self.names.iter().filter(|name| matches!(names::kind(name), Some(FileKind::Segment(_)))) {
+            let Ok(file) = self.disk.open(&self.path.join(name)) else { continue };
+            let mut bytes = [0; SEGMENT_HEADER];
+            match file.read_at(&mut bytes, 0).map(|()| SegmentHeader::decode(&bytes)) {
+                Ok(Ok(header)) => return header.size,
+                _ => largest = largest.max(file.size()),
+            }
+        }
+        largest
+    }
+
+    fn io<T>(op: &'static str, path: &Path, result: io::Result<T>) -> Result<T, OfflineError> {
+        result.map_err(|error| io_error(op, path)(error).into())
+    }
+}
+
+fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OfflineError> {
+    Stopped::io("list", dir, disk.list(dir))
+}
+
+/// Says where to look instead, if there is a place.
+fn no_ledger(disk: &dyn Disk, dir: PathBuf, names: &[String]) -> OfflineError {
+    let ledger = names.iter().find(|name| disk.read(&dir.join(name).join(names::IDENTITY)).is_ok());
+    let why = match ledger {
+        Some(name) => format!("but {name} in it is: give {}", dir.join(name).display()),
+        None => "it has none of a ledger's files".into(),
+    };
+    OfflineError::NoLedger { dir, why }
+}
+
+/// Damage is to be reported; all else ends the look.
+fn usable<T>(opened: Result<T, OpenError>, what: &'static str) -> Result<Result<T, Unusable>, OfflineError> {
+    match opened {
+        Ok(value) => Ok(Ok(value)),
+        Err(OpenError::Damaged(d)) => Ok(Err(Unusable { file: d.file, what, found: d.found, expected: d.expected })),
+        Err(OpenError::Unexpected { path, .. }) => {
+            let (found, expected) = ("no file".into(), "what the directory was made for".into());
+            Ok(Err(Unusable { file: path.join(names::IDENTITY), what, found, expected }))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -4,10 +4,12 @@
 //! says what stands where, and the log decides what that means.
 
 use std::io;
+use std::ops::Range;
 
 use super::after;
 use super::window::Window;
 use crate::disk::{DiskFile, is_bad_sector};
+use crate::format::ALIGNMENT;
 use crate::format::batch::{Batch, BatchError};
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader, decode_blank, is_blank};
@@ -138,15 +140,83 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// If the system fails a read.
-    pub(crate) fn only_zeros_from(&mut self, mut offset: u64) -> io::Result<bool> {
-        while offset < self.header.size {
-            let length = (self.header.size - offset).min(Window::READ as u64);
-            match self.window.fetch(offset, length as usize)? {
-                Some(bytes) if is_zero(bytes) => offset += length,
-                _ => return Ok(false),
+    pub(crate) fn only_zeros_from(&mut self, offset: u64) -> io::Result<bool> {
+        Ok(self.first_nonzero(offset..self.header.size)?.is_none())
+    }
+
+    /// The offset of the first byte in `range` that is not zero; the end of the file if that is shorter.
+    ///
+    /// # Errors
+    /// If the system fails a read.
+    pub(crate) fn first_nonzero(&mut self, range: Range<u64>) -> io::Result<Option<u64>> {
+        let mut offset = range.start;
+        while offset < range.end {
+            let length = (range.end - offset).min(Window::READ as u64);
+            let Some(bytes) = self.window.fetch(offset, length as usize)? else { return Ok(Some(offset)) };
+            if !is_zero(bytes) {
+                let at = bytes.iter().position(|byte| *byte != 0).unwrap_or_default();
+                return Ok(Some(offset + at as u64));
+            }
+            offset += length;
+        }
+        Ok(None)
+    }
+
+    /// The header of the entry at which the scan stopped, if it is good and in its place, whatever else does not fit.
+    pub(crate) fn stopped_at(&mut self) -> Option<EntryHeader> {
+        self.header_at(self.end.position.checked_sub(self.header.start.position)?).ok().flatten()
+    }
+
+    /// Goes on at the first place from `offset` on where a good header stands, or where a blank fills the rest, and
+    /// takes its word for what is before. `false` if there is none: the scan stays where it is.
+    ///
+    /// # Errors
+    /// If the system fails a read for another reason than the medium.
+    pub(crate) fn resume_from(&mut self, offset: u64) -> io::Result<bool> {
+        let mut offset = offset.next_multiple_of(ALIGNMENT as u64);
+        while offset + BLANK_HEADER as u64 <= self.header.size {
+            match self.place_at(offset) {
+                Ok(Some(place)) => {
+                    self.end = place;
+                    // A blank here cannot be the gap before the first entry.
+                    self.entries += 1;
+                    return Ok(true);
+                }
+                Ok(None) => offset += ALIGNMENT as u64,
+                Err(error) if is_bad_sector(&error) => offset = (offset + 1).next_multiple_of(SECTOR),
+                Err(error) => return Err(error),
             }
         }
-        Ok(true)
+        Ok(false)
+    }
+
+    fn place_at(&mut self, offset: u64) -> io::Result<Option<Cursor>> {
+        let rest = self.header.size - offset;
+        let Some(bytes) = self.window.fetch(offset, BLANK_HEADER)? else { return Ok(None) };
+        let position = self.header.start.position + offset;
+        if is_blank(bytes) {
+            let blank = decode_blank(bytes).ok().filter(|(length, _)| u64::from(*length) == rest);
+            return Ok(blank.map(|(_, chain)| Cursor { position, chain, ..self.end }));
+        }
+        if !EntryHeader::is_marked(bytes) {
+            return Ok(None);
+        }
+        Ok(self.header_at(offset)?.filter(|entry| entry.number >= self.end.number).map(|entry| Cursor {
+            position,
+            number: entry.number,
+            index: entry.index,
+            term: entry.term,
+            timestamp: entry.timestamp,
+            chain: entry.previous,
+        }))
+    }
+
+    /// The header at `offset` if there is one that says that it is there, and its entry ends in this segment.
+    fn header_at(&mut self, offset: u64) -> io::Result<Option<EntryHeader>> {
+        let Some(bytes) = self.window.fetch(offset, ENTRY_HEADER)? else { return Ok(None) };
+        let (position, rest) = (self.header.start.position + offset, self.header.size - offset);
+        let fits = |entry: &EntryHeader| entry.position == position && entry.length() as u64 <= rest;
+        Ok(EntryHeader::decode(bytes).ok().filter(fits))
     }
 
     fn look(&mut self) -> io::Result<Step> {
@@ -276,6 +346,8 @@ fn torn(bytes: &[u8], offset: u64) -> bool {
     is_zero(&bytes[..8.min(bytes.len())]) || is_zero(first) || others.chunks(SECTOR as usize).any(is_zero)
 }
 
+/// Compares with zeros a block at a time: whole segments are looked at.
 fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|block| *block == ZEROS[..block.len()])
 }

@@ -1,10 +1,10 @@
-//! The command `dledger`: runs a node, and appends to, reads from and looks at clusters that run elsewhere.
+//! The command `dledger`: runs a node, appends to, reads from and looks at clusters that run elsewhere, and looks after
+//! the directories of nodes that do not run.
 
 mod append;
 mod get;
 mod lines;
 mod log;
-mod log_repair;
 mod output;
 mod read;
 mod serve;
@@ -40,7 +40,10 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // Those that compare and check need 1 to say what they found.
+    let trouble = if matches!(command, Command::Log(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    let outcome = match command {
         Command::Serve(command) => command.run().await,
         Command::Append(command) => command.run().await,
         Command::Get(command) => command.run().await,
@@ -53,9 +56,13 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough.
         Err(Failure::Pipe) => ExitCode::SUCCESS,
+        Err(Failure::Found(found)) => {
+            eprintln!("{found}");
+            ExitCode::FAILURE
+        }
         Err(Failure::Error(error)) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            trouble
         }
     }
 }
@@ -84,6 +91,10 @@ mod tests {
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
             vec!["log", "repair", "DIR", "--from", "h:1", "--from", "h:2", "--dry-run", "--json"],
+            vec!["log", "dump", "DIR", "--from", "1", "--to", "9", "--bodies", "--json"],
+            vec!["log", "verify", "DIR", "--json"],
+            vec!["log", "truncate", "DIR", "--to", "9", "--yes", "--discard-committed"],
+            vec!["log", "diff", "DIR", "OTHER"],
         ];
         for line in lines {
             let parsed = Cli::try_parse_from(std::iter::once("dledger").chain(line.iter().copied()));

@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 pub(crate) enum Failure {
     /// Nobody reads the output any more: no error.
     Pipe,
+    /// What was looked for was found: told like an error, and not one.
+    Found(String),
     /// To be told to the user.
     Error(String),
 }
@@ -24,6 +26,11 @@ impl<E: std::error::Error> From<E> for Failure {
 /// An error with words of its own.
 pub(crate) fn failure(message: impl Display) -> Failure {
     Failure::Error(message.to_string())
+}
+
+/// What a look found, as the end of the command.
+pub(crate) fn found(message: impl Display) -> Failure {
+    Failure::Found(message.to_string())
 }
 
 /// How records are written.
@@ -104,11 +111,12 @@ pub(crate) fn as_json(record: &Record) -> Value {
     object
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn readable(bytes: &[u8]) -> String {
+/// Text with what is not printable escaped.
+pub(crate) fn readable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => {
             text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect()

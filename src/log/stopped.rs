@@ -1,0 +1,90 @@
+//! The directory of a node that is not running, as the tools in `offline` see it. Only [`take_back`] writes.
+
+use std::io;
+use std::path::Path;
+
+use super::directory::{self, Directory, Identity, io_error};
+use super::hard_state::HardStateFile;
+use super::names;
+use super::open::{Examined, damage, examine};
+use super::recovery::{Decision, Find, Known, decide};
+use super::start::StartPoint;
+use crate::disk::Disk;
+use crate::error::{Damage, OpenError};
+use crate::format::hard_state::Noted;
+use crate::format::segment::Cursor;
+
+/// Keeps a node from starting in `dir` until the value is dropped.
+///
+/// # Errors
+/// If a node runs there, or the system fails.
+pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {
+    directory::take_lock(disk, dir)
+}
+
+/// The directory, made for whom it says.
+///
+/// # Errors
+/// If it does not say so any more.
+pub(crate) fn open(disk: &dyn Disk, dir: &Path) -> Result<Directory, OpenError> {
+    let file = dir.join(names::IDENTITY);
+    let identity: Identity = match disk.read(&file) {
+        Ok(bytes) => {
+            directory::unseal(&file, &directory::MAGIC, &bytes, "identity", "what the directory was made for")?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let why = format!("it has no {} file", names::IDENTITY);
+            return Err(OpenError::Unexpected { path: dir.to_owned(), why });
+        }
+        Err(error) => return Err(io_error("read", &file)(error)),
+    };
+    Ok(Directory::of(dir.to_owned(), identity))
+}
+
+/// Where the log begins.
+///
+/// # Errors
+/// If the file is damaged or of another version.
+pub(crate) fn start_point(disk: &dyn Disk, directory: &Directory) -> Result<StartPoint, OpenError> {
+    StartPoint::read(disk, directory)
+}
+
+/// What a start would find and do.
+pub(crate) struct Verdict {
+    pub(crate) find: Find,
+    pub(crate) known: Known,
+    pub(crate) decision: Decision,
+    /// Where the log ends for it.
+    pub(crate) end: Cursor,
+    /// What is there, in the words of a refusal.
+    pub(crate) damage: Damage,
+}
+
+/// What a start would do with the directory.
+///
+/// # Errors
+/// If it would refuse before it comes to the table of the segments.
+pub(crate) fn verdict(disk: &dyn Disk, directory: &Directory) -> Result<Verdict, OpenError> {
+    let Examined { base, hard_state, walk, known, .. } = examine(disk, directory)?;
+    let find = walk.ended.find;
+    let damage = damage(&walk, base, hard_state.noted(), known);
+    Ok(Verdict { find, known, decision: decide(find, known), end: walk.end(base), damage })
+}
+
+/// What is noted of the log.
+///
+/// # Errors
+/// If it is lost.
+pub(crate) fn noted(disk: &dyn Disk, directory: &Directory) -> Result<Noted, OpenError> {
+    Ok(HardStateFile::inspect(disk, &directory.file(names::HARD_STATE), false)?.noted())
+}
+
+/// Replaces what is noted of the log by less. Durable on return.
+///
+/// # Errors
+/// If it is lost, or the system fails.
+pub(crate) fn take_back(disk: &dyn Disk, directory: &Directory, noted: Noted) -> Result<(), OpenError> {
+    let path = directory.file(names::HARD_STATE);
+    let mut file = HardStateFile::open(disk, &path, false)?;
+    file.take_back(noted).map_err(io_error("write", &path))
+}

@@ -1,0 +1,178 @@
+//! Everything there is, in order.
+
+use std::io;
+
+use super::item::{EntryItem, Item, Point, records};
+use super::judge::Judge;
+use super::survey::{NOWHERE, Seen};
+use super::{Finding, OfflineError, Stopped};
+use crate::format::entry::EntryKind;
+use crate::format::hard_state::{LogPoint, Slot};
+use crate::log::names::{self, FileKind};
+use crate::segment::after;
+
+/// What of a ledger is dumped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct DumpOptions {
+    /// First index; with it or `to`, only what lies in the segments that hold such records is dumped.
+    pub from: Option<u64>,
+    /// Index after the last.
+    pub to: Option<u64>,
+    /// With the bytes of the records.
+    pub bodies: bool,
+}
+
+impl DumpOptions {
+    /// Records from `from` on.
+    pub fn from(self, from: Option<u64>) -> Self {
+        Self { from, ..self }
+    }
+
+    /// Records below `to`.
+    pub fn to(self, to: Option<u64>) -> Self {
+        Self { to, ..self }
+    }
+
+    /// With or without the bytes of the records.
+    pub fn bodies(self, bodies: bool) -> Self {
+        Self { bodies, ..self }
+    }
+}
+
+impl Stopped {
+    /// Shows everything: files, identity, start, hard state, then the segments with all their entries. Damage is an
+    /// item like the others, and what can be found behind it follows. Writes nothing.
+    ///
+    /// # Errors
+    /// If the system fails, or something is of a later format version; or what `visit` returns.
+    pub fn dump<E: From<OfflineError>>(
+        &self,
+        options: DumpOptions,
+        visit: &mut dyn FnMut(Item) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let judge = Judge::new(self)?;
+        let whole = options.from.is_none() && options.to.is_none();
+        let mut damages = 0;
+        if whole {
+            self.dump_files(visit)?;
+            damages = self.dump_side_files(visit)?;
+        }
+        let indexes = options.from.unwrap_or(0)..options.to.unwrap_or(u64::MAX);
+        let mut end = self.base().unwrap_or(NOWHERE);
+        self.survey(indexes.clone(), &mut |seen| match seen {
+            Seen::Segment { position, header } => match header {
+                Some(header) => visit(Item::Segment {
+                    position,
+                    number: header.start.number,
+                    index: header.start.index,
+                    term: header.start.term,
+                    timestamp: header.start.timestamp,
+                    chain: header.start.chain,
+                    size: header.size,
+                }),
+                None => Ok(()),
+            },
+            Seen::Entry { header, bytes, fits } => {
+                end = after(&header);
+                let last = header.index + u64::from(header.records.saturating_sub(1));
+                if last < indexes.start || header.index >= indexes.end {
+                    return Ok(());
+                }
+                let mut item = EntryItem::new(&header, fits);
+                if options.bodies && fits && header.kind == EntryKind::Batch {
+                    item.records = records(&header, bytes);
+                    item.records.retain(|record| indexes.contains(&record.index));
+                }
+                visit(Item::Entry(item))
+            }
+            Seen::Blank { position, length, chain, seals } => visit(Item::Blank { position, length, chain, seals }),
+            Seen::Problem(problem) => {
+                damages += 1;
+                visit(Item::Damage(judge.finding(problem)))
+            }
+            Seen::Ends(ends) => {
+                end = ends.end;
+                Ok(())
+            }
+        })?;
+        if !whole {
+            return Ok(());
+        }
+        let (position, number, index, chain) = (end.position, end.number, end.index, end.chain);
+        visit(Item::End { position, number, index, chain, damages })
+    }
+
+    fn dump_files<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(Item) -> Result<(), E>) -> Result<(), E> {
+        for name in &self.names {
+            let kind = match (names::kind(name), name.as_str()) {
+                (Some(FileKind::Segment(_)), _) => "segment",
+                (Some(FileKind::Index(_)), _) => "index of a segment",
+                (Some(FileKind::Temporary), _) => "interrupted replacement",
+                (Some(FileKind::Fixed), names::IDENTITY) => "whom the directory was made for",
+                (Some(FileKind::Fixed), names::HARD_STATE) => "vote, and what is noted of the log",
+                (Some(FileKind::Fixed), names::START) => "where the log begins",
+                (Some(FileKind::Fixed), names::SPARE) => "next segment, prepared ahead",
+                (Some(FileKind::Fixed), _) => "lock",
+                (None, _) => "not part of the ledger",
+            };
+            let bytes = self.disk.open(&self.path.join(name)).ok().map(|file| file.size());
+            visit(Item::File { name: name.clone(), kind, bytes })?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many of their findings are shown.
+    fn dump_side_files<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(Item) -> Result<(), E>) -> Result<u64, E> {
+        let (findings, hard_state) = self.side_files()?;
+        if let Ok(identity) = self.identity() {
+            visit(Item::Identity {
+                cluster: identity.cluster.to_string(),
+                group: identity.group.to_string(),
+                node: identity.node.to_string(),
+                incarnation: identity.incarnation.to_string(),
+                segment_size: identity.segment_size,
+            })?;
+        }
+        let written = !matches!(self.disk.read(&self.path.join(names::START)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound);
+        if let (Ok(start), Some(base), true) = (&self.start, self.base(), written) {
+            visit(Item::Start {
+                removed_number: start.purged.map(|purged| purged.number),
+                removed_term: start.purged.map(|purged| purged.term),
+                first: base.index,
+                position: base.position,
+                snapshot_bytes: start.snapshot.as_ref().map(Vec::len),
+            })?;
+        }
+        if let Some(state) = hard_state {
+            for (slot, vote) in (0..).zip(state.votes) {
+                if let Slot::Valid(sequence, vote) = vote {
+                    let node = vote.node.map(|node| node.to_string());
+                    visit(Item::Vote { slot, sequence, term: vote.term, node, granted: vote.granted })?;
+                }
+            }
+            for (slot, note) in (2..).zip(state.notes) {
+                match note {
+                    Slot::Valid(sequence, noted) => {
+                        let (committed, durable) = (noted.committed.into(), noted.durable.into());
+                        visit(Item::Progress { slot, sequence, committed, durable })?;
+                    }
+                    Slot::Empty => visit(Item::EmptySlot { slot })?,
+                    Slot::Damaged { .. } | Slot::Version { .. } => {}
+                }
+            }
+        }
+        let shown: Vec<Finding> = findings.into_iter().filter(|finding| finding.row.is_some()).collect();
+        let damages = shown.len() as u64;
+        shown.into_iter().try_for_each(|finding| visit(Item::Damage(finding)))?;
+        Ok(damages)
+    }
+}
+
+impl From<LogPoint> for Point {
+    fn from(point: LogPoint) -> Self {
+        let LogPoint { number, index, position, chain } = point;
+        Self { number, index, position, chain }
+    }
+}

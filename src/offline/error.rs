@@ -1,0 +1,104 @@
+//! Why a tool does not do what it was asked for.
+
+use std::path::PathBuf;
+
+use crate::error::OpenError;
+
+/// A tool could not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OfflineError {
+    /// The directory cannot be had: it is in use, of a later format version, or the system fails; or what is asked for
+    /// needs a file that is damaged.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Not the directory of a ledger.
+    #[error("{} is not the directory of a ledger: {why}", dir.display())]
+    NoLedger {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        why: String,
+    },
+    /// A file that is needed for this is damaged.
+    #[error("{} is damaged ({what}: found {found}, expected {expected}): restore this node from another replica",
+        file.display())]
+    Damaged {
+        /// The file.
+        file: PathBuf,
+        /// What does not fit.
+        what: &'static str,
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// Two directories hold different ledgers.
+    #[error("these are not two replicas of one ledger: {what} is {left} in {} and {right} in {}",
+        left_dir.display(), right_dir.display())]
+    OtherLedger {
+        /// What differs: cluster, group or segment size.
+        what: &'static str,
+        /// In the one.
+        left: String,
+        /// In the other.
+        right: String,
+        /// The one.
+        left_dir: PathBuf,
+        /// The other.
+        right_dir: PathBuf,
+    },
+    /// A batch is never split.
+    #[error("record {to} is inside a batch of records {first} to {last}, which stays or goes as a whole: truncate to \
+        {first} or to {}", last + 1)]
+    InsideBatch {
+        /// The index asked for.
+        to: u64,
+        /// First record of the batch.
+        first: u64,
+        /// Last record of the batch.
+        last: u64,
+    },
+    /// Records that are to go are known to be committed.
+    #[error(
+        "records below index {committed} are known to be committed, and {to} is below: this node may have \
+        acknowledged them. With --discard-committed they go all the same"
+    )]
+    Committed {
+        /// The index asked for.
+        to: u64,
+        /// Index after the last record known to be committed.
+        committed: u64,
+    },
+    /// What is to be kept is damaged already.
+    #[error("the log is damaged at index {index}, before {to} ({what} in {} at position {position}): truncate to \
+        {index} or a lower index, or repair it", file.display())]
+    DamageBefore {
+        /// The index asked for.
+        to: u64,
+        /// The first record that cannot be had.
+        index: u64,
+        /// The file.
+        file: PathBuf,
+        /// Where.
+        position: u64,
+        /// What does not fit.
+        what: String,
+    },
+    /// No such record.
+    #[error("there is no record {to}: the log has the records {first} to {end}, without the last")]
+    OutOfRange {
+        /// The index asked for.
+        to: u64,
+        /// Lowest index stored.
+        first: u64,
+        /// Index after the last record.
+        end: u64,
+    },
+    /// The cut was made, and a start would still refuse.
+    #[error("the log was cut, and a start would still refuse: {why}")]
+    StillRefused {
+        /// What it would say.
+        why: String,
+    },
+}

@@ -1,0 +1,156 @@
+//! What a check finds.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::log::recovery::{Decision, FileDecision};
+
+/// Something that is not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file.
+    pub file: PathBuf,
+    /// In a segment: the position in the ledger. In another file: the offset, where there is one to name.
+    pub position: Option<u64>,
+    /// In a segment: the first record that cannot be had, as far as it is known.
+    pub index: Option<u64>,
+    /// What does not fit.
+    pub what: String,
+    /// What is there.
+    pub found: String,
+    /// What should be.
+    pub expected: String,
+    /// The row of the recovery table (docs/recovery.md), where one speaks of it.
+    pub row: Option<&'static str>,
+    /// What a start of the node would do about it.
+    pub at_start: AtStart,
+    /// In a segment: the position where something good follows.
+    pub goes_on: Option<u64>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Nothing is lost: a start makes it anew or removes it, or it is of no use to anybody.
+    Note,
+    /// Bytes that count are not what was written.
+    Damage,
+}
+
+/// What a start of the node does about a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AtStart {
+    /// Goes on with what is there; if it is a damaged entry, its first read fails.
+    Keep,
+    /// Removes it, and the log ends before it.
+    Cut,
+    /// Begins the log anew at its recorded start.
+    Restart,
+    /// Makes it anew.
+    Remake,
+    /// Removes the file.
+    Remove,
+    /// Refuses, and leaves everything as it is.
+    Refuse,
+}
+
+impl AtStart {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Cut => "cut",
+            Self::Restart => "restart",
+            Self::Remake => "make anew",
+            Self::Remove => "remove",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+impl From<Decision> for AtStart {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Keep => Self::Keep,
+            Decision::Cut => Self::Cut,
+            Decision::Restart => Self::Restart,
+            Decision::Refuse => Self::Refuse,
+        }
+    }
+}
+
+impl From<FileDecision> for AtStart {
+    fn from(decision: FileDecision) -> Self {
+        match decision {
+            FileDecision::Use | FileDecision::Report => Self::Keep,
+            FileDecision::Make => Self::Remake,
+            FileDecision::Refuse => Self::Refuse,
+        }
+    }
+}
+
+impl Finding {
+    pub(super) fn new(severity: Severity, file: PathBuf, what: impl Into<String>) -> Self {
+        let (found, expected) = (String::new(), String::new());
+        let (position, index, row, goes_on) = (None, None, None, None);
+        let at_start = AtStart::Keep;
+        Self { severity, file, position, index, what: what.into(), found, expected, row, at_start, goes_on }
+    }
+
+    pub(super) fn at(self, position: u64) -> Self {
+        Self { position: Some(position), ..self }
+    }
+
+    pub(super) fn sides(self, found: impl ToString, expected: impl ToString) -> Self {
+        Self { found: found.to_string(), expected: expected.to_string(), ..self }
+    }
+
+    pub(super) fn decided(self, row: &'static str, at_start: impl Into<AtStart>) -> Self {
+        Self { row: Some(row), at_start: at_start.into(), ..self }
+    }
+
+    pub(super) fn start_does(self, at_start: AtStart) -> Self {
+        Self { at_start, ..self }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Note => "note",
+            Self::Damage => "damage",
+        })
+    }
+}
+
+/// One line.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        write!(f, "{}: {name}", self.severity)?;
+        if let Some(position) = self.position {
+            write!(f, " at {position}")?;
+        }
+        if let Some(index) = self.index {
+            write!(f, " (index {index})")?;
+        }
+        write!(f, ": {}", self.what)?;
+        if !self.found.is_empty() {
+            write!(f, ", found {}", self.found)?;
+        }
+        if !self.expected.is_empty() {
+            write!(f, ", expected {}", self.expected)?;
+        }
+        write!(f, "; a start would {}", self.at_start.name())?;
+        if let Some(row) = self.row {
+            write!(f, " ({row})")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! What a start of the node would do about what is found.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use super::survey::Problem;
+use super::{AtStart, Finding, OfflineError, Severity, Stopped, Unusable};
+use crate::error::OpenError;
+use crate::log::recovery::{Decision, Find};
+use crate::log::stopped::{self, Verdict};
+
+/// Knows what a start would do, and which findings say so.
+pub(super) struct Judge {
+    verdict: Result<Verdict, Refusal>,
+    /// Rows of the table that a finding has named.
+    rows: HashSet<&'static str>,
+    /// Files of findings for which a start would refuse.
+    refused: HashSet<PathBuf>,
+}
+
+/// A start that does not come to the table of the segments.
+struct Refusal {
+    file: PathBuf,
+    finding: Option<Finding>,
+    why: String,
+}
+
+impl Judge {
+    pub(super) fn new(ledger: &Stopped) -> Result<Self, OfflineError> {
+        let verdict = match (&ledger.directory, &ledger.start) {
+            (Err(unusable), _) | (_, Err(unusable)) => Err(Refusal::of(unusable)),
+            (Ok(directory), Ok(_)) => stopped::verdict(ledger.disk.as_ref(), directory).map_err(Refusal::from),
+        };
+        Ok(Self { verdict, rows: HashSet::new(), refused: HashSet::new() })
+    }
+
+    /// What a start would do on the whole, and why if it would not simply go on.
+    pub(super) fn at_start(&self) -> (AtStart, Option<String>) {
+        match &self.verdict {
+            Err(refusal) => (AtStart::Refuse, Some(refusal.why.clone())),
+            Ok(verdict) => {
+                let why = (verdict.decision != Decision::Keep).then(|| {
+                    let (row, known) = (verdict.find.name(), format!("{:?}", verdict.known).to_lowercase());
+                    format!("{row} at position {}, known: {known}", verdict.end.position)
+                });
+                (verdict.decision.into(), why)
+            }
+        }
+    }
+
+    /// Remembers what a finding says.
+    pub(super) fn heard(&mut self, finding: &Finding) {
+        self.rows.extend(finding.row);
+        if finding.at_start == AtStart::Refuse {
+            self.refused.insert(finding.file.clone());
+        }
+    }
+
+    pub(super) fn finding(&self, problem: Problem) -> Finding {
+        let Problem { find, file, position, next, what, found, expected, goes_on } = problem;
+        let at_start = match (&self.verdict, find) {
+            (_, None) => AtStart::Keep,
+            (Err(_), _) => AtStart::Refuse,
+            (Ok(_), Some(Find::UnwrittenEnd)) => AtStart::Remove,
+            (Ok(verdict), _) if position >= verdict.end.position => verdict.decision.into(),
+            // It lies where a start believes what was noted.
+            (Ok(_), _) => AtStart::Keep,
+        };
+        let severity = match at_start {
+            AtStart::Cut | AtStart::Restart | AtStart::Remove => Severity::Note,
+            _ => Severity::Damage,
+        };
+        let finding = Finding::new(severity, file, what).at(position).sides(found, expected).start_does(at_start);
+        Finding { index: Some(next.index), row: find.map(Find::name), goes_on, ..finding }
+    }
+
+    /// What a start would say and no finding has said.
+    pub(super) fn unsaid(&self) -> Option<Finding> {
+        match &self.verdict {
+            Err(refusal) if self.refused.contains(&refusal.file) => None,
+            Err(refusal) => refusal.finding.clone(),
+            Ok(Verdict { decision: Decision::Keep, .. }) => None,
+            Ok(verdict) if self.rows.contains(verdict.find.name()) => None,
+            Ok(verdict) => {
+                let d = &verdict.damage;
+                let severity = if verdict.decision == Decision::Refuse { Severity::Damage } else { Severity::Note };
+                let finding = Finding::new(severity, d.file.clone(), d.what).at(d.position);
+                let finding = finding.sides(&d.found, &d.expected).decided(verdict.find.name(), verdict.decision);
+                Some(Finding { index: Some(d.index), ..finding })
+            }
+        }
+    }
+}
+
+impl Refusal {
+    /// The files beside the segments are looked at by themselves.
+    fn of(unusable: &Unusable) -> Self {
+        let Unusable { file, what, found, .. } = unusable;
+        Self { file: file.clone(), finding: None, why: format!("{what}: {found}") }
+    }
+}
+
+impl From<OpenError> for Refusal {
+    fn from(error: OpenError) -> Self {
+        let why = error.to_string();
+        let damage = |file, what| Finding::new(Severity::Damage, file, what).start_does(AtStart::Refuse);
+        let finding = match error {
+            OpenError::Damaged(d) => {
+                let finding = damage(d.file, d.what.to_owned()).at(d.position).sides(d.found, d.expected);
+                Finding { index: Some(d.index), ..finding }
+            }
+            OpenError::Version { file, found, supported } => {
+                damage(file, "format version".to_owned()).sides(found, supported)
+            }
+            OpenError::Io { op, path, source } => damage(path, op.to_owned()).sides(source, "no error"),
+            other => damage(PathBuf::new(), other.to_string()),
+        };
+        Self { file: finding.file.clone(), finding: Some(finding), why }
+    }
+}

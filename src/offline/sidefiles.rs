@@ -1,0 +1,192 @@
+//! The files beside the segments: what is in them, and what is wrong with them.
+
+use std::io;
+
+use super::survey::SegmentEnd;
+use super::{AtStart, Finding, OfflineError, Severity, Stopped, Unusable};
+use crate::disk::is_bad_sector;
+use crate::format::hard_state::{
+    HARD_STATE_SIZE, HardVote, Noted, SLOT, SLOT_DISTANCE, Slot, decode_noted, decode_vote,
+};
+use crate::format::index;
+use crate::log::names::{self, FileKind};
+use crate::log::recovery::{IndexFind, StateFind, decide_index, decide_state};
+use crate::segment::recovery::by_index;
+
+/// What is in the hard state.
+pub(super) struct HardState {
+    pub(super) votes: [Slot<HardVote>; 2],
+    pub(super) notes: [Slot<Noted>; 2],
+}
+
+impl HardState {
+    /// What was noted last, of what can be read.
+    pub(super) fn newest(&self) -> Option<(usize, Noted)> {
+        let valid = |(nth, slot): (usize, &Slot<Noted>)| match slot {
+            Slot::Valid(sequence, noted) => Some((*sequence, nth, *noted)),
+            _ => None,
+        };
+        let newest = self.notes.iter().enumerate().filter_map(valid).max_by_key(|(sequence, ..)| *sequence);
+        newest.map(|(_, nth, noted)| (nth + 2, noted))
+    }
+}
+
+impl Stopped {
+    /// Everything wrong with the files beside the segments, indexes aside; and the hard state if it has its size.
+    pub(super) fn side_files(&self) -> Result<(Vec<Finding>, Option<HardState>), OfflineError> {
+        let mut findings = Vec::new();
+        for (unusable, row) in [(self.directory.as_ref().err(), "identity"), (self.start.as_ref().err(), "start")] {
+            // Without an identity nobody has looked for a start.
+            if let Some(Unusable { file, what, found, expected }) = unusable.filter(|u| u.file.ends_with(row)) {
+                let finding = Finding::new(Severity::Damage, file.clone(), *what).sides(found, expected);
+                findings.push(finding.decided(row, AtStart::Refuse));
+            }
+        }
+        let hard_state = self.hard_state(&mut findings)?;
+        self.strangers(&mut findings);
+        Ok((findings, hard_state))
+    }
+
+    /// Whether the directory never had a vote.
+    fn is_fresh(&self) -> bool {
+        self.positions().is_empty() && self.start.as_ref().is_ok_and(|start| start.purged.is_none())
+    }
+
+    fn hard_state(&self, findings: &mut Vec<Finding>) -> Result<Option<HardState>, OfflineError> {
+        let path = self.path.join(names::HARD_STATE);
+        let new = |severity, what: String| Finding::new(severity, path.clone(), what);
+        let whole = |found: String| {
+            let decision = decide_state(StateFind::Absent, self.is_fresh());
+            let severity = if self.is_fresh() { Severity::Note } else { Severity::Damage };
+            new(severity, "file".into()).sides(found, format!("{HARD_STATE_SIZE} bytes")).decided("absent", decision)
+        };
+        let bytes = match self.disk.read(&path) {
+            Ok(bytes) if bytes.len() as u64 == HARD_STATE_SIZE => bytes,
+            Ok(bytes) => {
+                findings.push(whole(format!("{} bytes", bytes.len())));
+                return Ok(None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                findings.push(whole("no file".into()));
+                return Ok(None);
+            }
+            Err(error) if is_bad_sector(&error) => {
+                findings.push(new(Severity::Damage, "read of the disk".into()).sides(error, "votes and notes"));
+                return Ok(None);
+            }
+            Err(error) => return Stopped::io("read", &path, Err(error)),
+        };
+        let slot = |nth: usize| &bytes[nth * SLOT_DISTANCE as usize..][..SLOT];
+        let state = HardState {
+            votes: [decode_vote(slot(0)), decode_vote(slot(1))],
+            notes: [decode_noted(slot(2)), decode_noted(slot(3))],
+        };
+        let at = |nth: usize| nth as u64 * SLOT_DISTANCE;
+        for (nth, vote) in state.votes.iter().enumerate() {
+            if let Some((found, find, row)) = wrong(vote, false, (StateFind::VoteLost, "vote lost")) {
+                let finding = new(Severity::Damage, format!("vote slot {nth}")).at(at(nth));
+                findings.push(finding.sides(found, "a vote").decided(row, decide_state(find, false)));
+            }
+        }
+        if let [Slot::Valid(even, _), Slot::Valid(odd, _)] = &state.votes
+            && even.abs_diff(*odd) != 1
+        {
+            let finding = new(Severity::Damage, "vote slots".into()).at(0);
+            let finding = finding.sides(format!("numbers {even} and {odd}"), "two that follow each other");
+            findings.push(finding.decided("vote lost", decide_state(StateFind::VoteLost, false)));
+        }
+        let lost = match state.newest() {
+            Some(_) => (StateFind::NoteHalfLost, "note half lost"),
+            None => (StateFind::NoteLost, "note lost"),
+        };
+        for (nth, note) in state.notes.iter().enumerate() {
+            if let Some((found, find, row)) = wrong(note, true, lost) {
+                let finding = new(Severity::Damage, format!("progress slot {}", nth + 2)).at(at(nth + 2));
+                findings.push(finding.sides(found, "a commit point").decided(row, decide_state(find, false)));
+            }
+        }
+        for nth in 0..4 {
+            let from = nth * SLOT_DISTANCE as usize + SLOT;
+            let gap = &bytes[from..(nth + 1) * SLOT_DISTANCE as usize];
+            if let Some(byte) = gap.iter().position(|byte| *byte != 0) {
+                let finding = new(Severity::Note, "between the slots".into()).at((from + byte) as u64);
+                findings.push(finding.sides("a byte that is not zero", "zeros"));
+            }
+        }
+        Ok(Some(state))
+    }
+
+    /// Files that do not belong there.
+    fn strangers(&self, findings: &mut Vec<Finding>) {
+        let begins = self.base().map_or(0, |base| base.position / self.segment_size * self.segment_size);
+        let segments = self.positions();
+        for name in &self.names {
+            let (what, at_start) = match names::kind(name) {
+                Some(FileKind::Temporary) => ("left by an interrupted replacement", AtStart::Remove),
+                Some(FileKind::Segment(at) | FileKind::Index(at)) if !at.is_multiple_of(self.segment_size) => {
+                    ("no segment can be there", AtStart::Keep)
+                }
+                Some(FileKind::Segment(at) | FileKind::Index(at)) if at < begins => {
+                    ("before the start of the log", AtStart::Remove)
+                }
+                Some(FileKind::Index(at)) if !segments.contains(&at) => ("an index without its segment", AtStart::Keep),
+                None => ("not part of the ledger", AtStart::Keep),
+                Some(FileKind::Segment(_) | FileKind::Index(_) | FileKind::Fixed) => continue,
+            };
+            findings.push(Finding::new(Severity::Note, self.path.join(name), what).start_does(at_start));
+        }
+    }
+
+    /// Compares the index file of a segment with what has been found in it.
+    pub(super) fn index_file(&self, ends: &SegmentEnd<'_>) -> Result<Option<Finding>, OfflineError> {
+        let path = self.index_path(ends.position);
+        let new = |severity| Finding::new(severity, path.clone(), "index of a segment");
+        let unusable = |found: &str| {
+            let finding = new(Severity::Note).sides(found, "where its entries are");
+            Some(finding.decided("index", decide_index(IndexFind::Unusable)))
+        };
+        let bytes = match self.disk.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let sealed = ends.sealed && ends.intact;
+                let finding = new(Severity::Note).sides("no file", "where its entries are");
+                return Ok(sealed.then(|| finding.decided("index", decide_index(IndexFind::Absent))));
+            }
+            Err(error) if is_bad_sector(&error) => return Ok(unusable(&error.to_string())),
+            Err(error) => return Stopped::io("read", &path, Err(error)),
+        };
+        let Some(found) = index::decode(&bytes, ends.position) else {
+            return Ok(unusable("a damaged file, or one of another segment"));
+        };
+        let Some((file, header)) = ends.file else { return Ok(None) };
+        if ends.sealed && found == (ends.end.chain, ends.units.clone()) {
+            return Ok(None);
+        }
+        let would_be_used = Stopped::io("read", &path, by_index(file, &header, &bytes))?.is_some();
+        if would_be_used {
+            let finding = new(Severity::Damage).sides("other entries than the segment has", "those of the segment");
+            return Ok(Some(finding.decided("index", decide_index(IndexFind::Fits))));
+        }
+        Ok(unusable("other entries than the segment has"))
+    }
+}
+
+/// What is wrong with a slot, and which find of the table it is.
+fn wrong<T>(
+    slot: &Slot<T>,
+    may_be_empty: bool,
+    lost: (StateFind, &'static str),
+) -> Option<(String, StateFind, &'static str)> {
+    let (find, row) = lost;
+    match slot {
+        Slot::Valid(..) => None,
+        Slot::Empty if may_be_empty => None,
+        Slot::Empty => Some(("an empty slot".into(), find, row)),
+        Slot::Damaged { found, computed } => {
+            Some((format!("checksum {found:#010x}, computed {computed:#010x}"), find, row))
+        }
+        Slot::Version { found } => {
+            Some((format!("format version {found}"), StateFind::Later, "a slot of a later format"))
+        }
+    }
+}

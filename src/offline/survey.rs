@@ -1,0 +1,406 @@
+//! Going over all segments, also behind damage: what dump, verify, truncate and diff have in common.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{OfflineError, Stopped};
+use crate::disk::{DiskFile, is_bad_sector};
+use crate::error::OpenError;
+use crate::format::FORMAT_VERSION;
+use crate::format::entry::{EntryHeader, EntryKind};
+use crate::format::index::Unit;
+use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentError, SegmentHeader};
+use crate::log::recovery::Find;
+use crate::segment::scanner::{Break, Broken, Scanner, Step, Stop};
+
+/// What a survey comes across, in the order of the positions. A problem comes before what it is about.
+pub(super) enum Seen<'a> {
+    /// A segment file, and its header if that is good.
+    Segment { position: u64, header: Option<SegmentHeader> },
+    /// An entry whose header is good. With `fits` all of it is, and it continues what is before.
+    Entry { header: EntryHeader, bytes: &'a [u8], fits: bool },
+    /// A blank; `seals` if it is the end of its segment.
+    Blank { position: u64, length: u64, chain: u32, seals: bool },
+    /// Bytes that do not continue the log, or are not what they should be.
+    Problem(Problem),
+    /// The end of a segment.
+    Ends(SegmentEnd<'a>),
+}
+
+/// Bytes that do not continue the log, or are not what they should be.
+#[derive(Debug, Clone)]
+pub(super) struct Problem {
+    /// The row of the recovery table; `None` if no start looks there.
+    pub(super) find: Option<Find>,
+    pub(super) file: PathBuf,
+    pub(super) position: u64,
+    /// What comes next there.
+    pub(super) next: Cursor,
+    pub(super) what: &'static str,
+    pub(super) found: String,
+    pub(super) expected: String,
+    /// Position where something good follows.
+    pub(super) goes_on: Option<u64>,
+}
+
+/// What there was in a segment.
+pub(super) struct SegmentEnd<'a> {
+    pub(super) position: u64,
+    pub(super) file: Option<(&'a dyn DiskFile, SegmentHeader)>,
+    pub(super) units: Vec<Unit>,
+    /// What comes next.
+    pub(super) end: Cursor,
+    /// Whether a blank ends it.
+    pub(super) sealed: bool,
+    /// Whether there was no problem that begins in it.
+    pub(super) intact: bool,
+}
+
+type Visit<'v, E> = &'v mut dyn FnMut(Seen<'_>) -> Result<(), E>;
+
+impl Stopped {
+    /// Goes over the segments that can hold records of `indexes`.
+    pub(super) fn survey<E: From<OfflineError>>(&self, indexes: Range<u64>, visit: Visit<'_, E>) -> Result<(), E> {
+        let all = self.positions();
+        let positions = self.narrow(&all, &indexes)?;
+        let whole = positions.len() == all.len();
+        // What the first segment must continue is known of a whole log only.
+        let base = self.base().filter(|_| whole);
+        let mut expected = base.filter(|base| base.number == 0).map(|base| Cursor { position: 0, ..base });
+        let mut at = base.map(|base| base.position / self.segment_size * self.segment_size);
+        let mut next = base.unwrap_or(NOWHERE);
+        for (&position, last) in positions.iter().zip((1..=positions.len()).map(|nth| nth == positions.len())) {
+            let last = last && positions.last() == all.last();
+            if let Some(missing) = at.filter(|at| *at != position) {
+                let problem = Problem {
+                    find: Some(Find::MissingSegment),
+                    file: self.segment_path(missing),
+                    position: missing,
+                    next,
+                    what: "segment",
+                    found: "no file".into(),
+                    expected: format!("the segment of position {missing}"),
+                    goes_on: Some(position),
+                };
+                visit(Seen::Problem(problem))?;
+                expected = None;
+            }
+            let ended = self.segment(position, last, next, expected, visit)?;
+            expected = ended.intact.then_some(Cursor { position: position + self.segment_size, ..ended.end });
+            (at, next) = (Some(position + self.segment_size), ended.end);
+        }
+        Ok(())
+    }
+
+    /// Goes over one segment. `next` is what comes next as far as it is known, `expected` what the header must be.
+    pub(super) fn segment<E: From<OfflineError>>(
+        &self,
+        position: u64,
+        last: bool,
+        next: Cursor,
+        expected: Option<Cursor>,
+        visit: Visit<'_, E>,
+    ) -> Result<Ended, E> {
+        let path = self.segment_path(position);
+        let mut walk = Segment { ledger: self, path: &path, position, last, next, intact: true };
+        walk.run(expected, visit)
+    }
+
+    /// The segments that can hold records of `indexes`, as their headers say.
+    fn narrow(&self, all: &[u64], indexes: &Range<u64>) -> Result<Vec<u64>, OfflineError> {
+        if *indexes == (0..u64::MAX) {
+            return Ok(all.to_vec());
+        }
+        let (mut from, mut to) = (0, all.len());
+        for (nth, &position) in all.iter().enumerate() {
+            let path = self.segment_path(position);
+            let file = Self::io("open", &path, self.disk.open(&path))?;
+            let mut bytes = [0; SEGMENT_HEADER];
+            let read = file.read_at(&mut bytes, 0).map(|()| SegmentHeader::decode(&bytes));
+            let Ok(Ok(header)) = read else { continue };
+            if header.start.index <= indexes.start {
+                from = nth;
+            }
+            if header.start.index >= indexes.end {
+                to = nth;
+                break;
+            }
+        }
+        Ok(all[from..to.max(from)].to_vec())
+    }
+}
+
+/// What comes next where nothing is known.
+pub(super) const NOWHERE: Cursor = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 0 };
+
+/// Where a segment ended.
+pub(super) struct Ended {
+    end: Cursor,
+    intact: bool,
+}
+
+struct Segment<'a> {
+    ledger: &'a Stopped,
+    path: &'a Path,
+    position: u64,
+    last: bool,
+    next: Cursor,
+    intact: bool,
+}
+
+impl Segment<'_> {
+    fn run<E: From<OfflineError>>(&mut self, expected: Option<Cursor>, visit: Visit<'_, E>) -> Result<Ended, E> {
+        let size = self.ledger.segment_size;
+        let file = match self.ledger.disk.open(self.path) {
+            Err(error) if is_bad_sector(&error) => {
+                self.unreadable(&error.to_string(), visit)?;
+                return Ok(Ended { end: self.next, intact: false });
+            }
+            opened => Stopped::io("open", self.path, opened)?,
+        };
+        if file.size() != size {
+            let find = if self.last && file.size() < size { Find::ShortEnd } else { Find::WrongSize };
+            self.problem(find, "file size", file.size().to_string(), size.to_string(), visit)?;
+        }
+        let (header, begins) = self.header(&file, expected, visit)?;
+        visit(Seen::Segment { position: self.position, header })?;
+        let Some(start) = begins else { return Ok(Ended { end: self.next, intact: self.intact }) };
+        let mut entries = Entries {
+            scanner: Scanner::new(file.as_ref(), &SegmentHeader { size, start }, true),
+            units: Vec::new(),
+            start,
+            size,
+        };
+        let sealed = entries.run(self, header.is_some(), visit)?;
+        let file = header.filter(|_| self.intact).map(|header| (file.as_ref(), header));
+        let (end, intact) = (entries.scanner.end(), self.intact);
+        visit(Seen::Ends(SegmentEnd { position: self.position, file, units: entries.units, end, sealed, intact }))?;
+        Ok(Ended { end, intact })
+    }
+
+    /// The header if it is good, and where the entries begin: without a good header at what comes next. `None` if there
+    /// is nothing to go over.
+    fn header<E: From<OfflineError>>(
+        &mut self,
+        file: &Arc<dyn DiskFile>,
+        expected: Option<Cursor>,
+        visit: Visit<'_, E>,
+    ) -> Result<(Option<SegmentHeader>, Option<Cursor>), E> {
+        let position = self.position;
+        let unknown = Cursor { position, ..self.next };
+        if file.size() < SEGMENT_HEADER as u64 {
+            return Ok((None, None));
+        }
+        let mut bytes = [0; SEGMENT_HEADER];
+        match file.read_at(&mut bytes, 0) {
+            Err(error) if is_bad_sector(&error) => {
+                self.unreadable(&error.to_string(), visit)?;
+                return Ok((None, Some(unknown)));
+            }
+            read => Stopped::io("read", self.path, read)?,
+        }
+        let header = match SegmentHeader::decode(&bytes) {
+            Ok(header) => header,
+            Err(SegmentError::Absent) => {
+                let rest = Scanner::new(file.as_ref(), &SegmentHeader { size: file.size(), start: unknown }, true)
+                    .only_zeros_from(SEGMENT_HEADER as u64);
+                let empty = Stopped::io("read", self.path, rest)?;
+                match (self.last, empty) {
+                    (true, true) => {}
+                    (true, false) => {
+                        let expected = "zeros, as the header is".to_owned();
+                        self.problem(Find::UnwrittenEnd, "rest of the file", "bytes".into(), expected, visit)?;
+                    }
+                    (false, _) => {
+                        let (found, expected) = ("zeros, and later segments".to_owned(), "a header".to_owned());
+                        self.problem(Find::LostHeader, "segment header", found, expected, visit)?;
+                    }
+                }
+                return Ok((None, (!empty).then_some(unknown)));
+            }
+            Err(SegmentError::Version { found }) => {
+                let version = OpenError::Version { file: self.path.to_owned(), found, supported: FORMAT_VERSION };
+                return Err(OfflineError::from(version).into());
+            }
+            Err(error) => {
+                let expected = "a header".to_owned();
+                self.problem(Find::RottenSegment, "segment header", error.to_string(), expected, visit)?;
+                return Ok((None, Some(unknown)));
+            }
+        };
+        let size = self.ledger.segment_size;
+        let wanted = expected.unwrap_or(Cursor { position, ..header.start });
+        if header.size != size || header.start != wanted {
+            let found = format!("{:?}, {} bytes", header.start, header.size);
+            let expected = format!("{wanted:?}, {size} bytes");
+            self.problem(Find::OtherSegment, "segment header", found, expected, visit)?;
+        }
+        if header.start.position != position {
+            return Ok((None, Some(unknown)));
+        }
+        Ok((Some(header), Some(header.start)))
+    }
+
+    fn unreadable<E>(&mut self, error: &str, visit: Visit<'_, E>) -> Result<(), E> {
+        let find = Find::Broken(Break::Unreadable);
+        self.problem(find, "read of the disk", error.to_owned(), "a segment header".into(), visit)
+    }
+
+    /// A problem of the whole file.
+    fn problem<E>(
+        &mut self,
+        find: Find,
+        what: &'static str,
+        found: String,
+        expected: String,
+        visit: Visit<'_, E>,
+    ) -> Result<(), E> {
+        self.intact = false;
+        let (file, position, next) = (self.path.to_owned(), self.position, self.next);
+        let goes_on = None;
+        visit(Seen::Problem(Problem { find: Some(find), file, position, next, what, found, expected, goes_on }))
+    }
+}
+
+/// Going over the entries of a segment.
+struct Entries<'f> {
+    scanner: Scanner<'f>,
+    units: Vec<Unit>,
+    start: Cursor,
+    size: u64,
+}
+
+impl Entries<'_> {
+    /// Whether a blank ends the segment.
+    fn run<E: From<OfflineError>>(
+        &mut self,
+        segment: &mut Segment<'_>,
+        has_header: bool,
+        visit: Visit<'_, E>,
+    ) -> Result<bool, E> {
+        let io = |result| Stopped::io("read", segment.path, result);
+        if !has_header && !io(self.scanner.resume_from(SEGMENT_HEADER as u64))? {
+            return Ok(false);
+        }
+        loop {
+            let at = self.scanner.end();
+            let offset = at.position - self.start.position;
+            match Stopped::io("read", segment.path, self.scanner.next())? {
+                Step::Entry(header) => self.entry(header, true, segment, visit)?,
+                Step::Gap(length) => self.blank(length, false, segment, visit)?,
+                Step::Stop(Stop::Sealed) => {
+                    self.blank(self.size - offset, true, segment, visit)?;
+                    return Ok(true);
+                }
+                Step::Stop(Stop::Clean) => {
+                    let rest = self.scanner.first_nonzero(offset..self.size);
+                    let behind = match rest {
+                        Err(error) if is_bad_sector(&error) => Some(offset),
+                        rest => Stopped::io("read", segment.path, rest)?,
+                    };
+                    let broken = |what, found: &str, expected: &str| Stopping {
+                        what,
+                        found: found.into(),
+                        expected: expected.into(),
+                    };
+                    let (find, broken) = match (behind, segment.last) {
+                        (None, true) => return Ok(false),
+                        (Some(at), true) => {
+                            let found = format!("bytes from position {} on", self.start.position + at);
+                            (Find::StaleTail, broken("rest of the file", &found, "zeros"))
+                        }
+                        (_, false) => (Find::LostPage, broken("entry", "zeros, and later segments", "an entry")),
+                    };
+                    if !self.go_on(find, broken, segment, visit)? {
+                        return Ok(false);
+                    }
+                }
+                Step::Stop(Stop::Broken(Broken { kind, what, found, expected })) => {
+                    if !self.go_on(Find::Broken(kind), Stopping { what, found, expected }, segment, visit)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+
+    fn entry<E: From<OfflineError>>(
+        &mut self,
+        header: EntryHeader,
+        fits: bool,
+        segment: &Segment<'_>,
+        visit: Visit<'_, E>,
+    ) -> Result<(), E> {
+        let offset = header.position - self.start.position;
+        let index = header.index.saturating_sub(self.start.index);
+        self.units.push(Unit::new(offset as u32, index as u32, header.kind == EntryKind::Membership));
+        let bytes = match self.scanner.bytes(offset, header.length()) {
+            Err(error) if is_bad_sector(&error) => &[],
+            bytes => Stopped::io("read", segment.path, bytes)?.unwrap_or_default(),
+        };
+        visit(Seen::Entry { header, bytes, fits })
+    }
+
+    /// A blank is zeros behind its header. No start looks there, but all replicas hold the same bytes.
+    fn blank<E: From<OfflineError>>(
+        &mut self,
+        length: u64,
+        seals: bool,
+        segment: &mut Segment<'_>,
+        visit: Visit<'_, E>,
+    ) -> Result<(), E> {
+        let end = self.scanner.end();
+        let position = if seals { end.position } else { end.position - length };
+        visit(Seen::Blank { position, length, chain: end.chain, seals })?;
+        let offset = position - self.start.position;
+        let (found, at) = match self.scanner.first_nonzero(offset + BLANK_HEADER as u64..offset + length) {
+            Ok(None) => return Ok(()),
+            Ok(Some(at)) => ("a byte that is not zero".to_owned(), at),
+            Err(error) if is_bad_sector(&error) => (error.to_string(), offset),
+            failed => (String::new(), Stopped::io("read", segment.path, failed.map(|_| offset))?),
+        };
+        visit(Seen::Problem(Problem {
+            find: None,
+            file: segment.path.to_owned(),
+            position: self.start.position + at,
+            next: end,
+            what: "rest of a blank",
+            found,
+            expected: "zeros".into(),
+            goes_on: None,
+        }))
+    }
+
+    /// Reports what stopped the scan, and goes to the next good place. `false` if there is none in this segment.
+    fn go_on<E: From<OfflineError>>(
+        &mut self,
+        find: Find,
+        stopping: Stopping,
+        segment: &mut Segment<'_>,
+        visit: Visit<'_, E>,
+    ) -> Result<bool, E> {
+        segment.intact = false;
+        let next = self.scanner.end();
+        let offset = next.position - self.start.position;
+        let known = self.scanner.stopped_at();
+        let from = offset + known.map_or(crate::format::ALIGNMENT, |header| header.length()) as u64;
+        let resumed = Stopped::io("read", segment.path, self.scanner.resume_from(from))?;
+        let goes_on = resumed.then(|| self.scanner.end().position);
+        let Stopping { what, found, expected } = stopping;
+        let file = segment.path.to_owned();
+        let position = next.position;
+        visit(Seen::Problem(Problem { find: Some(find), file, position, next, what, found, expected, goes_on }))?;
+        if let Some(header) = known {
+            self.entry(header, false, segment, visit)?;
+        }
+        Ok(resumed)
+    }
+}
+
+/// What stopped a scan.
+struct Stopping {
+    what: &'static str,
+    found: String,
+    expected: String,
+}

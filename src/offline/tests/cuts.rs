@@ -1,0 +1,139 @@
+//! What a truncation leaves opens, and is the log as it was up to there.
+
+use super::*;
+
+impl Sample {
+    /// Opens, and holds the records below `to`, and goes on; then all is well.
+    fn ends_at(&mut self, to: u64) {
+        let (findings, _) = verified(&self.stopped());
+        assert!(findings.iter().all(|finding| finding.row == Some("index")), "{findings:?}");
+        let mut log = self.log();
+        assert_eq!(log.end().index, to);
+        self.appended.retain(|entry| entry.number < log.end().number);
+        self.append(&mut log, 30);
+        for (index, expected) in (0..).zip(self.records()) {
+            assert_eq!(log.reader().record(index).unwrap().body, expected, "record {index}");
+        }
+        close(log);
+        let (findings, _) = verified(&self.stopped());
+        assert!(findings.iter().all(|finding| finding.row == Some("index")), "{findings:?}");
+    }
+}
+
+#[test]
+fn every_first_record_of_an_entry_can_be_cut_at_and_no_other() {
+    let sample = Sample::new();
+    let firsts: Vec<_> = sample.appended.iter().filter(|e| !e.records.is_empty()).map(|entry| entry.index).collect();
+    let (content, end) = (sample.content(), sample.records().len() as u64);
+    for to in 0..=end {
+        match sample.stopped().truncate(to, true) {
+            Ok(cut) => {
+                assert!(to == end || firsts.contains(&to), "{to}");
+                assert_eq!((cut.records, cut.to), (end - to, to));
+                let mut cut = Sample { appended: sample.appended.clone(), ..Sample::empty() };
+                std::fs::create_dir(cut.path()).unwrap();
+                cut.restore(&sample.content());
+                cut.ends_at(to);
+            }
+            Err(OfflineError::InsideBatch { first, last, .. }) => {
+                assert!(!firsts.contains(&to) && first < to && to <= last);
+                assert!(firsts.contains(&first) && (firsts.contains(&(last + 1)) || last + 1 == end));
+            }
+            Err(error) => panic!("{to}: {error}"),
+        }
+        sample.restore(&content);
+    }
+    let error = sample.stopped().truncate(end + 1, true).unwrap_err();
+    assert!(matches!(error, OfflineError::OutOfRange { .. }), "{error}");
+}
+
+#[test]
+fn committed_records_stay_unless_they_are_given_up() {
+    let mut sample = Sample::new();
+    let before = sample.content();
+    let end = sample.records().len() as u64;
+    let error = sample.stopped().truncate(sample.batch(25).index, false).unwrap_err();
+    assert!(matches!(error, OfflineError::Committed { committed, .. } if committed == end), "{error}");
+    assert_eq!(sample.content(), before);
+    let mut log = sample.log();
+    for n in 0..20 {
+        log.append_draft(Draft::batch(&[vec![b'x'; 300 + n]]), 5, 0).unwrap();
+    }
+    flush(&mut log);
+    close(log);
+    let cut = sample.stopped().truncate(end + 3, false).unwrap();
+    assert_eq!((cut.records, cut.discards_committed(), cut.segments.len()), (17, false, 1));
+    let log = sample.log();
+    assert_eq!((log.end().index, log.progress().committed()), (end + 3, end));
+    close(log);
+    sample.stopped().truncate(end, false).unwrap();
+    sample.ends_at(end);
+}
+
+#[test]
+fn a_log_is_cut_in_front_of_damage_and_opens() {
+    let places: [fn(&Sample) -> u64; 6] = [
+        |sample| sample.batch(35).position + 20,
+        |sample| sample.batch(35).position + 90,
+        |sample| sample.batch(12).position + 20,
+        |_| SIZE + 20,
+        |sample| sample.appended.iter().find(|entry| entry.position > SIZE).unwrap().position + 85,
+        |_| 0,
+    ];
+    for place in places {
+        let mut sample = Sample::new();
+        let at = place(&sample);
+        sample.flip(at);
+        let damaged = sample.appended.iter().rev().find(|entry| entry.position <= at.max(80)).unwrap().clone();
+        let header = at % SIZE < 80;
+        let to = if header && at > SIZE { sample.appended[damaged.number as usize + 1].index } else { damaged.index };
+        let beyond = sample.stopped().plan_truncation(to + 20, true).unwrap_err();
+        assert!(matches!(beyond, OfflineError::DamageBefore { index, .. } if index == to), "{beyond}");
+        let refused = sample.stopped().plan_truncation(to, false).unwrap_err();
+        assert!(matches!(refused, OfflineError::Committed { .. }), "{refused}");
+        let cut = sample.stopped().truncate(to, true).unwrap();
+        assert!(cut.damaged && cut.discards_committed(), "{cut:?}");
+        sample.ends_at(to);
+    }
+}
+
+#[test]
+fn a_log_that_lacks_what_was_noted_is_taken_as_it_is() {
+    let mut sample = Sample::new();
+    let last = sample.appended.last().unwrap().clone();
+    let mut bytes = std::fs::read(sample.segment(last.position)).unwrap();
+    bytes[(last.position % SIZE) as usize..].fill(0);
+    std::fs::write(sample.segment(last.position), bytes).unwrap();
+    assert!(Log::open(Arc::new(NoSync), sample.path(), identity("n0"), options()).is_err());
+    sample.stopped().truncate(last.index, true).unwrap();
+    sample.ends_at(last.index);
+}
+
+#[test]
+fn a_lost_vote_is_no_reason_to_cut() {
+    let sample = Sample::new();
+    flip(&sample.path().join(names::HARD_STATE), 30);
+    let before = sample.content();
+    let error = sample.stopped().truncate(0, true).unwrap_err();
+    assert!(matches!(error, OfflineError::Damaged { .. }), "{error}");
+    assert_eq!(sample.content(), before);
+}
+
+#[test]
+fn a_log_that_begins_later_is_cut_there_and_not_before() {
+    let mut sample = Sample::new();
+    let mut log = sample.log();
+    let first = sample.appended[24].clone();
+    log.purge(4, first.number - 1).unwrap();
+    close(log);
+    assert!(!sample.segment(0).exists(), "the test must purge a segment");
+    let error = sample.stopped().truncate(first.index - 1, true).unwrap_err();
+    assert!(matches!(error, OfflineError::OutOfRange { first: f, .. } if f == first.index), "{error}");
+    sample.stopped().truncate(first.index, true).unwrap();
+    let mut log = sample.log();
+    assert_eq!((log.end().index, log.progress().first()), (first.index, first.index));
+    sample.append(&mut log, 5);
+    close(log);
+    let (findings, _) = verified(&sample.stopped());
+    assert_eq!(findings, []);
+}

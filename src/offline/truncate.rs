@@ -1,0 +1,268 @@
+//! Removing records from an index on, also in front of damage.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::survey::{NOWHERE, Problem, Seen};
+use super::{OfflineError, Stopped, Unusable};
+use crate::error::OpenError;
+use crate::format::entry::{EntryHeader, EntryKind};
+use crate::format::hard_state::{LogPoint, Noted};
+use crate::format::segment::Cursor;
+use crate::log::directory::Directory;
+use crate::log::recovery::{Decision, Find};
+use crate::log::stopped;
+use crate::segment::after;
+
+/// A cut, made or planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Truncation {
+    /// Index after the last record that is left.
+    pub to: u64,
+    /// Position after the last entry that is left.
+    pub position: u64,
+    /// Number after that entry's.
+    pub number: u64,
+    /// Good entries that go.
+    pub entries: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes that are not readable as entries go too.
+    pub damaged: bool,
+    /// Index after the last record known to be committed: more than `to` if committed records go.
+    pub committed: u64,
+    /// Segment files that go as a whole, the last one first.
+    pub segments: Vec<PathBuf>,
+    /// The segment whose rest becomes zeros; `None` if no segment is left.
+    #[serde(skip)]
+    keep: Option<u64>,
+    #[serde(skip)]
+    cut: LogPoint,
+}
+
+impl Stopped {
+    /// What [`Stopped::truncate`] would do. Writes nothing.
+    ///
+    /// # Errors
+    /// As [`Stopped::truncate`].
+    pub fn plan_truncation(&self, to: u64, discard_committed: bool) -> Result<Truncation, OfflineError> {
+        let (_, noted) = self.noted()?;
+        let mut plan = Plan::new(self, to, noted)?;
+        self.survey(0..u64::MAX, &mut |seen| plan.see(seen))?;
+        let (truncation, first) = (plan.finish()?, plan.base.index);
+        if to < first {
+            return Err(OfflineError::OutOfRange { to, first, end: truncation.to });
+        }
+        if to < truncation.committed && !discard_committed {
+            return Err(OfflineError::Committed { to, committed: truncation.committed });
+        }
+        Ok(truncation)
+    }
+
+    /// Removes the records from index `to` on, and the entries that hold them, durably. What is left opens. A batch is
+    /// never split. Records known to be committed stay unless `discard_committed`: a replica that loses them breaks
+    /// what the cluster has promised for them, so it is for the case that no replica has them.
+    ///
+    /// # Errors
+    /// If `to` is not the first record of an entry, or committed, or behind damage; if the identity, the start or the
+    /// hard state are damaged; or if the system fails.
+    pub fn truncate(&self, to: u64, discard_committed: bool) -> Result<Truncation, OfflineError> {
+        let plan = self.plan_truncation(to, discard_committed)?;
+        let (directory, noted) = self.noted()?;
+        // First of all: a start must not take it for damage that what is gone is not there.
+        let at_most = |point: LogPoint| if point.number > plan.cut.number { plan.cut } else { point };
+        let lowered = Noted { committed: at_most(noted.committed), durable: at_most(noted.durable) };
+        if lowered != noted {
+            stopped::take_back(self.disk.as_ref(), directory, lowered)?;
+        }
+        // The last first: after a crash in between, the log merely ends earlier.
+        for segment in &plan.segments {
+            Self::io("remove", segment, self.disk.remove(segment))?;
+        }
+        for position in self.positions().into_iter().filter(|at| plan.keep.is_none_or(|keep| *at >= keep)) {
+            let index = self.index_path(position);
+            match self.disk.remove(&index) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Self::io("remove", &index, Err(error))?,
+                _ => {}
+            }
+        }
+        Self::io("sync directory", &self.path, self.disk.sync_dir(&self.path))?;
+        if let Some(keep) = plan.keep {
+            self.zero(keep, plan.position)?;
+        }
+        match stopped::verdict(self.disk.as_ref(), directory)? {
+            verdict if verdict.decision == Decision::Keep => Ok(plan),
+            verdict => Err(OfflineError::StillRefused { why: verdict.damage.to_string() }),
+        }
+    }
+
+    /// What is noted, in a directory whose other files can be used.
+    fn noted(&self) -> Result<(&Directory, Noted), OfflineError> {
+        let damaged = |Unusable { file, what, found, expected }: &Unusable| OfflineError::Damaged {
+            file: file.clone(),
+            what,
+            found: found.clone(),
+            expected: expected.clone(),
+        };
+        let directory = self.directory.as_ref().map_err(damaged)?;
+        self.start.as_ref().map_err(damaged)?;
+        let noted = stopped::noted(self.disk.as_ref(), directory).map_err(|error| match error {
+            OpenError::Damaged(d) => {
+                OfflineError::Damaged { file: d.file, what: d.what, found: d.found, expected: d.expected }
+            }
+            error => error.into(),
+        })?;
+        Ok((directory, noted))
+    }
+
+    /// Zeroes the segment at `keep` from `position` on, durably.
+    fn zero(&self, keep: u64, position: u64) -> Result<(), OfflineError> {
+        const CHUNK: u64 = 1 << 20;
+        let path = self.segment_path(keep);
+        let file = Self::io("open", &path, self.disk.open(&path))?;
+        let mut offset = position - keep;
+        let zeros = vec![0; CHUNK.min(self.segment_size) as usize];
+        while offset < self.segment_size {
+            let length = CHUNK.min(self.segment_size - offset);
+            Self::io("write", &path, file.write_at(&zeros[..length as usize], offset))?;
+            offset += length;
+        }
+        Self::io("sync", &path, file.sync())
+    }
+}
+
+/// Looks for the place of the cut.
+struct Plan<'a> {
+    ledger: &'a Stopped,
+    to: u64,
+    base: Cursor,
+    /// What comes next in front of any damage, and the segment of the entry before it.
+    at: Cursor,
+    segment: Option<u64>,
+    /// The first problem, if it comes before the cut.
+    problem: Option<Problem>,
+    cut: Option<(Cursor, Option<u64>)>,
+    found: Truncation,
+}
+
+impl<'a> Plan<'a> {
+    fn new(ledger: &'a Stopped, to: u64, noted: Noted) -> Result<Self, OfflineError> {
+        let base = ledger.base().unwrap_or(NOWHERE);
+        let found = Truncation {
+            to,
+            position: 0,
+            number: 0,
+            entries: 0,
+            records: 0,
+            damaged: false,
+            committed: noted.committed.index,
+            segments: Vec::new(),
+            keep: None,
+            cut: LogPoint::default(),
+        };
+        Ok(Self { ledger, to, base, at: base, segment: None, problem: None, cut: None, found })
+    }
+
+    fn see(&mut self, seen: Seen<'_>) -> Result<(), OfflineError> {
+        match seen {
+            Seen::Segment { position, header } => {
+                // What follows the last entry of a segment stays in it until an entry is found behind.
+                if self.segment.is_none()
+                    && let (Some(header), None, None) = (header, &self.cut, &self.problem)
+                {
+                    let begins = position + crate::format::segment::SEGMENT_HEADER as u64;
+                    (self.at, self.segment) = (Cursor { position: begins, ..header.start }, Some(position));
+                }
+                Ok(())
+            }
+            Seen::Blank { length, seals: false, .. } if self.cut.is_none() && self.problem.is_none() => {
+                self.at.position += length;
+                Ok(())
+            }
+            Seen::Problem(problem) => {
+                self.problem(problem);
+                Ok(())
+            }
+            Seen::Entry { header, fits, .. } => self.entry(&header, fits),
+            Seen::Blank { .. } | Seen::Ends(_) => Ok(()),
+        }
+    }
+
+    fn problem(&mut self, problem: Problem) {
+        // No start looks at the rest of a blank, and the segment of the cut is zeroed.
+        let Some(find) = problem.find else { return };
+        self.found.damaged = true;
+        if self.cut.is_some() || self.problem.is_some() {
+            return;
+        }
+        if problem.next.number <= self.base.number && self.to == self.base.index {
+            // Nothing before the damage counts: the log begins anew at its start.
+            self.cut = Some((self.base, None));
+        } else if self.at.index == self.to {
+            self.cut = Some((self.at, self.segment));
+        } else if find != Find::UnwrittenEnd {
+            self.problem = Some(problem);
+        }
+    }
+
+    fn entry(&mut self, header: &EntryHeader, fits: bool) -> Result<(), OfflineError> {
+        self.found.committed = self.found.committed.max(header.committed);
+        let (first, next) = (header.index, header.index + u64::from(header.records));
+        if self.cut.is_none() && self.problem.is_none() {
+            let counts = header.number >= self.base.number;
+            if counts && header.kind == EntryKind::Batch && first < self.to && self.to < next {
+                return Err(OfflineError::InsideBatch { to: self.to, first, last: next - 1 });
+            }
+            if counts && header.kind == EntryKind::Batch && first == self.to {
+                let place =
+                    if self.segment == Some(self.segment_of(header)) { header.position } else { self.at.position };
+                self.cut = Some((Cursor { position: place, ..self.at }, self.segment));
+            }
+        }
+        if self.cut.is_some() {
+            self.found.entries += u64::from(fits);
+            self.found.records += if fits { u64::from(header.records) } else { 0 };
+        } else if self.problem.is_none() {
+            (self.at, self.segment) = (after(header), Some(self.segment_of(header)));
+        }
+        Ok(())
+    }
+
+    fn segment_of(&self, header: &EntryHeader) -> u64 {
+        header.position / self.ledger.segment_size * self.ledger.segment_size
+    }
+
+    fn finish(&mut self) -> Result<Truncation, OfflineError> {
+        let (first, end, to) = (self.base.index, self.at.index, self.to);
+        if to < first {
+            return Err(OfflineError::OutOfRange { to, first, end });
+        }
+        let (cut, keep) = match (self.cut.take(), self.problem.take()) {
+            (Some(cut), _) => cut,
+            (None, Some(problem)) => {
+                let (file, position, what) = (problem.file, problem.position, problem.what.to_owned());
+                return Err(OfflineError::DamageBefore { to, index: end, file, position, what });
+            }
+            (None, None) if to == end => (self.at, self.segment),
+            (None, None) => return Err(OfflineError::OutOfRange { to, first, end }),
+        };
+        let goes = |at: &u64| keep.is_none_or(|keep| *at > keep);
+        let segments = self.ledger.positions().into_iter().rev().filter(goes);
+        Ok(Truncation {
+            position: cut.position,
+            number: cut.number,
+            segments: segments.map(|at| self.ledger.segment_path(at)).collect(),
+            keep,
+            cut: cut.point(),
+            ..self.found.clone()
+        })
+    }
+}
+
+impl Truncation {
+    /// Whether records go that are known to be committed.
+    pub fn discards_committed(&self) -> bool {
+        self.to < self.committed
+    }
+}

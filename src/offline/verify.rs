@@ -1,0 +1,222 @@
+//! Every byte checked.
+
+use serde::Serialize;
+
+use super::judge::Judge;
+use super::survey::Seen;
+use super::{AtStart, Finding, OfflineError, Severity, Stopped};
+use crate::format::batch::Batch;
+use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
+use crate::format::hard_state::{LogPoint, Slot};
+
+/// What a check has to tell.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Checked {
+    /// Something is not as it was written.
+    Finding(Finding),
+    /// How far the check has come.
+    Progress {
+        /// Bytes of segments gone over.
+        done: u64,
+        /// Bytes of segments there are.
+        total: u64,
+    },
+}
+
+/// What a check found, in figures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Segment files.
+    pub segments: u64,
+    /// Entries that are what was written.
+    pub entries: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of the segments.
+    pub bytes: u64,
+    /// Lowest index stored.
+    pub first: u64,
+    /// Index after the last good record.
+    pub end: u64,
+    /// Index after the last record known to be committed.
+    pub committed: u64,
+    /// Index after the last record known to have been synced.
+    pub durable: u64,
+    /// Findings that are damage.
+    pub damages: u64,
+    /// Other findings.
+    pub notes: u64,
+    /// What a start of the node would do.
+    pub at_start: AtStart,
+    /// Why, if it would not simply go on.
+    pub why: Option<String>,
+}
+
+/// Progress is told so often.
+const TELL: u64 = 1 << 20;
+
+impl Stopped {
+    /// Reads everything and reports whatever is not as it was written. Writes nothing.
+    ///
+    /// # Errors
+    /// If the system fails, or something is of a later format version; or what `visit` returns.
+    pub fn verify<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(Checked) -> Result<(), E>) -> Result<Summary, E> {
+        let judge = Judge::new(self)?;
+        let (findings, hard_state) = self.side_files()?;
+        let newest = hard_state.as_ref().and_then(|state| state.newest()).map(|(_, noted)| noted).unwrap_or_default();
+        let positions = self.positions();
+        let begins = positions.first().copied().unwrap_or_default();
+        let total = positions.len() as u64 * self.segment_size;
+        let base = self.base();
+        let (at_start, why) = judge.at_start();
+        let first = base.map_or(0, |base| base.index);
+        let summary = Summary {
+            segments: 0,
+            entries: 0,
+            records: 0,
+            bytes: 0,
+            first,
+            end: first,
+            committed: newest.committed.index.max(first),
+            durable: newest.durable.index.max(first),
+            damages: 0,
+            notes: 0,
+            at_start,
+            why,
+        };
+        let mut places = Vec::new();
+        for (nth, slot) in hard_state.iter().flat_map(|state| state.notes.iter().enumerate()) {
+            if let Slot::Valid(_, noted) = slot {
+                places.push(Place { slot: nth + 2, what: "committed", point: noted.committed, met: false });
+                // An older slot may name what has been truncated since.
+                if noted.durable == newest.durable {
+                    places.push(Place { slot: nth + 2, what: "durable", point: noted.durable, met: false });
+                }
+            }
+        }
+        let base_number = base.map_or(0, |base| base.number);
+        places.retain(|place| place.point.number > base_number);
+        let mut check = Check { ledger: self, judge, summary, places, begins, total, told: 0, visit };
+        for finding in findings {
+            check.report(finding)?;
+        }
+        self.survey(0..u64::MAX, &mut |seen| check.see(seen))?;
+        check.finish()
+    }
+}
+
+/// A place in the log that the hard state names.
+struct Place {
+    slot: usize,
+    what: &'static str,
+    point: LogPoint,
+    met: bool,
+}
+
+struct Check<'a, E> {
+    ledger: &'a Stopped,
+    judge: Judge,
+    summary: Summary,
+    places: Vec<Place>,
+    begins: u64,
+    total: u64,
+    told: u64,
+    visit: &'a mut dyn FnMut(Checked) -> Result<(), E>,
+}
+
+impl<E: From<OfflineError>> Check<'_, E> {
+    fn see(&mut self, seen: Seen<'_>) -> Result<(), E> {
+        match seen {
+            Seen::Segment { position, .. } => {
+                self.summary.segments += 1;
+                self.tell(position)
+            }
+            Seen::Entry { header, bytes, fits } => {
+                if fits {
+                    self.entry(&header, bytes)?;
+                }
+                self.tell(header.end())
+            }
+            Seen::Blank { .. } => Ok(()),
+            Seen::Problem(problem) => self.report(self.judge.finding(problem)),
+            Seen::Ends(ends) => match self.ledger.index_file(&ends)? {
+                Some(finding) => self.report(finding),
+                None => Ok(()),
+            },
+        }
+    }
+
+    fn entry(&mut self, header: &EntryHeader, bytes: &[u8]) -> Result<(), E> {
+        let end = header.index + u64::from(header.records);
+        self.summary.entries += 1;
+        self.summary.records += u64::from(header.records);
+        self.summary.end = self.summary.end.max(end);
+        self.summary.committed = self.summary.committed.max(header.committed);
+        if header.kind == EntryKind::Batch {
+            let body = bytes.get(ENTRY_HEADER..ENTRY_HEADER + header.body as usize).unwrap_or_default();
+            if let Err(error) = Batch::parse(body, header.records as usize) {
+                let segment = header.position / self.ledger.segment_size * self.ledger.segment_size;
+                let finding = Finding::new(Severity::Damage, self.ledger.segment_path(segment), "batch");
+                let finding = finding.at(header.position).sides(error, "records that fill the batch");
+                self.report(Finding { index: Some(header.index), ..finding })?;
+            }
+        }
+        let mut wrong = Vec::new();
+        for place in self.places.iter_mut().filter(|place| place.point.number == header.number + 1) {
+            place.met = true;
+            if (place.point.chain, place.point.index) != (header.chain, end) {
+                wrong.push((place.slot, place.what, place.point));
+            }
+        }
+        for (slot, what, point) in wrong {
+            let finding = self.note(slot, what);
+            let found = format!("chain value {:#010x} behind index {}", header.chain, end);
+            let expected = format!("chain value {:#010x} behind index {}", point.chain, point.index);
+            self.report(finding.sides(found, expected).decided("other history", AtStart::Refuse))?;
+        }
+        Ok(())
+    }
+
+    fn note(&self, slot: usize, what: &str) -> Finding {
+        let path = self.ledger.path.join(crate::log::names::HARD_STATE);
+        let at = slot as u64 * crate::format::hard_state::SLOT_DISTANCE;
+        Finding::new(Severity::Damage, path, format!("{what} point of progress slot {slot}")).at(at)
+    }
+
+    /// Says once what a start would say, and what no entry has been found for.
+    fn finish(mut self) -> Result<Summary, E> {
+        if let Some(finding) = self.judge.unsaid() {
+            self.report(finding)?;
+        }
+        // Damage that was reported may be what hides the entry.
+        let sound = self.summary.damages == 0;
+        for place in std::mem::take(&mut self.places).into_iter().filter(|place| sound && !place.met) {
+            let finding = self.note(place.slot, place.what);
+            let found = format!("no entry {}", place.point.number - 1);
+            let finding = finding.sides(found, format!("the entry before number {}", place.point.number));
+            self.report(finding.start_does(self.summary.at_start))?;
+        }
+        (self.visit)(Checked::Progress { done: self.total, total: self.total })?;
+        Ok(Summary { bytes: self.total, ..self.summary })
+    }
+
+    fn report(&mut self, finding: Finding) -> Result<(), E> {
+        self.judge.heard(&finding);
+        match finding.severity {
+            Severity::Damage => self.summary.damages += 1,
+            Severity::Note => self.summary.notes += 1,
+        }
+        (self.visit)(Checked::Finding(finding))
+    }
+
+    /// `position` is where the check has come to.
+    fn tell(&mut self, position: u64) -> Result<(), E> {
+        let done = position.saturating_sub(self.begins).min(self.total);
+        if done < self.told + TELL {
+            return Ok(());
+        }
+        self.told = done;
+        (self.visit)(Checked::Progress { done, total: self.total })
+    }
+}
