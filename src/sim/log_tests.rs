@@ -1,63 +1,21 @@
 //! The laws of the local log that only a disk that loses things can show.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::disk::{Op, SimDisk};
-use super::file::lock;
+use super::log_kit::{self, Later};
 use super::rng::Rng;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
-use crate::log::directory::Identity;
-use crate::log::flush::{Completion, FlushTarget};
-use crate::log::flusher::Scheduler;
-use crate::log::{Background, Log, LogOptions};
-use crate::types::Incarnation;
+use crate::log::Log;
+use crate::log::flush::Completion;
 
 const SIZE: u64 = 16384;
 
-/// Flushes and does file work when it is told to, so that a crash may come before.
-#[derive(Default)]
-struct Later(Mutex<Vec<FlushTarget>>, Mutex<Vec<Box<dyn FnOnce() + Send>>>);
-
-impl Scheduler for Later {
-    fn schedule(&self, log: FlushTarget, _: std::time::Duration) {
-        lock(&self.0).push(log);
-    }
-}
-
-impl Background for Later {
-    fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        lock(&self.1).push(job);
-    }
-}
-
-impl Later {
-    fn work(&self) {
-        let jobs = std::mem::take(&mut *lock(&self.1));
-        jobs.into_iter().for_each(|job| job());
-    }
-
-    fn flush(&self) {
-        let due = std::mem::take(&mut *lock(&self.0));
-        due.iter().for_each(|log| log.flush());
-    }
-}
-
 fn open(disk: &SimDisk) -> (Log, Arc<Later>) {
-    let identity = Identity {
-        cluster: "c".parse().unwrap(),
-        group: "g".parse().unwrap(),
-        node: "n0".parse().unwrap(),
-        segment_size: SIZE,
-        incarnation: Incarnation::from_u128(1),
-    };
-    let later = Arc::new(Later::default());
-    let options =
-        LogOptions { segment_size: SIZE, interval: None, scheduler: later.clone(), background: later.clone() };
-    let log = Log::open(Arc::new(disk.clone()), PathBuf::from("/data"), identity, options).unwrap().0;
-    (log, later)
+    let later = Later::new(disk, false);
+    (log_kit::open(disk, SIZE, None, &later).unwrap(), later)
 }
 
 fn append(log: &mut Log, record: &str) {
@@ -97,9 +55,7 @@ impl Checked {
     fn step(&mut self, rng: &mut Rng) {
         match rng.below(10) {
             0 => {
-                let scheduled = !lock(&self.later.0).is_empty();
-                self.later.flush();
-                if scheduled {
+                if self.later.flush() {
                     self.flushed = self.written.len();
                     self.before.clear();
                 }
