@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::disk::SimDisk;
 use super::file::PAGE;
-use super::machine::{Files, Machine, Names, Owner, State};
+use super::machine::{Files, Names, Owner};
+#[cfg(test)]
+use super::machine::{Machine, State};
 use super::rng::Rng;
 
 /// What of that which was not synced is on the disk after a power loss.

@@ -128,7 +128,12 @@ impl Driver {
 
     /// Entries there are.
     pub(super) fn written(&mut self) -> u64 {
-        self.log().end().number
+        self.written_to().number
+    }
+
+    /// What comes behind the last one.
+    pub(super) fn written_to(&mut self) -> Cursor {
+        self.log().end()
     }
 
     /// Appends an entry as a leader. Without records it is a control entry.
