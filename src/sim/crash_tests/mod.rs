@@ -18,6 +18,7 @@
 //! | `DLEDGER_KILLS=n` | kills so many processes |
 
 mod driver;
+mod killed;
 mod model;
 mod points;
 mod random;

@@ -84,7 +84,8 @@ impl Version {
             (Ok(Some(found)), Some(written)) => found.bytes != written.frame.bytes,
             _ => true,
         };
-        reader.numbers().find(changed).map(|number| format!("entry {number}: {:?}", reader.frame(number)))
+        let found = |number| reader.frame(number).map(|frame| frame.map(|frame| frame.header));
+        reader.numbers().find(changed).map(|number| format!("entry {number}: {:?}", found(number)))
     }
 }
 

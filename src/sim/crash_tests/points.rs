@@ -41,10 +41,14 @@ impl Drop for Points {
     /// Only a panic gets here: a law was broken.
     fn drop(&mut self) {
         let (name, seed) = (self.name, self.seed.get());
-        eprintln!("{name}: seed {seed} failed after {} crash points: DLEDGER_SEED={seed} runs it again", self.checked.get());
+        eprintln!(
+            "{name}: seed {seed} failed after {} crash points: DLEDGER_SEED={seed} runs it again",
+            self.checked.get()
+        );
     }
 }
 
-fn number(key: &str) -> Option<u64> {
+/// A number from the environment.
+pub(super) fn number(key: &str) -> Option<u64> {
     std::env::var(key).ok().map(|value| value.parse().expect("a number"))
 }

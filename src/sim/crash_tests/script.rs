@@ -121,7 +121,8 @@ fn a_power_loss_after_any_step_breaks_no_promise() {
 
 #[test]
 fn after_any_call_that_fails_nothing_is_acknowledged_and_no_promise_is_broken() {
-    let failures = [(ErrorKind::Other, 0), (ErrorKind::StorageFull, 0), (ErrorKind::Other, 400), (ErrorKind::StorageFull, 900)];
+    let failures =
+        [(ErrorKind::Other, 0), (ErrorKind::StorageFull, 0), (ErrorKind::Other, 400), (ErrorKind::StorageFull, 900)];
     Points::each("failing calls", 1, |seed| {
         let mut points = 0;
         for mode in &MODES[..if seed == 0 { 2 } else { 4 }] {
