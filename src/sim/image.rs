@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::SimDisk;
-use super::file::PAGE;
+use super::file::{Keep, PAGE};
 use super::machine::{Files, Names, Owner};
 #[cfg(test)]
 use super::machine::{Machine, State};
@@ -56,7 +56,7 @@ impl Names {
     }
 
     /// The files that are on the disk, and what says of each block whether it is.
-    fn chosen<'a>(&self, kept: Kept<'a>) -> (Files, Box<dyn FnMut(&Range<usize>, bool) -> bool + 'a>) {
+    fn chosen<'a>(&self, kept: Kept<'a>) -> (Files, Box<Keep<'a>>) {
         match kept {
             Kept::Chance(rng) => {
                 // A journal keeps the order of name changes: a prefix of them is on the disk.
@@ -64,7 +64,7 @@ impl Names {
                 let written = [0, 500, 950, 1000][rng.below(4) as usize];
                 let (mut torn, mut whole) = (false, false);
                 let keep = move |block: &Range<usize>, _| {
-                    if block.start % PAGE == 0 {
+                    if block.start.is_multiple_of(PAGE) {
                         (torn, whole) = (rng.chance(250), rng.chance(written));
                     }
                     if torn { rng.chance(500) } else { whole }

@@ -116,8 +116,8 @@ fn next_life(disk: &SimDisk, promise: &Promise, ended: Option<End>, mode: Mode, 
     // What a failed sync has left in the page cache is seen by the next process only if the power stays.
     let stays = if ended == Some(End::Failure) { 5 } else { 0 };
     match rng.below(10 - stays) + stays {
-        0..5 => Some(disk.crash(rng).unwrap()),
-        5 => Some(disk.image(NOTHING)),
+        0..4 => Some(disk.crash(rng).unwrap()),
+        4 => Some(disk.image(NOTHING)),
         5..8 => Some(disk.kill().unwrap()),
         _ => {
             let mut promise = promise.clone();
