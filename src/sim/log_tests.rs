@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::disk::{Op, SimDisk};
 use super::log_kit::{self, Later};
 use super::rng::Rng;
+use crate::error::OpenError;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::Log;
@@ -145,5 +146,22 @@ fn a_vote_survives_a_power_loss_in_a_new_directory() {
         log.save_vote(vote.clone()).unwrap();
         let disk = disk.crash(&mut Rng::new(seed)).unwrap();
         assert_eq!(open(&disk).0.reader().vote(), Some(vote));
+    }
+}
+
+/// The slot that is left may hold a stale vote: who cannot tell must not vote.
+#[test]
+fn half_a_vote_refuses_the_next_start_by_name() {
+    let vote = |term| HardVote { term, node: Some("n0".parse().unwrap()), granted: false };
+    let disk = SimDisk::new();
+    let (mut log, _) = open(&disk);
+    log.save_vote(vote(1)).unwrap();
+    disk.short_write(Op::Write, 0, io::ErrorKind::StorageFull, 100);
+    log.save_vote(vote(2)).unwrap_err();
+    drop(log);
+    let disk = disk.kill().unwrap();
+    match log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)).map(drop) {
+        Err(OpenError::Damaged(damage)) => assert_eq!(damage.what, "vote slot"),
+        other => panic!("{other:?}"),
     }
 }
