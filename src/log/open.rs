@@ -95,7 +95,7 @@ impl Log {
         });
         let cut = walk.broken.take().map(|(file, why)| format!("{}: {why}", file.display()));
         walk.stale.append(&mut walk.leftovers);
-        let log = finish(shared, base, &walk.stale, cut.is_some())?;
+        let log = finish(shared, base, noted, &walk.stale, cut.is_some())?;
         if let Some(cut) = &cut {
             tracing::warn!(end = log.end().index, position = log.end().position, %cut, "cut a torn tail");
         }
@@ -323,8 +323,9 @@ fn check(walk: &Walk, base: Cursor, noted: CommitPoint, directory: &Directory) -
     }
 }
 
-/// Writes again what no commit point says was ever durable: what is read may only be in the page cache, after a sync
-/// that failed in an earlier life. `end` is the log's.
+/// Writes again what no noted commit point says was ever durable: what is read may only be in the page cache, after a
+/// sync that failed in an earlier life. Where the log begins is no such point: what a purge or a reset declares
+/// committed need not have been synced here. `end` is the log's.
 fn rewrite_unknown(segment: &Segment, known: CommitPoint, end: Cursor) -> io::Result<()> {
     let fresh = segment.start().number >= known.number;
     let from = if fresh { segment.position() } else { known.position };
@@ -332,7 +333,13 @@ fn rewrite_unknown(segment: &Segment, known: CommitPoint, end: Cursor) -> io::Re
 }
 
 /// Removes what was decided to be cut, and makes what is left durable: Raft counts it as such.
-fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -> Result<Log, OpenError> {
+fn finish(
+    shared: Arc<Shared>,
+    base: Cursor,
+    noted: CommitPoint,
+    leftovers: &[PathBuf],
+    cut: bool,
+) -> Result<Log, OpenError> {
     // The last first: after a crash in between, the log merely ends earlier.
     for file in leftovers.iter().rev() {
         remove_if_there(shared.disk.as_ref(), file).map_err(io_error("remove", file))?;
@@ -352,8 +359,7 @@ fn finish(shared: Arc<Shared>, base: Cursor, leftovers: &[PathBuf], cut: bool) -
         log.active.truncate(end.number, end, log.active.segment().end_position());
     }
     for segment in log.shared.segments().iter() {
-        rewrite_unknown(segment, log.shared.progress.commit_point(), end)
-            .map_err(io_error("rewrite", segment.path()))?;
+        rewrite_unknown(segment, noted, end).map_err(io_error("rewrite", segment.path()))?;
         segment.sync().map_err(io_error("sync", segment.path()))?;
     }
     log.shared.disk.sync_dir(&dir).map_err(io_error("sync directory", &dir))?;

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::disk::{Op, SimDisk};
+use super::image::Kept;
 use super::log_kit::{self, Later};
 use super::rng::Rng;
 use crate::error::OpenError;
@@ -120,6 +121,27 @@ fn a_restart_after_a_failed_sync_believes_only_what_it_wrote_again() {
     drop(log);
     let disk = disk.crash(&mut Rng::new(1)).unwrap();
     assert!(open(&disk).0.progress().end() >= durable, "{durable} records were said to be durable");
+}
+
+/// That the entries before are purged, and so committed, does not say that they were ever synced here. The header of
+/// their segment may not have been either, and without it what follows is lost.
+#[test]
+fn a_restart_after_a_failed_sync_does_not_believe_a_purge_either() {
+    let disk = SimDisk::new();
+    let (mut log, _) = open(&disk);
+    for n in 0..10 {
+        append(&mut log, &format!("{n:.<1000}"));
+    }
+    log.purge(1, 7).unwrap(); // nothing has been flushed
+    drop(log);
+    let disk = disk.kill().unwrap();
+    disk.fail_nth(Op::Sync, 1, io::ErrorKind::Other); // the first is that of the hard state
+    assert!(matches!(log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)), Err(OpenError::Io { .. })));
+    let disk = disk.kill().unwrap();
+    let durable = open(&disk).0.progress().durable();
+    assert_eq!(durable, 10, "the page cache has it all");
+    let disk = disk.image(Kept::These { names: 0, blocks: 0 });
+    assert_eq!(open(&disk).0.progress().end(), durable, "{durable} records were said to be durable");
 }
 
 #[test]
