@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::disk::{Op, SimDisk};
 use super::file::PAGE;
+use super::image::Kept;
 use super::rng::Rng;
 use crate::disk::{Disk, DiskFile};
 
@@ -193,4 +194,135 @@ fn a_seed_determines_what_a_crash_leaves() {
     };
     assert_eq!(image(7), image(7));
     assert_ne!(image(7), image(9));
+}
+
+const NOTHING: Kept<'_> = Kept::These { names: 0, blocks: 0 };
+
+#[test]
+fn when_the_power_goes_between_two_steps_only_what_came_before_is_there() {
+    let history = |disk: &SimDisk| -> io::Result<()> {
+        let file = disk.create(&path("f"), PAGE as u64)?; // two steps
+        disk.sync_dir(Path::new(DIR))?;
+        let mapping = file.map()?;
+        mapping.write(0, b"one");
+        file.sync()?;
+        mapping.write(0, b"two");
+        file.write_at(b"more", 600)?;
+        file.sync()?;
+        disk.remove(&path("f"))
+    };
+    let all = disk();
+    history(&all).unwrap();
+    assert_eq!(all.steps(), 9);
+    let left = |after: u64| {
+        let disk = disk();
+        disk.lose_power_after(after);
+        let ended = history(&disk);
+        assert_eq!((ended.is_ok(), disk.is_on()), (after == 9, after == 9), "{after}");
+        let image = disk.image(NOTHING);
+        image.read(&path("f")).map(|bytes| (bytes.len(), bytes[..3].to_vec(), bytes[600..604].to_vec())).ok()
+    };
+    let (zeros, none) = (vec![0; 3], vec![0; 4]);
+    assert_eq!([left(0), left(2)], [None, None], "the name is not synced");
+    for after in [3, 4] {
+        assert_eq!(left(after), Some((PAGE, zeros.clone(), none.clone())), "{after}");
+    }
+    for after in [5, 6, 7] {
+        assert_eq!(left(after), Some((PAGE, b"one".to_vec(), none.clone())), "{after}");
+    }
+    for after in [8, 9] {
+        assert_eq!(left(after), Some((PAGE, b"two".to_vec(), b"more".to_vec())), "{after}");
+    }
+}
+
+#[test]
+fn what_is_written_after_the_power_has_gone_is_nowhere() {
+    let disk = disk();
+    let mapping = file(&disk).map().unwrap();
+    mapping.write(0, b"before");
+    disk.lose_power_after(0);
+    assert!(disk.is_on(), "until the next step the process can say what it knows");
+    mapping.write(0, b"behind");
+    assert!(!disk.is_on() && disk.read(&path("f")).is_err());
+    let image = disk.image(Kept::These { names: usize::MAX, blocks: u64::MAX });
+    assert_eq!(&bytes(&image)[..6], b"before");
+    assert_eq!(&bytes(&disk.kill().unwrap())[..6], b"before");
+}
+
+#[test]
+fn every_subset_of_a_few_blocks_and_every_prefix_of_names_is_an_image() {
+    let disk = disk();
+    let file = file(&disk);
+    for block in [0, 3, 9] {
+        file.write_at(b"x", block * 512).unwrap();
+    }
+    disk.create(&path("g"), 1).unwrap();
+    let images = disk.every_image(24).unwrap();
+    assert_eq!(images.len(), 24, "2³ subsets; neither, an empty or a whole g");
+    let mut seen: Vec<_> =
+        images.into_iter().map(|kept| disk.image(kept)).map(|i| (bytes(&i), i.read(&path("g")).ok())).collect();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 24);
+    assert!(disk.every_image(23).is_none());
+    assert_eq!(bytes(&disk).iter().filter(|byte| **byte == b'x').count(), 3, "the disk lives on");
+}
+
+#[test]
+fn a_short_write_leaves_its_beginning() {
+    let disk = disk();
+    let file = file(&disk);
+    disk.short_write(Op::Write, 1, io::ErrorKind::StorageFull, 500);
+    file.write_at(b"whole", 0).unwrap();
+    assert_eq!(file.write_at(b"half or less", 100).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!((&bytes(&disk)[..5], &bytes(&disk)[100..108]), (&b"whole"[..], &b"half o\0\0"[..]));
+
+    disk.short_write(Op::WriteAtomic, 0, io::ErrorKind::Other, 500);
+    disk.write_atomic(&path("small"), b"12345678").unwrap_err();
+    assert_eq!(disk.read(&path("small")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    assert_eq!(disk.read(&path("small.tmp")).unwrap(), b"1234");
+    assert_eq!(disk.failures(), 2);
+}
+
+#[test]
+fn an_atomic_write_is_the_old_one_or_the_new_one_after_any_step() {
+    for after in 0..8 {
+        let disk = disk();
+        disk.lose_power_after(after);
+        let done = disk.write_atomic(&path("f"), b"old").and_then(|()| disk.write_atomic(&path("f"), b"new"));
+        assert_eq!(done.is_ok(), after >= 8);
+        let mut seen: Vec<_> = (0..64)
+            .map(|seed| disk.image(Kept::Chance(&mut Rng::new(seed))))
+            .map(|i| i.read(&path("f")).ok())
+            .collect();
+        seen.sort();
+        seen.dedup();
+        let (none, old, new) = (None, Some(b"old".to_vec()), Some(b"new".to_vec()));
+        let expected = match after {
+            0..3 => vec![none],
+            3 => vec![none, old],
+            4..7 => vec![old],
+            _ => vec![new, old],
+        };
+        assert_eq!(seen, expected, "after {after} steps");
+    }
+}
+
+#[test]
+fn what_the_system_writes_back_by_itself_is_on_the_disk_and_may_be_overtaken() {
+    let seen = |blocks| {
+        let written_back = |seed| {
+            let disk = disk();
+            let file = file(&disk);
+            file.write_at(b"1", 0).unwrap();
+            disk.write_back(&mut Rng::new(seed));
+            file.write_at(b"2", 0).unwrap();
+            bytes(&disk.image(Kept::These { names: 0, blocks }))[0]
+        };
+        let mut seen: Vec<_> = (0..16).map(written_back).collect();
+        seen.sort();
+        seen.dedup();
+        seen
+    };
+    assert_eq!((seen(0), seen(1)), (vec![0, b'1'], vec![b'2']));
 }

@@ -6,8 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::{Machine, Op};
-use super::rng::Rng;
+use super::machine::{Machine, Op, Owner};
 use crate::disk::{DiskFile, Mapping};
 
 /// What a page cache writes back as a whole.
@@ -17,6 +16,7 @@ const BLOCK: usize = 512;
 
 /// The content of a file, whatever its name.
 pub(super) struct Inode {
+    owner: Owner,
     size: usize,
     /// Live bytes: what a process sees.
     memory: Mutex<Mapping>,
@@ -26,21 +26,29 @@ pub(super) struct Inode {
     dirty: Arc<Mutex<BTreeSet<usize>>>,
 }
 
+/// Says of a block of an unsynced page whether it is on the disk; the second value says whether that matters.
+pub(super) type Keep<'a> = dyn FnMut(&Range<usize>, bool) -> bool + 'a;
+
 impl Inode {
     /// Zeros that are allocated: the size is as durable as the name.
-    pub(super) fn zeros(size: usize) -> io::Result<Arc<Self>> {
-        Self::new(&[], vec![0; size], BTreeSet::new())
+    pub(super) fn zeros(size: usize, owner: Owner) -> io::Result<Arc<Self>> {
+        Self::new(&[], vec![0; size], BTreeSet::new(), owner)
     }
 
     /// A file that is durable as a whole.
-    pub(super) fn durable(bytes: Vec<u8>) -> io::Result<Arc<Self>> {
-        Self::new(&bytes.clone(), bytes, BTreeSet::new())
+    pub(super) fn durable(bytes: Vec<u8>, owner: Owner) -> io::Result<Arc<Self>> {
+        Self::new(&bytes.clone(), bytes, BTreeSet::new(), owner)
     }
 
-    fn new(live: &[u8], durable: Vec<u8>, dirty: BTreeSet<usize>) -> io::Result<Arc<Self>> {
+    /// A file of which nothing is synced yet.
+    pub(super) fn written(bytes: Vec<u8>, owner: Owner) -> io::Result<Arc<Self>> {
+        Self::new(&bytes, vec![0; bytes.len()], pages(0..bytes.len()).collect(), owner)
+    }
+
+    fn new(live: &[u8], durable: Vec<u8>, dirty: BTreeSet<usize>, owner: Owner) -> io::Result<Arc<Self>> {
         let dirty = Arc::new(Mutex::new(dirty));
-        let memory = Mutex::new(memory(durable.len(), live, &dirty)?);
-        Ok(Arc::new(Self { size: durable.len(), memory, durable: Mutex::new(durable), dirty }))
+        let memory = Mutex::new(memory(durable.len(), live, &dirty, &owner)?);
+        Ok(Arc::new(Self { owner, size: durable.len(), memory, durable: Mutex::new(durable), dirty }))
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -52,24 +60,40 @@ impl Inode {
     }
 
     /// The same file for the next process: it shares no memory with this one.
-    pub(super) fn after_kill(&self) -> io::Result<Arc<Self>> {
-        Self::new(&self.live(), lock(&self.durable).clone(), lock(&self.dirty).clone())
+    pub(super) fn after_kill(&self, life: u64) -> io::Result<Arc<Self>> {
+        let owner = Owner { life, ..self.owner.clone() };
+        Self::new(&self.live(), lock(&self.durable).clone(), lock(&self.dirty).clone(), owner)
     }
 
-    /// What a power loss leaves: of the pages that were not synced, each may be on the disk, or not, or in part.
-    /// `written` in 1000 of them are.
-    pub(super) fn after_crash(&self, rng: &mut Rng, written: u64) -> io::Result<Arc<Self>> {
+    /// What a power loss leaves: of the blocks that were not synced, those that `keep` says.
+    pub(super) fn after_crash(&self, keep: &mut Keep<'_>, owner: Owner) -> io::Result<Arc<Self>> {
+        Self::durable(self.on_disk(keep), owner)
+    }
+
+    /// The durable bytes, and what `keep` says of the rest.
+    fn on_disk(&self, keep: &mut Keep<'_>) -> Vec<u8> {
         let (live, mut image) = (self.live(), lock(&self.durable).clone());
         for page in lock(&self.dirty).iter() {
-            let torn = rng.chance(250);
-            let whole = rng.chance(written);
             for block in blocks(*page, self.size) {
-                if if torn { rng.chance(500) } else { whole } {
+                if keep(&block, image[block.clone()] != live[block.clone()]) {
                     image[block.clone()].copy_from_slice(&live[block]);
                 }
             }
         }
-        Self::durable(image)
+        image
+    }
+
+    /// Shows the blocks of unsynced pages to `keep`.
+    #[cfg(test)]
+    pub(super) fn look(&self, keep: &mut Keep<'_>) {
+        drop(self.on_disk(keep));
+    }
+
+    /// The system writes back what `keep` says, unasked. That is no sync: the pages stay dirty.
+    #[cfg(test)]
+    pub(super) fn write_back(&self, keep: &mut Keep<'_>) {
+        let image = self.on_disk(keep);
+        *lock(&self.durable) = image;
     }
 
     /// For an opener when nobody has the file open or mapped: fresh memory, in which nothing is frozen.
@@ -77,22 +101,23 @@ impl Inode {
         let mut mapping = lock(&self.memory);
         if !mapping.is_shared() {
             let live = mapping.copy(0..self.size);
-            *mapping = memory(self.size, &live, &self.dirty)?;
+            *mapping = memory(self.size, &live, &self.dirty, &self.owner)?;
         }
         Ok(())
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) {
-        let (memory, range) = (lock(&self.memory), offset..offset + bytes.len());
+        // Of its own: the hook must find `memory` free.
+        let (memory, range) = (lock(&self.memory).share(), offset..offset + bytes.len());
         if memory.copy(range.clone()) == bytes {
             // The same again changes nothing for who looks at frozen bytes, but it is a write.
-            lock(&self.dirty).extend(pages(range));
+            note_write(&self.owner, &self.dirty, range);
         } else {
             memory.write(offset, bytes);
         }
     }
 
-    fn sync(&self) {
+    pub(super) fn sync(&self) {
         let (memory, mut durable) = (lock(&self.memory), lock(&self.durable));
         for page in std::mem::take(&mut *lock(&self.dirty)) {
             let range = page * PAGE..((page + 1) * PAGE).min(self.size);
@@ -107,18 +132,24 @@ impl Inode {
 }
 
 /// Memory that starts with `bytes` and notes its dirty pages.
-fn memory(size: usize, bytes: &[u8], dirty: &Arc<Mutex<BTreeSet<usize>>>) -> io::Result<Mapping> {
+fn memory(size: usize, bytes: &[u8], dirty: &Arc<Mutex<BTreeSet<usize>>>, owner: &Owner) -> io::Result<Mapping> {
     let noted = Arc::new(Mutex::new(false));
-    let (hooked, dirty) = (noted.clone(), dirty.clone());
+    let (hooked, dirty, owner) = (noted.clone(), dirty.clone(), owner.clone());
     let hook = move |range: Range<usize>| {
         if *lock(&hooked) {
-            lock(&dirty).extend(pages(range));
+            note_write(&owner, &dirty, range);
         }
     };
     let mapping = Mapping::anonymous(size.max(1), Arc::new(hook))?;
     mapping.write(0, bytes);
     *lock(&noted) = true;
     Ok(mapping)
+}
+
+fn note_write(owner: &Owner, dirty: &Mutex<BTreeSet<usize>>, range: Range<usize>) {
+    if let Some(machine) = owner.machine.upgrade() {
+        machine.wrote(owner.life, || lock(dirty).extend(pages(range)));
+    }
 }
 
 fn pages(range: Range<usize>) -> Range<usize> {
@@ -157,35 +188,41 @@ impl DiskFile for SimFile {
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.machine.call(self.life, Op::Read)?;
+        drop(self.machine.call(self.life, Op::Read)?);
         let offset = self.check(buffer.len(), offset)?;
         buffer.copy_from_slice(&lock(&self.inode.memory).copy(offset..offset + buffer.len()));
         Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.machine.call(self.life, Op::Write)?;
-        let offset = self.check(bytes.len(), offset)?;
-        self.inode.write(offset, bytes);
-        Ok(())
+        let at = self.check(bytes.len(), offset)?;
+        // Not while the state is held: the write is told to the machine.
+        let failure = self.machine.call(self.life, Op::Write).err();
+        let written = failure.as_ref().map_or(1000, |failure| failure.written);
+        let part = bytes.len() as u64 * written / 1000;
+        if part > 0 {
+            self.inode.write(at, &bytes[..part as usize]);
+        }
+        failure.map_or(Ok(()), |failure| Err(failure.error))
     }
 
     fn map(&self) -> io::Result<Mapping> {
-        self.machine.call(self.life, Op::Map)?;
+        drop(self.machine.call(self.life, Op::Map)?);
         Ok(lock(&self.inode.memory).share())
     }
 
     fn sync(&self) -> io::Result<()> {
         match self.machine.call(self.life, Op::Sync) {
-            Ok(()) => {
+            Ok(mut state) => {
                 self.inode.sync();
+                state.end_step();
                 Ok(())
             }
-            Err(error) => {
+            Err(failure) => {
                 if self.machine.is(self.life) {
                     self.inode.sync_failed();
                 }
-                Err(error)
+                Err(failure.error)
             }
         }
     }

@@ -1,63 +1,23 @@
 //! The laws of the local log that only a disk that loses things can show.
 
 use std::io;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use super::disk::{Op, SimDisk};
-use super::file::lock;
+use super::image::Kept;
+use super::log_kit::{self, Later};
 use super::rng::Rng;
+use crate::error::OpenError;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
-use crate::log::directory::Identity;
-use crate::log::flush::{Completion, FlushTarget};
-use crate::log::flusher::Scheduler;
-use crate::log::{Background, Log, LogOptions};
-use crate::types::Incarnation;
+use crate::log::Log;
+use crate::log::flush::Completion;
 
 const SIZE: u64 = 16384;
 
-/// Flushes and does file work when it is told to, so that a crash may come before.
-#[derive(Default)]
-struct Later(Mutex<Vec<FlushTarget>>, Mutex<Vec<Box<dyn FnOnce() + Send>>>);
-
-impl Scheduler for Later {
-    fn schedule(&self, log: FlushTarget, _: std::time::Duration) {
-        lock(&self.0).push(log);
-    }
-}
-
-impl Background for Later {
-    fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        lock(&self.1).push(job);
-    }
-}
-
-impl Later {
-    fn work(&self) {
-        let jobs = std::mem::take(&mut *lock(&self.1));
-        jobs.into_iter().for_each(|job| job());
-    }
-
-    fn flush(&self) {
-        let due = std::mem::take(&mut *lock(&self.0));
-        due.iter().for_each(|log| log.flush());
-    }
-}
-
 fn open(disk: &SimDisk) -> (Log, Arc<Later>) {
-    let identity = Identity {
-        cluster: "c".parse().unwrap(),
-        group: "g".parse().unwrap(),
-        node: "n0".parse().unwrap(),
-        segment_size: SIZE,
-        incarnation: Incarnation::from_u128(1),
-    };
-    let later = Arc::new(Later::default());
-    let options =
-        LogOptions { segment_size: SIZE, interval: None, scheduler: later.clone(), background: later.clone() };
-    let log = Log::open(Arc::new(disk.clone()), PathBuf::from("/data"), identity, options).unwrap().0;
-    (log, later)
+    let later = Later::new(disk, false);
+    (log_kit::open(disk, SIZE, None, &later).unwrap(), later)
 }
 
 fn append(log: &mut Log, record: &str) {
@@ -97,9 +57,7 @@ impl Checked {
     fn step(&mut self, rng: &mut Rng) {
         match rng.below(10) {
             0 => {
-                let scheduled = !lock(&self.later.0).is_empty();
-                self.later.flush();
-                if scheduled {
+                if self.later.flush() {
                     self.flushed = self.written.len();
                     self.before.clear();
                 }
@@ -165,6 +123,27 @@ fn a_restart_after_a_failed_sync_believes_only_what_it_wrote_again() {
     assert!(open(&disk).0.progress().end() >= durable, "{durable} records were said to be durable");
 }
 
+/// That the entries before are purged, and so committed, does not say that they were ever synced here. The header of
+/// their segment may not have been either, and without it what follows is lost.
+#[test]
+fn a_restart_after_a_failed_sync_does_not_believe_a_purge_either() {
+    let disk = SimDisk::new();
+    let (mut log, _) = open(&disk);
+    for n in 0..10 {
+        append(&mut log, &format!("{n:.<1000}"));
+    }
+    log.purge(1, 7).unwrap(); // nothing has been flushed
+    drop(log);
+    let disk = disk.kill().unwrap();
+    disk.fail_nth(Op::Sync, 1, io::ErrorKind::Other); // the first is that of the hard state
+    assert!(matches!(log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)), Err(OpenError::Io { .. })));
+    let disk = disk.kill().unwrap();
+    let durable = open(&disk).0.progress().durable();
+    assert_eq!(durable, 10, "the page cache has it all");
+    let disk = disk.image(Kept::These { names: 0, blocks: 0 });
+    assert_eq!(open(&disk).0.progress().end(), durable, "{durable} records were said to be durable");
+}
+
 #[test]
 fn a_vote_survives_a_failed_sync_a_restart_and_a_power_loss_once_it_was_seen() {
     let vote = |term| HardVote { term, node: Some("n0".parse().unwrap()), granted: false };
@@ -189,5 +168,22 @@ fn a_vote_survives_a_power_loss_in_a_new_directory() {
         log.save_vote(vote.clone()).unwrap();
         let disk = disk.crash(&mut Rng::new(seed)).unwrap();
         assert_eq!(open(&disk).0.reader().vote(), Some(vote));
+    }
+}
+
+/// The slot that is left may hold a stale vote: who cannot tell must not vote.
+#[test]
+fn half_a_vote_refuses_the_next_start_by_name() {
+    let vote = |term| HardVote { term, node: Some("n0".parse().unwrap()), granted: false };
+    let disk = SimDisk::new();
+    let (mut log, _) = open(&disk);
+    log.save_vote(vote(1)).unwrap();
+    disk.short_write(Op::Write, 0, io::ErrorKind::StorageFull, 100);
+    log.save_vote(vote(2)).unwrap_err();
+    drop(log);
+    let disk = disk.kill().unwrap();
+    match log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)).map(drop) {
+        Err(OpenError::Damaged(damage)) => assert_eq!(damage.what, "vote slot"),
+        other => panic!("{other:?}"),
     }
 }

@@ -5,6 +5,8 @@
 //! | this | [`run`], time and tasks |
 //! | `cluster` | [`SimCluster`]: nodes that are started, crashed, killed, cut off |
 //! | `disk`, `file` | a disk that loses what was not synced |
+//! | `machine` | its lives, the calls that fail, the step after which the power goes |
+//! | `image` | what a power loss or the death of the process leaves |
 //! | `scheduler` | flush passes that take time; file work that does not |
 //! | `network` | who is up, what is cut, what becomes of each message |
 //! | `transport` | calls and streams over it |
@@ -15,15 +17,21 @@
 mod cluster;
 pub(crate) mod disk;
 mod file;
+mod image;
+mod machine;
 mod network;
 mod rng;
 mod scheduler;
 mod transport;
 
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
 mod full_disk_tests;
+#[cfg(test)]
+mod log_kit;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]

@@ -1,0 +1,372 @@
+//! One life of a log, and what it promises while it lives.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::model::{Promise, TRUNCATION_COMES_BACK, Written};
+use crate::error::OpenError;
+use crate::format::entry::{EntryHeader, EntryKind};
+use crate::format::frame::Draft;
+use crate::format::hard_state::HardVote;
+use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
+use crate::log::Log;
+use crate::log::flush::Completion;
+use crate::sim::disk::SimDisk;
+use crate::sim::file::lock;
+use crate::sim::log_kit::{self, Later};
+use crate::sim::rng::Rng;
+
+/// Two pages: a log of a few dozen entries has several segments.
+pub(super) const SIZE: u64 = 8192;
+
+/// How a log is run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mode {
+    /// `None`: a completion means durable.
+    pub(super) interval: Option<Duration>,
+    /// File work is done at once, not when it is told to.
+    pub(super) at_once: bool,
+}
+
+/// Why a life is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The power is gone, maybe in the middle of something.
+    PowerLoss,
+    /// A call failed that was told to; the log takes nothing more.
+    Failure,
+    /// As `Failure`, and half a vote may have been written. The next life may refuse to start, for this reason only.
+    TornVote,
+}
+
+pub(super) type Step = Result<(), End>;
+
+/// Completions of a life.
+#[derive(Default)]
+struct Acks {
+    next: u64,
+    /// Those that wait, and the entry each is for: one, and all before.
+    waiting: BTreeMap<u64, u64>,
+    /// Entries below were said to be durable.
+    acked: u64,
+    /// Said to be durable or written although a call had failed.
+    wrong: bool,
+}
+
+/// A log that is open.
+pub(super) struct Driver {
+    pub(super) disk: SimDisk,
+    pub(super) promise: Promise,
+    pub(super) mode: Mode,
+    /// None after it was closed and did not open again.
+    log: Option<Log>,
+    later: Arc<Later>,
+    acks: Arc<Mutex<Acks>>,
+    term: u64,
+    /// Failures before this life.
+    failures: u64,
+}
+
+impl Driver {
+    /// Opens the log of `disk` and checks that it keeps `promise`.
+    ///
+    /// # Panics
+    /// If it does not, or if it refuses and the disk is not the reason.
+    pub(super) fn open(disk: &SimDisk, promise: &Promise, mode: Mode) -> Result<Self, End> {
+        match Self::try_open(disk, promise, mode) {
+            Ok(opened) => opened,
+            Err(error) => panic!("refused to open: {error}"),
+        }
+    }
+
+    fn try_open(disk: &SimDisk, promise: &Promise, mode: Mode) -> Result<Result<Self, End>, OpenError> {
+        let (later, failures) = (Later::new(disk, mode.at_once), disk.failures());
+        let opened = log_kit::open(disk, SIZE, mode.interval, &later);
+        if !disk.is_on() {
+            return Ok(Err(End::PowerLoss));
+        }
+        let log = match opened {
+            Err(_) if disk.failures() > failures => return Ok(Err(End::Failure)),
+            opened => opened?,
+        };
+        let promise = promise.found(&log);
+        let term = log.end().term.max(1);
+        let (disk, acks) = (disk.clone(), Arc::default());
+        Ok(Ok(Self { disk, promise, mode, log: Some(log), later, acks, term, failures }))
+    }
+
+    /// Opens the log after half a vote may have been written: that, too, may be the reason to refuse.
+    pub(super) fn open_after_torn_vote(disk: &SimDisk, promise: &Promise, mode: Mode) -> Option<Self> {
+        match Self::try_open(disk, promise, mode) {
+            Ok(opened) => opened.ok(),
+            Err(OpenError::Damaged(damage)) if damage.what == "vote slot" => None,
+            Err(error) => panic!("refused to open: {error}"),
+        }
+    }
+
+    /// The life ends. What it promised stays.
+    pub(super) fn end(mut self) -> (SimDisk, Promise) {
+        self.remember_acks();
+        self.later.forget();
+        (self.disk, self.promise)
+    }
+
+    fn remember_acks(&mut self) {
+        let acks = lock(&self.acks);
+        assert!(!acks.wrong, "a completion said Ok after a failure");
+        let said = self.log.as_ref().map_or(0, |log| log.progress().durable());
+        let said = self.promise.versions[0].number_below(said);
+        self.promise.durable = self.promise.durable.max(acks.acked).max(said);
+    }
+
+    fn log(&mut self) -> &mut Log {
+        self.log.as_mut().expect("an open log")
+    }
+
+    /// Entries there are.
+    pub(super) fn written(&mut self) -> u64 {
+        self.written_to().number
+    }
+
+    /// What comes behind the last one.
+    pub(super) fn written_to(&mut self) -> Cursor {
+        self.log().end()
+    }
+
+    /// Appends an entry as a leader. Without records it is a control entry.
+    pub(super) fn append(&mut self, records: Vec<String>) -> Step {
+        let draft = draft(&records);
+        let term = self.term;
+        let appended = self.log().append_draft(draft, term, 1000);
+        self.appended(appended, records)
+    }
+
+    /// Appends an entry as a follower, in which the leader says that entries below `committed` are.
+    pub(super) fn append_frame(&mut self, records: Vec<String>, committed: u64) -> Step {
+        let (draft, end) = (draft(&records), self.log().end());
+        let stop = end.position / SIZE * SIZE + SIZE;
+        let fits = end.position + (draft.length() + BLANK_HEADER) as u64 <= stop;
+        let header = EntryHeader {
+            position: if fits { end.position } else { stop + SEGMENT_HEADER as u64 },
+            number: end.number,
+            term: self.term,
+            index: end.index,
+            committed: self.promise.now().index(committed),
+            timestamp: 2000,
+            records: draft.records,
+            kind: draft.kind,
+            body: draft.body_length(),
+            previous: end.chain,
+            chain: 0,
+        };
+        self.promise.committed = self.promise.committed.max(committed);
+        let frame = draft.seal(header);
+        let appended = self.log().append_frame(frame.clone()).map(|()| frame.header);
+        self.appended(appended, records)
+    }
+
+    fn appended(&mut self, appended: io::Result<EntryHeader>, records: Vec<String>) -> Step {
+        if let Ok(header) = &appended {
+            // Also when the power has gone since: the write came before.
+            let frame = self.log().reader().frame(header.number).unwrap().unwrap();
+            self.promise.now().push(Written { frame, records: Rc::new(records) });
+        }
+        self.settle(appended).map(drop)
+    }
+
+    /// Asks to be told when all that is written is durable.
+    pub(super) fn on_durable(&mut self) -> Step {
+        let (acks, disk, later) = (self.acks.clone(), self.disk.clone(), self.later.clone());
+        let (upto, failures, sync) = (self.written(), self.failures, self.mode.interval.is_none());
+        let id = {
+            let mut acks = lock(&acks);
+            acks.next += 1;
+            let id = acks.next;
+            acks.waiting.insert(id, upto);
+            id
+        };
+        self.log().on_durable(Completion::new(move |result| {
+            let mut acks = lock(&acks);
+            let Some(upto) = acks.waiting.remove(&id) else { return };
+            if result.is_ok() && disk.is_on() {
+                acks.wrong |= disk.failures() - failures > later.failures();
+                acks.acked = if sync { acks.acked.max(upto) } else { acks.acked };
+            }
+        }));
+        if self.mode.interval.is_some() {
+            assert!(!lock(&self.acks).waiting.contains_key(&id), "with an interval, written is enough");
+        }
+        self.settle(Ok(()))
+    }
+
+    /// Runs the flush pass that is due.
+    pub(super) fn flush(&mut self) -> Step {
+        let ran = self.later.flush();
+        self.remember_acks();
+        self.settle(Ok(()))?;
+        if ran {
+            self.promise.synced();
+            let (durable, end) = (self.log().progress().durable(), self.log().end().index);
+            assert_eq!(durable, end, "durable after a pass");
+            let acks = lock(&self.acks);
+            let waiting = acks.waiting.values().copied().max().unwrap_or(0);
+            assert!(self.mode.interval.is_some() || acks.acked >= waiting, "the pass was over and told nobody");
+        }
+        Ok(())
+    }
+
+    /// Does the file work that waits.
+    pub(super) fn work(&mut self) -> Step {
+        self.later.work();
+        self.settle(Ok(()))
+    }
+
+    /// Declares the entries below `end` committed.
+    pub(super) fn commit(&mut self, end: u64) -> Step {
+        if end > self.promise.first {
+            self.promise.committed = self.promise.committed.max(end);
+            self.log().reader().commit(end - 1).unwrap();
+            assert_eq!(self.log().progress().commit_point().number, self.promise.committed, "committed");
+        }
+        self.settle(Ok(()))
+    }
+
+    /// Removes the entries from `from` on, for a leader of the next term.
+    pub(super) fn truncate(&mut self, from: u64) -> Step {
+        self.remember_acks();
+        let before = self.promise.now().clone();
+        self.promise.now().truncate(from);
+        self.promise.versions.push(before);
+        self.promise.durable = self.promise.durable.min(from);
+        {
+            let mut acks = lock(&self.acks);
+            acks.acked = acks.acked.min(from);
+            acks.waiting.values_mut().for_each(|upto| *upto = (*upto).min(from));
+        }
+        let truncated = self.log().truncate(from);
+        self.settle(truncated)?;
+        if !TRUNCATION_COMES_BACK {
+            self.promise.versions.truncate(1);
+        }
+        self.term += 1;
+        assert_eq!(self.written(), from, "end after a truncation");
+        Ok(())
+    }
+
+    /// Removes the entries below `first`.
+    pub(super) fn purge(&mut self, first: u64) -> Step {
+        self.promise.committed = self.promise.committed.max(first);
+        self.promise.purging = Some(first);
+        let term = self.term;
+        let purged = self.log().purge(term, first - 1);
+        self.settle(purged)?;
+        (self.promise.first, self.promise.purging) = (first, None);
+        Ok(())
+    }
+
+    /// Begins anew at `next`.
+    pub(super) fn reset(&mut self, next: Cursor) -> Step {
+        self.remember_acks();
+        self.promise.resetting = Some(next);
+        let reset = self.log().reset(next.term, next.number - 1, next);
+        self.settle(reset)?;
+        self.promise.reset(next);
+        self.acks = Arc::default();
+        self.term = self.term.max(next.term);
+        Ok(())
+    }
+
+    pub(super) fn vote(&mut self, granted: bool) -> Step {
+        let newest = self.promise.vote.as_ref().map_or(0, |vote| vote.term).max(self.term);
+        let term = if granted { newest } else { newest + 1 };
+        let vote = HardVote { term, node: Some("n1".parse().unwrap()), granted };
+        self.promise.voting = Some(vote.clone());
+        let saved = self.log().save_vote(vote);
+        let failed = saved.is_err();
+        match self.settle(saved) {
+            Err(End::Failure) if failed => Err(End::TornVote),
+            Err(end) => Err(end),
+            Ok(()) => {
+                self.promise.vote = self.promise.voting.take();
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the life properly.
+    pub(super) fn close(&mut self) -> Step {
+        self.later.work_at_once();
+        let closed = self.log().reader().close();
+        self.remember_acks();
+        self.settle(closed)?;
+        self.promise.synced();
+        self.promise.noted = self.log().progress().commit_point().number;
+        Ok(())
+    }
+
+    /// Ends the life properly and begins the next one on the same machine.
+    pub(super) fn reopen(&mut self) -> Step {
+        self.close()?;
+        self.later.forget();
+        self.log = None;
+        let next = Self::open(&self.disk, &self.promise, self.mode)?;
+        *self = next;
+        Ok(())
+    }
+
+    /// The system writes back what it likes.
+    pub(super) fn write_back(&mut self, rng: &mut Rng) -> Step {
+        self.disk.write_back(rng);
+        self.settle(Ok(()))
+    }
+
+    /// Whether the life goes on after a call with this result.
+    fn settle<T>(&mut self, result: io::Result<T>) -> Result<T, End> {
+        if !self.disk.is_on() {
+            return Err(End::PowerLoss);
+        }
+        let harmed = self.disk.failures() - self.failures > self.later.failures();
+        match result {
+            Err(error) if !harmed => panic!("refused, but no call had failed: {error}"),
+            Ok(value) if !harmed => {
+                let progress = self.log().progress();
+                let (first, committed, end) = (progress.first(), progress.committed(), progress.end());
+                assert!(first <= committed && committed <= end && progress.durable() <= end, "order");
+                Ok(value)
+            }
+            _ => {
+                self.check_stopped();
+                Err(End::Failure)
+            }
+        }
+    }
+
+    /// The first failure sticks.
+    fn check_stopped(&mut self) {
+        let reason = self.log().reader().failure().expect("a call has failed: the log must stop");
+        // Half a commit point may have been written over the noted one.
+        self.promise.noted = 0;
+        self.disk.mend();
+        let draft = Draft::batch(&["after a failure"]);
+        let term = self.term;
+        assert_eq!(self.log().append_draft(draft, term, 0).unwrap_err().to_string(), reason);
+        let vote = HardVote { term: u64::MAX, node: None, granted: false };
+        assert_eq!(self.log().save_vote(vote).unwrap_err().to_string(), reason);
+        let told = Arc::new(Mutex::new(None));
+        let tell = told.clone();
+        self.log().on_durable(Completion::new(move |result| *lock(&tell) = Some(result.is_ok())));
+        self.later.flush();
+        assert_eq!(*lock(&told), Some(false), "a completion after a failure");
+        self.remember_acks();
+        self.later.work_at_once();
+        assert_eq!(self.log().reader().close().unwrap_err().to_string(), reason);
+        self.remember_acks();
+    }
+}
+
+fn draft(records: &[String]) -> Draft {
+    if records.is_empty() { Draft::control(EntryKind::Blank, b"") } else { Draft::batch(records) }
+}

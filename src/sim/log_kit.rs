@@ -1,0 +1,100 @@
+//! A log on a simulated disk, whose flushes and file work are run by hand.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::disk::SimDisk;
+use super::file::lock;
+use crate::error::OpenError;
+use crate::log::directory::Identity;
+use crate::log::flush::FlushTarget;
+use crate::log::flusher::Scheduler;
+use crate::log::{Background, Log, LogOptions};
+use crate::types::Incarnation;
+
+/// Flushes and does file work when it is told to, so that a crash may come before.
+pub(super) struct Later {
+    disk: SimDisk,
+    flushes: Mutex<Vec<FlushTarget>>,
+    jobs: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    /// File work is done at once.
+    at_once: AtomicBool,
+    /// Calls that failed while file work was done.
+    failures: AtomicU64,
+}
+
+impl Scheduler for Later {
+    fn schedule(&self, log: FlushTarget, _: Duration) {
+        lock(&self.flushes).push(log);
+    }
+}
+
+impl Background for Later {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        if self.at_once.load(Ordering::Relaxed) { self.perform(job) } else { lock(&self.jobs).push(job) }
+    }
+}
+
+impl Later {
+    pub(super) fn new(disk: &SimDisk, at_once: bool) -> Arc<Self> {
+        let (flushes, jobs, failures) = Default::default();
+        Arc::new(Self { disk: disk.clone(), flushes, jobs, at_once: at_once.into(), failures })
+    }
+
+    /// Does the file work that waits.
+    pub(super) fn work(&self) {
+        let jobs = std::mem::take(&mut *lock(&self.jobs));
+        jobs.into_iter().for_each(|job| self.perform(job));
+    }
+
+    /// Does the file work that waits, and all that comes at once.
+    pub(super) fn work_at_once(&self) {
+        self.at_once.store(true, Ordering::Relaxed);
+        self.work();
+    }
+
+    /// Runs the passes that are due. Returns whether there were any.
+    pub(super) fn flush(&self) -> bool {
+        let due = std::mem::take(&mut *lock(&self.flushes));
+        due.iter().for_each(|log| log.flush());
+        !due.is_empty()
+    }
+
+    /// Lets go of the log, which holds this.
+    pub(super) fn forget(&self) {
+        let jobs = std::mem::take(&mut *lock(&self.jobs));
+        let flushes = std::mem::take(&mut *lock(&self.flushes));
+        drop((jobs, flushes));
+    }
+
+    /// Calls that failed while file work was done: a log may go on after those.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
+
+    fn perform(&self, job: Box<dyn FnOnce() + Send>) {
+        let before = self.disk.failures();
+        job();
+        self.failures.fetch_add(self.disk.failures() - before, Ordering::Relaxed);
+    }
+}
+
+/// Opens the log of `disk` with segments of `size`.
+pub(super) fn open(
+    disk: &SimDisk,
+    size: u64,
+    interval: Option<Duration>,
+    later: &Arc<Later>,
+) -> Result<Log, OpenError> {
+    let identity = Identity {
+        cluster: "c".parse().unwrap(),
+        group: "g".parse().unwrap(),
+        node: "n0".parse().unwrap(),
+        segment_size: size,
+        incarnation: Incarnation::from_u128(1),
+    };
+    let options = LogOptions { segment_size: size, interval, scheduler: later.clone(), background: later.clone() };
+    Ok(Log::open(Arc::new(disk.clone()), PathBuf::from("/data"), identity, options)?.0)
+}
