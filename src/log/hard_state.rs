@@ -200,7 +200,7 @@ struct Looked {
 
 impl State {
     fn new() -> Self {
-        Self { vote: None, vote_sequence: 1, noted: Noted::default(), noted_sequence: 0 }
+        Self { vote: None, vote_sequence: 1, noted: Noted::default(), noted_sequence: 1 }
     }
 }
 
@@ -224,7 +224,7 @@ fn look(file: &dyn DiskFile) -> io::Result<Looked> {
         return looked(StateFind::VoteLost, "vote slot", format!("{named_even} and {named_odd}"), state);
     };
     (state.vote_sequence, state.vote) = (sequence, (vote != NOBODY).then_some(vote));
-    let lost = notes.iter().filter(|note| matches!(note, Slot::Damaged { .. })).count();
+    let lost = notes.iter().filter(|note| !matches!(note, Slot::Valid(..))).count();
     let found = format!("{} and {}", named(&notes[0]), named(&notes[1]));
     let newest = notes.into_iter().filter_map(valid).max_by_key(|note| note.0);
     let find = match (lost, &newest) {
@@ -239,7 +239,7 @@ fn look(file: &dyn DiskFile) -> io::Result<Looked> {
     looked(find, "progress slot", found, state)
 }
 
-/// The votes a file is made with.
+/// The votes a file is made with. It is made with two notes of nothing, too: a slot that is empty was lost.
 const NOBODY: HardVote = HardVote { term: 0, node: None, granted: false };
 
 fn blank_file() -> Vec<u8> {
@@ -247,6 +247,8 @@ fn blank_file() -> Vec<u8> {
     for sequence in 0..2 {
         let start = sequence as usize * SLOT_DISTANCE as usize;
         bytes[start..start + SLOT].copy_from_slice(&encode_vote(sequence, &NOBODY));
+        let start = start + 2 * SLOT_DISTANCE as usize;
+        bytes[start..start + SLOT].copy_from_slice(&encode_noted(sequence, &Noted::default()));
     }
     bytes
 }

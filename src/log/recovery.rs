@@ -124,7 +124,7 @@ pub(crate) enum StateFind {
     VoteLost,
     /// One of the two slots for progress cannot be read: the other one is as good, but may be a little older.
     NoteHalfLost,
-    /// No slot for progress can be read, and one was written.
+    /// No slot for progress can be read.
     NoteLost,
     /// A slot of a later format.
     Later,

@@ -121,9 +121,14 @@ impl SimDisk {
         self.machine.state().fail(Some(op), n, kind, written);
     }
 
-    /// Calls that failed because they were told to.
+    /// Calls that failed because they were told to, and after which a log must stop.
     pub(crate) fn failures(&self) -> u64 {
         self.machine.state().failures()
+    }
+
+    /// Calls that failed because they were told to.
+    pub(crate) fn fired(&self) -> u64 {
+        self.machine.state().fired()
     }
 
     /// What the next life would find if the power went now. This life goes on.

@@ -58,6 +58,8 @@ pub(super) struct State {
     pub(super) power: Power,
     faults: Vec<Fault>,
     /// Calls of all lives that failed because they were told to.
+    fired: u64,
+    /// Those after which a log must stop: all but the making of a file on a disk that is full.
     failures: u64,
     /// Bytes that all files may have; `None`: no end of them.
     pub(super) capacity: Option<u64>,
@@ -170,8 +172,10 @@ impl State {
                 Ok(())
             }
             None => {
-                self.failures += 1;
                 let fault = self.faults.remove(at);
+                let full = matches!(op, Op::Create | Op::WriteAtomic) && fault.kind == io::ErrorKind::StorageFull;
+                self.fired += 1;
+                self.failures += u64::from(!full);
                 Err(Failure { error: fault.kind.into(), written: fault.written })
             }
         }
@@ -229,6 +233,16 @@ impl State {
     #[cfg(test)]
     pub(super) fn failures(&self) -> u64 {
         self.failures
+    }
+
+    #[cfg(test)]
+    pub(super) fn fired(&self) -> u64 {
+        self.fired
+    }
+
+    /// The last failure is nothing to a log.
+    pub(super) fn forgive(&mut self) {
+        self.failures = self.failures.saturating_sub(1);
     }
 
     /// Has one call fail, the one after `n` more have succeeded; of a write, `written` in 1000 parts are done.

@@ -55,7 +55,7 @@ impl Sample {
             let replaceable = file.ends_with(".index");
             let count = match names::kind(&file) {
                 Some(FileKind::Segment(position)) => end.saturating_sub(position).min(SIZE),
-                _ if file == names::SPARE => 0,
+                _ if file == names::SPARE || file == names::BALLAST => 0,
                 _ => bytes.len() as u64,
             };
             for byte in 0..count {

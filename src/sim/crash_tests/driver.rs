@@ -83,13 +83,13 @@ impl Driver {
     }
 
     fn try_open(disk: &SimDisk, promise: &Promise, mode: Mode) -> Result<Result<Self, End>, OpenError> {
-        let (later, failures) = (Later::new(disk, mode.at_once), disk.failures());
+        let (later, failures, fired) = (Later::new(disk, mode.at_once), disk.failures(), disk.fired());
         let opened = log_kit::open(disk, SIZE, mode.interval, &later);
         if !disk.is_on() {
             return Ok(Err(End::PowerLoss));
         }
         let log = match opened {
-            Err(_) if disk.failures() > failures => return Ok(Err(End::Failure)),
+            Err(_) if disk.fired() > fired => return Ok(Err(End::Failure)),
             opened => opened?,
         };
         let promise = promise.found(&log);
@@ -330,6 +330,8 @@ impl Driver {
         }
         let harmed = self.disk.failures() - self.failures > self.later.failures();
         match result {
+            // Nothing has changed, and it may be tried again.
+            Err(error) if !harmed && error.kind() == io::ErrorKind::StorageFull => Err(End::Failure),
             Err(error) if !harmed => panic!("refused, but no call had failed: {error}"),
             Ok(value) if !harmed => {
                 let progress = self.log().progress();

@@ -130,7 +130,7 @@ fn after_any_call_that_fails_nothing_is_acknowledged_and_no_promise_is_broken() 
                 let mut rng = Rng::new(seed << 32 | call);
                 let (kind, written) = failures[(call + seed) as usize % failures.len()];
                 let (disk, promise, ended) = run(*mode, |disk| disk.fail_any(call, kind, written));
-                if disk.failures() == 0 {
+                if disk.fired() == 0 {
                     break;
                 }
                 let told = Told(format!("call {call} fails: {kind:?}, {written} of 1000 written, {mode:?}"));
