@@ -59,6 +59,9 @@ fn good() -> (Case, Log) {
 
 /// Opens without anything to report, and holds the bytes of `peer`.
 fn is_as(case: &Case, peer: &Case, row: &str) {
+    // Before it is opened: then index files are made.
+    let names = RealDisk.list(&case.dir.path().join("log")).unwrap();
+    assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{row}: {names:?}");
     let (log, recovered) = case.open().unwrap_or_else(|error| panic!("{row}: {error}"));
     assert_eq!(recovered.cut, None, "{row}");
     assert_eq!(log.end().number, 12, "{row}");
@@ -68,8 +71,6 @@ fn is_as(case: &Case, peer: &Case, row: &str) {
     for (ours, theirs) in ours.iter().zip(&theirs) {
         assert!(ours == theirs, "{row}: {} is not as the peer has it", ours.0);
     }
-    let names = RealDisk.list(&case.dir.path().join("log")).unwrap();
-    assert!(names.iter().all(|name| !name.ends_with(".tmp")), "{row}: {names:?}");
 }
 
 #[test]
