@@ -41,8 +41,8 @@ pub(crate) trait Disk: Send + Sync + Debug + 'static {
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>>;
     /// An existing file.
     fn open(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>>;
-    /// An existing file, to be read past the page cache where that can be done: what was read or written here before may
-    /// still be good in memory when it is not on the disk any more.
+    /// An existing file, to be read past the page cache where that can be done: what was read or written here before
+    /// may still be good in memory when it is not on the disk any more.
     fn open_direct(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.open(file)
     }

@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | this | [`Repair`]: goes over the whole log and says which entries it needs |
+//! | [`install`] | the end: new files in the places of the old ones |
 //! | [`online`] | [`SegmentRepair`](online::SegmentRepair): one sealed segment of a log that is open |
 //! | [`rebuild`] | one segment: what is good of it, and the new file |
 //!
@@ -16,6 +17,7 @@
 //!
 //! Nothing here knows how peers are asked.
 
+mod install;
 pub(crate) mod online;
 mod rebuild;
 
@@ -31,14 +33,13 @@ use super::names;
 use super::recovery::{Decision, Known, decide};
 use super::start::StartPoint;
 use super::walk::Listing;
-use super::writer::remove_if_there;
 use crate::disk::Disk;
 use crate::error::RepairError;
 use crate::format::frame::Frame;
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::segment::scanner::{Mismatch, Scanner, Step as Scanned, breaks};
-use crate::types::{NodeId, RepairReport};
+use crate::types::NodeId;
 use rebuild::{Finished, Offer, Rebuild, Stopped, Walked};
 
 /// The repair of a closed, locked directory.
@@ -157,53 +158,6 @@ impl Repairing for Repair {
 }
 
 impl Repair {
-    /// Puts the new files in their places, or with `dry_run` throws them away.
-    ///
-    /// # Errors
-    /// If it is not done yet, or the system fails. After a crash the directory is damaged as before, or good.
-    pub(crate) fn finish(mut self, dry_run: bool) -> Result<RepairReport, RepairError> {
-        let Some(end) = self.work.done else {
-            return differs("the repair", "not done".into(), "done".into());
-        };
-        let mut report = RepairReport { end: end.index, end_position: end.position, ..RepairReport::default() };
-        report.ranges = self.work.finished.iter().flat_map(|finished| finished.ranges.clone()).collect();
-        report.removed = std::mem::take(&mut self.work.removed);
-        if !dry_run {
-            self.install(end, &report.removed)?;
-            report.done = true;
-        }
-        Ok(report)
-    }
-
-    fn install(&mut self, end: Cursor, removed: &[PathBuf]) -> Result<(), RepairError> {
-        let disk = self.disk.as_ref();
-        // A cache of what is not there any more.
-        for finished in &self.work.finished {
-            let index = self.directory.index(finished.header.start.position);
-            remove_if_there(disk, &index).map_err(io_error("remove", &index))?;
-        }
-        for Finished { new, header, .. } in self.work.finished.drain(..) {
-            new.install().map_err(io_error("replace", &self.directory.segment(header.start.position)))?;
-        }
-        for file in removed.iter().rev() {
-            remove_if_there(disk, file).map_err(io_error("remove", file))?;
-        }
-        let dir = self.directory.path();
-        disk.sync_dir(dir).map_err(io_error("sync directory", dir))?;
-        // Last: until then a start finds that what was noted is not there, and refuses.
-        let durable = self.noted.durable;
-        let correct = match () {
-            () if durable.number > end.number.max(self.base.number) => Some(end.point()),
-            () if self.work.superseded => Some(self.committed()),
-            () => None,
-        };
-        if let Some(durable) = correct {
-            let file = self.directory.file(names::HARD_STATE);
-            self.hard_state.correct(durable).map_err(io_error("write", &file))?;
-        }
-        Ok(())
-    }
-
     /// What is known to be committed of this log, at least.
     fn committed(&self) -> LogPoint {
         if self.noted.committed.number > self.base.number { self.noted.committed } else { self.base.point() }

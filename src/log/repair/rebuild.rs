@@ -93,7 +93,8 @@ pub(super) struct Finished {
 }
 
 impl Rebuild {
-    /// At the start of the segment in `file` (if there is one), which must begin with `start`, and its entries at `first`.
+    /// At the start of the segment in `file` (if there is one), which must begin with `start`, and its entries at
+    /// `first`.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         path: PathBuf,
