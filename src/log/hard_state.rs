@@ -49,8 +49,8 @@ impl HardStateFile {
             file.read_at(&mut bytes, slot * SLOT_DISTANCE).map(|()| bytes).map_err(io("read"))
         };
         // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
-        // on must be on the disk.
-        for slot in [0, 1] {
+        // on must be on the disk, and so must a commit point that is not written again before it moves.
+        for slot in 0..4 {
             file.write_at(&read(slot)?, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
         }
         let vote = newest_vote(path, decode_vote(&read(0)?), decode_vote(&read(1)?))?;
