@@ -76,6 +76,11 @@ impl Space {
     }
 }
 
+/// A sync that failed, whatever the reason: it is never tried again, so it must not look like a disk that is merely full.
+pub(crate) fn sync_failed(error: io::Error) -> io::Error {
+    if is_full(&error) { io::Error::other(error) } else { error }
+}
+
 /// Whether a call failed because the file system, or the user's share of it, is full. That passes; nothing else does.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
-use super::{Disk, DiskFile, Mapping, Space, TEMPORARY};
+use super::{Disk, DiskFile, Mapping, Space, TEMPORARY, sync_failed};
 
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,10 +68,14 @@ impl Disk for RealDisk {
         temporary.push(TEMPORARY);
         let temporary = PathBuf::from(temporary);
         let target = options().create(true).truncate(true).open(&temporary)?;
+        if !bytes.is_empty() {
+            // So that a full disk is an error here and not at the sync.
+            rustix::fs::fallocate(&target, FallocateFlags::empty(), 0, bytes.len() as u64)?;
+        }
         target.write_all_at(bytes, 0)?;
-        target.sync_all()?;
+        target.sync_all().map_err(sync_failed)?;
         std::fs::rename(&temporary, file)?;
-        self.sync_dir(parent_of(file))
+        self.sync_dir(parent_of(file)).map_err(sync_failed)
     }
 
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {

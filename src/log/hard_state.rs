@@ -177,8 +177,8 @@ impl Inspected {
             }
         };
         // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
-        // on must be on the disk.
-        for slot in [0, 1] {
+        // on must be on the disk, and so must a note that is not written again before it moves.
+        for slot in 0..4 {
             let bytes = slot_bytes(file.as_ref(), slot).map_err(io("read"))?;
             file.write_at(&bytes, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
         }

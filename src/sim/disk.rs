@@ -12,7 +12,7 @@ use std::sync::{Arc, MutexGuard};
 use super::file::{Inode, SimFile};
 pub(crate) use super::machine::Op;
 use super::machine::{Failure, Machine, NameChange, Owner, State, UNLIMITED};
-use crate::disk::{Disk, DiskFile, Space, TEMPORARY};
+use crate::disk::{Disk, DiskFile, Space, TEMPORARY, sync_failed};
 use crate::log::names::BALLAST;
 
 /// A disk as one life of its machine sees it.
@@ -140,7 +140,7 @@ impl Disk for SimDisk {
         Self::change(&mut state, NameChange::Rename(temporary, file.to_owned(), inode));
         drop(state);
         match file.parent() {
-            Some(dir) => self.sync_dir(dir),
+            Some(dir) => self.sync_dir(dir).map_err(sync_failed),
             None => Ok(()),
         }
     }

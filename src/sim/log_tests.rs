@@ -144,6 +144,30 @@ fn a_restart_after_a_failed_sync_does_not_believe_a_purge_either() {
     assert_eq!(open(&disk).0.progress().end(), durable, "{durable} records were said to be durable");
 }
 
+/// What a clean end remembers may have been in the page cache before, after a sync that failed.
+#[test]
+fn a_clean_end_remembers_the_commit_point_after_a_failed_sync_too() {
+    let disk = SimDisk::new();
+    let (mut log, later) = open(&disk);
+    for _ in 0..2 {
+        append(&mut log, "a");
+        later.flush();
+        log.reader().commit(log.end().number - 1).unwrap();
+    }
+    later.work_at_once();
+    disk.fail_nth(Op::Sync, 1, io::ErrorKind::Other); // the first is that of the segment
+    log.reader().close().unwrap_err();
+    drop(log);
+    let disk = disk.kill().unwrap();
+    let (log, later) = open(&disk);
+    let committed = log.progress().committed();
+    later.work_at_once();
+    log.reader().close().unwrap();
+    drop(log);
+    let disk = disk.image(Kept::These { names: 0, blocks: 0 });
+    assert_eq!((open(&disk).0.progress().committed(), committed), (2, 2));
+}
+
 #[test]
 fn a_vote_survives_a_failed_sync_a_restart_and_a_power_loss_once_it_was_seen() {
     let vote = |term| HardVote { term, node: Some("n0".parse().unwrap()), granted: false };

@@ -59,7 +59,7 @@ pub(super) struct State {
     faults: Vec<Fault>,
     /// Calls of all lives that failed because they were told to.
     fired: u64,
-    /// Those after which a log must stop: all but the making of a file on a disk that is full.
+    /// Those after which a log must stop: all but the making and removing of a file on a disk that is full.
     failures: u64,
     /// Bytes that all files may have; `None`: no end of them.
     pub(super) capacity: Option<u64>,
@@ -173,7 +173,8 @@ impl State {
             }
             None => {
                 let fault = self.faults.remove(at);
-                let full = matches!(op, Op::Create | Op::WriteAtomic) && fault.kind == io::ErrorKind::StorageFull;
+                let full =
+                    matches!(op, Op::Create | Op::WriteAtomic | Op::Remove) && fault.kind == io::ErrorKind::StorageFull;
                 self.fired += 1;
                 self.failures += u64::from(!full);
                 Err(Failure { error: fault.kind.into(), written: fault.written })

@@ -11,7 +11,7 @@ use crate::log::reader::LogReader;
 use crate::types::ReadLimit;
 
 /// Whether a truncation that has returned can come back after a power loss. Until the next flush pass it can.
-pub(super) const TRUNCATION_COMES_BACK: bool = true;
+pub(super) const TRUNCATION_COMES_BACK: bool = false;
 
 /// An entry as it was written.
 #[derive(Clone)]
