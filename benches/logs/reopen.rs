@@ -10,7 +10,8 @@ use crate::peers::{PEERS, Peer, Use};
 use crate::table::{Tables, Unit};
 use crate::{RECORD, Scale, remove};
 
-/// Names the log that a child of this program appends to, its directory, and how many bytes it writes before it says so.
+/// Names the log that a child of this program appends to, its directory, and how many bytes it writes before it
+/// says so.
 const CHILD: [&str; 3] = ["DLEDGER_BENCH_PEER", "DLEDGER_BENCH_DIR", "DLEDGER_BENCH_BYTES"];
 
 /// Records of a call.

@@ -76,7 +76,8 @@ impl Space {
     }
 }
 
-/// A sync that failed, whatever the reason: it is never tried again, so it must not look like a disk that is merely full.
+/// A sync that failed, whatever the reason: it is never tried again, so it must not look like a disk that is merely
+/// full.
 pub(crate) fn sync_failed(error: io::Error) -> io::Error {
     if is_full(&error) { io::Error::other(error) } else { error }
 }

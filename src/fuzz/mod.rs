@@ -7,13 +7,13 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | [`storage`] | what lies on disk, one decoder each |
-//! | [`segment`] | a whole segment through the recovery scan |
-//! | [`directory`] | a whole directory of which one file is anything at all |
-//! | [`peers`] | messages between nodes |
-//! | [`clients`] | messages between nodes and clients |
-//! | [`checksums`] | makes checksums right, by `docs/format.md` and not by the code |
-//! | [`seeds`] | good bytes to begin with |
+//! | `storage` | what lies on disk, one decoder each |
+//! | `segment` | a whole segment through the recovery scan |
+//! | `directory` | a whole directory of which one file is anything at all |
+//! | `peers` | messages between nodes |
+//! | `clients` | messages between nodes and clients |
+//! | `checksums` | makes checksums right, by `docs/format.md` and not by the code |
+//! | `seeds` | good bytes to begin with |
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a law that is broken fails its test")]
 

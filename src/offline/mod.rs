@@ -1,15 +1,15 @@
 //! Tools for the directory of a ledger whose node is stopped: look at everything, check everything, cut, compare.
 //!
 //! A [`Stopped`] holds the directory's lock, so no node can start in it meanwhile. Whom the directory was made for is
-//! read from it. Only [`Stopped::truncate`] and [`repair()`] write. All files are read with `pread`: a bad sector is reported, and the
-//! rest is read.
+//! read from it. Only [`Stopped::truncate`] and [`repair()`] write. All files are read with `pread`: a bad sector is
+//! reported, and the rest is read.
 //!
 //! | | |
 //! |---|---|
 //! | [`Stopped::dump`] | everything there is, in order; goes on behind damage |
 //! | [`Stopped::verify`] | every byte checked, and what a start of the node would do |
 //! | [`Stopped::truncate`] | removes records from an index on, also in front of damage |
-//! | [`diff`] | the first difference of two replicas |
+//! | [`diff()`] | the first difference of two replicas |
 //! | [`repair()`] | damaged ranges back from replicas that run |
 //!
 //! ```

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::disk::DiskFile;
+use crate::disk::{DiskFile, is_bad_sector};
 
 /// Reads a file from its start to its end, mostly.
 pub(super) struct Window<'a> {
@@ -35,9 +35,12 @@ impl<'a> Window<'a> {
             return Ok(None);
         }
         let inside = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
-        if !inside && self.fill(offset, length.max(self.read).min((size - offset) as usize)).is_err() {
-            // A bad sector further on is none of this look's business.
-            self.fill(offset, length)?;
+        if !inside {
+            match self.fill(offset, length.max(self.read).min((size - offset) as usize)) {
+                // A bad sector further on is none of this look's business.
+                Err(error) if is_bad_sector(&error) => self.fill(offset, length)?,
+                filled => filled?,
+            }
         }
         let from = (offset - self.start) as usize;
         Ok(Some(&self.bytes[from..from + length]))

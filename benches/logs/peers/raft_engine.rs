@@ -1,7 +1,8 @@
 //! `raft-engine` 0.4.2, the log of TiKV.
 //!
 //! - with sync: `write(batch, true)`, an `fdatasync` behind each batch;
-//! - without: `write(batch, false)`; the batch is in the page cache when the call returns. It syncs when a file is full.
+//! - without: `write(batch, false)`; the batch is in the page cache when the call returns. It syncs when a file is
+//!   full.
 //!
 //! Compression is off, unlike its default: the records are random, and without it is faster on all of them. An entry is
 //! a protobuf message, and raft-engine asks it for its index, which is put in front of the record.
