@@ -102,7 +102,10 @@ impl Log {
             options,
         });
         stale.append(&mut walk.leftovers);
-        let log = finish(shared, base, noted.durable, &stale, decision == Decision::Cut)?;
+        // A last segment that is complete is open again: what will be written over its blank must not be taken for the
+        // blank if it does not reach the disk.
+        let clear = decision == Decision::Cut || walk.ended.find == Find::SealedEnd;
+        let log = finish(shared, base, noted.durable, &stale, clear)?;
         for segment in walk.without_index {
             log.shared.write_index(segment);
         }
@@ -225,13 +228,14 @@ fn rewrite_unknown(segment: &Segment, durable: LogPoint, end: Cursor) -> io::Res
     segment.rewrite(from..segment.end_position().min(end.position))
 }
 
-/// Removes what was decided to be cut, and makes what is left durable: Raft counts it as such.
+/// Removes what was decided to be cut, zeroes what is behind the end if that is to be made `clear`, and makes what is
+/// left durable: Raft counts it as such.
 fn finish(
     shared: Arc<Shared>,
     base: Cursor,
     durable: LogPoint,
     leftovers: &[PathBuf],
-    cut: bool,
+    clear: bool,
 ) -> Result<Log, OpenError> {
     // The last first: after a crash in between, the log merely ends earlier.
     for file in leftovers.iter().rev() {
@@ -248,7 +252,7 @@ fn finish(
         log.shared.segments_mut().push(log.active.segment().clone());
     }
     let end = log.end();
-    if cut {
+    if clear {
         log.active.truncate(end.number, end, log.active.segment().end_position());
     }
     for segment in log.shared.segments().iter() {

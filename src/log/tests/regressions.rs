@@ -294,3 +294,21 @@ fn close_after_a_panicked_job_returns() {
     std::thread::spawn(move || done.send(reader.close()));
     finished.recv_timeout(Duration::from_secs(10)).expect("close hangs").unwrap();
 }
+
+/// Found by the crash model, seed 643: a start goes on in a segment that is complete, a smaller entry than the one that
+/// was to follow takes the place of the blank, and of that and the next segment only the next segment reaches the disk.
+/// What is found then must be zeros, which explain themselves, and not the old blank.
+#[test]
+fn a_complete_last_segment_is_open_again_after_a_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    append(&mut log, &["x".repeat(6000).as_str()]);
+    append(&mut log, &["y".repeat(6000).as_str()]); // Rolls.
+    let end = log.reader().entry_header(0).unwrap().unwrap().end();
+    closed(log);
+    std::fs::remove_file(dir.path().join("log/00000000000000008192")).unwrap();
+    let log = open(dir.path());
+    assert_eq!((log.end().number, log.end().position), (1, end));
+    let bytes = std::fs::read(dir.path().join("log/00000000000000000000")).unwrap();
+    assert!(bytes[end as usize..].iter().all(|byte| *byte == 0), "the blank is still there");
+}
