@@ -148,7 +148,11 @@ impl Disk for SimDisk {
     /// In two steps: the name, then the blocks.
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = match self.call(Op::Create) {
-            Err(failure) if file.ends_with(BALLAST) && failure.error.kind() != io::ErrorKind::StorageFull => {
+            // Counted as one: not those of a full disk or of a dead machine.
+            Err(failure)
+                if file.ends_with(BALLAST)
+                    && !matches!(failure.error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::NotConnected) =>
+            {
                 self.machine.state().forgive();
                 return Err(failure.error);
             }
