@@ -13,7 +13,7 @@
 //!   24  term                               number of the entry after
 //!   32  flags: 1 granted by a quorum       index
 //!   40  length of the id, id               position
-//!   48  …                                  chain           reserved, zero
+//!   48  …                                  chain           1 while what is behind is being cleared
 //!   56                                     the same of what is durable
 //! ```
 
@@ -62,6 +62,9 @@ pub(crate) struct Noted {
     pub(crate) committed: LogPoint,
     /// What is before it was synced on this disk, and may have been acknowledged on the strength of it.
     pub(crate) durable: LogPoint,
+    /// Zeros are being written over what is behind the end of the log. If that is found at a start, those that are read
+    /// there may only be in the page cache.
+    pub(crate) clearing: bool,
 }
 
 /// What a slot holds.
@@ -110,6 +113,7 @@ pub(crate) fn decode_vote(bytes: &[u8]) -> Slot<HardVote> {
 pub(crate) fn encode_noted(sequence: u64, noted: &Noted) -> [u8; SLOT] {
     let mut bytes = begin(&COMMIT, sequence);
     put_point(&mut bytes, 24, &noted.committed);
+    put_u32(&mut bytes, 52, noted.clearing.into());
     put_point(&mut bytes, 56, &noted.durable);
     finish(bytes)
 }
@@ -117,8 +121,12 @@ pub(crate) fn encode_noted(sequence: u64, noted: &Noted) -> [u8; SLOT] {
 /// The reverse of [`encode_noted`].
 pub(crate) fn decode_noted(bytes: &[u8]) -> Slot<Noted> {
     open(bytes, &COMMIT, |bytes| {
-        let noted = Noted { committed: point_at(bytes, 24), durable: point_at(bytes, 56) };
-        (u32_at(bytes, 52) == 0).then_some(noted)
+        let clearing = match u32_at(bytes, 52) {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        Some(Noted { committed: point_at(bytes, 24), durable: point_at(bytes, 56), clearing })
     })
 }
 
@@ -181,7 +189,8 @@ mod tests {
     fn slots_survive_their_bytes_and_every_flipped_bit_is_detected() {
         let vote = HardVote { term: 9, node: Some("broker-2".parse().unwrap()), granted: true };
         let committed = LogPoint { number: 5, index: 4, position: 1000, chain: 3 };
-        let noted = Noted { committed, durable: LogPoint { number: 6, index: 5, position: 1200, chain: 9 } };
+        let durable = LogPoint { number: 6, index: 5, position: 1200, chain: 9 };
+        let noted = Noted { committed, durable, clearing: true };
         let (v, c) = (encode_vote(7, &vote), encode_noted(8, &noted));
         assert_eq!(decode_vote(&v), Slot::Valid(7, vote));
         assert_eq!(decode_noted(&c), Slot::Valid(8, noted));
@@ -212,7 +221,8 @@ mod tests {
             b'2', 0, 0, 0, 0, 0, 0, 0,
         ]);
         let committed = LogPoint { number: 5, index: 4, position: 1000, chain: 3 };
-        let noted = encode_noted(8, &Noted { committed, durable: LogPoint { number: 6, ..committed } });
+        let durable = LogPoint { number: 6, ..committed };
+        let noted = encode_noted(8, &Noted { committed, durable, clearing: true });
         let crc = crc32c::crc32c_append(crc32c::crc32c(&noted[..12]), &noted[16..]).to_le_bytes();
         #[rustfmt::skip]
         assert_eq!(noted[..88], [
@@ -222,7 +232,7 @@ mod tests {
             5, 0, 0, 0, 0, 0, 0, 0,                          // committed: number
             4, 0, 0, 0, 0, 0, 0, 0,                          // index
             0xe8, 0x03, 0, 0, 0, 0, 0, 0,                    // position
-            3, 0, 0, 0, 0, 0, 0, 0,                          // chain, reserved
+            3, 0, 0, 0, 1, 0, 0, 0,                          // chain, clearing
             6, 0, 0, 0, 0, 0, 0, 0,                          // durable: number
             4, 0, 0, 0, 0, 0, 0, 0,                          // index
             0xe8, 0x03, 0, 0, 0, 0, 0, 0,                    // position

@@ -93,7 +93,8 @@ pub(super) fn vote_slot() -> Seeds {
 
 pub(super) fn commit_slot() -> Seeds {
     let committed = LogPoint { number: 5, index: 4, position: 1000, chain: 3 };
-    let noted = Noted { committed, durable: LogPoint { number: 6, index: 5, position: 1200, chain: 4 } };
+    let noted =
+        Noted { committed, durable: LogPoint { number: 6, index: 5, position: 1200, chain: 4 }, clearing: true };
     vec![hard_state::encode_noted(8, &noted).to_vec()]
 }
 

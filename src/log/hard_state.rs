@@ -97,20 +97,19 @@ impl HardStateFile {
         self.state.noted
     }
 
-    /// Writes how far the log is good, if that has changed. Not synced: what is found later may lag, and nothing is
-    /// ever noted that is not durable.
+    /// Writes how far the log is good, and that nothing is being cleared, if that has changed. Not synced: what is found
+    /// later may lag, and nothing is ever noted that is not durable.
     pub(super) fn note(&mut self, committed: LogPoint, durable: LogPoint) -> io::Result<()> {
         let noted = self.state.noted;
         let newer = if committed.number > noted.committed.number { committed } else { noted.committed };
-        self.write(Noted { committed: newer, durable })
+        self.write(Noted { committed: newer, durable, clearing: false })
     }
 
-    /// Before entries from `cut` on are removed: nothing behind it is durable any more. Durable on return.
+    /// Before what is behind `cut` is removed and zeros are written there: nothing behind it is durable any more, and a
+    /// start that finds this writes the zeros again. Durable on return.
     pub(super) fn lower(&mut self, cut: LogPoint) -> io::Result<()> {
-        if self.state.noted.durable.number <= cut.number {
-            return Ok(());
-        }
-        self.write(Noted { durable: cut, ..self.state.noted })?;
+        let durable = if self.state.noted.durable.number > cut.number { cut } else { self.state.noted.durable };
+        self.write(Noted { durable, clearing: true, ..self.state.noted })?;
         self.file.sync()
     }
 

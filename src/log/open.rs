@@ -103,8 +103,8 @@ impl Log {
         });
         stale.append(&mut walk.leftovers);
         // A last segment that is complete is open again: what will be written over its blank must not be taken for the
-        // blank if it does not reach the disk.
-        let clear = decision == Decision::Cut || walk.ended.find == Find::SealedEnd;
+        // blank if it does not reach the disk. And zeros whose sync failed in an earlier life are only read, not there.
+        let clear = decision == Decision::Cut || walk.ended.find == Find::SealedEnd || noted.clearing;
         let log = finish(shared, base, noted.durable, &stale, clear)?;
         for segment in walk.without_index {
             log.shared.write_index(segment);
@@ -252,7 +252,9 @@ fn finish(
         log.shared.segments_mut().push(log.active.segment().clone());
     }
     let end = log.end();
+    let hard_state = log.shared.directory.file(names::HARD_STATE);
     if clear {
+        log.shared.hard_state().lower(end.point()).map_err(io_error("write", &hard_state))?;
         log.active.truncate(end.number, end, log.active.segment().end_position());
     }
     for segment in log.shared.segments().iter() {
@@ -264,7 +266,6 @@ fn finish(
     log.shared.progress.set_end(end.index);
     log.shared.progress.set_durable(end.index);
     let commit = log.shared.progress.commit_point();
-    let hard_state = log.shared.directory.file(names::HARD_STATE);
     log.shared.hard_state().note(commit, end.point()).map_err(io_error("write", &hard_state))?;
     for segment in log.shared.segments().iter() {
         segment.freeze(commit.position);

@@ -77,16 +77,19 @@ impl Log {
         if from >= written.number {
             return Ok(());
         }
+        let shared = self.shared.clone();
+        // Until a failure is kept: no pass may try a sync again that failed here.
+        let _no_pass = shared.hold_flush();
         let cut = self.remove_from(from);
-        let cut = self.shared.or_fail("truncating", cut)?;
+        let cut = shared.or_fail("truncating", cut)?;
         self.shared.progress.set_end(cut.index);
         tracing::info!(from, entries = written.number - from, position = cut.position, "truncated a conflicting tail");
         Ok(())
     }
 
+    /// With the flush held.
     fn remove_from(&mut self, from: u64) -> io::Result<Cursor> {
         let shared = self.shared.clone();
-        let _no_pass = shared.hold_flush();
         let mut segments = shared.segments_mut();
         let written = self.end().position;
         shared.tail().truncate(from);

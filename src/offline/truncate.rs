@@ -72,7 +72,7 @@ impl Stopped {
         let (directory, noted) = self.noted()?;
         // First of all: a start must not take it for damage that what is gone is not there.
         let at_most = |point: LogPoint| if point.number > plan.cut.number { plan.cut } else { point };
-        let lowered = Noted { committed: at_most(noted.committed), durable: at_most(noted.durable) };
+        let lowered = Noted { committed: at_most(noted.committed), durable: at_most(noted.durable), clearing: true };
         if lowered != noted {
             stopped::take_back(self.disk.as_ref(), directory, lowered)?;
         }

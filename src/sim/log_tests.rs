@@ -123,6 +123,25 @@ fn a_restart_after_a_failed_sync_believes_only_what_it_wrote_again() {
     assert!(open(&disk).0.progress().end() >= durable, "{durable} records were said to be durable");
 }
 
+/// Found by the crash model, seed 2258. The zeros of a truncation whose sync failed are only in the page cache, and
+/// count as clean there: a start that goes on behind them must write them again.
+#[test]
+fn what_a_start_shows_after_a_failed_truncation_stays() {
+    let disk = SimDisk::new();
+    let (mut log, later) = open(&disk);
+    for n in 0..5 {
+        append(&mut log, &format!("{n:.<1000}"));
+    }
+    later.flush();
+    disk.fail_nth(Op::Sync, 1, io::ErrorKind::Other);
+    log.truncate(2).unwrap_err();
+    drop(log);
+    let disk = disk.kill().unwrap();
+    let shown = open(&disk).0.end();
+    let disk = disk.crash(&mut Rng::new(1)).unwrap();
+    assert_eq!(open(&disk).0.end(), shown);
+}
+
 /// That the entries before are purged, and so committed, does not say that they were ever synced here. The header of
 /// their segment may not have been either, and without it what follows is lost.
 #[test]

@@ -212,7 +212,7 @@ impl Repair {
     /// about everything that may be superseded.
     fn leads_astray(&mut self) -> Result<bool, RepairError> {
         let next = self.cursor();
-        let Noted { committed, durable } = self.noted;
+        let Noted { committed, durable, .. } = self.noted;
         let is_at = |point: LogPoint| point.number == next.number && point.number > self.base.number;
         let all = self.base.number..committed.number.max(durable.number);
         if is_at(committed) && committed.chain != next.chain {
