@@ -97,8 +97,8 @@ impl HardStateFile {
         self.state.noted
     }
 
-    /// Writes how far the log is good, and that nothing is being cleared, if that has changed. Not synced: what is found
-    /// later may lag, and nothing is ever noted that is not durable.
+    /// Writes how far the log is good, and that nothing is being cleared, if that has changed. Not synced: what is
+    /// found later may lag, and nothing is ever noted that is not durable.
     pub(super) fn note(&mut self, committed: LogPoint, durable: LogPoint) -> io::Result<()> {
         let noted = self.state.noted;
         let newer = if committed.number > noted.committed.number { committed } else { noted.committed };
