@@ -73,8 +73,9 @@ impl SegmentRepair {
                 *place = Arc::new(segment);
             }
             drop(segments);
-            let dir = shared.directory.path();
-            shared.disk.sync_dir(dir).map_err(io_error("sync directory", dir))?;
+            // A later sync of the directory would seem to make up for it.
+            let synced = shared.disk.sync_dir(shared.directory.path());
+            shared.or_fail("syncing the directory", synced).map_err(&failed)?;
             report.ranges = ranges;
         }
         shared.note_repaired(old.position());
