@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use crate::append::BARE;
 use crate::peers::PEERS;
 
 /// What a figure is.
@@ -82,7 +83,9 @@ impl Tables {
                 continue;
             }
             let unit = if table.unit == Unit::PerSecond { "records/s" } else { "ms" };
-            let names: Vec<_> = PEERS.iter().map(|peer| peer.name).collect();
+            let has = |name: &str| rows.iter().any(|(_, cells)| cells.iter().any(|cell| cell.peer == name));
+            let names: Vec<_> =
+                PEERS.iter().map(|peer| peer.name).chain([BARE].into_iter().filter(|b| has(b))).collect();
             println!("\n| {}: {unit} | {} | ratio |", table.title, names.join(" | "));
             println!("|---|{}", "---|".repeat(names.len() + 1));
             for (title, cells) in rows {

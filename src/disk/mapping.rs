@@ -3,13 +3,17 @@
 //! # Why it is sound
 //!
 //! A mapping is a run of bytes that lives until the last `Arc<Region>` is gone; [`MmapRaw`] unmaps it then and not
-//! before. Its bytes are split by a line that only rises, `frozen`:
+//! before. A file is mapped to be read only: it is written through [`DiskFile::write_at`](super::DiskFile::write_at), by
+//! the system, which changes the mapped bytes with it. Memory without a file, which the simulation maps, has a `write`.
+//! The bytes are split by a line that only rises, `frozen`:
 //!
-//! - Bytes **below** the line never change again. Only they are lent out as `&[u8]` (inside [`Bytes`]), each loan
-//!   covering nothing above the line as it was when the loan was made.
-//! - Bytes **above** the line are never lent out. They are read and written through raw pointers, and only while
-//!   `unfrozen` is locked, so no read meets a write.
-//! - The line rises while `unfrozen` is locked, so no write that began below it is still running.
+//! - Bytes **below** the line never change again: `check_unfrozen` comes before every write. Only they are lent out as
+//!   `&[u8]` (inside [`Bytes`]), each loan covering nothing above the line as it was when the loan was made.
+//! - Bytes **above** the line are never lent out. They are copied through a raw pointer. A segment's bytes are written
+//!   before they are part of it, or while its list of entries is locked, so no copy meets a write; and memory without a
+//!   file is copied and written only while `unfrozen` is locked.
+//! - The line rises over entries that have been written, while `unfrozen` is locked, so no write that began below it is
+//!   still running.
 //!
 //! All offsets are checked against the length and the line before a pointer is made.
 //!
@@ -19,14 +23,16 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 use memmap2::MmapRaw;
 
 /// Told of every written range. The simulation needs it to know what a crash may lose.
+#[cfg(any(test, feature = "sim"))]
 pub(crate) type WriteHook = Arc<dyn Fn(Range<usize>) + Send + Sync>;
 
 /// A mapped file, or plain memory that behaves like one.
@@ -34,6 +40,8 @@ pub(crate) struct Mapping {
     region: Arc<Region>,
     /// `[0..line)` as one loan, so that a slice costs no allocation; renewed when the line has risen past it.
     loan: RwLock<Bytes>,
+    /// There is one if the memory has no file.
+    #[cfg(any(test, feature = "sim"))]
     hook: Option<WriteHook>,
 }
 
@@ -79,12 +87,17 @@ impl Mapping {
     /// A mapping of a file. Nothing is frozen yet.
     pub(crate) fn new(memory: MmapRaw) -> Self {
         let region = Arc::new(Region { memory, frozen: AtomicUsize::new(0), unfrozen: Mutex::new(()) });
-        Self { region, loan: RwLock::new(Bytes::new()), hook: None }
+        Self {
+            region,
+            loan: RwLock::new(Bytes::new()),
+            #[cfg(any(test, feature = "sim"))]
+            hook: None,
+        }
     }
 
     /// Plain memory of `length` zero bytes; `hook` hears of every write.
     #[cfg(any(test, feature = "sim"))]
-    pub(crate) fn anonymous(length: usize, hook: WriteHook) -> std::io::Result<Self> {
+    pub(crate) fn anonymous(length: usize, hook: WriteHook) -> io::Result<Self> {
         let memory = MmapRaw::from(memmap2::MmapMut::map_anon(length)?);
         Ok(Self { hook: Some(hook), ..Self::new(memory) })
     }
@@ -122,58 +135,38 @@ impl Mapping {
         self.region.frozen.fetch_max(line.min(self.len()), Ordering::AcqRel);
     }
 
-    /// Copies `bytes` to `offset`.
+    /// Copies `bytes` to `offset` of memory that has no file.
     ///
-    /// # Panics
-    /// If that is outside the mapping or below the line. The log's writer computes every offset from its own cursor,
-    /// which is above the line by construction: a write elsewhere is a bug that must not reach the disk.
-    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+    /// # Errors
+    /// As [`Mapping::check_unfrozen`].
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
+        let hook = self.hook.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
         let guard = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_unfrozen(offset, bytes.len());
-        // SAFETY: in bounds and above the line (checked), so nobody holds a reference to these bytes, and with
-        // `unfrozen` locked nobody else accesses them. `bytes` cannot overlap: loans end at the line.
+        self.check_unfrozen(offset, bytes.len())?;
+        // SAFETY: what has a hook has no file and was mapped to be written. In bounds and above the line (checked), so
+        // nobody holds a reference to these bytes, and with `unfrozen` locked nobody else accesses them. `bytes` cannot
+        // overlap: loans end at the line.
         unsafe {
             std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.region.memory.as_mut_ptr().add(offset), bytes.len());
         }
         drop(guard);
-        self.wrote(offset..offset + bytes.len());
+        hook(offset..offset + bytes.len());
+        Ok(())
     }
 
-    /// Copies `bytes` to `offset`, the first eight of them last and at once: whoever finds them set finds all, however
-    /// the process died. (A power loss may still keep any part.)
+    /// Whether `length` bytes at `offset` may be written.
     ///
-    /// # Panics
-    /// As [`Mapping::write`], and if `offset` is not a multiple of eight or there are fewer bytes.
-    pub(crate) fn publish(&self, offset: usize, bytes: &[u8]) {
-        let guard = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_unfrozen(offset, bytes.len());
-        assert!(offset.is_multiple_of(8), "publication at {offset}");
-        let (first, rest) = bytes.split_at(8);
-        let mut word = [0; 8];
-        word.copy_from_slice(first);
-        // SAFETY: as in `write`. A mapping begins at a page, so the word is aligned.
-        unsafe {
-            let target = self.region.memory.as_mut_ptr().add(offset);
-            std::ptr::copy_nonoverlapping(rest.as_ptr(), target.add(8), rest.len());
-            AtomicU64::from_ptr(target.cast()).store(u64::from_ne_bytes(word), Ordering::Release);
+    /// # Errors
+    /// If that is outside the mapping or below the line. The log's writer computes every offset from its own cursor,
+    /// which is above the line by construction: a write elsewhere is a bug that must not reach the disk.
+    pub(crate) fn check_unfrozen(&self, offset: usize, length: usize) -> io::Result<()> {
+        let (line, size) = (self.frozen(), self.len());
+        if offset >= line && offset.checked_add(length).is_some_and(|end| end <= size) {
+            return Ok(());
         }
-        drop(guard);
-        self.wrote(offset..offset + bytes.len());
-    }
-
-    /// Sets `range` to zero.
-    ///
-    /// # Panics
-    /// As [`Mapping::write`].
-    pub(crate) fn zero(&self, range: Range<usize>) {
-        let guard = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
-        self.check_unfrozen(range.start, range.len());
-        // SAFETY: as in `write`.
-        unsafe {
-            std::ptr::write_bytes(self.region.memory.as_mut_ptr().add(range.start), 0, range.len());
-        }
-        drop(guard);
-        self.wrote(range);
+        let why = format!("write of {length} bytes at {offset} in a mapping of {size} bytes, frozen below {line}");
+        Err(io::Error::new(io::ErrorKind::InvalidInput, why))
     }
 
     /// A copy of bytes that may still change later.
@@ -216,20 +209,6 @@ impl Mapping {
         *self.loan.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Some(slice)
     }
-
-    #[allow(clippy::panic, reason = "see `write`: going on would overwrite committed bytes")]
-    fn check_unfrozen(&self, offset: usize, length: usize) {
-        let (line, size) = (self.frozen(), self.len());
-        if offset < line || offset.checked_add(length).is_none_or(|end| end > size) {
-            panic!("write of {length} bytes at {offset} in a mapping of {size} bytes, frozen below {line}");
-        }
-    }
-
-    fn wrote(&self, range: Range<usize>) {
-        if let Some(hook) = &self.hook {
-            hook(range);
-        }
-    }
 }
 
 impl fmt::Debug for Mapping {
@@ -249,12 +228,12 @@ mod tests {
     #[test]
     fn only_frozen_bytes_are_lent() {
         let m = mapping();
-        m.write(0, b"hello");
+        m.write(0, b"hello").unwrap();
         assert!(m.slice(0..5).is_none());
         m.freeze(5);
         assert_eq!(&m.slice(1..4).unwrap()[..], b"ell");
         assert!(m.slice(0..6).is_none());
-        m.write(5, b"!");
+        m.write(5, b"!").unwrap();
         m.freeze(6);
         assert_eq!(&m.slice(0..6).unwrap()[..], b"hello!");
         m.freeze(2);
@@ -262,30 +241,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_published_is_there() {
-        let m = mapping();
-        m.publish(16, b"sixteen bytes of");
-        assert_eq!(m.copy(8..40), b"\0\0\0\0\0\0\0\0sixteen bytes of\0\0\0\0\0\0\0\0");
-    }
-
-    #[test]
-    #[should_panic(expected = "frozen below 5")]
     fn frozen_bytes_are_never_written() {
         let m = mapping();
         m.freeze(5);
-        m.write(4, b"x");
+        let refused = m.write(4, b"x").unwrap_err().to_string();
+        assert!(refused.ends_with("frozen below 5"), "{refused}");
+        assert_eq!(m.copy(4..5), [0]);
     }
 
     #[test]
-    #[should_panic(expected = "mapping of 4096")]
     fn a_write_past_the_end_is_refused() {
-        mapping().write(4090, b"1234567");
+        assert!(mapping().write(4090, b"1234567").is_err());
+        assert!(mapping().write(usize::MAX, b"1").is_err());
     }
 
     #[test]
     fn a_slice_outlives_its_mapping() {
         let m = mapping();
-        m.write(0, b"kept");
+        m.write(0, b"kept").unwrap();
         m.freeze(4);
         let slice = m.slice(0..4).unwrap();
         drop(m);
@@ -306,7 +279,7 @@ mod tests {
                 }
             });
             for offset in (0..4096).step_by(16) {
-                m.write(offset, &[7; 16]);
+                m.write(offset, &[7; 16]).unwrap();
                 m.freeze(offset + 16);
             }
         });

@@ -95,9 +95,9 @@ pub(crate) trait DiskFile: Send + Sync + Debug + 'static {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// The whole file in memory; shares its content with `read_at` and `write_at`.
+    /// The whole file in memory, to be read: what `write_at` wrote is seen there at once.
     fn map(&self) -> io::Result<Mapping>;
-    /// Makes everything written, through the mapping or not, durable.
+    /// Makes everything written durable.
     fn sync(&self) -> io::Result<()>;
 }
 

@@ -255,7 +255,8 @@ fn finish(
     let hard_state = log.shared.directory.file(names::HARD_STATE);
     if clear {
         log.shared.hard_state().lower(end.point()).map_err(io_error("write", &hard_state))?;
-        log.active.truncate(end.number, end, log.active.segment().end_position());
+        let cleared = log.active.truncate(end.number, end, log.active.segment().end_position());
+        cleared.map_err(io_error("write zeros to", log.active.segment().path()))?;
     }
     for segment in log.shared.segments().iter() {
         rewrite_unknown(segment, durable, end).map_err(io_error("rewrite", segment.path()))?;

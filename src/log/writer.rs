@@ -41,7 +41,7 @@ impl Log {
         };
         let frame = draft.seal(header);
         let header = frame.header;
-        self.write(frame);
+        self.write(frame)?;
         Ok(header)
     }
 
@@ -58,8 +58,7 @@ impl Log {
             let error = io::Error::new(io::ErrorKind::InvalidData, why);
             return self.shared.or_fail("appending", Err(error));
         }
-        self.write(frame);
-        Ok(())
+        self.write(frame)
     }
 
     /// Removes the entries from number `from` on, durably: a start must not find half of them under new ones.
@@ -117,16 +116,18 @@ impl Log {
         }
         self.active = ActiveSegment::resume(last.clone());
         // A sealed segment's blank reaches to its end.
-        self.active.truncate(from, cut, if removed.is_empty() { written } else { last.end_position() });
+        self.active.truncate(from, cut, if removed.is_empty() { written } else { last.end_position() })?;
         last.sync()?;
         Ok(cut)
     }
 
-    fn write(&mut self, frame: Frame) {
-        self.active.append(&frame);
+    fn write(&mut self, frame: Frame) -> io::Result<()> {
+        let written = self.active.append(&frame);
+        self.shared.or_fail("writing", written)?;
         self.shared.tail().push(frame);
         self.shared.progress.set_end(self.end().index);
         self.prepare_ahead();
+        Ok(())
     }
 
     /// Where the next entry goes; after [`Log::make_room`].
@@ -151,7 +152,8 @@ impl Log {
         if let Err(error) = self.shared.secure_spare() {
             return if is_full(&error) { Err(error) } else { self.shared.or_fail("making a segment", Err(error)) };
         }
-        self.active.seal();
+        let sealed = self.active.seal();
+        self.shared.or_fail("ending a segment", sealed)?;
         let sealed = self.active.segment().clone();
         let next = Cursor { position: sealed.end_position(), ..sealed.end() };
         let active = begin_segment(&self.shared, next);

@@ -107,6 +107,23 @@ impl Segment {
         Ok(())
     }
 
+    /// Writes zeros.
+    fn zero(&self, range: Range<usize>) -> std::io::Result<()> {
+        const CHUNK: usize = 1 << 20;
+        let zeros = vec![0; CHUNK.min(range.len())];
+        for at in range.clone().step_by(CHUNK) {
+            self.write(at, &zeros[..CHUNK.min(range.end - at)])?;
+        }
+        Ok(())
+    }
+
+    /// Through the file, not the mapping: a store to a clean page faults, once per page and sync, and has it written
+    /// back with all its neighbours (docs/performance.md). And what cannot be written is an error here.
+    fn write(&self, offset: usize, bytes: &[u8]) -> std::io::Result<()> {
+        self.mapping.check_unfrozen(offset, bytes.len())?;
+        self.file.write_at(bytes, offset as u64)
+    }
+
     /// Declares everything below `position` committed: it never changes again and may be read without a copy.
     pub(crate) fn freeze(&self, position: u64) {
         let line = position.min(self.end_position()).saturating_sub(self.position());

@@ -336,14 +336,14 @@ pub(crate) fn breaks(entry: &EntryHeader, next: &Cursor) -> Option<Mismatch> {
 }
 
 /// Whether a write that did not end explains that `bytes`, which begin at `offset` of the file, are not what they
-/// should be. A segment is zeros before it is written, sectors reach the disk as a whole or not at all, and the first
-/// eight bytes of what is written are written last: so something of it is still zeros.
+/// should be. A segment is zeros before it is written, sectors reach the disk as a whole or not at all, and so do pages
+/// the page cache when the process dies: so a sector's part of it is still zeros.
 ///
 /// An entry whose own bytes are zeros over a whole sector looks torn whatever happened to it.
 fn torn(bytes: &[u8], offset: u64) -> bool {
     let head = (SECTOR - offset % SECTOR).min(bytes.len() as u64) as usize;
     let (first, others) = bytes.split_at(head);
-    is_zero(&bytes[..8.min(bytes.len())]) || is_zero(first) || others.chunks(SECTOR as usize).any(is_zero)
+    is_zero(first) || others.chunks(SECTOR as usize).any(is_zero)
 }
 
 /// Compares with zeros a block at a time: whole segments are looked at.

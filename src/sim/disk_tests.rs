@@ -51,7 +51,7 @@ fn mapping_and_file_share_their_bytes() {
     let disk = disk();
     let file = file(&disk);
     let (one, two) = (file.map().unwrap(), disk.open(&path("f")).unwrap().map().unwrap());
-    one.write(10, b"mapped");
+    one.write(10, b"mapped").unwrap();
     file.write_at(b"written", 5000).unwrap();
     let mut buffer = [0; 6];
     file.read_at(&mut buffer, 10).unwrap();
@@ -65,7 +65,7 @@ fn mapping_and_file_share_their_bytes() {
 fn what_was_synced_survives_a_power_loss() {
     let prepare = |disk: &SimDisk| {
         let file = file(disk);
-        file.map().unwrap().write(0, &[1; 2 * PAGE]);
+        file.map().unwrap().write(0, &[1; 2 * PAGE]).unwrap();
         file.sync().unwrap();
     };
     assert_eq!(crashes(prepare, bytes), [vec![1; 2 * PAGE]]);
@@ -73,7 +73,7 @@ fn what_was_synced_survives_a_power_loss() {
 
 #[test]
 fn what_was_not_synced_survives_by_chance_in_any_order_and_torn_between_blocks() {
-    let prepare = |disk: &SimDisk| file(disk).map().unwrap().write(0, &[1; 2 * PAGE]);
+    let prepare = |disk: &SimDisk| file(disk).map().unwrap().write(0, &[1; 2 * PAGE]).unwrap();
     let images = crashes(prepare, bytes);
     let whole = |first: u8, second: u8| [[first; PAGE], [second; PAGE]].concat();
     for image in [whole(0, 0), whole(0, 1), whole(1, 0), whole(1, 1)] {
@@ -115,14 +115,14 @@ fn an_atomic_write_is_durable_at_once() {
 fn a_killed_process_loses_nothing_until_the_power_goes_too() {
     let disk = disk();
     let file = file(&disk);
-    file.map().unwrap().write(0, b"live");
+    file.map().unwrap().write(0, b"live").unwrap();
     disk.create(&path("new"), 1).unwrap();
     let next = disk.kill().unwrap();
     assert_eq!(&bytes(&next)[..4], b"live");
     assert_eq!(next.list(Path::new(DIR)).unwrap(), ["f", "new"]);
     let last = crashes(
         |disk| {
-            self::file(disk).map().unwrap().write(0, b"live");
+            self::file(disk).map().unwrap().write(0, b"live").unwrap();
             disk.kill().unwrap();
         },
         |disk| disk.read(&path("f")).unwrap()[..4].to_vec(),
@@ -142,7 +142,7 @@ fn the_dead_reach_nothing() {
         drop(lock);
         assert_eq!(new.lock(&path("lock")).map(drop).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(locked);
-        mapping.write(0, b"ghost");
+        mapping.write(0, b"ghost").unwrap();
         assert!(file.write_at(b"ghost", 0).is_err());
         assert!(file.sync().is_err() && old.sync_dir(Path::new(DIR)).is_err() && old.remove(&path("f")).is_err());
         assert_eq!(bytes(&new), vec![0; 2 * PAGE]);
@@ -153,7 +153,7 @@ fn the_dead_reach_nothing() {
 fn a_reopened_file_can_be_written_where_it_was_frozen_before() {
     let disk = disk();
     let mapping = file(&disk).map().unwrap();
-    mapping.write(0, b"old");
+    mapping.write(0, b"old").unwrap();
     mapping.freeze(3);
     let slice = mapping.slice(0..3).unwrap();
     let shared = disk.open(&path("f")).unwrap();
@@ -162,7 +162,7 @@ fn a_reopened_file_can_be_written_where_it_was_frozen_before() {
     drop(shared);
     drop((mapping, slice));
     let again = disk.open(&path("f")).unwrap().map().unwrap();
-    again.write(0, b"new");
+    again.write(0, b"new").unwrap();
     assert_eq!(&bytes(&disk)[..3], b"new");
 }
 
@@ -204,9 +204,9 @@ fn when_the_power_goes_between_two_steps_only_what_came_before_is_there() {
         let file = disk.create(&path("f"), PAGE as u64)?; // two steps
         disk.sync_dir(Path::new(DIR))?;
         let mapping = file.map()?;
-        mapping.write(0, b"one");
+        mapping.write(0, b"one").unwrap();
         file.sync()?;
-        mapping.write(0, b"two");
+        mapping.write(0, b"two").unwrap();
         file.write_at(b"more", 600)?;
         file.sync()?;
         disk.remove(&path("f"))
@@ -239,10 +239,10 @@ fn when_the_power_goes_between_two_steps_only_what_came_before_is_there() {
 fn what_is_written_after_the_power_has_gone_is_nowhere() {
     let disk = disk();
     let mapping = file(&disk).map().unwrap();
-    mapping.write(0, b"before");
+    mapping.write(0, b"before").unwrap();
     disk.lose_power_after(0);
     assert!(disk.is_on(), "until the next step the process can say what it knows");
-    mapping.write(0, b"behind");
+    mapping.write(0, b"behind").unwrap();
     assert!(!disk.is_on() && disk.read(&path("f")).is_err());
     let image = disk.image(Kept::These { names: usize::MAX, blocks: u64::MAX });
     assert_eq!(&bytes(&image)[..6], b"before");
@@ -269,19 +269,23 @@ fn every_subset_of_a_few_blocks_and_every_prefix_of_names_is_an_image() {
 }
 
 #[test]
-fn a_short_write_leaves_its_beginning() {
+fn a_short_write_leaves_whole_blocks_of_its_beginning() {
     let disk = disk();
     let file = file(&disk);
     disk.short_write(Op::Write, 1, io::ErrorKind::StorageFull, 500);
     file.write_at(b"whole", 0).unwrap();
-    assert_eq!(file.write_at(b"half or less", 100).unwrap_err().kind(), io::ErrorKind::StorageFull);
-    assert_eq!((&bytes(&disk)[..5], &bytes(&disk)[100..108]), (&b"whole"[..], &b"half o\0\0"[..]));
+    assert_eq!(file.write_at(&[7; 2000], 100).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!((&bytes(&disk)[..5], &bytes(&disk)[100..1024]), (&b"whole"[..], &[7; 924][..]));
+    assert_eq!(bytes(&disk)[1024..2100], [0; 1076]);
+    disk.short_write(Op::Write, 0, io::ErrorKind::Other, 900);
+    file.write_at(b"all or nothing", 10).unwrap_err();
+    assert_eq!(bytes(&disk)[10..24], [0; 14]);
 
     disk.short_write(Op::WriteAtomic, 0, io::ErrorKind::Other, 500);
     disk.write_atomic(&path("small"), b"12345678").unwrap_err();
     assert_eq!(disk.read(&path("small")).unwrap_err().kind(), io::ErrorKind::NotFound);
     assert_eq!(disk.read(&path("small.tmp")).unwrap(), b"1234");
-    assert_eq!(disk.failures(), 2);
+    assert_eq!(disk.failures(), 3);
 }
 
 #[test]

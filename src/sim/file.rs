@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::machine::{Machine, Op, Owner};
+use super::machine::{Failure, Machine, Op, Owner};
 use crate::disk::{DiskFile, Mapping};
 
 /// What a page cache writes back as a whole.
@@ -106,14 +106,15 @@ impl Inode {
         Ok(())
     }
 
-    fn write(&self, offset: usize, bytes: &[u8]) {
+    fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         // Of its own: the hook must find `memory` free.
         let (memory, range) = (lock(&self.memory).share(), offset..offset + bytes.len());
         if memory.copy(range.clone()) == bytes {
             // The same again changes nothing for who looks at frozen bytes, but it is a write.
             note_write(&self.owner, &self.dirty, range);
+            Ok(())
         } else {
-            memory.write(offset, bytes);
+            memory.write(offset, bytes)
         }
     }
 
@@ -141,7 +142,7 @@ fn memory(size: usize, bytes: &[u8], dirty: &Arc<Mutex<BTreeSet<usize>>>, owner:
         }
     };
     let mapping = Mapping::anonymous(size.max(1), Arc::new(hook))?;
-    mapping.write(0, bytes);
+    mapping.write(0, bytes)?;
     *lock(&noted) = true;
     Ok(mapping)
 }
@@ -198,10 +199,14 @@ impl DiskFile for SimFile {
         let at = self.check(bytes.len(), offset)?;
         // Not while the state is held: the write is told to the machine.
         let failure = self.machine.call(self.life, Op::Write).err();
-        let written = failure.as_ref().map_or(1000, |failure| failure.written);
-        let part = bytes.len() as u64 * written / 1000;
+        let whole = |failure: &Failure| {
+            // The system takes a write in pieces that end where pages do; a disk writes whole blocks.
+            let end = at + (bytes.len() as u64 * failure.written / 1000) as usize;
+            (end / BLOCK * BLOCK).saturating_sub(at)
+        };
+        let part = failure.as_ref().map_or(bytes.len(), whole);
         if part > 0 {
-            self.inode.write(at, &bytes[..part as usize]);
+            self.inode.write(at, &bytes[..part])?;
         }
         failure.map_or(Ok(()), |failure| Err(failure.error))
     }

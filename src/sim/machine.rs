@@ -100,7 +100,7 @@ pub(super) struct Power {
 /// Why a call fails.
 pub(super) struct Failure {
     pub(super) error: io::Error,
-    /// Of 1000 parts of what was to be written, so many are.
+    /// Of 1000 parts of what was to be written, so many are; of a file, those of them that are whole blocks.
     pub(super) written: u64,
 }
 

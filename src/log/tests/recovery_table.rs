@@ -57,13 +57,15 @@ pub(super) const FINDS: [Find; 21] = {
     ]
 };
 
-/// Twelve entries: five in each of two sealed segments, whose blanks cross a sector, and two in the last.
+/// Twelve entries: five in each of two sealed segments, whose blanks cross a sector, and two in the last, where the
+/// first is shorter, so that the header of the second crosses a sector.
 const ENTRY: u64 = 1592;
+const SHORTER: u64 = 192;
 pub(super) const BLANK: u64 = 7672;
 
 /// Where entry `number` begins.
 pub(super) fn position(number: u64) -> u64 {
-    number / 5 * SIZE + SEGMENT_HEADER as u64 + number % 5 * ENTRY
+    number / 5 * SIZE + SEGMENT_HEADER as u64 + number % 5 * ENTRY - if number == 11 { SHORTER } else { 0 }
 }
 
 /// A log of which three entries are noted as committed, and of the others what `known` says.
@@ -81,7 +83,12 @@ impl Case {
         let mut log = open(dir.path());
         let fill = |log: &mut Log, numbers: Range<u64>| {
             for number in numbers {
-                let record = format!("{number:.<0$}", if number % 5 == 4 { 1136 } else { 1500 });
+                let length = match number {
+                    10 => 1500 - SHORTER as usize,
+                    _ if number % 5 == 4 => 1136,
+                    _ => 1500,
+                };
+                let record = format!("{number:.<length$}");
                 assert_eq!(append(log, &[&record]), number);
                 assert_eq!(log.reader().entry_header(number).unwrap().unwrap().position, position(number));
             }
@@ -213,14 +220,17 @@ impl Case {
         let (entry, blank) = (position(10), SIZE + BLANK);
         self.end = 10;
         match kind {
-            Break::TornHeader => self.zero(entry..entry + 8),
+            Break::TornHeader => {
+                self.zero(position(11).next_multiple_of(512)..position(11) + 80);
+                self.end = 11;
+            }
             Break::TornBody => self.zero(entry / 512 * 512 + 512..entry / 512 * 512 + 1024),
-            Break::TornBlank => self.zero(blank + 8..blank + 16),
+            Break::TornBlank => self.zero(blank.next_multiple_of(512)..blank + 16),
             Break::RottenHeader => self.flip(entry + 20),
             Break::RottenBody => self.flip(entry + 200),
             Break::RottenBlank => self.flip(blank + 9),
             Break::OtherPast => {
-                let mut bytes = self.read(entry, ENTRY as usize);
+                let mut bytes = self.read(entry, (position(11) - entry) as usize);
                 let header = EntryHeader::decode(&bytes).unwrap();
                 EntryHeader { previous: header.previous ^ 1, ..header }.seal(&mut bytes);
                 self.write(entry, &bytes);

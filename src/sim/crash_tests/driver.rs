@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::model::{Promise, TRUNCATION_COMES_BACK, Written};
-use crate::error::OpenError;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
@@ -38,8 +37,6 @@ pub(super) enum End {
     PowerLoss,
     /// A call failed that was told to; the log takes nothing more.
     Failure,
-    /// As `Failure`, and half a vote may have been written. The next life may refuse to start, for this reason only.
-    TornVote,
 }
 
 pub(super) type Step = Result<(), End>;
@@ -76,35 +73,20 @@ impl Driver {
     /// # Panics
     /// If it does not, or if it refuses and the disk is not the reason.
     pub(super) fn open(disk: &SimDisk, promise: &Promise, mode: Mode) -> Result<Self, End> {
-        match Self::try_open(disk, promise, mode) {
-            Ok(opened) => opened,
-            Err(error) => panic!("refused to open: {error}"),
-        }
-    }
-
-    fn try_open(disk: &SimDisk, promise: &Promise, mode: Mode) -> Result<Result<Self, End>, OpenError> {
         let (later, failures, fired) = (Later::new(disk, mode.at_once), disk.failures(), disk.fired());
         let opened = log_kit::open(disk, SIZE, mode.interval, &later);
         if !disk.is_on() {
-            return Ok(Err(End::PowerLoss));
+            return Err(End::PowerLoss);
         }
         let log = match opened {
-            Err(_) if disk.fired() > fired => return Ok(Err(End::Failure)),
-            opened => opened?,
+            Ok(log) => log,
+            Err(_) if disk.fired() > fired => return Err(End::Failure),
+            Err(error) => panic!("refused to open: {error}"),
         };
         let promise = promise.found(&log);
         let term = log.end().term.max(1);
         let (disk, acks) = (disk.clone(), Arc::default());
-        Ok(Ok(Self { disk, promise, mode, log: Some(log), later, acks, term, failures }))
-    }
-
-    /// Opens the log after half a vote may have been written: that, too, may be the reason to refuse.
-    pub(super) fn open_after_torn_vote(disk: &SimDisk, promise: &Promise, mode: Mode) -> Option<Self> {
-        match Self::try_open(disk, promise, mode) {
-            Ok(opened) => opened.ok(),
-            Err(OpenError::Damaged(damage)) if damage.what == "vote slot" => None,
-            Err(error) => panic!("refused to open: {error}"),
-        }
+        Ok(Self { disk, promise, mode, log: Some(log), later, acks, term, failures })
     }
 
     /// The life ends. What it promised stays.
@@ -285,15 +267,9 @@ impl Driver {
         let vote = HardVote { term, node: Some("n1".parse().unwrap()), granted };
         self.promise.voting = Some(vote.clone());
         let saved = self.log().save_vote(vote);
-        let failed = saved.is_err();
-        match self.settle(saved) {
-            Err(End::Failure) if failed => Err(End::TornVote),
-            Err(end) => Err(end),
-            Ok(()) => {
-                self.promise.vote = self.promise.voting.take();
-                Ok(())
-            }
-        }
+        self.settle(saved)?;
+        self.promise.vote = self.promise.voting.take();
+        Ok(())
     }
 
     /// Ends the life properly.

@@ -27,7 +27,7 @@ mod script;
 use super::disk::SimDisk;
 use super::image::Kept;
 use super::rng::Rng;
-use driver::{Driver, End, Mode};
+use driver::{Driver, Mode};
 use model::Promise;
 
 /// Nothing that was not synced.
@@ -39,14 +39,6 @@ const EVERYTHING: Kept<'_> = Kept::These { names: usize::MAX, blocks: u64::MAX }
 fn check(disk: &SimDisk, promise: &Promise, mode: Mode) {
     let opened = Driver::open(disk, promise, mode).unwrap_or_else(|end| panic!("not opened: {end:?}"));
     go_on(opened);
-}
-
-/// As [`check`], after a life that ended like this.
-fn check_after(end: Option<End>, disk: &SimDisk, promise: &Promise, mode: Mode) {
-    match end {
-        Some(End::TornVote) => Driver::open_after_torn_vote(disk, promise, mode).into_iter().for_each(go_on),
-        _ => check(disk, promise, mode),
-    }
 }
 
 fn go_on(opened: Driver) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::driver::{Driver, End, Mode, SIZE, Step};
 use super::model::Promise;
 use super::points::Points;
-use super::{NOTHING, check_after, images};
+use super::{NOTHING, check, images};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
 use crate::sim::disk::{Op, SimDisk};
 use crate::sim::rng::Rng;
@@ -23,7 +23,7 @@ fn no_history_of_faults_breaks_a_promise() {
             let (ended, left) = live(&disk, &promise, mode, &mut rng);
             (disk, promise) = left;
             for image in images(&disk, rng.below(4), &mut rng) {
-                check_after(ended, &image, &promise, mode);
+                check(&image, &promise, mode);
                 points += 1;
             }
             let Some(next) = next_life(&disk, &promise, ended, mode, &mut rng) else { break };
@@ -110,9 +110,6 @@ fn anew(end: Cursor, rng: &mut Rng) -> Cursor {
 
 /// The next life: after a power loss, or the death of the process. `None` if there is none.
 fn next_life(disk: &SimDisk, promise: &Promise, ended: Option<End>, mode: Mode, rng: &mut Rng) -> Option<SimDisk> {
-    if ended == Some(End::TornVote) {
-        return None;
-    }
     // What a failed sync has left in the page cache is seen by the next process only if the power stays.
     let stays = if ended == Some(End::Failure) { 5 } else { 0 };
     match rng.below(10 - stays) + stays {
@@ -125,7 +122,7 @@ fn next_life(disk: &SimDisk, promise: &Promise, ended: Option<End>, mode: Mode, 
                 // The page cache outlives the process.
                 promise.synced();
             }
-            check_after(ended, &disk.kill().unwrap(), &promise, mode);
+            check(&disk.kill().unwrap(), &promise, mode);
             None
         }
     }
