@@ -26,7 +26,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 use memmap2::MmapRaw;
@@ -40,6 +40,8 @@ pub(crate) struct Mapping {
     region: Arc<Region>,
     /// `[0..line)` as one loan, so that a slice costs no allocation; renewed when the line has risen past it.
     loan: RwLock<Bytes>,
+    /// All of it as one loan, once all is frozen: nobody waits for anybody then.
+    whole: OnceLock<Bytes>,
     /// There is one if the memory has no file.
     #[cfg(any(test, feature = "sim"))]
     hook: Option<WriteHook>,
@@ -90,6 +92,7 @@ impl Mapping {
         Self {
             region,
             loan: RwLock::new(Bytes::new()),
+            whole: OnceLock::new(),
             #[cfg(any(test, feature = "sim"))]
             hook: None,
         }
@@ -105,7 +108,12 @@ impl Mapping {
     /// Another mapping of the same memory: line, lock and hook are shared.
     #[cfg(feature = "sim")]
     pub(crate) fn share(&self) -> Self {
-        Self { region: self.region.clone(), loan: RwLock::new(Bytes::new()), hook: self.hook.clone() }
+        Self {
+            region: self.region.clone(),
+            loan: RwLock::new(Bytes::new()),
+            whole: OnceLock::new(),
+            hook: self.hook.clone(),
+        }
     }
 
     /// Whether another mapping or a slice of the same memory is alive.
@@ -192,8 +200,11 @@ impl Mapping {
     /// A slice of frozen bytes, without a copy; `None` if `range` reaches above the line. Keeps the memory mapped as
     /// long as it lives.
     pub(crate) fn slice(&self, range: Range<usize>) -> Option<Bytes> {
-        if range.start > range.end {
+        if range.start > range.end || range.end > self.len() {
             return None;
+        }
+        if let Some(whole) = self.whole.get() {
+            return Some(whole.slice(range));
         }
         let loan = self.loan.read().unwrap_or_else(PoisonError::into_inner);
         if range.end <= loan.len() {
@@ -206,6 +217,11 @@ impl Mapping {
         }
         let fresh = Bytes::from_owner(Loan { region: self.region.clone(), length });
         let slice = fresh.slice(range);
+        if length == self.len() {
+            // Two may come here at once; either loan is good.
+            let _ = self.whole.set(fresh);
+            return Some(slice);
+        }
         *self.loan.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Some(slice)
     }

@@ -70,7 +70,13 @@ fn whole(file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: Scan, verified:
         assert_eq!(memberships.contains(&number), entry.kind == EntryKind::Membership);
         index += u64::from(entry.records);
         if entry.records > 0 {
-            assert_eq!(segment.number_of_index(index - 1), Some(number));
+            match segment.frame_of_index(index - 1) {
+                Ok(found) => {
+                    let (frame, record) = found.expect("it was found");
+                    assert_eq!((frame.header, record), (entry, entry.records as usize - 1));
+                }
+                Err(damage) => assert!(!verified, "{damage}"),
+            }
         }
         match segment.frame(number) {
             Ok(frame) => {
@@ -82,6 +88,7 @@ fn whole(file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: Scan, verified:
             Err(damage) => assert!(!verified, "{damage}"),
         }
     }
-    assert_eq!((index, segment.number_of_index(index)), (end.index, None));
+    assert_eq!(index, end.index);
+    assert!(segment.frame_of_index(index).is_ok_and(|none| none.is_none()));
     assert!(segment.frame(end.number).is_ok_and(|none| none.is_none()));
 }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Buf;
 use tokio::sync::watch;
 
 use super::Shared;
@@ -163,7 +164,7 @@ impl LogReader {
     /// Not committed yet, removed, or damaged.
     pub(crate) fn record(&self, index: u64) -> Result<Record, ReadError> {
         let (frame, slot) = self.frame_of_index(index)?;
-        record(&frame, slot).ok_or_else(|| self.gone(index))
+        only_record(frame, slot).ok_or_else(|| self.gone(index))
     }
 
     /// Committed records from `indexes`, until the limit; at least one if the first is there.
@@ -213,15 +214,16 @@ impl LogReader {
         let segments = self.shared.segments();
         let after = segments.partition_point(|segment| segment.start().index <= index);
         let segment = after.checked_sub(1).and_then(|at| segments.get(at)).ok_or_else(|| self.gone(index))?;
-        let number = segment.number_of_index(index).ok_or_else(|| self.gone(index))?;
-        let frame = segment.frame(number);
-        // Noting damage looks at the segments again.
-        let segment = segment.clone();
-        drop(segments);
-        let frame =
-            frame.inspect_err(|damage| self.shared.note_damage(damage, &segment))?.ok_or_else(|| self.gone(index))?;
-        let slot = (index - frame.header.index) as usize;
-        Ok((frame, slot))
+        match segment.frame_of_index(index) {
+            Ok(found) => found.ok_or_else(|| self.gone(index)),
+            Err(damage) => {
+                // Noting damage looks at the segments again.
+                let segment = segment.clone();
+                drop(segments);
+                self.shared.note_damage(&damage, &segment);
+                Err(damage.into())
+            }
+        }
     }
 
     /// A committed index at or above `first` that is not found was removed in between.
@@ -290,15 +292,21 @@ fn segment_of_number(segments: &[Arc<Segment>], number: u64) -> Option<&Arc<Segm
 
 /// Record number `slot` of a verified batch.
 fn record(frame: &Frame, slot: usize) -> Option<Record> {
-    let header = &frame.header;
-    let body = &frame.bytes[ENTRY_HEADER..];
-    let range = Batch::trusted(body, header.records as usize).locate(slot)?;
+    only_record(frame.clone(), slot)
+}
+
+/// As [`record`], of a batch of which no other record is wanted.
+fn only_record(frame: Frame, slot: usize) -> Option<Record> {
+    let Frame { header, mut bytes } = frame;
+    let range = Batch::trusted(&bytes[ENTRY_HEADER..], header.records as usize).locate(slot)?;
     let start = ENTRY_HEADER + range.start;
+    bytes.truncate(ENTRY_HEADER + range.end);
+    bytes.advance(start + RECORD_HEADER);
     Some(Record {
         index: header.index + slot as u64,
         position: header.position + start as u64,
         term: header.term,
         timestamp: header.timestamp,
-        body: frame.bytes.slice(start + RECORD_HEADER..ENTRY_HEADER + range.end),
+        body: bytes,
     })
 }

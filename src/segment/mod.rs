@@ -19,12 +19,14 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
+
 use crate::disk::{Alive, DiskFile, Mapping};
 use crate::error::Damage;
 use crate::format::batch::Batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Frame;
-use crate::format::index;
+use crate::format::index::{self, Unit};
 use crate::format::segment::{Cursor, SegmentHeader};
 pub(crate) use units::{Units, after};
 
@@ -131,11 +133,6 @@ impl Segment {
         self.mapping.freeze(line as usize);
     }
 
-    /// Number of the entry that holds record `index`, if it is in this segment. Control entries hold none.
-    pub(crate) fn number_of_index(&self, index: u64) -> Option<u64> {
-        self.units().find_index(index)
-    }
-
     /// Numbers of the memberships in this segment, ascending.
     pub(crate) fn memberships(&self) -> Vec<u64> {
         self.units().memberships()
@@ -158,36 +155,49 @@ impl Segment {
     /// If it is damaged.
     pub(crate) fn frame(&self, number: u64) -> Result<Option<Frame>, Damage> {
         let units = self.units();
-        let Some(slot) = units.slot(number) else { return Ok(None) };
-        let header = self.header_at(&units, slot)?;
+        units.slot(number).map(|slot| self.frame_at(&units, slot)).transpose()
+    }
+
+    /// The entry that holds record `index`, as [`Segment::frame`], and which of its records that is.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn frame_of_index(&self, index: u64) -> Result<Option<(Frame, usize)>, Damage> {
+        let units = self.units();
+        let Some(slot) = units.find_index(index) else { return Ok(None) };
+        let frame = self.frame_at(&units, slot)?;
+        let record = (index - frame.header.index) as usize;
+        Ok(Some((frame, record)))
+    }
+
+    fn frame_at(&self, units: &Units, slot: usize) -> Result<Frame, Damage> {
         let start = units.get(slot).offset();
-        let range = start..start + header.length();
-        if range.end > self.mapping.len() {
-            return Err(self.damage(
-                &units,
-                slot,
-                "entry length",
-                range.end.to_string(),
-                self.mapping.len().to_string(),
-            ));
+        let next = units.as_slice().get(slot + 1).map(Unit::offset);
+        let end = next.unwrap_or_else(|| (units.end().position - self.position()) as usize);
+        let mut bytes = self.bytes(start..end.max(start));
+        let header = self.header_in(units, slot, &bytes)?;
+        if header.length() != bytes.len() {
+            // It is the next one that is not where the list says.
+            let end = start + header.length();
+            if end > self.mapping.len() {
+                let (found, expected) = (end.to_string(), self.mapping.len().to_string());
+                return Err(self.damage(units, slot, "entry length", found, expected));
+            }
+            bytes = self.bytes(start..end);
         }
-        let bytes = match self.mapping.slice(range.clone()) {
-            Some(bytes) => bytes,
-            None => self.mapping.copy(range).into(),
-        };
         if !units.is_verified(slot) {
             header.verify(&bytes).map_err(|error| {
-                self.damage(&units, slot, "chain value", error.to_string(), "the bytes written".into())
+                self.damage(units, slot, "chain value", error.to_string(), "the bytes written".into())
             })?;
             // The chain value says that these are the bytes a leader made, not that it made them well.
             if header.kind == EntryKind::Batch {
                 let body = &bytes[ENTRY_HEADER..ENTRY_HEADER + header.body as usize];
                 Batch::parse(body, header.records as usize)
-                    .map_err(|error| self.damage(&units, slot, "batch", error.to_string(), "a batch".into()))?;
+                    .map_err(|error| self.damage(units, slot, "batch", error.to_string(), "a batch".into()))?;
             }
             units.set_verified(slot);
         }
-        Ok(Some(Frame { header, bytes }))
+        Ok(Frame { header, bytes })
     }
 
     /// The index file's bytes.
@@ -198,14 +208,15 @@ impl Segment {
 
     fn header_at(&self, units: &Units, slot: usize) -> Result<EntryHeader, Damage> {
         let start = units.get(slot).offset();
-        let range = start..start + ENTRY_HEADER;
-        let decoded = match self.mapping.slice(range.clone()) {
-            Some(bytes) => EntryHeader::decode(&bytes),
-            None => EntryHeader::decode(&self.mapping.copy(range)),
-        };
-        let header =
-            decoded.map_err(|error| self.damage(units, slot, "entry header", error.to_string(), "an entry".into()))?;
-        let (position, number) = (self.position() + start as u64, units.first_number() + slot as u64);
+        self.header_in(units, slot, &self.bytes(start..start + ENTRY_HEADER))
+    }
+
+    /// The header at the beginning of `bytes`, which are those of the entry at `slot`.
+    fn header_in(&self, units: &Units, slot: usize, bytes: &[u8]) -> Result<EntryHeader, Damage> {
+        let header = EntryHeader::decode(bytes)
+            .map_err(|error| self.damage(units, slot, "entry header", error.to_string(), "an entry".into()))?;
+        let start = units.get(slot).offset() as u64;
+        let (position, number) = (self.position() + start, units.first_number() + slot as u64);
         // What the index file says of an entry need not be true.
         let index = self.header.start.index + u64::from(units.get(slot).index);
         if (header.position, header.number, header.index) != (position, number, index) {
@@ -214,6 +225,14 @@ impl Segment {
             return Err(self.damage(units, slot, "entry", found, place(position, number, index)));
         }
         Ok(header)
+    }
+
+    /// A slice of the mapping if all of it is committed, else a copy.
+    fn bytes(&self, range: Range<usize>) -> Bytes {
+        match self.mapping.slice(range.clone()) {
+            Some(bytes) => bytes,
+            None => self.mapping.copy(range).into(),
+        }
     }
 
     fn damage(&self, units: &Units, slot: usize, what: &'static str, found: String, expected: String) -> Damage {

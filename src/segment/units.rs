@@ -55,15 +55,15 @@ impl Units {
         self.units[slot]
     }
 
-    /// Number of the entry that holds record `index`. Control entries carry the index of the next record, so the last
-    /// entry at or below `index` is the one.
-    pub(crate) fn find_index(&self, index: u64) -> Option<u64> {
+    /// Where the entry that holds record `index` is in the list. Control entries carry the index of the next record, so
+    /// the last entry at or below `index` is the one.
+    pub(crate) fn find_index(&self, index: u64) -> Option<usize> {
         let wanted = index.checked_sub(self.start.index)?;
         if index >= self.end.index {
             return None;
         }
         let after = self.units.partition_point(|unit| u64::from(unit.index) <= wanted);
-        Some(self.start.number + after.checked_sub(1)? as u64)
+        after.checked_sub(1)
     }
 
     /// Numbers of the memberships.
