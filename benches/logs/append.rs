@@ -153,8 +153,9 @@ impl Drop for BareFile {
 /// A file of zeros that are on the disk.
 fn zeros(path: &Path, size: u64) -> File {
     let mut file = File::options().create(true).truncate(true).write(true).open(path).expect("the disk works");
-    for _ in 0..size >> 20 {
-        file.write_all(&[0; 1 << 20]).expect("the disk has room");
+    // In pieces as those of a segment: the page cache keeps them so.
+    for _ in 0..size >> 16 {
+        file.write_all(&[0; 1 << 16]).expect("the disk has room");
     }
     file.sync_all().expect("the disk works");
     file

@@ -97,9 +97,9 @@ fn measure(
     let per_iteration = case.threads * if case.scan { scale.scan } else { 1 };
     group.throughput(Throughput::Elements(per_iteration)).sampling_mode(SamplingMode::Flat);
     let mut random = Random::new(7);
+    // Once through, so that all of it is warm. The closure below is called many times.
+    assert_eq!(log.scan(0..count), count);
     group.bench_function(peer.name, |b| {
-        // Once through, so that all of it is warm.
-        assert_eq!(log.scan(0..count), count);
         b.iter_custom(|iterations| {
             let seed = random.next();
             on_threads(case.threads, |thread| match case.scan {

@@ -212,11 +212,14 @@ impl NodeClient {
                 None => batches.message().await,
             };
             let Some(batch) = answer.map_err(|status| node.failed(status))? else { return Ok(None) };
-            let due = (next..).zip(&batch.records).find(|(due, record)| *due != record.index);
+            let Some(end) = next.checked_add(batch.records.len() as u64) else {
+                return Err(node.malformed(format!("{} records at index {next}", batch.records.len())));
+            };
+            let due = (next..end).zip(&batch.records).find(|(due, record)| *due != record.index);
             if let Some((due, found)) = due {
                 return Err(node.malformed(format!("index {} where {due} was due", found.index)));
             }
-            let next = next + batch.records.len() as u64;
+            let next = end;
             let records = stream::iter(batch.records.into_iter().map(|record| Ok(Record::from(record))));
             Ok(Some((records, (node, batches, next))))
         });

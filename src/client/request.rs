@@ -55,6 +55,11 @@ impl Records {
         self.bytes() + self.count() * 2 * RECORD_OVERHEAD as usize
     }
 
+    /// Positions they take in the log.
+    fn in_log(&self) -> u64 {
+        self.as_slice().iter().map(|record| record.len() as u64 + RECORD_OVERHEAD).sum()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.as_slice().len()
     }
@@ -180,21 +185,21 @@ pub(super) fn records_of(jobs: &[Job]) -> Vec<Bytes> {
 /// Gives each append of a request its part of the ack.
 ///
 /// # Errors
-/// The jobs, if the ack is for another number of records than was sent.
+/// The jobs, if the ack is for another number of records than was sent, or for places that cannot be.
 pub(super) fn acknowledge(jobs: Vec<Job>, ack: BatchAck) -> Result<(), Vec<Job>> {
-    let sent: usize = jobs.iter().map(|job| job.records.as_slice().len()).sum();
-    if sent != ack.count as usize {
+    let sent: usize = jobs.iter().map(|job| job.records.count()).sum();
+    let bytes: u64 = jobs.iter().map(|job| job.records.in_log()).sum();
+    let ends = (ack.first_index.checked_add(sent as u64), ack.first_position.checked_add(bytes));
+    if sent != ack.count as usize || !matches!(ends, (Some(_), Some(_))) {
         return Err(jobs);
     }
     let mut part = ack;
     for job in jobs {
-        let records = job.records.as_slice();
         // Fits: it is at most `ack.count`.
-        part.count = records.len() as u32;
-        let bytes: u64 = records.iter().map(|record| record.len() as u64 + RECORD_OVERHEAD).sum();
+        part.count = job.records.count() as u32;
         let here = part;
         part.first_index += u64::from(part.count);
-        part.first_position += bytes;
+        part.first_position += job.records.in_log();
         job.finish(Ok(here));
     }
     Ok(())
@@ -213,6 +218,18 @@ mod tests {
         let deadline = now + Duration::from_millis(deadline_ms);
         let records = Records::One(Bytes::from_static(b"r"));
         Job { order: 0, records, deadline, alone: false, reply: oneshot::channel().0, _room: room }
+    }
+
+    #[test]
+    fn an_ack_for_places_that_cannot_be_is_refused() {
+        let jobs = || vec![job(Instant::now(), 1000), job(Instant::now(), 1000)];
+        let ack = BatchAck { first_index: 5, count: 2, first_position: 100, term: 1 };
+        assert!(acknowledge(jobs(), ack).is_ok());
+        let no_index = BatchAck { first_index: u64::MAX - 1, ..ack };
+        let no_position = BatchAck { first_position: u64::MAX - 9, ..ack };
+        for lie in [no_index, no_position, BatchAck { count: 3, ..ack }] {
+            assert_eq!(acknowledge(jobs(), lie).map_err(|jobs| jobs.len()), Err(2), "{lie:?}");
+        }
     }
 
     #[test]

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | [`mapping`] | mapped memory: all `unsafe` of the crate, with the argument why it is sound |
 //! | [`real`] | the file system |
+//! | `test_disk` | the file system, of which some calls do what a test wants |
 //!
 //! The simulation (feature `sim`) has the other implementation.
 
 pub(crate) mod mapping;
 pub(crate) mod real;
+#[cfg(test)]
+pub(crate) mod test_disk;
 
 use std::fmt::Debug;
 use std::io;

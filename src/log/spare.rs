@@ -180,20 +180,27 @@ impl Shared {
     }
 
     /// Writes zeros as long as it is the spare: overwriting synced blocks makes every later sync cheaper than filling
-    /// freshly allocated ones.
+    /// freshly allocated ones. In pieces that are small, for the page cache keeps them as it got them, and a write to a
+    /// part of a large one costs more.
     fn fill(&self, file: &Arc<dyn DiskFile>) -> io::Result<()> {
-        const CHUNK: u64 = 1 << 20;
+        const CHUNK: u64 = 64 << 10;
+        // Syncs of the log wait while the disk is at one of these.
+        const SYNCED: u64 = 4 << 20;
         let size = self.options.segment_size;
         let zeros = vec![0; CHUNK.min(size) as usize];
         let mut offset = 0;
         while offset < size {
-            let _not_taken = self.spare.filling.lock().unwrap_or_else(PoisonError::into_inner);
+            let not_taken = self.spare.filling.lock().unwrap_or_else(PoisonError::into_inner);
             if !self.spare.is(file) {
                 return Ok(());
             }
             let length = CHUNK.min(size - offset);
             file.write_at(&zeros[..length as usize], offset)?;
             offset += length;
+            drop(not_taken);
+            if offset.is_multiple_of(SYNCED) {
+                file.sync()?;
+            }
         }
         file.sync()?;
         if let State::Made { file: spare, zeros } = &mut *self.spare.state()

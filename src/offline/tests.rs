@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use super::*;
-use crate::disk::{DiskFile, Mapping};
+use crate::disk::test_disk::TestDisk;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
@@ -83,7 +83,7 @@ impl Sample {
     }
 
     fn log(&self) -> Log {
-        Log::open(Arc::new(NoSync), self.path(), identity("n0"), options()).unwrap().0
+        Log::open(Arc::new(TestDisk::without_syncs()), self.path(), identity("n0"), options()).unwrap().0
     }
 
     /// Batches of one to four records, their lengths all remainders of eight, and entries without records in between.
@@ -120,7 +120,7 @@ impl Sample {
     }
 
     fn stopped(&self) -> Stopped {
-        Stopped::open_on(Arc::new(NoSync), self.path()).unwrap()
+        Stopped::open_on(Arc::new(TestDisk::without_syncs()), self.path()).unwrap()
     }
 
     fn segment(&self, position: u64) -> PathBuf {
@@ -199,67 +199,4 @@ fn dumped(ledger: &Stopped, options: DumpOptions) -> Vec<Item> {
     });
     dumped.unwrap();
     items
-}
-
-/// The file system, which says that it has synced.
-#[derive(Debug)]
-struct NoSync;
-
-#[derive(Debug)]
-struct NoSyncFile(Arc<dyn DiskFile>);
-
-impl Disk for NoSync {
-    fn space(&self, dir: &Path) -> io::Result<crate::disk::Space> {
-        RealDisk.space(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        std::fs::create_dir_all(dir)
-    }
-    fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        RealDisk.lock(file)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.list(dir)
-    }
-    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-        RealDisk.read(file)
-    }
-    fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        let temporary = file.with_extension("new.tmp");
-        std::fs::write(&temporary, bytes)?;
-        std::fs::rename(temporary, file)
-    }
-    fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.create(file, size).map(|file| Arc::new(NoSyncFile(file)) as Arc<dyn DiskFile>)
-    }
-    fn open(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.open(file).map(|file| Arc::new(NoSyncFile(file)) as Arc<dyn DiskFile>)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-    fn remove(&self, file: &Path) -> io::Result<()> {
-        RealDisk.remove(file)
-    }
-    fn sync_dir(&self, _: &Path) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl DiskFile for NoSyncFile {
-    fn size(&self) -> u64 {
-        self.0.size()
-    }
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(bytes, offset)
-    }
-    fn map(&self) -> io::Result<Mapping> {
-        self.0.map()
-    }
-    fn sync(&self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -174,7 +174,7 @@ impl Segment {
         let start = units.get(slot).offset();
         let next = units.as_slice().get(slot + 1).map(Unit::offset);
         let end = next.unwrap_or_else(|| (units.end().position - self.position()) as usize);
-        let mut bytes = self.bytes(start..end.max(start));
+        let mut bytes = self.bytes(units, slot, start..end.max(start))?;
         let header = self.header_in(units, slot, &bytes)?;
         if header.length() != bytes.len() {
             // It is the next one that is not where the list says.
@@ -183,7 +183,7 @@ impl Segment {
                 let (found, expected) = (end.to_string(), self.mapping.len().to_string());
                 return Err(self.damage(units, slot, "entry length", found, expected));
             }
-            bytes = self.bytes(start..end);
+            bytes = self.bytes(units, slot, start..end)?;
         }
         if !units.is_verified(slot) {
             header.verify(&bytes).map_err(|error| {
@@ -208,7 +208,7 @@ impl Segment {
 
     fn header_at(&self, units: &Units, slot: usize) -> Result<EntryHeader, Damage> {
         let start = units.get(slot).offset();
-        self.header_in(units, slot, &self.bytes(start..start + ENTRY_HEADER))
+        self.header_in(units, slot, &self.bytes(units, slot, start..start + ENTRY_HEADER)?)
     }
 
     /// The header at the beginning of `bytes`, which are those of the entry at `slot`.
@@ -227,12 +227,21 @@ impl Segment {
         Ok(header)
     }
 
-    /// A slice of the mapping if all of it is committed, else a copy.
-    fn bytes(&self, range: Range<usize>) -> Bytes {
-        match self.mapping.slice(range.clone()) {
+    /// Bytes of the entry at `slot`: a slice of the mapping if all of it is committed, else a copy. What was not read
+    /// since opening may not be in memory: it is read in one piece, and what the disk cannot read is damage and not a
+    /// fault.
+    fn bytes(&self, units: &Units, slot: usize, range: Range<usize>) -> Result<Bytes, Damage> {
+        if !units.is_verified(slot) {
+            let mut bytes = vec![0; range.len()];
+            return match self.file.read_at(&mut bytes, range.start as u64) {
+                Ok(()) => Ok(bytes.into()),
+                Err(error) => Err(self.damage(units, slot, "read of the disk", error.to_string(), "an entry".into())),
+            };
+        }
+        Ok(match self.mapping.slice(range.clone()) {
             Some(bytes) => bytes,
             None => self.mapping.copy(range).into(),
-        }
+        })
     }
 
     fn damage(&self, units: &Units, slot: usize, what: &'static str, found: String, expected: String) -> Damage {

@@ -121,6 +121,14 @@ impl SimDisk {
         self.machine.state().fail(Some(op), n, kind, written);
     }
 
+    /// What a test looks at: no call fails meanwhile.
+    pub(crate) fn undisturbed<T>(&self, look: impl FnOnce() -> T) -> T {
+        let faults = self.machine.state().take_faults();
+        let seen = look();
+        self.machine.state().put_faults(faults);
+        seen
+    }
+
     /// Calls that failed because they were told to, and after which a log must stop.
     pub(crate) fn failures(&self) -> u64 {
         self.machine.state().failures()

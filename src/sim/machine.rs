@@ -110,7 +110,7 @@ impl From<Failure> for io::Error {
     }
 }
 
-struct Fault {
+pub(super) struct Fault {
     /// Any, if none is named.
     op: Option<Op>,
     /// Calls that still succeed.
@@ -249,6 +249,16 @@ impl State {
     /// Has one call fail, the one after `n` more have succeeded; of a write, `written` in 1000 parts are done.
     pub(super) fn fail(&mut self, op: Option<Op>, n: u64, kind: io::ErrorKind, written: u64) {
         self.faults.push(Fault { op, after: n, kind, written });
+    }
+
+    #[cfg(test)]
+    pub(super) fn take_faults(&mut self) -> Vec<Fault> {
+        std::mem::take(&mut self.faults)
+    }
+
+    #[cfg(test)]
+    pub(super) fn put_faults(&mut self, faults: Vec<Fault>) {
+        self.faults = faults;
     }
 
     pub(super) fn mend(&mut self) {

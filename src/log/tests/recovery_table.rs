@@ -2,12 +2,12 @@
 //! done about it is seen.
 
 use std::collections::HashSet;
-use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use super::*;
-use crate::disk::{Disk, DiskFile, Mapping, Space};
+use crate::disk::Disk;
+use crate::disk::test_disk::TestDisk;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader};
 use crate::format::hard_state::LogPoint;
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
@@ -243,7 +243,12 @@ impl Case {
     }
 
     pub(super) fn disk(&self) -> Arc<dyn Disk> {
-        Arc::new(BadSector(self.bad_sector.clone()))
+        let Some((file, bad)) = self.bad_sector.clone() else { return Arc::new(RealDisk) };
+        let touched = move |range: &Range<u64>| range.start < bad.end && range.end > bad.start;
+        Arc::new(TestDisk::on_read(move |path, range| match path == file && touched(&range) {
+            true => Err(rustix::io::Errno::IO.into()),
+            false => Ok(()),
+        }))
     }
 
     pub(super) fn open(&self) -> Result<(Log, Recovered), OpenError> {
@@ -312,6 +317,23 @@ fn checksums_of_both_sides_are_named() {
 }
 
 /// The page of `docs/recovery.md` is the table.
+/// In a mapping it would be a fault, of which a process dies.
+#[test]
+fn a_bad_sector_under_the_first_read_is_damage() {
+    let mut case = Case::new(Known::Committed);
+    case.bad_sector = Some((case.segment(0), position(1) + 300..position(1) + 400));
+    let (log, _) = case.open().unwrap();
+    let reader = log.reader();
+    assert!(reader.record(0).is_ok());
+    match reader.record(1) {
+        Err(ReadError::Damaged(damage)) => {
+            assert_eq!((damage.what, damage.index, damage.position), ("read of the disk", 1, position(1)));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(reader.record(2).is_ok());
+}
+
 #[test]
 fn the_table_is_the_documented_one() {
     let page = include_str!("../../../docs/recovery.md");
@@ -321,76 +343,5 @@ fn the_table_is_the_documented_one() {
         let decisions = KNOWN.map(|known| format!("{:?}", decide(find, known)).to_lowercase());
         let row = format!("| {} | {} |", find.name(), decisions.join(" | "));
         assert!(page.contains(&row), "docs/recovery.md lacks the row\n{row}");
-    }
-}
-
-/// The file system, with a sector that cannot be read.
-#[derive(Debug, Clone)]
-struct BadSector(Option<(PathBuf, Range<u64>)>);
-
-#[derive(Debug)]
-struct BadFile {
-    file: Arc<dyn DiskFile>,
-    bad: Range<u64>,
-}
-
-impl Disk for BadSector {
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir(dir)
-    }
-    fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        RealDisk.lock(file)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.list(dir)
-    }
-    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-        RealDisk.read(file)
-    }
-    fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        RealDisk.write_atomic(file, bytes)
-    }
-    fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
-        RealDisk.create(file, size)
-    }
-    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let file = RealDisk.open(path)?;
-        Ok(match &self.0 {
-            Some((bad, range)) if bad == path => Arc::new(BadFile { file, bad: range.clone() }),
-            _ => file,
-        })
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-    fn remove(&self, file: &Path) -> io::Result<()> {
-        RealDisk.remove(file)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-    fn space(&self, dir: &Path) -> io::Result<Space> {
-        RealDisk.space(dir)
-    }
-}
-
-impl DiskFile for BadFile {
-    fn size(&self) -> u64 {
-        self.file.size()
-    }
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        if offset < self.bad.end && offset + buffer.len() as u64 > self.bad.start {
-            return Err(rustix::io::Errno::IO.into());
-        }
-        self.file.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_at(bytes, offset)
-    }
-    fn map(&self) -> io::Result<Mapping> {
-        self.file.map()
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
     }
 }

@@ -3,7 +3,7 @@
 
 use super::recovery_table::{BLANK, Case, FINDS, KNOWN, position};
 use super::*;
-use crate::disk::{Disk, Space};
+use crate::disk::test_disk::TestDisk;
 use crate::error::RepairError;
 use crate::format::frame::Frame;
 use crate::log::recovery::{Decision, Find, Known, decide};
@@ -362,70 +362,6 @@ fn a_lost_vote_is_not_repaired_and_the_remedy_is_named() {
     assert!(error.contains("dledger log repair"), "{error}");
 }
 
-/// The file system, with a file that does not keep what is written: one bit of every new file turns.
-#[derive(Debug)]
-struct Forgetful;
-
-#[derive(Debug)]
-struct ForgetfulFile(Arc<dyn crate::disk::DiskFile>);
-
-impl crate::disk::DiskFile for ForgetfulFile {
-    fn size(&self) -> u64 {
-        self.0.size()
-    }
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_at(buffer, offset)
-    }
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(bytes, offset)
-    }
-    fn map(&self) -> io::Result<crate::disk::Mapping> {
-        self.0.map()
-    }
-    fn sync(&self) -> io::Result<()> {
-        let mut byte = [0];
-        self.0.read_at(&mut byte, 700)?;
-        self.0.write_at(&[byte[0] ^ 1], 700)?;
-        self.0.sync()
-    }
-}
-
-impl Disk for Forgetful {
-    fn space(&self, dir: &Path) -> io::Result<Space> {
-        RealDisk.space(dir)
-    }
-    fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.create_dir(dir)
-    }
-    fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        RealDisk.lock(file)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        RealDisk.list(dir)
-    }
-    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
-        RealDisk.read(file)
-    }
-    fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        RealDisk.write_atomic(file, bytes)
-    }
-    fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn crate::disk::DiskFile>> {
-        Ok(Arc::new(ForgetfulFile(RealDisk.create(file, size)?)))
-    }
-    fn open(&self, file: &Path) -> io::Result<Arc<dyn crate::disk::DiskFile>> {
-        RealDisk.open(file)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-    fn remove(&self, file: &Path) -> io::Result<()> {
-        RealDisk.remove(file)
-    }
-    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(dir)
-    }
-}
-
 #[test]
 fn a_new_file_takes_the_place_of_the_old_one_only_when_it_was_read_again() {
     let (_theirs, log) = good();
@@ -433,7 +369,16 @@ fn a_new_file_takes_the_place_of_the_old_one_only_when_it_was_read_again() {
     case.flip(position(1) + 200);
     case.flip(position(11) + 200);
     let before = segment_bytes(case.dir.path());
-    let error = repair_with(case.dir.path(), Arc::new(Forgetful), |number| answer(&log.reader(), number, 12));
+    // A disk that does not keep what is written: one bit of every new file turns.
+    let forgetful = TestDisk::before_sync(|path, file| {
+        if path.extension().is_some_and(|ending| ending == "tmp") {
+            let mut byte = [0];
+            file.read_at(&mut byte, 700)?;
+            file.write_at(&[byte[0] ^ 1], 700)?;
+        }
+        Ok(())
+    });
+    let error = repair_with(case.dir.path(), Arc::new(forgetful), |number| answer(&log.reader(), number, 12));
     assert!(matches!(error, Err(RepairError::Unverified { .. })), "{error:?}");
     assert_eq!(segment_bytes(case.dir.path()), before);
     assert_eq!(new_files(&case), Vec::<String>::new());

@@ -69,7 +69,7 @@ fn a_finding_says_what_a_start_then_does() {
         (Severity::Damage, AtStart::Refuse, Some("rotten body"))
     );
     assert_eq!((finding.position, finding.index), (Some(last), Some(sample.appended.last().unwrap().index)));
-    let open = Log::open(Arc::new(NoSync), sample.path(), identity("n0"), options());
+    let open = Log::open(Arc::new(TestDisk::without_syncs()), sample.path(), identity("n0"), options());
     assert!(open.is_err());
     // In an earlier segment a start believes what was noted.
     sample.flip(last + 90);

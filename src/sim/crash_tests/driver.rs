@@ -83,7 +83,7 @@ impl Driver {
             Err(_) if disk.fired() > fired => return Err(End::Failure),
             Err(error) => panic!("refused to open: {error}"),
         };
-        let promise = promise.found(&log);
+        let promise = disk.undisturbed(|| promise.found(&log));
         let term = log.end().term.max(1);
         let (disk, acks) = (disk.clone(), Arc::default());
         Ok(Self { disk, promise, mode, log: Some(log), later, acks, term, failures })
@@ -210,7 +210,12 @@ impl Driver {
     pub(super) fn commit(&mut self, end: u64) -> Step {
         if end > self.promise.first {
             self.promise.committed = self.promise.committed.max(end);
-            self.log().reader().commit(end - 1).unwrap();
+            let (disk, reader) = (self.disk.clone(), self.log().reader());
+            let committed = disk.undisturbed(|| reader.commit(end - 1));
+            if !disk.is_on() {
+                return Err(End::PowerLoss);
+            }
+            committed.unwrap();
             assert_eq!(self.log().progress().commit_point().number, self.promise.committed, "committed");
         }
         self.settle(Ok(()))

@@ -1,0 +1,121 @@
+//! The file system, of which some calls do something else.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::real::RealDisk;
+use super::{Disk, DiskFile, Mapping, Space, TEMPORARY};
+
+type OnRead = dyn Fn(&Path, Range<u64>) -> io::Result<()> + Send + Sync;
+type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
+
+/// The file system, until it is told otherwise.
+#[derive(Clone, Default)]
+pub(crate) struct TestDisk {
+    on_read: Option<Arc<OnRead>>,
+    before_sync: Option<Arc<BeforeSync>>,
+    no_sync: bool,
+}
+
+impl TestDisk {
+    /// `check` is asked before bytes of a file are read, and may fail that.
+    pub(crate) fn on_read(check: impl Fn(&Path, Range<u64>) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { on_read: Some(Arc::new(check)), ..Self::default() }
+    }
+
+    /// `act` is called before a file is synced.
+    pub(crate) fn before_sync(act: impl Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { before_sync: Some(Arc::new(act)), ..Self::default() }
+    }
+
+    /// Says that it has synced, and has not: for tests to which it is all the same, and which are quicker then.
+    pub(crate) fn without_syncs() -> Self {
+        Self { no_sync: true, ..Self::default() }
+    }
+
+    fn file(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
+        Arc::new(TestFile { disk: self.clone(), path: path.to_owned(), file })
+    }
+}
+
+impl Disk for TestDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.no_sync { std::fs::create_dir_all(dir) } else { RealDisk.create_dir(dir) }
+    }
+    fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        RealDisk.lock(file)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(dir)
+    }
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        RealDisk.read(file)
+    }
+    fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        if !self.no_sync {
+            return RealDisk.write_atomic(file, bytes);
+        }
+        let mut temporary = file.as_os_str().to_owned();
+        temporary.push(TEMPORARY);
+        std::fs::write(&temporary, bytes)?;
+        std::fs::rename(temporary, file)
+    }
+    fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(file, RealDisk.create(file, size)?))
+    }
+    fn open(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(self.file(file, RealDisk.open(file)?))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+    fn remove(&self, file: &Path) -> io::Result<()> {
+        RealDisk.remove(file)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.no_sync { Ok(()) } else { RealDisk.sync_dir(dir) }
+    }
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        RealDisk.space(dir)
+    }
+}
+
+impl fmt::Debug for TestDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a disk for a test")
+    }
+}
+
+#[derive(Debug)]
+struct TestFile {
+    disk: TestDisk,
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+}
+
+impl DiskFile for TestFile {
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        if let Some(check) = &self.disk.on_read {
+            check(&self.path, offset..offset + buffer.len() as u64)?;
+        }
+        self.file.read_at(buffer, offset)
+    }
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_at(bytes, offset)
+    }
+    fn map(&self) -> io::Result<Mapping> {
+        self.file.map()
+    }
+    fn sync(&self) -> io::Result<()> {
+        if let Some(act) = &self.disk.before_sync {
+            act(&self.path, self.file.as_ref())?;
+        }
+        if self.disk.no_sync { Ok(()) } else { self.file.sync() }
+    }
+}
