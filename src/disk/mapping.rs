@@ -3,9 +3,9 @@
 //! # Why it is sound
 //!
 //! A mapping is a run of bytes that lives until the last `Arc<Region>` is gone; [`MmapRaw`] unmaps it then and not
-//! before. A file is mapped to be read only: it is written through [`DiskFile::write_at`](super::DiskFile::write_at), by
-//! the system, which changes the mapped bytes with it. Memory without a file, which the simulation maps, has a `write`.
-//! The bytes are split by a line that only rises, `frozen`:
+//! before. A file is mapped to be read only: it is written through [`DiskFile::write_at`](super::DiskFile::write_at),
+//! by the system, which changes the mapped bytes with it. Memory without a file, which the simulation maps, has a
+//! `write`. The bytes are split by a line that only rises, `frozen`:
 //!
 //! - Bytes **below** the line never change again: `check_unfrozen` comes before every write. Only they are lent out as
 //!   `&[u8]` (inside [`Bytes`]), each loan covering nothing above the line as it was when the loan was made.
