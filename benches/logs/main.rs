@@ -53,7 +53,7 @@ const FULL: Scale = Scale {
     scan: 1 << 16,
     cold_gets: 2000,
     reopen: 1_200_000_000,
-    runs: 3,
+    runs: 5,
     warm_up: Duration::from_millis(300),
     measurement: Duration::from_secs(1),
 };
