@@ -9,6 +9,8 @@
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
+//! | [`members`] | the members, and changes of them |
+//! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
 //! | [`tail`] | [`Tail`]: committed records as they come |
 
@@ -17,7 +19,9 @@ mod formation;
 mod host;
 #[cfg(test)]
 mod idle_tests;
+mod leadership;
 mod ledger;
+mod members;
 mod pending;
 pub(crate) mod repair;
 mod scrub;
@@ -28,6 +32,7 @@ mod tests;
 
 pub use builder::NodeBuilder;
 pub use host::Node;
+pub use leadership::Leadership;
 pub use ledger::Ledger;
 pub use pending::Pending;
 pub use tail::Tail;
