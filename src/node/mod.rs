@@ -11,6 +11,7 @@
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
 //! | [`members`] | the members, and changes of them |
 //! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
+//! | [`steward`] | the task that has the leadership where it belongs |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
 //! | [`tail`] | [`Tail`]: committed records as they come |
 
@@ -26,6 +27,7 @@ mod pending;
 pub(crate) mod repair;
 mod scrub;
 pub(crate) mod start;
+mod steward;
 mod tail;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use super::formation::Formation;
 use super::ledger::Ledger;
 use super::repair::{Patient, repair};
 use super::scrub::Scrubber;
+use super::steward::Steward;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
@@ -91,10 +92,12 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let ledger = Ledger::new(running, env.transport.clone(), config);
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
+    let steward = Steward::new(ledger.downgrade(), config);
     // It ends by itself; nothing waits for it.
     drop(R::spawn(formation.run::<R>()));
     // As does this, once the ledger is closed.
     drop(R::spawn(scrubber.run::<R>()));
+    drop(R::spawn(steward.run::<R>()));
     Ok(ledger)
 }
 

@@ -131,6 +131,11 @@ impl Group {
         self.control.purge_all().await
     }
 
+    /// Tells the time since it was made.
+    pub(crate) fn clock(&self) -> Box<dyn FnMut() -> Duration + Send> {
+        self.control.clock()
+    }
+
     /// How this node sees the members.
     pub(crate) fn picture(&self) -> Picture {
         self.control.picture()
