@@ -77,7 +77,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (committed, end) = (log.progress().committed(), log.progress().end());
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
-    let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window());
+    let network =
+        PeerNetwork::new(identity.clone(), env.transport.clone(), advertised.to_owned(), config.lease_window());
     let addresses = network.addresses();
     let options = GroupOptions { config, log, clock: env.clock.clone() };
     let (running, raft) = group::start::<R, _>(options, network)

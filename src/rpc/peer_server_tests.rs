@@ -56,7 +56,7 @@ async fn served() -> Served {
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
-    let network = PeerNetwork::new(identity.clone(), transport.clone(), Duration::ZERO);
+    let network = PeerNetwork::new(identity.clone(), transport.clone(), "h:0".into(), Duration::ZERO);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0) };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();

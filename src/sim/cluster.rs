@@ -87,7 +87,15 @@ impl SimCluster {
             configure(&mut config);
             config.validate().expect("a usable configuration");
             let skew = rng.below(SKEW);
-            SimNode { config, address: address(i), disk: SimDisk::new(), hangs: watch::Sender::new(false), skew, running: None, starts: 0 }
+            SimNode {
+                config,
+                address: address(i),
+                disk: SimDisk::new(),
+                hangs: watch::Sender::new(false),
+                skew,
+                running: None,
+                starts: 0,
+            }
         };
         let nodes = (0..size).map(node).collect();
         Self(Arc::new(Inner { network, nodes: Mutex::new(nodes), rng: Mutex::new(rng) }))
