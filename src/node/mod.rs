@@ -8,6 +8,7 @@
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
+//! | [`retention`] | [`RetentionStatus`]; the task that removes old segments, and removing by hand |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
 //! | [`tail`] | [`Tail`]: committed records as they come |
@@ -20,6 +21,7 @@ mod idle_tests;
 mod ledger;
 mod pending;
 pub(crate) mod repair;
+mod retention;
 mod scrub;
 pub(crate) mod start;
 mod tail;
@@ -30,4 +32,5 @@ pub use builder::NodeBuilder;
 pub use host::Node;
 pub use ledger::Ledger;
 pub use pending::Pending;
+pub use retention::RetentionStatus;
 pub use tail::Tail;

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::formation::Formation;
 use super::ledger::Ledger;
 use super::repair::{Patient, repair};
+use super::retention::Retainer;
 use super::scrub::Scrubber;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
@@ -63,7 +66,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     };
     let directory = config.data_dir.join(group.as_str());
     let opened = Log::open(env.disk.clone(), directory.clone(), identity.clone(), options.clone());
-    let (log, recovered) = match opened {
+    let (mut log, recovered) = match opened {
         // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
         Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
             repair_from_peers::<R>(env, config, identity.clone(), damage).await?;
@@ -71,12 +74,16 @@ pub(crate) async fn start_ledger<R: Runtime>(
         }
         opened => opened?,
     };
+    if let Some(retention) = &config.retention {
+        log.refuse_above(retention);
+    }
     let identity = log.identity().clone();
     let (committed, end) = (log.progress().committed(), log.progress().end());
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
-    let network = PeerNetwork::new(identity.clone(), env.transport.clone());
-    let options = GroupOptions { config, log, clock: env.clock.clone() };
+    let (floor, purge_floor) = watch::channel(0);
+    let network = PeerNetwork::new(identity.clone(), env.transport.clone(), purge_floor);
+    let options = GroupOptions { config, log, clock: env.clock.clone(), floor };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
@@ -84,12 +91,14 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, running.log.clone(), raft, gate);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, config);
+    let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
     // It ends by itself; nothing waits for it.
     drop(R::spawn(formation.run::<R>()));
-    // As does this, once the ledger is closed.
+    // As do these, once the ledger is closed.
     drop(R::spawn(scrubber.run::<R>()));
+    drop(R::spawn(retainer.run::<R>()));
     Ok(ledger)
 }
 

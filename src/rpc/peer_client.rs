@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,6 +17,7 @@ use openraft::network::{
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse, StreamAppendResult, VoteRequest, VoteResponse};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
+use tokio::sync::watch;
 
 use super::transport::{Lane, Link, Transport, TransportError};
 use super::{WIRE_VERSION, convert};
@@ -23,6 +25,7 @@ use crate::log::directory::Identity;
 use crate::pb;
 use crate::raft::config::{CommittedLeaderId, RaftVote};
 use crate::raft::members::MemberNode;
+use crate::raft::purge::PurgeFloor;
 use crate::raft::state_machine::{self, SnapshotData};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Incarnation, NodeId};
@@ -35,6 +38,7 @@ pub(crate) struct PeerNetwork {
     identity: Identity,
     transport: Arc<dyn Transport>,
     refusals: Arc<Refusals>,
+    floor: PurgeFloor,
 }
 
 /// The last refusal of every kind of call to every peer. Calls are made over and over: the operator is told once why
@@ -68,6 +72,7 @@ pub(crate) struct PeerClient<R> {
     /// A heartbeat client sends its single request as a call of its own, past all data.
     heartbeat: bool,
     refusals: Arc<Refusals>,
+    floor: PurgeFloor,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -85,8 +90,8 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
 }
 
 impl PeerNetwork {
-    pub(crate) fn new(identity: Identity, transport: Arc<dyn Transport>) -> Self {
-        Self { identity, transport, refusals: Arc::default() }
+    pub(crate) fn new(identity: Identity, transport: Arc<dyn Transport>, floor: PurgeFloor) -> Self {
+        Self { identity, transport, refusals: Arc::default(), floor }
     }
 
     fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
@@ -96,6 +101,7 @@ impl PeerNetwork {
             data: self.transport.link(&node.address, Lane::Data),
             heartbeat,
             refusals: self.refusals.clone(),
+            floor: self.floor.clone(),
             _runtime: PhantomData,
         }
     }
@@ -165,6 +171,7 @@ impl<R: Runtime> PeerClient<R> {
         // openraft waits out its back-off where it makes a request. To connect before there is one would be to connect
         // to a dead peer over and over, without a pause.
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+        let acked = first.prev_log_id.map_or(0, |id| id.index + 1);
         let input = stream::once(future::ready(first)).chain(input);
         let mut envelope = Some(self.envelope.clone());
         let requests = input.map(move |request| {
@@ -178,13 +185,51 @@ impl<R: Runtime> PeerClient<R> {
             refused => self.note("replicate", refused).map_err(failed)?,
         };
         let (refusals, target) = (self.refusals.clone(), self.envelope.target.clone());
-        Ok(answers
-            .map(move |answer| match note(&refusals, &target, "replicate", answer) {
-                Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
-                Err(error) => Err(failed(error)),
-            })
-            .boxed())
+        let answers = answers.map(move |answer| match note(&refusals, &target, "replicate", answer) {
+            Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
+            Err(error) => Err(failed(error)),
+        });
+        let stream = GivenUp { answers: Some(answers.boxed()), acked, floor: self.floor.clone() };
+        Ok(stream::unfold(stream, GivenUp::next).boxed())
     }
+}
+
+/// The answers of a replication stream, which end with an error when a purge cannot wait for the peer any longer.
+struct GivenUp<'s, R: Runtime> {
+    answers: Option<Answers<'s, R>>,
+    /// The peer has the entries below this number, as far as it has answered.
+    acked: u64,
+    floor: PurgeFloor,
+}
+
+impl<R: Runtime> GivenUp<'_, R> {
+    async fn next(mut self) -> Option<(Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>, Self)> {
+        let answers = self.answers.as_mut()?;
+        let acked = self.acked;
+        tokio::select! {
+            biased;
+            // An error: Raft is gone, and this stream with it.
+            Ok(floor) = wanted_above(&mut self.floor, acked) => {
+                // The requests go with it, before openraft hears of it and purges what they are made of.
+                self.answers = None;
+                let why = format!("given up: the peer has acknowledged entry {acked} and those below {floor} are to go");
+                tracing::warn!(acked, floor, "a peer is too slow for retention: it will begin where the log does");
+                Some((Err(NetworkError::new(&io::Error::other(why)).into()), self))
+            }
+            answer = answers.next() => {
+                let answer = answer?;
+                if let Ok(Ok(Some(matched))) = &answer {
+                    self.acked = acked.max(matched.index.saturating_add(1));
+                }
+                Some((answer, self))
+            }
+        }
+    }
+}
+
+/// Waits until entries from `acked` on are to go.
+async fn wanted_above(floor: &mut PurgeFloor, acked: u64) -> Result<u64, watch::error::RecvError> {
+    floor.wait_for(|floor| acked < *floor).await.map(|floor| *floor)
 }
 
 impl<R: Runtime> NetStreamAppend<TypeConfig<R>> for PeerClient<R> {
@@ -353,6 +398,7 @@ mod tests {
             data: Arc::new(Down),
             heartbeat: false,
             refusals: Arc::default(),
+            floor: tokio::sync::watch::channel(0).1,
             _runtime: PhantomData,
         };
         // The back-off: no request yet.
