@@ -7,7 +7,8 @@ use super::{ConfigError, refused};
 /// Which records may be removed when. Whole segments go, oldest first; never one that is written to, never what is not
 /// committed.
 ///
-/// Each node removes by itself: they need not begin at the same record. The limits on age and size hold always. The three ratios are parts of the disk in use, as DLedger has them.
+/// Each node removes by itself: they need not begin at the same record. The limits on age and size hold always. The
+/// three ratios are parts of the disk in use, as DLedger has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retention {
     /// A segment may go when its last record is older. `None`: age is no reason.

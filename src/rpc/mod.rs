@@ -5,6 +5,7 @@
 //! | [`transport`] | the seam: what a wire must do; gRPC implements it, and the simulation's network |
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
+//! | `given_up` | ends the replication streams of peers that are slower than retention |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
 //! | [`fetch`] | committed entries for a node whose copy is damaged, both sides |
@@ -16,6 +17,7 @@ pub(crate) mod checks;
 pub(crate) mod client_wire;
 pub(crate) mod convert;
 pub(crate) mod fetch;
+mod given_up;
 pub(crate) mod grpc;
 pub(crate) mod peer_client;
 pub(crate) mod peer_server;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::io;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,8 +16,8 @@ use openraft::network::{
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse, StreamAppendResult, VoteRequest, VoteResponse};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
-use tokio::sync::watch;
 
+use super::given_up::GivenUp;
 use super::transport::{Lane, Link, Transport, TransportError};
 use super::{WIRE_VERSION, convert};
 use crate::log::directory::Identity;
@@ -31,7 +30,7 @@ use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Incarnation, NodeId};
 
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
-type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
+pub(super) type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
 
 /// Makes clients to the members of one ledger.
 pub(crate) struct PeerNetwork {
@@ -189,47 +188,8 @@ impl<R: Runtime> PeerClient<R> {
             Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
             Err(error) => Err(failed(error)),
         });
-        let stream = GivenUp { answers: Some(answers.boxed()), acked, floor: self.floor.clone() };
-        Ok(stream::unfold(stream, GivenUp::next).boxed())
+        Ok(GivenUp::new(answers.boxed(), acked, self.floor.clone()).boxed())
     }
-}
-
-/// The answers of a replication stream, which end with an error when a purge cannot wait for the peer any longer.
-struct GivenUp<'s, R: Runtime> {
-    answers: Option<Answers<'s, R>>,
-    /// The peer has the entries below this number, as far as it has answered.
-    acked: u64,
-    floor: PurgeFloor,
-}
-
-impl<R: Runtime> GivenUp<'_, R> {
-    async fn next(mut self) -> Option<(Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>, Self)> {
-        let answers = self.answers.as_mut()?;
-        let acked = self.acked;
-        tokio::select! {
-            biased;
-            // An error: Raft is gone, and this stream with it.
-            Ok(floor) = wanted_above(&mut self.floor, acked) => {
-                // The requests go with it, before openraft hears of it and purges what they are made of.
-                self.answers = None;
-                let why = format!("given up: the peer has acknowledged entry {acked} and those below {floor} are to go");
-                tracing::warn!(acked, floor, "a peer is too slow for retention: it will begin where the log does");
-                Some((Err(NetworkError::new(&io::Error::other(why)).into()), self))
-            }
-            answer = answers.next() => {
-                let answer = answer?;
-                if let Ok(Ok(Some(matched))) = &answer {
-                    self.acked = acked.max(matched.index.saturating_add(1));
-                }
-                Some((answer, self))
-            }
-        }
-    }
-}
-
-/// Waits until entries from `acked` on are to go.
-async fn wanted_above(floor: &mut PurgeFloor, acked: u64) -> Result<u64, watch::error::RecvError> {
-    floor.wait_for(|floor| acked < *floor).await.map(|floor| *floor)
 }
 
 impl<R: Runtime> NetStreamAppend<TypeConfig<R>> for PeerClient<R> {
