@@ -90,22 +90,26 @@ impl<R: Runtime> Purger<R> {
     /// An entry that must be read for it is damaged, another node holds on to what is to go, or Raft has stopped.
     pub(crate) async fn purge(&self, upto: u64) -> Result<bool, RemoveError> {
         let _turn = self.turn.lock().await;
-        let is_gone = |log: &LogReader| log.purged().is_some_and(|purged| purged.number >= upto);
-        if is_gone(&self.log) {
+        if self.is_gone(upto) {
             return Ok(false);
         }
         if self.attempt(upto, PATIENCE).await? {
             return Ok(true);
         }
         // This node leads, and a peer is slower than retention: it is to get a snapshot instead.
-        self.floor.send_replace(upto + 1);
-        let done = self.attempt(upto, BOUND).await;
-        self.floor.send_replace(0);
-        if done? { Ok(true) } else { Err(self.late()) }
+        let _raised = Raised::new(&self.floor, upto + 1);
+        if self.attempt(upto, BOUND).await? { Ok(true) } else { Err(self.late()) }
+    }
+
+    fn is_gone(&self, number: u64) -> bool {
+        self.log.purged().is_some_and(|purged| purged.number >= number)
     }
 
     /// Whether entry `upto` is gone within the time.
     async fn attempt(&self, upto: u64, within: Duration) -> Result<bool, RemoveError> {
+        if self.is_gone(upto) {
+            return Ok(true);
+        }
         if let Some(at) = self.next_snapshot(upto) {
             let (meta, next) = point(&self.log, at).map_err(told)?;
             self.snapshots.want(meta, next);
@@ -143,6 +147,22 @@ impl<R: Runtime> Purger<R> {
             None => Some(upto),
             Some(there) => Some(there + 1).filter(|next| *next < self.log.progress().commit_point().number),
         }
+    }
+}
+
+/// The floor is raised for as long as somebody waits for what that brings about, and no longer.
+struct Raised<'a>(&'a watch::Sender<u64>);
+
+impl<'a> Raised<'a> {
+    fn new(floor: &'a watch::Sender<u64>, number: u64) -> Self {
+        floor.send_replace(number);
+        Self(floor)
+    }
+}
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(0);
     }
 }
 

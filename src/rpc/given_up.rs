@@ -40,7 +40,7 @@ impl<'s, R: Runtime> GivenUp<'s, R> {
             Ok(floor) = wanted_above(&mut self.floor, acked) => {
                 // The requests go with it, before openraft hears of it and purges what they are made of.
                 self.answers = None;
-                let why = format!("given up: acknowledged what is below entry {acked}, and what is below {floor} is to go");
+                let why = format!("given up: it has acknowledged what is below entry {acked}, below {floor} all goes");
                 tracing::warn!(acked, floor, "a peer is too slow for retention: it will begin where the log does");
                 Some((Err(NetworkError::new(&io::Error::other(why)).into()), self))
             }

@@ -6,8 +6,8 @@ use futures::StreamExt;
 
 use super::{SimCluster, pass, run, spawn};
 use crate::config::{Config, MIN_SEGMENT_SIZE, Retention};
-use crate::error::{ReadError, RemoveError};
-use crate::types::{RemovalReason, Role};
+use crate::error::{AppendError, ReadError, RemoveError};
+use crate::types::{DiskLevel, RemovalReason, Role};
 
 const SOON: Duration = Duration::from_secs(10);
 const RECORD: usize = 4000;
@@ -228,5 +228,51 @@ fn what_is_asked_for_is_done_in_whole_segments_and_never_above_what_is_committed
         assert_eq!(first(&cluster, (master + 1) % 3), 0);
         append(&cluster, master, 60..65).await;
         assert_alike(&cluster, 65).await;
+    });
+}
+
+const TIGHT: Retention = Retention {
+    max_age: None,
+    max_bytes: None,
+    check: 0.4,
+    force: 0.6,
+    refuse: 0.9,
+    every: Duration::from_millis(100),
+};
+
+#[test]
+fn nodes_on_small_disks_go_on_for_ever_because_the_oldest_records_go() {
+    run(2, async {
+        let (cluster, master) = started(2, |config| config.retention = Some(TIGHT)).await;
+        (0..3).for_each(|i| cluster.set_capacity(i, Some(10 * MIN_SEGMENT_SIZE)));
+        append(&cluster, master, 0..300).await;
+        for i in 0..3 {
+            let status = cluster.ledger(i).unwrap().retention().unwrap();
+            assert_eq!(status.last.map(|last| last.reason), Some(RemovalReason::DiskForced), "{status:?}");
+            assert!(status.level >= Some(DiskLevel::Filling) && status.disk_used < 0.9, "{status:?}");
+            assert!(status.first > 150, "{status:?}");
+        }
+        assert_alike(&cluster, 300).await;
+    });
+}
+
+#[test]
+fn a_node_takes_no_more_of_its_disk_than_it_was_told() {
+    run(3, async {
+        let refuse = Retention { check: 0.2, force: 0.25, refuse: 0.25, ..TIGHT };
+        let cluster = SimCluster::new(3, 1, |config| config.retention = Some(refuse));
+        cluster.set_capacity(0, Some(10 * MIN_SEGMENT_SIZE));
+        cluster.start(0).await.unwrap();
+        master(&cluster).await;
+        let mut refused = None;
+        for n in 0..40_u64 {
+            if let Err(error) = cluster.append(0, vec![format!("{n:0RECORD$}").into()]).await {
+                refused = Some(error);
+                break;
+            }
+        }
+        // Not for want of room, and not although something could go: there is one segment.
+        let Some(AppendError::DiskFull { reason }) = refused else { panic!("{refused:?}") };
+        assert!(reason.contains("the limit is 25.0 %"), "{reason}");
     });
 }
