@@ -188,7 +188,7 @@ impl<R: Runtime> PeerClient<R> {
             Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
             Err(error) => Err(failed(error)),
         });
-        Ok(GivenUp::new(answers.boxed(), acked, self.floor.clone()).boxed())
+        Ok(GivenUp::watch(answers.boxed(), acked, self.floor.clone()).boxed())
     }
 }
 
