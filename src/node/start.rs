@@ -18,6 +18,7 @@ use crate::log::{Background, Log, LogOptions};
 use crate::raft::Runtime;
 use crate::raft::group::{self, GroupOptions};
 use crate::raft::storage::Clock;
+use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::PeerNetwork;
 use crate::rpc::peer_server::PeerServer;
 use crate::rpc::router::Router;
@@ -82,13 +83,15 @@ pub(crate) async fn start_ledger<R: Runtime>(
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
     let (floor, purge_floor) = watch::channel(0);
-    let network = PeerNetwork::new(identity.clone(), env.transport.clone(), purge_floor);
+    let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window(), purge_floor);
     let options = GroupOptions { config, log, clock: env.clock.clone(), floor };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
-    let (peers, gate) = (config.peers.agreed(), running.gate.clone());
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, running.log.clone(), raft, gate);
+    let (peers, gate, reader) = (config.peers.agreed(), running.gate.clone(), running.log.clone());
+    let transport = env.transport.clone();
+    let watch = LeaderWatch::start(identity.clone(), transport, reader.clone(), raft.clone(), config.fast_failover);
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, reader, raft, gate, watch);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, config);
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());

@@ -184,9 +184,8 @@ fn row((peer, answer): &(&Peer, Result<RetentionStatus, ClientError>)) -> Vec<St
         Err(error) => return vec![peer.id.to_string(), format!("refused ({error})")],
     };
     let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".into());
-    let last = s
-        .last
-        .map(|last| format!("{} removed for {} at {}", segments(last.segments), last.reason.name(), time(last.at)));
+    let last =
+        s.last.map(|last| format!("{} removed at {} ({})", segments(last.segments), time(last.at), last.reason.name()));
     vec![
         peer.id.to_string(),
         s.first.to_string(),
@@ -262,7 +261,7 @@ mod tests {
         let cells = row(&(&peer, Ok(status()))).join(" | ");
         let expected = "n1 | 7 | 800 | 3 | 768.0 MiB | 2023-11-14T22:13:20Z | 42% | calm \
                         | age 3days, size 64.0 GiB, disk 70%/85%/90% \
-                        | 1 segment removed for size at 2023-11-14T22:13:20Z";
+                        | 1 segment removed at 2023-11-14T22:13:20Z (size)";
         assert_eq!(cells, expected);
         let bare = RetentionStatus { oldest: None, level: None, retention: None, last: None, ..status() };
         let cells = row(&(&peer, Ok(bare))).join(" | ");
