@@ -18,7 +18,7 @@ use openraft::raft::{AppendEntriesRequest, SnapshotResponse, StreamAppendResult,
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
 
-use super::given_up::GivenUp;
+use super::overtaken::Overtaken;
 use super::transport::{Lane, Link, Transport, TransportError};
 use super::{WIRE_VERSION, convert};
 use crate::log::directory::Identity;
@@ -204,7 +204,7 @@ impl<R: Runtime> PeerClient<R> {
             Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
             Err(error) => Err(failed(error)),
         });
-        Ok(GivenUp::watch(answers.boxed(), acked, self.floor.clone()).boxed())
+        Ok(Overtaken::watch(answers.boxed(), acked, self.floor.clone()).boxed())
     }
 }
 

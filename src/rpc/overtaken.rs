@@ -18,14 +18,14 @@ use crate::raft::{Runtime, TypeConfig};
 type Given<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
 
 /// The answers of a replication stream, which end with an error when a purge cannot wait for the peer any longer.
-pub(super) struct GivenUp<'s, R: Runtime> {
+pub(super) struct Overtaken<'s, R: Runtime> {
     answers: Option<Answers<'s, R>>,
     /// The peer has the entries below this number, as far as it has answered.
     acked: u64,
     floor: PurgeFloor,
 }
 
-impl<'s, R: Runtime> GivenUp<'s, R> {
+impl<'s, R: Runtime> Overtaken<'s, R> {
     /// `acked`: the number of the first entry that the stream begins with.
     pub(super) fn watch(answers: Answers<'s, R>, acked: u64, floor: PurgeFloor) -> impl Stream<Item = Given<R>> + 's {
         stream::unfold(Self { answers: Some(answers), acked, floor }, Self::next)
@@ -72,7 +72,7 @@ mod tests {
     fn a_stream_ends_when_what_it_still_has_to_send_is_to_go_and_its_requests_are_gone_by_then() {
         let (floor, wanted) = watch::channel(0);
         let (give, given) = futures::channel::mpsc::unbounded::<Given<TokioRuntime>>();
-        let mut stream = GivenUp::watch(given.boxed(), 5, wanted).boxed();
+        let mut stream = Overtaken::watch(given.boxed(), 5, wanted).boxed();
         let mut next = || stream.next().now_or_never();
         assert!(next().is_none());
         // The peer has all that is to go, and moves on.
