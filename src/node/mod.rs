@@ -10,6 +10,8 @@
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`retention`] | [`RetentionStatus`]; the task that removes old segments, and removing by hand |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
+//! | [`members`] | the members, and changes of them |
+//! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
 //! | [`tail`] | [`Tail`]: committed records as they come |
 
@@ -18,7 +20,9 @@ mod formation;
 mod host;
 #[cfg(test)]
 mod idle_tests;
+mod leadership;
 mod ledger;
+mod members;
 mod pending;
 pub(crate) mod repair;
 mod retention;
@@ -30,6 +34,7 @@ mod tests;
 
 pub use builder::NodeBuilder;
 pub use host::Node;
+pub use leadership::Leadership;
 pub use ledger::Ledger;
 pub use pending::Pending;
 pub use retention::RetentionStatus;

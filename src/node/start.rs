@@ -84,16 +84,18 @@ pub(crate) async fn start_ledger<R: Runtime>(
 
     let (floor, purge_floor) = watch::channel(0);
     let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window(), purge_floor);
+    let addresses = network.addresses();
     let options = GroupOptions { config, log, clock: env.clock.clone(), floor };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
+    addresses.follow(running.view.clone());
     let (peers, gate, reader) = (config.peers.agreed(), running.gate.clone(), running.log.clone());
     let transport = env.transport.clone();
     let watch = LeaderWatch::start(identity.clone(), transport, reader.clone(), raft.clone(), config.fast_failover);
     let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, reader, raft, gate, watch);
     router.insert(group.clone(), Arc::new(server));
-    let ledger = Ledger::new(running, config);
+    let ledger = Ledger::new(running, env.transport.clone(), config);
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());

@@ -16,4 +16,4 @@ pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
 pub use repair::{RepairReport, Repaired, RepairedRange};
 pub use retention::{DiskLevel, LastRemoval, RemovalReason};
 pub use role::Role;
-pub use status::{MemberStatus, ScrubStatus, Status};
+pub use status::{MemberProgress, MemberStatus, ScrubStatus, Status};
