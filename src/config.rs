@@ -1,13 +1,12 @@
 //! What a node can be told, with units, defaults and bounds.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing is configured with it yet"))]
 mod retention;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::types::{ClusterName, Group, NodeId, Peers, checked_address, checked_bind};
-pub(crate) use retention::Retention;
+pub use retention::Retention;
 
 /// What an ack means for the disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +54,7 @@ pub const MAX_SEGMENT_SIZE: u64 = 2 * 1024 * 1024 * 1024;
 
 /// The configuration of a node. Made by [`NodeBuilder`](crate::NodeBuilder), checked as a whole by
 /// [`Config::validate`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Name of the cluster. Default `dledger`.
     pub cluster: ClusterName,
@@ -77,6 +76,9 @@ pub struct Config {
     pub repair: RepairPolicy,
     /// How sealed segments are read in the background; `None`: not at all.
     pub scrub: Option<Scrub>,
+    /// Which records are removed when; `None`, the default: none, ever, unless somebody asks for it
+    /// ([`Ledger::remove_below`](crate::Ledger::remove_below)).
+    pub retention: Option<Retention>,
     /// Size of a segment file, bytes. Part of the cluster's identity: all nodes must agree, for ever. Default 256 MiB.
     pub segment_size: u64,
     /// Largest record, bytes. Default 4 MiB.
@@ -136,6 +138,7 @@ impl Config {
             durability: Durability::default(),
             repair: RepairPolicy::default(),
             scrub: Some(Scrub::default()),
+            retention: None,
             segment_size: 256 << 20,
             max_record_bytes: 4 << 20,
             max_batch_bytes: 8 << 20,
@@ -171,6 +174,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_names()?;
         self.check_sizes()?;
+        self.retention.as_ref().map_or(Ok(()), Retention::validate)?;
         self.check_times()
     }
 
@@ -372,6 +376,13 @@ mod tests {
         assert_eq!(key(|c| c.scrub = scrub(1, 1000)), None);
         assert_eq!(key(|c| c.scrub = scrub(0, 1000)), Some("scrub"));
         assert_eq!(key(|c| c.scrub = scrub(1, 999)), Some("scrub"));
+    }
+
+    #[test]
+    fn retention_is_checked_with_the_rest() {
+        assert_eq!(key(|c| c.retention = Some(Retention::default())), None);
+        let wrong = Retention { check: 0.9, force: 0.8, ..Retention::default() };
+        assert_eq!(key(|c| c.retention = Some(wrong)), Some("retention.force"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
+//! | [`retention`] | [`RetentionStatus`]; the task that removes old segments, and removing by hand |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
 //! | [`members`] | the members, and changes of them |
 //! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
@@ -25,6 +26,7 @@ mod ledger;
 mod members;
 mod pending;
 pub(crate) mod repair;
+mod retention;
 mod scrub;
 pub(crate) mod start;
 mod steward;
@@ -37,4 +39,5 @@ pub use host::Node;
 pub use leadership::Leadership;
 pub use ledger::Ledger;
 pub use pending::Pending;
+pub use retention::RetentionStatus;
 pub use tail::Tail;

@@ -10,6 +10,7 @@
 //! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
 //! | [`flight`] | a batch on its way through Raft, and who waits for it |
 //! | [`gate`] | keeps entries away from Raft for which the log has no room |
+//! | [`purge`] | removing entries: a snapshot at the purge point, then the purge |
 //! | [`proposer`] | the task that turns waiting appends into batches |
 //! | [`roles`] | the task that turns Raft's state into the broker's role |
 //! | [`group`] | all of it for one ledger, started and stopped |
@@ -22,6 +23,7 @@ pub(crate) mod group;
 pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod proposer;
+pub(crate) mod purge;
 pub(crate) mod roles;
 pub(crate) mod state_machine;
 pub(crate) mod storage;

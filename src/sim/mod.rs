@@ -37,6 +37,8 @@ mod log_tests;
 #[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
+mod retention_cluster_tests;
+#[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
 mod room_tests;
