@@ -1,5 +1,6 @@
 //! What a node can be told, with units, defaults and bounds.
 
+mod lease;
 #[cfg_attr(not(test), expect(dead_code, reason = "nothing is configured with it yet"))]
 mod retention;
 

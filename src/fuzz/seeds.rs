@@ -234,7 +234,7 @@ pub(super) fn snapshot() -> Seeds {
 
 pub(super) fn refusal() -> Seeds {
     let refusal = |reason| pb::Refusal { reason, found: "ä".repeat(300), expected: "another".into() }.encode_to_vec();
-    (0..=10).map(refusal).collect()
+    (0..=15).map(refusal).collect()
 }
 
 pub(super) fn failure() -> Seeds {
@@ -247,8 +247,11 @@ pub(super) fn failure() -> Seeds {
         committed: 2,
         found: 3,
         limit: 4,
+        before: Some(5),
+        after: None,
+        consistency: 2,
     };
-    (0..=14).map(|code| failure(code).encode_to_vec()).collect()
+    (0..=16).map(|code| failure(code).encode_to_vec()).collect()
 }
 
 pub(super) fn record() -> Seeds {

@@ -9,9 +9,14 @@
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
+//! | [`barrier`] | waits until this node has all that a read must see |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
+//! | [`ahead`] | records read ahead of who takes them, no more than a bound |
+//! | [`read_stream`] | [`ReadStream`]: a range of committed records, a bounded part at a time |
 //! | [`tail`] | [`Tail`]: committed records as they come |
 
+mod ahead;
+mod barrier;
 mod builder;
 mod formation;
 mod host;
@@ -19,6 +24,7 @@ mod host;
 mod idle_tests;
 mod ledger;
 mod pending;
+mod read_stream;
 pub(crate) mod repair;
 mod scrub;
 pub(crate) mod start;
@@ -30,4 +36,5 @@ pub use builder::NodeBuilder;
 pub use host::Node;
 pub use ledger::Ledger;
 pub use pending::Pending;
+pub use read_stream::ReadStream;
 pub use tail::Tail;

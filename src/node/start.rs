@@ -80,10 +80,10 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
-    let (peers, gate) = (config.peers.agreed(), running.gate.clone());
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, running.log.clone(), raft, gate);
+    let peers = config.peers.agreed();
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft);
     router.insert(group.clone(), Arc::new(server));
-    let ledger = Ledger::new(running, config);
+    let ledger = Ledger::new(running, config, env.transport.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
     // It ends by itself; nothing waits for it.

@@ -13,8 +13,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::config::{Raft, Runtime, TypeConfig};
 use super::flight::Waiter;
 use super::gate::Gate;
+use super::hold::VoteHold;
 use super::members::MemberNode;
 use super::proposer::Proposer;
+use super::reads::{Leader, ReadIndex};
 use super::roles::{RoleTask, View};
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
@@ -35,6 +37,10 @@ pub(crate) struct Group {
     pub(crate) proposals: mpsc::UnboundedSender<Waiter>,
     /// Bytes of appends that may still come in.
     pub(crate) budget: Arc<Semaphore>,
+    /// Where reads ask up to where they must see.
+    pub(crate) reads: Arc<dyn ReadIndex>,
+    /// Votes wait for it.
+    pub(crate) votes: VoteHold,
     control: Box<dyn Control>,
 }
 
@@ -77,10 +83,14 @@ where
     let machine = StateMachine::<R>::new(reader.clone(), installed.clone()).map_err(|error| error.to_string())?;
     let gate = Gate::new(reader.clone(), clock.clone());
     let store = LogStore::<R>::new(log, clock, installed);
-    let settings = raft_config(config)?;
+    let mut settings = raft_config(config)?;
+    let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
+    settings.enable_elect = !hold;
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
         .map_err(|fatal| fatal.to_string())?;
+    let votes = if hold { VoteHold::start(&raft, config.follower_patience()) } else { VoteHold::none() };
+    let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_read_window()));
 
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
     let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new() });
@@ -98,7 +108,8 @@ where
     let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
     let control = RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(vec![role_task, proposer]) };
-    let group = Group { identity, log: reader, gate, role, view, proposals, budget, control: Box::new(control) };
+    let control = Box::new(control);
+    let group = Group { identity, log: reader, gate, role, view, proposals, budget, reads, votes, control };
     Ok((group, raft))
 }
 
@@ -137,6 +148,16 @@ impl Group {
             output = future => Some((output, clock())),
             () = self.control.sleep(limit) => None,
         }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.control.sleep(duration)
+    }
+
+    /// Tells the time since this call.
+    pub(crate) fn clock(&self) -> Box<dyn FnMut() -> Duration + Send> {
+        self.control.clock()
     }
 
     /// Stops Raft and its tasks. The log is still open then; close it after.

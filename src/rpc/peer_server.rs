@@ -17,6 +17,9 @@ use crate::log::reader::LogReader;
 use crate::pb::{self, refusal::Reason};
 use crate::raft::config::LogId;
 use crate::raft::gate::Gate;
+use crate::raft::group::Group;
+use crate::raft::hold::VoteHold;
+use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig, state_machine};
 use crate::types::{Incarnation, NodeId};
@@ -30,6 +33,8 @@ pub(crate) struct PeerServer<R: Runtime> {
     /// The one to which this node has said that it is empty: two may ask, one may form the cluster.
     promised: Mutex<Option<(NodeId, Incarnation)>>,
     log: LogReader,
+    reads: Arc<dyn ReadIndex>,
+    votes: VoteHold,
     intake: Intake<R>,
 }
 
@@ -87,16 +92,10 @@ impl<R: Runtime> Intake<R> {
 }
 
 impl<R: Runtime> PeerServer<R> {
-    pub(crate) fn new(
-        identity: Identity,
-        advertised: String,
-        peers: String,
-        log: LogReader,
-        raft: Raft<R>,
-        gate: Gate,
-    ) -> Self {
-        let intake = Intake { metrics: raft.metrics(), raft, gate };
-        Self { identity, advertised, peers, promised: Mutex::default(), log, intake }
+    pub(crate) fn new(identity: Identity, advertised: String, peers: String, group: &Group, raft: Raft<R>) -> Self {
+        let intake = Intake { metrics: raft.metrics(), raft, gate: group.gate.clone() };
+        let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
+        Self { identity, advertised, peers, promised: Mutex::default(), log, reads, votes, intake }
     }
 
     /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
@@ -191,6 +190,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
+            // A leader that hands over reads no more on the strength of a promise.
+            if !request.leadership_transfer {
+                self.votes.over().await;
+            }
             let response = self.intake.raft.vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
@@ -201,6 +204,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
+            self.votes.over().await;
             let response = self.intake.raft.pre_vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
@@ -250,6 +254,19 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
         Box::pin(async move {
             self.check(request.envelope.as_ref())?;
             fetch::serve(&self.log, &request)
+        })
+    }
+
+    fn read_index(&self, request: pb::ReadIndexRequest) -> Reply<'_, pb::ReadIndexResponse> {
+        Box::pin(async move {
+            self.check(request.envelope.as_ref())?;
+            let (proof, within) = convert::to_read_index(&request).map_err(malformed)?;
+            match self.reads.read_index(proof, within).await {
+                Ok(number) => Ok(pb::ReadIndexResponse { number }),
+                Err(NoReadIndex::NotLeader(why)) => Err(refusal(Reason::NotLeader, why, "the leader")),
+                Err(NoReadIndex::NoQuorum(why)) => Err(refusal(Reason::NoQuorum, why, "a quorum's answer")),
+                Err(NoReadIndex::Closed(why)) => Err(closed(why)),
+            }
         })
     }
 

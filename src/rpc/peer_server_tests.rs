@@ -57,8 +57,7 @@ async fn served() -> Served {
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0) };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
-    let (own, gate) = (group.identity.clone(), group.gate.clone());
-    let server = PeerServer::new(own, "h:0".into(), PEERS.into(), group.log.clone(), raft, gate);
+    let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft);
     let envelope = Some(envelope(&self::identity("n1"), &identity.node, Some(identity.incarnation)));
     Served { _dir: dir, group, server, envelope }
 }

@@ -17,7 +17,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
     let code = match refusal.reason() {
         Reason::Malformed | Reason::Unspecified => Code::InvalidArgument,
         Reason::Group => Code::NotFound,
-        Reason::Closed => Code::Unavailable,
+        Reason::Closed | Reason::NoQuorum => Code::Unavailable,
         Reason::DiskFull => Code::ResourceExhausted,
         Reason::Purged => Code::OutOfRange,
         Reason::Damaged => Code::DataLoss,
@@ -27,6 +27,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         | Reason::TargetIncarnation
         | Reason::Sender
         | Reason::SegmentSize
+        | Reason::NotLeader
         | Reason::Peers => Code::FailedPrecondition,
     };
     let refusal =
