@@ -200,6 +200,15 @@ pub(super) fn transfer_response() -> Seeds {
     answers.iter().map(Message::encode_to_vec).collect()
 }
 
+pub(super) fn read_index_request() -> Seeds {
+    let request = |proof, within_ms| pb::ReadIndexRequest { envelope: envelope(), proof, within_ms }.encode_to_vec();
+    vec![request(1, 500), request(2, u64::MAX), request(3, 1)]
+}
+
+pub(super) fn read_index_response() -> Seeds {
+    [0, 9, u64::MAX].iter().map(|number| pb::ReadIndexResponse { number: *number }.encode_to_vec()).collect()
+}
+
 fn membership_message() -> pb::Membership {
     let ids = |ids: &[&str]| pb::Voters { ids: ids.iter().map(ToString::to_string).collect() };
     let member = |id: &str| pb::Member { id: id.into(), address: format!("{id}:1"), incarnation: vec![9; 16].into() };

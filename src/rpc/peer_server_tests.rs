@@ -282,3 +282,29 @@ async fn an_empty_node_promises_itself_to_the_first_that_asks() {
     n0.append(pb::AppendRequest { vote: vote(1, "n1", true), frames: frames(0, &[1]), ..Default::default() }).await;
     assert!(!n0.identify(2, "n0=h:0").await.unwrap().empty);
 }
+
+#[tokio::test]
+async fn a_read_index_is_given_by_the_leader_and_only_for_a_proof_it_knows() {
+    let n0 = served().await;
+    let ask = async |proof, within_ms| {
+        let request = pb::ReadIndexRequest { envelope: n0.envelope.clone(), proof, within_ms };
+        n0.server.read_index(request).await
+    };
+    for unknown in [0, 3, -1, i32::MAX] {
+        n0.refuses(ask(unknown, 100).await, "proof").await;
+    }
+    for proof in [1, 2] {
+        assert_eq!(ask(proof, u64::MAX).await.unwrap_err().reason(), Reason::NotLeader);
+    }
+    let own = n0.group.identity.clone();
+    let member = crate::types::Member { id: own.node, address: "h:0".into(), incarnation: own.incarnation };
+    n0.group.initialize(vec![member]).await.unwrap();
+    let mut role = n0.group.role.clone();
+    role.wait_for(Role::is_master).await.unwrap();
+    for proof in [1, 2] {
+        let number = ask(proof, u64::MAX).await.unwrap().number;
+        assert_eq!(number + 1, n0.group.log.progress().commit_point().number);
+    }
+    let stranger = pb::ReadIndexRequest { envelope: None, proof: 1, within_ms: 1 };
+    assert_eq!(n0.server.read_index(stranger).await.unwrap_err().reason(), Reason::Malformed);
+}

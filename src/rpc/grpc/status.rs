@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn every_refusal_survives_its_status() {
-        for number in 1..=9 {
+        for number in 1..=15 {
             let refusal = Refusal { reason: number, found: format!("found {number}"), expected: "ä\n%".into() };
             let status = from_refusal(&refusal);
             assert_ne!(status.code(), Code::Ok);
