@@ -55,7 +55,14 @@ impl Barrier<'_> {
             let now = role.borrow_and_update().clone();
             let asked = match &now {
                 Role::Closed { reason } => return Err(Closed(reason.clone())),
-                Role::Slave { master, .. } => self.ask(master, proof, patience.min(left)).await,
+                Role::Slave { master, .. } => {
+                    let asked = Box::pin(self.ask(master, proof, patience.min(left)));
+                    match select(asked, Box::pin(role.changed())).await {
+                        Either::Left((answer, _)) => answer,
+                        // Perhaps another one leads: it need not be waited for.
+                        Either::Right(_) => continue,
+                    }
+                }
                 // The role follows Raft a little later: Raft itself knows whether it leads.
                 Role::Master { .. } | Role::Electing { .. } => self.group.reads.read_index(proof, left).await,
             };
@@ -64,7 +71,7 @@ impl Barrier<'_> {
                 Err(NoReadIndex::Closed(reason)) => return Err(Closed(self.group.log.failure().unwrap_or(reason))),
                 Err(NoReadIndex::NotLeader(reason) | NoReadIndex::NoQuorum(reason)) => *why = reason,
             }
-            patience *= 2;
+            patience = (patience * 2).min(self.timeout);
             select(Box::pin(role.changed()), self.group.sleep(PAUSE)).await;
         };
         *why = format!("the leader had committed entry {number}, which has not come here");
