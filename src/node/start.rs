@@ -15,6 +15,7 @@ use crate::log::{Background, Log, LogOptions};
 use crate::raft::Runtime;
 use crate::raft::group::{self, GroupOptions};
 use crate::raft::storage::Clock;
+use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::PeerNetwork;
 use crate::rpc::peer_server::PeerServer;
 use crate::rpc::router::Router;
@@ -75,13 +76,15 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (committed, end) = (log.progress().committed(), log.progress().end());
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
-    let network = PeerNetwork::new(identity.clone(), env.transport.clone());
+    let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window());
     let options = GroupOptions { config, log, clock: env.clock.clone() };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
-    let peers = config.peers.agreed();
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft);
+    let (peers, reader, transport) = (config.peers.agreed(), running.log.clone(), env.transport.clone());
+    let votes = running.votes.clone();
+    let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), votes, config.fast_failover);
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, config, env.transport.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());

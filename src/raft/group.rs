@@ -90,7 +90,7 @@ where
         .await
         .map_err(|fatal| fatal.to_string())?;
     let votes = if hold { VoteHold::start(&raft, config.follower_patience()) } else { VoteHold::none() };
-    let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_read_window()));
+    let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window()));
 
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
     let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new() });

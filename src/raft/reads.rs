@@ -60,7 +60,7 @@ pub(crate) trait ReadIndex: Send + Sync {
 pub(crate) struct Leader<R: Runtime> {
     raft: Raft<R>,
     log: LogReader,
-    /// [`Config::lease_read_window`](crate::Config).
+    /// [`Config::lease_window`](crate::Config).
     window: Duration,
 }
 

@@ -1,6 +1,7 @@
 //! The receiving side: checks every call, then hands it to Raft.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -10,12 +11,13 @@ use openraft::storage::Snapshot;
 use super::checks;
 use super::convert::{self, Malformed};
 use super::fetch;
+use super::leader_watch::LeaderWatch;
 use super::router::refusal;
 use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::LogId;
+use crate::raft::config::{LogId, RaftVote};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
@@ -43,11 +45,17 @@ struct Intake<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
     gate: Gate,
+    watch: LeaderWatch<R>,
 }
 
 impl<R: Runtime> Clone for Intake<R> {
     fn clone(&self) -> Self {
-        Self { raft: self.raft.clone(), metrics: self.metrics.clone(), gate: self.gate.clone() }
+        Self {
+            raft: self.raft.clone(),
+            metrics: self.metrics.clone(),
+            gate: self.gate.clone(),
+            watch: self.watch.clone(),
+        }
     }
 }
 
@@ -76,6 +84,7 @@ impl<R: Runtime> Intake<R> {
         sender: &NodeId,
         request: pb::AppendRequest,
     ) -> Refused<AppendEntriesRequest<TypeConfig<R>>> {
+        let window = request.lease_window_ms;
         let request = convert::to_append::<R>(request).map_err(malformed)?;
         checks::append(&request, sender).map_err(malformed)?;
         // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
@@ -87,13 +96,30 @@ impl<R: Runtime> Intake<R> {
         // Last: whoever is told that there is no room has sent something that would have been taken.
         let full = |why: String| refusal(Reason::DiskFull, why, "room on the disk");
         self.gate.accept::<R>(&request).map_err(full)?;
+        self.hear(&request.vote, window)?;
         Ok(request)
+    }
+
+    /// Notes that the leader lives, before Raft answers it.
+    fn hear(&self, leader: &RaftVote, window_ms: u32) -> Refused<()> {
+        if self.watch.hear(leader, Duration::from_millis(window_ms.into())) {
+            return Ok(());
+        }
+        let found = format!("the leader {} of term {}", leader.leader_id.voted_for, leader.leader_id.term);
+        Err(refusal(Reason::GivenUp, found, "a later term: nobody listened any more where that leader was"))
     }
 }
 
 impl<R: Runtime> PeerServer<R> {
-    pub(crate) fn new(identity: Identity, advertised: String, peers: String, group: &Group, raft: Raft<R>) -> Self {
-        let intake = Intake { metrics: raft.metrics(), raft, gate: group.gate.clone() };
+    pub(crate) fn new(
+        identity: Identity,
+        advertised: String,
+        peers: String,
+        group: &Group,
+        raft: Raft<R>,
+        watch: LeaderWatch<R>,
+    ) -> Self {
+        let intake = Intake { metrics: raft.metrics(), raft, gate: group.gate.clone(), watch };
         let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
         Self { identity, advertised, peers, promised: Mutex::default(), log, reads, votes, intake }
     }
@@ -188,12 +214,15 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn request_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
         Box::pin(async move {
             let sender = self.check(request.envelope.as_ref())?;
-            let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
+            let mut request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
             // A leader that hands over reads no more on the strength of a promise.
             if !request.leadership_transfer {
                 self.votes.over().await;
             }
+            let freed = self.intake.watch.frees(&request.vote);
+            // openraft's word for a vote that may be given although the leader's lease is not over.
+            request.leadership_transfer |= freed.is_some();
             let response = self.intake.raft.vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
@@ -205,6 +234,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
             self.votes.over().await;
+            if let Some((vote, granted)) = self.intake.watch.would_vote(&request).await {
+                let vote = Some(convert::from_vote(&vote));
+                return Ok(pb::VoteResponse { vote, granted, last_log_id: None });
+            }
             let response = self.intake.raft.pre_vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
@@ -234,6 +267,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
             checks::keeps(committed(&self.intake.raft).await?, meta.last_log_id).map_err(malformed)?;
+            self.intake.hear(&vote, request.lease_window_ms)?;
             let snapshot = Snapshot { meta, snapshot: Some(next) };
             let response = self.intake.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;
             Ok(pb::SnapshotResponse { vote: Some(convert::from_vote(&response.vote)) })
@@ -275,9 +309,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(Some(&first))?;
             // The first request that cannot be used ends the stream, after the answers to those before it.
             let refused = Arc::new(Mutex::new(None));
-            let own = (self.intake.clone(), sender, refused.clone());
+            let end = self.intake.watch.stream(sender.clone());
+            let own = (self.intake.clone(), sender, refused.clone(), end);
             let requests = stream::unfold((requests, own), |(mut requests, own)| async move {
-                let (intake, sender, refused) = &own;
+                let (intake, sender, refused, _) = &own;
                 let checked = match requests.next().await? {
                     Ok(request) => intake.usable(sender, request).await,
                     Err(broken) => Err(closed(broken)),

@@ -1,6 +1,7 @@
 //! What a peer must not be able to do to a node, whatever it sends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -18,6 +19,7 @@ use crate::pb::{self, refusal::Reason};
 use crate::raft::TokioRuntime;
 use crate::raft::group::{self, Group, GroupOptions};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
+use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::{PeerNetwork, envelope};
 use crate::rpc::transport::PeerHandler;
 use crate::types::{Incarnation, Role};
@@ -53,11 +55,14 @@ async fn served() -> Served {
         background: Arc::new(BackgroundThread::start().unwrap()),
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
-    let network = PeerNetwork::new(identity.clone(), Arc::new(GrpcTransport::new(GrpcOptions::default())));
+    let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
+    let network = PeerNetwork::new(identity.clone(), transport.clone(), Duration::ZERO);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0) };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
-    let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft);
+    let (log, votes) = (group.log.clone(), group.votes.clone());
+    let watch = LeaderWatch::start(group.identity.clone(), transport, log, raft.clone(), votes, true);
+    let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);
     let envelope = Some(envelope(&self::identity("n1"), &identity.node, Some(identity.incarnation)));
     Served { _dir: dir, group, server, envelope }
 }
@@ -98,6 +103,7 @@ impl Served {
             last_log_id: Some(last),
             membership: Some(pb::StoredMembership { log_id: id(0, 0), membership: Some(membership) }),
             start: Some(pb::LogStart { position: (64 << 10) + 80, index: 10, chain: 0, timestamp: 0 }),
+            lease_window_ms: 0,
         }
     }
 }
@@ -192,7 +198,7 @@ async fn terms_do_not_fall_nor_rise_above_the_leaders() {
     let n0 = served().await;
     let append = |previous, committed, frames| {
         let vote = vote(5, "n1", true);
-        pb::AppendRequest { envelope: None, vote, previous, committed, frames }
+        pb::AppendRequest { vote, previous, committed, frames, ..Default::default() }
     };
     n0.refuses_append(append(None, None, frames(0, &[2, 1])), "1.1").await;
     n0.refuses_append(append(id(3, 8), None, frames(9, &[2])), "2.9").await;
@@ -233,7 +239,7 @@ async fn nothing_contradicts_what_is_committed() {
     let n0 = served().await;
     let append = |term, previous, committed, frames| {
         let vote = vote(term, "n1", true);
-        pb::AppendRequest { envelope: None, vote, previous, committed, frames }
+        pb::AppendRequest { vote, previous, committed, frames, ..Default::default() }
     };
     let matched = |id| pb::append_response::Result::Matched(pb::Matched { last: id });
     let answer = n0.append(append(1, None, id(1, 3), frames(0, &[1, 1, 1, 1, 1]))).await;
@@ -281,6 +287,12 @@ async fn an_empty_node_promises_itself_to_the_first_that_asks() {
     // Once it is not empty it says so to all: nobody can form anything with it.
     n0.append(pb::AppendRequest { vote: vote(1, "n1", true), frames: frames(0, &[1]), ..Default::default() }).await;
     assert!(!n0.identify(2, "n0=h:0").await.unwrap().empty);
+}
+
+#[test]
+fn a_node_that_has_just_started_holds_its_votes_as_long_as_a_leader_counts_on_it() {
+    let config = Config::new("n0".parse().unwrap(), "h:1");
+    assert_eq!(config.follower_patience(), crate::rpc::leader_hold::patience(config.lease_window()));
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ impl World {
         let master = cluster.master().unwrap_or(rng.below(NODES as u64) as usize);
         let other = (master + 1 + rng.below(2) as usize) % NODES;
         let third = NODES - master - other;
-        match rng.below(7) {
+        match rng.below(8) {
             0 => cluster.isolate(master),
             1 => self.break_a_promise(master, other, third).await,
             2 => self.restart(other).await,
@@ -121,7 +121,9 @@ impl World {
                 }
             }
             4 => self.restart(master).await,
-            5 => cluster.lose(rng.below(150)),
+            // Seems dead to the others, and lives.
+            5 => cluster.shun(master),
+            6 => cluster.lose(rng.below(150)),
             _ => cluster.cut(master, other),
         }
         pass(millis(20 + rng.below(700))).await;

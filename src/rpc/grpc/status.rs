@@ -28,7 +28,8 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         | Reason::Sender
         | Reason::SegmentSize
         | Reason::NotLeader
-        | Reason::Peers => Code::FailedPrecondition,
+        | Reason::Peers
+        | Reason::GivenUp => Code::FailedPrecondition,
     };
     let refusal =
         Refusal { reason: refusal.reason, found: clipped(&refusal.found), expected: clipped(&refusal.expected) };
