@@ -305,11 +305,11 @@ pub enum ReadError {
     /// The stored bytes are damaged; they are not served.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// It could not be made sure in time that nothing is missing here: there is no leader, it has no quorum, or this node
-    /// is behind it. Never an answer that may be stale.
+    /// It could not be made sure in time that nothing is missing here: there is no leader, it has no quorum, or this
+    /// node is behind it. Never an answer that may be stale.
     #[error(
-        "no {consistency} read within {waited:?} ({reason}): check that a quorum of the members is up and reachable and \
-         read again, or be content with what this node has (local)"
+        "no {consistency} read within {waited:?} ({reason}): check that a quorum of the members is up and reachable \
+         and read again, or be content with what this node has (local)"
     )]
     Unconfirmed {
         /// What was asked for.

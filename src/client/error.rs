@@ -241,7 +241,9 @@ impl ClientError {
             Code::NotYet => Self::NotYet { index: failure.found, committed: failure.committed },
             Code::Removed => Self::Removed { index: failure.found, first: failure.first },
             Code::NoRecordAt => {
-                let (position, before, after) = (failure.found, failure.before, failure.after);
+                let neighbour = |position| (position != 0).then_some(position);
+                let (before, after) = (neighbour(failure.first), neighbour(failure.committed));
+                let position = failure.found;
                 Self::NoRecordAt { position, before, after, message }
             }
             Code::Unconfirmed => {

@@ -217,8 +217,8 @@ impl Client {
         self.any(async |node| node.read(from, limit).await).await
     }
 
-    /// [`Client::get`] with a promise of what it sees: [`ClientError::NotYet`] then means that nobody had an ack for this
-    /// index when the read began. Every node can keep it.
+    /// [`Client::get`] with a promise of what it sees: [`ClientError::NotYet`] then means that nobody had an ack for
+    /// this index when the read began. Every node can keep it.
     ///
     /// # Errors
     /// As [`Client::get`].

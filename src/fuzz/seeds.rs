@@ -257,8 +257,6 @@ pub(super) fn failure() -> Seeds {
         committed: 2,
         found: 3,
         limit: 4,
-        before: Some(5),
-        after: None,
         consistency: 2,
     };
     (0..=16).map(|code| failure(code).encode_to_vec()).collect()

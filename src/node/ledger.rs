@@ -233,8 +233,8 @@ impl Ledger {
         start..end
     }
 
-    /// [`Ledger::read`] as a stream, for more than is to be in memory at once: it reads about 256 KiB at a time, when it
-    /// is asked for more. An open range ends at what is committed here now.
+    /// [`Ledger::read`] as a stream, for more than is to be in memory at once: it reads about 256 KiB at a time, when
+    /// it is asked for more. An open range ends at what is committed here now.
     pub fn read_stream(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> ReadStream {
         let range = self.range(indexes);
         ReadStream::new(self.inner.group.log.clone(), self.inner.group.role.clone(), range, limit)
@@ -245,8 +245,8 @@ impl Ledger {
     ///
     /// Timestamps are set by the masters' clocks and never fall from one record to the next: where a master's clock is
     /// behind its predecessor's, its records carry the predecessor's last one until it has caught up. So every record
-    /// below the index that is returned is of an earlier time, and every one from there on, also of those to come, is of
-    /// this time or a later one; unless the index is the committed end: then some to come may be earlier.
+    /// below the index that is returned is of an earlier time, and every one from there on, also of those to come, is
+    /// of this time or a later one; unless the index is the committed end: then some to come may be earlier.
     ///
     /// # Errors
     /// Damaged, or the ledger is closed.
@@ -265,8 +265,9 @@ impl Ledger {
         self.inner.group.log.record_at_position(position)
     }
 
-    /// Committed records from `from` on, waiting for more. It costs the node no more than about 256 KiB that it has read
-    /// ahead, however slowly it is read, and holds nobody up.
+    /// Committed records from `from` on, waiting for more. It costs the node no more than about 256 KiB that it has
+    /// read ahead, however slowly it is read, and holds nobody up. What it has read ahead are slices: a segment that
+    /// retention removes meanwhile keeps its place on the disk until they are taken or dropped.
     pub fn tail(&self, from: u64) -> Tail {
         Tail::new(self.inner.group.log.clone(), self.inner.group.role.clone(), from)
     }

@@ -13,9 +13,9 @@ use crate::error::ReadError;
 use crate::log::reader::LogReader;
 use crate::types::{ReadLimit, Record, Role};
 
-/// A stream of the committed records of a range. It never waits, and ends at the end of the range, at its limit, at what
-/// is committed, or with an error: damaged, removed ([`ReadError::Removed`] says where to go on), or the ledger is
-/// closed.
+/// A stream of the committed records of a range. It never waits, and ends at the end of the range, at its limit, at
+/// what is committed, or with an error: damaged, removed ([`ReadError::Removed`] says where to go on), or the ledger
+/// is closed.
 pub struct ReadStream {
     records: Ahead,
     role: watch::Receiver<Role>,

@@ -94,7 +94,9 @@ impl From<&ReadError> for pb::Failure {
                 failure::Code::Unconfirmed
             }
             ReadError::NoRecordAt { position, before, after } => {
-                (failure.found, failure.before, failure.after) = (*position, *before, *after);
+                failure.found = *position;
+                // No record begins at 0: a segment's header does.
+                (failure.first, failure.committed) = (before.unwrap_or(0), after.unwrap_or(0));
                 failure::Code::NoRecordAt
             }
             ReadError::Closed { reason } => {
