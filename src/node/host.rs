@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::join_all;
+
 use super::builder::NodeBuilder;
 use super::ledger::Ledger;
 use crate::config::Config;
@@ -77,9 +79,11 @@ impl Node {
         self.inner.local
     }
 
-    /// Stops cleanly: takes no more calls, ends Raft, makes everything durable, and lets others have the directories.
+    /// Stops cleanly: hands over what it is the master of, takes no more calls, ends Raft, makes everything durable, and lets others have the directories.
     /// Appends still under way end with an unknown outcome. A second call does nothing.
     pub async fn shutdown(&self) {
+        // While it can still be heard: the others need not find out by themselves.
+        join_all(self.inner.ledgers.iter().map(Ledger::step_down)).await;
         self.inner.router.clear();
         for ledger in &self.inner.ledgers {
             ledger.raft_group().stop().await;

@@ -35,8 +35,8 @@ pub struct Ledger {
 
 struct Inner {
     group: raft::group::Group,
-    limits: Limits,
     transport: Arc<dyn Transport>,
+    limits: Limits,
 }
 
 struct Limits {
@@ -50,14 +50,14 @@ struct Limits {
 pub(crate) struct WeakLedger(Weak<Inner>);
 
 impl Ledger {
-    pub(super) fn new(group: raft::group::Group, config: &Config, transport: Arc<dyn Transport>) -> Self {
+    pub(super) fn new(group: raft::group::Group, transport: Arc<dyn Transport>, config: &Config) -> Self {
         let limits = Limits {
             record: config.max_record_bytes,
             batch: config.max_batch_bytes,
             inflight: config.max_inflight_bytes,
             timeout: config.append_timeout,
         };
-        Self { inner: Arc::new(Inner { group, limits, transport }) }
+        Self { inner: Arc::new(Inner { group, transport, limits }) }
     }
 
     pub(super) fn downgrade(&self) -> WeakLedger {
@@ -66,6 +66,10 @@ impl Ledger {
 
     pub(crate) fn raft_group(&self) -> &raft::group::Group {
         &self.inner.group
+    }
+
+    pub(super) fn transport(&self) -> &dyn Transport {
+        &*self.inner.transport
     }
 
     /// The ledger's group.
@@ -113,6 +117,16 @@ impl Ledger {
     /// # Errors
     /// If the records are refused at once: empty, too large, no room within the timeout, or the ledger is closed.
     pub async fn submit(&self, records: Vec<Bytes>, timeout: Option<Duration>) -> Result<Pending, AppendError> {
+        self.submit_in(None, records, timeout).await
+    }
+
+    /// As [`Ledger::submit`]; in no other term than `term`.
+    pub(super) async fn submit_in(
+        &self,
+        term: Option<u64>,
+        records: Vec<Bytes>,
+        timeout: Option<Duration>,
+    ) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
         let timeout = timeout.unwrap_or(self.inner.limits.timeout).min(MAX_TIMEOUT);
         let budget = self.inner.group.budget.clone();
@@ -127,7 +141,7 @@ impl Ledger {
                 }
             }
         };
-        self.enqueue(records, left, permit)
+        self.enqueue(records, left, term, permit)
     }
 
     /// As [`Ledger::submit`], but refuses with [`AppendError::Busy`] where that would wait.
@@ -137,7 +151,7 @@ impl Ledger {
     pub fn try_append(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
         let permit = self.inner.group.budget.clone().try_acquire_many_owned(cost).map_err(|_| self.busy())?;
-        self.enqueue(records, self.inner.limits.timeout, permit)
+        self.enqueue(records, self.inner.limits.timeout, None, permit)
     }
 
     /// Waits until this node has all that a read of this consistency must see, on whichever node it is. Local reads
@@ -352,9 +366,10 @@ impl Ledger {
         &self,
         records: Vec<Bytes>,
         timeout: Duration,
+        term: Option<u64>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Pending, AppendError> {
-        let (waiter, outcome) = Waiter::new(records, timeout, permit);
+        let (waiter, outcome) = Waiter::new(records, timeout, term, permit);
         self.inner.group.proposals.send(waiter).map_err(|_| self.closed())?;
         Ok(Pending { outcome })
     }

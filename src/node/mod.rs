@@ -10,6 +10,8 @@
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
 //! | [`barrier`] | waits until this node has all that a read must see |
+//! | [`members`] | the members, and changes of them |
+//! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
 //! | [`ahead`] | records read ahead of who takes them, no more than a bound |
 //! | [`read_stream`] | [`ReadStream`]: a range of committed records, a bounded part at a time |
@@ -22,7 +24,9 @@ mod formation;
 mod host;
 #[cfg(test)]
 mod idle_tests;
+mod leadership;
 mod ledger;
+mod members;
 mod pending;
 mod read_stream;
 pub(crate) mod repair;
@@ -34,6 +38,7 @@ mod tests;
 
 pub use builder::NodeBuilder;
 pub use host::Node;
+pub use leadership::Leadership;
 pub use ledger::Ledger;
 pub use pending::Pending;
 pub use read_stream::ReadStream;

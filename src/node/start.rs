@@ -77,16 +77,18 @@ pub(crate) async fn start_ledger<R: Runtime>(
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
     let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window());
+    let addresses = network.addresses();
     let options = GroupOptions { config, log, clock: env.clock.clone() };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
+    addresses.follow(running.view.clone());
     let (peers, reader, transport) = (config.peers.agreed(), running.log.clone(), env.transport.clone());
     let votes = running.votes.clone();
     let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), votes, config.fast_failover);
     let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);
     router.insert(group.clone(), Arc::new(server));
-    let ledger = Ledger::new(running, config, env.transport.clone());
+    let ledger = Ledger::new(running, env.transport.clone(), config);
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
     // It ends by itself; nothing waits for it.

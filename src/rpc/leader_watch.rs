@@ -184,12 +184,13 @@ impl<R: Runtime> Inner<R> {
             if !self.still_follows(&leader) {
                 break;
             }
-            if self.has_pre_votes(&leader).await && self.still_follows(&leader) {
-                if let Err(fatal) = self.raft.trigger().elect(false).await {
-                    tracing::debug!(%fatal, "Raft has stopped");
-                }
-                // Its outcome, or the next campaign's.
+            if self.has_pre_votes(&leader).await
+                && self.still_follows(&leader)
+                && let Err(fatal) = self.raft.trigger().elect(false).await
+            {
+                tracing::debug!(%fatal, "Raft has stopped");
             }
+            // Its outcome, or the next campaign's.
             R::sleep(PAUSE).await;
         }
         // If it is alive after all, and nobody else took over, it leads on. First the votes that were freed: behind an

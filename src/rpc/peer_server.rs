@@ -198,7 +198,8 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
         Box::pin(async move {
             let former = self.check_identify(&request)?;
             let initialized = self.intake.raft.is_initialized().await.map_err(closed)?;
-            if !initialized {
+            // Who takes a node in has a cluster; it forms none.
+            if !initialized && !request.join {
                 self.promise(former, &request.peers)?;
             }
             Ok(pb::IdentifyResponse {

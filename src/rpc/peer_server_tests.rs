@@ -261,7 +261,7 @@ impl Served {
         let mut envelope = self.envelope.clone().unwrap();
         envelope.sender_incarnation = vec![disk; 16].into();
         let segment_size = self.group.identity.segment_size;
-        let request = pb::IdentifyRequest { envelope: Some(envelope), segment_size, peers: peers.into() };
+        let request = pb::IdentifyRequest { envelope: Some(envelope), segment_size, peers: peers.into(), join: false };
         self.server.identify(request).await
     }
 }
