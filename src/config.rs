@@ -1,5 +1,6 @@
 //! What a node can be told, with units, defaults and bounds.
 
+mod lease;
 mod retention;
 
 use std::path::PathBuf;
@@ -90,7 +91,7 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// How long `append` waits for a master, and then for the quorum. 1 ms to 1 h, default 10 s.
     pub append_timeout: Duration,
-    /// How often the leader tells the others that it lives. Default 100 ms.
+    /// How often the leader tells the others that it lives. To be the same on all nodes. Default 100 ms.
     pub heartbeat_interval: Duration,
     /// Lower and upper bound of the election timeout. A follower holds on to a leader it has not heard of for the upper
     /// bound (the leader's lease), and then waits a random time between the two before it asks for votes: with the

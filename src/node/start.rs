@@ -92,10 +92,10 @@ pub(crate) async fn start_ledger<R: Runtime>(
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
     addresses.follow(running.view.clone());
-    let (peers, gate, reader) = (config.peers.agreed(), running.gate.clone(), running.log.clone());
-    let transport = env.transport.clone();
-    let watch = LeaderWatch::start(identity.clone(), transport, reader.clone(), raft.clone(), config.fast_failover);
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, reader, raft, gate, watch);
+    let (peers, reader, transport) = (config.peers.agreed(), running.log.clone(), env.transport.clone());
+    let votes = running.votes.clone();
+    let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), votes, config.fast_failover);
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, env.transport.clone(), config);
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());

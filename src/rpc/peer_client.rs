@@ -399,6 +399,9 @@ mod tests {
         fn fetch_entries(&self, _: pb::FetchRequest, _: Duration) -> Answer<'_, pb::FetchResponse> {
             down()
         }
+        fn read_index(&self, _: pb::ReadIndexRequest, _: Duration) -> Answer<'_, pb::ReadIndexResponse> {
+            down()
+        }
         fn replicate(&self, _: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
             down()
         }
