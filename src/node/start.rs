@@ -92,9 +92,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
     addresses.follow(running.view.clone());
-    let (peers, reader, transport) = (config.peers.agreed(), running.log.clone(), env.transport.clone());
-    let votes = running.votes.clone();
-    let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), votes, config.fast_failover);
+    let (peers, transport) = (config.peers.agreed(), env.transport.clone());
+    let watch = LeaderWatch::start(&running, transport, raft.clone(), config.fast_failover);
     let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, env.transport.clone(), config);

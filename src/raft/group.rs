@@ -45,6 +45,8 @@ pub(crate) struct Group {
     pub(crate) reads: Arc<dyn ReadIndex>,
     /// Votes wait for it.
     pub(crate) votes: VoteHold,
+    /// To be told when this node hears from a leader for the first time.
+    pub(crate) contact: watch::Sender<bool>,
     control: Box<dyn Control>,
 }
 
@@ -106,11 +108,13 @@ where
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
     let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new() });
     let (proposals, submitted) = mpsc::unbounded_channel();
+    let (contact, contacted) = watch::channel(false);
     let roles = RoleTask::<R> {
         id: identity.node.clone(),
         incarnation: identity.incarnation,
         raft: raft.clone(),
         votes: votes.clone(),
+        contact: contacted,
         metrics: raft.metrics(),
         log: reader.clone(),
         role: role_sender,
@@ -125,7 +129,7 @@ where
     let tasks = Mutex::new(vec![role_task, proposer]);
     let lease = config.election_timeout.1;
     let control = Box::new(RaftControl { raft: raft.clone(), log: reader.clone(), purger, lease, tasks });
-    let group = Group { identity, log: reader, gate, role, view, proposals, budget, reads, votes, control };
+    let group = Group { identity, log: reader, gate, role, view, proposals, budget, reads, votes, contact, control };
     Ok((group, raft))
 }
 

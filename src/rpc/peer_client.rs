@@ -126,8 +126,8 @@ pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
 }
 
 impl PeerNetwork {
-    /// `advertised`: where this node is reached. A leader here answers lease reads no longer than `lease_window` after it
-    /// sent what a quorum answered.
+    /// `advertised`: where this node is reached. A leader here answers lease reads no longer than `lease_window` after
+    /// it sent what a quorum answered.
     pub(crate) fn new(
         identity: Identity,
         transport: Arc<dyn Transport>,
