@@ -1,14 +1,13 @@
 //! What a node can be told, with units, defaults and bounds.
 
 mod lease;
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing is configured with it yet"))]
 mod retention;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::types::{ClusterName, Group, NodeId, Peers, checked_address, checked_bind};
-pub(crate) use retention::Retention;
+pub use retention::Retention;
 
 /// What an ack means for the disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,7 +55,7 @@ pub const MAX_SEGMENT_SIZE: u64 = 2 * 1024 * 1024 * 1024;
 
 /// The configuration of a node. Made by [`NodeBuilder`](crate::NodeBuilder), checked as a whole by
 /// [`Config::validate`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Name of the cluster. Default `dledger`.
     pub cluster: ClusterName,
@@ -78,6 +77,9 @@ pub struct Config {
     pub repair: RepairPolicy,
     /// How sealed segments are read in the background; `None`: not at all.
     pub scrub: Option<Scrub>,
+    /// Which records are removed when; `None`, the default: none, ever, unless somebody asks for it
+    /// ([`Ledger::remove_below`](crate::Ledger::remove_below)).
+    pub retention: Option<Retention>,
     /// Size of a segment file, bytes. Part of the cluster's identity: all nodes must agree, for ever. Default 256 MiB.
     pub segment_size: u64,
     /// Largest record, bytes. Default 4 MiB.
@@ -98,6 +100,12 @@ pub struct Config {
     /// Whether followers give up a leader before the lease is over when its connections break and nobody listens any
     /// more where it was: the process is dead. Default true. Lease reads stay sound either way (`docs/invariants.md`).
     pub fast_failover: bool,
+    /// Who is to lead, the most wanted first. A master that is not the first of them hands over to one that comes before
+    /// it as soon as that one is a voter, answers and has caught up. Default: nobody in particular.
+    pub preferred_leaders: Vec<NodeId>,
+    /// A master whose disk has made nothing durable for so long, although there was something, hands over. 100 ms to
+    /// 600 s, default 2 s.
+    pub disk_stall_timeout: Duration,
     /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
     /// default 5 s.
     pub stall_timeout: Duration,
@@ -131,6 +139,7 @@ impl Config {
             durability: Durability::default(),
             repair: RepairPolicy::default(),
             scrub: Some(Scrub::default()),
+            retention: None,
             segment_size: 256 << 20,
             max_record_bytes: 4 << 20,
             max_batch_bytes: 8 << 20,
@@ -139,6 +148,8 @@ impl Config {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: (Duration::from_millis(400), Duration::from_millis(800)),
             fast_failover: true,
+            preferred_leaders: Vec::new(),
+            disk_stall_timeout: Duration::from_secs(2),
             stall_timeout: Duration::from_secs(5),
             max_connections: 1024,
         }
@@ -164,6 +175,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_names()?;
         self.check_sizes()?;
+        self.retention.as_ref().map_or(Ok(()), Retention::validate)?;
         self.check_times()
     }
 
@@ -234,6 +246,9 @@ impl Config {
         }
         if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&self.append_timeout) {
             return refused("append_timeout", format!("{:?}", self.append_timeout), "from 1 ms to 1 h");
+        }
+        if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&self.disk_stall_timeout) {
+            return refused("disk_stall_timeout", format!("{:?}", self.disk_stall_timeout), "from 100 ms to 600 s");
         }
         if !(self.heartbeat_interval..=Duration::from_secs(600)).contains(&self.stall_timeout) {
             let expected = format!("from the heartbeat interval ({:?}) to 600 s", self.heartbeat_interval);
@@ -362,6 +377,13 @@ mod tests {
         assert_eq!(key(|c| c.scrub = scrub(1, 1000)), None);
         assert_eq!(key(|c| c.scrub = scrub(0, 1000)), Some("scrub"));
         assert_eq!(key(|c| c.scrub = scrub(1, 999)), Some("scrub"));
+    }
+
+    #[test]
+    fn retention_is_checked_with_the_rest() {
+        assert_eq!(key(|c| c.retention = Some(Retention::default())), None);
+        let wrong = Retention { check: 0.9, force: 0.8, ..Retention::default() };
+        assert_eq!(key(|c| c.retention = Some(wrong)), Some("retention.force"));
     }
 
     #[test]

@@ -118,6 +118,10 @@ impl NodeClient {
         Self { directory, address }
     }
 
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     /// `host:port` of the node.
     pub fn address(&self) -> &str {
         &self.address
@@ -132,7 +136,10 @@ impl NodeClient {
     }
 
     /// Waits for an answer for as long as the client's timeout says.
-    async fn answer<T>(&self, call: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, ClientError> {
+    pub(super) async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<T, tonic::Status>>,
+    ) -> Result<T, ClientError> {
         let within = self.directory.settings.timeout;
         match timeout(within, call).await {
             Ok(answer) => answer.map_err(|status| self.failed(status)),
@@ -299,7 +306,7 @@ impl NodeClient {
         RecordStream::new(checked.try_flatten())
     }
 
-    fn malformed(&self, what: String) -> ClientError {
+    pub(super) fn malformed(&self, what: String) -> ClientError {
         ClientError::Malformed { address: self.address.clone(), what }
     }
 }

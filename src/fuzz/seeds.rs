@@ -155,6 +155,7 @@ fn envelope() -> Option<pb::Envelope> {
         sender_incarnation: disk.clone().into(),
         target: "n1".into(),
         target_incarnation: disk.into(),
+        sender_address: "h:1".into(),
     })
 }
 

@@ -13,7 +13,7 @@ use super::barrier::Barrier;
 use super::pending::Pending;
 use super::read_stream::ReadStream;
 use super::tail::Tail;
-use crate::config::Config;
+use crate::config::{Config, Retention};
 use crate::error::{AppendError, ReadError};
 use crate::raft;
 use crate::raft::flight::Waiter;
@@ -44,6 +44,7 @@ struct Limits {
     batch: usize,
     inflight: usize,
     timeout: Duration,
+    retention: Option<Retention>,
 }
 
 /// A handle that does not keep the ledger.
@@ -56,12 +57,17 @@ impl Ledger {
             batch: config.max_batch_bytes,
             inflight: config.max_inflight_bytes,
             timeout: config.append_timeout,
+            retention: config.retention,
         };
         Self { inner: Arc::new(Inner { group, transport, limits }) }
     }
 
     pub(super) fn downgrade(&self) -> WeakLedger {
         WeakLedger(Arc::downgrade(&self.inner))
+    }
+
+    pub(super) fn configured_retention(&self) -> Option<Retention> {
+        self.inner.limits.retention
     }
 
     pub(crate) fn raft_group(&self) -> &raft::group::Group {

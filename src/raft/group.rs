@@ -17,15 +17,17 @@ use super::hold::VoteHold;
 use super::members::MemberNode;
 use super::membership::{self, Decide, Picture, Settled};
 use super::proposer::Proposer;
+use super::purge::{Purger, RemovalOutcome};
 use super::reads::{Leader, ReadIndex};
 use super::roles::{RoleTask, View};
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::{Config, Durability};
-use crate::error::MemberError;
+use crate::error::{MemberError, RemoveError};
 use crate::log::Log;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
+use crate::log::retention::Removal;
 use crate::types::{Member, NodeId, Role};
 
 /// A running ledger, without its runtime type: what the node layer works with.
@@ -58,7 +60,9 @@ trait Control: Send + Sync {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
     /// Tells the time since it was made.
     fn clock(&self) -> Box<dyn FnMut() -> Duration + Send>;
-    /// Removes everything committed so far; retention is to come.
+    fn remove(&self, removal: Removal) -> BoxFuture<'_, Result<(), RemoveError>>;
+    fn removal_outcome(&self) -> RemovalOutcome;
+    /// Removes everything committed so far.
     #[cfg(test)]
     fn purge_all(&self) -> BoxFuture<'_, Result<(), String>>;
 }
@@ -68,6 +72,8 @@ pub(crate) struct GroupOptions<'a> {
     pub(crate) config: &'a Config,
     pub(crate) log: Log,
     pub(crate) clock: Clock,
+    /// Tells the network which entries are to go ([`PurgeFloor`](super::purge::PurgeFloor)).
+    pub(crate) floor: watch::Sender<u64>,
 }
 
 /// Starts Raft on a log. Returns the group and the handle that the network's server needs.
@@ -80,20 +86,21 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, log, clock } = options;
+    let GroupOptions { config, log, clock, floor } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
     let machine = StateMachine::<R>::new(reader.clone(), installed.clone()).map_err(|error| error.to_string())?;
     let gate = Gate::new(reader.clone(), clock.clone());
-    let store = LogStore::<R>::new(log, clock, installed);
+    let snapshots = machine.snapshots();
+    let store = LogStore::<R>::new(log, clock.clone(), installed);
     let mut settings = raft_config(config)?;
     let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
     settings.enable_elect = !hold;
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
         .map_err(|fatal| fatal.to_string())?;
-    let votes = if hold { VoteHold::start(&raft, config.follower_patience()) } else { VoteHold::none() };
+    let votes = if hold { VoteHold::start::<R>(config.follower_patience()) } else { VoteHold::none() };
     let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window()));
 
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
@@ -103,6 +110,7 @@ where
         id: identity.node.clone(),
         incarnation: identity.incarnation,
         raft: raft.clone(),
+        votes: votes.clone(),
         metrics: raft.metrics(),
         log: reader.clone(),
         role: role_sender,
@@ -113,9 +121,10 @@ where
     let proposer = Proposer::new(raft.clone(), gate.clone(), role.clone(), submitted, config.max_batch_bytes);
     let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
+    let purger = Purger::new(raft.clone(), reader.clone(), clock, snapshots, floor);
     let tasks = Mutex::new(vec![role_task, proposer]);
-    let control = RaftControl { raft: raft.clone(), log: reader.clone(), lease: config.election_timeout.1, tasks };
-    let control = Box::new(control);
+    let lease = config.election_timeout.1;
+    let control = Box::new(RaftControl { raft: raft.clone(), log: reader.clone(), purger, lease, tasks });
     let group = Group { identity, log: reader, gate, role, view, proposals, budget, reads, votes, control };
     Ok((group, raft))
 }
@@ -137,9 +146,27 @@ impl Group {
         self.control.initialize(members).await
     }
 
+    /// Removes what retention decided.
+    ///
+    /// # Errors
+    /// Why it is there still.
+    pub(crate) async fn remove(&self, removal: Removal) -> Result<(), RemoveError> {
+        self.control.remove(removal).await
+    }
+
+    /// How removing went so far.
+    pub(crate) fn removal_outcome(&self) -> RemovalOutcome {
+        self.control.removal_outcome()
+    }
+
     #[cfg(test)]
     pub(crate) async fn purge_all(&self) -> Result<(), String> {
         self.control.purge_all().await
+    }
+
+    /// Tells the time since it was made.
+    pub(crate) fn clock(&self) -> Box<dyn FnMut() -> Duration + Send> {
+        self.control.clock()
     }
 
     /// How this node sees the members.
@@ -187,11 +214,6 @@ impl Group {
         self.control.sleep(duration)
     }
 
-    /// Tells the time since this call.
-    pub(crate) fn clock(&self) -> Box<dyn FnMut() -> Duration + Send> {
-        self.control.clock()
-    }
-
     /// Stops Raft and its tasks. The log is still open then; close it after.
     pub(crate) async fn stop(&self) {
         self.control.shutdown().await;
@@ -201,6 +223,7 @@ impl Group {
 struct RaftControl<R: Runtime> {
     raft: Raft<R>,
     log: LogReader,
+    purger: Purger<R>,
     /// Who has not answered for so long is not counted on.
     lease: Duration,
     /// The role task and the proposer, until they have been waited for.
@@ -229,17 +252,19 @@ where
         })
     }
 
+    fn remove(&self, removal: Removal) -> BoxFuture<'_, Result<(), RemoveError>> {
+        Box::pin(self.purger.remove(removal))
+    }
+
+    fn removal_outcome(&self) -> RemovalOutcome {
+        self.purger.outcome()
+    }
+
     #[cfg(test)]
     fn purge_all(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let applied = self.log.progress().commit_point().number - 1;
-            self.raft.trigger().snapshot().await.map_err(|fatal| fatal.to_string())?;
-            let wait = self.raft.wait(None);
-            let made = wait.metrics(|m| m.snapshot.is_some_and(|s| s.index >= applied), "snapshot").await;
-            made.map_err(|error| error.to_string())?;
-            self.raft.trigger().purge_log(applied).await.map_err(|fatal| fatal.to_string())?;
-            let purged = wait.metrics(|m| m.purged.is_some_and(|p| p.index >= applied), "purge").await;
-            purged.map(drop).map_err(|error| error.to_string())
+            self.purger.purge(applied).await.map(drop).map_err(|error| error.to_string())
         })
     }
 

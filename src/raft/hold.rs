@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::config::{Raft, Runtime};
+use super::config::Runtime;
 use crate::format::hard_state::HardVote;
 use crate::types::NodeId;
 
@@ -23,14 +23,12 @@ impl VoteHold {
         vote.is_some_and(|vote| vote.granted && vote.node.as_ref() != Some(id))
     }
 
-    /// Starts the wait for a Raft that was started without elections. `patience`: how long a promise lasts.
-    pub(crate) fn start<R: Runtime>(raft: &Raft<R>, patience: Duration) -> Self {
+    /// Starts the wait. `patience`: how long a promise lasts.
+    pub(crate) fn start<R: Runtime>(patience: Duration) -> Self {
         let (over, hold) = watch::channel(false);
-        let raft = raft.clone();
         // It ends by itself.
         drop(R::spawn(async move {
             R::sleep(patience).await;
-            raft.runtime_config().elect(true);
             over.send_replace(true);
         }));
         Self(hold)
@@ -39,6 +37,11 @@ impl VoteHold {
     /// No hold.
     pub(crate) fn none() -> Self {
         Self(watch::channel(true).1)
+    }
+
+    /// Whether votes may be given.
+    pub(crate) fn is_over(&self) -> bool {
+        *self.0.borrow()
     }
 
     /// Ends when votes may be given.

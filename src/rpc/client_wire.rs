@@ -8,7 +8,7 @@ use prost::Message;
 use tonic::Code;
 
 use super::pb::{self, failure};
-use crate::error::{AppendError, ReadError, UnknownGroup};
+use crate::error::{AppendError, ReadError, RemoveError, UnknownGroup};
 use crate::types::{Consistency, Record, Role, Status};
 
 /// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`]. It trusts
@@ -102,6 +102,29 @@ impl From<&ReadError> for pb::Failure {
                 failure::Code::NoRecordAt
             }
             ReadError::Closed { reason } => {
+                failure.message = quote(reason);
+                failure::Code::Closed
+            }
+        };
+        failure.set_code(code);
+        failure
+    }
+}
+
+impl From<&RemoveError> for pb::Failure {
+    fn from(error: &RemoveError) -> Self {
+        let mut failure = failure(failure::Code::Unspecified, error);
+        let code = match error {
+            RemoveError::NotCommitted { index, committed } => {
+                (failure.found, failure.committed) = (*index, *committed);
+                failure::Code::NotYet
+            }
+            RemoveError::Busy { .. } => failure::Code::Busy,
+            RemoveError::Damaged(damage) => {
+                failure.found = damage.index;
+                failure::Code::Damaged
+            }
+            RemoveError::Closed { reason } => {
                 failure.message = quote(reason);
                 failure::Code::Closed
             }

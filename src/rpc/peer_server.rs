@@ -23,7 +23,7 @@ use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
-use crate::raft::{Raft, Runtime, TypeConfig, state_machine};
+use crate::raft::{Raft, Runtime, TypeConfig, members, state_machine};
 use crate::types::{Incarnation, NodeId};
 
 /// One ledger as its peers reach it.
@@ -154,11 +154,21 @@ impl<R: Runtime> PeerServer<R> {
         }
         // A sender this node has not heard of may be a member by entries it does not have yet.
         let metrics = self.intake.metrics.borrow_watched();
-        if let Some(known) = metrics.membership_config.membership().get_node(&sender)
-            && known.incarnation != incarnation
-        {
-            let expected = format!("{sender} with disk {}", known.incarnation);
-            return Err(refusal(Reason::Sender, format!("{sender} with disk {incarnation}"), expected));
+        let sends = format!("{sender} with disk {incarnation}");
+        match metrics.membership_config.membership().get_node(&sender) {
+            Some(known) if known.incarnation != incarnation => {
+                return Err(refusal(Reason::Sender, sends, format!("{sender} with disk {}", known.incarnation)));
+            }
+            Some(known) if !envelope.sender_address.is_empty() && envelope.sender_address != known.address => {
+                let found = format!("{sends} at {}", envelope.sender_address);
+                let move_it =
+                    format!("it at {}; if it has moved, `dledger members move`; a copy stays out", known.address);
+                return Err(refusal(Reason::Sender, found, move_it));
+            }
+            None if members::was_member(&self.log, incarnation) => {
+                return Err(refusal(Reason::Sender, sends, "a member: this disk has been removed from the cluster"));
+            }
+            Some(_) | None => {}
         }
         Ok((envelope, sender))
     }

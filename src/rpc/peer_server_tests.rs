@@ -55,10 +55,11 @@ async fn served() -> Served {
         background: Arc::new(BackgroundThread::start().unwrap()),
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
+    let (floor, purge_floor) = tokio::sync::watch::channel(0);
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
-    let network = PeerNetwork::new(identity.clone(), transport.clone(), Duration::ZERO);
+    let network = PeerNetwork::new(identity.clone(), transport.clone(), "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0) };
+    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
     let (log, votes) = (group.log.clone(), group.votes.clone());
     let watch = LeaderWatch::start(group.identity.clone(), transport, log, raft.clone(), votes, true);

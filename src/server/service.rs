@@ -14,6 +14,7 @@ use crate::node::{Ledger, Node, Pending};
 use crate::rpc::client_wire::{
     self, MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many, wrong_cluster,
 };
+use crate::rpc::pb::admin_service_server::AdminServiceServer;
 use crate::rpc::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
 use crate::rpc::pb::{self, failure::Code};
 use crate::types::Role;
@@ -22,12 +23,13 @@ use crate::types::Role;
 pub(super) fn routes(node: &Node) -> tonic::service::Routes {
     let service = LedgerServiceServer::new(Service { node: node.clone() });
     // A batch over the limit need not be read to be refused.
-    tonic::service::Routes::new(service.max_decoding_message_size(node.config().max_batch_bytes + REQUEST_SLACK))
+    let service = service.max_decoding_message_size(node.config().max_batch_bytes + REQUEST_SLACK);
+    tonic::service::Routes::new(service).add_service(AdminServiceServer::new(Service { node: node.clone() }))
 }
 
 /// Answers clients from the ledgers of one node.
 #[derive(Clone)]
-struct Service {
+pub(super) struct Service {
     node: Node,
 }
 
@@ -39,7 +41,7 @@ impl Service {
         self.node.ledger(group).map_err(|unknown| (&unknown).into())
     }
 
-    fn ledger_or_status(&self, cluster: &str, group: &str) -> Result<Ledger, Status> {
+    pub(super) fn ledger_or_status(&self, cluster: &str, group: &str) -> Result<Ledger, Status> {
         self.ledger(cluster, group).map_err(|failure| to_status(&failure))
     }
 }

@@ -1,5 +1,6 @@
 //! Nodes that are started, crashed, killed and cut off.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
+use tokio::sync::watch;
 
 use super::disk::{Op, SimDisk};
 use super::file::lock;
@@ -44,6 +46,8 @@ struct SimNode {
     config: Config,
     address: String,
     disk: SimDisk,
+    /// Whether its syncs hang.
+    hangs: watch::Sender<bool>,
     /// Its clock is so much ahead.
     skew: u64,
     running: Option<Running>,
@@ -84,7 +88,15 @@ impl SimCluster {
             configure(&mut config);
             config.validate().expect("a usable configuration");
             let skew = rng.below(SKEW);
-            SimNode { config, address: address(i), disk: SimDisk::new(), skew, running: None, starts: 0 }
+            SimNode {
+                config,
+                address: address(i),
+                disk: SimDisk::new(),
+                hangs: watch::Sender::new(false),
+                skew,
+                running: None,
+                starts: 0,
+            }
         };
         let nodes = (0..size).map(node).collect();
         Self(Arc::new(Inner { network, nodes: Mutex::new(nodes), rng: Mutex::new(rng) }))
@@ -130,7 +142,7 @@ impl SimCluster {
         let (skew, incarnation) = (node.skew, u128::from(rng.draw()) << 64 | u128::from(rng.draw()));
         let env = Environment {
             disk: Arc::new(node.disk.clone()),
-            scheduler: Arc::new(SimScheduler::new(rng, Duration::from_millis(4))),
+            scheduler: Arc::new(SimScheduler::new(rng, Duration::from_millis(4), node.hangs.subscribe())),
             background: Arc::new(InlineBackground),
             clock: Arc::new(move || BEGINNING + skew + now().as_millis() as u64),
             transport: Arc::new(SimTransport {
@@ -191,6 +203,12 @@ impl SimCluster {
         self.nodes()[i].disk.fail_nth(Op::Sync, n, std::io::ErrorKind::Other);
     }
 
+    /// The syncs of node `i` hang from now on, or go on. Votes are saved all the same.
+    pub fn hang_syncs(&self, i: usize, hang: bool) {
+        self.note(&format!("hang {i} {hang}"));
+        self.nodes()[i].hangs.send_replace(hang);
+    }
+
     /// Has a later creation of a file on node `i` find the disk full, after `n` that succeed.
     pub fn fill_disk(&self, i: usize, n: u64) {
         self.note(&format!("fill disk {i} {n}"));
@@ -206,6 +224,22 @@ impl SimCluster {
     /// Bytes that the files of node `i` have.
     pub fn used(&self, i: usize) -> u64 {
         self.nodes()[i].disk.used()
+    }
+
+    /// The bytes of the segment files of node `i`, by position.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    pub fn segments(&self, i: usize) -> BTreeMap<u64, Vec<u8>> {
+        let node = &self.nodes()[i];
+        let dir = node.config.data_dir.join(group().as_str());
+        let names = node.disk.list(&dir).expect("a directory");
+        let positions = names.into_iter().filter(|name| name.len() == 20);
+        let read = |name: String| {
+            let bytes = node.disk.read(&dir.join(&name)).expect("a segment");
+            (name.parse().expect("a position"), bytes)
+        };
+        positions.map(read).collect()
     }
 
     /// Bits rot on the disk of node `i`, which is down, at a position of its ledger.

@@ -39,6 +39,8 @@ mod read_tests;
 #[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
+mod retention_cluster_tests;
+#[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
 mod room_tests;

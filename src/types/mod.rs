@@ -6,6 +6,7 @@ mod identity;
 mod peers;
 mod place;
 mod repair;
+mod retention;
 mod role;
 mod status;
 
@@ -15,5 +16,6 @@ pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};
 pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
 pub use repair::{RepairReport, Repaired, RepairedRange};
+pub use retention::{DiskLevel, LastRemoval, RemovalReason};
 pub use role::Role;
 pub use status::{MemberProgress, MemberStatus, ScrubStatus, Status};

@@ -7,6 +7,8 @@ mod lines;
 mod log;
 mod output;
 mod read;
+mod retention;
+mod retention_options;
 mod serve;
 mod serve_config;
 mod status;
@@ -29,12 +31,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Append(append::Append),
     Get(get::Get),
     Read(read::Read),
     Tail(tail::Tail),
     Status(status::Status),
+    Retention(retention::Retention),
     Log(log::Log),
 }
 
@@ -50,6 +53,7 @@ async fn main() -> ExitCode {
         Command::Read(command) => command.run().await,
         Command::Tail(command) => command.run().await,
         Command::Status(command) => command.run().await,
+        Command::Retention(command) => command.run().await,
         Command::Log(command) => command.run().await,
     };
     match outcome {
@@ -92,6 +96,8 @@ mod tests {
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
+            vec!["retention", "show", "--group", "g", "--peers", peers, "--json"],
+            vec!["retention", "move", "--group", "g", "--peers", peers, "--node", "n1", "--to", "17"],
             vec!["log", "repair", "DIR", "--from", "h:1", "--from", "h:2", "--dry-run", "--json"],
             vec!["log", "dump", "DIR", "--from", "1", "--to", "9", "--bodies", "--json"],
             vec!["log", "verify", "DIR", "--json"],

@@ -146,6 +146,7 @@ pub(super) fn envelope() -> pb::Envelope {
         sender_incarnation: vec![1; 16].into(),
         target: "n0".into(),
         target_incarnation: vec![7; 16].into(),
+        sender_address: String::new(),
     }
 }
 
