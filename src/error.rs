@@ -8,7 +8,7 @@ use std::time::Duration;
 
 pub use self::members::MemberError;
 use crate::config::ConfigError;
-use crate::types::{Group, Member, PeersError};
+use crate::types::{Consistency, Group, Member, PeersError};
 
 /// A node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -314,6 +314,30 @@ pub enum ReadError {
     /// The stored bytes are damaged; they are not served.
     #[error(transparent)]
     Damaged(#[from] Damage),
+    /// It could not be made sure in time that nothing is missing here: there is no leader, it has no quorum, or this
+    /// node is behind it. Never an answer that may be stale.
+    #[error(
+        "no {consistency} read within {waited:?} ({reason}): check that a quorum of the members is up and reachable \
+         and read again, or be content with what this node has (local)"
+    )]
+    Unconfirmed {
+        /// What was asked for.
+        consistency: Consistency,
+        /// How long it was tried.
+        waited: Duration,
+        /// What was missing last.
+        reason: String,
+    },
+    /// No committed record begins at the position.
+    #[error("no committed record begins at position {position}: {}", neighbours(*before, *after))]
+    NoRecordAt {
+        /// The position asked for.
+        position: u64,
+        /// The nearest one before it at which a record begins; `None`: what was there, if anything was, is removed.
+        before: Option<u64>,
+        /// The nearest one behind it; `None`: nothing is committed there yet.
+        after: Option<u64>,
+    },
     /// The ledger is closed on this node.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {
@@ -352,6 +376,15 @@ pub enum RemoveError {
         /// The first reason.
         reason: String,
     },
+}
+
+fn neighbours(before: Option<u64>, after: Option<u64>) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) => format!("the nearest ones begin at {before} and {after}"),
+        (Some(before), None) => format!("the last one begins at {before}"),
+        (None, Some(after)) => format!("the first one stored begins at {after}"),
+        (None, None) => "none is stored".into(),
+    }
 }
 
 /// The node hosts no such group.

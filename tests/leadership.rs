@@ -69,6 +69,29 @@ async fn an_append_of_a_leadership_that_is_over_is_refused() {
     cluster.stop_all().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preferred_node_leads_once_it_has_caught_up() {
+    let prefer = |config: &mut dledger::Config| {
+        fast(config);
+        config.preferred_leaders = vec![id(2), id(1)];
+    };
+    let mut cluster = Cluster::down(3, prefer);
+    cluster.up(0).await;
+    cluster.up(1).await;
+    cluster.up(2).await;
+    patient(cluster.ledger(2).role().wait_for(Role::is_master)).await.unwrap();
+    // Without it the next one leads; it comes back, catches up, and leads again.
+    cluster.stop(2).await;
+    patient(cluster.ledger(1).role().wait_for(Role::is_master)).await.unwrap();
+    for _ in 0..50 {
+        patient(cluster.ledger(1).append("x")).await.unwrap();
+    }
+    cluster.up(2).await;
+    patient(cluster.ledger(2).role().wait_for(Role::is_master)).await.unwrap();
+    assert_eq!(cluster.ledger(2).status().committed, 50);
+    cluster.stop_all().await;
+}
+
 /// Appends eight records at once, again and again, until told to stop. Gives back the bodies that were acked with their indexes, and
 /// when each ack came.
 async fn appending(client: Client, stop: Arc<AtomicBool>) -> (Vec<(u64, String)>, Vec<Instant>) {

@@ -133,6 +133,8 @@ laws![
     append_response,
     transfer_request,
     transfer_response,
+    read_index_request,
+    read_index_response,
     membership,
     snapshot,
     refusal,

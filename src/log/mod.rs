@@ -36,6 +36,7 @@ pub(crate) mod repair;
 pub(crate) mod retention;
 pub(crate) mod room;
 pub(crate) mod scrub;
+mod seek;
 mod spare;
 mod start;
 pub(crate) mod stopped;

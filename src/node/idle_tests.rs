@@ -38,7 +38,7 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let (log, _) = Log::open(Arc::new(RealDisk), dir.join("g"), identity.clone(), options).unwrap();
     let (floor, purge_floor) = tokio::sync::watch::channel(0);
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
-    let network = PeerNetwork::new(identity, transport, Duration::ZERO, purge_floor);
+    let network = PeerNetwork::new(identity, transport, "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor }, network).await.unwrap()
 }

@@ -10,11 +10,17 @@
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`retention`] | [`RetentionStatus`]; the task that removes old segments, and removing by hand |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
+//! | [`barrier`] | waits until this node has all that a read must see |
 //! | [`members`] | the members, and changes of them |
 //! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
+//! | [`steward`] | the task that has the leadership where it belongs |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
+//! | [`ahead`] | records read ahead of who takes them, no more than a bound |
+//! | [`read_stream`] | [`ReadStream`]: a range of committed records, a bounded part at a time |
 //! | [`tail`] | [`Tail`]: committed records as they come |
 
+mod ahead;
+mod barrier;
 mod builder;
 mod formation;
 mod host;
@@ -24,10 +30,12 @@ mod leadership;
 mod ledger;
 mod members;
 mod pending;
+mod read_stream;
 pub(crate) mod repair;
 mod retention;
 mod scrub;
 pub(crate) mod start;
+mod steward;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -37,5 +45,6 @@ pub use host::Node;
 pub use leadership::Leadership;
 pub use ledger::Ledger;
 pub use pending::Pending;
+pub use read_stream::ReadStream;
 pub use retention::RetentionStatus;
 pub use tail::Tail;

@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::repair::{Patient, repair};
 use super::retention::Retainer;
 use super::scrub::Scrubber;
+use super::steward::Steward;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
@@ -83,26 +84,29 @@ pub(crate) async fn start_ledger<R: Runtime>(
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
     let (floor, purge_floor) = watch::channel(0);
-    let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window(), purge_floor);
+    let (transport, window) = (env.transport.clone(), config.lease_window());
+    let network = PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor);
     let addresses = network.addresses();
     let options = GroupOptions { config, log, clock: env.clock.clone(), floor };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
     addresses.follow(running.view.clone());
-    let (peers, gate, reader) = (config.peers.agreed(), running.gate.clone(), running.log.clone());
-    let transport = env.transport.clone();
-    let watch = LeaderWatch::start(identity.clone(), transport, reader.clone(), raft.clone(), config.fast_failover);
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, reader, raft, gate, watch);
+    let (peers, reader, transport) = (config.peers.agreed(), running.log.clone(), env.transport.clone());
+    let votes = running.votes.clone();
+    let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), votes, config.fast_failover);
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);
     router.insert(group.clone(), Arc::new(server));
     let ledger = Ledger::new(running, env.transport.clone(), config);
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
+    let steward = Steward::new(ledger.downgrade(), config);
     // It ends by itself; nothing waits for it.
     drop(R::spawn(formation.run::<R>()));
     // As do these, once the ledger is closed.
     drop(R::spawn(scrubber.run::<R>()));
+    drop(R::spawn(steward.run::<R>()));
     drop(R::spawn(retainer.run::<R>()));
     Ok(ledger)
 }

@@ -13,10 +13,12 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::config::{Raft, Runtime, TypeConfig};
 use super::flight::Waiter;
 use super::gate::Gate;
+use super::hold::VoteHold;
 use super::members::MemberNode;
 use super::membership::{self, Decide, Picture, Settled};
 use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
+use super::reads::{Leader, ReadIndex};
 use super::roles::{RoleTask, View};
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
@@ -39,6 +41,10 @@ pub(crate) struct Group {
     pub(crate) proposals: mpsc::UnboundedSender<Waiter>,
     /// Bytes of appends that may still come in.
     pub(crate) budget: Arc<Semaphore>,
+    /// Where reads ask up to where they must see.
+    pub(crate) reads: Arc<dyn ReadIndex>,
+    /// Votes wait for it.
+    pub(crate) votes: VoteHold,
     control: Box<dyn Control>,
 }
 
@@ -88,10 +94,14 @@ where
     let gate = Gate::new(reader.clone(), clock.clone());
     let snapshots = machine.snapshots();
     let store = LogStore::<R>::new(log, clock.clone(), installed);
-    let settings = raft_config(config)?;
+    let mut settings = raft_config(config)?;
+    let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
+    settings.enable_elect = !hold;
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
         .map_err(|fatal| fatal.to_string())?;
+    let votes = if hold { VoteHold::start::<R>(config.follower_patience()) } else { VoteHold::none() };
+    let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window()));
 
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
     let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new() });
@@ -100,6 +110,7 @@ where
         id: identity.node.clone(),
         incarnation: identity.incarnation,
         raft: raft.clone(),
+        votes: votes.clone(),
         metrics: raft.metrics(),
         log: reader.clone(),
         role: role_sender,
@@ -113,8 +124,8 @@ where
     let purger = Purger::new(raft.clone(), reader.clone(), clock, snapshots, floor);
     let tasks = Mutex::new(vec![role_task, proposer]);
     let lease = config.election_timeout.1;
-    let control = RaftControl { raft: raft.clone(), log: reader.clone(), purger, lease, tasks };
-    let group = Group { identity, log: reader, gate, role, view, proposals, budget, control: Box::new(control) };
+    let control = Box::new(RaftControl { raft: raft.clone(), log: reader.clone(), purger, lease, tasks });
+    let group = Group { identity, log: reader, gate, role, view, proposals, budget, reads, votes, control };
     Ok((group, raft))
 }
 
@@ -151,6 +162,11 @@ impl Group {
     #[cfg(test)]
     pub(crate) async fn purge_all(&self) -> Result<(), String> {
         self.control.purge_all().await
+    }
+
+    /// Tells the time since it was made.
+    pub(crate) fn clock(&self) -> Box<dyn FnMut() -> Duration + Send> {
+        self.control.clock()
     }
 
     /// How this node sees the members.
@@ -191,6 +207,11 @@ impl Group {
             output = future => Some((output, clock())),
             () = self.control.sleep(limit) => None,
         }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.control.sleep(duration)
     }
 
     /// Stops Raft and its tasks. The log is still open then; close it after.

@@ -59,6 +59,8 @@ impl Addresses {
 pub(crate) struct PeerNetwork {
     identity: Identity,
     transport: Arc<dyn Transport>,
+    /// Where this node is reached.
+    advertised: String,
     addresses: Addresses,
     /// How long a leader here may answer lease reads after it sent what was answered, milliseconds.
     lease_window: u32,
@@ -114,6 +116,7 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
         sender_incarnation: me.incarnation.to_bytes().to_vec().into(),
         target: target.to_string(),
         target_incarnation: incarnation.map(|i| i.to_bytes().to_vec()).unwrap_or_default().into(),
+        sender_address: String::new(),
     }
 }
 
@@ -123,17 +126,19 @@ pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
 }
 
 impl PeerNetwork {
-    /// A leader here answers lease reads no longer than `lease_window` after it sent what a quorum answered.
+    /// `advertised`: where this node is reached. A leader here answers lease reads no longer than `lease_window` after it
+    /// sent what a quorum answered.
     pub(crate) fn new(
         identity: Identity,
         transport: Arc<dyn Transport>,
+        advertised: String,
         lease_window: Duration,
         floor: PurgeFloor,
     ) -> Self {
         // The bounds of the configuration are far below.
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
         let addresses = Addresses::default();
-        Self { identity, transport, addresses, lease_window, refusals: Arc::default(), floor }
+        Self { identity, transport, advertised, addresses, lease_window, refusals: Arc::default(), floor }
     }
 
     /// Where its clients look for the members.
@@ -142,8 +147,12 @@ impl PeerNetwork {
     }
 
     fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
+        let envelope = pb::Envelope {
+            sender_address: self.advertised.clone(),
+            ..envelope(&self.identity, &target, Some(node.incarnation))
+        };
         PeerClient {
-            envelope: envelope(&self.identity, &target, Some(node.incarnation)),
+            envelope,
             transport: self.transport.clone(),
             addresses: self.addresses.clone(),
             target,
@@ -388,6 +397,9 @@ mod tests {
             down()
         }
         fn fetch_entries(&self, _: pb::FetchRequest, _: Duration) -> Answer<'_, pb::FetchResponse> {
+            down()
+        }
+        fn read_index(&self, _: pb::ReadIndexRequest, _: Duration) -> Answer<'_, pb::ReadIndexResponse> {
             down()
         }
         fn replicate(&self, _: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {

@@ -35,6 +35,8 @@ mod log_kit;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod read_tests;
+#[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
 mod retention_cluster_tests;

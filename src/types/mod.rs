@@ -1,6 +1,7 @@
 //! The vocabulary of the crate: names, places in the log, roles. No I/O, no openraft.
 
 mod address;
+mod consistency;
 mod identity;
 mod peers;
 mod place;
@@ -10,6 +11,7 @@ mod role;
 mod status;
 
 pub(crate) use address::{checked_address, checked_bind};
+pub use consistency::{Consistency, ConsistencyError};
 pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};
 pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};

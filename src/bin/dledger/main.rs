@@ -91,6 +91,8 @@ mod tests {
             vec!["append", "--group", "g", "--peers", peers, "--lines", "a.txt", "b.txt"],
             vec!["append", "--group", "g", "--peers", peers, "text"],
             vec!["get", "--group", "g", "--peers", peers, "17"],
+            vec!["get", "--group", "g", "--peers", peers, "--position", "4096", "--consistency", "lease", "--json"],
+            vec!["read", "--group", "g", "--peers", peers, "--since", "15m", "--consistency", "linearizable", "--json"],
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
@@ -116,6 +118,9 @@ mod tests {
             (vec!["get", "--group", "g", "--peers", "", "1"], "the peer list is empty"),
             (vec!["get", "--group", "g", "--peers", "n0=a:1;n0=b:1", "1"], "peer id n0 stands for both"),
             (vec!["append", "--group", "g", "--peers", "n0=a:1"], "<RECORD|FILE>"),
+            (vec!["get", "--group", "g", "--peers", "n0=a:1"], "<INDEX>"),
+            (vec!["get", "--group", "g", "--peers", "n0=a:1", "1", "--consistency", "strong"], "no consistency"),
+            (vec!["read", "--group", "g", "--peers", "n0=a:1", "--since", "then"], "15m"),
             (vec!["read", "--group", "g", "--peers", "n0=a:1", "--lines", "--json"], "cannot be used with"),
         ];
         for (line, expected) in refused {
