@@ -92,8 +92,8 @@ async fn a_preferred_node_leads_once_it_has_caught_up() {
     cluster.stop_all().await;
 }
 
-/// Appends eight records at once, again and again, until told to stop. Gives back the bodies that were acked with their indexes, and
-/// when each ack came.
+/// Appends eight records at once, again and again, until told to stop. Gives back the bodies that were acked with their
+/// indexes, and when each ack came.
 async fn appending(client: Client, stop: Arc<AtomicBool>) -> (Vec<(u64, String)>, Vec<Instant>) {
     let (mut acked, mut times) = (Vec::new(), Vec::new());
     let deadline = Instant::now() + PATIENCE;
