@@ -156,6 +156,7 @@ fn envelope() -> Option<pb::Envelope> {
         target: "n1".into(),
         target_incarnation: disk.into(),
         sender_address: "h:1".into(),
+        membership: Some(pb::LogId { term: 2, number: 4 }),
     })
 }
 

@@ -106,7 +106,7 @@ where
     let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window()));
 
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
-    let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new() });
+    let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new(), set_by: None });
     let (proposals, submitted) = mpsc::unbounded_channel();
     let (contact, contacted) = watch::channel(false);
     let roles = RoleTask::<R> {

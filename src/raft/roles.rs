@@ -9,7 +9,7 @@ use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{Instant, ServerState};
 use tokio::sync::watch;
 
-use super::config::{Raft, Runtime, TypeConfig};
+use super::config::{LogId, Raft, Runtime, TypeConfig};
 use super::hold::VoteHold;
 use super::members::{self, Membership};
 use crate::log::reader::LogReader;
@@ -24,6 +24,8 @@ pub(crate) type Metrics<R> = WatchReceiverOf<TypeConfig<R>, RaftMetrics<R>>;
 pub(crate) struct View {
     pub(crate) term: u64,
     pub(crate) members: Vec<MemberStatus>,
+    /// The entry that set them.
+    pub(crate) set_by: Option<LogId>,
 }
 
 /// Watches openraft's metrics until Raft is gone, and says what they mean for a broker.
@@ -143,5 +145,5 @@ fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::I
 
 fn view<R: Runtime>(metrics: &RaftMetrics<R>) -> View {
     let members = members::statuses(metrics.membership_config.membership());
-    View { term: metrics.current_term, members }
+    View { term: metrics.current_term, members, set_by: *metrics.membership_config.log_id() }
 }

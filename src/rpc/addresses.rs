@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
+use crate::raft::config::LogId;
 use crate::raft::members::MemberNode;
 use crate::raft::roles::View;
 use crate::types::NodeId;
@@ -17,6 +18,11 @@ impl Addresses {
     pub(crate) fn follow(&self, view: watch::Receiver<View>) {
         // A network belongs to one ledger.
         let _ = self.0.set(view);
+    }
+
+    /// The entry that set the membership.
+    pub(super) fn set_by(&self) -> Option<LogId> {
+        self.0.get().and_then(|view| view.borrow().set_by)
     }
 
     /// Where the member `id` with this disk is; `known`, if the membership does not say.

@@ -267,7 +267,9 @@ impl<R: Runtime> Inner<R> {
 
     /// The peer's id if it would vote.
     async fn pre_vote(&self, id: &NodeId, node: &MemberNode, request: &VoteRequest<TypeConfig<R>>) -> Option<NodeId> {
-        let envelope = envelope(&self.identity, id, Some(node.incarnation));
+        let set_by = *self.metrics.borrow_watched().membership_config.log_id();
+        let mut envelope = envelope(&self.identity, id, Some(node.incarnation));
+        envelope.membership = set_by.map(convert::from_log_id);
         let message = convert::from_vote_request(request, envelope);
         let answer = self.transport.link(&node.address, Lane::Control).pre_vote(message, ANSWER).await;
         // A peer that cannot be asked does not vote.

@@ -96,6 +96,7 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
         target: target.to_string(),
         target_incarnation: incarnation.map(|i| i.to_bytes().to_vec()).unwrap_or_default().into(),
         sender_address: String::new(),
+        membership: None,
     }
 }
 
@@ -185,6 +186,10 @@ fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
 }
 
 impl<R: Runtime> PeerClient<R> {
+    fn envelope(&self) -> pb::Envelope {
+        pb::Envelope { membership: self.addresses.set_by().map(convert::from_log_id), ..self.envelope.clone() }
+    }
+
     fn link(&self, lane: Lane) -> Arc<dyn Link> {
         self.transport.link(&self.addresses.of(&self.target, &self.node), lane)
     }
@@ -200,7 +205,7 @@ impl<R: Runtime> PeerClient<R> {
         option: &RPCOption,
     ) -> Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let mut message = convert::from_append(request);
-        message.envelope = Some(self.envelope.clone());
+        message.envelope = Some(self.envelope());
         message.lease_window_ms = self.lease_window;
         let answer = self.link(Lane::Heartbeat).heartbeat(message, option.hard_ttl()).await;
         let answer = self.note("heartbeat", answer).map_err(failed)?;
@@ -216,7 +221,7 @@ impl<R: Runtime> PeerClient<R> {
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
         let acked = first.prev_log_id.map_or(0, |id| id.index + 1);
         let input = stream::once(future::ready(first)).chain(input);
-        let mut envelope = Some(self.envelope.clone());
+        let mut envelope = Some(self.envelope());
         let lease_window_ms = self.lease_window;
         let requests = input.map(move |request| {
             let mut message = convert::from_append(request);
@@ -264,7 +269,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         request: VoteRequest<TypeConfig<R>>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
-        let message = convert::from_vote_request(&request, self.envelope.clone());
+        let message = convert::from_vote_request(&request, self.envelope());
         let answer = self.link(Lane::Control).request_vote(message, option.hard_ttl()).await;
         let answer = self.note("vote", answer).map_err(failed)?;
         convert::to_vote_response::<R>(answer).map_err(malformed)
@@ -275,7 +280,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         request: VoteRequest<TypeConfig<R>>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
-        let message = convert::from_vote_request(&request, self.envelope.clone());
+        let message = convert::from_vote_request(&request, self.envelope());
         let answer = self.link(Lane::Control).pre_vote(message, option.hard_ttl()).await;
         let answer = self.note("pre-vote", answer).map_err(failed)?;
         convert::to_vote_response::<R>(answer).map_err(malformed)
@@ -293,7 +298,7 @@ impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
         let mut message = state_machine::to_message(&snapshot.meta, snapshot.snapshot);
-        message.envelope = Some(self.envelope.clone());
+        message.envelope = Some(self.envelope());
         message.vote = Some(convert::from_vote(&vote));
         message.lease_window_ms = self.lease_window;
         let link = self.link(Lane::Data);
@@ -319,7 +324,7 @@ impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
         request: TransferLeaderRequest<TypeConfig<R>>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
-        let message = convert::from_transfer(&request, self.envelope.clone());
+        let message = convert::from_transfer(&request, self.envelope());
         let answer = self.link(Lane::Control).transfer_leader(message, option.hard_ttl()).await;
         let answer = self.note("transfer", answer).map_err(failed)?;
         convert::to_transfer_response(answer, &request).map_err(malformed)

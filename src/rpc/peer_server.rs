@@ -152,9 +152,13 @@ impl<R: Runtime> PeerServer<R> {
         if sender == self.identity.node {
             return Err(refusal(Reason::Sender, format!("{sender} with disk {incarnation}"), "another node id"));
         }
-        // A sender this node has not heard of may be a member by entries it does not have yet.
+        let acts_by = envelope.membership.map(convert::to_log_id).transpose().map_err(malformed)?;
         let metrics = self.intake.metrics.borrow_watched();
         let sends = format!("{sender} with disk {incarnation}");
+        if acts_by > *metrics.membership_config.log_id() {
+            // It knows a later membership: this node is behind, perhaps since before the sender had its disk.
+            return Ok((envelope, sender));
+        }
         match metrics.membership_config.membership().get_node(&sender) {
             Some(known) if known.incarnation != incarnation => {
                 return Err(refusal(Reason::Sender, sends, format!("{sender} with disk {}", known.incarnation)));

@@ -147,6 +147,7 @@ pub(super) fn envelope() -> pb::Envelope {
         target: "n0".into(),
         target_incarnation: vec![7; 16].into(),
         sender_address: String::new(),
+        membership: None,
     }
 }
 
