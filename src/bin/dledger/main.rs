@@ -14,6 +14,7 @@ mod serve_config;
 mod status;
 mod tail;
 mod target;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -96,6 +97,8 @@ mod tests {
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
+            vec!["status", "--group", "g", "--peers", peers, "--watch"],
+            vec!["status", "--group", "g", "--peers", peers, "--watch=500ms", "--json"],
             vec!["retention", "show", "--group", "g", "--peers", peers, "--json"],
             vec!["retention", "move", "--group", "g", "--peers", peers, "--node", "n1", "--to", "17"],
             vec!["log", "repair", "DIR", "--from", "h:1", "--from", "h:2", "--dry-run", "--json"],
@@ -121,6 +124,7 @@ mod tests {
             (vec!["get", "--group", "g", "--peers", "n0=a:1"], "<INDEX>"),
             (vec!["get", "--group", "g", "--peers", "n0=a:1", "1", "--consistency", "strong"], "no consistency"),
             (vec!["read", "--group", "g", "--peers", "n0=a:1", "--since", "then"], "15m"),
+            (vec!["status", "--group", "g", "--peers", "n0=a:1", "--watch=often"], "2s"),
             (vec!["read", "--group", "g", "--peers", "n0=a:1", "--lines", "--json"], "cannot be used with"),
         ];
         for (line, expected) in refused {
