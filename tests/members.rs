@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient, segment_bytes};
-use dledger::{Ledger, MemberError, MemberProgress, NodeId};
+use dledger::{Ledger, MemberError, NodeId};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

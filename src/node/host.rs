@@ -79,8 +79,8 @@ impl Node {
         self.inner.local
     }
 
-    /// Stops cleanly: hands over what it is the master of, takes no more calls, ends Raft, makes everything durable, and
-    /// lets others have the directories. Appends still under way end with an unknown outcome. A second call does
+    /// Stops cleanly: hands over what it is the master of, takes no more calls, ends Raft, makes everything durable,
+    /// and lets others have the directories. Appends still under way end with an unknown outcome. A second call does
     /// nothing.
     pub async fn shutdown(&self) {
         // While it can still be heard: the others need not find out by themselves.
