@@ -184,3 +184,26 @@ fn members_come_and_lead_and_go_by_command() {
     assert!(!done && said.contains("n3 is not a member: the members are n0, n1, n2"), "{said}");
     serving.ok(&["append", "after"]);
 }
+
+#[test]
+fn a_master_that_is_silent_is_succeeded_and_follows_when_it_speaks_again() {
+    let serving = Serving::three();
+    serving.ok(&["append", "before"]);
+    let old = serving.master();
+    let process = rustix::process::Pid::from_child(&serving.children[old]);
+    rustix::process::kill_process(process, rustix::process::Signal::STOP).unwrap();
+    let began = std::time::Instant::now();
+    let acked = serving.run(&["append", "after"]);
+    println!("from the silence of the master to the next ack: {:?}", began.elapsed());
+    rustix::process::kill_process(process, rustix::process::Signal::CONT).unwrap();
+    assert!(acked.status.success(), "{}", String::from_utf8_lossy(&acked.stderr));
+    // Waits until it is there.
+    let tail = ["tail", "--node", &format!("n{old}"), "--from", "0", "--lines"];
+    let mut tail =
+        dledger(&[&tail[..1], &["--group", "g", "--peers", &serving.peers], &tail[1..]].concat()).spawn().unwrap();
+    let lines: Vec<_> = BufReader::new(tail.stdout.take().unwrap()).lines().take(2).collect::<Result<_, _>>().unwrap();
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+    assert_eq!(lines, ["before", "after"]);
+    assert_ne!(serving.master(), old);
+}

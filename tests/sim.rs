@@ -18,6 +18,8 @@ mod chaos;
 mod history;
 #[path = "sim/nemesis.rs"]
 mod nemesis;
+#[path = "sim/operator.rs"]
+mod operator;
 #[path = "sim/seeds.rs"]
 mod seeds;
 #[path = "sim/succession.rs"]
@@ -31,6 +33,7 @@ const POWER_LOSS: Chaos = Chaos {
     power_loss: true,
     disk_faults: false,
     retention: false,
+    churn: false,
     faults: 14,
     clients: 4,
 };
@@ -121,8 +124,18 @@ fn acknowledged_records_survive_failing_disks_until_retention_removes_them() {
 }
 
 #[test]
+fn acknowledged_records_survive_lost_disks_that_are_replaced_one_by_one() {
+    let plan = Chaos { churn: true, faults: 20, ..POWER_LOSS };
+    seeds::each("lost disks", 3, |seed| {
+        let outcome = chaos::run(seed, &plan);
+        assert!(outcome.replaced > 0, "nothing was replaced");
+        outcome
+    });
+}
+
+#[test]
 fn a_seed_determines_everything() {
-    let plan = Chaos { faults: 6, retention: true, ..POWER_LOSS };
+    let plan = Chaos { faults: 6, retention: true, churn: true, ..POWER_LOSS };
     let one: Outcome = chaos::run(7, &plan);
     assert_eq!(one, chaos::run(7, &plan));
     assert_ne!(one.trace, chaos::run(8, &plan).trace);

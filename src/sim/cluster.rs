@@ -162,6 +162,18 @@ impl SimCluster {
         self.end(i, |disk, rng| disk.crash(rng));
     }
 
+    /// Node `i` dies and its disk is lost; it has an empty one when it is started again.
+    pub fn wipe(&self, i: usize) {
+        self.kill(i);
+        self.note(&format!("wipe {i}"));
+        self.nodes()[i].disk = SimDisk::new();
+    }
+
+    /// Where node `i` is reached.
+    pub fn address(&self, i: usize) -> String {
+        self.nodes()[i].address.clone()
+    }
+
     /// The process of node `i` dies. Its disk keeps what was written.
     pub fn kill(&self, i: usize) {
         self.note(&format!("kill {i}"));
@@ -390,7 +402,8 @@ impl SimCluster {
         (trace.hash, trace.events)
     }
 
-    fn note(&self, what: &str) {
+    /// Adds an event to the trace.
+    pub fn note(&self, what: &str) {
         self.0.network.note(what, &[]);
     }
 }

@@ -64,6 +64,14 @@ pub async fn pass(time: Duration) {
     SimRuntime::sleep(time).await;
 }
 
+/// What comes of `future`, unless that takes longer than `limit`.
+pub async fn within<F: Future + Send>(limit: Duration, future: F) -> Option<F::Output>
+where
+    F::Output: Send,
+{
+    SimRuntime::timeout(limit, future).await.ok()
+}
+
 /// Virtual time since the beginning.
 pub fn now() -> Duration {
     SimInstant::now().elapsed_since_start()

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use dledger::sim::{self, Rng, SimCluster};
 use dledger::{Durability, Retention, Role};
 
 use crate::history::History;
-use crate::nemesis;
+use crate::{nemesis, operator};
 
 /// What happens.
 #[derive(Clone)]
@@ -20,6 +21,8 @@ pub(crate) struct Chaos {
     pub(crate) disk_faults: bool,
     /// Every node keeps three segments and is asked to remove more, now and then.
     pub(crate) retention: bool,
+    /// Disks are lost and replaced, and the leadership is handed about.
+    pub(crate) churn: bool,
     pub(crate) faults: u64,
     pub(crate) clients: u64,
 }
@@ -35,6 +38,9 @@ pub(crate) struct Outcome {
     pub(crate) starts: u64,
     /// Records that the nodes did not have any more in the end, all together.
     pub(crate) removed: u64,
+    /// Disks that were lost and replaced.
+    pub(crate) replaced: u64,
+    pub(crate) transferred: u64,
     pub(crate) virtual_time: Duration,
     /// From the end of the faults until all agree.
     pub(crate) slowest_recovery: Duration,
@@ -48,6 +54,8 @@ impl Outcome {
         self.refused += other.refused;
         self.starts += other.starts;
         self.removed += other.removed;
+        self.replaced += other.replaced;
+        self.transferred += other.transferred;
         self.virtual_time += other.virtual_time;
         self.slowest_recovery = self.slowest_recovery.max(other.slowest_recovery);
     }
@@ -57,13 +65,15 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} records acknowledged, {} unknown, {} refused, {} removed; {} starts, {} events, {:?} of virtual time, \
+            "{} records acknowledged, {} unknown, {} refused, {} removed; {} starts, {} disks replaced, {} transfers, {} events, {:?} of virtual time, \
              all agreed at most {:?} after the last fault",
             self.acked,
             self.unknown,
             self.refused,
             self.removed,
             self.starts,
+            self.replaced,
+            self.transferred,
             self.trace.1,
             self.virtual_time,
             self.slowest_recovery
@@ -120,7 +130,13 @@ async fn simulate(seed: u64, plan: Chaos) -> Outcome {
     let observer = sim::spawn(world.clone().observe());
     let clients: Vec<_> = (0..plan.clients).map(|id| sim::spawn(world.clone().client(id, rng.fork()))).collect();
     let clients = futures::future::join_all(clients);
+    let (faults_over, churn) = (Arc::new(AtomicBool::new(false)), plan.churn);
+    let operator = churn.then(|| {
+        let over = faults_over.clone();
+        sim::spawn(operator::run(cluster.clone(), rng.fork(), move || over.load(Ordering::Relaxed)))
+    });
     sim::spawn(nemesis::run(cluster.clone(), rng.fork(), plan)).await;
+    faults_over.store(true, Ordering::Relaxed);
 
     let healed = sim::now();
     cluster.heal();
@@ -131,6 +147,10 @@ async fn simulate(seed: u64, plan: Chaos) -> Outcome {
         }
         nemesis::start(&cluster, i).await;
     }
+    let done = match operator {
+        Some(operator) => sim::within(PATIENCE, operator).await.expect("what was lost is replaced in the end"),
+        None => operator::Done::default(),
+    };
     sim::pass(Duration::from_secs(2)).await;
     *world.over() = true;
     clients.await;
@@ -145,6 +165,8 @@ async fn simulate(seed: u64, plan: Chaos) -> Outcome {
         unknown: history.unknown,
         refused: history.refused,
         starts: (0..NODES).map(|i| cluster.starts(i)).sum(),
+        replaced: done.replaced,
+        transferred: done.transferred,
         removed: (0..NODES).filter_map(|i| Some(cluster.ledger(i)?.status().first)).sum(),
         virtual_time: sim::now(),
         slowest_recovery,
