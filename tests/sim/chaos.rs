@@ -65,8 +65,8 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} records acknowledged, {} unknown, {} refused, {} removed; {} starts, {} disks replaced, {} transfers, {} events, {:?} of virtual time, \
-             all agreed at most {:?} after the last fault",
+            "{} records acknowledged, {} unknown, {} refused, {} removed; {} starts, {} disks replaced, \
+             {} transfers, {} events, {:?} of virtual time, all agreed at most {:?} after the last fault",
             self.acked,
             self.unknown,
             self.refused,

@@ -15,6 +15,7 @@ mod serve_config;
 mod status;
 mod tail;
 mod target;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -101,6 +102,8 @@ mod tests {
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
+            vec!["status", "--group", "g", "--peers", peers, "--watch"],
+            vec!["status", "--group", "g", "--peers", peers, "--watch=500ms", "--json"],
             vec!["members", "list", "--group", "g", "--peers", peers, "--json"],
             vec!["members", "add", "--group", "g", "--peers", peers, "h:1", "--promote", "--wait", "1h"],
             vec!["members", "promote", "--group", "g", "--peers", peers, "n3"],
@@ -133,6 +136,7 @@ mod tests {
             (vec!["get", "--group", "g", "--peers", "n0=a:1"], "<INDEX>"),
             (vec!["get", "--group", "g", "--peers", "n0=a:1", "1", "--consistency", "strong"], "no consistency"),
             (vec!["read", "--group", "g", "--peers", "n0=a:1", "--since", "then"], "15m"),
+            (vec!["status", "--group", "g", "--peers", "n0=a:1", "--watch=often"], "2s"),
             (vec!["read", "--group", "g", "--peers", "n0=a:1", "--lines", "--json"], "cannot be used with"),
         ];
         for (line, expected) in refused {

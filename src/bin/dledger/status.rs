@@ -1,12 +1,16 @@
 //! `dledger status`: what each node knows.
 
+use std::time::Duration;
+
 use clap::Args;
-use dledger::{ClientError, NodeStatus, Peer};
+use dledger::{Client, ClientError, NodeStatus, Peer, Peers};
 use futures::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::output::{Failure, Output, failure};
 use crate::target::Target;
+use crate::watch;
 
 /// Print what each peer knows of the ledger. Fails if none can be reached.
 #[derive(Debug, Args)]
@@ -16,37 +20,55 @@ pub(crate) struct Status {
     /// Print one array with an object per peer; one that cannot be reached has an `error`.
     #[arg(long)]
     json: bool,
+    /// Do it again and again, by default every second, until Ctrl-C: with the records committed per second, and with
+    /// the members that are not among the peers. A node that is down is no reason to end.
+    #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "1s")]
+    #[arg(value_parser = watch::interval)]
+    watch: Option<Duration>,
 }
 
-type Answer<'a> = (&'a Peer, Result<NodeStatus, ClientError>);
+/// What came of asking a node.
+pub(crate) struct Answer {
+    pub(crate) peer: Peer,
+    /// When it was there.
+    pub(crate) at: Instant,
+    pub(crate) status: Result<NodeStatus, ClientError>,
+}
 
 impl Status {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.target.client();
-        let asked = self.target.peers.iter().map(|peer| {
-            let client = client.clone();
-            async move { (peer, client.status(&peer.id).await) }
-        });
-        let answers = join_all(asked).await;
+        if let Some(every) = self.watch {
+            return watch::run(&self.target, every, self.json).await;
+        }
+        let answers = ask(&self.target.client(), &self.target.peers).await;
         let mut output = Output::stdout();
         if self.json {
             output.line(Value::Array(answers.iter().map(object).collect()))?;
         } else {
-            let rows: Vec<_> = std::iter::once(head()).chain(answers.iter().map(row)).collect();
+            let rows: Vec<_> = std::iter::once(head(&FIGURES)).chain(answers.iter().map(|a| row(a, figures))).collect();
             for line in table(&rows) {
                 output.line(line)?;
             }
         }
         output.flush()?;
-        match answers.iter().any(|(_, answer)| answer.is_ok()) {
+        match answers.iter().any(|answer| answer.status.is_ok()) {
             true => Ok(()),
             false => Err(failure("no peer answered: check the addresses and that the nodes run")),
         }
     }
 }
 
-fn object((peer, answer): &Answer<'_>) -> Value {
-    let s = match answer {
+/// Asks all `peers` at once.
+pub(crate) async fn ask(client: &Client, peers: &Peers) -> Vec<Answer> {
+    let asked = peers.iter().map(|peer| async move {
+        let status = client.status(&peer.id).await;
+        Answer { peer: peer.clone(), at: Instant::now(), status }
+    });
+    join_all(asked).await
+}
+
+pub(crate) fn object(Answer { peer, status, .. }: &Answer) -> Value {
+    let s = match status {
         Ok(status) => status,
         Err(error) => {
             return json!({ "node": peer.id.as_str(), "address": peer.address, "error": error.to_string() });
@@ -63,23 +85,31 @@ fn object((peer, answer): &Answer<'_>) -> Value {
     })
 }
 
-/// What a row ends with, and is not aligned.
-const COLUMNS: usize = 10;
+/// The most columns there are; what a row ends with is not aligned.
+const COLUMNS: usize = 11;
 
-fn head() -> Vec<String> {
-    let names =
-        ["NODE", "ADDRESS", "ROLE", "TERM", "MASTER", "FIRST", "COMMITTED", "DURABLE", "END", "POSITION", "CHAIN"];
-    names.map(String::from).to_vec()
+const FIGURES: [&str; 6] = ["FIRST", "COMMITTED", "DURABLE", "END", "POSITION", "CHAIN"];
+
+fn figures(s: &NodeStatus) -> Vec<String> {
+    let figures = [s.first, s.committed, s.durable, s.end, s.committed_position].map(|figure| figure.to_string());
+    figures.into_iter().chain([format!("{:08x}", s.committed_chain)]).collect()
 }
 
-fn row((peer, answer): &Answer<'_>) -> Vec<String> {
-    match answer {
+/// Names of the columns: those of every table, and those of this one.
+pub(crate) fn head(figures: &[&str]) -> Vec<String> {
+    ["NODE", "ADDRESS", "ROLE", "TERM", "MASTER"].iter().chain(figures).map(|name| (*name).to_owned()).collect()
+}
+
+/// Who the node is, its `figures`, and what is wrong with it.
+pub(crate) fn row(
+    Answer { peer, status, .. }: &Answer,
+    figures: impl FnOnce(&NodeStatus) -> Vec<String>,
+) -> Vec<String> {
+    match status {
         Ok(s) => {
             let mut row = vec![s.node.clone(), peer.address.clone(), s.role.clone(), s.term.to_string()];
             row.push(s.master.clone().unwrap_or_else(|| "-".into()));
-            let figures = [s.first, s.committed, s.durable, s.end, s.committed_position];
-            row.extend(figures.map(|figure| figure.to_string()));
-            row.push(format!("{:08x}", s.committed_chain));
+            row.extend(figures(s));
             row.extend(s.closed_reason.as_ref().or(s.disk_full.as_ref()).cloned());
             row
         }
@@ -96,7 +126,7 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
         let cells = rows.iter().filter(|row| column + 1 < row.len()).map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)
     };
-    let widths: Vec<_> = (0..=COLUMNS).map(width).collect();
+    let widths: Vec<_> = (0..COLUMNS).map(width).collect();
     let cell = |(column, text): (usize, &String)| match widths.get(column) {
         Some(width) => format!("{text:width$}"),
         None => text.clone(),

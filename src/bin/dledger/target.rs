@@ -26,7 +26,12 @@ pub(crate) struct Target {
 
 impl Target {
     pub(crate) fn client(&self) -> Client {
-        let builder = Client::builder(self.peers.clone(), self.group.clone()).timeout(self.timeout);
+        self.client_of(&self.peers, self.timeout)
+    }
+
+    /// A client of other nodes of the same cluster, that waits no longer than `longest` for an answer.
+    pub(crate) fn client_of(&self, peers: &Peers, longest: Duration) -> Client {
+        let builder = Client::builder(peers.clone(), self.group.clone()).timeout(self.timeout.min(longest));
         match &self.cluster {
             Some(cluster) => builder.cluster(cluster.clone()).build(),
             None => builder.build(),
