@@ -69,6 +69,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The nodes the cluster is first formed of, this one included. Once formed, the replicated membership counts.
     pub peers: Peers,
+    /// Whether the node joins a cluster that exists. It then never forms one: it needs no peer list, and waits until the
+    /// leader of its ledgers adds it. Once it is a member this changes nothing. Default: false.
+    pub join: bool,
     /// The ledgers to host.
     pub groups: Vec<Group>,
     /// What an ack means.
@@ -123,6 +126,7 @@ impl Config {
             advertise: None,
             data_dir: PathBuf::from("dledger-data"),
             peers: Peers::default(),
+            join: false,
             groups: Vec::new(),
             durability: Durability::default(),
             repair: RepairPolicy::default(),

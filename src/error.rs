@@ -1,11 +1,15 @@
 //! One error type per operation. Each says what was found, what was expected and what to do.
 
+mod hosting;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::ConfigError;
 use crate::types::{Group, Member, PeersError};
+
+pub use hosting::{CreateError, RemoveError};
 
 /// A node could not be started.
 #[derive(Debug, thiserror::Error)]

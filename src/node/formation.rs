@@ -4,7 +4,7 @@
 //! empty. So a node that lost its disk never forms a second cluster beside the first, and two halves of a partition
 //! never form two. A peer that is empty says so only to who has the same peer list, so that two nodes with different
 //! lists, each the lowest of its own, never form two either. The membership carries the incarnation of every disk from
-//! the beginning.
+//! the beginning. A node that is to join a cluster that exists ([`Config::join`]) forms none and promises itself to nobody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ impl Formation {
     ) -> Self {
         let me =
             Member { id: identity.node.clone(), address: advertised.to_owned(), incarnation: identity.incarnation };
-        let lowest = config.peers.lowest().is_none_or(|lowest| lowest.id == config.id);
+        let lowest = !config.join && config.peers.lowest().is_none_or(|lowest| lowest.id == config.id);
         let others = config.peers.iter().filter(|peer| peer.id != config.id).cloned().collect();
         Self { identity, me, peers: config.peers.agreed(), others, lowest, transport, ledger }
     }

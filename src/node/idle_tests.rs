@@ -14,6 +14,7 @@ use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::raft::flight::Waiter;
 use crate::raft::group::{self, GroupOptions};
+use crate::raft::pacer::Pacer;
 use crate::raft::proposer::Proposer;
 use crate::raft::{Raft, TokioRuntime};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
@@ -38,7 +39,8 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let (log, _) = Log::open(Arc::new(RealDisk), dir.join("g"), identity.clone(), options).unwrap();
     let network = PeerNetwork::new(identity, Arc::new(GrpcTransport::new(GrpcOptions::default())));
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
-    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0) }, network).await.unwrap()
+    let pacer = Pacer::new(config.heartbeat_interval);
+    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), pacer: &pacer }, network).await.unwrap()
 }
 
 /// How long this thread has been on a processor.

@@ -14,6 +14,8 @@
 
 mod builder;
 mod formation;
+#[cfg(test)]
+mod groups_tests;
 mod host;
 #[cfg(test)]
 mod idle_tests;

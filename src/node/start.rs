@@ -14,6 +14,7 @@ use crate::log::flusher::Scheduler;
 use crate::log::{Background, Log, LogOptions};
 use crate::raft::Runtime;
 use crate::raft::group::{self, GroupOptions};
+use crate::raft::pacer::Pacer;
 use crate::raft::storage::Clock;
 use crate::rpc::peer_client::PeerNetwork;
 use crate::rpc::peer_server::PeerServer;
@@ -29,6 +30,8 @@ pub(crate) struct Environment {
     pub(crate) background: Arc<dyn Background>,
     pub(crate) clock: Clock,
     pub(crate) transport: Arc<dyn Transport>,
+    /// Strikes for all ledgers of the node.
+    pub(crate) pacer: Arc<Pacer>,
     /// Makes the incarnation of a new directory.
     pub(crate) incarnation: Arc<dyn Fn() -> Incarnation + Send + Sync>,
 }
@@ -76,13 +79,16 @@ pub(crate) async fn start_ledger<R: Runtime>(
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
     let network = PeerNetwork::new(identity.clone(), env.transport.clone());
-    let options = GroupOptions { config, log, clock: env.clock.clone() };
+    let options = GroupOptions { config, log, clock: env.clock.clone(), pacer: &env.pacer };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
-    let (peers, gate) = (config.peers.agreed(), running.gate.clone());
-    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, running.log.clone(), raft, gate);
-    router.insert(group.clone(), Arc::new(server));
+    // A node that joins promises itself to nobody.
+    let peers = if config.join { String::new() } else { config.peers.agreed() };
+    let (gate, heard) = (running.gate.clone(), running.heard.clone());
+    let server =
+        PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, running.log.clone(), raft, gate, heard);
+    router.insert(group, Arc::new(server));
     let ledger = Ledger::new(running, config);
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());

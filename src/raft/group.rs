@@ -14,6 +14,7 @@ use super::config::{Raft, Runtime, TypeConfig};
 use super::flight::Waiter;
 use super::gate::Gate;
 use super::members::MemberNode;
+use super::pacer::{Heard, Paced, Pacer};
 use super::proposer::Proposer;
 use super::roles::{RoleTask, View};
 use super::state_machine::{SnapshotData, StateMachine};
@@ -29,6 +30,8 @@ pub(crate) struct Group {
     pub(crate) identity: Identity,
     pub(crate) log: LogReader,
     pub(crate) gate: Gate,
+    /// Where the peer server tells that the leader lives.
+    pub(crate) heard: Heard,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) view: watch::Receiver<View>,
     /// Where appends go.
@@ -58,6 +61,7 @@ pub(crate) struct GroupOptions<'a> {
     pub(crate) config: &'a Config,
     pub(crate) log: Log,
     pub(crate) clock: Clock,
+    pub(crate) pacer: &'a Pacer,
 }
 
 /// Starts Raft on a log. Returns the group and the handle that the network's server needs.
@@ -70,7 +74,7 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, log, clock } = options;
+    let GroupOptions { config, log, clock, pacer } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
@@ -97,8 +101,14 @@ where
     let proposer = Proposer::new(raft.clone(), gate.clone(), role.clone(), submitted, config.max_batch_bytes);
     let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
-    let control = RaftControl { raft: raft.clone(), log: reader.clone(), tasks: Mutex::new(vec![role_task, proposer]) };
-    let group = Group { identity, log: reader, gate, role, view, proposals, budget, control: Box::new(control) };
+    let heard = Heard::default();
+    let control = RaftControl {
+        _pace: pacer.pace(raft.clone(), heard.clone()),
+        raft: raft.clone(),
+        log: reader.clone(),
+        tasks: Mutex::new(vec![role_task, proposer]),
+    };
+    let group = Group { identity, log: reader, gate, heard, role, view, proposals, budget, control: Box::new(control) };
     Ok((group, raft))
 }
 
@@ -146,6 +156,8 @@ impl Group {
 }
 
 struct RaftControl<R: Runtime> {
+    /// Dropped with the group: the clock strikes for it no more.
+    _pace: Arc<dyn Paced>,
     raft: Raft<R>,
     log: LogReader,
     /// The role task and the proposer, until they have been waited for.

@@ -9,6 +9,7 @@
 //! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
 //! | [`flight`] | a batch on its way through Raft, and who waits for it |
 //! | [`gate`] | keeps entries away from Raft for which the log has no room |
+//! | [`pacer`] | one clock for all ledgers of a node, in place of openraft's for each |
 //! | [`proposer`] | the task that turns waiting appends into batches |
 //! | [`roles`] | the task that turns Raft's state into the broker's role |
 //! | [`group`] | all of it for one ledger, started and stopped |
@@ -19,6 +20,7 @@ pub(crate) mod flight;
 pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod members;
+pub(crate) mod pacer;
 pub(crate) mod proposer;
 pub(crate) mod roles;
 pub(crate) mod state_machine;

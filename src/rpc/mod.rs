@@ -7,11 +7,13 @@
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
+//! | [`beats`] | heartbeats of many ledgers in one call, both sides |
 //! | [`fetch`] | committed entries for a node whose copy is damaged, both sides |
 //! | [`convert`] | Raft's types to messages and back |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
+pub(crate) mod beats;
 pub(crate) mod checks;
 pub(crate) mod client_wire;
 pub(crate) mod convert;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 use openraft::storage::Snapshot;
 
 use super::checks;
@@ -17,6 +17,7 @@ use crate::log::reader::LogReader;
 use crate::pb::{self, refusal::Reason};
 use crate::raft::config::LogId;
 use crate::raft::gate::Gate;
+use crate::raft::pacer::Heard;
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig, state_machine};
 use crate::types::{Incarnation, NodeId};
@@ -38,11 +39,17 @@ struct Intake<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
     gate: Gate,
+    heard: Heard,
 }
 
 impl<R: Runtime> Clone for Intake<R> {
     fn clone(&self) -> Self {
-        Self { raft: self.raft.clone(), metrics: self.metrics.clone(), gate: self.gate.clone() }
+        Self {
+            raft: self.raft.clone(),
+            metrics: self.metrics.clone(),
+            gate: self.gate.clone(),
+            heard: self.heard.clone(),
+        }
     }
 }
 
@@ -65,6 +72,13 @@ async fn committed<R: Runtime>(raft: &Raft<R>) -> Refused<Option<LogId>> {
 }
 
 impl<R: Runtime> Intake<R> {
+    /// Notes that the leader lives, if it is still one.
+    fn note(&self, result: &StreamAppendResult<TypeConfig<R>>) {
+        if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+            self.heard.note();
+        }
+    }
+
     /// An append as openraft may see it.
     async fn usable(
         &self,
@@ -94,8 +108,9 @@ impl<R: Runtime> PeerServer<R> {
         log: LogReader,
         raft: Raft<R>,
         gate: Gate,
+        heard: Heard,
     ) -> Self {
-        let intake = Intake { metrics: raft.metrics(), raft, gate };
+        let intake = Intake { metrics: raft.metrics(), raft, gate, heard };
         Self { identity, advertised, peers, promised: Mutex::default(), log, intake }
     }
 
@@ -152,7 +167,11 @@ impl<R: Runtime> PeerServer<R> {
     /// Lets `former` form the cluster, if it is the first to ask and means the same cluster.
     fn promise(&self, former: (NodeId, Incarnation), peers: &str) -> Refused<()> {
         if peers != self.peers {
-            let own = if self.peers.is_empty() { "no peers: a cluster of its own" } else { &self.peers };
+            let own = if self.peers.is_empty() {
+                "no peers: a cluster of its own, or one that it joins"
+            } else {
+                &self.peers
+            };
             return Err(refusal(Reason::Peers, peers, own));
         }
         let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
@@ -173,7 +192,8 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
         Box::pin(async move {
             let former = self.check_identify(&request)?;
             let initialized = self.intake.raft.is_initialized().await.map_err(closed)?;
-            if !initialized {
+            // Who has no list forms nothing, and asks only who is there.
+            if !initialized && !request.peers.is_empty() {
                 self.promise(former, &request.peers)?;
             }
             Ok(pb::IdentifyResponse {
@@ -217,7 +237,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 // openraft asks for the conflicting entry; an append that begins the log cannot conflict.
                 return Err(closed("a conflict before the first entry"));
             }
-            Ok(convert::from_append_result::<R>(response.into_stream_result(previous, last)))
+            let result = response.into_stream_result(previous, last);
+            self.intake.note(&result);
+            Ok(convert::from_append_result::<R>(result))
         })
     }
 
@@ -274,8 +296,12 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 }
             });
             let answers = self.intake.raft.stream_append(requests.boxed());
-            let answers = answers.map(|answer| match answer {
-                Ok(result) => Ok(convert::from_append_result::<R>(result)),
+            let intake = self.intake.clone();
+            let answers = answers.map(move |answer| match answer {
+                Ok(result) => {
+                    intake.note(&result);
+                    Ok(convert::from_append_result::<R>(result))
+                }
                 Err(fatal) => Err(closed(fatal)),
             });
             let last = stream::once(async move { refused.lock().unwrap_or_else(PoisonError::into_inner).take() });

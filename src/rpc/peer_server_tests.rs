@@ -17,6 +17,7 @@ use crate::log::{Log, LogOptions};
 use crate::pb::{self, refusal::Reason};
 use crate::raft::TokioRuntime;
 use crate::raft::group::{self, Group, GroupOptions};
+use crate::raft::pacer::Pacer;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::peer_client::{PeerNetwork, envelope};
 use crate::rpc::transport::PeerHandler;
@@ -55,10 +56,11 @@ async fn served() -> Served {
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
     let network = PeerNetwork::new(identity.clone(), Arc::new(GrpcTransport::new(GrpcOptions::default())));
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0) };
+    let pacer = Pacer::new(config.heartbeat_interval);
+    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), pacer: &pacer };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
-    let (own, gate) = (group.identity.clone(), group.gate.clone());
-    let server = PeerServer::new(own, "h:0".into(), PEERS.into(), group.log.clone(), raft, gate);
+    let (own, gate, heard) = (group.identity.clone(), group.gate.clone(), group.heard.clone());
+    let server = PeerServer::new(own, "h:0".into(), PEERS.into(), group.log.clone(), raft, gate, heard);
     let envelope = Some(envelope(&self::identity("n1"), &identity.node, Some(identity.incarnation)));
     Served { _dir: dir, group, server, envelope }
 }
@@ -264,12 +266,22 @@ impl Served {
 #[tokio::test]
 async fn an_empty_node_is_formed_only_by_who_has_its_peer_list() {
     let n0 = served().await;
-    for other in ["", "n0=h:0", "n0=h:0;n1=h:2", "n0=h:0;n1=h:1;n2=h:2"] {
+    for other in ["n0=h:0", "n0=h:0;n1=h:2", "n0=h:0;n1=h:1;n2=h:2"] {
         let refusal = n0.identify(1, other).await.unwrap_err();
         assert_eq!(refusal.reason(), Reason::Peers);
         assert_eq!((&*refusal.found, &*refusal.expected), (other, PEERS));
     }
     assert!(n0.identify(1, PEERS).await.unwrap().empty);
+}
+
+#[tokio::test]
+async fn who_forms_nothing_is_told_who_is_there_without_a_promise() {
+    let n0 = served().await;
+    assert!(n0.identify(1, "").await.unwrap().empty);
+    assert!(n0.identify(2, "").await.unwrap().empty);
+    // It is still free.
+    assert!(n0.identify(3, PEERS).await.unwrap().empty);
+    assert_eq!(n0.identify(4, PEERS).await.unwrap_err().reason(), Reason::Peers);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::disk::Disk;
 use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
+use crate::raft::pacer::Pacer;
 use crate::rpc::router::Router;
 use crate::types::{Ack, Group, Incarnation, NodeId, Peer, Peers, ReadLimit, Record, Role};
 
@@ -139,6 +140,7 @@ impl SimCluster {
                 life,
                 stall: node.config.stall_timeout,
             }),
+            pacer: Arc::new(Pacer::new(node.config.heartbeat_interval)),
             incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
         };
         (env, node.config.clone(), node.address.clone(), router)

@@ -1,6 +1,7 @@
 //! The vocabulary of the crate: names, places in the log, roles. No I/O, no openraft.
 
 mod address;
+mod files;
 mod identity;
 mod peers;
 mod place;
@@ -9,6 +10,7 @@ mod role;
 mod status;
 
 pub(crate) use address::{checked_address, checked_bind};
+pub use files::LedgerFiles;
 pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};
 pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};

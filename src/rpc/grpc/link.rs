@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Response, Status, Streaming};
 
 use super::answers::{Answers, Requests};
 use super::channel::KeptChannel;
@@ -56,6 +56,32 @@ impl GrpcLink {
         outcome
     }
 
+    /// `host:port` of the peer.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What a call that broke for `reason` ends with.
+    pub(crate) fn broken(&self, reason: String) -> TransportError {
+        TransportError::Broken { address: self.address.clone(), reason }
+    }
+
+    /// What a call that was refused ends with.
+    pub(crate) fn refused(&self, refusal: pb::Refusal) -> TransportError {
+        TransportError::Refused { address: self.address.clone(), refusal }
+    }
+
+    /// Sends heartbeats of several ledgers. The answers come as they are done; how long to wait for them is the
+    /// caller's business.
+    pub(crate) async fn heartbeats(
+        &self,
+        request: pb::HeartbeatsRequest,
+        timeout: Duration,
+    ) -> Result<BeatAnswers, TransportError> {
+        let answers = self.bounded(timeout, |mut client| async move { client.heartbeats(request).await }).await?;
+        Ok(BeatAnswers { address: self.address.clone(), answers })
+    }
+
     fn channel(&self) -> Result<&Arc<KeptChannel>, TransportError> {
         let unusable =
             |reason: &String| TransportError::Unreachable { address: self.address.clone(), reason: reason.clone() };
@@ -80,6 +106,19 @@ impl GrpcLink {
         };
         let give_up = move || channel.give_up(generation);
         Ok(Answers::new(self.address.clone(), answers, feed, stall, give_up).boxed())
+    }
+}
+
+/// The answers to heartbeats as they come.
+pub(crate) struct BeatAnswers {
+    address: String,
+    answers: Streaming<pb::HeartbeatsResponse>,
+}
+
+impl BeatAnswers {
+    /// Some more of them; `None` when there are no more.
+    pub(crate) async fn next(&mut self) -> Result<Option<pb::HeartbeatsResponse>, TransportError> {
+        self.answers.message().await.map_err(|status| status::to_error(&self.address, &status))
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`transport`] | [`GrpcTransport`](transport::GrpcTransport): keeps one [`link`] per address and lane |
 //! | [`link`] | [`GrpcLink`](link::GrpcLink): the calls to one peer over one lane, each bounded in time |
+//! | [`beats`] | the heartbeat lane: what falls due together travels in one call |
 //! | [`channel`] | the connection a link keeps, and when it is given up for a new one |
 //! | [`answers`] | the caller's side of a replication stream: closes its requests, notices a stall |
 //! | [`status`] | refusals and failures, to and from gRPC statuses |
@@ -15,6 +16,7 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod answers;
+pub(crate) mod beats;
 pub(crate) mod channel;
 pub(crate) mod gate;
 pub(crate) mod guarded;

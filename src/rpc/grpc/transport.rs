@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::beats::BeatLink;
 use super::link::GrpcLink;
 use crate::rpc::transport::{Lane, Link, Transport};
 
@@ -41,7 +42,7 @@ impl Default for GrpcOptions {
 pub(crate) struct GrpcTransport {
     options: GrpcOptions,
     /// Grows with the addresses ever asked for; an unused link costs no connection once its peer is gone.
-    links: Mutex<HashMap<(String, Lane), Arc<GrpcLink>>>,
+    links: Mutex<HashMap<(String, Lane), Arc<dyn Link>>>,
 }
 
 impl GrpcTransport {
@@ -54,9 +55,13 @@ impl GrpcTransport {
 impl Transport for GrpcTransport {
     fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let link = links
-            .entry((address.to_owned(), lane))
-            .or_insert_with(|| Arc::new(GrpcLink::new(address, lane, &self.options)));
+        let link = links.entry((address.to_owned(), lane)).or_insert_with(|| {
+            let link = Arc::new(GrpcLink::new(address, lane, &self.options));
+            match lane {
+                Lane::Heartbeat => Arc::new(BeatLink::new(link)),
+                Lane::Control | Lane::Data => link,
+            }
+        });
         link.clone()
     }
 }

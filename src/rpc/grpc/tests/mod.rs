@@ -1,5 +1,6 @@
 //! Link, server and router together, over real sockets.
 
+mod beats;
 mod calls;
 mod hostile;
 mod kit;
