@@ -91,6 +91,16 @@ impl SimCluster {
         Self(Arc::new(Inner { network, nodes: Mutex::new(nodes), rng: Mutex::new(rng) }))
     }
 
+    /// Changes the configuration of node `i`, which is down. Its number and its address stay, whatever its id.
+    ///
+    /// # Panics
+    /// If the configuration is not usable then.
+    pub fn configure(&self, i: usize, change: impl FnOnce(&mut Config)) {
+        let config = &mut self.nodes()[i].config;
+        change(config);
+        config.validate().expect("a usable configuration");
+    }
+
     fn nodes(&self) -> MutexGuard<'_, Vec<SimNode>> {
         lock(&self.0.nodes)
     }

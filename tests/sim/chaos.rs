@@ -11,6 +11,7 @@ use dledger::{Durability, Role};
 
 use crate::history::History;
 use crate::nemesis;
+use crate::seeds::Sum;
 
 /// What happens.
 #[derive(Clone)]
@@ -36,8 +37,8 @@ pub(crate) struct Outcome {
     pub(crate) slowest_recovery: Duration,
 }
 
-impl Outcome {
-    pub(crate) fn add(&mut self, other: &Self) {
+impl Sum for Outcome {
+    fn add(&mut self, other: &Self) {
         self.trace.1 += other.trace.1;
         self.acked += other.acked;
         self.unknown += other.unknown;
