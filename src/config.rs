@@ -97,6 +97,9 @@ pub struct Config {
     /// bound (the leader's lease), and then waits a random time between the two before it asks for votes: with the
     /// default of 400 ms and 800 ms, 1.2 s to 1.6 s in all.
     pub election_timeout: (Duration, Duration),
+    /// Whether followers give up a leader before the lease is over when its connections break and nobody listens any
+    /// more where it was: the process is dead. Default true. Lease reads stay sound either way (`docs/invariants.md`).
+    pub fast_failover: bool,
     /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
     /// default 5 s.
     pub stall_timeout: Duration,
@@ -138,9 +141,17 @@ impl Config {
             append_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: (Duration::from_millis(400), Duration::from_millis(800)),
+            fast_failover: true,
             stall_timeout: Duration::from_secs(5),
             max_connections: 1024,
         }
+    }
+
+    /// How long a leader may answer lease reads after it sent what a quorum answered.
+    pub(crate) fn lease_window(&self) -> Duration {
+        // A heartbeat's answer comes back while it counts. Followers hold on to the leader for a little longer, and so
+        // for that long nobody takes over from one that has died.
+        self.heartbeat_interval * 5 / 4
     }
 
     /// Addresses of all peers but this node.

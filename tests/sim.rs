@@ -22,6 +22,8 @@ mod history;
 mod nemesis;
 #[path = "sim/seeds.rs"]
 mod seeds;
+#[path = "sim/succession.rs"]
+mod succession;
 
 const SOON: Duration = Duration::from_secs(10);
 

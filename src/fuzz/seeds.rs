@@ -227,6 +227,7 @@ pub(super) fn snapshot() -> Seeds {
         last_log_id: id(2, 4),
         membership: Some(stored),
         start: Some(start),
+        lease_window_ms: 0,
     };
     let travels = pb::SnapshotRequest { envelope: envelope(), vote: vote(true), ..kept.clone() };
     vec![kept.encode_to_vec(), travels.encode_to_vec()]

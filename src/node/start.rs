@@ -16,6 +16,7 @@ use crate::raft::Runtime;
 use crate::raft::group::{self, GroupOptions};
 use crate::raft::pacer::Pacer;
 use crate::raft::storage::Clock;
+use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::PeerNetwork;
 use crate::rpc::peer_server::PeerServer;
 use crate::rpc::router::Router;
@@ -78,16 +79,16 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (committed, end) = (log.progress().committed(), log.progress().end());
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
-    let network = PeerNetwork::new(identity.clone(), env.transport.clone());
+    let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window());
     let options = GroupOptions { config, log, clock: env.clock.clone(), pacer: &env.pacer };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
+    let (transport, reader) = (env.transport.clone(), running.log.clone());
+    let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), config.fast_failover);
     // A node that joins promises itself to nobody.
     let peers = if config.join { String::new() } else { config.peers.agreed() };
-    let (gate, heard) = (running.gate.clone(), running.heard.clone());
-    let server =
-        PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, running.log.clone(), raft, gate, heard);
+    let server = PeerServer::<R>::new(&running, raft, watch, advertised.to_owned(), peers);
     router.insert(group, Arc::new(server));
     let ledger = Ledger::new(running, config);
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());

@@ -14,8 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
-use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{Instant, ServerState};
 
 use super::config::{Raft, Runtime};
 
@@ -80,8 +80,11 @@ fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
 }
 
 async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<State>>) {
+    let mut next = R::Instant::now();
     loop {
-        R::sleep(every).await;
+        // From strike to strike, however long one takes; what was slept through is not made up for.
+        next = R::Instant::now().max(next + every);
+        R::sleep_until(next).await;
         let ledgers = lock(&state).ledgers.clone();
         for ledger in &ledgers {
             if ledger.upgrade().is_some_and(|ledger| ledger.strike()) {

@@ -167,7 +167,7 @@ fn current_snapshot(log: &LogReader) -> io::Result<Option<LedgerSnapshot>> {
     Ok(Some(Snapshot { meta, snapshot }))
 }
 
-/// A snapshot as it travels and is kept, without envelope and vote.
+/// A snapshot as it travels and is kept, without envelope, vote and lease window.
 pub(crate) fn to_message(meta: &SnapshotMeta, start: SnapshotData) -> pb::SnapshotRequest {
     pb::SnapshotRequest {
         envelope: None,
@@ -180,6 +180,7 @@ pub(crate) fn to_message(meta: &SnapshotMeta, start: SnapshotData) -> pb::Snapsh
             chain: next.chain,
             timestamp: next.timestamp,
         }),
+        lease_window_ms: 0,
     }
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn to_vote_response<R: Runtime>(
     Ok(VoteResponse::new(to_vote(response.vote)?, last, response.granted))
 }
 
-/// Without an envelope.
+/// Without an envelope and the lease window.
 pub(crate) fn from_append<R: Runtime>(request: AppendEntriesRequest<TypeConfig<R>>) -> pb::AppendRequest {
     pb::AppendRequest {
         envelope: None,
@@ -105,6 +105,7 @@ pub(crate) fn from_append<R: Runtime>(request: AppendEntriesRequest<TypeConfig<R
         previous: request.prev_log_id.map(from_log_id),
         committed: request.leader_commit.map(from_log_id),
         frames: join(&request.entries),
+        lease_window_ms: 0,
     }
 }
 

@@ -8,6 +8,8 @@
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
 //! | [`beats`] | heartbeats of many ledgers in one call, both sides |
+//! | [`leader_watch`] | gives up a leader whose process has died before its lease is over |
+//! | [`leader_hold`] | for how long a follower is bound to its leader |
 //! | [`fetch`] | committed entries for a node whose copy is damaged, both sides |
 //! | [`convert`] | Raft's types to messages and back |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
@@ -19,6 +21,8 @@ pub(crate) mod client_wire;
 pub(crate) mod convert;
 pub(crate) mod fetch;
 pub(crate) mod grpc;
+pub(crate) mod leader_hold;
+pub(crate) mod leader_watch;
 pub(crate) mod peer_client;
 pub(crate) mod peer_server;
 pub(crate) mod router;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
@@ -34,6 +35,8 @@ type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RP
 pub(crate) struct PeerNetwork {
     identity: Identity,
     transport: Arc<dyn Transport>,
+    /// How long a leader here may answer lease reads after it sent what was answered, milliseconds.
+    lease_window: u32,
     refusals: Arc<Refusals>,
 }
 
@@ -67,6 +70,7 @@ pub(crate) struct PeerClient<R> {
     data: Arc<dyn Link>,
     /// A heartbeat client sends its single request as a call of its own, past all data.
     heartbeat: bool,
+    lease_window: u32,
     refusals: Arc<Refusals>,
     _runtime: PhantomData<fn() -> R>,
 }
@@ -85,8 +89,11 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
 }
 
 impl PeerNetwork {
-    pub(crate) fn new(identity: Identity, transport: Arc<dyn Transport>) -> Self {
-        Self { identity, transport, refusals: Arc::default() }
+    /// A leader here answers lease reads no longer than `lease_window` after it sent what a quorum answered.
+    pub(crate) fn new(identity: Identity, transport: Arc<dyn Transport>, lease_window: Duration) -> Self {
+        // The bounds of the configuration are far below.
+        let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
+        Self { identity, transport, lease_window, refusals: Arc::default() }
     }
 
     fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
@@ -95,6 +102,7 @@ impl PeerNetwork {
             control: self.transport.link(&node.address, if heartbeat { Lane::Heartbeat } else { Lane::Control }),
             data: self.transport.link(&node.address, Lane::Data),
             heartbeat,
+            lease_window: self.lease_window,
             refusals: self.refusals.clone(),
             _runtime: PhantomData,
         }
@@ -153,6 +161,7 @@ impl<R: Runtime> PeerClient<R> {
     ) -> Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let mut message = convert::from_append(request);
         message.envelope = Some(self.envelope.clone());
+        message.lease_window_ms = self.lease_window;
         let answer = self.control.heartbeat(message, option.hard_ttl()).await;
         let answer = self.note("heartbeat", answer).map_err(failed)?;
         convert::to_append_result::<R>(answer).map_err(malformed)
@@ -167,9 +176,11 @@ impl<R: Runtime> PeerClient<R> {
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
         let input = stream::once(future::ready(first)).chain(input);
         let mut envelope = Some(self.envelope.clone());
+        let lease_window_ms = self.lease_window;
         let requests = input.map(move |request| {
             let mut message = convert::from_append(request);
             message.envelope = envelope.take();
+            message.lease_window_ms = lease_window_ms;
             message
         });
         // That the stream opens says nothing yet: a refusal comes as its first answer.
@@ -244,6 +255,7 @@ impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
         let mut message = state_machine::to_message(&snapshot.meta, snapshot.snapshot);
         message.envelope = Some(self.envelope.clone());
         message.vote = Some(convert::from_vote(&vote));
+        message.lease_window_ms = self.lease_window;
         let answer = tokio::select! {
             biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
@@ -281,8 +293,6 @@ impl<R: Runtime> NetBackoff<TypeConfig<R>> for PeerClient<R> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use futures::FutureExt;
 
     use super::*;
@@ -352,6 +362,7 @@ mod tests {
             control: Arc::new(Down),
             data: Arc::new(Down),
             heartbeat: false,
+            lease_window: 0,
             refusals: Arc::default(),
             _runtime: PhantomData,
         };

@@ -1,6 +1,7 @@
 //! The receiving side: checks every call, then hands it to Raft.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -10,13 +11,15 @@ use openraft::storage::Snapshot;
 use super::checks;
 use super::convert::{self, Malformed};
 use super::fetch;
+use super::leader_watch::LeaderWatch;
 use super::router::refusal;
 use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::LogId;
+use crate::raft::config::{LogId, RaftVote};
 use crate::raft::gate::Gate;
+use crate::raft::group::Group;
 use crate::raft::pacer::Heard;
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig, state_machine};
@@ -40,6 +43,7 @@ struct Intake<R: Runtime> {
     metrics: Metrics<R>,
     gate: Gate,
     heard: Heard,
+    watch: LeaderWatch<R>,
 }
 
 impl<R: Runtime> Clone for Intake<R> {
@@ -49,6 +53,7 @@ impl<R: Runtime> Clone for Intake<R> {
             metrics: self.metrics.clone(),
             gate: self.gate.clone(),
             heard: self.heard.clone(),
+            watch: self.watch.clone(),
         }
     }
 }
@@ -85,6 +90,7 @@ impl<R: Runtime> Intake<R> {
         sender: &NodeId,
         request: pb::AppendRequest,
     ) -> Refused<AppendEntriesRequest<TypeConfig<R>>> {
+        let window = request.lease_window_ms;
         let request = convert::to_append::<R>(request).map_err(malformed)?;
         checks::append(&request, sender).map_err(malformed)?;
         // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
@@ -96,21 +102,26 @@ impl<R: Runtime> Intake<R> {
         // Last: whoever is told that there is no room has sent something that would have been taken.
         let full = |why: String| refusal(Reason::DiskFull, why, "room on the disk");
         self.gate.accept::<R>(&request).map_err(full)?;
+        self.hear(&request.vote, window)?;
         Ok(request)
+    }
+
+    /// Notes that the leader lives, before Raft answers it.
+    fn hear(&self, leader: &RaftVote, window_ms: u32) -> Refused<()> {
+        if self.watch.hear(leader, Duration::from_millis(window_ms.into())) {
+            return Ok(());
+        }
+        let found = format!("the leader {} of term {}", leader.leader_id.voted_for, leader.leader_id.term);
+        Err(refusal(Reason::GivenUp, found, "a later term: nobody listened any more where that leader was"))
     }
 }
 
 impl<R: Runtime> PeerServer<R> {
-    pub(crate) fn new(
-        identity: Identity,
-        advertised: String,
-        peers: String,
-        log: LogReader,
-        raft: Raft<R>,
-        gate: Gate,
-        heard: Heard,
-    ) -> Self {
-        let intake = Intake { metrics: raft.metrics(), raft, gate, heard };
+    /// Serves `group`, whose Raft is `raft`.
+    pub(crate) fn new(group: &Group, raft: Raft<R>, watch: LeaderWatch<R>, advertised: String, peers: String) -> Self {
+        let (identity, log) = (group.identity.clone(), group.log.clone());
+        let (gate, heard) = (group.gate.clone(), group.heard.clone());
+        let intake = Intake { metrics: raft.metrics(), raft, gate, heard, watch };
         Self { identity, advertised, peers, promised: Mutex::default(), log, intake }
     }
 
@@ -209,8 +220,11 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn request_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
         Box::pin(async move {
             let sender = self.check(request.envelope.as_ref())?;
-            let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
+            let mut request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
+            let freed = self.intake.watch.frees(&request.vote);
+            // openraft's word for a vote that may be given although the leader's lease is not over.
+            request.leadership_transfer |= freed.is_some();
             let response = self.intake.raft.vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
@@ -221,6 +235,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
+            if let Some((vote, granted)) = self.intake.watch.would_vote(&request).await {
+                let vote = Some(convert::from_vote(&vote));
+                return Ok(pb::VoteResponse { vote, granted, last_log_id: None });
+            }
             let response = self.intake.raft.pre_vote(request).await.map_err(closed)?;
             Ok(convert::from_vote_response(&response))
         })
@@ -252,6 +270,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
             checks::keeps(committed(&self.intake.raft).await?, meta.last_log_id).map_err(malformed)?;
+            self.intake.hear(&vote, request.lease_window_ms)?;
             let snapshot = Snapshot { meta, snapshot: Some(next) };
             let response = self.intake.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;
             Ok(pb::SnapshotResponse { vote: Some(convert::from_vote(&response.vote)) })
@@ -280,9 +299,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(Some(&first))?;
             // The first request that cannot be used ends the stream, after the answers to those before it.
             let refused = Arc::new(Mutex::new(None));
-            let own = (self.intake.clone(), sender, refused.clone());
+            let end = self.intake.watch.stream(sender.clone());
+            let own = (self.intake.clone(), sender, refused.clone(), end);
             let requests = stream::unfold((requests, own), |(mut requests, own)| async move {
-                let (intake, sender, refused) = &own;
+                let (intake, sender, refused, _) = &own;
                 let checked = match requests.next().await? {
                     Ok(request) => intake.usable(sender, request).await,
                     Err(broken) => Err(closed(broken)),

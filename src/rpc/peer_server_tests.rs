@@ -1,6 +1,7 @@
 //! What a peer must not be able to do to a node, whatever it sends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -19,6 +20,7 @@ use crate::raft::TokioRuntime;
 use crate::raft::group::{self, Group, GroupOptions};
 use crate::raft::pacer::Pacer;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
+use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::{PeerNetwork, envelope};
 use crate::rpc::transport::PeerHandler;
 use crate::types::{Incarnation, Role};
@@ -54,13 +56,15 @@ async fn served() -> Served {
         background: Arc::new(BackgroundThread::start().unwrap()),
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
-    let network = PeerNetwork::new(identity.clone(), Arc::new(GrpcTransport::new(GrpcOptions::default())));
+    let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
+    let network = PeerNetwork::new(identity.clone(), transport.clone(), Duration::ZERO);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let pacer = Pacer::new(config.heartbeat_interval);
     let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), pacer: &pacer };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
-    let (own, gate, heard) = (group.identity.clone(), group.gate.clone(), group.heard.clone());
-    let server = PeerServer::new(own, "h:0".into(), PEERS.into(), group.log.clone(), raft, gate, heard);
+    let (own, log) = (group.identity.clone(), group.log.clone());
+    let watch = LeaderWatch::start(own, transport, log, raft.clone(), true);
+    let server = PeerServer::new(&group, raft, watch, "h:0".into(), PEERS.into());
     let envelope = Some(envelope(&self::identity("n1"), &identity.node, Some(identity.incarnation)));
     Served { _dir: dir, group, server, envelope }
 }
@@ -101,6 +105,7 @@ impl Served {
             last_log_id: Some(last),
             membership: Some(pb::StoredMembership { log_id: id(0, 0), membership: Some(membership) }),
             start: Some(pb::LogStart { position: (64 << 10) + 80, index: 10, chain: 0, timestamp: 0 }),
+            lease_window_ms: 0,
         }
     }
 }
@@ -195,7 +200,7 @@ async fn terms_do_not_fall_nor_rise_above_the_leaders() {
     let n0 = served().await;
     let append = |previous, committed, frames| {
         let vote = vote(5, "n1", true);
-        pb::AppendRequest { envelope: None, vote, previous, committed, frames }
+        pb::AppendRequest { vote, previous, committed, frames, ..Default::default() }
     };
     n0.refuses_append(append(None, None, frames(0, &[2, 1])), "1.1").await;
     n0.refuses_append(append(id(3, 8), None, frames(9, &[2])), "2.9").await;
@@ -236,7 +241,7 @@ async fn nothing_contradicts_what_is_committed() {
     let n0 = served().await;
     let append = |term, previous, committed, frames| {
         let vote = vote(term, "n1", true);
-        pb::AppendRequest { envelope: None, vote, previous, committed, frames }
+        pb::AppendRequest { vote, previous, committed, frames, ..Default::default() }
     };
     let matched = |id| pb::append_response::Result::Matched(pb::Matched { last: id });
     let answer = n0.append(append(1, None, id(1, 3), frames(0, &[1, 1, 1, 1, 1]))).await;

@@ -68,6 +68,10 @@ pub(crate) trait Transport: Send + Sync + 'static {
     /// A link to the peer at `address` (`host:port`). Does not connect: that happens at the first call, and again
     /// after every failure, resolving the name anew each time.
     fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link>;
+
+    /// Whether the machine behind `address` says that nobody listens there. Silence, and whatever else goes wrong, is
+    /// `false`. Takes no longer than some hundred milliseconds.
+    fn nobody_listens(&self, address: &str) -> BoxFuture<'static, bool>;
 }
 
 /// Calls to one peer over one lane.

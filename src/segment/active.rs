@@ -90,3 +90,28 @@ impl ActiveSegment {
         self.segment.zero(range)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+    use crate::disk::real::RealDisk;
+
+    #[test]
+    fn what_is_frozen_is_not_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0");
+        let file = RealDisk.create(&path, 1 << 16).unwrap();
+        let next = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 7 };
+        let active = ActiveSegment::begin(path.clone(), file, 1 << 16, next).unwrap();
+        let segment = active.segment();
+        segment.freeze(SEGMENT_HEADER as u64 + 8);
+        let before = std::fs::read(&path).unwrap();
+        for at in [0, SEGMENT_HEADER, SEGMENT_HEADER + 7] {
+            segment.write(at, b"12345678").unwrap_err();
+        }
+        assert!(std::fs::read(&path).unwrap() == before);
+        segment.write(SEGMENT_HEADER + 8, b"12345678").unwrap();
+        assert!(std::fs::read(&path).unwrap() != before);
+    }
+}

@@ -253,6 +253,11 @@ impl SimCluster {
         }
     }
 
+    /// A firewall resets the connections of node `i` and refuses new ones: to the others it seems dead.
+    pub fn shun(&self, i: usize) {
+        self.0.network.shun(&self.nodes()[i].address);
+    }
+
     /// Mends all links and loses no message any more.
     pub fn heal(&self) {
         self.0.network.heal();

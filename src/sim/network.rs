@@ -23,6 +23,8 @@ pub(super) struct World {
     lives: u64,
     /// Directed: `(from, to)`.
     cut: BTreeSet<(String, String)>,
+    /// Who seems dead while it lives: its connections are reset and refused.
+    shunned: BTreeSet<String>,
     /// Of 1000 messages, how many are lost.
     loss: u64,
     /// No message takes longer.
@@ -52,6 +54,7 @@ impl SimNetwork {
             up: BTreeMap::new(),
             lives: 0,
             cut: BTreeSet::new(),
+            shunned: BTreeSet::new(),
             loss: 0,
             slowest: Duration::from_millis(5),
             connections: Vec::new(),
@@ -85,9 +88,17 @@ impl SimNetwork {
         self.note(&format!("cut {from} {to}"), &[]);
     }
 
+    /// A firewall resets all connections of `address` and refuses new ones, while the node lives.
+    pub(crate) fn shun(&self, address: &str) {
+        self.world().shunned.insert(address.to_owned());
+        self.note(&format!("shun {address}"), &[]);
+        self.break_connections(|from, to| from == address || to == address);
+    }
+
     /// Mends all links. What was lost stays lost.
     pub(crate) fn heal(&self) {
         self.world().cut.clear();
+        self.world().shunned.clear();
         self.note("heal", &[]);
     }
 
@@ -120,7 +131,7 @@ impl SimNetwork {
     /// A connection, if there is somebody to connect to.
     pub(super) fn connect(&self, from: &str, to: &str) -> Option<Arc<Connection>> {
         let mut world = self.world();
-        if !world.up.contains_key(to) {
+        if !world.up.contains_key(to) || world.shuns(from, to) {
             return None;
         }
         let connection = Arc::new(Connection { from: from.to_owned(), to: to.to_owned(), state: Mutex::default() });
@@ -139,11 +150,27 @@ impl World {
         self.trace.event(content);
     }
 
+    /// How long a connection takes to be refused.
+    pub(super) fn round_trip(&mut self) -> Duration {
+        Duration::from_micros(200 + 2 * self.rng.below(self.slowest.as_micros() as u64))
+    }
+
+    fn shuns(&self, from: &str, to: &str) -> bool {
+        self.shunned.contains(from) || self.shunned.contains(to)
+    }
+
+    /// Whether the machine `to` tells `from` that nobody listens there.
+    pub(super) fn refuses(&self, from: &str, to: &str) -> bool {
+        let cut = |from: &str, to: &str| self.cut.contains(&(from.to_owned(), to.to_owned()));
+        let reached = !cut(from, to) && !cut(to, from);
+        reached && (!self.up.contains_key(to) || self.shuns(from, to))
+    }
+
     /// Sends a message.
     pub(super) fn send(&mut self, from: &str, to: &str, what: &str, content: &[u8]) -> Fate {
         let takes = Duration::from_micros(100 + self.rng.below(self.slowest.as_micros() as u64));
         let unlucky = self.rng.chance(self.loss);
-        let lost = unlucky || self.cut.contains(&(from.to_owned(), to.to_owned()));
+        let lost = unlucky || self.shuns(from, to) || self.cut.contains(&(from.to_owned(), to.to_owned()));
         self.note(&format!("{from} {to} {what} {takes:?} {lost}"), content);
         if lost { Fate::Lost } else { Fate::Arrives(takes) }
     }

@@ -31,6 +31,16 @@ impl Transport for SimTransport {
         let (network, from) = (self.network.clone(), self.from.clone());
         Arc::new(SimLink(Arc::new(Route { network, from, to: address.to_owned(), life: self.life, stall: self.stall })))
     }
+
+    fn nobody_listens(&self, address: &str) -> BoxFuture<'static, bool> {
+        let (network, from, to) = (self.network.clone(), self.from.clone(), address.to_owned());
+        let asked = async move {
+            let after = network.world().round_trip();
+            SimRuntime::sleep(after).await;
+            network.world().refuses(&from, &to)
+        };
+        asked.boxed()
+    }
 }
 
 struct SimLink(Arc<Route>);

@@ -27,7 +27,8 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         | Reason::TargetIncarnation
         | Reason::Sender
         | Reason::SegmentSize
-        | Reason::Peers => Code::FailedPrecondition,
+        | Reason::Peers
+        | Reason::GivenUp => Code::FailedPrecondition,
     };
     let refusal = short(refusal);
     let message = format!("{:?}: found {}, expected {}", refusal.reason(), refusal.found, refusal.expected);

@@ -1,12 +1,20 @@
 //! The transport: keeps one link per address and lane.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::net::TcpStream;
 
 use super::beats::BeatLink;
 use super::link::GrpcLink;
 use crate::rpc::transport::{Lane, Link, Transport};
+
+/// How long it may take to find out that nobody listens.
+const PROBE: Duration = Duration::from_millis(200);
 
 /// Settings of the calling side.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,4 +72,22 @@ impl Transport for GrpcTransport {
         });
         link.clone()
     }
+
+    fn nobody_listens(&self, address: &str) -> BoxFuture<'static, bool> {
+        let address = address.to_owned();
+        async move { tokio::time::timeout(PROBE, refuses(&address)).await.unwrap_or(false) }.boxed()
+    }
+}
+
+/// Whether all addresses of a name refuse connections.
+async fn refuses(address: &str) -> bool {
+    let Ok(found) = tokio::net::lookup_host(address).await else { return false };
+    let mut asked = 0;
+    for at in found {
+        match TcpStream::connect(at).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => asked += 1,
+            _ => return false,
+        }
+    }
+    asked > 0
 }

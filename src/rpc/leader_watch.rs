@@ -1,0 +1,279 @@
+//! Gives up a leader whose process has died before its lease is over.
+//!
+//! When a process dies, the kernel closes its connections and refuses new ones at once; a network that fails is silent
+//! instead. So when the leader's replication stream ends and nobody listens where the leader was, the followers need
+//! not wait for the lease.
+//!
+//! # Why lease reads stay sound
+//!
+//! A leader says with every append for how long it may answer lease reads on the strength of the answer (its *window*,
+//! counted from the sending). Whatever the kernel says, a follower gives the leader up no sooner than
+//! [`patience`](super::leader_hold::patience) after the last append it took from it, which is longer than the window;
+//! and from then on it takes none of that term. So if the word was wrong (a firewall that resets and refuses), that
+//! costs an election and nothing else. A vote is given before the lease is over only by a follower that has given the
+//! leader up itself, and only for the next term.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use openraft::Instant;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::VoteRequest;
+use tokio::sync::mpsc;
+
+use super::convert;
+use super::leader_hold::Hold;
+use super::peer_client::envelope;
+use super::transport::{Lane, Transport};
+use crate::log::directory::Identity;
+use crate::log::reader::LogReader;
+use crate::raft::config::{LogId, RaftVote, log_id};
+use crate::raft::members::{MemberNode, Membership};
+use crate::raft::roles::Metrics;
+use crate::raft::{Raft, Runtime, TypeConfig};
+use crate::types::NodeId;
+
+/// How long it is asked whether somebody listens again: a process that dies closes one socket after the other.
+const PROBES: u32 = 10;
+/// Between two probes, and between two campaigns.
+const PAUSE: Duration = Duration::from_millis(10);
+/// Each follower waits so much longer than the one before it, by id: two that campaign at once may both fail.
+const TURN: Duration = Duration::from_millis(40);
+/// Campaigns before the election timeout is left to settle it.
+const CAMPAIGNS: u32 = 40;
+/// How long a peer may take to say whether it would vote.
+const ANSWER: Duration = Duration::from_millis(200);
+
+/// One ledger's watch over its leader. Cheap to clone.
+pub(crate) struct LeaderWatch<R: Runtime> {
+    inner: Arc<Inner<R>>,
+    /// Whose stream has ended.
+    lost: mpsc::UnboundedSender<NodeId>,
+}
+
+struct Inner<R: Runtime> {
+    raft: Raft<R>,
+    metrics: Metrics<R>,
+    log: LogReader,
+    identity: Identity,
+    transport: Arc<dyn Transport>,
+    hold: Mutex<Hold<R::Instant>>,
+}
+
+/// A vote that may be given although the leader's lease is not over, while this lives.
+pub(crate) struct Freed<R: Runtime>(Arc<Inner<R>>);
+
+impl<R: Runtime> Drop for Freed<R> {
+    fn drop(&mut self) {
+        self.0.lock().voted();
+    }
+}
+
+/// The stream of a leader. Its end, however it comes about, is looked into.
+pub(crate) struct Stream<R: Runtime> {
+    watch: LeaderWatch<R>,
+    leader: NodeId,
+}
+
+impl<R: Runtime> Drop for Stream<R> {
+    fn drop(&mut self) {
+        // Without the task nobody looks into it: so it is wanted, or the ledger is closed.
+        let _ = self.watch.lost.send(self.leader.clone());
+    }
+}
+
+impl<R: Runtime> Clone for LeaderWatch<R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), lost: self.lost.clone() }
+    }
+}
+
+impl<R: Runtime> LeaderWatch<R> {
+    /// Begins to watch. Not `enabled`, leaders are given up when their lease is over, and no sooner.
+    pub(crate) fn start(
+        identity: Identity,
+        transport: Arc<dyn Transport>,
+        log: LogReader,
+        raft: Raft<R>,
+        enabled: bool,
+    ) -> Self {
+        let metrics = raft.metrics();
+        let hold = Mutex::new(Hold::new());
+        let inner = Arc::new(Inner { raft, metrics, log, identity, transport, hold });
+        let (lost, losses) = mpsc::unbounded_channel();
+        if enabled {
+            // It ends with the last handle.
+            drop(R::spawn(inner.clone().run(losses)));
+        }
+        Self { inner, lost }
+    }
+
+    /// The stream of appends from `leader` begins.
+    pub(crate) fn stream(&self, leader: NodeId) -> Stream<R> {
+        Stream { watch: self.clone(), leader }
+    }
+
+    /// An append of `leader` arrives, before Raft sees it. `false`: the leader has been given up, Raft must not see it.
+    pub(crate) fn hear(&self, leader: &RaftVote, window: Duration) -> bool {
+        self.inner.lock().hear(leader, window, R::Instant::now())
+    }
+
+    /// Whether a vote for `candidate` may be given although the leader's lease is not over: until what is given back is
+    /// dropped.
+    pub(crate) fn frees(&self, candidate: &RaftVote) -> Option<Freed<R>> {
+        self.inner.lock().frees(candidate).then(|| Freed(self.inner.clone()))
+    }
+
+    /// What to say to a pre-vote if the leader was given up: Raft itself holds on to the lease.
+    pub(crate) async fn would_vote(&self, request: &VoteRequest<TypeConfig<R>>) -> Option<(RaftVote, bool)> {
+        let _freed = self.frees(&request.vote)?;
+        let vote = self.inner.raft.with_raft_state(|state| state.vote_ref().clone()).await.ok()?;
+        let last = last_log_id(&self.inner.log)?;
+        let granted = request.last_log_id >= last && request.vote.leader_id.term > vote.leader_id.term;
+        Some((vote, granted))
+    }
+}
+
+impl<R: Runtime> Inner<R> {
+    fn lock(&self) -> MutexGuard<'_, Hold<R::Instant>> {
+        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(self: Arc<Self>, mut losses: mpsc::UnboundedReceiver<NodeId>) {
+        while let Some(sender) = losses.recv().await {
+            if let Some((leader, node)) = self.leader().filter(|(leader, _)| leader.leader_id.voted_for == sender) {
+                self.look_into(leader, &node).await;
+            }
+        }
+    }
+
+    /// Whom this node follows, and where that is; `None` if it is not a voter that could follow up.
+    fn leader(&self) -> Option<(RaftVote, MemberNode)> {
+        let metrics = self.metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let me = &self.identity;
+        let votes = membership.voter_ids().any(|id| id == me.node)
+            && membership.get_node(&me.node).is_some_and(|node| node.incarnation == me.incarnation);
+        let leader = &metrics.vote.leader_id.voted_for;
+        let node = membership.get_node(leader)?.clone();
+        (votes && metrics.vote.committed && *leader != me.node).then(|| (metrics.vote.clone(), node))
+    }
+
+    fn still_follows(&self, leader: &RaftVote) -> bool {
+        self.metrics.borrow_watched().vote == *leader
+    }
+
+    async fn look_into(&self, leader: RaftVote, node: &MemberNode) {
+        if !self.is_dead(&leader, &node.address).await {
+            return;
+        }
+        let name = &leader.leader_id.voted_for;
+        tracing::warn!(leader = %name, address = node.address, "the leader's process is gone");
+        if !self.give_up(&leader).await {
+            return;
+        }
+        R::sleep(TURN * self.turn(name)).await;
+        for _ in 0..CAMPAIGNS {
+            if !self.still_follows(&leader) {
+                break;
+            }
+            if self.has_pre_votes(&leader).await && self.still_follows(&leader) {
+                if let Err(fatal) = self.raft.trigger().elect(false).await {
+                    tracing::debug!(%fatal, "Raft has stopped");
+                }
+                // Its outcome, or the next campaign's.
+            }
+            R::sleep(PAUSE).await;
+        }
+        // If it is alive after all, and nobody else took over, it leads on. First the votes that were freed: behind an
+        // append of its they would break its lease.
+        while !self.lock().resume() {
+            R::sleep(PAUSE).await;
+        }
+    }
+
+    /// Whether nobody listens any more where the leader was.
+    async fn is_dead(&self, leader: &RaftVote, address: &str) -> bool {
+        for _ in 0..PROBES {
+            if !self.still_follows(leader) {
+                return false;
+            }
+            if self.transport.nobody_listens(address).await {
+                return true;
+            }
+            R::sleep(PAUSE).await;
+        }
+        false
+    }
+
+    /// Takes nothing from the leader any more, once it cannot count on what was taken. `false` if there is another one.
+    async fn give_up(&self, leader: &RaftVote) -> bool {
+        loop {
+            if !self.still_follows(leader) {
+                return false;
+            }
+            // The lock is not held over the wait.
+            let given_up = self.lock().give_up(leader, R::Instant::now());
+            match given_up {
+                Ok(()) => return true,
+                Err(left) => R::sleep(left).await,
+            }
+        }
+    }
+
+    /// How many of the other followers come first.
+    fn turn(&self, leader: &NodeId) -> u32 {
+        let metrics = self.metrics.borrow_watched();
+        let me = &self.identity.node;
+        let first = metrics.membership_config.membership().voter_ids().filter(|id| id < me && id != leader);
+        first.count() as u32
+    }
+
+    /// Whether a quorum would vote for this node, which nobody's term is raised for.
+    async fn has_pre_votes(&self, leader: &RaftVote) -> bool {
+        let Some(last) = last_log_id(&self.log) else { return false };
+        let membership = self.metrics.borrow_watched().membership_config.membership().clone();
+        let me = &self.identity;
+        let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), me.node.clone());
+        let request = VoteRequest::<TypeConfig<R>>::new(vote, last);
+        let gone = &leader.leader_id.voted_for;
+        let asked = membership.nodes().filter(|(id, _)| **id != me.node && *id != gone);
+        let mut answers: FuturesUnordered<_> = asked.map(|(id, node)| self.pre_vote(id, node, &request)).collect();
+        let mut granted = vec![me.node.clone()];
+        while !is_quorum(&membership, &granted) {
+            match answers.next().await {
+                Some(Some(id)) => granted.push(id),
+                Some(None) => {}
+                None => return false,
+            }
+        }
+        true
+    }
+
+    /// The peer's id if it would vote.
+    async fn pre_vote(&self, id: &NodeId, node: &MemberNode, request: &VoteRequest<TypeConfig<R>>) -> Option<NodeId> {
+        let envelope = envelope(&self.identity, id, Some(node.incarnation));
+        let message = convert::from_vote_request(request, envelope);
+        let answer = self.transport.link(&node.address, Lane::Control).pre_vote(message, ANSWER).await;
+        // A peer that cannot be asked does not vote.
+        answer.is_ok_and(|answer| answer.granted).then(|| id.clone())
+    }
+}
+
+/// More than half of the voters of every configuration.
+fn is_quorum(membership: &Membership, granted: &[NodeId]) -> bool {
+    let configs = membership.get_joint_config();
+    configs.iter().all(|voters| 2 * voters.iter().filter(|id| granted.contains(id)).count() > voters.len())
+}
+
+/// The last entry; `Some(None)` of an empty log, `None` if it cannot be read.
+fn last_log_id(log: &LogReader) -> Option<Option<LogId>> {
+    let numbers = log.numbers();
+    if numbers.is_empty() {
+        return Some(log.purged().map(|purged| log_id(purged.term, purged.number)));
+    }
+    let header = log.entry_header(numbers.end - 1).ok()??;
+    Some(Some(log_id(header.term, header.number)))
+}
