@@ -4,4 +4,5 @@ mod beats;
 mod calls;
 mod hostile;
 mod kit;
+mod names;
 mod replication;
