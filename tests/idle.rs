@@ -9,7 +9,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{Cluster, patient};
+use common::Cluster;
 use dledger::config::MIN_SEGMENT_SIZE;
 use dledger::{Config, Node, Role};
 
@@ -39,7 +39,9 @@ async fn settled(nodes: &[Node]) {
     for node in nodes {
         for ledger in node.ledgers() {
             let known = |role: &Role| matches!(role, Role::Master { .. } | Role::Slave { .. });
-            patient(ledger.role().wait_for(known)).await.unwrap();
+            let mut role = ledger.role();
+            let settles = tokio::time::timeout(common::PATIENCE, role.wait_for(known));
+            assert!(settles.await.is_ok(), "{:?}", ledger.status());
         }
     }
 }

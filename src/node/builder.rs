@@ -168,7 +168,7 @@ fn environment(config: &Config) -> std::io::Result<Environment> {
         background: Arc::new(BackgroundThread::start()?),
         clock: Arc::new(clock),
         transport: Arc::new(transport),
-        pacer: Arc::new(Pacer::new(config.heartbeat_interval)),
+        pacer: Arc::new(Pacer::new(config)),
         incarnation: Arc::new(Incarnation::random),
     })
 }

@@ -39,7 +39,7 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let (log, _) = Log::open(Arc::new(RealDisk), dir.join("g"), identity.clone(), options).unwrap();
     let network = PeerNetwork::new(identity, Arc::new(GrpcTransport::new(GrpcOptions::default())), Duration::ZERO);
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
-    let pacer = Pacer::new(config.heartbeat_interval);
+    let pacer = Pacer::new(&config);
     group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), pacer: &pacer }, network).await.unwrap()
 }
 

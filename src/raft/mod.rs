@@ -11,6 +11,7 @@
 //! | [`gate`] | keeps entries away from Raft for which the log has no room |
 //! | [`pacer`] | one clock for all ledgers of a node, in place of openraft's for each |
 //! | [`proposer`] | the task that turns waiting appends into batches |
+//! | [`rest`] | when the leader of an idle ledger may leave out a heartbeat |
 //! | [`roles`] | the task that turns Raft's state into the broker's role |
 //! | [`group`] | all of it for one ledger, started and stopped |
 
@@ -22,6 +23,7 @@ pub(crate) mod group;
 pub(crate) mod members;
 pub(crate) mod pacer;
 pub(crate) mod proposer;
+mod rest;
 pub(crate) mod roles;
 pub(crate) mod state_machine;
 pub(crate) mod storage;

@@ -3,14 +3,15 @@
 //! openraft ticks every core about fifty times a second, to see whether a heartbeat is due or a leader is silent. With a
 //! hundred idle ledgers that is nearly all that a node does. A pacer strikes once per heartbeat interval instead, for all
 //! ledgers together: those that lead send their heartbeats, which so fall due at one moment and travel in one call per
-//! peer; those that have heard of their leader need nothing. Only where neither is so does openraft's own ticking go on.
+//! peer; those that have heard of their leader need nothing. A leader of a ledger where nothing happens sends one at
+//! every third strike only, as long as they are answered. Only where nobody is heard does openraft's own ticking go on.
 //!
-//! Why that is sound: ticks decide *when* an election is tried, never who wins it. A follower ticks again once it has heard
-//! nothing for [`QUIET`] strikes; `Config::validate` has the lease of a leader last longer than that, and before it ends
-//! openraft would start no election anyway.
+//! Why that is sound: ticks decide *when* an election is tried, never who wins it, and heartbeats that are not sent extend
+//! no lease. A follower ticks again once it has heard nothing for [`QUIET`] strikes, which is before openraft would begin
+//! an election anyway (`Config::validate`: both bounds of the election timeout are three intervals at least).
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -18,13 +19,16 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant, ServerState};
 
 use super::config::{Raft, Runtime};
+use super::rest::{Rest, resting};
+use crate::config::Config;
 
 /// After so many strikes without a word of the leader, openraft's own clock takes over.
-const QUIET: u32 = 3;
+pub(super) const QUIET: u32 = 5;
 
 /// Strikes for the ledgers of a node. Costs nothing while there is none.
 pub(crate) struct Pacer {
     every: Duration,
+    resting: u32,
     state: Arc<Mutex<State>>,
 }
 
@@ -56,15 +60,17 @@ pub(super) trait Paced: Send + Sync {
 }
 
 impl Pacer {
-    /// Strikes `every` heartbeat interval.
-    pub(crate) fn new(every: Duration) -> Self {
-        Self { every, state: Arc::default() }
+    /// Strikes every heartbeat interval.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self { every: config.heartbeat_interval, resting: resting(config), state: Arc::default() }
     }
 
     /// Has the clock strike for `raft` as long as the returned value lives.
     pub(super) fn pace<R: Runtime>(&self, raft: Raft<R>, heard: Heard) -> Arc<dyn Paced> {
-        let paced: Arc<dyn Paced> =
-            Arc::new(Pace { raft, heard, known: AtomicU64::new(0), quiet: AtomicU32::new(QUIET) });
+        let rest = Rest::new(self.resting, self.every);
+        // Until it has heard something, openraft's clock goes on.
+        let state = Mutex::new(PaceState { known: 0, quiet: QUIET, rest });
+        let paced: Arc<dyn Paced> = Arc::new(Pace { raft, heard, state });
         let mut state = lock(&self.state);
         state.ledgers.push(Arc::downgrade(&paced));
         if !std::mem::replace(&mut state.running, true) {
@@ -75,7 +81,7 @@ impl Pacer {
     }
 }
 
-fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -103,36 +109,45 @@ async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<State>>) {
 struct Pace<R: Runtime> {
     raft: Raft<R>,
     heard: Heard,
+    state: Mutex<PaceState<R::Instant>>,
+}
+
+struct PaceState<I> {
     /// What had been heard at the last strike.
-    known: AtomicU64,
+    known: u64,
     /// Strikes since anything was heard.
-    quiet: AtomicU32,
+    quiet: u32,
+    rest: Rest<I>,
 }
 
 impl<R: Runtime> Paced for Pace<R> {
     fn strike(&self) -> bool {
-        let leads = {
+        let (leads, seen, acked) = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
             if metrics.running_state.is_err() {
                 return false;
             }
-            metrics.state == ServerState::Leader
+            let seen = (metrics.last_log_index, metrics.local_committed.map(|id| id.index));
+            (metrics.state == ServerState::Leader, seen, metrics.last_quorum_acked.map(|acked| *acked))
         };
+        let mut state = lock(&self.state);
         let heard = self.heard.count();
-        let quiet = if self.known.swap(heard, Ordering::Relaxed) == heard {
-            self.quiet.load(Ordering::Relaxed).saturating_add(1)
+        state.quiet = if state.known == heard { state.quiet.saturating_add(1) } else { 0 };
+        state.known = heard;
+        let ticks = if !leads {
+            state.quiet >= QUIET
+        } else if state.rest.is_due(seen, acked, R::Instant::now()) {
+            match self.raft.trigger().heartbeat().now_or_never() {
+                Some(Ok(())) => false,
+                Some(Err(_)) => return false,
+                // A core whose queue is full has no place for a command: it goes by its own clock until it has.
+                None => true,
+            }
         } else {
-            0
+            false
         };
-        self.quiet.store(quiet, Ordering::Relaxed);
-        // A core whose queue is full has no place for a command: it goes by its own clock until it has.
-        let led = match leads.then(|| self.raft.trigger().heartbeat().now_or_never()).flatten() {
-            Some(Ok(())) => true,
-            Some(Err(_)) => return false,
-            None => false,
-        };
-        self.raft.runtime_config().tick(!led && (leads || quiet >= QUIET));
+        self.raft.runtime_config().tick(ticks);
         true
     }
 }

@@ -59,7 +59,7 @@ async fn served() -> Served {
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
     let network = PeerNetwork::new(identity.clone(), transport.clone(), Duration::ZERO);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let pacer = Pacer::new(config.heartbeat_interval);
+    let pacer = Pacer::new(&config);
     let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), pacer: &pacer };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
     let (own, log) = (group.identity.clone(), group.log.clone());

@@ -150,7 +150,7 @@ impl SimCluster {
                 life,
                 stall: node.config.stall_timeout,
             }),
-            pacer: Arc::new(Pacer::new(node.config.heartbeat_interval)),
+            pacer: Arc::new(Pacer::new(&node.config)),
             incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
         };
         (env, node.config.clone(), node.address.clone(), router)
