@@ -101,6 +101,12 @@ pub struct Config {
     /// Whether followers give up a leader before the lease is over when its connections break and nobody listens any
     /// more where it was: the process is dead. Default true. Lease reads stay sound either way (`docs/invariants.md`).
     pub fast_failover: bool,
+    /// Who is to lead, the most wanted first. A master that is not the first of them hands over to one that comes before
+    /// it as soon as that one is a voter, answers and has caught up. Default: nobody in particular.
+    pub preferred_leaders: Vec<NodeId>,
+    /// A master whose disk has made nothing durable for so long, although there was something, hands over. 100 ms to
+    /// 600 s, default 2 s.
+    pub disk_stall_timeout: Duration,
     /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
     /// default 5 s.
     pub stall_timeout: Duration,
@@ -143,6 +149,8 @@ impl Config {
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: (Duration::from_millis(400), Duration::from_millis(800)),
             fast_failover: true,
+            preferred_leaders: Vec::new(),
+            disk_stall_timeout: Duration::from_secs(2),
             stall_timeout: Duration::from_secs(5),
             max_connections: 1024,
         }
@@ -243,6 +251,9 @@ impl Config {
         }
         if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&self.append_timeout) {
             return refused("append_timeout", format!("{:?}", self.append_timeout), "from 1 ms to 1 h");
+        }
+        if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&self.disk_stall_timeout) {
+            return refused("disk_stall_timeout", format!("{:?}", self.disk_stall_timeout), "from 100 ms to 600 s");
         }
         if !(self.heartbeat_interval..=Duration::from_secs(600)).contains(&self.stall_timeout) {
             let expected = format!("from the heartbeat interval ({:?}) to 600 s", self.heartbeat_interval);

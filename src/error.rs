@@ -1,11 +1,13 @@
 //! One error type per operation. Each says what was found, what was expected and what to do.
 
 mod hosting;
+mod members;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::members::MemberError;
 use crate::config::ConfigError;
 use crate::types::{Group, Member, PeersError};
 
@@ -218,6 +220,12 @@ pub enum AppendError {
     NotMaster {
         /// The master, if known.
         master: Option<Member>,
+    },
+    /// Refused: the leadership under which they were to be appended is over.
+    #[error("the leadership of term {term} is over: decide again as master of another term, or leave it to the master")]
+    TermOver {
+        /// The term.
+        term: u64,
     },
     /// Refused: no master took the records up within the deadline: there was none, or it had too much to do.
     #[error(

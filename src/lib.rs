@@ -92,12 +92,13 @@ pub mod testing;
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Scrub};
 pub use error::{
-    AppendError, CreateError, Damage, OpenError, Outcome, ReadError, RemoveError, RepairError, StartError, UnknownGroup,
+    AppendError, CreateError, Damage, MemberError, OpenError, Outcome, ReadError, RemoveError, RepairError, StartError,
+    UnknownGroup,
 };
-pub use node::{Ledger, Node, NodeBuilder, Pending, Tail};
+pub use node::{Leadership, Ledger, Node, NodeBuilder, Pending, Tail};
 pub use types::{
-    Ack, BatchAck, ClusterName, Group, Incarnation, LedgerFiles, Member, MemberStatus, NodeId, Peer, Peers, PeersError,
-    ReadLimit, Record, RepairReport, Repaired, RepairedRange, Role, ScrubStatus, Status,
+    Ack, BatchAck, ClusterName, Group, Incarnation, LedgerFiles, Member, MemberProgress, MemberStatus, NodeId, Peer,
+    Peers, PeersError, ReadLimit, Record, RepairReport, Repaired, RepairedRange, Role, ScrubStatus, Status,
 };
 
 /// The code in the README is compiled, and run unless it says otherwise.

@@ -121,6 +121,7 @@ impl Formation {
             envelope: Some(envelope(&self.identity, &peer.id, None)),
             segment_size: self.identity.segment_size,
             peers: self.peers.clone(),
+            join: false,
         };
         self.transport.link(&peer.address, Lane::Control).identify(request, TIMEOUT).await
     }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use futures::future::join_all;
+
 use super::builder::NodeBuilder;
 use super::ledger::Ledger;
 use super::start::{Environment, start_ledger};
@@ -142,6 +144,8 @@ impl Node {
         }
         let ledger = self.ledger(group)?;
         let group = ledger.group().clone();
+        // While it can still be heard.
+        ledger.step_down().await;
         self.inner.router.remove(&group);
         self.hosted_mut().retain(|hosted| *hosted.group() != group);
         ledger.raft_group().stop().await;
@@ -177,12 +181,14 @@ impl Node {
         self.inner.local
     }
 
-    /// Stops cleanly: takes no more calls, ends Raft, makes everything durable, and lets others have the directories.
+    /// Stops cleanly: hands over what it is the master of, takes no more calls, ends Raft, makes everything durable, and lets others have the directories.
     /// Appends still under way end with an unknown outcome. A second call does nothing.
     pub async fn shutdown(&self) {
         *self.inner.changing.lock().await = true;
-        self.inner.router.clear();
         let ledgers = self.ledgers();
+        // While it can still be heard: the others need not find out by themselves.
+        join_all(ledgers.iter().map(Ledger::step_down)).await;
+        self.inner.router.clear();
         for ledger in &ledgers {
             ledger.raft_group().stop().await;
         }

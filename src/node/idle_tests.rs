@@ -59,7 +59,7 @@ async fn a_proposer_whose_batch_is_refused_as_the_role_is_lost_sleeps() {
     let mut proposer = Box::pin(Proposer::new(raft.clone(), group.gate.clone(), watch, submitted, 1 << 20).run());
     assert!(futures::poll!(&mut proposer).is_pending());
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-    let (waiter, outcome) = Waiter::new(vec![Bytes::from_static(b"a")], Duration::from_secs(60), permit);
+    let (waiter, outcome) = Waiter::new(vec![Bytes::from_static(b"a")], Duration::from_secs(60), None, permit);
     proposals.send(waiter).unwrap();
     assert!(futures::poll!(&mut proposer).is_pending());
     // Raft refuses; then the role task says why. The proposer's turn comes after both.

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::error::{AppendError, ReadError};
 use crate::raft;
 use crate::raft::flight::Waiter;
+use crate::rpc::transport::Transport;
 use crate::types::{Ack, BatchAck, Group, Member, RECORD_OVERHEAD, ReadLimit, Record, Role, ScrubStatus, Status};
 
 /// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.
@@ -30,6 +31,7 @@ pub struct Ledger {
 
 struct Inner {
     group: raft::group::Group,
+    transport: Arc<dyn Transport>,
     limits: Limits,
 }
 
@@ -44,14 +46,14 @@ struct Limits {
 pub(crate) struct WeakLedger(Weak<Inner>);
 
 impl Ledger {
-    pub(super) fn new(group: raft::group::Group, config: &Config) -> Self {
+    pub(super) fn new(group: raft::group::Group, transport: Arc<dyn Transport>, config: &Config) -> Self {
         let limits = Limits {
             record: config.max_record_bytes,
             batch: config.max_batch_bytes,
             inflight: config.max_inflight_bytes,
             timeout: config.append_timeout,
         };
-        Self { inner: Arc::new(Inner { group, limits }) }
+        Self { inner: Arc::new(Inner { group, transport, limits }) }
     }
 
     pub(super) fn downgrade(&self) -> WeakLedger {
@@ -60,6 +62,10 @@ impl Ledger {
 
     pub(crate) fn raft_group(&self) -> &raft::group::Group {
         &self.inner.group
+    }
+
+    pub(super) fn transport(&self) -> &dyn Transport {
+        &*self.inner.transport
     }
 
     /// The ledger's group.
@@ -107,6 +113,16 @@ impl Ledger {
     /// # Errors
     /// If the records are refused at once: empty, too large, no room within the timeout, or the ledger is closed.
     pub async fn submit(&self, records: Vec<Bytes>, timeout: Option<Duration>) -> Result<Pending, AppendError> {
+        self.submit_in(None, records, timeout).await
+    }
+
+    /// As [`Ledger::submit`]; in no other term than `term`.
+    pub(super) async fn submit_in(
+        &self,
+        term: Option<u64>,
+        records: Vec<Bytes>,
+        timeout: Option<Duration>,
+    ) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
         let timeout = timeout.unwrap_or(self.inner.limits.timeout).min(MAX_TIMEOUT);
         let budget = self.inner.group.budget.clone();
@@ -121,7 +137,7 @@ impl Ledger {
                 }
             }
         };
-        self.enqueue(records, left, permit)
+        self.enqueue(records, left, term, permit)
     }
 
     /// As [`Ledger::submit`], but refuses with [`AppendError::Busy`] where that would wait.
@@ -131,7 +147,7 @@ impl Ledger {
     pub fn try_append(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
         let permit = self.inner.group.budget.clone().try_acquire_many_owned(cost).map_err(|_| self.busy())?;
-        self.enqueue(records, self.inner.limits.timeout, permit)
+        self.enqueue(records, self.inner.limits.timeout, None, permit)
     }
 
     /// The committed record `index`, as this node has it ("local" read): a record that is served is committed, but the
@@ -249,9 +265,10 @@ impl Ledger {
         &self,
         records: Vec<Bytes>,
         timeout: Duration,
+        term: Option<u64>,
         permit: OwnedSemaphorePermit,
     ) -> Result<Pending, AppendError> {
-        let (waiter, outcome) = Waiter::new(records, timeout, permit);
+        let (waiter, outcome) = Waiter::new(records, timeout, term, permit);
         self.inner.group.proposals.send(waiter).map_err(|_| self.closed())?;
         Ok(Pending { outcome })
     }

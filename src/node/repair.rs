@@ -13,7 +13,7 @@ use crate::log::repair::{Repair, Repairing, Step};
 use crate::pb;
 use crate::raft::Runtime;
 use crate::rpc::fetch::{MOST_BYTES, to_supply};
-use crate::rpc::peer_client::envelope;
+use crate::rpc::peer_client::{envelope, envelope_to_anybody};
 use crate::rpc::transport::{Lane, Link, Transport, TransportError};
 use crate::types::{Incarnation, NodeId, RepairReport};
 
@@ -137,8 +137,12 @@ async fn ask(repair: &mut (impl Repairing + Send), link: &dyn Link) -> Result<()
 
 /// Who is there.
 async fn identify(me: &Identity, link: &dyn Link) -> Result<(NodeId, Incarnation), Trouble> {
-    let nobody = pb::Envelope { target: String::new(), ..envelope(me, &me.node, None) };
-    let request = pb::IdentifyRequest { envelope: Some(nobody), segment_size: me.segment_size, peers: NO_PEERS.into() };
+    let request = pb::IdentifyRequest {
+        envelope: Some(envelope_to_anybody(me)),
+        segment_size: me.segment_size,
+        peers: NO_PEERS.into(),
+        join: false,
+    };
     let answer = link.identify(request, IDENTIFY).await?;
     let node = answer.node.parse().map_err(|error| Trouble::There(format!("it sent no id: {error}")))?;
     let incarnation = Incarnation::from_slice(&answer.incarnation);

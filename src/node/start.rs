@@ -6,6 +6,7 @@ use super::formation::Formation;
 use super::ledger::Ledger;
 use super::repair::{Patient, repair};
 use super::scrub::Scrubber;
+use super::steward::Steward;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
@@ -80,23 +81,27 @@ pub(crate) async fn start_ledger<R: Runtime>(
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
     let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window());
+    let addresses = network.addresses();
     let options = GroupOptions { config, log, clock: env.clock.clone(), pacer: &env.pacer };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
+    addresses.follow(running.view.clone());
     let (transport, reader) = (env.transport.clone(), running.log.clone());
     let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), config.fast_failover);
     // A node that joins promises itself to nobody.
     let peers = if config.join { String::new() } else { config.peers.agreed() };
     let server = PeerServer::<R>::new(&running, raft, watch, advertised.to_owned(), peers);
     router.insert(group, Arc::new(server));
-    let ledger = Ledger::new(running, config);
+    let ledger = Ledger::new(running, env.transport.clone(), config);
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
+    let steward = Steward::new(ledger.downgrade(), config);
     // It ends by itself; nothing waits for it.
     drop(R::spawn(formation.run::<R>()));
     // As does this, once the ledger is closed.
     drop(R::spawn(scrubber.run::<R>()));
+    drop(R::spawn(steward.run::<R>()));
     Ok(ledger)
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Waiter {
     /// Records and bytes of its batch in front of it: others of the batch may give up waiting.
     ahead: (u64, u64),
     reply: oneshot::Sender<Result<BatchAck, AppendError>>,
+    /// The only term it may be appended in.
+    pub(crate) term: Option<u64>,
     /// Gives the bytes back to the ledger's budget when the append is over.
     _permit: OwnedSemaphorePermit,
 }
@@ -37,6 +39,7 @@ impl Waiter {
     pub(crate) fn new(
         records: Vec<Bytes>,
         timeout: Duration,
+        term: Option<u64>,
         permit: OwnedSemaphorePermit,
     ) -> (Self, oneshot::Receiver<Result<BatchAck, AppendError>>) {
         let (reply, outcome) = oneshot::channel();
@@ -49,6 +52,7 @@ impl Waiter {
             deadline: Duration::MAX,
             ahead: (0, 0),
             reply,
+            term,
             _permit: permit,
         };
         (waiter, outcome)
@@ -234,7 +238,7 @@ mod tests {
     fn waiter(records: &[&'static str], deadline: u64) -> (Waiter, oneshot::Receiver<Result<BatchAck, AppendError>>) {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let records = records.iter().map(|record| Bytes::from_static(record.as_bytes())).collect();
-        let (mut waiter, outcome) = Waiter::new(records, Duration::ZERO, permit);
+        let (mut waiter, outcome) = Waiter::new(records, Duration::ZERO, None, permit);
         waiter.deadline = Duration::from_secs(deadline);
         (waiter, outcome)
     }

@@ -14,16 +14,18 @@ use super::config::{Raft, Runtime, TypeConfig};
 use super::flight::Waiter;
 use super::gate::Gate;
 use super::members::MemberNode;
+use super::membership::{self, Decide, Picture, Settled};
 use super::pacer::{Heard, Paced, Pacer};
 use super::proposer::Proposer;
 use super::roles::{RoleTask, View};
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::{Config, Durability};
+use crate::error::MemberError;
 use crate::log::Log;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
-use crate::types::{Member, Role};
+use crate::types::{Member, NodeId, Role};
 
 /// A running ledger, without its runtime type: what the node layer works with.
 pub(crate) struct Group {
@@ -45,6 +47,10 @@ pub(crate) struct Group {
 trait Control: Send + Sync {
     fn is_pristine(&self) -> BoxFuture<'_, Result<bool, String>>;
     fn initialize(&self, members: Vec<Member>) -> BoxFuture<'_, Result<(), String>>;
+    fn picture(&self) -> Picture;
+    fn change<'a>(&'a self, decide: &'a Decide<'a>) -> BoxFuture<'a, Result<(), MemberError>>;
+    fn wait_for<'a>(&'a self, settled: &'a Settled<'a>) -> BoxFuture<'a, ()>;
+    fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
     /// Tells the time since it was made.
@@ -52,8 +58,6 @@ trait Control: Send + Sync {
     /// Removes everything committed so far; retention is to come.
     #[cfg(test)]
     fn purge_all(&self) -> BoxFuture<'_, Result<(), String>>;
-    #[cfg(test)]
-    fn transfer(&self, to: crate::types::NodeId) -> BoxFuture<'_, Result<(), String>>;
 }
 
 /// What a group is started with, besides its network.
@@ -91,6 +95,8 @@ where
     let (proposals, submitted) = mpsc::unbounded_channel();
     let roles = RoleTask::<R> {
         id: identity.node.clone(),
+        incarnation: identity.incarnation,
+        raft: raft.clone(),
         metrics: raft.metrics(),
         log: reader.clone(),
         role: role_sender,
@@ -106,6 +112,7 @@ where
         _pace: pacer.pace(raft.clone(), heard.clone()),
         raft: raft.clone(),
         log: reader.clone(),
+        lease: config.election_timeout.1,
         tasks: Mutex::new(vec![role_task, proposer]),
     };
     let group = Group { identity, log: reader, gate, heard, role, view, proposals, budget, control: Box::new(control) };
@@ -134,8 +141,38 @@ impl Group {
         self.control.purge_all().await
     }
 
-    #[cfg(test)]
-    pub(crate) async fn transfer(&self, to: crate::types::NodeId) -> Result<(), String> {
+    /// Tells the time since it was made.
+    pub(crate) fn clock(&self) -> Box<dyn FnMut() -> Duration + Send> {
+        self.control.clock()
+    }
+
+    /// How this node sees the members.
+    pub(crate) fn picture(&self) -> Picture {
+        self.control.picture()
+    }
+
+    /// See [`membership::change`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn change(&self, decide: &Decide<'_>) -> Result<(), MemberError> {
+        self.control.change(decide).await
+    }
+
+    /// Waits until the members are seen as `settled` wants them, and no longer than `limit`.
+    pub(crate) async fn wait_for(&self, settled: &Settled<'_>, limit: Duration) {
+        tokio::select! {
+            biased;
+            () = self.control.wait_for(settled) => {}
+            () = self.control.sleep(limit) => {}
+        }
+    }
+
+    /// Has the leader, if this is it, hand over to `to`. Ends before that has happened; it may not.
+    ///
+    /// # Errors
+    /// If Raft has stopped.
+    pub(crate) async fn transfer(&self, to: NodeId) -> Result<(), String> {
         self.control.transfer(to).await
     }
 
@@ -160,6 +197,8 @@ struct RaftControl<R: Runtime> {
     _pace: Arc<dyn Paced>,
     raft: Raft<R>,
     log: LogReader,
+    /// Who has not answered for so long is not counted on.
+    lease: Duration,
     /// The role task and the proposer, until they have been waited for.
     tasks: Mutex<Vec<R::JoinHandle<()>>>,
 }
@@ -200,8 +239,19 @@ where
         })
     }
 
-    #[cfg(test)]
-    fn transfer(&self, to: crate::types::NodeId) -> BoxFuture<'_, Result<(), String>> {
+    fn picture(&self) -> Picture {
+        membership::picture(&self.raft, self.lease)
+    }
+
+    fn change<'a>(&'a self, decide: &'a Decide<'a>) -> BoxFuture<'a, Result<(), MemberError>> {
+        Box::pin(membership::change(&self.raft, self.lease, decide))
+    }
+
+    fn wait_for<'a>(&'a self, settled: &'a Settled<'a>) -> BoxFuture<'a, ()> {
+        Box::pin(membership::wait_for(&self.raft, self.lease, settled))
+    }
+
+    fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move { self.raft.trigger().transfer_leader(to).await.map_err(|fatal| fatal.to_string()) })
     }
 

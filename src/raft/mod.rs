@@ -5,6 +5,7 @@
 //! | [`config`] | the type config: entries over `Bytes`, one batch = one entry |
 //! | [`entry`] | payloads and entries |
 //! | [`members`] | memberships as bytes |
+//! | [`membership`] | changes of the membership, with what guards them |
 //! | [`storage`] | the log as openraft's log storage |
 //! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
 //! | [`flight`] | a batch on its way through Raft, and who waits for it |
@@ -21,6 +22,7 @@ pub(crate) mod flight;
 pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod members;
+pub(crate) mod membership;
 pub(crate) mod pacer;
 pub(crate) mod proposer;
 mod rest;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use openraft::Instant;
 use tokio::sync::{mpsc, watch};
 
-use super::config::{Raft, Runtime};
+use super::config::{CommittedLeaderId, Raft, Runtime};
 use super::entry::Proposed;
 use super::flight::{BatchResponder, Flight, Landed, Waiter};
 use super::gate::Gate;
@@ -132,8 +132,9 @@ impl<R: Runtime> Proposer<R> {
             // A wait that is for masters only.
             self.retry_at = None;
         }
+        self.refuse_terms_over(role.term());
         match role {
-            Role::Master { .. } => self.propose().await,
+            Role::Master { term } => self.propose(term).await,
             Role::Slave { master, .. } => self.refuse_all(&AppendError::NotMaster { master: Some(master) }),
             Role::Closed { reason } => self.refuse_all(&AppendError::Closed { reason }),
             // A master may come; appends wait inside their deadlines.
@@ -141,7 +142,21 @@ impl<R: Runtime> Proposer<R> {
         }
     }
 
-    async fn propose(&mut self) {
+    /// Refuses what was to be appended in a term before `now`.
+    fn refuse_terms_over(&mut self, now: Option<u64>) {
+        let over = |waiter: &Waiter| waiter.term.is_some_and(|term| Some(term) != now);
+        if now.is_none() || !self.backlog.iter().any(over) {
+            return;
+        }
+        let (over, rest) = std::mem::take(&mut self.backlog).into_iter().partition(over);
+        self.backlog = rest;
+        for waiter in over {
+            let term = waiter.term.unwrap_or_default();
+            waiter.finish(Err(AppendError::TermOver { term }));
+        }
+    }
+
+    async fn propose(&mut self, term: u64) {
         if self.retry_at.is_some_and(|at| self.now() < at) {
             return;
         }
@@ -171,7 +186,9 @@ impl<R: Runtime> Proposer<R> {
             self.flights.push(Arc::downgrade(&flight));
             self.aloft += 1;
             let responder = BatchResponder::new(flight.clone());
-            let sent = self.raft.client_write_ff(Proposed { draft, flight }, Some(responder)).await;
+            // In this term only: what waits for it may be meant for no other.
+            let term = CommittedLeaderId::new(term);
+            let sent = self.raft.write(Proposed { draft, flight }).responder(responder).with_leader(term).await;
             if let Err(fatal) = sent {
                 // The responder was dropped with the message and has told the waiters; the role task closes the ledger.
                 tracing::debug!(%fatal, "Raft takes no batch any more");

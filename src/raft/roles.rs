@@ -7,10 +7,10 @@ use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{Instant, ServerState};
 use tokio::sync::watch;
 
-use super::config::{Runtime, TypeConfig};
-use super::members;
+use super::config::{Raft, Runtime, TypeConfig};
+use super::members::{self, Membership};
 use crate::log::reader::LogReader;
-use crate::types::{MemberStatus, NodeId, Role};
+use crate::types::{Incarnation, MemberStatus, NodeId, Role};
 
 type RaftMetrics<R> = openraft::RaftMetrics<TypeConfig<R>>;
 /// openraft's view of itself, as it changes.
@@ -26,6 +26,8 @@ pub(crate) struct View {
 /// Watches openraft's metrics until Raft is gone, and says what they mean for a broker.
 pub(crate) struct RoleTask<R: Runtime> {
     pub(crate) id: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) raft: Raft<R>,
     pub(crate) metrics: Metrics<R>,
     pub(crate) log: LogReader,
     pub(crate) role: watch::Sender<Role>,
@@ -40,6 +42,8 @@ impl<R: Runtime> RoleTask<R> {
             let (role, view, alone_at) = {
                 let metrics = self.metrics.borrow_watched();
                 let alone_at = alone_at(&self.id, &metrics, self.lease);
+                let membership = metrics.membership_config.membership();
+                self.raft.runtime_config().elect(may_lead(&self.id, self.incarnation, membership));
                 (role(&self.id, &metrics, alone_at), view(&metrics), alone_at)
             };
             let alone_at = alone_at.filter(|_| role.is_master());
@@ -92,6 +96,13 @@ async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
         Some(at) => R::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether a node with this disk may ask for votes. One that replaces a disk of its name learns the log from the
+/// beginning, and with it memberships in which its name stood for the disk before: a small enough one would make it a
+/// leader on its own.
+fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
+    membership.get_node(id).is_none_or(|node| node.incarnation == disk)
 }
 
 /// The role that `metrics` mean.

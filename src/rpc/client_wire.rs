@@ -48,6 +48,8 @@ impl From<&AppendError> for pb::Failure {
                 failure.limit = *limit as u64;
                 failure::Code::TooLarge
             }
+            // Another master may take them.
+            AppendError::TermOver { .. } => failure::Code::NotMaster,
             AppendError::EmptyBatch => failure::Code::EmptyBatch,
             AppendError::Busy { inflight_limit } => {
                 failure.limit = *inflight_limit as u64;

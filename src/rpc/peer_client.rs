@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::{self, BoxFuture};
@@ -17,6 +17,7 @@ use openraft::network::{
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse, StreamAppendResult, VoteRequest, VoteResponse};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
+use tokio::sync::watch;
 
 use super::transport::{Lane, Link, Transport, TransportError};
 use super::{WIRE_VERSION, convert};
@@ -24,6 +25,7 @@ use crate::log::directory::Identity;
 use crate::pb;
 use crate::raft::config::{CommittedLeaderId, RaftVote};
 use crate::raft::members::MemberNode;
+use crate::raft::roles::View;
 use crate::raft::state_machine::{self, SnapshotData};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Incarnation, NodeId};
@@ -31,10 +33,31 @@ use crate::types::{Incarnation, NodeId};
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
 type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
 
+/// Where members are reached. openraft makes its clients once, and keeps them when a member moves.
+#[derive(Clone, Default)]
+pub(crate) struct Addresses(Arc<OnceLock<watch::Receiver<View>>>);
+
+impl Addresses {
+    /// From now on, what the membership says counts.
+    pub(crate) fn follow(&self, view: watch::Receiver<View>) {
+        // A network belongs to one ledger.
+        let _ = self.0.set(view);
+    }
+
+    /// Where the member `id` with this disk is; `known`, if the membership does not say.
+    fn of(&self, id: &NodeId, node: &MemberNode) -> String {
+        let view = self.0.get().map(watch::Receiver::borrow);
+        let members = view.iter().flat_map(|view| &view.members).map(|status| &status.member);
+        let mut same = members.filter(|member| member.id == *id && member.incarnation == node.incarnation);
+        same.next().map_or_else(|| node.address.clone(), |member| member.address.clone())
+    }
+}
+
 /// Makes clients to the members of one ledger.
 pub(crate) struct PeerNetwork {
     identity: Identity,
     transport: Arc<dyn Transport>,
+    addresses: Addresses,
     /// How long a leader here may answer lease reads after it sent what was answered, milliseconds.
     lease_window: u32,
     refusals: Arc<Refusals>,
@@ -65,9 +88,11 @@ impl Refusals {
 /// Calls to one member.
 pub(crate) struct PeerClient<R> {
     envelope: pb::Envelope,
-    /// Votes and transfers; of a heartbeat client, the heartbeats.
-    control: Arc<dyn Link>,
-    data: Arc<dyn Link>,
+    transport: Arc<dyn Transport>,
+    addresses: Addresses,
+    target: NodeId,
+    /// As the membership named it when the client was made.
+    node: MemberNode,
     /// A heartbeat client sends its single request as a call of its own, past all data.
     heartbeat: bool,
     lease_window: u32,
@@ -88,19 +113,32 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
     }
 }
 
+/// Says who calls, to whoever is there.
+pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
+    pb::Envelope { target: String::new(), ..envelope(me, &me.node, None) }
+}
+
 impl PeerNetwork {
     /// A leader here answers lease reads no longer than `lease_window` after it sent what a quorum answered.
     pub(crate) fn new(identity: Identity, transport: Arc<dyn Transport>, lease_window: Duration) -> Self {
         // The bounds of the configuration are far below.
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
-        Self { identity, transport, lease_window, refusals: Arc::default() }
+        let addresses = Addresses::default();
+        Self { identity, transport, addresses, lease_window, refusals: Arc::default() }
+    }
+
+    /// Where its clients look for the members.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.addresses.clone()
     }
 
     fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
         PeerClient {
             envelope: envelope(&self.identity, &target, Some(node.incarnation)),
-            control: self.transport.link(&node.address, if heartbeat { Lane::Heartbeat } else { Lane::Control }),
-            data: self.transport.link(&node.address, Lane::Data),
+            transport: self.transport.clone(),
+            addresses: self.addresses.clone(),
+            target,
+            node: node.clone(),
             heartbeat,
             lease_window: self.lease_window,
             refusals: self.refusals.clone(),
@@ -149,6 +187,10 @@ fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
 }
 
 impl<R: Runtime> PeerClient<R> {
+    fn link(&self, lane: Lane) -> Arc<dyn Link> {
+        self.transport.link(&self.addresses.of(&self.target, &self.node), lane)
+    }
+
     /// Tells the operator when a call is refused for a new reason.
     fn note<T>(&self, call: &'static str, ended: Result<T, TransportError>) -> Result<T, TransportError> {
         note(&self.refusals, &self.envelope.target, call, ended)
@@ -162,7 +204,7 @@ impl<R: Runtime> PeerClient<R> {
         let mut message = convert::from_append(request);
         message.envelope = Some(self.envelope.clone());
         message.lease_window_ms = self.lease_window;
-        let answer = self.control.heartbeat(message, option.hard_ttl()).await;
+        let answer = self.link(Lane::Heartbeat).heartbeat(message, option.hard_ttl()).await;
         let answer = self.note("heartbeat", answer).map_err(failed)?;
         convert::to_append_result::<R>(answer).map_err(malformed)
     }
@@ -184,7 +226,7 @@ impl<R: Runtime> PeerClient<R> {
             message
         });
         // That the stream opens says nothing yet: a refusal comes as its first answer.
-        let answers = match self.data.replicate(requests.boxed()).await {
+        let answers = match self.link(Lane::Data).replicate(requests.boxed()).await {
             Ok(answers) => answers,
             refused => self.note("replicate", refused).map_err(failed)?,
         };
@@ -225,7 +267,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let message = convert::from_vote_request(&request, self.envelope.clone());
-        let answer = self.control.request_vote(message, option.hard_ttl()).await;
+        let answer = self.link(Lane::Control).request_vote(message, option.hard_ttl()).await;
         let answer = self.note("vote", answer).map_err(failed)?;
         convert::to_vote_response::<R>(answer).map_err(malformed)
     }
@@ -236,7 +278,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let message = convert::from_vote_request(&request, self.envelope.clone());
-        let answer = self.control.pre_vote(message, option.hard_ttl()).await;
+        let answer = self.link(Lane::Control).pre_vote(message, option.hard_ttl()).await;
         let answer = self.note("pre-vote", answer).map_err(failed)?;
         convert::to_vote_response::<R>(answer).map_err(malformed)
     }
@@ -256,10 +298,11 @@ impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
         message.envelope = Some(self.envelope.clone());
         message.vote = Some(convert::from_vote(&vote));
         message.lease_window_ms = self.lease_window;
+        let link = self.link(Lane::Data);
         let answer = tokio::select! {
             biased;
             closed = cancel => return Err(StreamingError::Closed(closed)),
-            answer = self.data.install_snapshot(message, option.hard_ttl()) => answer,
+            answer = link.install_snapshot(message, option.hard_ttl()) => answer,
         };
         let vote = match self.note("snapshot", answer) {
             Ok(answer) => convert::to_vote(answer.vote).map_err(|error| Unreachable::new(&error))?,
@@ -279,7 +322,7 @@ impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let message = convert::from_transfer(&request, self.envelope.clone());
-        let answer = self.control.transfer_leader(message, option.hard_ttl()).await;
+        let answer = self.link(Lane::Control).transfer_leader(message, option.hard_ttl()).await;
         let answer = self.note("transfer", answer).map_err(failed)?;
         convert::to_transfer_response(answer, &request).map_err(malformed)
     }
@@ -304,6 +347,15 @@ mod tests {
 
     fn down<'a, T: Send + 'a>() -> Answer<'a, T> {
         future::ready(Err(TransportError::Unreachable { address: "n1:1".into(), reason: "it is down".into() })).boxed()
+    }
+
+    impl Transport for Down {
+        fn link(&self, _: &str, _: Lane) -> Arc<dyn Link> {
+            Arc::new(Down)
+        }
+        fn nobody_listens(&self, _: &str) -> BoxFuture<'static, bool> {
+            future::ready(true).boxed()
+        }
     }
 
     impl Link for Down {
@@ -359,8 +411,10 @@ mod tests {
     fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
         let mut client = PeerClient::<TokioRuntime> {
             envelope: pb::Envelope::default(),
-            control: Arc::new(Down),
-            data: Arc::new(Down),
+            transport: Arc::new(Down),
+            addresses: Addresses::default(),
+            target: NodeId::new(1),
+            node: MemberNode::default(),
             heartbeat: false,
             lease_window: 0,
             refusals: Arc::default(),

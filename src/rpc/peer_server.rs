@@ -203,8 +203,8 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
         Box::pin(async move {
             let former = self.check_identify(&request)?;
             let initialized = self.intake.raft.is_initialized().await.map_err(closed)?;
-            // Who has no list forms nothing, and asks only who is there.
-            if !initialized && !request.peers.is_empty() {
+            // Who takes a node in has a cluster; it forms none.
+            if !initialized && !request.join {
                 self.promise(former, &request.peers)?;
             }
             Ok(pb::IdentifyResponse {

@@ -263,7 +263,7 @@ impl Served {
         let mut envelope = self.envelope.clone().unwrap();
         envelope.sender_incarnation = vec![disk; 16].into();
         let segment_size = self.group.identity.segment_size;
-        let request = pb::IdentifyRequest { envelope: Some(envelope), segment_size, peers: peers.into() };
+        let request = pb::IdentifyRequest { envelope: Some(envelope), segment_size, peers: peers.into(), join: false };
         self.server.identify(request).await
     }
 }
@@ -271,22 +271,12 @@ impl Served {
 #[tokio::test]
 async fn an_empty_node_is_formed_only_by_who_has_its_peer_list() {
     let n0 = served().await;
-    for other in ["n0=h:0", "n0=h:0;n1=h:2", "n0=h:0;n1=h:1;n2=h:2"] {
+    for other in ["", "n0=h:0", "n0=h:0;n1=h:2", "n0=h:0;n1=h:1;n2=h:2"] {
         let refusal = n0.identify(1, other).await.unwrap_err();
         assert_eq!(refusal.reason(), Reason::Peers);
         assert_eq!((&*refusal.found, &*refusal.expected), (other, PEERS));
     }
     assert!(n0.identify(1, PEERS).await.unwrap().empty);
-}
-
-#[tokio::test]
-async fn who_forms_nothing_is_told_who_is_there_without_a_promise() {
-    let n0 = served().await;
-    assert!(n0.identify(1, "").await.unwrap().empty);
-    assert!(n0.identify(2, "").await.unwrap().empty);
-    // It is still free.
-    assert!(n0.identify(3, PEERS).await.unwrap().empty);
-    assert_eq!(n0.identify(4, PEERS).await.unwrap_err().reason(), Reason::Peers);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
+use tokio::sync::watch;
 
 use super::disk::{Op, SimDisk};
 use super::file::lock;
@@ -45,6 +46,8 @@ struct SimNode {
     config: Config,
     address: String,
     disk: SimDisk,
+    /// Whether its syncs hang.
+    hangs: watch::Sender<bool>,
     /// Its clock is so much ahead.
     skew: u64,
     running: Option<Running>,
@@ -85,7 +88,15 @@ impl SimCluster {
             configure(&mut config);
             config.validate().expect("a usable configuration");
             let skew = rng.below(SKEW);
-            SimNode { config, address: address(i), disk: SimDisk::new(), skew, running: None, starts: 0 }
+            SimNode {
+                config,
+                address: address(i),
+                disk: SimDisk::new(),
+                hangs: watch::Sender::new(false),
+                skew,
+                running: None,
+                starts: 0,
+            }
         };
         let nodes = (0..size).map(node).collect();
         Self(Arc::new(Inner { network, nodes: Mutex::new(nodes), rng: Mutex::new(rng) }))
@@ -141,7 +152,7 @@ impl SimCluster {
         let (skew, incarnation) = (node.skew, u128::from(rng.draw()) << 64 | u128::from(rng.draw()));
         let env = Environment {
             disk: Arc::new(node.disk.clone()),
-            scheduler: Arc::new(SimScheduler::new(rng, Duration::from_millis(4))),
+            scheduler: Arc::new(SimScheduler::new(rng, Duration::from_millis(4), node.hangs.subscribe())),
             background: Arc::new(InlineBackground),
             clock: Arc::new(move || BEGINNING + skew + now().as_millis() as u64),
             transport: Arc::new(SimTransport {
@@ -201,6 +212,12 @@ impl SimCluster {
     pub fn fail_sync(&self, i: usize, n: u64) {
         self.note(&format!("fail sync {i} {n}"));
         self.nodes()[i].disk.fail_nth(Op::Sync, n, std::io::ErrorKind::Other);
+    }
+
+    /// The syncs of node `i` hang from now on, or go on. Votes are saved all the same.
+    pub fn hang_syncs(&self, i: usize, hang: bool) {
+        self.note(&format!("hang {i} {hang}"));
+        self.nodes()[i].hangs.send_replace(hang);
     }
 
     /// Has a later creation of a file on node `i` find the disk full, after `n` that succeed.

@@ -16,4 +16,4 @@ pub use peers::{Peer, Peers, PeersError};
 pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
 pub use repair::{RepairReport, Repaired, RepairedRange};
 pub use role::Role;
-pub use status::{MemberStatus, ScrubStatus, Status};
+pub use status::{MemberProgress, MemberStatus, ScrubStatus, Status};

@@ -37,6 +37,14 @@ impl Role {
         matches!(self, Role::Master { .. })
     }
 
+    /// The term it is of, unless the ledger is closed.
+    pub fn term(&self) -> Option<u64> {
+        match self {
+            Role::Electing { term } | Role::Master { term } | Role::Slave { term, .. } => Some(*term),
+            Role::Closed { .. } => None,
+        }
+    }
+
     /// One word for tables and messages: `master`, `slave`, `electing`, `closed`.
     pub fn name(&self) -> &'static str {
         match self {

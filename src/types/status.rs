@@ -1,5 +1,7 @@
 //! A picture of one ledger on one node.
 
+use std::time::Duration;
+
 use super::{ClusterName, Group, Member, NodeId, Role};
 
 /// What a node knows of a ledger at one moment. `first ≤ committed ≤ end` and `durable ≤ end`; `committed ≤ durable`
@@ -62,4 +64,20 @@ pub struct MemberStatus {
     pub member: Member,
     /// False for a learner.
     pub voter: bool,
+}
+
+/// One member, and how far it is as the master sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemberProgress {
+    /// Who and where.
+    pub member: Member,
+    /// False for a learner.
+    pub voter: bool,
+    /// Index after the last record it is known to have; `None` where that is not known: on a slave, and of one that has
+    /// not answered yet.
+    pub end: Option<u64>,
+    /// Entries of the master's log that it is not known to have.
+    pub behind: Option<u64>,
+    /// How long ago the newest append was sent that it answered; `None` if it has not answered.
+    pub heard: Option<Duration>,
 }

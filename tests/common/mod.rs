@@ -18,6 +18,8 @@ pub struct Cluster {
     dir: TempDir,
     pub peers: Peers,
     pub nodes: Vec<Option<Node>>,
+    /// The first so many form the cluster.
+    founders: usize,
     change: fn(&mut Config),
 }
 
@@ -48,8 +50,17 @@ impl Cluster {
 
     /// No node runs yet.
     pub fn down(count: usize, change: fn(&mut Config)) -> Self {
-        let nodes = (0..count).map(|_| None).collect();
-        Self { dir: tempfile::tempdir().unwrap(), peers: peers(count), nodes, change }
+        Self::with_spares(count, 0, change)
+    }
+
+    /// No node runs yet. `founders` form the cluster; `spares` more have an address, and wait to be taken in.
+    pub fn with_spares(founders: usize, spares: usize, change: fn(&mut Config)) -> Self {
+        let nodes = (0..founders + spares).map(|_| None).collect();
+        Self { dir: tempfile::tempdir().unwrap(), peers: peers(founders + spares), nodes, founders, change }
+    }
+
+    pub fn address(&self, n: usize) -> &str {
+        &self.peers.get(&NodeId::new(n as u64)).unwrap().address
     }
 
     pub fn dir(&self, n: usize) -> PathBuf {
@@ -58,10 +69,13 @@ impl Cluster {
 
     pub fn builder(&self, n: usize) -> NodeBuilder {
         let id = NodeId::new(n as u64);
-        let address = self.peers.get(&id).unwrap().address.clone();
+        let address = self.address(n).to_owned();
+        // The list of a spare is longer than the founders': it forms nothing, and nobody forms anything with it.
+        let listed = if n < self.founders { self.founders } else { self.nodes.len() };
+        let peers = Peers::new(self.peers.iter().take(listed).cloned().collect()).unwrap();
         let builder = Node::builder(id, address)
             .group(GROUP.parse().unwrap())
-            .peers(self.peers.clone())
+            .peers(peers)
             .data_dir(self.dir(n))
             .segment_size(1 << 20)
             .configure(|config| {

@@ -83,3 +83,26 @@ fn a_master_that_only_seems_dead_is_succeeded_once_and_follows() {
         });
     }
 }
+
+#[test]
+fn a_master_whose_disk_hangs_gives_way() {
+    for seed in 0..10 {
+        sim::run(seed, async {
+            let cluster = SimCluster::new(seed, 3, |config| config.disk_stall_timeout = Duration::from_millis(500));
+            for i in 0..3 {
+                cluster.start(i).await.unwrap();
+            }
+            cluster.wait("a master", SOON, || cluster.master().is_some()).await;
+            let old = cluster.master().unwrap();
+            cluster.append(old, vec!["before".into()]).await.unwrap();
+            cluster.hang_syncs(old, true);
+            // The others are a quorum: it is acked all the same.
+            cluster.append(old, vec!["during".into()]).await.unwrap();
+            cluster.wait("another master", SOON, || cluster.master().is_some_and(|new| new != old)).await;
+            let acked = cluster.append(cluster.master().unwrap(), vec!["after".into()]).await.unwrap();
+            cluster.hang_syncs(old, false);
+            let caught_up = || cluster.ledger(old).is_some_and(|ledger| ledger.status().durable > acked[0].index);
+            cluster.wait("the old one to follow", SOON, caught_up).await;
+        });
+    }
+}

@@ -147,7 +147,7 @@ pub(super) fn envelope() -> pb::Envelope {
 }
 
 pub(super) fn identify() -> pb::IdentifyRequest {
-    pb::IdentifyRequest { envelope: Some(envelope()), segment_size: 64, peers: "n1=h:1".into() }
+    pb::IdentifyRequest { envelope: Some(envelope()), segment_size: 64, peers: "n1=h:1".into(), join: false }
 }
 
 pub(super) fn vote(term: u64) -> pb::VoteRequest {

@@ -1,0 +1,94 @@
+//! Changes of the membership and of the leadership that did not happen.
+
+use std::time::Duration;
+
+use super::known;
+use crate::types::{Member, NodeId};
+
+/// The membership was not changed, or the leadership not handed over. All of these calls may be made again: what has
+/// happened already is found to have happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MemberError {
+    /// Only the master changes these things, and this node is not.
+    #[error("this node is not the master ({}): ask there", known(master))]
+    NotMaster {
+        /// The master, if known.
+        master: Option<Member>,
+    },
+    /// There is no such member.
+    #[error("{id} is not a member: the members are {members}")]
+    UnknownMember {
+        /// The id asked for.
+        id: NodeId,
+        /// Those there are.
+        members: String,
+    },
+    /// A learner cannot do what was asked of it.
+    #[error("{id} is a learner: promote it first")]
+    Learner {
+        /// The learner.
+        id: NodeId,
+    },
+    /// Nobody usable answers at the address.
+    #[error("the node at {address} cannot be taken: {reason}")]
+    Unfit {
+        /// `host:port`.
+        address: String,
+        /// What was found, and what to do.
+        reason: String,
+    },
+    /// Another disk is a member under this id.
+    #[error(
+        "{id} is a member with the disk {known} at {address}, and the node has the disk {found}: a disk that was wiped or \
+         made anew comes back with `members replace`"
+    )]
+    OtherDisk {
+        /// The id.
+        id: NodeId,
+        /// The disk that the membership names.
+        known: String,
+        /// Where that member is.
+        address: String,
+        /// The disk that was found.
+        found: String,
+    },
+    /// The change would leave a group in which those that answer are no quorum.
+    #[error(
+        "of the {voters} voters there would be only {alive} answer, and {needed} are needed: nothing could be appended or \
+         changed any more. Bring others back first"
+    )]
+    QuorumAtRisk {
+        /// Voters after the change.
+        voters: usize,
+        /// Those of them that have answered lately.
+        alive: usize,
+        /// How many make a quorum.
+        needed: usize,
+    },
+    /// The member is too far behind for what was asked of it.
+    #[error("{id} is {behind} entries behind after {waited:?}: wait until it has caught up, and ask again")]
+    Behind {
+        /// The member.
+        id: NodeId,
+        /// Entries it lacks.
+        behind: u64,
+        /// How long was waited for it.
+        waited: Duration,
+    },
+    /// Another change is under way, or came in between.
+    #[error("another change of the membership is under way: look at the members, and ask again")]
+    InProgress,
+    /// It is not known whether the change will happen.
+    #[error("the outcome is unknown ({reason}): look at the members before asking again")]
+    Unknown {
+        /// Why it is not known.
+        reason: String,
+    },
+    /// The ledger is closed on this node.
+    #[error("the ledger is closed on this node: {reason}")]
+    Closed {
+        /// The first reason.
+        reason: String,
+    },
+}

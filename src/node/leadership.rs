@@ -1,0 +1,157 @@
+//! Who leads: handing over, and the right to append in one term only.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::ledger::{Ledger, spread};
+use super::pending::Pending;
+use crate::error::{AppendError, MemberError};
+use crate::raft::membership::{Picture, Seen};
+use crate::types::{Ack, Member, NodeId, Role};
+
+/// How long a hand-over may take. What is in flight must be on the successor first; then it is one election.
+const HAND_OVER: Duration = Duration::from_secs(2);
+
+impl Ledger {
+    /// Hands the mastership over to `to`. Appends wait meanwhile, some milliseconds, and are then refused here: none is
+    /// lost. Ends when `to` is the master. To be called on the master; nothing happens if that is `to`.
+    ///
+    /// # Errors
+    /// If this is not the master, if `to` is no voter or is behind, or if it did not take over in time.
+    pub async fn transfer_leadership(&self, to: &NodeId) -> Result<(), MemberError> {
+        self.check_master()?;
+        if *to == self.raft_group().identity.node {
+            return Ok(());
+        }
+        let picture = self.raft_group().picture();
+        let Some(seen) = picture.get(to) else { return Err(picture.unknown(to)) };
+        if !seen.voter {
+            return Err(MemberError::Learner { id: to.clone() });
+        }
+        if !picture.has_caught_up(seen) {
+            let (id, behind) = (to.clone(), picture.behind(seen));
+            return Err(MemberError::Behind { id, behind, waited: Duration::ZERO });
+        }
+        self.transfer(to).await
+    }
+
+    /// Hands the mastership over to the voter that is furthest, whichever that is.
+    pub(super) async fn hand_over(&self) -> Result<(), MemberError> {
+        let picture = self.raft_group().picture();
+        let Some(best) = successor(&picture, &self.raft_group().identity.node) else {
+            let voters = picture.members.iter().filter(|seen| seen.voter).count();
+            return Err(MemberError::QuorumAtRisk { voters: voters - 1, alive: 0, needed: voters / 2 });
+        };
+        self.transfer(&best.member.id).await
+    }
+
+    /// Hands over, if there is anything to hand over and anybody to take it, before the node stops.
+    pub(super) async fn step_down(&self) {
+        let picture = self.raft_group().picture();
+        if !picture.leads || successor(&picture, &self.raft_group().identity.node).is_none() {
+            return;
+        }
+        if let Err(error) = self.hand_over().await {
+            tracing::warn!(group = %self.group(), %error, "stopping without a successor");
+        }
+    }
+
+    async fn transfer(&self, to: &NodeId) -> Result<(), MemberError> {
+        let group = self.raft_group();
+        tracing::info!(group = %self.group(), %to, "handing the leadership over");
+        let mut role = group.role.clone();
+        group.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
+        let followed = role.wait_for(|role| matches!(role, Role::Slave { .. } | Role::Closed { .. }));
+        let unknown = |reason: String| Err(MemberError::Unknown { reason });
+        match group.timed(HAND_OVER, followed).await.map(|(role, _)| role.map(|role| role.clone())) {
+            Some(Ok(Role::Slave { master, .. })) if master.id == *to => Ok(()),
+            Some(Ok(Role::Slave { master, .. })) => unknown(format!("{} took over instead of {to}", master.id)),
+            Some(Ok(Role::Closed { reason })) => Err(MemberError::Closed { reason }),
+            Some(Ok(role)) => unknown(format!("the role is {}", role.name())),
+            Some(Err(_)) => unknown("the node is shutting down".into()),
+            None => unknown(format!("{to} has not taken over within {HAND_OVER:?}")),
+        }
+    }
+
+    pub(super) fn not_master(&self) -> MemberError {
+        match &*self.raft_group().role.borrow() {
+            Role::Slave { master, .. } => MemberError::NotMaster { master: Some(master.clone()) },
+            Role::Closed { reason } => MemberError::Closed { reason: reason.clone() },
+            Role::Master { .. } | Role::Electing { .. } => MemberError::NotMaster { master: None },
+        }
+    }
+
+    /// The right to append in the term that this node is master of now, and in no other: a fencing token.
+    ///
+    /// # Errors
+    /// If this node is not the master.
+    pub fn leadership(&self) -> Result<Leadership, AppendError> {
+        match &*self.raft_group().role.borrow() {
+            Role::Master { term } => Ok(Leadership { ledger: self.clone(), term: *term }),
+            Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master.clone()) }),
+            Role::Electing { .. } => Err(AppendError::NotMaster { master: None::<Member> }),
+            Role::Closed { reason } => Err(AppendError::Closed { reason: reason.clone() }),
+        }
+    }
+}
+
+/// The voter to hand over to: one that has caught up, and has the most.
+pub(super) fn successor<'p>(picture: &'p Picture, me: &NodeId) -> Option<&'p Seen> {
+    let others = picture.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
+    others.filter(|seen| picture.has_caught_up(seen)).max_by_key(|seen| seen.matched)
+}
+
+/// The right to append in one term. What a broker decided as master of that term goes into the log while it is master
+/// of that term, or not at all: also if it lost the mastership and has won it back.
+#[derive(Debug, Clone)]
+pub struct Leadership {
+    ledger: Ledger,
+    term: u64,
+}
+
+impl Leadership {
+    /// The term.
+    pub fn term(&self) -> u64 {
+        self.term
+    }
+
+    /// As [`Ledger::append`], in this term.
+    ///
+    /// # Errors
+    /// As there, and [`AppendError::TermOver`].
+    pub async fn append(&self, record: impl Into<Bytes>) -> Result<Ack, AppendError> {
+        let ack = self.submit(vec![record.into()], None).await?.await?;
+        Ok(Ack { index: ack.first_index, position: ack.first_position, term: ack.term })
+    }
+
+    /// As [`Ledger::append_batch`], in this term.
+    ///
+    /// # Errors
+    /// As there, and [`AppendError::TermOver`].
+    pub async fn append_batch<I>(&self, records: I) -> Result<Vec<Ack>, AppendError>
+    where
+        I: IntoIterator,
+        I::Item: Into<Bytes>,
+    {
+        let records: Vec<Bytes> = records.into_iter().map(Into::into).collect();
+        let lengths: Vec<usize> = records.iter().map(Bytes::len).collect();
+        let ack = self.submit(records, None).await?.await?;
+        Ok(spread(&ack, &lengths))
+    }
+
+    /// As [`Ledger::submit`], in this term.
+    ///
+    /// # Errors
+    /// As there, and [`AppendError::TermOver`].
+    pub async fn submit(&self, records: Vec<Bytes>, timeout: Option<Duration>) -> Result<Pending, AppendError> {
+        self.ledger.submit_in(Some(self.term), records, timeout).await
+    }
+
+    /// Resolves when this node is not the master of the term any more, as far as it knows.
+    pub async fn over(&self) {
+        let mut role = self.ledger.role();
+        // An error: who told the role is gone, and the ledger with it.
+        let _ = role.wait_for(|role| !matches!(role, Role::Master { term } if *term == self.term)).await;
+    }
+}

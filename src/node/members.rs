@@ -1,0 +1,195 @@
+//! The members of a ledger, and changes of them.
+
+use std::time::Duration;
+
+use super::ledger::Ledger;
+use crate::error::MemberError;
+use crate::pb;
+use crate::raft::membership::{Change, Picture, Seen};
+use crate::rpc::peer_client::envelope_to_anybody;
+use crate::rpc::transport::Lane;
+use crate::types::{Incarnation, Member, MemberProgress, NodeId, checked_address};
+
+/// How long a node may take to say who it is.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Longest that is waited for a member to catch up.
+const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// A node that is to be a member.
+struct Newcomer {
+    member: Member,
+    /// It has never had a vote or an entry.
+    empty: bool,
+}
+
+impl Ledger {
+    /// All members and, on the master, how far each of them is.
+    pub fn members(&self) -> Vec<MemberProgress> {
+        let picture = self.raft_group().picture();
+        let progress = |seen: &Seen| MemberProgress {
+            member: seen.member.clone(),
+            voter: seen.voter,
+            end: seen.matched.and_then(|number| self.index_after(number)),
+            behind: seen.matched.map(|_| picture.behind(seen)),
+            heard: seen.heard,
+        };
+        picture.members.iter().map(progress).collect()
+    }
+
+    /// Index after the last record up to entry `number`; `None` if that cannot be told any more.
+    fn index_after(&self, number: u64) -> Option<u64> {
+        self.raft_group().log.cursor_after(number).ok().flatten().map(|next| next.index)
+    }
+
+    /// Makes the node at `address` (`host:port`) a learner: it is sent the log and has no vote. It must run with an
+    /// empty directory for this ledger, for a disk that has been another's cannot be told from one that has forgotten
+    /// its votes. Returns who it is. To be called on the master; a node that is a member already is left as it is.
+    ///
+    /// # Errors
+    /// If this is not the master, if the node cannot be taken, or if the change did not happen.
+    pub async fn add_learner(&self, address: &str) -> Result<Member, MemberError> {
+        self.check_master()?;
+        let newcomer = self.identify(address).await?;
+        self.add(&newcomer).await?;
+        Ok(newcomer.member)
+    }
+
+    async fn add(&self, newcomer: &Newcomer) -> Result<(), MemberError> {
+        let Newcomer { member, empty } = newcomer;
+        let decide = |picture: &Picture| match picture.get(&member.id) {
+            Some(seen) if seen.member.incarnation == member.incarnation => Ok(None),
+            Some(seen) => Err(other_disk(&seen.member, member.incarnation)),
+            None if !empty => Err(MemberError::Unfit {
+                address: member.address.clone(),
+                reason: "its ledger is not empty: it was a member of a cluster before. Give it an empty directory"
+                    .into(),
+            }),
+            None => Ok(Some(Change::AddLearner(member.clone()))),
+        };
+        self.raft_group().change(&decide).await
+    }
+
+    /// Makes a learner a voter, once it has caught up; waits at most `wait` for that. To be called on the master.
+    ///
+    /// # Errors
+    /// If this is not the master or ceases to be, if the learner is unknown or still behind, or if too few voters
+    /// answer.
+    pub async fn promote(&self, id: &NodeId, wait: Duration) -> Result<(), MemberError> {
+        let wait = wait.min(MAX_WAIT);
+        let settled = |picture: &Picture| {
+            !picture.leads || picture.get(id).is_none_or(|seen| seen.voter || picture.has_caught_up(seen))
+        };
+        // Whether it did is decided on the newest picture, below.
+        self.raft_group().wait_for(&settled, wait).await;
+        let decide = |picture: &Picture| match picture.get(id) {
+            None => Err(picture.unknown(id)),
+            Some(seen) if seen.voter => Ok(None),
+            Some(seen) if picture.has_caught_up(seen) => Ok(Some(Change::Promote(id.clone()))),
+            Some(seen) => Err(MemberError::Behind { id: id.clone(), behind: picture.behind(seen), waited: wait }),
+        };
+        self.raft_group().change(&decide).await
+    }
+
+    /// Takes a voter or a learner out. Its disk does not come back: it is refused by the others from then on. To be
+    /// called on the master; the master itself hands over first, and the call is then for the next one.
+    ///
+    /// # Errors
+    /// If this is not the master, or the voters that answer would be no quorum without it.
+    pub async fn remove_member(&self, id: &NodeId) -> Result<(), MemberError> {
+        self.leave_first(id).await?;
+        let decide = |picture: &Picture| Ok(picture.get(id).map(|_| Change::Remove(id.clone())));
+        self.raft_group().change(&decide).await
+    }
+
+    /// Puts the node at `address` in the place of member `id`, whose disk is lost: `id` with a new, empty directory, or
+    /// a node of another id. `id` is taken out, the node becomes a learner, and a voter once it has caught up; waits at
+    /// most `wait` for that. To be called on the master, and again if it was interrupted.
+    ///
+    /// # Errors
+    /// As [`Ledger::add_learner`], [`Ledger::promote`] and [`Ledger::remove_member`].
+    pub async fn replace_member(&self, id: &NodeId, address: &str, wait: Duration) -> Result<Member, MemberError> {
+        self.leave_first(id).await?;
+        let newcomer = self.identify(address).await?;
+        let member = newcomer.member.clone();
+        if member.id == *id {
+            // The name is needed for the new disk.
+            let decide = |picture: &Picture| {
+                let old = picture.get(id).filter(|seen| seen.member.incarnation != member.incarnation);
+                Ok(old.map(|_| Change::Remove(id.clone())))
+            };
+            self.raft_group().change(&decide).await?;
+        }
+        self.add(&newcomer).await?;
+        self.promote(&member.id, wait).await?;
+        if member.id != *id {
+            self.remove_member(id).await?;
+        }
+        Ok(member)
+    }
+
+    /// Notes that member `id` is reached at `address` from now on. It must be there already, with the same disk. To be
+    /// called on the master; the master itself hands over first, and the call is then for the next one.
+    ///
+    /// # Errors
+    /// If this is not the master, or somebody else answers there.
+    pub async fn move_member(&self, id: &NodeId, address: &str) -> Result<(), MemberError> {
+        self.leave_first(id).await?;
+        let found = self.identify(address).await?.member;
+        if found.id != *id {
+            let reason = format!("{} answers there, not {id}", found.id);
+            return Err(MemberError::Unfit { address: address.to_owned(), reason });
+        }
+        let decide = |picture: &Picture| match picture.get(id) {
+            None => Err(picture.unknown(id)),
+            Some(seen) if seen.member.incarnation != found.incarnation => {
+                Err(other_disk(&seen.member, found.incarnation))
+            }
+            Some(seen) if seen.member.address == address => Ok(None),
+            Some(_) => Ok(Some(Change::Move(id.clone(), address.to_owned()))),
+        };
+        self.raft_group().change(&decide).await
+    }
+
+    pub(super) fn check_master(&self) -> Result<(), MemberError> {
+        if self.raft_group().picture().leads { Ok(()) } else { Err(self.not_master()) }
+    }
+
+    /// A master does not change itself: it hands over, and the next one does.
+    async fn leave_first(&self, id: &NodeId) -> Result<(), MemberError> {
+        self.check_master()?;
+        if *id != self.raft_group().identity.node {
+            return Ok(());
+        }
+        self.hand_over().await?;
+        Err(self.not_master())
+    }
+
+    /// Who is at `address`.
+    async fn identify(&self, address: &str) -> Result<Newcomer, MemberError> {
+        let unfit = |reason: String| MemberError::Unfit { address: address.to_owned(), reason };
+        checked_address(address).map_err(|why| unfit(why.to_string()))?;
+        let identity = &self.raft_group().identity;
+        let request = pb::IdentifyRequest {
+            envelope: Some(envelope_to_anybody(identity)),
+            segment_size: identity.segment_size,
+            join: true,
+            ..Default::default()
+        };
+        let link = self.transport().link(address, Lane::Control);
+        let answer = link.identify(request, ANSWER).await.map_err(|error| unfit(error.to_string()))?;
+        let id = answer.node.parse().map_err(|error| unfit(format!("it gives no name: {error}")))?;
+        let incarnation =
+            Incarnation::from_slice(&answer.incarnation).ok_or_else(|| unfit("it gives no incarnation".into()))?;
+        let member = Member { id, address: address.to_owned(), incarnation };
+        Ok(Newcomer { member, empty: answer.empty })
+    }
+}
+
+fn other_disk(known: &Member, found: Incarnation) -> MemberError {
+    MemberError::OtherDisk {
+        id: known.id.clone(),
+        known: known.incarnation.to_string(),
+        address: known.address.clone(),
+        found: found.to_string(),
+    }
+}

@@ -1,0 +1,157 @@
+//! The mastership goes where it is told, and what was acked stays.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Cluster, GROUP, PATIENCE, committed, fast, patient};
+use dledger::{AppendError, Client, MemberError, Node, NodeId, Peers, Record, Role, server};
+use futures::StreamExt;
+
+fn id(n: usize) -> NodeId {
+    NodeId::new(n as u64)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mastership_goes_where_it_is_told_under_open_tails() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let mut appended = 0;
+    let mut tails: Vec<_> = (0..3).map(|n| cluster.ledger(n).tail(0)).collect();
+    for _ in 0..4 {
+        let from = cluster.master().await;
+        let to = (from + 1) % 3;
+        for _ in 0..10 {
+            assert_eq!(patient(cluster.ledger(from).append("x")).await.unwrap().index, appended);
+            appended += 1;
+        }
+        let error = patient(cluster.ledger(to).transfer_leadership(&id(to))).await.unwrap_err();
+        assert!(matches!(&error, MemberError::NotMaster { master: Some(m) } if m.id == id(from)), "{error}");
+        patient(cluster.ledger(from).transfer_leadership(&id(to))).await.unwrap();
+        // It says so itself a moment later.
+        let mut role = cluster.ledger(to).role();
+        patient(role.wait_for(Role::is_master)).await.unwrap();
+    }
+    let unknown = patient(cluster.ledger(cluster.master().await).transfer_leadership(&id(7))).await.unwrap_err();
+    assert_eq!(unknown.to_string(), "n7 is not a member: the members are n0, n1, n2");
+    for tail in &mut tails {
+        for index in 0..appended {
+            assert_eq!(patient(tail.next()).await.unwrap().unwrap().index, index);
+        }
+    }
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_of_a_leadership_that_is_over_is_refused() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let first = cluster.master().await;
+    let leadership = cluster.ledger(first).leadership().unwrap();
+    assert_eq!(patient(leadership.append("mine")).await.unwrap().term, leadership.term());
+    let other = (first + 1) % 3;
+    assert!(matches!(cluster.ledger(other).leadership(), Err(AppendError::NotMaster { .. })));
+    patient(cluster.ledger(first).transfer_leadership(&id(other))).await.unwrap();
+    patient(leadership.over()).await;
+    patient(cluster.ledger(other).role().wait_for(Role::is_master)).await.unwrap();
+    patient(cluster.ledger(other).transfer_leadership(&id(first))).await.unwrap();
+    patient(cluster.ledger(first).role().wait_for(Role::is_master)).await.unwrap();
+    // The master again, but of another term: what was decided before does not count any more.
+    let error = patient(leadership.append("too late")).await.unwrap_err();
+    assert_eq!(error, AppendError::TermOver { term: leadership.term() });
+    let again = cluster.ledger(first).leadership().unwrap();
+    assert_eq!(patient(again.append_batch(["mine", "again"])).await.unwrap()[1].term, again.term());
+    committed(&cluster.ledger(first), 3).await;
+    let records = common::bodies(&cluster.ledger(first)).await;
+    assert_eq!(records, ["mine", "mine", "again"]);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preferred_node_leads_once_it_has_caught_up() {
+    let prefer = |config: &mut dledger::Config| {
+        fast(config);
+        config.preferred_leaders = vec![id(2), id(1)];
+    };
+    let mut cluster = Cluster::down(3, prefer);
+    cluster.up(0).await;
+    cluster.up(1).await;
+    cluster.up(2).await;
+    patient(cluster.ledger(2).role().wait_for(Role::is_master)).await.unwrap();
+    // Without it the next one leads; it comes back, catches up, and leads again.
+    cluster.stop(2).await;
+    patient(cluster.ledger(1).role().wait_for(Role::is_master)).await.unwrap();
+    for _ in 0..50 {
+        patient(cluster.ledger(1).append("x")).await.unwrap();
+    }
+    cluster.up(2).await;
+    patient(cluster.ledger(2).role().wait_for(Role::is_master)).await.unwrap();
+    assert_eq!(cluster.ledger(2).status().committed, 50);
+    cluster.stop_all().await;
+}
+
+/// Appends eight records at once, again and again, until told to stop. Gives back the bodies that were acked with their indexes, and
+/// when each ack came.
+async fn appending(client: Client, stop: Arc<AtomicBool>) -> (Vec<(u64, String)>, Vec<Instant>) {
+    let (mut acked, mut times) = (Vec::new(), Vec::new());
+    let deadline = Instant::now() + PATIENCE;
+    for n in 0u64.. {
+        if stop.load(Ordering::Relaxed) || Instant::now() > deadline {
+            break;
+        }
+        let bodies: Vec<String> = (0..8).map(|part| format!("record {n} part {part}")).collect();
+        let appends = futures::future::join_all(bodies.iter().map(|body| client.append(body.clone()))).await;
+        for (append, body) in appends.into_iter().zip(bodies) {
+            let ack = append.unwrap_or_else(|error| panic!("append {n} failed: {error}"));
+            acked.push((ack.index, body));
+        }
+        times.push(Instant::now());
+    }
+    (acked, times)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_under_load_fails_no_append() {
+    let cluster = Cluster::down(3, |_| {});
+    let serve = |n: usize| server::serve(cluster.builder(n));
+    let mut nodes: Vec<Node> = Vec::new();
+    for n in 0..3 {
+        nodes.push(serve(n).await.unwrap());
+    }
+    let peers: Peers = cluster.peers.clone();
+    let client = Client::builder(peers, GROUP.parse().unwrap()).timeout(PATIENCE).build();
+    patient(client.append("first")).await.unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let load = tokio::spawn(appending(client.clone(), stop.clone()));
+    let mut restarts = Vec::new();
+    for n in 0..3 {
+        let began = Instant::now();
+        patient(nodes[n].shutdown()).await;
+        nodes[n] = serve(n).await.unwrap();
+        // The next one stops when this one takes part again.
+        let acked = patient(client.append("restarted")).await.unwrap();
+        // And when there has been some load on all three.
+        committed(&nodes[n].ledger(GROUP).unwrap(), acked.index + 200).await;
+        restarts.push((began, Instant::now()));
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (acked, times) = patient(load).await.unwrap();
+    let pause = |(from, to): &(Instant, Instant)| {
+        let during: Vec<_> = times.iter().filter(|at| *at >= from && at <= &to).collect();
+        during.windows(2).map(|pair| *pair[1] - *pair[0]).max().unwrap_or_default()
+    };
+    let pauses: Vec<Duration> = restarts.iter().map(pause).collect();
+    println!("rolling restart: {} appends acked, none failed; longest pause in each restart {pauses:.1?}", acked.len());
+    assert!(acked.len() > 10, "{}", acked.len());
+    let last = acked.iter().map(|(index, _)| *index).max().unwrap();
+    committed(&nodes[1].ledger(GROUP).unwrap(), last + 1).await;
+    for (index, body) in &acked {
+        let record: Record = nodes[1].ledger(GROUP).unwrap().get(*index).await.unwrap();
+        assert_eq!(record.body, body.as_bytes());
+    }
+    for node in nodes {
+        patient(node.shutdown()).await;
+    }
+}

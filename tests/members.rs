@@ -1,0 +1,200 @@
+//! Members come, go, move and are replaced, while appends go on.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient, segment_bytes};
+use dledger::{Ledger, MemberError, NodeId};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+fn id(n: usize) -> NodeId {
+    NodeId::new(n as u64)
+}
+
+async fn formed(founders: usize, spares: usize) -> Cluster {
+    let mut cluster = Cluster::with_spares(founders, spares, fast);
+    for n in 0..founders {
+        cluster.up(n).await;
+    }
+    cluster
+}
+
+/// Appends to whoever is the master, one after the other, until told to stop. Gives back how many were acked.
+struct Load(watch::Sender<bool>, JoinHandle<u64>);
+
+impl Load {
+    fn on(cluster: &Cluster) -> Self {
+        let ledgers: Vec<Ledger> = cluster.running().into_iter().map(|n| cluster.ledger(n)).collect();
+        let (stop, stopped) = watch::channel(false);
+        let load = tokio::spawn(async move {
+            let mut acked = 0;
+            let deadline = tokio::time::Instant::now() + PATIENCE;
+            while !*stopped.borrow() && tokio::time::Instant::now() < deadline {
+                for ledger in &ledgers {
+                    if ledger.append(format!("load {acked}")).await.is_ok() {
+                        acked += 1;
+                    }
+                }
+                tokio::task::yield_now().await;
+            }
+            acked
+        });
+        Self(stop, load)
+    }
+
+    async fn end(self) -> u64 {
+        self.0.send_replace(true);
+        self.1.await.unwrap()
+    }
+}
+
+fn voters(ledger: &Ledger) -> Vec<String> {
+    let members = ledger.members();
+    members.iter().filter(|m| m.voter).map(|m| m.member.id.to_string()).collect()
+}
+
+async fn assert_identical(cluster: &mut Cluster) {
+    let running = cluster.running();
+    let end = cluster.ledger(cluster.master().await).status().committed;
+    cluster.committed(end).await;
+    let position = running.iter().map(|n| cluster.ledger(*n).status().committed_position).min().unwrap();
+    cluster.stop_all().await;
+    let first = segment_bytes(&cluster.dir(running[0]).join(GROUP), position);
+    for n in &running[1..] {
+        assert!(segment_bytes(&cluster.dir(*n).join(GROUP), position) == first, "node {n} differs");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_learner_joins_under_load_and_becomes_a_voter() {
+    let mut cluster = formed(3, 1).await;
+    let master = cluster.ledger(cluster.master().await);
+    let load = Load::on(&cluster);
+    cluster.up(3).await;
+    let added = patient(master.add_learner(cluster.address(3))).await.unwrap();
+    assert_eq!((added.id.clone(), added.address.as_str()), (id(3), cluster.address(3)));
+    assert_eq!(voters(&master), ["n0", "n1", "n2"]);
+    // Once more is no change.
+    assert_eq!(patient(master.add_learner(cluster.address(3))).await.unwrap(), added);
+    patient(master.promote(&id(3), PATIENCE)).await.unwrap();
+    assert_eq!(voters(&master), ["n0", "n1", "n2", "n3"]);
+    patient(master.promote(&id(3), PATIENCE)).await.unwrap();
+    let acked = load.end().await;
+    assert!(acked > 0);
+    assert!(master.status().committed >= acked);
+    assert_identical(&mut cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_is_replaced_by_one_with_a_new_disk_and_its_old_disk_stays_out() {
+    let mut cluster = formed(3, 0).await;
+    let m = cluster.master().await;
+    let (master, dead) = (cluster.ledger(m), (m + 1) % 3);
+    for n in 0..20 {
+        patient(master.append(format!("{n}"))).await.unwrap();
+    }
+    cluster.stop(dead).await;
+    let (dir, grave) = (cluster.dir(dead), cluster.dir(dead).with_extension("grave"));
+    std::fs::rename(&dir, &grave).unwrap();
+    cluster.up(dead).await;
+    // Under its name, but with another disk, it is nobody: not even its vote counts.
+    let error = patient(master.promote(&id(dead), Duration::ZERO)).await;
+    assert!(matches!(error, Ok(()) | Err(MemberError::Behind { .. })), "{error:?}");
+    let error = patient(master.add_learner(cluster.address(dead))).await.unwrap_err();
+    assert!(matches!(error, MemberError::OtherDisk { .. }), "{error}");
+    assert!(error.to_string().contains("members replace"), "{error}");
+
+    let address = cluster.address(dead).to_owned();
+    let new = patient(master.replace_member(&id(dead), &address, PATIENCE)).await.unwrap();
+    assert_eq!(voters(&master), ["n0", "n1", "n2"]);
+    patient(master.append("after")).await.unwrap();
+    committed(&cluster.ledger(dead), 21).await;
+    assert_eq!(bodies(&cluster.ledger(dead)).await.last().unwrap(), "after");
+    // Interrupted and called again, it finds everything done.
+    assert_eq!(patient(master.replace_member(&id(dead), &address, PATIENCE)).await.unwrap(), new);
+
+    // The old disk comes back from the grave, where the new one was.
+    cluster.stop(dead).await;
+    std::fs::rename(&dir, dir.with_extension("new")).unwrap();
+    std::fs::rename(&grave, &dir).unwrap();
+    cluster.up(dead).await;
+    patient(master.append("after that")).await.unwrap();
+    let ghost = cluster.ledger(dead);
+    let error = patient(master.add_learner(&address)).await.unwrap_err();
+    assert!(matches!(error, MemberError::OtherDisk { .. }), "{error}");
+    assert!(!ghost.role().borrow().is_master());
+    assert!(ghost.status().committed <= 20);
+    assert!(cluster.ledger(m).status().role.is_master());
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_name_takes_the_place_of_a_dead_one() {
+    let mut cluster = formed(3, 1).await;
+    let m = cluster.master().await;
+    let (master, dead) = (cluster.ledger(m), (m + 1) % 3);
+    patient(master.append("before")).await.unwrap();
+    cluster.stop(dead).await;
+    cluster.up(3).await;
+    patient(master.replace_member(&id(dead), cluster.address(3), PATIENCE)).await.unwrap();
+    let mut expected: Vec<_> = (0..4).filter(|n| *n != dead).map(|n| format!("n{n}")).collect();
+    expected.sort();
+    assert_eq!(voters(&master), expected);
+    assert_eq!(master.members().len(), 3);
+    patient(master.append("after")).await.unwrap();
+    assert_identical(&mut cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_command_takes_the_quorum_away() {
+    let mut cluster = formed(3, 0).await;
+    let m = cluster.master().await;
+    let (master, dead, alive) = (cluster.ledger(m), (m + 1) % 3, (m + 2) % 3);
+    cluster.stop(dead).await;
+    // Until the master has missed it for a lease, it may well be alive.
+    let missed = async {
+        let mut looks = tokio::time::interval(Duration::from_millis(10));
+        while master
+            .members()
+            .iter()
+            .any(|m| m.heard.is_some_and(|h| h < Duration::from_millis(800)) && m.member.id == id(dead))
+        {
+            looks.tick().await;
+        }
+    };
+    patient(missed).await;
+    let error = patient(master.remove_member(&id(alive))).await.unwrap_err();
+    assert_eq!(error, MemberError::QuorumAtRisk { voters: 2, alive: 1, needed: 2 });
+    assert_eq!(voters(&master).len(), 3);
+    patient(master.remove_member(&id(dead))).await.unwrap();
+    patient(master.remove_member(&id(dead))).await.unwrap();
+    patient(master.append("two of two")).await.unwrap();
+    patient(master.remove_member(&id(alive))).await.unwrap();
+    patient(master.append("alone")).await.unwrap();
+    let error = patient(master.remove_member(&id(m))).await.unwrap_err();
+    assert!(matches!(error, MemberError::QuorumAtRisk { .. }), "{error}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_moves_to_another_address() {
+    let mut cluster = formed(3, 1).await;
+    let m = cluster.master().await;
+    let (master, moving) = (cluster.ledger(m), (m + 1) % 3);
+    patient(master.append("before")).await.unwrap();
+    cluster.stop(moving).await;
+    let address = cluster.address(3).to_owned();
+    let moved = cluster.builder(moving).configure(|c| c.bind.clone_from(&address)).advertise(&address);
+    cluster.nodes[moving] = Some(moved.start().await.unwrap());
+    patient(master.append("it is not found")).await.unwrap();
+    let error = patient(master.move_member(&id((m + 2) % 3), &address)).await.unwrap_err();
+    assert!(matches!(error, MemberError::Unfit { .. }), "{error}");
+    patient(master.move_member(&id(moving), &address)).await.unwrap();
+    patient(master.append("it is")).await.unwrap();
+    committed(&cluster.ledger(moving), 3).await;
+    assert_identical(&mut cluster).await;
+}
