@@ -20,6 +20,7 @@ use openraft::{Instant, ServerState};
 
 use super::config::{Raft, Runtime};
 use super::rest::{Rest, resting};
+use super::roles::Metrics;
 use crate::config::Config;
 
 /// After so many strikes without a word of the leader, openraft's own clock takes over.
@@ -69,8 +70,8 @@ impl Pacer {
     pub(super) fn pace<R: Runtime>(&self, raft: Raft<R>, heard: Heard) -> Arc<dyn Paced> {
         let rest = Rest::new(self.resting, self.every);
         // Until it has heard something, openraft's clock goes on.
-        let state = Mutex::new(PaceState { known: 0, quiet: QUIET, rest });
-        let paced: Arc<dyn Paced> = Arc::new(Pace { raft, heard, state });
+        let state = Mutex::new(PaceState { known: 0, quiet: QUIET, ticks: true, rest });
+        let paced: Arc<dyn Paced> = Arc::new(Pace { metrics: raft.metrics(), raft, heard, state });
         let mut state = lock(&self.state);
         state.ledgers.push(Arc::downgrade(&paced));
         if !std::mem::replace(&mut state.running, true) {
@@ -108,6 +109,7 @@ async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<State>>) {
 
 struct Pace<R: Runtime> {
     raft: Raft<R>,
+    metrics: Metrics<R>,
     heard: Heard,
     state: Mutex<PaceState<R::Instant>>,
 }
@@ -117,14 +119,15 @@ struct PaceState<I> {
     known: u64,
     /// Strikes since anything was heard.
     quiet: u32,
+    /// Whether openraft's own clock goes.
+    ticks: bool,
     rest: Rest<I>,
 }
 
 impl<R: Runtime> Paced for Pace<R> {
     fn strike(&self) -> bool {
         let (leads, seen, acked) = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
+            let metrics = self.metrics.borrow_watched();
             if metrics.running_state.is_err() {
                 return false;
             }
@@ -147,7 +150,9 @@ impl<R: Runtime> Paced for Pace<R> {
         } else {
             false
         };
-        self.raft.runtime_config().tick(ticks);
+        if std::mem::replace(&mut state.ticks, ticks) != ticks {
+            self.raft.runtime_config().tick(ticks);
+        }
         true
     }
 }

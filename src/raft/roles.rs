@@ -38,17 +38,23 @@ pub(crate) struct RoleTask<R: Runtime> {
 
 impl<R: Runtime> RoleTask<R> {
     pub(crate) async fn run(mut self) {
+        // What the view shows. The metrics of a leader change with every heartbeat; this hardly ever does.
+        let mut shown = None;
         loop {
             let (role, view, alone_at) = {
                 let metrics = self.metrics.borrow_watched();
                 let alone_at = alone_at(&self.id, &metrics, self.lease);
                 let membership = metrics.membership_config.membership();
                 self.raft.runtime_config().elect(may_lead(&self.id, self.incarnation, membership));
-                (role(&self.id, &metrics, alone_at), view(&metrics), alone_at)
+                let shows = Some((metrics.current_term, *metrics.membership_config.log_id()));
+                let view = (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics));
+                (role(&self.id, &metrics, alone_at), view, alone_at)
             };
             let alone_at = alone_at.filter(|_| role.is_master());
             // Before the role: who hears of a master can look up the members.
-            self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
+            if let Some(view) = view {
+                self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
+            }
             self.publish(role);
             if matches!(*self.role.borrow(), Role::Closed { .. }) {
                 return;
