@@ -22,6 +22,11 @@ use crate::types::{Incarnation, Member, Peer, checked_address};
 
 /// How long to wait before peers are asked again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long once they have been asked [`EAGER`] times: a hundred ledgers that wait for a node that is not there are to cost
+/// little.
+const PATIENT: Duration = Duration::from_secs(1);
+/// How often to ask before one becomes patient.
+const EAGER: u32 = 100;
 /// How long a peer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -66,7 +71,7 @@ impl Formation {
             return;
         }
         let mut told = String::new();
-        loop {
+        for round in 0_u32.. {
             let Some(ledger) = self.ledger.upgrade() else { return };
             match ledger.raft_group().is_pristine().await {
                 Ok(true) => {}
@@ -87,7 +92,7 @@ impl Formation {
                 Round::NotYet(_) => {}
             }
             drop(ledger);
-            R::sleep(RETRY).await;
+            R::sleep(if round < EAGER { RETRY } else { PATIENT }).await;
         }
     }
 
