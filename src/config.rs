@@ -1,13 +1,13 @@
 //! What a node can be told, with units, defaults and bounds.
 
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing is configured with it yet"))]
+mod lease;
 mod retention;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::types::{ClusterName, Group, NodeId, Peers, checked_address, checked_bind};
-pub(crate) use retention::Retention;
+pub use retention::Retention;
 
 /// What an ack means for the disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -55,7 +55,7 @@ pub const MAX_SEGMENT_SIZE: u64 = 2 * 1024 * 1024 * 1024;
 
 /// The configuration of a node. Made by [`NodeBuilder`](crate::NodeBuilder), checked as a whole by
 /// [`Config::validate`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// Name of the cluster. Default `dledger`.
     pub cluster: ClusterName,
@@ -80,6 +80,9 @@ pub struct Config {
     pub repair: RepairPolicy,
     /// How sealed segments are read in the background; `None`: not at all.
     pub scrub: Option<Scrub>,
+    /// Which records are removed when; `None`, the default: none, ever, unless somebody asks for it
+    /// ([`Ledger::remove_below`](crate::Ledger::remove_below)).
+    pub retention: Option<Retention>,
     /// Size of a segment file, bytes. Part of the cluster's identity: all nodes must agree, for ever. Default 256 MiB.
     pub segment_size: u64,
     /// Largest record, bytes. Default 4 MiB.
@@ -91,8 +94,8 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// How long `append` waits for a master, and then for the quorum. 1 ms to 1 h, default 10 s.
     pub append_timeout: Duration,
-    /// How often the leader tells the others that it lives. Where nothing happens it does so every third time only, as
-    /// long as it is answered and the election timeout allows. Default 100 ms.
+    /// How often the leader tells the others that it lives. To be the same on all nodes. Where nothing happens it does so
+    /// every third time only, as long as it is answered and the election timeout allows. Default 100 ms.
     pub heartbeat_interval: Duration,
     /// Lower and upper bound of the election timeout. A follower holds on to a leader it has not heard of for the upper
     /// bound (the leader's lease), and then waits a random time between the two before it asks for votes: with the
@@ -141,6 +144,7 @@ impl Config {
             durability: Durability::default(),
             repair: RepairPolicy::default(),
             scrub: Some(Scrub::default()),
+            retention: None,
             segment_size: 256 << 20,
             max_record_bytes: 4 << 20,
             max_batch_bytes: 8 << 20,
@@ -176,6 +180,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_names()?;
         self.check_sizes()?;
+        self.retention.as_ref().map_or(Ok(()), Retention::validate)?;
         self.check_times()
     }
 
@@ -401,6 +406,13 @@ mod tests {
         assert_eq!(key(|c| c.scrub = scrub(1, 1000)), None);
         assert_eq!(key(|c| c.scrub = scrub(0, 1000)), Some("scrub"));
         assert_eq!(key(|c| c.scrub = scrub(1, 999)), Some("scrub"));
+    }
+
+    #[test]
+    fn retention_is_checked_with_the_rest() {
+        assert_eq!(key(|c| c.retention = Some(Retention::default())), None);
+        let wrong = Retention { check: 0.9, force: 0.8, ..Retention::default() };
+        assert_eq!(key(|c| c.retention = Some(wrong)), Some("retention.force"));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 pub use self::members::MemberError;
 use crate::config::ConfigError;
-use crate::types::{Group, Member, PeersError};
+use crate::types::{Consistency, Group, Member, PeersError};
 
-pub use hosting::{CreateError, RemoveError};
+pub use hosting::{CreateLedgerError, RemoveLedgerError};
 
 /// A node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -317,12 +317,77 @@ pub enum ReadError {
     /// The stored bytes are damaged; they are not served.
     #[error(transparent)]
     Damaged(#[from] Damage),
+    /// It could not be made sure in time that nothing is missing here: there is no leader, it has no quorum, or this
+    /// node is behind it. Never an answer that may be stale.
+    #[error(
+        "no {consistency} read within {waited:?} ({reason}): check that a quorum of the members is up and reachable \
+         and read again, or be content with what this node has (local)"
+    )]
+    Unconfirmed {
+        /// What was asked for.
+        consistency: Consistency,
+        /// How long it was tried.
+        waited: Duration,
+        /// What was missing last.
+        reason: String,
+    },
+    /// No committed record begins at the position.
+    #[error("no committed record begins at position {position}: {}", neighbours(*before, *after))]
+    NoRecordAt {
+        /// The position asked for.
+        position: u64,
+        /// The nearest one before it at which a record begins; `None`: what was there, if anything was, is removed.
+        before: Option<u64>,
+        /// The nearest one behind it; `None`: nothing is committed there yet.
+        after: Option<u64>,
+    },
     /// The ledger is closed on this node.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {
         /// The first reason.
         reason: String,
     },
+}
+
+/// Records were not removed. Those that were to go may be there still, all of them; nothing else is changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The index is above what this node knows to be committed.
+    #[error(
+        "cannot remove what is below index {index}: this node has committed up to {committed}. Name that one at most"
+    )]
+    NotCommitted {
+        /// The index that was named.
+        index: u64,
+        /// Index after the last committed record.
+        committed: u64,
+    },
+    /// It was not done in time: this node is the master and other nodes are still being sent what is to go, or it is
+    /// very slow. It may yet be done.
+    #[error("not removed within {waited:?}: it is in use, or the node is very slow. Try again")]
+    Busy {
+        /// How long it was waited for at most.
+        waited: Duration,
+    },
+    /// An entry where the log is to begin cannot be read.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The ledger is closed on this node.
+    #[error("the ledger is closed on this node: {reason}")]
+    Closed {
+        /// The first reason.
+        reason: String,
+    },
+}
+
+fn neighbours(before: Option<u64>, after: Option<u64>) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) => format!("the nearest ones begin at {before} and {after}"),
+        (Some(before), None) => format!("the last one begins at {before}"),
+        (None, Some(after)) => format!("the first one stored begins at {after}"),
+        (None, None) => "none is stored".into(),
+    }
 }
 
 /// The node hosts no such group.

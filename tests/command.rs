@@ -105,6 +105,19 @@ fn lines_appended_to_three_processes_are_read_in_order_from_each() {
     }
 
     assert_eq!(serving.ok(&["get", "41"]), "42\n");
+    for consistency in ["local", "lease", "linearizable"] {
+        assert_eq!(serving.ok(&["get", "--node", "n1", "--consistency", consistency, "19999"]), "20000\n");
+        let read = ["read", "--from", "19998", "--consistency", consistency, "--lines"];
+        assert_eq!(serving.ok(&read), "19999\n20000\n");
+    }
+    let record: serde_json::Value = serde_json::from_str(&serving.ok(&["get", "41", "--json"])).unwrap();
+    let position = record["position"].as_u64().unwrap();
+    assert_eq!(serving.ok(&["get", "--position", &position.to_string(), "--consistency", "lease"]), "42\n");
+    let inside = serving.run(&["get", "--position", &(position + 1).to_string()]);
+    let said = String::from_utf8_lossy(&inside.stderr);
+    assert!(!inside.status.success() && said.contains(&format!("begin at {position} and ")), "{said}");
+    assert!(serving.ok(&["read", "--since", "1h", "--lines"]) == lines);
+    assert_eq!(serving.ok(&["read", "--since", "2200-01-01T00:00:00Z", "--consistency", "lease", "--lines"]), "");
 
     // Kill the master: the others go on.
     let master = serving.master();

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient};
-use dledger::{AppendError, CreateError, Group, Ledger, LedgerFiles, Node, ReadError, RemoveError, Role};
+use dledger::{AppendError, CreateLedgerError, Group, Ledger, LedgerFiles, Node, ReadError, RemoveLedgerError, Role};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_ledgers_in_one_process_know_nothing_of_each_other() {
@@ -87,7 +87,7 @@ async fn a_ledger_is_created_on_running_nodes_and_removed_from_them() {
         committed(ledger, 1).await;
     }
     let twice = nodes[0].create_ledger(group("late")).await.unwrap_err();
-    assert!(matches!(twice, CreateError::Hosted { .. }), "{twice}");
+    assert!(matches!(twice, CreateLedgerError::Hosted { .. }), "{twice}");
 
     let record = created[0].get(0).await.unwrap();
     for node in &nodes {
@@ -95,7 +95,7 @@ async fn a_ledger_is_created_on_running_nodes_and_removed_from_them() {
         assert_eq!(names(node), [GROUP]);
     }
     let unknown = nodes[0].remove_ledger("late", LedgerFiles::Keep).await.unwrap_err();
-    assert!(matches!(unknown, RemoveError::Unknown(_)), "{unknown}");
+    assert!(matches!(unknown, RemoveLedgerError::Unknown(_)), "{unknown}");
     // Old handles say so; what was read stays readable.
     assert!(matches!(&*created[0].role().borrow(), Role::Closed { .. }));
     assert!(matches!(created[0].get(0).await, Err(ReadError::Closed { .. })));
@@ -161,16 +161,16 @@ async fn what_cannot_be_created_is_said_and_leaves_nothing_behind() {
     std::fs::create_dir_all(&foreign).unwrap();
     std::fs::write(foreign.join("notes.txt"), "somebody's").unwrap();
     let error = node.create_ledger(group("foreign")).await.unwrap_err();
-    assert!(matches!(error, CreateError::Start(_)) && error.to_string().contains("notes.txt"), "{error}");
+    assert!(matches!(error, CreateLedgerError::Start(_)) && error.to_string().contains("notes.txt"), "{error}");
     assert_eq!(names(&node), [GROUP]);
     std::fs::remove_file(foreign.join("notes.txt")).unwrap();
     node.create_ledger(group("foreign")).await.unwrap();
 
     node.shutdown().await;
     let error = node.create_ledger(group("late")).await.unwrap_err();
-    assert!(matches!(error, CreateError::Stopped { .. }), "{error}");
+    assert!(matches!(error, CreateLedgerError::Stopped { .. }), "{error}");
     let error = node.remove_ledger(GROUP, LedgerFiles::Delete).await.unwrap_err();
-    assert!(matches!(error, RemoveError::Stopped { .. }), "{error}");
+    assert!(matches!(error, RemoveLedgerError::Stopped { .. }), "{error}");
     assert!(cluster.dir(0).join(GROUP).exists());
 }
 

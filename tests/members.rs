@@ -198,3 +198,33 @@ async fn a_member_moves_to_another_address() {
     committed(&cluster.ledger(moving), 3).await;
     assert_identical(&mut cluster).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_disk_that_runs_elsewhere_stays_out() {
+    let mut cluster = formed(3, 1).await;
+    let m = cluster.master().await;
+    let (master, copied) = (cluster.ledger(m), (m + 1) % 3);
+    patient(master.append("before")).await.unwrap();
+    committed(&cluster.ledger(copied), 1).await;
+    cluster.stop(copied).await;
+    let status = std::process::Command::new("cp").arg("-r").arg(cluster.dir(copied)).arg(cluster.dir(3)).status();
+    assert!(status.unwrap().success());
+    cluster.up(copied).await;
+    let address = cluster.address(3).to_owned();
+    let copy = cluster.builder(copied).data_dir(cluster.dir(3)).configure(|c| c.bind.clone_from(&address));
+    let copy = copy.advertise(&address).start().await.unwrap();
+    patient(master.append("after")).await.unwrap();
+    committed(&cluster.ledger(copied), 2).await;
+    // The copy is alone, whatever becomes of the others.
+    cluster.stop(m).await;
+    let next = cluster.master().await;
+    patient(cluster.ledger(next).append("without it")).await.unwrap();
+    let ledger = copy.ledger(GROUP).unwrap();
+    assert!(!ledger.role().borrow().is_master());
+    assert_eq!(ledger.status().committed, 1);
+    let error = patient(cluster.ledger(next).add_learner(&address)).await.unwrap_err();
+    assert!(error.to_string().contains("a copy, or"), "{error}");
+    assert_eq!(cluster.ledger(next).members().len(), 3);
+    copy.shutdown().await;
+    cluster.stop_all().await;
+}

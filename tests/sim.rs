@@ -28,8 +28,14 @@ mod succession;
 const SOON: Duration = Duration::from_secs(10);
 
 /// Power fails, processes die, links are cut, messages get lost; every ack is on the disks of a quorum.
-const POWER_LOSS: Chaos =
-    Chaos { durability: Durability::Sync, power_loss: true, disk_faults: false, faults: 14, clients: 4 };
+const POWER_LOSS: Chaos = Chaos {
+    durability: Durability::Sync,
+    power_loss: true,
+    disk_faults: false,
+    retention: false,
+    faults: 14,
+    clients: 4,
+};
 
 #[test]
 fn three_nodes_elect_replicate_part_crash_and_heal() {
@@ -121,8 +127,24 @@ fn a_node_that_joins_forms_nothing_and_promises_itself_to_nobody() {
 }
 
 #[test]
+fn acknowledged_records_survive_power_loss_until_retention_removes_them() {
+    let plan = Chaos { retention: true, faults: 20, ..POWER_LOSS };
+    seeds::each("retention", 2, |seed| {
+        let outcome = chaos::run(seed, &plan);
+        assert!(outcome.removed > 0, "nothing was removed");
+        outcome
+    });
+}
+
+#[test]
+fn acknowledged_records_survive_failing_disks_until_retention_removes_them() {
+    let plan = Chaos { retention: true, disk_faults: true, ..POWER_LOSS };
+    seeds::each("retention, failing disks", 2, |seed| chaos::run(seed, &plan));
+}
+
+#[test]
 fn a_seed_determines_everything() {
-    let plan = Chaos { faults: 6, ..POWER_LOSS };
+    let plan = Chaos { faults: 6, retention: true, ..POWER_LOSS };
     let one: Outcome = chaos::run(7, &plan);
     assert_eq!(one, chaos::run(7, &plan));
     assert_ne!(one.trace, chaos::run(8, &plan).trace);

@@ -14,6 +14,7 @@ use super::builder::Settings;
 use super::error::{ClientError, Tried, root};
 use crate::rpc::client_wire::MAX_MESSAGE;
 use crate::rpc::pb;
+use crate::rpc::pb::admin_service_client::AdminServiceClient;
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
 use crate::types::{NodeId, Peers};
 
@@ -108,6 +109,15 @@ impl Directory {
 
     /// Reads and status at one address, over the connection that is kept for it.
     pub(super) fn service(&self, address: &str) -> Result<Service, ClientError> {
+        Ok(service(self.channel(address)?))
+    }
+
+    /// What operators ask, over the same connection.
+    pub(super) fn admin(&self, address: &str) -> Result<AdminServiceClient<Channel>, ClientError> {
+        Ok(AdminServiceClient::new(self.channel(address)?))
+    }
+
+    fn channel(&self, address: &str) -> Result<Channel, ClientError> {
         let mut known = self.known();
         let channel = match known.channels.get(address) {
             Some(channel) => channel.clone(),
@@ -117,7 +127,7 @@ impl Directory {
                 channel
             }
         };
-        Ok(service(channel))
+        Ok(channel)
     }
 
     /// A connection of its own, for the append stream.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Outcome;
 use crate::rpc::client_wire::from_status;
 use crate::rpc::pb::{self, failure::Code};
-use crate::types::NodeId;
+use crate::types::{Consistency, NodeId};
 
 /// A node that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,28 @@ pub enum ClientError {
         /// Lowest index still stored.
         first: u64,
     },
+    /// No committed record begins at the position.
+    #[error("{message}")]
+    NoRecordAt {
+        /// The position asked for.
+        position: u64,
+        /// The nearest one before it at which a record begins, if one is stored.
+        before: Option<u64>,
+        /// The nearest one behind it, if one is committed yet.
+        after: Option<u64>,
+        /// The same in words.
+        message: String,
+    },
+    /// The node could not make sure in time that a read misses nothing.
+    #[error("no {consistency} read within {waited:?} ({reason}): check that a quorum is up, or read with less")]
+    Unconfirmed {
+        /// What was asked for.
+        consistency: Consistency,
+        /// How long the node tried.
+        waited: Duration,
+        /// What was missing last.
+        reason: String,
+    },
     /// The stored bytes are damaged on the node, which does not serve them. Another node may have them.
     #[error("{message}")]
     Damaged {
@@ -180,6 +202,8 @@ impl ClientError {
             | ClientError::Busy { .. }
             | ClientError::Closed { .. }
             | ClientError::Unreachable { .. }
+            // Another one may be in touch with the leader.
+            | ClientError::Unconfirmed { .. }
             | ClientError::Broken { .. } => true,
             ClientError::TooLarge { .. }
             | ClientError::EmptyBatch
@@ -191,6 +215,7 @@ impl ClientError {
             | ClientError::UnknownNode { .. }
             | ClientError::NotYet { .. }
             | ClientError::Removed { .. }
+            | ClientError::NoRecordAt { .. }
             | ClientError::Damaged { .. }
             | ClientError::Malformed { .. } => false,
         }
@@ -215,6 +240,16 @@ impl ClientError {
             Code::WrongCluster => Self::WrongCluster { message },
             Code::NotYet => Self::NotYet { index: failure.found, committed: failure.committed },
             Code::Removed => Self::Removed { index: failure.found, first: failure.first },
+            Code::NoRecordAt => {
+                let neighbour = |position| (position != 0).then_some(position);
+                let (before, after) = (neighbour(failure.first), neighbour(failure.committed));
+                let position = failure.found;
+                Self::NoRecordAt { position, before, after, message }
+            }
+            Code::Unconfirmed => {
+                let consistency = failure.consistency().into();
+                Self::Unconfirmed { consistency, waited: Duration::from_millis(failure.found), reason: message }
+            }
             Code::Damaged => Self::Damaged { index: failure.found, message },
             Code::Malformed => {
                 Self::Malformed { address: address.into(), what: format!("it refused the request: {message}") }

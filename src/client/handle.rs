@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -18,7 +19,7 @@ use super::request::{Job, Records};
 use super::tail;
 use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 use crate::types::BatchAck;
-use crate::types::{Ack, Group, NodeId, Peers, ReadLimit, Record};
+use crate::types::{Ack, Consistency, Group, NodeId, Peers, ReadLimit, Record};
 
 /// Largest batch, bytes: it must fit into one message.
 const MAX_BATCH: usize = 64 << 20;
@@ -214,6 +215,45 @@ impl Client {
     /// As [`Client::get`].
     pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
         self.any(async |node| node.read(from, limit).await).await
+    }
+
+    /// [`Client::get`] with a promise of what it sees: [`ClientError::NotYet`] then means that nobody had an ack for
+    /// this index when the read began. Every node can keep it.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn get_with(&self, index: u64, consistency: Consistency) -> Result<Record, ClientError> {
+        self.any(async |node| node.get_with(index, consistency).await).await
+    }
+
+    /// The record that begins at a position, which is the same on all nodes.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRecordAt`], and as [`Client::get`].
+    pub async fn get_at_position(&self, position: u64, consistency: Consistency) -> Result<Record, ClientError> {
+        self.any(async |node| node.get_at_position(position, consistency).await).await
+    }
+
+    /// Index of the first record with this timestamp (milliseconds since 1970) or a later one; the committed end if
+    /// there is none. See [`Ledger::index_at`](crate::Ledger::index_at).
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn index_at(&self, timestamp: u64, consistency: Consistency) -> Result<u64, ClientError> {
+        self.any(async |node| node.index_at(timestamp, consistency).await).await
+    }
+
+    /// [`Client::read`] with a promise of what it sees.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn read_with(
+        &self,
+        from: u64,
+        limit: ReadLimit,
+        consistency: Consistency,
+    ) -> Result<Vec<Record>, ClientError> {
+        self.any(async |node| node.read_stream_with(from, limit, consistency).await?.try_collect().await).await
     }
 
     /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at

@@ -18,11 +18,13 @@
 //! | `builder` | what a client can be told |
 //! | `handle` | [`Client`]: appends, and reads from whichever node answers |
 //! | `node` | [`NodeClient`]: reads from one node and no other |
+//! | `admin` | what operators ask of one node |
 //! | `tail` | a tail that goes on at another node when one fails |
 //! | `driver` | the task that owns the append stream; `session` is one such stream, `request` what travels on it |
 //! | `directory` | the nodes there are, connections to them, who is master |
 //! | `error` | why a call failed |
 
+mod admin;
 mod builder;
 mod directory;
 mod driver;

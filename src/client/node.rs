@@ -11,8 +11,9 @@ use tokio::time::timeout;
 
 use super::directory::Directory;
 use super::error::ClientError;
+use crate::rpc::client_wire::millis;
 use crate::rpc::pb;
-use crate::types::{ReadLimit, Record};
+use crate::types::{Consistency, ReadLimit, Record};
 
 /// A node and no other: what it says and what it stores.
 #[derive(Clone)]
@@ -117,6 +118,10 @@ impl NodeClient {
         Self { directory, address }
     }
 
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
     /// `host:port` of the node.
     pub fn address(&self) -> &str {
         &self.address
@@ -131,7 +136,10 @@ impl NodeClient {
     }
 
     /// Waits for an answer for as long as the client's timeout says.
-    async fn answer<T>(&self, call: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, ClientError> {
+    pub(super) async fn answer<T>(
+        &self,
+        call: impl Future<Output = Result<T, tonic::Status>>,
+    ) -> Result<T, ClientError> {
         let within = self.directory.settings.timeout;
         match timeout(within, call).await {
             Ok(answer) => answer.map_err(|status| self.failed(status)),
@@ -152,13 +160,70 @@ impl NodeClient {
     /// # Errors
     /// [`ClientError::NotYet`], [`ClientError::Removed`], [`ClientError::Damaged`], [`ClientError::Broken`].
     pub async fn get(&self, index: u64) -> Result<Record, ClientError> {
-        let request = pb::GetRequest { cluster: self.directory.cluster(), group: self.directory.group(), index };
-        let mut service = self.directory.service(&self.address)?;
-        let answer = self.answer(service.get(request)).await?.into_inner();
-        match answer.record {
+        self.get_with(index, Consistency::Local).await
+    }
+
+    /// The same, with a promise of what it sees. Every node can keep it: one that is not the master asks the master.
+    ///
+    /// # Errors
+    /// As [`NodeClient::get`], and [`ClientError::Unconfirmed`].
+    pub async fn get_with(&self, index: u64, consistency: Consistency) -> Result<Record, ClientError> {
+        let record = self.get_one(pb::GetRequest { index, ..Default::default() }, consistency).await?;
+        match record {
             Some(record) if record.index == index => Ok(record.into()),
             other => Err(self.malformed(format!("{:?} for index {index}", other.map(|record| record.index)))),
         }
+    }
+
+    /// The record that begins at a position, which is the same on all nodes.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRecordAt`], and as [`NodeClient::get_with`].
+    pub async fn get_at_position(&self, position: u64, consistency: Consistency) -> Result<Record, ClientError> {
+        let request = pb::GetRequest { position: Some(position), ..Default::default() };
+        match self.get_one(request, consistency).await? {
+            Some(record) if record.position == position => Ok(record.into()),
+            other => Err(self.malformed(format!("{:?} for position {position}", other.map(|record| record.position)))),
+        }
+    }
+
+    async fn get_one(
+        &self,
+        request: pb::GetRequest,
+        consistency: Consistency,
+    ) -> Result<Option<pb::Record>, ClientError> {
+        let request = pb::GetRequest {
+            cluster: self.directory.cluster(),
+            group: self.directory.group(),
+            consistency: pb::Consistency::from(consistency).into(),
+            timeout_ms: self.timeout_ms(),
+            ..request
+        };
+        let mut service = self.directory.service(&self.address)?;
+        Ok(self.answer(service.get(request)).await?.into_inner().record)
+    }
+
+    /// Index of the first record with this timestamp (milliseconds since 1970) or a later one; the committed end if
+    /// there is none. See [`Ledger::index_at`](crate::Ledger::index_at).
+    ///
+    /// # Errors
+    /// As [`NodeClient::get_with`].
+    pub async fn index_at(&self, timestamp: u64, consistency: Consistency) -> Result<u64, ClientError> {
+        let request = pb::IndexAtRequest {
+            cluster: self.directory.cluster(),
+            group: self.directory.group(),
+            timestamp,
+            consistency: pb::Consistency::from(consistency).into(),
+            timeout_ms: self.timeout_ms(),
+        };
+        let mut service = self.directory.service(&self.address)?;
+        Ok(self.answer(service.index_at(request)).await?.into_inner().index)
+    }
+
+    /// What the node is given, so that it says why it has no answer before this client gives up.
+    fn timeout_ms(&self) -> u64 {
+        // 0 would mean the node's default.
+        millis(self.directory.settings.timeout * 4 / 5).max(1)
     }
 
     /// Records from `from` on, up to the limit or to what the node knows to be committed.
@@ -175,6 +240,19 @@ impl NodeClient {
     /// # Errors
     /// As [`NodeClient::get`], here and from the stream.
     pub async fn read_stream(&self, from: u64, limit: ReadLimit) -> Result<RecordStream, ClientError> {
+        self.read_stream_with(from, limit, Consistency::Local).await
+    }
+
+    /// The same, with a promise of what it sees.
+    ///
+    /// # Errors
+    /// As [`NodeClient::get_with`], here and from the stream.
+    pub async fn read_stream_with(
+        &self,
+        from: u64,
+        limit: ReadLimit,
+        consistency: Consistency,
+    ) -> Result<RecordStream, ClientError> {
         if limit.records == 0 || limit.bytes == 0 {
             return Ok(RecordStream::new(stream::empty()));
         }
@@ -185,6 +263,8 @@ impl NodeClient {
             from,
             max_records: on_wire(limit.records),
             max_bytes: on_wire(limit.bytes),
+            consistency: pb::Consistency::from(consistency).into(),
+            timeout_ms: self.timeout_ms(),
         };
         let mut service = self.directory.service(&self.address)?;
         let batches = self.answer(service.read(request)).await?.into_inner();
@@ -226,7 +306,7 @@ impl NodeClient {
         RecordStream::new(checked.try_flatten())
     }
 
-    fn malformed(&self, what: String) -> ClientError {
+    pub(super) fn malformed(&self, what: String) -> ClientError {
         ClientError::Malformed { address: self.address.clone(), what }
     }
 }

@@ -7,7 +7,8 @@ use super::{ConfigError, refused};
 /// Which records may be removed when. Whole segments go, oldest first; never one that is written to, never what is not
 /// committed.
 ///
-/// The limits on age and size hold always. The three ratios are parts of the disk in use, as DLedger has them.
+/// Each node removes by itself: they need not begin at the same record. The limits on age and size hold always. The
+/// three ratios are parts of the disk in use, as DLedger has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retention {
     /// A segment may go when its last record is older. `None`: age is no reason.
@@ -21,16 +22,18 @@ pub struct Retention {
     /// A segment file that would leave more than this in use is not made: appends are refused once there is no room
     /// in those there are. Default 0.90.
     pub refuse: f64,
+    /// How often a node looks, about; it also looks whenever a segment is full. From 10 ms to a day, default 10 s.
+    pub every: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { max_age: None, max_bytes: None, check: 0.70, force: 0.85, refuse: 0.90 }
+        Self { max_age: None, max_bytes: None, check: 0.70, force: 0.85, refuse: 0.90, every: Duration::from_secs(10) }
     }
 }
 
 impl Retention {
-    /// Checks that `0 < check ≤ force ≤ refuse ≤ 1`, and that a limit is not zero.
+    /// Checks that `0 < check ≤ force ≤ refuse ≤ 1`, that a limit is not zero, and how often a node looks.
     ///
     /// # Errors
     /// The first value that is out of its bounds, with the bounds.
@@ -48,6 +51,9 @@ impl Retention {
         }
         if self.max_bytes == Some(0) {
             return refused("retention.max_bytes", 0, "a size above 0, or none");
+        }
+        if !(Duration::from_millis(10)..=Duration::from_secs(86_400)).contains(&self.every) {
+            return refused("retention.every", format!("{:?}", self.every), "from 10 ms to a day");
         }
         Ok(())
     }
@@ -83,5 +89,9 @@ mod tests {
         assert_eq!(age.validate().unwrap_err().key, "retention.max_age");
         let bytes = Retention { max_bytes: Some(0), ..Retention::default() };
         assert_eq!(bytes.validate().unwrap_err().key, "retention.max_bytes");
+        for every in [Duration::ZERO, Duration::from_secs(86_401)] {
+            let every = Retention { every, ..Retention::default() };
+            assert_eq!(every.validate().unwrap_err().key, "retention.every");
+        }
     }
 }

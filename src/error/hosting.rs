@@ -9,7 +9,7 @@ use crate::types::Group;
 /// A ledger could not be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CreateError {
+pub enum CreateLedgerError {
     /// The node hosts it already.
     #[error("this node hosts {group} already: use Node::ledger, or another name")]
     Hosted {
@@ -36,7 +36,7 @@ pub enum CreateError {
 /// A ledger could not be removed, or not with everything.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RemoveError {
+pub enum RemoveLedgerError {
     /// The node does not host it. Nothing was done.
     #[error(transparent)]
     Unknown(#[from] UnknownGroup),

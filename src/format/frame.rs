@@ -29,6 +29,22 @@ impl Frame {
         self.bytes.slice(ENTRY_HEADER..ENTRY_HEADER + self.header.body as usize)
     }
 
+    /// How many records of a verified entry begin at `position` or before it.
+    pub(crate) fn records_until(&self, position: u64) -> u64 {
+        if self.header.kind != EntryKind::Batch {
+            return 0;
+        }
+        let batch = Batch::trusted(&self.bytes[ENTRY_HEADER..], self.header.records as usize);
+        let begins = |slot: u32| batch.locate(slot as usize).map(|range| (ENTRY_HEADER + range.start) as u64);
+        let offset = position.saturating_sub(self.header.position);
+        let (mut low, mut high) = (0, self.header.records);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if begins(middle).is_some_and(|start| start <= offset) { low = middle + 1 } else { high = middle }
+        }
+        u64::from(low)
+    }
+
     /// Splits `bytes`, as they came from the network, into whole frames. Everything is checked: chain values and the
     /// bounds of every record, so that nothing a peer sends can be stored damaged or make a reader fail.
     pub(crate) fn parse_all(mut bytes: Bytes) -> Result<Vec<Frame>, FrameError> {

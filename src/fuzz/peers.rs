@@ -167,6 +167,23 @@ pub fn transfer_response(bytes: &[u8]) {
     assert_eq!(convert::from_transfer_response::<TokioRuntime>(again), kept);
 }
 
+/// Asks up to where a read must have seen the log.
+pub fn read_index_request(bytes: &[u8]) {
+    let Some(message) = message::<pb::ReadIndexRequest>(bytes) else { return };
+    let Ok((proof, within)) = convert::to_read_index(&message) else { return };
+    let back = convert::from_read_index(proof, within, message.envelope.clone().unwrap_or_default());
+    assert_eq!(back.proof, message.proof);
+    assert!(back.within_ms <= message.within_ms, "it would wait longer than it was asked to");
+    assert_eq!(convert::to_read_index(&back).ok(), Some((proof, within)));
+}
+
+/// The answer to it: there can be such an entry, and one after it.
+pub fn read_index_response(bytes: &[u8]) {
+    let Some(message) = message::<pb::ReadIndexResponse>(bytes) else { return };
+    let Ok(number) = convert::to_read_number(&message) else { return };
+    assert!(number == message.number && number <= MAX_PLACE);
+}
+
 /// The body of a membership entry.
 pub fn membership(bytes: &[u8]) {
     let Ok(membership) = members::decode(bytes) else { return };

@@ -155,6 +155,7 @@ fn envelope() -> Option<pb::Envelope> {
         sender_incarnation: disk.clone().into(),
         target: "n1".into(),
         target_incarnation: disk.into(),
+        sender_address: "h:1".into(),
     })
 }
 
@@ -219,6 +220,15 @@ pub(super) fn transfer_response() -> Seeds {
     answers.iter().map(Message::encode_to_vec).collect()
 }
 
+pub(super) fn read_index_request() -> Seeds {
+    let request = |proof, within_ms| pb::ReadIndexRequest { envelope: envelope(), proof, within_ms }.encode_to_vec();
+    vec![request(1, 500), request(2, u64::MAX), request(3, 1)]
+}
+
+pub(super) fn read_index_response() -> Seeds {
+    [0, 9, u64::MAX].iter().map(|number| pb::ReadIndexResponse { number: *number }.encode_to_vec()).collect()
+}
+
 fn membership_message() -> pb::Membership {
     let ids = |ids: &[&str]| pb::Voters { ids: ids.iter().map(ToString::to_string).collect() };
     let member = |id: &str| pb::Member { id: id.into(), address: format!("{id}:1"), incarnation: vec![9; 16].into() };
@@ -254,7 +264,7 @@ pub(super) fn snapshot() -> Seeds {
 
 pub(super) fn refusal() -> Seeds {
     let refusal = |reason| pb::Refusal { reason, found: "ä".repeat(300), expected: "another".into() }.encode_to_vec();
-    (0..=10).map(refusal).collect()
+    (0..=15).map(refusal).collect()
 }
 
 pub(super) fn failure() -> Seeds {
@@ -267,8 +277,9 @@ pub(super) fn failure() -> Seeds {
         committed: 2,
         found: 3,
         limit: 4,
+        consistency: 2,
     };
-    (0..=14).map(|code| failure(code).encode_to_vec()).collect()
+    (0..=16).map(|code| failure(code).encode_to_vec()).collect()
 }
 
 pub(super) fn record() -> Seeds {

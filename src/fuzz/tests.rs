@@ -135,6 +135,8 @@ laws![
     heartbeats_response,
     transfer_request,
     transfer_response,
+    read_index_request,
+    read_index_response,
     membership,
     snapshot,
     refusal,

@@ -33,10 +33,10 @@ pub(crate) mod progress;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 pub(crate) mod repair;
-#[cfg_attr(not(test), expect(dead_code, reason = "the task that calls it comes with its configuration"))]
 pub(crate) mod retention;
 pub(crate) mod room;
 pub(crate) mod scrub;
+mod seek;
 mod spare;
 mod start;
 pub(crate) mod stopped;
@@ -55,6 +55,8 @@ use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::disk::Disk;
 use crate::format::hard_state::HardVote;
@@ -113,6 +115,8 @@ pub(crate) struct Shared {
     hard_state: Mutex<HardStateFile>,
     spare: Spare,
     going: Going,
+    /// Told when a segment is begun, and when one cannot be made: retention may have something to do.
+    grown: Notify,
     flush: FlushQueue,
     progress: Progress,
     /// Number of the first entry that is not purged: `start` without waiting for its writes.

@@ -94,6 +94,7 @@ impl Log {
             hard_state: Mutex::new(hard_state),
             spare: Spare::default(),
             going: Going::default(),
+            grown: tokio::sync::Notify::new(),
             health: Health::default(),
             failure: OnceLock::new(),
             first_number: start_number.into(),

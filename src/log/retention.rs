@@ -8,6 +8,7 @@ use super::{Log, Shared};
 use crate::config::Retention;
 use crate::disk::{Alive, Space};
 use crate::segment::Segment;
+pub(crate) use crate::types::{DiskLevel as Level, RemovalReason as Reason};
 
 /// A segment, as far as retention is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,30 +32,6 @@ pub(crate) struct Bounds {
     pub(crate) floor: u64,
     /// Number after the last entry that is committed.
     pub(crate) committed: u64,
-}
-
-/// Why a segment goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// Its last record is older than `max_age`.
-    Age,
-    /// All segments together are larger than `max_bytes`.
-    Size,
-    /// The disk is fuller than `force`.
-    DiskForced,
-}
-
-/// How full the disk is, before anything goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    /// At most `check`.
-    Calm,
-    /// Above `check`: somebody should look at it.
-    Filling,
-    /// Above `force`: the oldest segments go, however young.
-    Forced,
-    /// Above `refuse`: no further segment is made.
-    Refusing,
 }
 
 /// What is to go.
@@ -94,12 +71,7 @@ pub(crate) fn decide(
     let mut held: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut freed = going;
     let used = |freed: u64| space.used_ratio(-i128::from(freed));
-    let level = match used(freed) {
-        used if used > retention.refuse => Level::Refusing,
-        used if used > retention.force => Level::Forced,
-        used if used > retention.check => Level::Filling,
-        _ => Level::Calm,
-    };
+    let level = level(retention, space, freed);
     let mut removal: Option<Removal> = None;
     // Never the active one.
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
@@ -128,6 +100,27 @@ pub(crate) fn decide(
         }
     }
     Decision { level, removal }
+}
+
+fn level(retention: &Retention, space: Space, going: u64) -> Level {
+    match space.used_ratio(-i128::from(going)) {
+        used if used > retention.refuse => Level::Refusing,
+        used if used > retention.force => Level::Forced,
+        used if used > retention.check => Level::Filling,
+        _ => Level::Calm,
+    }
+}
+
+/// What of `segments` goes when everything below `index` may: whole segments, never one with a record at or above it.
+pub(crate) fn below(index: u64, segments: &[Held], bounds: Bounds) -> Option<Removal> {
+    let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
+    let may_go =
+        |segment: &&Held| segment.end_index <= index && segment.end_number <= bounds.floor.min(bounds.committed);
+    let going = &sealed[..sealed.iter().take_while(may_go).count()];
+    // Segments without entries go with those behind them.
+    let (segments, last) = going.iter().enumerate().rev().find(|(_, segment)| segment.end_number > bounds.first)?;
+    let (segments, bytes) = (segments + 1, going[..=segments].iter().map(|segment| segment.bytes).sum());
+    Some(Removal { upto: last.end_number - 1, first: last.end_index, segments, bytes, reason: Reason::Asked })
 }
 
 /// Segments that were removed and whose blocks may not be free yet: the file is there still, or a reader has a slice.
@@ -159,7 +152,56 @@ impl Shared {
     }
 }
 
+/// What a log has on its disk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stock {
+    /// Position of the first entry that is there; where the next goes, if there is none.
+    pub(crate) first_position: u64,
+    /// Segments.
+    pub(crate) segments: u64,
+    /// Bytes of their files.
+    pub(crate) bytes: u64,
+    /// Timestamp of the first entry that is there, if it can be read.
+    pub(crate) oldest: Option<u64>,
+    /// Part of the disk in use once what was removed is let go of.
+    pub(crate) used: f64,
+    /// What that is to the retention that was asked about.
+    pub(crate) level: Level,
+}
+
 impl LogReader {
+    /// What there is, and how full the disk is to `retention`.
+    ///
+    /// # Errors
+    /// If the system does not say how full the disk is.
+    pub(crate) fn stock(&self, retention: &Retention) -> io::Result<Stock> {
+        let shared = self.shared();
+        let space = shared.disk.space(shared.directory.path())?;
+        let (held, going) = (shared.held(), shared.going.bytes());
+        let first = self.entry_header(self.numbers().start).ok().flatten();
+        let end = || shared.segments().last().map_or(0, |active| active.end().position);
+        Ok(Stock {
+            first_position: first.map_or_else(end, |entry| entry.position),
+            segments: held.len() as u64,
+            bytes: held.iter().map(|segment| segment.bytes).sum(),
+            oldest: first.map(|entry| entry.timestamp),
+            used: space.used_ratio(-i128::from(going)),
+            level: level(retention, space, going),
+        })
+    }
+
+    /// What goes when everything below `index` may. Nothing is removed.
+    pub(crate) fn below(&self, index: u64) -> Option<Removal> {
+        let shared = self.shared();
+        let committed = shared.progress.commit_point().number;
+        below(index, &shared.held(), Bounds { first: self.numbers().start, floor: u64::MAX, committed })
+    }
+
+    /// Waits until another segment was begun, or could not be made.
+    pub(crate) async fn grown(&self) {
+        self.shared().grown.notified().await;
+    }
+
     /// What `retention` says of this log: the entries below number `floor` may go. Nothing is removed. `now` in
     /// milliseconds since 1970.
     ///
@@ -184,6 +226,7 @@ impl Log {
     ///
     /// # Errors
     /// If the system fails, or an entry is damaged.
+    #[cfg(test)]
     pub(crate) fn retain(&mut self, retention: &Retention, floor: u64, now: u64) -> io::Result<Decision> {
         let decision = self.reader().review(retention, floor, now)?;
         if let Some(removal) = decision.removal {
@@ -211,7 +254,14 @@ mod tests {
         (0..segments).map(one).collect()
     }
 
-    const NONE: Retention = Retention { max_age: None, max_bytes: None, check: 0.7, force: 0.85, refuse: 0.9 };
+    const NONE: Retention = Retention {
+        max_age: None,
+        max_bytes: None,
+        check: 0.7,
+        force: 0.85,
+        refuse: 0.9,
+        every: Duration::from_secs(10),
+    };
     const ALL: Bounds = Bounds { first: 0, floor: u64::MAX, committed: u64::MAX };
     const EMPTY: Space = Space { total: 1000, available: 1000 };
 
@@ -294,6 +344,21 @@ mod tests {
         use Level::*;
         assert_eq!(levels, [Calm, Calm, Filling, Filling, Forced, Forced, Refusing, Refusing]);
         assert_eq!(decide(&NONE, &[], Space { total: 0, available: 0 }, 0, 0, ALL).level, Level::Refusing);
+    }
+
+    #[test]
+    fn what_is_asked_for_goes_in_whole_segments_and_nothing_above_it() {
+        let goes = |index, bounds| below(index, &held(5), bounds).map(|r| (r.segments, r.upto, r.first, r.bytes));
+        assert_eq!(goes(0, ALL), None);
+        assert_eq!(goes(9, ALL), None);
+        assert_eq!(goes(10, ALL), Some((1, 9, 10, 100)));
+        assert_eq!(goes(39, ALL), Some((3, 29, 30, 300)));
+        // Never the active one, what is not committed, or what is gone.
+        assert_eq!(goes(u64::MAX, ALL), Some((4, 39, 40, 400)));
+        assert_eq!(goes(u64::MAX, Bounds { committed: 29, ..ALL }), Some((2, 19, 20, 200)));
+        assert_eq!(goes(u64::MAX, Bounds { floor: 9, ..ALL }), None);
+        assert_eq!(below(20, &held(5)[2..], Bounds { first: 20, ..ALL }), None);
+        assert_eq!(below(9, &[], ALL), None);
     }
 
     #[test]

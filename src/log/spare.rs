@@ -236,6 +236,7 @@ impl Shared {
         let why = format!("no room for another segment in {}: {error}", self.directory.path().display());
         if !matches!(state, State::Failed { .. }) {
             tracing::warn!(file = %path.display(), %error, "cannot prepare the next segment");
+            self.grown.notify_one();
         }
         *state = State::Failed { at, why };
         if let Err(error) = remove_if_there(self.disk.as_ref(), &path) {

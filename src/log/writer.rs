@@ -162,6 +162,7 @@ impl Log {
         self.shared.flush.files_changed();
         self.shared.segments_mut().push(self.active.segment().clone());
         self.shared.write_index(sealed);
+        self.shared.grown.notify_one();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use super::builder::NodeBuilder;
 use super::ledger::Ledger;
 use super::start::{Environment, start_ledger};
 use crate::config::Config;
-use crate::error::{CreateError, RemoveError, StartError, UnknownGroup};
+use crate::error::{CreateLedgerError, RemoveLedgerError, StartError, UnknownGroup};
 use crate::log::directory;
 use crate::raft::TokioRuntime;
 use crate::rpc::grpc::server::GrpcServer;
@@ -92,20 +92,20 @@ impl Node {
     ///
     /// # Errors
     /// The node hosts the ledger already, has been shut down, or the ledger cannot be started.
-    pub async fn create_ledger(&self, group: Group) -> Result<Ledger, CreateError> {
+    pub async fn create_ledger(&self, group: Group) -> Result<Ledger, CreateLedgerError> {
         let node = self.clone();
         // On a task of its own: a ledger that is half started when the caller loses interest would be nobody's.
         let created = tokio::spawn(async move { node.create(group).await }).await;
-        created.unwrap_or_else(|ended| Err(CreateError::Ended { reason: ended.to_string() }))
+        created.unwrap_or_else(|ended| Err(CreateLedgerError::Ended { reason: ended.to_string() }))
     }
 
-    async fn create(self, group: Group) -> Result<Ledger, CreateError> {
+    async fn create(self, group: Group) -> Result<Ledger, CreateLedgerError> {
         let stopped = self.inner.changing.lock().await;
         if *stopped {
-            return Err(CreateError::Stopped { group });
+            return Err(CreateLedgerError::Stopped { group });
         }
         if self.ledger(group.as_str()).is_ok() {
-            return Err(CreateError::Hosted { group });
+            return Err(CreateLedgerError::Hosted { group });
         }
         Ok(self.start(&group).await?)
     }
@@ -131,16 +131,16 @@ impl Node {
     /// # Errors
     /// The node does not host the ledger, or has been shut down: nothing was done. Or it could not be closed cleanly, or
     /// its files not be deleted: it is no longer hosted then.
-    pub async fn remove_ledger(&self, group: &str, files: LedgerFiles) -> Result<(), RemoveError> {
+    pub async fn remove_ledger(&self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
         let (node, group) = (self.clone(), group.to_owned());
         let removed = tokio::spawn(async move { node.remove(&group, files).await }).await;
-        removed.unwrap_or_else(|ended| Err(RemoveError::Ended { reason: ended.to_string() }))
+        removed.unwrap_or_else(|ended| Err(RemoveLedgerError::Ended { reason: ended.to_string() }))
     }
 
-    async fn remove(self, group: &str, files: LedgerFiles) -> Result<(), RemoveError> {
+    async fn remove(self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
         let stopped = self.inner.changing.lock().await;
         if *stopped {
-            return Err(RemoveError::Stopped { group: group.to_owned() });
+            return Err(RemoveLedgerError::Stopped { group: group.to_owned() });
         }
         let ledger = self.ledger(group)?;
         let group = ledger.group().clone();
@@ -149,14 +149,14 @@ impl Node {
         self.inner.router.remove(&group);
         self.hosted_mut().retain(|hosted| *hosted.group() != group);
         ledger.raft_group().stop().await;
-        close(&ledger).await.map_err(|source| RemoveError::Close { group: group.clone(), source })?;
+        close(&ledger).await.map_err(|source| RemoveLedgerError::Close { group: group.clone(), source })?;
         tracing::info!(%group, ?files, "no longer hosted");
         if files == LedgerFiles::Delete {
             let path = self.inner.config.data_dir.join(group.as_str());
             let (disk, dir) = (self.inner.env.disk.clone(), path.clone());
             let deleted = tokio::task::spawn_blocking(move || directory::delete(&*disk, &dir)).await;
             let deleted = deleted.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
-            deleted.map_err(|source| RemoveError::Delete { group, path, source })?;
+            deleted.map_err(|source| RemoveLedgerError::Delete { group, path, source })?;
         }
         Ok(())
     }

@@ -37,10 +37,14 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
         background: Arc::new(BackgroundThread::start().unwrap()),
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.join("g"), identity.clone(), options).unwrap();
-    let network = PeerNetwork::new(identity, Arc::new(GrpcTransport::new(GrpcOptions::default())), Duration::ZERO);
+    let (floor, purge_floor) = tokio::sync::watch::channel(0);
+    let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
+    let network = PeerNetwork::new(identity, transport, "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
-    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), pacer: &pacer }, network).await.unwrap()
+    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer }, network)
+        .await
+        .unwrap()
 }
 
 /// How long this thread has been on a processor.

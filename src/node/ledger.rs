@@ -1,7 +1,7 @@
 //! One replicated log.
 
 use std::fmt;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,14 +9,18 @@ use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::barrier::Barrier;
 use super::pending::Pending;
+use super::read_stream::ReadStream;
 use super::tail::Tail;
-use crate::config::Config;
+use crate::config::{Config, Retention};
 use crate::error::{AppendError, ReadError};
 use crate::raft;
 use crate::raft::flight::Waiter;
 use crate::rpc::transport::Transport;
-use crate::types::{Ack, BatchAck, Group, Member, RECORD_OVERHEAD, ReadLimit, Record, Role, ScrubStatus, Status};
+use crate::types::{
+    Ack, BatchAck, Consistency, Group, Member, RECORD_OVERHEAD, ReadLimit, Record, Role, ScrubStatus, Status,
+};
 
 /// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.
 const RECORD_COST: usize = 64;
@@ -40,6 +44,7 @@ struct Limits {
     batch: usize,
     inflight: usize,
     timeout: Duration,
+    retention: Option<Retention>,
 }
 
 /// A handle that does not keep the ledger.
@@ -52,12 +57,17 @@ impl Ledger {
             batch: config.max_batch_bytes,
             inflight: config.max_inflight_bytes,
             timeout: config.append_timeout,
+            retention: config.retention,
         };
         Self { inner: Arc::new(Inner { group, transport, limits }) }
     }
 
     pub(super) fn downgrade(&self) -> WeakLedger {
         WeakLedger(Arc::downgrade(&self.inner))
+    }
+
+    pub(super) fn configured_retention(&self) -> Option<Retention> {
+        self.inner.limits.retention
     }
 
     pub(crate) fn raft_group(&self) -> &raft::group::Group {
@@ -150,6 +160,63 @@ impl Ledger {
         self.enqueue(records, self.inner.limits.timeout, None, permit)
     }
 
+    /// Waits until this node has all that a read of this consistency must see, on whichever node it is. Local reads
+    /// ([`Ledger::get`], [`Ledger::read`], a new [`Ledger::tail`]) that begin after it see at least that, however many.
+    ///
+    /// Returns the committed end (the index after the last committed record) as it is here then. The wait is bounded
+    /// as an append is, by the configured [`append_timeout`](crate::Config::append_timeout).
+    ///
+    /// ```no_run
+    /// # async fn example(ledger: dledger::Ledger) -> Result<(), dledger::ReadError> {
+    /// use dledger::Consistency;
+    ///
+    /// let end = ledger.barrier(Consistency::Linearizable).await?;
+    /// let newest = ledger.get(end - 1).await?; // nothing was acknowledged behind it when the barrier was asked for
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`ReadError::Unconfirmed`] if it cannot be made sure in time, [`ReadError::Closed`].
+    pub async fn barrier(&self, consistency: Consistency) -> Result<u64, ReadError> {
+        self.barrier_within(consistency, self.inner.limits.timeout).await
+    }
+
+    /// [`Ledger::barrier`] with a timeout of its own, of an hour at most.
+    ///
+    /// # Errors
+    /// As [`Ledger::barrier`].
+    pub async fn barrier_within(&self, consistency: Consistency, timeout: Duration) -> Result<u64, ReadError> {
+        self.check_open()?;
+        let Inner { group, transport, .. } = &*self.inner;
+        Barrier { group, transport: transport.as_ref(), timeout: timeout.min(MAX_TIMEOUT) }.pass(consistency).await?;
+        Ok(group.log.progress().committed())
+    }
+
+    /// [`Ledger::get`] behind a [`Ledger::barrier`]: [`ReadError::NotYet`] then means that nobody had an ack for this
+    /// index when the read began.
+    ///
+    /// # Errors
+    /// As both.
+    pub async fn get_with(&self, index: u64, consistency: Consistency) -> Result<Record, ReadError> {
+        self.barrier(consistency).await?;
+        self.get(index).await
+    }
+
+    /// [`Ledger::read`] behind a [`Ledger::barrier`].
+    ///
+    /// # Errors
+    /// As both.
+    pub async fn read_with(
+        &self,
+        indexes: impl RangeBounds<u64>,
+        limit: ReadLimit,
+        consistency: Consistency,
+    ) -> Result<Vec<Record>, ReadError> {
+        self.barrier(consistency).await?;
+        self.read(indexes, limit).await
+    }
+
     /// The committed record `index`, as this node has it ("local" read): a record that is served is committed, but the
     /// newest records may not be known here yet.
     ///
@@ -167,6 +234,12 @@ impl Ledger {
     /// As [`Ledger::get`], for the first record of the range.
     pub async fn read(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> Result<Vec<Record>, ReadError> {
         self.check_open()?;
+        let range = self.range(indexes);
+        self.inner.group.log.records(range, limit)
+    }
+
+    /// An open end is the committed one.
+    fn range(&self, indexes: impl RangeBounds<u64>) -> Range<u64> {
         let start = match indexes.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(start) => start.saturating_add(1),
@@ -177,10 +250,44 @@ impl Ledger {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => self.inner.group.log.progress().committed().max(start),
         };
-        self.inner.group.log.records(start..end, limit)
+        start..end
     }
 
-    /// Committed records from `from` on, waiting for more.
+    /// [`Ledger::read`] as a stream, for more than is to be in memory at once: it reads about 256 KiB at a time, when
+    /// it is asked for more. An open range ends at what is committed here now.
+    pub fn read_stream(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> ReadStream {
+        let range = self.range(indexes);
+        ReadStream::new(self.inner.group.log.clone(), self.inner.group.role.clone(), range, limit)
+    }
+
+    /// Index of the first committed record with this timestamp (milliseconds since 1970) or a later one, as this node
+    /// has them; the committed end if there is none; never below the first one stored.
+    ///
+    /// Timestamps are set by the masters' clocks and never fall from one record to the next: where a master's clock is
+    /// behind its predecessor's, its records carry the predecessor's last one until it has caught up. So every record
+    /// below the index that is returned is of an earlier time, and every one from there on, also of those to come, is
+    /// of this time or a later one; unless the index is the committed end: then some to come may be earlier.
+    ///
+    /// # Errors
+    /// Damaged, or the ledger is closed.
+    pub async fn index_at(&self, timestamp: u64) -> Result<u64, ReadError> {
+        self.check_open()?;
+        self.inner.group.log.index_at(timestamp)
+    }
+
+    /// The committed record that begins at `position`, as this node has it. Positions are equal on all nodes.
+    ///
+    /// # Errors
+    /// [`ReadError::NoRecordAt`] if none begins there, with the nearest positions at which one does; damaged, or the
+    /// ledger is closed.
+    pub async fn get_at_position(&self, position: u64) -> Result<Record, ReadError> {
+        self.check_open()?;
+        self.inner.group.log.record_at_position(position)
+    }
+
+    /// Committed records from `from` on, waiting for more. It costs the node no more than about 256 KiB that it has
+    /// read ahead, however slowly it is read, and holds nobody up. What it has read ahead are slices: a segment that
+    /// retention removes meanwhile keeps its place on the disk until they are taken or dropped.
     pub fn tail(&self, from: u64) -> Tail {
         Tail::new(self.inner.group.log.clone(), self.inner.group.role.clone(), from)
     }

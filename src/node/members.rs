@@ -57,7 +57,14 @@ impl Ledger {
     async fn add(&self, newcomer: &Newcomer) -> Result<(), MemberError> {
         let Newcomer { member, empty } = newcomer;
         let decide = |picture: &Picture| match picture.get(&member.id) {
-            Some(seen) if seen.member.incarnation == member.incarnation => Ok(None),
+            Some(seen) if seen.member == *member => Ok(None),
+            Some(seen) if seen.member.incarnation == member.incarnation => Err(MemberError::Unfit {
+                address: member.address.clone(),
+                reason: format!(
+                    "it has the disk of {} at {}: a copy, or {} has moved (`members move`)",
+                    member.id, seen.member.address, member.id
+                ),
+            }),
             Some(seen) => Err(other_disk(&seen.member, member.incarnation)),
             None if !empty => Err(MemberError::Unfit {
                 address: member.address.clone(),

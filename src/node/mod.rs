@@ -8,13 +8,19 @@
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
+//! | [`retention`] | [`RetentionStatus`]; the task that removes old segments, and removing by hand |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
+//! | [`barrier`] | waits until this node has all that a read must see |
 //! | [`members`] | the members, and changes of them |
 //! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
 //! | [`steward`] | the task that has the leadership where it belongs |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
+//! | [`ahead`] | records read ahead of who takes them, no more than a bound |
+//! | [`read_stream`] | [`ReadStream`]: a range of committed records, a bounded part at a time |
 //! | [`tail`] | [`Tail`]: committed records as they come |
 
+mod ahead;
+mod barrier;
 mod builder;
 mod formation;
 #[cfg(test)]
@@ -26,7 +32,9 @@ mod leadership;
 mod ledger;
 mod members;
 mod pending;
+mod read_stream;
 pub(crate) mod repair;
+mod retention;
 mod scrub;
 pub(crate) mod start;
 mod steward;
@@ -39,4 +47,6 @@ pub use host::Node;
 pub use leadership::Leadership;
 pub use ledger::Ledger;
 pub use pending::Pending;
+pub use read_stream::ReadStream;
+pub use retention::RetentionStatus;
 pub use tail::Tail;

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::formation::Formation;
 use super::ledger::Ledger;
 use super::repair::{Patient, repair};
+use super::retention::Retainer;
 use super::scrub::Scrubber;
 use super::steward::Steward;
 use crate::config::{Config, Durability, RepairPolicy};
@@ -68,7 +71,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     };
     let directory = config.data_dir.join(group.as_str());
     let opened = Log::open(env.disk.clone(), directory.clone(), identity.clone(), options.clone());
-    let (log, recovered) = match opened {
+    let (mut log, recovered) = match opened {
         // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
         Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
             repair_from_peers::<R>(env, config, identity.clone(), damage).await?;
@@ -76,32 +79,39 @@ pub(crate) async fn start_ledger<R: Runtime>(
         }
         opened => opened?,
     };
+    if let Some(retention) = &config.retention {
+        log.refuse_above(retention);
+    }
     let identity = log.identity().clone();
     let (committed, end) = (log.progress().committed(), log.progress().end());
     tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
 
-    let network = PeerNetwork::new(identity.clone(), env.transport.clone(), config.lease_window());
+    let (floor, purge_floor) = watch::channel(0);
+    let (transport, window) = (env.transport.clone(), config.lease_window());
+    let network = PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor);
     let addresses = network.addresses();
-    let options = GroupOptions { config, log, clock: env.clock.clone(), pacer: &env.pacer };
+    let options = GroupOptions { config, log, clock: env.clock.clone(), floor, pacer: &env.pacer };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
     addresses.follow(running.view.clone());
-    let (transport, reader) = (env.transport.clone(), running.log.clone());
-    let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), config.fast_failover);
+    let (transport, reader, votes) = (env.transport.clone(), running.log.clone(), running.votes.clone());
+    let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), votes, config.fast_failover);
     // A node that joins promises itself to nobody.
     let peers = if config.join { String::new() } else { config.peers.agreed() };
-    let server = PeerServer::<R>::new(&running, raft, watch, advertised.to_owned(), peers);
+    let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);
     router.insert(group, Arc::new(server));
     let ledger = Ledger::new(running, env.transport.clone(), config);
+    let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
     let steward = Steward::new(ledger.downgrade(), config);
     // It ends by itself; nothing waits for it.
     drop(R::spawn(formation.run::<R>()));
-    // As does this, once the ledger is closed.
+    // As do these, once the ledger is closed.
     drop(R::spawn(scrubber.run::<R>()));
     drop(R::spawn(steward.run::<R>()));
+    drop(R::spawn(retainer.run::<R>()));
     Ok(ledger)
 }
 

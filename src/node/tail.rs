@@ -1,6 +1,5 @@
 //! Committed records as they come.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -9,13 +8,11 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 
+use super::ahead::Ahead;
 use crate::error::ReadError;
 use crate::format::hard_state::LogPoint;
 use crate::log::reader::LogReader;
 use crate::types::{ReadLimit, Record, Role};
-
-/// Bytes read from the log in one go; the records are slices, not copies.
-const READ_BYTES: usize = 256 << 10;
 
 /// A stream of committed records, from an index on, waiting for more. Works on any node and through changes of the
 /// master. Ends after an error: the ledger is closed, the bytes are damaged, or retention was faster
@@ -25,18 +22,16 @@ pub struct Tail {
 }
 
 struct State {
-    log: LogReader,
+    records: Ahead,
     committed: watch::Receiver<LogPoint>,
     role: watch::Receiver<Role>,
-    next: u64,
-    ready: VecDeque<Record>,
     over: bool,
 }
 
 impl Tail {
     pub(super) fn new(log: LogReader, role: watch::Receiver<Role>, from: u64) -> Self {
         let committed = log.watch_committed();
-        let state = State { log, committed, role, next: from, ready: VecDeque::new(), over: false };
+        let state = State { records: Ahead::new(log, from), committed, role, over: false };
         Self { records: stream::unfold(state, step).boxed() }
     }
 }
@@ -57,16 +52,11 @@ async fn step(mut state: State) -> Option<(Result<Record, ReadError>, State)> {
 impl State {
     async fn next_record(&mut self) -> Result<Record, ReadError> {
         loop {
-            if let Some(record) = self.ready.pop_front() {
-                self.next = record.index + 1;
-                return Ok(record);
-            }
             self.committed.mark_unchanged();
-            if self.next < self.log.progress().committed() {
-                self.ready = self.log.records(self.next..u64::MAX, ReadLimit::bytes(READ_BYTES))?.into();
-                continue;
+            match self.records.next(u64::MAX, ReadLimit::bytes(usize::MAX))? {
+                Some(record) => return Ok(record),
+                None => self.wait().await?,
             }
-            self.wait().await?;
         }
     }
 

@@ -42,6 +42,16 @@ impl Three {
     }
 }
 
+/// A node alone that is master.
+pub(super) async fn alone() -> (TempDir, Node, Ledger) {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group("g".parse().unwrap()).data_dir(dir.path());
+    let node = builder.durability(Durability::Interval(Duration::from_millis(10))).start().await.unwrap();
+    let ledger = ledger(&node);
+    ledger.role().wait_for(Role::is_master).await.unwrap();
+    (dir, node, ledger)
+}
+
 async fn patient<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("it never happened")
 }
@@ -114,4 +124,35 @@ async fn the_leadership_goes_to_the_node_it_is_given_to() {
     for node in nodes {
         node.shutdown().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_retention_overtakes_is_told_where_to_go_on() {
+    let (_dir, node, ledger) = alone().await;
+    for n in 0..20_u8 {
+        patient(ledger.append(vec![n; 100 << 10])).await.unwrap();
+    }
+    let mut slow = ledger.tail(0);
+    assert_eq!(patient(slow.next()).await.unwrap().unwrap().index, 0);
+    patient(ledger.raft_group().purge_all()).await.unwrap();
+    patient(ledger.append("after")).await.unwrap();
+    // What it had read ahead it still has.
+    let mut last = 0;
+    let end = loop {
+        match patient(slow.next()).await.unwrap() {
+            Ok(record) => {
+                assert_eq!((record.index, record.body.len()), (last + 1, 100 << 10));
+                last += 1;
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(last < 5, "it read ahead as far as {last}");
+    let ReadError::Removed { index, first } = end else { panic!("{end}") };
+    assert_eq!((index, first), (last + 1, 20));
+    assert!(slow.next().await.is_none());
+    assert_eq!(patient(ledger.tail(first).next()).await.unwrap().unwrap().body, "after");
+    let gone = ledger.read_stream(0..1, ReadLimit::default()).next().await.unwrap();
+    assert_eq!(gone, Err(ReadError::Removed { index: 0, first: 20 }));
+    node.shutdown().await;
 }

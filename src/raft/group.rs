@@ -13,18 +13,22 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::config::{Raft, Runtime, TypeConfig};
 use super::flight::Waiter;
 use super::gate::Gate;
+use super::hold::VoteHold;
 use super::members::MemberNode;
 use super::membership::{self, Decide, Picture, Settled};
 use super::pacer::{Heard, Paced, Pacer};
 use super::proposer::Proposer;
+use super::purge::{Purger, RemovalOutcome};
+use super::reads::{Leader, ReadIndex};
 use super::roles::{RoleTask, View};
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::{Config, Durability};
-use crate::error::MemberError;
+use crate::error::{MemberError, RemoveError};
 use crate::log::Log;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
+use crate::log::retention::Removal;
 use crate::types::{Member, NodeId, Role};
 
 /// A running ledger, without its runtime type: what the node layer works with.
@@ -40,6 +44,10 @@ pub(crate) struct Group {
     pub(crate) proposals: mpsc::UnboundedSender<Waiter>,
     /// Bytes of appends that may still come in.
     pub(crate) budget: Arc<Semaphore>,
+    /// Where reads ask up to where they must see.
+    pub(crate) reads: Arc<dyn ReadIndex>,
+    /// Votes wait for it.
+    pub(crate) votes: VoteHold,
     control: Box<dyn Control>,
 }
 
@@ -55,7 +63,9 @@ trait Control: Send + Sync {
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
     /// Tells the time since it was made.
     fn clock(&self) -> Box<dyn FnMut() -> Duration + Send>;
-    /// Removes everything committed so far; retention is to come.
+    fn remove(&self, removal: Removal) -> BoxFuture<'_, Result<(), RemoveError>>;
+    fn removal_outcome(&self) -> RemovalOutcome;
+    /// Removes everything committed so far.
     #[cfg(test)]
     fn purge_all(&self) -> BoxFuture<'_, Result<(), String>>;
 }
@@ -65,6 +75,8 @@ pub(crate) struct GroupOptions<'a> {
     pub(crate) config: &'a Config,
     pub(crate) log: Log,
     pub(crate) clock: Clock,
+    /// Tells the network which entries are to go ([`PurgeFloor`](super::purge::PurgeFloor)).
+    pub(crate) floor: watch::Sender<u64>,
     pub(crate) pacer: &'a Pacer,
 }
 
@@ -78,17 +90,22 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, log, clock, pacer } = options;
+    let GroupOptions { config, log, clock, floor, pacer } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
     let machine = StateMachine::<R>::new(reader.clone(), installed.clone()).map_err(|error| error.to_string())?;
     let gate = Gate::new(reader.clone(), clock.clone());
-    let store = LogStore::<R>::new(log, clock, installed);
-    let settings = raft_config(config)?;
+    let snapshots = machine.snapshots();
+    let store = LogStore::<R>::new(log, clock.clone(), installed);
+    let mut settings = raft_config(config)?;
+    let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
+    settings.enable_elect = !hold;
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
         .map_err(|fatal| fatal.to_string())?;
+    let votes = if hold { VoteHold::start::<R>(config.follower_patience()) } else { VoteHold::none() };
+    let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window()));
 
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
     let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new() });
@@ -97,6 +114,7 @@ where
         id: identity.node.clone(),
         incarnation: identity.incarnation,
         raft: raft.clone(),
+        votes: votes.clone(),
         metrics: raft.metrics(),
         log: reader.clone(),
         role: role_sender,
@@ -108,14 +126,16 @@ where
     let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
     let heard = Heard::default();
-    let control = RaftControl {
+    let purger = Purger::new(raft.clone(), reader.clone(), clock, snapshots, floor);
+    let control = Box::new(RaftControl {
         _pace: pacer.pace(raft.clone(), heard.clone()),
         raft: raft.clone(),
         log: reader.clone(),
+        purger,
         lease: config.election_timeout.1,
         tasks: Mutex::new(vec![role_task, proposer]),
-    };
-    let group = Group { identity, log: reader, gate, heard, role, view, proposals, budget, control: Box::new(control) };
+    });
+    let group = Group { identity, log: reader, gate, heard, role, view, proposals, budget, reads, votes, control };
     Ok((group, raft))
 }
 
@@ -134,6 +154,19 @@ impl Group {
     /// If Raft has stopped, or the members do not include this node.
     pub(crate) async fn initialize(&self, members: Vec<Member>) -> Result<(), String> {
         self.control.initialize(members).await
+    }
+
+    /// Removes what retention decided.
+    ///
+    /// # Errors
+    /// Why it is there still.
+    pub(crate) async fn remove(&self, removal: Removal) -> Result<(), RemoveError> {
+        self.control.remove(removal).await
+    }
+
+    /// How removing went so far.
+    pub(crate) fn removal_outcome(&self) -> RemovalOutcome {
+        self.control.removal_outcome()
     }
 
     #[cfg(test)]
@@ -186,6 +219,11 @@ impl Group {
         }
     }
 
+    /// Lets time pass.
+    pub(crate) fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.control.sleep(duration)
+    }
+
     /// Stops Raft and its tasks. The log is still open then; close it after.
     pub(crate) async fn stop(&self) {
         self.control.shutdown().await;
@@ -197,6 +235,7 @@ struct RaftControl<R: Runtime> {
     _pace: Arc<dyn Paced>,
     raft: Raft<R>,
     log: LogReader,
+    purger: Purger<R>,
     /// Who has not answered for so long is not counted on.
     lease: Duration,
     /// The role task and the proposer, until they have been waited for.
@@ -225,17 +264,19 @@ where
         })
     }
 
+    fn remove(&self, removal: Removal) -> BoxFuture<'_, Result<(), RemoveError>> {
+        Box::pin(self.purger.remove(removal))
+    }
+
+    fn removal_outcome(&self) -> RemovalOutcome {
+        self.purger.outcome()
+    }
+
     #[cfg(test)]
     fn purge_all(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let applied = self.log.progress().commit_point().number - 1;
-            self.raft.trigger().snapshot().await.map_err(|fatal| fatal.to_string())?;
-            let wait = self.raft.wait(None);
-            let made = wait.metrics(|m| m.snapshot.is_some_and(|s| s.index >= applied), "snapshot").await;
-            made.map_err(|error| error.to_string())?;
-            self.raft.trigger().purge_log(applied).await.map_err(|fatal| fatal.to_string())?;
-            let purged = wait.metrics(|m| m.purged.is_some_and(|p| p.index >= applied), "purge").await;
-            purged.map(drop).map_err(|error| error.to_string())
+            self.purger.purge(applied).await.map(drop).map_err(|error| error.to_string())
         })
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use super::config::{StoredMembership, log_id};
+use crate::log::reader::LogReader;
 use crate::pb;
 use crate::types::{Incarnation, Member, MemberStatus, NodeId};
 
@@ -82,6 +83,17 @@ pub(crate) fn stored_from_message(message: &pb::StoredMembership) -> Result<Stor
     // The membership before any entry has no voters at all.
     let membership = if membership.configs.is_empty() { Membership::default() } else { from_message(membership)? };
     Ok(StoredMembership::new(id, membership))
+}
+
+/// Whether a membership in the log has a node with this disk.
+pub(crate) fn was_member(log: &LogReader, disk: Incarnation) -> bool {
+    let has = |number| {
+        // What cannot be read says nothing; whoever needs it reports it.
+        let frame = log.frame(number).ok().flatten()?;
+        let membership = decode(&frame.body()).ok()?;
+        Some(membership.nodes().any(|(_, node)| node.incarnation == disk))
+    };
+    log.memberships().into_iter().any(|number| has(number) == Some(true))
 }
 
 /// All members for a status.

@@ -1,14 +1,16 @@
 //! One clock for all ledgers of a node.
 //!
-//! openraft ticks every core about fifty times a second, to see whether a heartbeat is due or a leader is silent. With a
-//! hundred idle ledgers that is nearly all that a node does. A pacer strikes once per heartbeat interval instead, for all
-//! ledgers together: those that lead send their heartbeats, which so fall due at one moment and travel in one call per
-//! peer; those that have heard of their leader need nothing. A leader of a ledger where nothing happens sends one at
-//! every third strike only, as long as they are answered. Only where nobody is heard does openraft's own ticking go on.
+//! openraft ticks every core about fifty times a second, to see whether a heartbeat is due or a leader is silent. With
+//! a hundred idle ledgers that is nearly all that a node does. A pacer strikes once per heartbeat interval instead, for
+//! all ledgers together: those that lead send their heartbeats, which so fall due at one moment and travel in one call
+//! per peer; those that have heard of their leader need nothing. A leader of a ledger where nothing happens sends one
+//! at every third strike only, as long as they are answered. Only where nobody is heard does openraft's own ticking go
+//! on.
 //!
-//! Why that is sound: ticks decide *when* an election is tried, never who wins it, and heartbeats that are not sent extend
-//! no lease. A follower ticks again once it has heard nothing for [`QUIET`] strikes, which is before openraft would begin
-//! an election anyway (`Config::validate`: both bounds of the election timeout are three intervals at least).
+//! Why that is sound: ticks decide *when* an election is tried, never who wins it, and heartbeats that are not sent
+//! extend no lease. A follower ticks again once it has heard nothing for [`QUIET`] strikes, which is before openraft
+//! would begin an election anyway (`Config::validate`: both bounds of the election timeout are three intervals at
+//! least).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

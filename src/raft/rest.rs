@@ -12,8 +12,8 @@ const MOST: u32 = 3;
 /// How far the log goes and how far it is committed, by entry.
 pub(super) type Seen = (Option<u64>, Option<u64>);
 
-/// A ledger where nothing happens, and whose last heartbeat was answered, may rest for some strikes. One that is lost is
-/// made good at the next.
+/// A ledger where nothing happens, and whose last heartbeat was answered, may rest for some strikes. One that is lost
+/// is made good at the next.
 pub(super) struct Rest<I> {
     /// Of so many strikes, one brings a heartbeat.
     of: u32,

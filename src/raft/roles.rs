@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::FusedFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{Instant, ServerState};
 use tokio::sync::watch;
 
 use super::config::{Raft, Runtime, TypeConfig};
+use super::hold::VoteHold;
 use super::members::{self, Membership};
 use crate::log::reader::LogReader;
 use crate::types::{Incarnation, MemberStatus, NodeId, Role};
@@ -28,6 +31,8 @@ pub(crate) struct RoleTask<R: Runtime> {
     pub(crate) id: NodeId,
     pub(crate) incarnation: Incarnation,
     pub(crate) raft: Raft<R>,
+    /// As long as it lasts, this node asks for no votes.
+    pub(crate) votes: VoteHold,
     pub(crate) metrics: Metrics<R>,
     pub(crate) log: LogReader,
     pub(crate) role: watch::Sender<Role>,
@@ -38,6 +43,9 @@ pub(crate) struct RoleTask<R: Runtime> {
 
 impl<R: Runtime> RoleTask<R> {
     pub(crate) async fn run(mut self) {
+        let votes = self.votes.clone();
+        let held = votes.over().fuse();
+        futures::pin_mut!(held);
         // What the view shows. The metrics of a leader change with every heartbeat; this hardly ever does.
         let mut shown = None;
         loop {
@@ -45,7 +53,8 @@ impl<R: Runtime> RoleTask<R> {
                 let metrics = self.metrics.borrow_watched();
                 let alone_at = alone_at(&self.id, &metrics, self.lease);
                 let membership = metrics.membership_config.membership();
-                self.raft.runtime_config().elect(may_lead(&self.id, self.incarnation, membership));
+                let may_lead = may_lead(&self.id, self.incarnation, membership);
+                self.raft.runtime_config().elect(may_lead && self.votes.is_over());
                 let shows = Some((metrics.current_term, *metrics.membership_config.log_id()));
                 let view = (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics));
                 (role(&self.id, &metrics, alone_at), view, alone_at)
@@ -66,6 +75,7 @@ impl<R: Runtime> RoleTask<R> {
                     let reason = self.log.failure().unwrap_or_else(|| "Raft has stopped".into());
                     return self.publish(Role::Closed { reason });
                 },
+                () = &mut held, if !held.is_terminated() => {}
                 () = sleep_until::<R>(alone_at) => {}
             }
         }

@@ -40,14 +40,61 @@ struct Applied {
 pub(crate) struct StateMachine<R> {
     log: LogReader,
     applied: Arc<Mutex<Applied>>,
+    snapshots: Arc<Snapshots>,
     installed: InstalledStart,
     _runtime: PhantomData<fn() -> R>,
 }
 
 /// Builds metadata snapshots.
 pub(crate) struct SnapshotBuilder {
-    log: LogReader,
     applied: Arc<Mutex<Applied>>,
+    snapshots: Arc<Snapshots>,
+}
+
+/// The snapshot that is kept: one, the last. And the one that is to be built next.
+pub(crate) struct Snapshots {
+    log: LogReader,
+    /// Held while one is saved: the one that is built may be older than one that is installed meanwhile.
+    wanted: Mutex<Option<(SnapshotMeta, Cursor)>>,
+}
+
+impl Snapshots {
+    pub(crate) fn new(log: LogReader) -> Self {
+        Self { log, wanted: Mutex::default() }
+    }
+
+    fn wanted(&self) -> MutexGuard<'_, Option<(SnapshotMeta, Cursor)>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on a snapshot is built there, and not at what is applied.
+    pub(crate) fn want(&self, meta: SnapshotMeta, next: Cursor) {
+        *self.wanted() = Some((meta, next));
+    }
+
+    fn install(&self, meta: &SnapshotMeta, start: SnapshotData) -> io::Result<()> {
+        let _wanted = self.wanted();
+        save(&self.log, meta, start)
+    }
+
+    /// Keeps the wanted one, or `otherwise` if none is wanted; unless a newer one is there. Gives back what is kept.
+    fn build(
+        &self,
+        otherwise: impl FnOnce() -> io::Result<(SnapshotMeta, SnapshotData)>,
+    ) -> io::Result<LedgerSnapshot> {
+        let wanted = self.wanted();
+        let (meta, start) = match &*wanted {
+            Some((meta, next)) => (meta.clone(), Some(*next)),
+            None => otherwise()?,
+        };
+        if let Some(kept) = current_snapshot(&self.log)?
+            && kept.meta.last_log_id >= meta.last_log_id
+        {
+            return Ok(kept);
+        }
+        save(&self.log, &meta, start)?;
+        Ok(Snapshot { meta, snapshot: start })
+    }
 }
 
 impl<R: Runtime> StateMachine<R> {
@@ -57,7 +104,13 @@ impl<R: Runtime> StateMachine<R> {
     /// If a membership or the snapshot cannot be read.
     pub(crate) fn new(log: LogReader, installed: InstalledStart) -> io::Result<Self> {
         let applied = recover(&log)?;
-        Ok(Self { log, applied: Arc::new(Mutex::new(applied)), installed, _runtime: PhantomData })
+        let snapshots = Arc::new(Snapshots::new(log.clone()));
+        Ok(Self { log, applied: Arc::new(Mutex::new(applied)), snapshots, installed, _runtime: PhantomData })
+    }
+
+    /// Where snapshots are asked for.
+    pub(crate) fn snapshots(&self) -> Arc<Snapshots> {
+        self.snapshots.clone()
     }
 }
 
@@ -72,17 +125,28 @@ fn recover(log: &LogReader) -> io::Result<Applied> {
             _ => log.entry_header(number).map_err(io::Error::other)?.map(|h| log_id(h.term, h.number)),
         },
     };
-    let snapshot = current_snapshot(log)?;
-    let mut membership = snapshot.map(|snapshot| snapshot.meta.last_membership).unwrap_or_default();
-    let set_by = log.memberships().into_iter().rev().find(|number| *number < committed);
-    if let Some(number) = set_by
-        && membership.log_id().is_none_or(|id| id.index < number)
-        && let Some(frame) = log.frame(number).map_err(io::Error::other)?
+    let membership = match committed.checked_sub(1) {
+        Some(number) => membership_at(log, number)?,
+        None => current_snapshot(log)?.map(|snapshot| snapshot.meta.last_membership).unwrap_or_default(),
+    };
+    Ok(Applied { last, membership })
+}
+
+/// The membership that holds behind entry `number`.
+///
+/// # Errors
+/// If it, or the snapshot, cannot be read.
+pub(crate) fn membership_at(log: &LogReader, number: u64) -> io::Result<StoredMembership> {
+    let snapshot = current_snapshot(log)?.map(|snapshot| snapshot.meta.last_membership).unwrap_or_default();
+    let in_snapshot = snapshot.log_id().map(|id| id.index);
+    let set_by = log.memberships().into_iter().rev().find(|set_by| *set_by <= number);
+    if let Some(set_by) = set_by.filter(|set_by| in_snapshot.is_none_or(|known| known < *set_by))
+        && let Some(frame) = log.frame(set_by).map_err(io::Error::other)?
     {
         let entry = Entry::stored(frame).map_err(io::Error::other)?;
-        membership = StoredMembership::new(Some(entry.id()), entry.get_membership().unwrap_or_default());
+        return Ok(StoredMembership::new(Some(entry.id()), entry.get_membership().unwrap_or_default()));
     }
-    Ok(Applied { last, membership })
+    Ok(snapshot)
 }
 
 fn lock(applied: &Mutex<Applied>) -> MutexGuard<'_, Applied> {
@@ -123,11 +187,11 @@ impl<R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<R> {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        SnapshotBuilder { log: self.log.clone(), applied: self.applied.clone() }
+        SnapshotBuilder { applied: self.applied.clone(), snapshots: self.snapshots.clone() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, start: SnapshotData) -> io::Result<()> {
-        save(&self.log, meta, start)?;
+        self.snapshots.install(meta, start)?;
         if let (Some(last), Some(next)) = (meta.last_log_id, start) {
             *self.installed.lock().unwrap_or_else(PoisonError::into_inner) = Some((last, next));
         }
@@ -144,14 +208,14 @@ impl<R: Runtime> RaftSnapshotBuilder<TypeConfig<R>> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<LedgerSnapshot> {
-        let Applied { last, membership } = lock(&self.applied).clone();
-        let start = match last {
-            Some(last) => self.log.cursor_after(last.index).map_err(io::Error::other)?,
-            None => None,
-        };
-        let meta = SnapshotMeta { last_log_id: last, last_membership: membership };
-        save(&self.log, &meta, start)?;
-        Ok(Snapshot { meta, snapshot: start })
+        self.snapshots.build(|| {
+            let Applied { last, membership } = lock(&self.applied).clone();
+            let start = match last {
+                Some(last) => self.snapshots.log.cursor_after(last.index).map_err(io::Error::other)?,
+                None => None,
+            };
+            Ok((SnapshotMeta { last_log_id: last, last_membership: membership }, start))
+        })
     }
 }
 

@@ -8,8 +8,8 @@ use prost::Message;
 use tonic::Code;
 
 use super::pb::{self, failure};
-use crate::error::{AppendError, ReadError, UnknownGroup};
-use crate::types::{Record, Role, Status};
+use crate::error::{AppendError, ReadError, RemoveError, UnknownGroup};
+use crate::types::{Consistency, Record, Role, Status};
 
 /// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`]. It trusts
 /// its nodes; what a node decodes is bounded by its `max_batch_bytes`.
@@ -89,7 +89,42 @@ impl From<&ReadError> for pb::Failure {
                 failure.found = damage.index;
                 failure::Code::Damaged
             }
+            ReadError::Unconfirmed { consistency, waited, reason } => {
+                failure.consistency = pb::Consistency::from(*consistency).into();
+                failure.found = millis(*waited);
+                failure.message = quote(reason);
+                failure::Code::Unconfirmed
+            }
+            ReadError::NoRecordAt { position, before, after } => {
+                failure.found = *position;
+                // No record begins at 0: a segment's header does.
+                (failure.first, failure.committed) = (before.unwrap_or(0), after.unwrap_or(0));
+                failure::Code::NoRecordAt
+            }
             ReadError::Closed { reason } => {
+                failure.message = quote(reason);
+                failure::Code::Closed
+            }
+        };
+        failure.set_code(code);
+        failure
+    }
+}
+
+impl From<&RemoveError> for pb::Failure {
+    fn from(error: &RemoveError) -> Self {
+        let mut failure = failure(failure::Code::Unspecified, error);
+        let code = match error {
+            RemoveError::NotCommitted { index, committed } => {
+                (failure.found, failure.committed) = (*index, *committed);
+                failure::Code::NotYet
+            }
+            RemoveError::Busy { .. } => failure::Code::Busy,
+            RemoveError::Damaged(damage) => {
+                failure.found = damage.index;
+                failure::Code::Damaged
+            }
+            RemoveError::Closed { reason } => {
                 failure.message = quote(reason);
                 failure::Code::Closed
             }
@@ -159,12 +194,12 @@ pub(crate) fn to_status(failure: &pb::Failure) -> tonic::Status {
     use failure::Code as Failed;
     let code = match failure.code() {
         Failed::NotMaster | Failed::WrongCluster => Code::FailedPrecondition,
-        Failed::NoMaster | Failed::Closed => Code::Unavailable,
+        Failed::NoMaster | Failed::Closed | Failed::Unconfirmed => Code::Unavailable,
         Failed::TooLarge | Failed::EmptyBatch | Failed::Malformed => Code::InvalidArgument,
         Failed::Busy | Failed::DiskFull => Code::ResourceExhausted,
         Failed::UnknownOutcome | Failed::Unspecified => Code::Unknown,
         Failed::UnknownGroup => Code::NotFound,
-        Failed::NotYet | Failed::Removed => Code::OutOfRange,
+        Failed::NotYet | Failed::Removed | Failed::NoRecordAt => Code::OutOfRange,
         Failed::Damaged => Code::DataLoss,
     };
     tonic::Status::with_details(code, failure.message.clone(), Bytes::from(failure.encode_to_vec()))
@@ -177,6 +212,35 @@ pub(crate) fn from_status(status: &tonic::Status) -> Option<pb::Failure> {
     }
     let failure = pb::Failure::decode(status.details()).ok()?;
     (failure.code() != failure::Code::Unspecified).then_some(failure)
+}
+
+impl From<Consistency> for pb::Consistency {
+    fn from(consistency: Consistency) -> Self {
+        match consistency {
+            Consistency::Local => Self::Local,
+            Consistency::Lease => Self::Lease,
+            Consistency::Linearizable => Self::Linearizable,
+        }
+    }
+}
+
+impl From<pb::Consistency> for Consistency {
+    fn from(consistency: pb::Consistency) -> Self {
+        match consistency {
+            pb::Consistency::Local => Self::Local,
+            pb::Consistency::Lease => Self::Lease,
+            pb::Consistency::Linearizable => Self::Linearizable,
+        }
+    }
+}
+
+/// How consistent a read is to be, as a request says it.
+///
+/// # Errors
+/// A number that this node does not know: less must not be given than was asked for.
+pub(crate) fn consistency(asked: i32) -> Result<Consistency, pb::Failure> {
+    let known = pb::Consistency::try_from(asked).map(Into::into);
+    known.map_err(|_| failure(failure::Code::Malformed, format!("consistency {asked} is unknown here: set 0, 1 or 2")))
 }
 
 impl From<Record> for pb::Record {

@@ -1,5 +1,7 @@
 //! Raft's types to messages and back. Whatever comes from the network is checked here.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse};
 use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse};
@@ -10,6 +12,7 @@ use crate::pb;
 use crate::raft::config::{LogId, RaftVote, log_id};
 use crate::raft::entry::{Content, Entry};
 use crate::raft::members::MembersError;
+use crate::raft::reads::Proof;
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::NameError;
 
@@ -219,4 +222,30 @@ pub(crate) fn to_transfer_response<R: Runtime>(
         return Ok(Err(TransferLeaderError::LogNotFlushed { expected, actual }));
     }
     Ok(Ok(()))
+}
+
+/// Longest a leader tries to prove that it is one, whatever it is asked.
+const LONGEST_PROOF: Duration = Duration::from_secs(60);
+
+pub(crate) fn from_read_index(proof: Proof, within: Duration, envelope: pb::Envelope) -> pb::ReadIndexRequest {
+    let proof = match proof {
+        Proof::Lease => pb::read_index_request::Proof::Lease,
+        Proof::Round => pb::read_index_request::Proof::Round,
+    };
+    let within_ms = within.min(LONGEST_PROOF).as_millis() as u64;
+    pb::ReadIndexRequest { envelope: Some(envelope), proof: proof.into(), within_ms }
+}
+
+pub(crate) fn to_read_index(request: &pb::ReadIndexRequest) -> Result<(Proof, Duration), Malformed> {
+    let proof = match request.proof() {
+        pb::read_index_request::Proof::Lease => Proof::Lease,
+        pb::read_index_request::Proof::Round => Proof::Round,
+        pb::read_index_request::Proof::Unspecified => return Err(Malformed::Missing("proof")),
+    };
+    Ok((proof, Duration::from_millis(request.within_ms).min(LONGEST_PROOF)))
+}
+
+/// The number of an entry that there can be: whoever waits for another would wait for ever.
+pub(crate) fn to_read_number(response: &pb::ReadIndexResponse) -> Result<u64, Malformed> {
+    bounded("number", response.number)
 }

@@ -30,6 +30,7 @@ use super::transport::{Lane, Transport};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::raft::config::{LogId, RaftVote, log_id};
+use crate::raft::hold::VoteHold;
 use crate::raft::members::{MemberNode, Membership};
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig};
@@ -60,6 +61,7 @@ struct Inner<R: Runtime> {
     identity: Identity,
     transport: Arc<dyn Transport>,
     hold: Mutex<Hold<R::Instant>>,
+    votes: VoteHold,
 }
 
 /// A vote that may be given although the leader's lease is not over, while this lives.
@@ -97,11 +99,12 @@ impl<R: Runtime> LeaderWatch<R> {
         transport: Arc<dyn Transport>,
         log: LogReader,
         raft: Raft<R>,
+        votes: VoteHold,
         enabled: bool,
     ) -> Self {
         let metrics = raft.metrics();
         let hold = Mutex::new(Hold::new());
-        let inner = Arc::new(Inner { raft, metrics, log, identity, transport, hold });
+        let inner = Arc::new(Inner { raft, metrics, log, identity, transport, hold, votes });
         let (lost, losses) = mpsc::unbounded_channel();
         if enabled {
             // It ends with the last handle.
@@ -142,6 +145,8 @@ impl<R: Runtime> Inner<R> {
     }
 
     async fn run(self: Arc<Self>, mut losses: mpsc::UnboundedReceiver<NodeId>) {
+        // What this node heard in its life before, it does not know any more.
+        self.votes.over().await;
         while let Some(sender) = losses.recv().await {
             if let Some((leader, node)) = self.leader().filter(|(leader, _)| leader.leader_id.voted_for == sender) {
                 self.look_into(leader, &node).await;
@@ -179,12 +184,13 @@ impl<R: Runtime> Inner<R> {
             if !self.still_follows(&leader) {
                 break;
             }
-            if self.has_pre_votes(&leader).await && self.still_follows(&leader) {
-                if let Err(fatal) = self.raft.trigger().elect(false).await {
-                    tracing::debug!(%fatal, "Raft has stopped");
-                }
-                // Its outcome, or the next campaign's.
+            if self.has_pre_votes(&leader).await
+                && self.still_follows(&leader)
+                && let Err(fatal) = self.raft.trigger().elect(false).await
+            {
+                tracing::debug!(%fatal, "Raft has stopped");
             }
+            // Its outcome, or the next campaign's.
             R::sleep(PAUSE).await;
         }
         // If it is alive after all, and nobody else took over, it leads on. First the votes that were freed: behind an

@@ -5,6 +5,7 @@
 //! | [`transport`] | the seam: what a wire must do; gRPC implements it, and the simulation's network |
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
+//! | `overtaken` | ends the replication streams of peers that are slower than retention |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
 //! | [`beats`] | heartbeats of many ledgers in one call, both sides |
@@ -23,6 +24,7 @@ pub(crate) mod fetch;
 pub(crate) mod grpc;
 pub(crate) mod leader_hold;
 pub(crate) mod leader_watch;
+mod overtaken;
 pub(crate) mod peer_client;
 pub(crate) mod peer_server;
 pub(crate) mod router;

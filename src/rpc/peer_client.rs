@@ -19,19 +19,21 @@ use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
 use tokio::sync::watch;
 
+use super::overtaken::Overtaken;
 use super::transport::{Lane, Link, Transport, TransportError};
 use super::{WIRE_VERSION, convert};
 use crate::log::directory::Identity;
 use crate::pb;
 use crate::raft::config::{CommittedLeaderId, RaftVote};
 use crate::raft::members::MemberNode;
+use crate::raft::purge::PurgeFloor;
 use crate::raft::roles::View;
 use crate::raft::state_machine::{self, SnapshotData};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Incarnation, NodeId};
 
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
-type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
+pub(super) type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
 
 /// Where members are reached. openraft makes its clients once, and keeps them when a member moves.
 #[derive(Clone, Default)]
@@ -57,10 +59,13 @@ impl Addresses {
 pub(crate) struct PeerNetwork {
     identity: Identity,
     transport: Arc<dyn Transport>,
+    /// Where this node is reached.
+    advertised: String,
     addresses: Addresses,
     /// How long a leader here may answer lease reads after it sent what was answered, milliseconds.
     lease_window: u32,
     refusals: Arc<Refusals>,
+    floor: PurgeFloor,
 }
 
 /// The last refusal of every kind of call to every peer. Calls are made over and over: the operator is told once why
@@ -97,6 +102,7 @@ pub(crate) struct PeerClient<R> {
     heartbeat: bool,
     lease_window: u32,
     refusals: Arc<Refusals>,
+    floor: PurgeFloor,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -110,6 +116,7 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
         sender_incarnation: me.incarnation.to_bytes().to_vec().into(),
         target: target.to_string(),
         target_incarnation: incarnation.map(|i| i.to_bytes().to_vec()).unwrap_or_default().into(),
+        sender_address: String::new(),
     }
 }
 
@@ -119,12 +126,19 @@ pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
 }
 
 impl PeerNetwork {
-    /// A leader here answers lease reads no longer than `lease_window` after it sent what a quorum answered.
-    pub(crate) fn new(identity: Identity, transport: Arc<dyn Transport>, lease_window: Duration) -> Self {
+    /// `advertised`: where this node is reached. A leader here answers lease reads no longer than `lease_window` after it
+    /// sent what a quorum answered.
+    pub(crate) fn new(
+        identity: Identity,
+        transport: Arc<dyn Transport>,
+        advertised: String,
+        lease_window: Duration,
+        floor: PurgeFloor,
+    ) -> Self {
         // The bounds of the configuration are far below.
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
         let addresses = Addresses::default();
-        Self { identity, transport, addresses, lease_window, refusals: Arc::default() }
+        Self { identity, transport, advertised, addresses, lease_window, refusals: Arc::default(), floor }
     }
 
     /// Where its clients look for the members.
@@ -133,8 +147,12 @@ impl PeerNetwork {
     }
 
     fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
+        let envelope = pb::Envelope {
+            sender_address: self.advertised.clone(),
+            ..envelope(&self.identity, &target, Some(node.incarnation))
+        };
         PeerClient {
-            envelope: envelope(&self.identity, &target, Some(node.incarnation)),
+            envelope,
             transport: self.transport.clone(),
             addresses: self.addresses.clone(),
             target,
@@ -142,6 +160,7 @@ impl PeerNetwork {
             heartbeat,
             lease_window: self.lease_window,
             refusals: self.refusals.clone(),
+            floor: self.floor.clone(),
             _runtime: PhantomData,
         }
     }
@@ -216,6 +235,7 @@ impl<R: Runtime> PeerClient<R> {
         // openraft waits out its back-off where it makes a request. To connect before there is one would be to connect
         // to a dead peer over and over, without a pause.
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+        let acked = first.prev_log_id.map_or(0, |id| id.index + 1);
         let input = stream::once(future::ready(first)).chain(input);
         let mut envelope = Some(self.envelope.clone());
         let lease_window_ms = self.lease_window;
@@ -231,12 +251,11 @@ impl<R: Runtime> PeerClient<R> {
             refused => self.note("replicate", refused).map_err(failed)?,
         };
         let (refusals, target) = (self.refusals.clone(), self.envelope.target.clone());
-        Ok(answers
-            .map(move |answer| match note(&refusals, &target, "replicate", answer) {
-                Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
-                Err(error) => Err(failed(error)),
-            })
-            .boxed())
+        let answers = answers.map(move |answer| match note(&refusals, &target, "replicate", answer) {
+            Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
+            Err(error) => Err(failed(error)),
+        });
+        Ok(Overtaken::watch(answers.boxed(), acked, self.floor.clone()).boxed())
     }
 }
 
@@ -380,6 +399,9 @@ mod tests {
         fn fetch_entries(&self, _: pb::FetchRequest, _: Duration) -> Answer<'_, pb::FetchResponse> {
             down()
         }
+        fn read_index(&self, _: pb::ReadIndexRequest, _: Duration) -> Answer<'_, pb::ReadIndexResponse> {
+            down()
+        }
         fn replicate(&self, _: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
             down()
         }
@@ -418,6 +440,7 @@ mod tests {
             heartbeat: false,
             lease_window: 0,
             refusals: Arc::default(),
+            floor: tokio::sync::watch::channel(0).1,
             _runtime: PhantomData,
         };
         // The back-off: no request yet.

@@ -20,9 +20,11 @@ use crate::pb::{self, refusal::Reason};
 use crate::raft::config::{LogId, RaftVote};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
+use crate::raft::hold::VoteHold;
 use crate::raft::pacer::Heard;
+use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
-use crate::raft::{Raft, Runtime, TypeConfig, state_machine};
+use crate::raft::{Raft, Runtime, TypeConfig, members, state_machine};
 use crate::types::{Incarnation, NodeId};
 
 /// One ledger as its peers reach it.
@@ -34,6 +36,8 @@ pub(crate) struct PeerServer<R: Runtime> {
     /// The one to which this node has said that it is empty: two may ask, one may form the cluster.
     promised: Mutex<Option<(NodeId, Incarnation)>>,
     log: LogReader,
+    reads: Arc<dyn ReadIndex>,
+    votes: VoteHold,
     intake: Intake<R>,
 }
 
@@ -117,12 +121,18 @@ impl<R: Runtime> Intake<R> {
 }
 
 impl<R: Runtime> PeerServer<R> {
-    /// Serves `group`, whose Raft is `raft`.
-    pub(crate) fn new(group: &Group, raft: Raft<R>, watch: LeaderWatch<R>, advertised: String, peers: String) -> Self {
-        let (identity, log) = (group.identity.clone(), group.log.clone());
+    pub(crate) fn new(
+        identity: Identity,
+        advertised: String,
+        peers: String,
+        group: &Group,
+        raft: Raft<R>,
+        watch: LeaderWatch<R>,
+    ) -> Self {
         let (gate, heard) = (group.gate.clone(), group.heard.clone());
         let intake = Intake { metrics: raft.metrics(), raft, gate, heard, watch };
-        Self { identity, advertised, peers, promised: Mutex::default(), log, intake }
+        let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
+        Self { identity, advertised, peers, promised: Mutex::default(), log, reads, votes, intake }
     }
 
     /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
@@ -155,11 +165,21 @@ impl<R: Runtime> PeerServer<R> {
         }
         // A sender this node has not heard of may be a member by entries it does not have yet.
         let metrics = self.intake.metrics.borrow_watched();
-        if let Some(known) = metrics.membership_config.membership().get_node(&sender)
-            && known.incarnation != incarnation
-        {
-            let expected = format!("{sender} with disk {}", known.incarnation);
-            return Err(refusal(Reason::Sender, format!("{sender} with disk {incarnation}"), expected));
+        let sends = format!("{sender} with disk {incarnation}");
+        match metrics.membership_config.membership().get_node(&sender) {
+            Some(known) if known.incarnation != incarnation => {
+                return Err(refusal(Reason::Sender, sends, format!("{sender} with disk {}", known.incarnation)));
+            }
+            Some(known) if !envelope.sender_address.is_empty() && envelope.sender_address != known.address => {
+                let found = format!("{sends} at {}", envelope.sender_address);
+                let move_it =
+                    format!("it at {}; if it has moved, `dledger members move`; a copy stays out", known.address);
+                return Err(refusal(Reason::Sender, found, move_it));
+            }
+            None if members::was_member(&self.log, incarnation) => {
+                return Err(refusal(Reason::Sender, sends, "a member: this disk has been removed from the cluster"));
+            }
+            Some(_) | None => {}
         }
         Ok((envelope, sender))
     }
@@ -222,6 +242,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(request.envelope.as_ref())?;
             let mut request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
+            // A leader that hands over reads no more on the strength of a promise.
+            if !request.leadership_transfer {
+                self.votes.over().await;
+            }
             let freed = self.intake.watch.frees(&request.vote);
             // openraft's word for a vote that may be given although the leader's lease is not over.
             request.leadership_transfer |= freed.is_some();
@@ -235,6 +259,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
+            self.votes.over().await;
             if let Some((vote, granted)) = self.intake.watch.would_vote(&request).await {
                 let vote = Some(convert::from_vote(&vote));
                 return Ok(pb::VoteResponse { vote, granted, last_log_id: None });
@@ -291,6 +316,19 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
         Box::pin(async move {
             self.check(request.envelope.as_ref())?;
             fetch::serve(&self.log, &request)
+        })
+    }
+
+    fn read_index(&self, request: pb::ReadIndexRequest) -> Reply<'_, pb::ReadIndexResponse> {
+        Box::pin(async move {
+            self.check(request.envelope.as_ref())?;
+            let (proof, within) = convert::to_read_index(&request).map_err(malformed)?;
+            match self.reads.read_index(proof, within).await {
+                Ok(number) => Ok(pb::ReadIndexResponse { number }),
+                Err(NoReadIndex::NotLeader(why)) => Err(refusal(Reason::NotLeader, why, "the leader")),
+                Err(NoReadIndex::NoQuorum(why)) => Err(refusal(Reason::NoQuorum, why, "a quorum's answer")),
+                Err(NoReadIndex::Closed(why)) => Err(closed(why)),
+            }
         })
     }
 

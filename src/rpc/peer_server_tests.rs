@@ -56,15 +56,16 @@ async fn served() -> Served {
         background: Arc::new(BackgroundThread::start().unwrap()),
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
+    let (floor, purge_floor) = tokio::sync::watch::channel(0);
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
-    let network = PeerNetwork::new(identity.clone(), transport.clone(), Duration::ZERO);
+    let network = PeerNetwork::new(identity.clone(), transport.clone(), "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
-    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), pacer: &pacer };
+    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
-    let (own, log) = (group.identity.clone(), group.log.clone());
-    let watch = LeaderWatch::start(own, transport, log, raft.clone(), true);
-    let server = PeerServer::new(&group, raft, watch, "h:0".into(), PEERS.into());
+    let (log, votes) = (group.log.clone(), group.votes.clone());
+    let watch = LeaderWatch::start(group.identity.clone(), transport, log, raft.clone(), votes, true);
+    let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);
     let envelope = Some(envelope(&self::identity("n1"), &identity.node, Some(identity.incarnation)));
     Served { _dir: dir, group, server, envelope }
 }
@@ -289,4 +290,36 @@ async fn an_empty_node_promises_itself_to_the_first_that_asks() {
     // Once it is not empty it says so to all: nobody can form anything with it.
     n0.append(pb::AppendRequest { vote: vote(1, "n1", true), frames: frames(0, &[1]), ..Default::default() }).await;
     assert!(!n0.identify(2, "n0=h:0").await.unwrap().empty);
+}
+
+#[test]
+fn a_node_that_has_just_started_holds_its_votes_as_long_as_a_leader_counts_on_it() {
+    let config = Config::new("n0".parse().unwrap(), "h:1");
+    assert_eq!(config.follower_patience(), crate::rpc::leader_hold::patience(config.lease_window()));
+}
+
+#[tokio::test]
+async fn a_read_index_is_given_by_the_leader_and_only_for_a_proof_it_knows() {
+    let n0 = served().await;
+    let ask = async |proof, within_ms| {
+        let request = pb::ReadIndexRequest { envelope: n0.envelope.clone(), proof, within_ms };
+        n0.server.read_index(request).await
+    };
+    for unknown in [0, 3, -1, i32::MAX] {
+        n0.refuses(ask(unknown, 100).await, "proof").await;
+    }
+    for proof in [1, 2] {
+        assert_eq!(ask(proof, u64::MAX).await.unwrap_err().reason(), Reason::NotLeader);
+    }
+    let own = n0.group.identity.clone();
+    let member = crate::types::Member { id: own.node, address: "h:0".into(), incarnation: own.incarnation };
+    n0.group.initialize(vec![member]).await.unwrap();
+    let mut role = n0.group.role.clone();
+    role.wait_for(Role::is_master).await.unwrap();
+    for proof in [1, 2] {
+        let number = ask(proof, u64::MAX).await.unwrap().number;
+        assert_eq!(number + 1, n0.group.log.progress().commit_point().number);
+    }
+    let stranger = pb::ReadIndexRequest { envelope: None, proof: 1, within_ms: 1 };
+    assert_eq!(n0.server.read_index(stranger).await.unwrap_err().reason(), Reason::Malformed);
 }

@@ -95,6 +95,8 @@ pub(crate) trait Link: Send + Sync + 'static {
     fn transfer_leader(&self, request: pb::TransferRequest, timeout: Duration) -> Answer<'_, pb::TransferResponse>;
     /// See the proto.
     fn fetch_entries(&self, request: pb::FetchRequest, timeout: Duration) -> Answer<'_, pb::FetchResponse>;
+    /// See the proto.
+    fn read_index(&self, request: pb::ReadIndexRequest, timeout: Duration) -> Answer<'_, pb::ReadIndexResponse>;
     /// Opens the replication stream; it opens even while there is no request yet. Every request is answered, one answer
     /// each; a refusal is the last answer. Dropping the answers closes the stream and drops the requests at once. A
     /// stream with an unanswered request and no answer for the stall timeout ends with [`TransportError::Broken`].
@@ -127,6 +129,8 @@ pub(crate) trait PeerHandler: Send + Sync + 'static {
     fn transfer_leader(&self, request: pb::TransferRequest) -> Reply<'_, pb::TransferResponse>;
     /// See the proto.
     fn fetch_entries(&self, request: pb::FetchRequest) -> Reply<'_, pb::FetchResponse>;
+    /// See the proto.
+    fn read_index(&self, request: pb::ReadIndexRequest) -> Reply<'_, pb::ReadIndexResponse>;
     /// Serves a replication stream whose first message has been looked at and is the first of `requests` again. Gives
     /// one answer to each request, in order: the caller takes a missing one for a stall.
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream>;

@@ -158,6 +158,14 @@ impl Segment {
         units.slot(number).map(|slot| self.frame_at(&units, slot)).transpose()
     }
 
+    /// Number of the last entry that begins at `position` or before it; `None` if all of this segment's begin later.
+    pub(crate) fn number_at(&self, position: u64) -> Option<u64> {
+        let units = self.units();
+        let offset = position.checked_sub(self.position())?;
+        let after = units.as_slice().partition_point(|unit| unit.offset() as u64 <= offset);
+        Some(units.first_number() + after.checked_sub(1)? as u64)
+    }
+
     /// The entry that holds record `index`, as [`Segment::frame`], and which of its records that is.
     ///
     /// # Errors

@@ -12,8 +12,9 @@ use super::read;
 use crate::error::AppendError;
 use crate::node::{Ledger, Node, Pending};
 use crate::rpc::client_wire::{
-    MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many, wrong_cluster,
+    self, MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many, wrong_cluster,
 };
+use crate::rpc::pb::admin_service_server::AdminServiceServer;
 use crate::rpc::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
 use crate::rpc::pb::{self, failure::Code};
 use crate::types::Role;
@@ -22,12 +23,13 @@ use crate::types::Role;
 pub(super) fn routes(node: &Node) -> tonic::service::Routes {
     let service = LedgerServiceServer::new(Service { node: node.clone() });
     // A batch over the limit need not be read to be refused.
-    tonic::service::Routes::new(service.max_decoding_message_size(node.config().max_batch_bytes + REQUEST_SLACK))
+    let service = service.max_decoding_message_size(node.config().max_batch_bytes + REQUEST_SLACK);
+    tonic::service::Routes::new(service).add_service(AdminServiceServer::new(Service { node: node.clone() }))
 }
 
 /// Answers clients from the ledgers of one node.
 #[derive(Clone)]
-struct Service {
+pub(super) struct Service {
     node: Node,
 }
 
@@ -39,7 +41,7 @@ impl Service {
         self.node.ledger(group).map_err(|unknown| (&unknown).into())
     }
 
-    fn ledger_or_status(&self, cluster: &str, group: &str) -> Result<Ledger, Status> {
+    pub(super) fn ledger_or_status(&self, cluster: &str, group: &str) -> Result<Ledger, Status> {
         self.ledger(cluster, group).map_err(|failure| to_status(&failure))
     }
 }
@@ -47,6 +49,16 @@ impl Service {
 /// The time a client gives the node; `None`: the node's default.
 fn timeout(millis: u64) -> Option<Duration> {
     (millis != 0).then(|| Duration::from_millis(millis))
+}
+
+/// Waits until the node has what a read of this consistency must see.
+async fn barrier(ledger: &Ledger, consistency: i32, timeout_ms: u64) -> Result<(), Status> {
+    let consistency = client_wire::consistency(consistency).map_err(|failure| to_status(&failure))?;
+    let passed = match timeout(timeout_ms) {
+        Some(timeout) => ledger.barrier_within(consistency, timeout).await,
+        None => ledger.barrier(consistency).await,
+    };
+    passed.map(drop).map_err(|error| to_status(&(&error).into()))
 }
 
 /// Hands the records of a request to the ledger.
@@ -125,7 +137,12 @@ impl LedgerService for Service {
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        let record = ledger.get(request.index).await.map_err(|error| to_status(&(&error).into()))?;
+        barrier(&ledger, request.consistency, request.timeout_ms).await?;
+        let record = match request.position {
+            Some(position) => ledger.get_at_position(position).await,
+            None => ledger.get(request.index).await,
+        };
+        let record = record.map_err(|error| to_status(&(&error).into()))?;
         Ok(Response::new(pb::GetResponse { record: Some(record.into()) }))
     }
 
@@ -134,6 +151,7 @@ impl LedgerService for Service {
     async fn read(&self, request: Request<pb::ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
+        barrier(&ledger, request.consistency, request.timeout_ms).await?;
         let batches = read::range(ledger, &request).map_err(|error| to_status(&(&error).into()))?;
         Ok(Response::new(batches))
     }
@@ -144,6 +162,14 @@ impl LedgerService for Service {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
         Ok(Response::new(read::Batched::new(ledger.tail(request.from).boxed()).boxed()))
+    }
+
+    async fn index_at(&self, request: Request<pb::IndexAtRequest>) -> Result<Response<pb::IndexAtResponse>, Status> {
+        let request = request.into_inner();
+        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
+        barrier(&ledger, request.consistency, request.timeout_ms).await?;
+        let index = ledger.index_at(request.timestamp).await.map_err(|error| to_status(&(&error).into()))?;
+        Ok(Response::new(pb::IndexAtResponse { index }))
     }
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {

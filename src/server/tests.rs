@@ -75,3 +75,58 @@ async fn append_streams_end_with_the_ledger_though_their_clients_stay() {
     }
     node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_tail_that_is_not_read_costs_a_bounded_buffer_and_meets_retention_by_name() {
+    let (_dir, node, ledger) = node().await;
+    let size = LIMIT / 4;
+    for n in 0..120_u8 {
+        ledger.append(vec![n; size]).await.unwrap();
+    }
+    let mut slow = service(&node).await;
+    let mut tail = slow.tail(pb::TailRequest { group: "g".into(), ..Default::default() }).await.unwrap().into_inner();
+    let mut sent = tail.message().await.unwrap().unwrap().records.len() as u64;
+    // All the time it wants to read ahead, on the same connection.
+    for index in 0..100 {
+        slow.get(pb::GetRequest { group: "g".into(), index, ..Default::default() }).await.unwrap();
+    }
+    // What the node still has to read for it is gone now: what comes yet was in buffers.
+    ledger.raft_group().purge_all().await.unwrap();
+    ledger.append("after").await.unwrap();
+    let end = loop {
+        match tail.message().await {
+            Ok(batch) => sent += batch.unwrap().records.len() as u64,
+            Err(status) => break from_status(&status).unwrap(),
+        }
+    };
+    assert!(sent * (size as u64) < 8 << 20, "{sent} records were under way to a client that took none");
+    assert_eq!((end.code(), end.found, end.first), (Code::Removed, sent, 120));
+    let resumed = pb::TailRequest { group: "g".into(), from: end.first, ..Default::default() };
+    let batch = slow.tail(resumed).await.unwrap().into_inner().message().await.unwrap().unwrap();
+    assert_eq!(batch.records[0].body, "after");
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consistency_that_is_not_known_here_is_refused() {
+    let (_dir, node, ledger) = node().await;
+    ledger.append("r").await.unwrap();
+    let mut service = service(&node).await;
+    let group = String::from("g");
+    for consistency in 0..3 {
+        let request = pb::GetRequest { group: group.clone(), consistency, ..Default::default() };
+        assert!(service.get(request).await.unwrap().into_inner().record.is_some());
+    }
+    for consistency in [3, -1, i32::MAX] {
+        let get = pb::GetRequest { group: group.clone(), consistency, ..Default::default() };
+        let read = pb::ReadRequest { group: group.clone(), consistency, ..Default::default() };
+        let index_at = pb::IndexAtRequest { group: group.clone(), consistency, ..Default::default() };
+        let refused = [
+            service.get(get).await.unwrap_err(),
+            service.read(read).await.unwrap_err(),
+            service.index_at(index_at).await.unwrap_err(),
+        ];
+        assert!(refused.iter().all(|status| from_status(status).unwrap().code() == Code::Malformed), "{refused:?}");
+    }
+    node.shutdown().await;
+}

@@ -1,5 +1,6 @@
 //! Nodes that are started, crashed, killed and cut off.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -235,6 +236,22 @@ impl SimCluster {
     /// Bytes that the files of node `i` have.
     pub fn used(&self, i: usize) -> u64 {
         self.nodes()[i].disk.used()
+    }
+
+    /// The bytes of the segment files of node `i`, by position.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    pub fn segments(&self, i: usize) -> BTreeMap<u64, Vec<u8>> {
+        let node = &self.nodes()[i];
+        let dir = node.config.data_dir.join(group().as_str());
+        let names = node.disk.list(&dir).expect("a directory");
+        let positions = names.into_iter().filter(|name| name.len() == 20);
+        let read = |name: String| {
+            let bytes = node.disk.read(&dir.join(&name)).expect("a segment");
+            (name.parse().expect("a position"), bytes)
+        };
+        positions.map(read).collect()
     }
 
     /// Bits rot on the disk of node `i`, which is down, at a position of its ledger.

@@ -35,7 +35,11 @@ mod log_kit;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod read_tests;
+#[cfg(test)]
 mod repair_tests;
+#[cfg(test)]
+mod retention_cluster_tests;
 #[cfg(test)]
 mod retention_tests;
 #[cfg(test)]

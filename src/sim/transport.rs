@@ -316,6 +316,7 @@ impl Link for SimLink {
         install_snapshot: SnapshotRequest -> SnapshotResponse;
         transfer_leader: TransferRequest -> TransferResponse;
         fetch_entries: FetchRequest -> FetchResponse;
+        read_index: ReadIndexRequest -> ReadIndexResponse;
     }
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {

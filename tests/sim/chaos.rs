@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dledger::sim::{self, Rng, SimCluster};
-use dledger::{Durability, Role};
+use dledger::{Durability, Retention, Role};
 
 use crate::history::History;
 use crate::nemesis;
@@ -19,6 +19,8 @@ pub(crate) struct Chaos {
     pub(crate) durability: Durability,
     pub(crate) power_loss: bool,
     pub(crate) disk_faults: bool,
+    /// Every node keeps three segments and is asked to remove more, now and then.
+    pub(crate) retention: bool,
     pub(crate) faults: u64,
     pub(crate) clients: u64,
 }
@@ -32,6 +34,8 @@ pub(crate) struct Outcome {
     pub(crate) unknown: u64,
     pub(crate) refused: u64,
     pub(crate) starts: u64,
+    /// Records that the nodes did not have any more in the end, all together.
+    pub(crate) removed: u64,
     pub(crate) virtual_time: Duration,
     /// From the end of the faults until all agree.
     pub(crate) slowest_recovery: Duration,
@@ -44,6 +48,7 @@ impl Sum for Outcome {
         self.unknown += other.unknown;
         self.refused += other.refused;
         self.starts += other.starts;
+        self.removed += other.removed;
         self.virtual_time += other.virtual_time;
         self.slowest_recovery = self.slowest_recovery.max(other.slowest_recovery);
     }
@@ -53,9 +58,16 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} records acknowledged, {} unknown, {} refused; {} starts, {} events, {:?} of virtual time, \
+            "{} records acknowledged, {} unknown, {} refused, {} removed; {} starts, {} events, {:?} of virtual time, \
              all agreed at most {:?} after the last fault",
-            self.acked, self.unknown, self.refused, self.starts, self.trace.1, self.virtual_time, self.slowest_recovery
+            self.acked,
+            self.unknown,
+            self.refused,
+            self.removed,
+            self.starts,
+            self.trace.1,
+            self.virtual_time,
+            self.slowest_recovery
         )
     }
 }
@@ -95,7 +107,11 @@ pub(crate) fn run(seed: u64, plan: &Chaos) -> Outcome {
 }
 
 async fn simulate(seed: u64, plan: Chaos) -> Outcome {
-    let cluster = SimCluster::new(seed, NODES, |config| config.durability = plan.durability);
+    let cluster = SimCluster::new(seed, NODES, |config| {
+        config.durability = plan.durability;
+        let (max_bytes, every) = (Some(3 * config.segment_size), Duration::from_millis(300));
+        config.retention = plan.retention.then(|| Retention { max_bytes, every, ..Retention::default() });
+    });
     let mut rng = Rng::new(!seed);
     for i in 0..NODES {
         nemesis::start(&cluster, i).await;
@@ -130,6 +146,7 @@ async fn simulate(seed: u64, plan: Chaos) -> Outcome {
         unknown: history.unknown,
         refused: history.refused,
         starts: (0..NODES).map(|i| cluster.starts(i)).sum(),
+        removed: (0..NODES).filter_map(|i| Some(cluster.ledger(i)?.status().first)).sum(),
         virtual_time: sim::now(),
         slowest_recovery,
     }
@@ -178,8 +195,8 @@ impl World {
     async fn look(&self) {
         for i in 0..NODES {
             let Some(ledger) = self.cluster.ledger(i) else { continue };
-            let upto = self.history().upto(&self.cluster, i);
             let status = ledger.status();
+            let upto = self.history().upto(&self.cluster, i).max(status.first);
             if let Role::Closed { .. } = status.role {
                 self.history().look(i, &status.role, status.term, &[], self.plan.disk_faults);
                 continue;
@@ -210,14 +227,18 @@ impl World {
 
     async fn check(&self) {
         self.look().await;
-        let log = self.cluster.committed(0, 0).await;
+        let status = |i: usize| self.cluster.ledger(i).expect("it runs").status();
+        let log = self.cluster.committed(0, status(0).first).await;
         let place = |i: usize| {
-            let status = self.cluster.ledger(i).expect("it runs").status();
+            let status = status(i);
             (status.committed, status.committed_position, status.committed_chain)
         };
         for i in 1..NODES {
             assert_eq!(place(i), place(0), "the replicas end alike");
-            assert!(self.cluster.committed(i, 0).await == log, "the replicas are alike");
+            // Each begins where it will.
+            let from = status(0).first.max(status(i).first);
+            let theirs = self.cluster.committed(i, from).await;
+            assert!(theirs[..] == log[(from - status(0).first) as usize..], "the replicas are alike");
         }
         self.history().check(&log);
     }

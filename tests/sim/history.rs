@@ -12,7 +12,7 @@ use dledger::{Ack, AppendError, Outcome, Record, Role};
 pub(crate) struct History {
     appends: Vec<Append>,
     /// By index.
-    committed: Vec<Seen>,
+    committed: Vec<Record>,
     masters: BTreeMap<u64, usize>,
     /// Per node: start, term, index up to which it was looked at.
     nodes: BTreeMap<usize, Node>,
@@ -26,15 +26,6 @@ struct Append {
     called: Duration,
     answered: Duration,
     outcome: Result<Vec<Ack>, Outcome>,
-}
-
-/// A committed record; not its bytes, which the log keeps.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    position: u64,
-    term: u64,
-    timestamp: u64,
-    body: u32,
 }
 
 #[derive(Default)]
@@ -82,25 +73,24 @@ impl History {
             _ => {}
         }
         for record in records {
-            let seen = Seen {
-                position: record.position,
-                term: record.term,
-                timestamp: record.timestamp,
-                body: hash(&record.body),
-            };
             match self.committed.get(record.index as usize) {
-                Some(known) => assert_eq!(*known, seen, "committed index {} is another on node {i}", record.index),
+                Some(known) => assert!(known == record, "committed index {} is another on node {i}", record.index),
                 None => {
                     assert_eq!(record.index, self.committed.len() as u64, "node {i} has a hole");
-                    self.committed.push(seen);
+                    // A copy: the bytes are in a file that may be removed, and would be kept.
+                    let body = Bytes::copy_from_slice(&record.body);
+                    self.committed.push(Record { body, ..record.clone() });
                 }
             }
             node.upto = record.index + 1;
         }
     }
 
-    /// Compares what was answered with the final log.
+    /// Compares what was answered with all that was ever seen committed. `log` is what is left of it.
     pub(crate) fn check(&self, log: &[Record]) {
+        let from = log.first().map_or(0, |record| record.index as usize);
+        assert!(self.committed[from..] == *log, "what is left is what was seen");
+        let log = &self.committed[..];
         assert!(log.windows(2).all(|pair| pair[0].position < pair[1].position), "positions rise");
         assert!(log.windows(2).all(|pair| pair[0].term <= pair[1].term), "terms rise");
         let mut places: BTreeMap<&Bytes, u64> = BTreeMap::new();
@@ -152,9 +142,4 @@ impl History {
 
 fn head(body: &Bytes) -> String {
     String::from_utf8_lossy(&body[..body.len().min(24)]).trim_end_matches('.').to_owned()
-}
-
-/// FNV-1a.
-fn hash(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
 }

@@ -34,6 +34,9 @@ pub(crate) async fn run(cluster: SimCluster, mut rng: Rng, plan: Chaos) {
         if plan.disk_faults && rng.chance(300) && cluster.ledger(j).is_some() {
             if rng.chance(700) { cluster.fail_sync(j, rng.below(20)) } else { cluster.fill_disk(j, rng.below(2)) }
         }
+        if plan.retention && rng.chance(400) {
+            remove(&cluster, &mut rng, j);
+        }
     }
 }
 
@@ -41,6 +44,15 @@ fn two(cluster: &SimCluster, rng: &mut Rng) -> (usize, usize) {
     let size = cluster.size() as u64;
     let i = rng.below(size);
     (i as usize, ((i + 1 + rng.below(size - 1)) % size) as usize)
+}
+
+/// Asks node `i` to remove some of what it has, beside whatever comes next.
+fn remove(cluster: &SimCluster, rng: &mut Rng, i: usize) {
+    let Some(ledger) = cluster.ledger(i) else { return };
+    let status = ledger.status();
+    let index = status.first + rng.below(status.committed - status.first + 1);
+    // It may be refused or cut short; the laws hold all the same.
+    drop(sim::spawn(async move { ledger.remove_below(index).await }));
 }
 
 fn end(cluster: &SimCluster, rng: &mut Rng, plan: &Chaos, i: usize) {

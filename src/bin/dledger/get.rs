@@ -1,7 +1,7 @@
 //! `dledger get`: one record.
 
 use clap::Args;
-use dledger::NodeId;
+use dledger::{Consistency, NodeId};
 
 use crate::output::{Failure, Form, Output};
 use crate::target::Target;
@@ -12,7 +12,14 @@ pub(crate) struct Get {
     #[command(flatten)]
     target: Target,
     /// Index of the record.
-    index: u64,
+    #[arg(required_unless_present = "position", conflicts_with = "position")]
+    index: Option<u64>,
+    /// Position of the record, in place of its index; the same on all nodes.
+    #[arg(long)]
+    position: Option<u64>,
+    /// What the read must see: `local` what the node knows, `lease` or `linearizable` all that was acknowledged before.
+    #[arg(long, default_value_t)]
+    consistency: Consistency,
     /// Read from this very node; else from the master, or whichever node answers.
     #[arg(long)]
     node: Option<NodeId>,
@@ -27,9 +34,12 @@ pub(crate) struct Get {
 impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let client = self.target.client();
-        let record = match &self.node {
-            Some(node) => client.node(node)?.get(self.index).await?,
-            None => client.get(self.index).await?,
+        let node = self.node.as_ref().map(|node| client.node(node)).transpose()?;
+        let record = match (node, self.position) {
+            (Some(node), Some(position)) => node.get_at_position(position, self.consistency).await?,
+            (None, Some(position)) => client.get_at_position(position, self.consistency).await?,
+            (Some(node), None) => node.get_with(self.index.unwrap_or_default(), self.consistency).await?,
+            (None, None) => client.get_with(self.index.unwrap_or_default(), self.consistency).await?,
         };
         let mut output = Output::stdout();
         if self.raw {

@@ -7,6 +7,8 @@ mod lines;
 mod log;
 mod output;
 mod read;
+mod retention;
+mod retention_options;
 mod serve;
 mod serve_config;
 mod status;
@@ -29,12 +31,13 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     Append(append::Append),
     Get(get::Get),
     Read(read::Read),
     Tail(tail::Tail),
     Status(status::Status),
+    Retention(retention::Retention),
     Log(log::Log),
 }
 
@@ -50,6 +53,7 @@ async fn main() -> ExitCode {
         Command::Read(command) => command.run().await,
         Command::Tail(command) => command.run().await,
         Command::Status(command) => command.run().await,
+        Command::Retention(command) => command.run().await,
         Command::Log(command) => command.run().await,
     };
     match outcome {
@@ -101,9 +105,13 @@ mod tests {
             vec!["append", "--group", "g", "--peers", peers, "--lines", "a.txt", "b.txt"],
             vec!["append", "--group", "g", "--peers", peers, "text"],
             vec!["get", "--group", "g", "--peers", peers, "17"],
+            vec!["get", "--group", "g", "--peers", peers, "--position", "4096", "--consistency", "lease", "--json"],
+            vec!["read", "--group", "g", "--peers", peers, "--since", "15m", "--consistency", "linearizable", "--json"],
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
+            vec!["retention", "show", "--group", "g", "--peers", peers, "--json"],
+            vec!["retention", "move", "--group", "g", "--peers", peers, "--node", "n1", "--to", "17"],
             vec!["log", "repair", "DIR", "--from", "h:1", "--from", "h:2", "--dry-run", "--json"],
             vec!["log", "dump", "DIR", "--from", "1", "--to", "9", "--bodies", "--json"],
             vec!["log", "verify", "DIR", "--json"],
@@ -124,6 +132,9 @@ mod tests {
             (vec!["get", "--group", "g", "--peers", "", "1"], "the peer list is empty"),
             (vec!["get", "--group", "g", "--peers", "n0=a:1;n0=b:1", "1"], "peer id n0 stands for both"),
             (vec!["append", "--group", "g", "--peers", "n0=a:1"], "<RECORD|FILE>"),
+            (vec!["get", "--group", "g", "--peers", "n0=a:1"], "<INDEX>"),
+            (vec!["get", "--group", "g", "--peers", "n0=a:1", "1", "--consistency", "strong"], "no consistency"),
+            (vec!["read", "--group", "g", "--peers", "n0=a:1", "--since", "then"], "15m"),
             (vec!["read", "--group", "g", "--peers", "n0=a:1", "--lines", "--json"], "cannot be used with"),
         ];
         for (line, expected) in refused {

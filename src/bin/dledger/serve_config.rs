@@ -10,6 +10,7 @@ use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers, RepairPolic
 use serde::{Deserialize, Deserializer, de};
 
 use crate::output::{Failure, failure};
+use crate::retention_options::RetentionOptions;
 
 /// How often an interval is when none is given.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -61,6 +62,9 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_MAX_RECORD")]
     #[serde(deserialize_with = "size_text")]
     max_record: Option<ByteSize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    retention: RetentionOptions,
 }
 
 impl Options {
@@ -86,6 +90,7 @@ impl Options {
             repair: self.repair.or(other.repair),
             segment_size: self.segment_size.or(other.segment_size),
             max_record: self.max_record.or(other.max_record),
+            retention: self.retention.or(other.retention),
         }
     }
 
@@ -119,6 +124,7 @@ impl Options {
             config.max_batch_bytes = config.max_batch_bytes.max(config.max_record_bytes);
             config.max_inflight_bytes = config.max_inflight_bytes.max(config.max_batch_bytes);
         }
+        config.retention = self.retention.into_retention();
         config.validate()?;
         Ok(config)
     }
@@ -153,7 +159,7 @@ fn repair_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<RepairPolic
 }
 
 /// Bytes as a number, or as text with a unit.
-fn size_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<ByteSize>, D::Error> {
+pub(crate) fn size_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<ByteSize>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged, expecting = "a size: bytes as a number, or text like \"256MiB\"")]
     enum Size {
@@ -186,6 +192,7 @@ fn one_or_many<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Group>, D::Err
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use dledger::Retention;
 
     use super::*;
 
@@ -215,6 +222,7 @@ mod tests {
         assert_eq!((config.bind.as_str(), config.peers.len()), ("127.0.0.1:40912", 3));
         assert_eq!(config.groups, ["g".parse().unwrap(), "h".parse().unwrap()]);
         assert_eq!(config.data_dir, PathBuf::from("DIR"));
+        assert_eq!(config.retention, None, "nothing is removed unless that is wanted");
     }
 
     #[test]
@@ -239,6 +247,9 @@ mod tests {
             repair = "from-peers"
             segment-size = "64MiB"
             max-record = 1048576
+            retention-age = "72h"
+            retention-size = "64GiB"
+            retention-force = 0.8
         "#;
         let file: Options = toml::from_str(text).unwrap();
         let config = flags(&["--data-dir", "/from/flag", "--segment-size", "32MiB"]).or(file).into_config().unwrap();
@@ -246,6 +257,13 @@ mod tests {
         assert_eq!((config.segment_size, config.max_record_bytes), (32 << 20, 1 << 20));
         assert_eq!(config.durability, Durability::Interval(Duration::from_millis(5)));
         assert_eq!((config.groups.len(), config.repair), (2, RepairPolicy::FromPeers));
+        let expected = Retention {
+            max_age: Some(Duration::from_secs(72 * 3600)),
+            max_bytes: Some(64 << 30),
+            force: 0.8,
+            ..Retention::default()
+        };
+        assert_eq!(config.retention, Some(expected));
     }
 
     #[test]
@@ -256,6 +274,9 @@ mod tests {
             ("segment-size = \"big\"", "no size"),
             ("group = \"a b\"", "not valid"),
             ("repair = \"maybe\"", "write `refuse` or `from-peers`"),
+            ("retention-age = \"long\"", "no time"),
+            ("retention-size = \"big\"", "no size"),
+            ("retention-hours = 3", "retention-hours"),
         ];
         for (text, expected) in cases {
             let error = toml::from_str::<Options>(text).unwrap_err().to_string();

@@ -91,7 +91,7 @@ fn row((peer, answer): &Answer<'_>) -> Vec<String> {
 }
 
 /// Aligned lines. The last cell of a row takes the space it needs.
-fn table(rows: &[Vec<String>]) -> Vec<String> {
+pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
     let width = |column: usize| {
         let cells = rows.iter().filter(|row| column + 1 < row.len()).map(|row| row[column].chars().count());
         cells.max().unwrap_or(0)

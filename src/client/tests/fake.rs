@@ -235,6 +235,10 @@ impl LedgerService for Fake {
         }))
     }
 
+    async fn index_at(&self, _: Request<pb::IndexAtRequest>) -> Result<Response<pb::IndexAtResponse>, Status> {
+        Err(Status::unimplemented("no test asks for it"))
+    }
+
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         self.up()?;
         if request.into_inner().group != "g" {

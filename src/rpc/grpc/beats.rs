@@ -129,6 +129,7 @@ impl Link for BeatLink {
         install_snapshot: SnapshotRequest -> SnapshotResponse;
         transfer_leader: TransferRequest -> TransferResponse;
         fetch_entries: FetchRequest -> FetchResponse;
+        read_index: ReadIndexRequest -> ReadIndexResponse;
     }
 
     fn heartbeat(&self, request: pb::AppendRequest, timeout: Duration) -> Answer<'_, pb::AppendResponse> {

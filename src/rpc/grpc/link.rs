@@ -140,6 +140,7 @@ impl Link for GrpcLink {
         install_snapshot: SnapshotRequest -> SnapshotResponse;
         transfer_leader: TransferRequest -> TransferResponse;
         fetch_entries: FetchRequest -> FetchResponse;
+        read_index: ReadIndexRequest -> ReadIndexResponse;
     }
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {

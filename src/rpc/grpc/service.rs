@@ -95,6 +95,7 @@ unary! {
     install_snapshot: SnapshotRequest -> SnapshotResponse;
     transfer_leader: TransferRequest -> TransferResponse;
     fetch_entries: FetchRequest -> FetchResponse;
+    read_index: ReadIndexRequest -> ReadIndexResponse;
 }
 
 impl PeerService {

@@ -17,7 +17,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
     let code = match refusal.reason() {
         Reason::Malformed | Reason::Unspecified => Code::InvalidArgument,
         Reason::Group => Code::NotFound,
-        Reason::Closed => Code::Unavailable,
+        Reason::Closed | Reason::NoQuorum => Code::Unavailable,
         Reason::DiskFull => Code::ResourceExhausted,
         Reason::Purged => Code::OutOfRange,
         Reason::Damaged => Code::DataLoss,
@@ -27,6 +27,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         | Reason::TargetIncarnation
         | Reason::Sender
         | Reason::SegmentSize
+        | Reason::NotLeader
         | Reason::Peers
         | Reason::GivenUp => Code::FailedPrecondition,
     };
@@ -93,7 +94,7 @@ mod tests {
 
     #[test]
     fn every_refusal_survives_its_status() {
-        for number in 1..=9 {
+        for number in 1..=15 {
             let refusal = Refusal { reason: number, found: format!("found {number}"), expected: "ä\n%".into() };
             let status = from_refusal(&refusal);
             assert_ne!(status.code(), Code::Ok);

@@ -40,6 +40,9 @@ async fn every_call_reaches_its_ledger_and_comes_back() {
 
         let snapshot =
             pb::SnapshotRequest { envelope: Some(envelope()), vote: vote(3).vote, ..pb::SnapshotRequest::default() };
+        let asked = pb::ReadIndexRequest { envelope: Some(envelope()), proof: 1, within_ms: 77 };
+        assert_eq!(link.read_index(asked, LONG).await.unwrap().number, 77);
+
         assert_eq!(link.install_snapshot(snapshot, LONG).await.unwrap().vote, vote(3).vote);
     }
     rig.server.shutdown().await;

@@ -110,6 +110,9 @@ impl PeerHandler for FakeLedger {
     fn fetch_entries(&self, _: pb::FetchRequest) -> Reply<'_, pb::FetchResponse> {
         pending().boxed()
     }
+    fn read_index(&self, request: pb::ReadIndexRequest) -> Reply<'_, pb::ReadIndexResponse> {
+        async move { Ok(pb::ReadIndexResponse { number: request.within_ms }) }.boxed()
+    }
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream> {
         assert_eq!(first, envelope());
         let (seen, gone) = (self.seen.clone(), Let(self.seen.clone()));
@@ -143,6 +146,7 @@ pub(super) fn envelope() -> pb::Envelope {
         sender_incarnation: vec![1; 16].into(),
         target: "n0".into(),
         target_incarnation: vec![7; 16].into(),
+        sender_address: String::new(),
     }
 }
 

@@ -1,0 +1,74 @@
+//! The retention of a node, from flags, environment and TOML alike.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+use dledger::Retention;
+use serde::{Deserialize, Deserializer, de};
+
+use crate::serve_config::size_text;
+
+/// Which records are removed when. Without any of these, none are.
+#[derive(Debug, Default, PartialEq, Args, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub(crate) struct RetentionOptions {
+    /// Remove a segment when its last record is older, like `72h`.
+    #[arg(long, env = "DLEDGER_RETENTION_AGE", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[serde(deserialize_with = "time_text")]
+    retention_age: Option<Duration>,
+    /// Remove the oldest segment when all of a ledger together are larger, like `64GiB`.
+    #[arg(long, env = "DLEDGER_RETENTION_SIZE", value_name = "SIZE")]
+    #[serde(deserialize_with = "size_text")]
+    retention_size: Option<ByteSize>,
+    /// Say so when more of the disk is in use, a part of 1. Default 0.7, if any retention is set.
+    #[arg(long, env = "DLEDGER_RETENTION_CHECK", value_name = "RATIO")]
+    retention_check: Option<f64>,
+    /// Remove the oldest segments, however young, when more of the disk is in use. Default 0.85, if any retention is
+    /// set.
+    #[arg(long, env = "DLEDGER_RETENTION_FORCE", value_name = "RATIO")]
+    retention_force: Option<f64>,
+    /// Make no further segment that would leave more of the disk in use. Default 0.9, if any retention is set.
+    #[arg(long, env = "DLEDGER_RETENTION_REFUSE", value_name = "RATIO")]
+    retention_refuse: Option<f64>,
+    /// How often the node looks; it also does when a segment is full. Default 10s.
+    #[arg(long, env = "DLEDGER_RETENTION_EVERY", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[serde(deserialize_with = "time_text")]
+    retention_every: Option<Duration>,
+}
+
+impl RetentionOptions {
+    /// These, and those of `other` where there are none.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            retention_age: self.retention_age.or(other.retention_age),
+            retention_size: self.retention_size.or(other.retention_size),
+            retention_check: self.retention_check.or(other.retention_check),
+            retention_force: self.retention_force.or(other.retention_force),
+            retention_refuse: self.retention_refuse.or(other.retention_refuse),
+            retention_every: self.retention_every.or(other.retention_every),
+        }
+    }
+
+    /// None if none of them is given.
+    pub(crate) fn into_retention(self) -> Option<Retention> {
+        if self == Self::default() {
+            return None;
+        }
+        let usual = Retention::default();
+        Some(Retention {
+            max_age: self.retention_age,
+            max_bytes: self.retention_size.map(|size| size.as_u64()),
+            check: self.retention_check.unwrap_or(usual.check),
+            force: self.retention_force.unwrap_or(usual.force),
+            refuse: self.retention_refuse.unwrap_or(usual.refuse),
+            every: self.retention_every.unwrap_or(usual.every),
+        })
+    }
+}
+
+fn time_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(value)?;
+    let told = |error| de::Error::custom(format!("{text:?} is no time ({error}): write it like \"72h\""));
+    humantime::parse_duration(&text).map(Some).map_err(told)
+}

@@ -1,0 +1,80 @@
+//! What operators ask of one node.
+
+use std::time::Duration;
+
+use super::error::ClientError;
+use super::node::NodeClient;
+use crate::config::Retention;
+use crate::node::RetentionStatus;
+use crate::rpc::pb;
+use crate::types::{DiskLevel, LastRemoval, RemovalReason};
+
+impl NodeClient {
+    /// What retention has left on the node, and may take.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`], [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`], [`ClientError::Closed`].
+    pub async fn retention(&self) -> Result<RetentionStatus, ClientError> {
+        let request = pb::RetentionRequest { cluster: self.directory().cluster(), group: self.directory().group() };
+        let mut service = self.directory().admin(self.address())?;
+        let answer = self.answer(service.retention(request)).await?.into_inner();
+        status(answer).map_err(|what| self.malformed(what))
+    }
+
+    /// Removes the whole segments on the node whose records all lie below `index`; see
+    /// [`Ledger::remove_below`](crate::Ledger::remove_below). Returns the lowest index that is stored there now.
+    ///
+    /// # Errors
+    /// [`ClientError::NotYet`] if the node does not know `index` to be the end of what is committed, or below;
+    /// [`ClientError::Busy`] if what is to go is in use, [`ClientError::Damaged`], and those of
+    /// [`NodeClient::retention`]. After [`ClientError::Broken`] it may yet be done.
+    pub async fn remove_below(&self, index: u64) -> Result<u64, ClientError> {
+        let (cluster, group) = (self.directory().cluster(), self.directory().group());
+        let mut service = self.directory().admin(self.address())?;
+        let removed = self.answer(service.remove_below(pb::RemoveBelowRequest { cluster, group, index }));
+        Ok(removed.await?.into_inner().first)
+    }
+}
+
+/// The reverse of what the server does.
+fn status(answer: pb::RetentionResponse) -> Result<RetentionStatus, String> {
+    let level = match answer.level() {
+        pb::DiskLevel::Unspecified => None,
+        pb::DiskLevel::Calm => Some(DiskLevel::Calm),
+        pb::DiskLevel::Filling => Some(DiskLevel::Filling),
+        pb::DiskLevel::Forced => Some(DiskLevel::Forced),
+        pb::DiskLevel::Refusing => Some(DiskLevel::Refusing),
+    };
+    let retention = answer.limits.map(|limits| Retention {
+        max_age: limits.max_age_ms.map(Duration::from_millis),
+        max_bytes: limits.max_bytes,
+        check: limits.check,
+        force: limits.force,
+        refuse: limits.refuse,
+        every: Duration::from_millis(limits.every_ms),
+    });
+    Ok(RetentionStatus {
+        first: answer.first,
+        first_position: answer.first_position,
+        segments: answer.segments,
+        bytes: answer.bytes,
+        oldest: answer.oldest,
+        disk_used: answer.disk_used,
+        level,
+        retention,
+        last: answer.last.map(removal).transpose()?,
+        problem: Some(answer.problem).filter(|problem| !problem.is_empty()),
+    })
+}
+
+fn removal(removal: pb::Removal) -> Result<LastRemoval, String> {
+    let reason = match removal.reason() {
+        pb::RemovalReason::Age => RemovalReason::Age,
+        pb::RemovalReason::Size => RemovalReason::Size,
+        pb::RemovalReason::Disk => RemovalReason::DiskForced,
+        pb::RemovalReason::Asked => RemovalReason::Asked,
+        pb::RemovalReason::Unspecified => return Err(format!("removal reason {}", removal.reason)),
+    };
+    let pb::Removal { at, first, segments, bytes, .. } = removal;
+    Ok(LastRemoval { at, reason, first, segments, bytes })
+}

@@ -1,0 +1,103 @@
+//! Waits until this node has all that a read must see.
+
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use tokio::sync::watch;
+
+use crate::error::ReadError;
+use crate::raft::group::Group;
+use crate::raft::reads::{NoReadIndex, Proof};
+use crate::rpc::convert;
+use crate::rpc::peer_client::envelope;
+use crate::rpc::transport::{Lane, Transport};
+use crate::types::{Consistency, Member, Role};
+
+/// How long a leader is given to answer at first; doubled each time that it does not.
+const FIRST_TRY: Duration = Duration::from_millis(500);
+/// How soon it is tried again, unless a role changes before.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A ledger that a read waits for.
+pub(super) struct Barrier<'a> {
+    pub(super) group: &'a Group,
+    pub(super) transport: &'a dyn Transport,
+    pub(super) timeout: Duration,
+}
+
+/// Asking once more would not help.
+struct Closed(String);
+
+impl Barrier<'_> {
+    /// Waits until what `consistency` promises is here.
+    ///
+    /// Trying again is sound: every try asks anew, so what is waited for in the end was current after the read began.
+    ///
+    /// # Errors
+    /// It is not within the timeout, or the ledger is closed.
+    pub(super) async fn pass(&self, consistency: Consistency) -> Result<(), ReadError> {
+        let Some(proof) = Proof::of(consistency) else { return Ok(()) };
+        let mut why = "no leader is known".to_owned();
+        let caught_up = self.group.timed(self.timeout, self.catch_up(proof, &mut why)).await;
+        match caught_up {
+            Some((Ok(()), _)) => Ok(()),
+            Some((Err(Closed(reason)), _)) => Err(ReadError::Closed { reason }),
+            None => Err(ReadError::Unconfirmed { consistency, waited: self.timeout, reason: why }),
+        }
+    }
+
+    async fn catch_up(&self, proof: Proof, why: &mut String) -> Result<(), Closed> {
+        let mut clock = self.group.clock();
+        let mut role = self.group.role.clone();
+        let mut patience = FIRST_TRY;
+        let number = loop {
+            let left = self.timeout.saturating_sub(clock());
+            let now = role.borrow_and_update().clone();
+            let asked = match &now {
+                Role::Closed { reason } => return Err(Closed(reason.clone())),
+                Role::Slave { master, .. } => {
+                    let asked = Box::pin(self.ask(master, proof, patience.min(left)));
+                    match select(asked, Box::pin(role.changed())).await {
+                        Either::Left((answer, _)) => answer,
+                        // Perhaps another one leads: it need not be waited for.
+                        Either::Right(_) => continue,
+                    }
+                }
+                // The role follows Raft a little later: Raft itself knows whether it leads.
+                Role::Master { .. } | Role::Electing { .. } => self.group.reads.read_index(proof, left).await,
+            };
+            match asked {
+                Ok(number) => break number,
+                Err(NoReadIndex::Closed(reason)) => return Err(Closed(self.group.log.failure().unwrap_or(reason))),
+                Err(NoReadIndex::NotLeader(reason) | NoReadIndex::NoQuorum(reason)) => *why = reason,
+            }
+            patience = (patience * 2).min(self.timeout);
+            select(Box::pin(role.changed()), self.group.sleep(PAUSE)).await;
+        };
+        *why = format!("the leader had committed entry {number}, which has not come here");
+        let mut committed = self.group.log.watch_committed();
+        let caught_up = Box::pin(committed.wait_for(|point| point.number > number));
+        match select(caught_up, Box::pin(closed(role))).await {
+            Either::Left(_) => Ok(()),
+            Either::Right((reason, _)) => Err(Closed(reason)),
+        }
+    }
+
+    /// Asks the leader.
+    async fn ask(&self, master: &Member, proof: Proof, within: Duration) -> Result<u64, NoReadIndex> {
+        let envelope = envelope(&self.group.identity, &master.id, Some(master.incarnation));
+        let request = convert::from_read_index(proof, within, envelope);
+        let answer = self.transport.link(&master.address, Lane::Control).read_index(request, within).await;
+        let nobody = |error: &dyn std::fmt::Display| NoReadIndex::NotLeader(format!("{} leads: {error}", master.id));
+        let answer = answer.map_err(|error| nobody(&error))?;
+        convert::to_read_number(&answer).map_err(|error| nobody(&error))
+    }
+}
+
+/// Ends when the ledger does, with the reason.
+async fn closed(mut role: watch::Receiver<Role>) -> String {
+    match role.wait_for(|role| matches!(role, Role::Closed { .. })).await.as_deref() {
+        Ok(Role::Closed { reason }) => reason.clone(),
+        _ => "the node is shutting down".into(),
+    }
+}

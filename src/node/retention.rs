@@ -1,0 +1,165 @@
+//! Retention of one ledger on this node: the task that removes, what operators see of it, and removing by hand.
+
+use std::time::Duration;
+
+use super::ledger::{Ledger, WeakLedger};
+use crate::config::{Config, Retention};
+use crate::error::RemoveError;
+use crate::log::reader::LogReader;
+use crate::log::retention::Decision;
+use crate::raft::Runtime;
+use crate::raft::storage::Clock;
+use crate::types::{DiskLevel, LastRemoval, Role};
+
+/// What retention has left on a node, and may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetentionStatus {
+    /// Lowest index still stored.
+    pub first: u64,
+    /// Position of the first entry still stored.
+    pub first_position: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes of them; the active one counts with its whole file.
+    pub bytes: u64,
+    /// Timestamp of the first entry still stored, milliseconds since 1970; none if there is none, or it is damaged.
+    pub oldest: Option<u64>,
+    /// Part of the disk that is in use, once what was removed is let go of.
+    pub disk_used: f64,
+    /// What that is to the configured lines; none if no retention is configured.
+    pub level: Option<DiskLevel>,
+    /// What is configured, if anything is.
+    pub retention: Option<Retention>,
+    /// What was removed last, in this life of the node.
+    pub last: Option<LastRemoval>,
+    /// Why the newest attempt to remove something failed, if it did.
+    pub problem: Option<String>,
+}
+
+impl Ledger {
+    /// What retention has left on this node, and may take.
+    ///
+    /// # Errors
+    /// If the system does not say how full the disk is.
+    pub fn retention(&self) -> std::io::Result<RetentionStatus> {
+        let group = self.raft_group();
+        let retention = self.configured_retention();
+        let stock = group.log.stock(&retention.unwrap_or_default())?;
+        let outcome = group.removal_outcome();
+        Ok(RetentionStatus {
+            first: group.log.progress().first(),
+            first_position: stock.first_position,
+            segments: stock.segments,
+            bytes: stock.bytes,
+            oldest: stock.oldest,
+            disk_used: stock.used,
+            level: retention.map(|_| stock.level),
+            retention,
+            last: outcome.last,
+            problem: outcome.problem,
+        })
+    }
+
+    /// Removes the whole segments on this node whose records all lie below `index`, and returns the lowest index that
+    /// is stored then: at most `index`, and less where a segment has records above it too. The others keep theirs.
+    ///
+    /// Readers below it get [`ReadError::Removed`](crate::ReadError::Removed) from then on; what they hold stays valid.
+    /// A node that still needs what is gone, because it was away, begins where this one does.
+    ///
+    /// # Errors
+    /// If `index` is above what this node knows to be committed, or it cannot be done now.
+    pub async fn remove_below(&self, index: u64) -> Result<u64, RemoveError> {
+        if let Role::Closed { reason } = &*self.role().borrow() {
+            return Err(RemoveError::Closed { reason: reason.clone() });
+        }
+        let group = self.raft_group();
+        let committed = group.log.progress().committed();
+        if index > committed {
+            return Err(RemoveError::NotCommitted { index, committed });
+        }
+        if let Some(removal) = group.log.below(index) {
+            group.remove(removal).await?;
+        }
+        Ok(group.log.progress().first())
+    }
+}
+
+/// Looks again and again whether something is to go, on every node by itself.
+pub(super) struct Retainer {
+    ledger: WeakLedger,
+    retention: Option<Retention>,
+    clock: Clock,
+}
+
+impl Retainer {
+    pub(super) fn new(ledger: WeakLedger, config: &Config, clock: Clock) -> Self {
+        Self { ledger, retention: config.retention, clock }
+    }
+
+    /// Runs until the ledger is closed.
+    pub(super) async fn run<R: Runtime>(self) {
+        let (Some(retention), Some(ledger)) = (self.retention, self.ledger.upgrade()) else { return };
+        let (log, mut role) = (ledger.raft_group().log.clone(), ledger.role());
+        let seed = u128::from_be_bytes(ledger.raft_group().identity.incarnation.to_bytes()) as u64;
+        drop(ledger);
+        tokio::select! {
+            biased;
+            // An error: nobody is left to say what the role is.
+            _ = role.wait_for(|role| matches!(role, Role::Closed { .. })) => {}
+            () = self.watch::<R>(log, retention, seed) => {}
+        }
+    }
+
+    async fn watch<R: Runtime>(&self, log: LogReader, retention: Retention, seed: u64) {
+        let mut level = DiskLevel::Calm;
+        for look in 0_u64.. {
+            tokio::select! {
+                () = R::sleep(jittered(retention.every, seed ^ look)) => {}
+                () = log.grown() => {}
+            }
+            match log.review(&retention, u64::MAX, (self.clock)()) {
+                Ok(decision) => level = self.act(decision, level).await,
+                Err(error) => tracing::warn!(%error, "cannot tell how full the disk is: nothing is removed"),
+            }
+        }
+    }
+
+    /// Does what was decided, and says so when the disk has crossed a line. Gives back how full it is.
+    async fn act(&self, Decision { level, removal }: Decision, before: DiskLevel) -> DiskLevel {
+        let Some(ledger) = self.ledger.upgrade() else { return level };
+        let group = ledger.group();
+        if level > before {
+            tracing::warn!(%group, level = level.name(), "the disk fills up");
+        } else if level < before {
+            tracing::info!(%group, level = level.name(), "the disk has room again");
+        }
+        if let Some(removal) = removal
+            && let Err(error) = ledger.raft_group().remove(removal).await
+        {
+            tracing::warn!(%group, %error, "what retention gives up could not be removed");
+        }
+        level
+    }
+}
+
+/// `every`, a tenth more or less: nodes that were started together need not look together.
+fn jittered(every: Duration, seed: u64) -> Duration {
+    // Fibonacci hashing: the upper bits are as good as random.
+    let part = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+    every.mul_f64(0.9 + 0.2 * part as f64 / 65_536.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_do_not_look_at_the_same_moments_and_look_about_as_often_as_told() {
+        let every = Duration::from_secs(10);
+        let looks = |seed: u64| (0..50).map(|look| jittered(every, seed ^ look)).collect::<Vec<_>>();
+        assert_ne!(looks(0x1234_5678_9abc_def0), looks(0x0fed_cba9_8765_4321));
+        for wait in looks(7) {
+            assert!((Duration::from_secs(9)..Duration::from_secs(11)).contains(&wait), "{wait:?}");
+        }
+    }
+}

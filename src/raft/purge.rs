@@ -1,0 +1,188 @@
+//! Removing what retention gives up, through Raft: a metadata snapshot at the purge point, then the purge.
+//!
+//! openraft purges nothing that its snapshot does not cover, and brings a peer that needs what was purged to the
+//! snapshot's place. So the snapshot is made at the purge point and nowhere further on: the peer gets all that is left.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::metrics::WaitError;
+use tokio::sync::watch;
+
+use super::config::{Raft, Runtime, SnapshotMeta, log_id};
+use super::state_machine::{Snapshots, membership_at};
+use super::storage::Clock;
+use crate::error::{Damage, RemoveError};
+use crate::format::segment::Cursor;
+use crate::log::reader::LogReader;
+use crate::log::retention::Removal;
+use crate::types::LastRemoval;
+
+/// A purge that has to wait for a peer's replication stream for so long breaks it: what is still to be sent over it may
+/// go.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// How long openraft may take otherwise.
+const BOUND: Duration = Duration::from_secs(10);
+
+/// Number after the last entry that a replication stream must not hold on to any more; 0: streams may take their time.
+pub(crate) type PurgeFloor = watch::Receiver<u64>;
+
+/// Removes entries of one ledger on this node, one purge at a time.
+pub(crate) struct Purger<R: Runtime> {
+    raft: Raft<R>,
+    log: LogReader,
+    clock: Clock,
+    snapshots: Arc<Snapshots>,
+    floor: watch::Sender<u64>,
+    turn: tokio::sync::Mutex<()>,
+    outcome: Mutex<RemovalOutcome>,
+}
+
+/// How removing went so far, in this life of the node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RemovalOutcome {
+    /// The last that was done.
+    pub(crate) last: Option<LastRemoval>,
+    /// Why the newest attempt failed, if it did.
+    pub(crate) problem: Option<String>,
+}
+
+impl<R: Runtime> Purger<R> {
+    pub(crate) fn new(
+        raft: Raft<R>,
+        log: LogReader,
+        clock: Clock,
+        snapshots: Arc<Snapshots>,
+        floor: watch::Sender<u64>,
+    ) -> Self {
+        Self { raft, log, clock, snapshots, floor, turn: Default::default(), outcome: Mutex::default() }
+    }
+
+    fn outcome_mut(&self) -> MutexGuard<'_, RemovalOutcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn outcome(&self) -> RemovalOutcome {
+        self.outcome_mut().clone()
+    }
+
+    /// Does what was decided, and keeps how it went.
+    ///
+    /// # Errors
+    /// As [`Purger::purge`].
+    pub(crate) async fn remove(&self, removal: Removal) -> Result<(), RemoveError> {
+        let purged = self.purge(removal.upto).await;
+        let mut outcome = self.outcome_mut();
+        outcome.problem = purged.as_ref().err().map(ToString::to_string);
+        if purged == Ok(true) {
+            let Removal { first, segments, bytes, reason, .. } = removal;
+            tracing::info!(first, segments, bytes, reason = reason.name(), "removed the oldest segments");
+            outcome.last = Some(LastRemoval { at: (self.clock)(), reason, first, segments: segments as u64, bytes });
+        }
+        purged.map(drop)
+    }
+
+    /// Removes the entries up to and including number `upto`, which is applied. False if they were gone already.
+    ///
+    /// # Errors
+    /// An entry that must be read for it is damaged, another node holds on to what is to go, or Raft has stopped.
+    pub(crate) async fn purge(&self, upto: u64) -> Result<bool, RemoveError> {
+        let _turn = self.turn.lock().await;
+        if self.is_gone(upto) {
+            return Ok(false);
+        }
+        if self.attempt(upto, PATIENCE).await? {
+            return Ok(true);
+        }
+        // This node leads, and a peer is slower than retention: it is to get a snapshot instead.
+        let _raised = Raised::new(&self.floor, upto + 1);
+        if self.attempt(upto, BOUND).await? { Ok(true) } else { Err(self.late()) }
+    }
+
+    fn is_gone(&self, number: u64) -> bool {
+        self.log.purged().is_some_and(|purged| purged.number >= number)
+    }
+
+    /// Whether entry `upto` is gone within the time.
+    async fn attempt(&self, upto: u64, within: Duration) -> Result<bool, RemoveError> {
+        if self.is_gone(upto) {
+            return Ok(true);
+        }
+        if let Some(at) = self.next_snapshot(upto) {
+            let (meta, next) = point(&self.log, at).map_err(told)?;
+            self.snapshots.want(meta, next);
+            self.raft.trigger().snapshot().await.map_err(closed)?;
+            let made = self.raft.wait(Some(BOUND));
+            match made.metrics(|m| m.snapshot.is_some_and(|s| s.index >= at), "snapshot at the purge point").await {
+                Ok(_) => {}
+                Err(WaitError::Timeout(..)) => return Err(self.late()),
+                Err(ended) => return Err(closed(ended)),
+            }
+        }
+        self.raft.trigger().purge_log(upto).await.map_err(closed)?;
+        let wait = self.raft.wait(Some(within));
+        match wait.metrics(|m| m.purged.is_some_and(|p| p.index >= upto), "purge").await {
+            Ok(_) => Ok(true),
+            Err(WaitError::Timeout(..)) => Ok(false),
+            Err(ended) => Err(closed(ended)),
+        }
+    }
+
+    fn late(&self) -> RemoveError {
+        match self.log.failure() {
+            Some(reason) => RemoveError::Closed { reason },
+            None => RemoveError::Busy { waited: PATIENCE + BOUND },
+        }
+    }
+
+    /// Where the next snapshot is to be so that a purge at `upto` is done; `None`: the one that is there will do.
+    ///
+    /// One that is there already is of an attempt that failed. openraft does not forget what it was to purge and will
+    /// not be told again, but when it stops leading meanwhile it does not look at it before there is a new snapshot.
+    fn next_snapshot(&self, upto: u64) -> Option<u64> {
+        let there = self.raft.metrics().borrow_watched().snapshot.map(|id| id.index);
+        match there.filter(|there| *there >= upto) {
+            None => Some(upto),
+            Some(there) => Some(there + 1).filter(|next| *next < self.log.progress().commit_point().number),
+        }
+    }
+}
+
+/// The floor is raised for as long as somebody waits for what that brings about, and no longer.
+struct Raised<'a>(&'a watch::Sender<u64>);
+
+impl<'a> Raised<'a> {
+    fn new(floor: &'a watch::Sender<u64>, number: u64) -> Self {
+        floor.send_replace(number);
+        Self(floor)
+    }
+}
+
+impl Drop for Raised<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(0);
+    }
+}
+
+/// The snapshot behind entry `number`, and where the log goes on after it.
+fn point(log: &LogReader, number: u64) -> io::Result<(SnapshotMeta, Cursor)> {
+    let missing = || io::Error::other(format!("entry {number} is to be removed but is not there"));
+    let header = log.entry_header(number).map_err(io::Error::other)?.ok_or_else(missing)?;
+    let next = log.cursor_after(number).map_err(io::Error::other)?.ok_or_else(missing)?;
+    let last_membership = membership_at(log, number)?;
+    Ok((SnapshotMeta { last_log_id: Some(log_id(header.term, number)), last_membership }, next))
+}
+
+fn closed(reason: impl ToString) -> RemoveError {
+    RemoveError::Closed { reason: reason.to_string() }
+}
+
+/// What could not be read.
+fn told(error: io::Error) -> RemoveError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Damage>()) {
+        Some(damage) => RemoveError::Damaged(damage.clone()),
+        None => closed(error),
+    }
+}

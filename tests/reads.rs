@@ -1,0 +1,216 @@
+//! Reads that promise something, on every node; streams that are read slowly, and through failovers.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
+mod common;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::{Cluster, GROUP, fast, patient};
+use dledger::{Client, ClientError, Consistency, Ledger, ReadError, ReadLimit, Role};
+use futures::{StreamExt, TryStreamExt};
+
+const PROMISES: [Consistency; 2] = [Consistency::Lease, Consistency::Linearizable];
+
+async fn served(count: usize) -> Cluster {
+    let mut cluster = Cluster::down(count, fast);
+    for n in 0..count {
+        cluster.nodes[n] = Some(dledger::server::serve(cluster.builder(n)).await.unwrap());
+    }
+    cluster
+}
+
+fn client(cluster: &Cluster) -> Client {
+    Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).timeout(Duration::from_secs(30)).build()
+}
+
+async fn append(ledger: &Ledger, n: u64) {
+    assert_eq!(patient(ledger.append(format!("record {n}"))).await.unwrap().index, n);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promised_read_sees_the_last_ack_on_every_node() {
+    let cluster = Cluster::start_with(3, fast).await;
+    let master = cluster.ledger(cluster.master().await);
+    for n in 0..30 {
+        append(&master, n).await;
+        // At once: nobody has told the others yet.
+        for node in 0..3 {
+            let consistency = PROMISES[n as usize % 2];
+            let ledger = cluster.ledger(node);
+            let record = patient(ledger.get_with(n, consistency)).await.unwrap();
+            assert_eq!(record.body, format!("record {n}"), "{consistency} on n{node}");
+            let not_yet = patient(ledger.get_with(n + 1, consistency)).await;
+            assert_eq!(not_yet, Err(ReadError::NotYet { index: n + 1, committed: n + 1 }));
+            let all = patient(ledger.read_with(.., ReadLimit::default(), consistency)).await.unwrap();
+            assert_eq!(all.len() as u64, n + 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_alone_needs_nobody_for_a_promise() {
+    let cluster = Cluster::start_with(1, fast).await;
+    let ledger = cluster.ledger(cluster.master().await);
+    append(&ledger, 0).await;
+    for consistency in Consistency::ALL {
+        assert_eq!(patient(ledger.barrier(consistency)).await, Ok(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_a_promised_read_is_refused_in_time_and_a_local_one_is_served() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let master = cluster.master().await;
+    append(&cluster.ledger(master), 0).await;
+    cluster.committed(1).await;
+    for n in (0..3).filter(|n| *n != master) {
+        cluster.stop(n).await;
+    }
+    let ledger = cluster.ledger(master);
+    let mut role = ledger.role();
+    patient(role.wait_for(|role| !role.is_master())).await.unwrap();
+    for consistency in PROMISES {
+        let error = patient(ledger.barrier_within(consistency, Duration::from_millis(200))).await.unwrap_err();
+        let refused = matches!(&error, ReadError::Unconfirmed { consistency: asked, .. } if *asked == consistency);
+        assert!(refused, "{error}");
+    }
+    assert_eq!(ledger.get(0).await.unwrap().body, "record 0");
+    cluster.stop_all().await;
+    let closed = ledger.barrier(Consistency::Linearizable).await;
+    assert!(matches!(closed, Err(ReadError::Closed { .. })), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promised_read_waits_for_the_next_master() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let old = cluster.master().await;
+    append(&cluster.ledger(old), 0).await;
+    let slave = cluster.ledger(cluster.slave().await);
+    cluster.stop(old).await;
+    for consistency in PROMISES {
+        assert_eq!(patient(slave.get_with(0, consistency)).await.unwrap().body, "record 0");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn remote_reads_keep_the_promise_on_every_node() {
+    let cluster = served(3).await;
+    let client = client(&cluster);
+    let mut acks = Vec::new();
+    for n in 0..10 {
+        acks.push(patient(client.append(format!("record {n}"))).await.unwrap());
+        let node = client.node(&(n % 3).into()).unwrap();
+        let consistency = PROMISES[n as usize % 2];
+        let last = acks[n as usize];
+        assert_eq!(patient(node.get_with(n, consistency)).await.unwrap().position, last.position);
+        assert_eq!(patient(node.get_at_position(last.position, consistency)).await.unwrap().index, n);
+        let records: Vec<_> =
+            node.read_stream_with(0, ReadLimit::default(), consistency).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(records.len() as u64, n + 1);
+        assert_eq!(patient(node.index_at(records[0].timestamp, consistency)).await.unwrap(), 0);
+        assert_eq!(patient(node.index_at(u64::MAX, consistency)).await.unwrap(), n + 1);
+    }
+    let inside = acks[4].position + 1;
+    let error = patient(client.get_at_position(inside, Consistency::Lease)).await.unwrap_err();
+    let (before, after) = (Some(acks[4].position), Some(acks[5].position));
+    assert!(
+        matches!(&error, ClientError::NoRecordAt { position, before: b, after: a, .. }
+            if (*position, *b, *a) == (inside, before, after)),
+        "{error:?}"
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    assert_eq!(patient(client.index_at(now + 3_600_000, Consistency::Linearizable)).await.unwrap(), 10);
+    assert_eq!(patient(client.read_with(7, ReadLimit::default(), Consistency::Lease)).await.unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_promise_that_cannot_be_kept_says_why() {
+    let mut cluster = served(3).await;
+    patient(client(&cluster).append("record 0")).await.unwrap();
+    cluster.committed(1).await;
+    let last = cluster.slave().await;
+    for n in (0..3).filter(|n| *n != last) {
+        cluster.stop(n).await;
+    }
+    let impatient = Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).timeout(Duration::from_secs(1));
+    let node = impatient.build().node(&(last as u64).into()).unwrap();
+    let error = patient(node.get_with(0, Consistency::Lease)).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unconfirmed { consistency: Consistency::Lease, .. }), "{error}");
+    assert_eq!(patient(node.get(0)).await.unwrap().body, "record 0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_stream_ends_at_its_limit_or_at_what_is_committed() {
+    let cluster = Cluster::start_with(1, fast).await;
+    let ledger = cluster.ledger(cluster.master().await);
+    for n in 0..30_u8 {
+        patient(ledger.append(vec![n; 100 << 10])).await.unwrap();
+    }
+    let indexes = async |stream: dledger::ReadStream| -> Result<Vec<u64>, ReadError> {
+        stream.map_ok(|record| record.index).try_collect().await
+    };
+    let all = ReadLimit::bytes(usize::MAX);
+    let (whole, some) = (ledger.read_stream(.., all), ledger.read_stream(5..=8, all));
+    // What is committed later is no part of it.
+    patient(ledger.append("later")).await.unwrap();
+    assert_eq!(indexes(whole).await, Ok((0..30).collect()));
+    assert_eq!(indexes(some).await, Ok(vec![5, 6, 7, 8]));
+    assert_eq!(indexes(ledger.read_stream(29..1000, all)).await, Ok(vec![29, 30]));
+    assert_eq!(indexes(ledger.read_stream(3.., ReadLimit::records(2))).await, Ok(vec![3, 4]));
+    // The record that crosses the line is the last.
+    assert_eq!(indexes(ledger.read_stream(3.., ReadLimit::bytes(150 << 10))).await, Ok(vec![3, 4]));
+    assert_eq!(indexes(ledger.read_stream(31.., all)).await, Ok(vec![]));
+    let beyond = ReadError::NotYet { index: 40, committed: 31 };
+    assert_eq!(indexes(ledger.read_stream(40..41, all)).await, Err(beyond));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_that_is_not_read_holds_up_nobody_and_misses_nothing() {
+    let cluster = served(3).await;
+    let client = client(&cluster);
+    let ledger = cluster.ledger(cluster.master().await);
+    patient(ledger.append(vec![0; 64 << 10])).await.unwrap();
+    let mut local = ledger.tail(0);
+    let mut remote = client.tail(0);
+    assert_eq!(patient(local.next()).await.unwrap().unwrap().index, 0);
+    assert_eq!(patient(remote.next()).await.unwrap().unwrap().index, 0);
+    // Far more than fits into all windows and buffers on the way.
+    for n in 1..400_u64 {
+        assert_eq!(patient(ledger.append(vec![n as u8; 64 << 10])).await.unwrap().index, n);
+    }
+    // The same connection carries what others ask for.
+    assert_eq!(patient(client.get(399)).await.unwrap().body.len(), 64 << 10);
+    for n in 1..400 {
+        let (near, far) = (patient(local.next()).await.unwrap(), patient(remote.next()).await.unwrap());
+        assert_eq!((near.unwrap().index, far.unwrap().index), (n, n));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tails_go_on_through_a_failover_without_a_gap_or_a_duplicate() {
+    let mut cluster = served(3).await;
+    let client = client(&cluster);
+    for n in 0..10 {
+        assert_eq!(patient(client.append(format!("record {n}"))).await.unwrap().index, n);
+    }
+    let old = cluster.master().await;
+    let mut remote = client.tail(0);
+    let mut local = cluster.ledger(cluster.slave().await).tail(0);
+    assert_eq!(patient(remote.next()).await.unwrap().unwrap().index, 0);
+    // The remote one reads from the master, and loses it.
+    cluster.stop(old).await;
+    for n in 10..20 {
+        assert_eq!(patient(client.append(format!("record {n}"))).await.unwrap().index, n);
+    }
+    for n in 0..20 {
+        let record = patient(local.next()).await.unwrap().unwrap();
+        assert_eq!((record.index, record.body), (n, format!("record {n}").into()));
+    }
+    for n in 1..20 {
+        let record = patient(remote.next()).await.unwrap().unwrap();
+        assert_eq!((record.index, record.body), (n, format!("record {n}").into()));
+    }
+    let mut role = cluster.ledger(cluster.running()[0]).role();
+    patient(role.wait_for(|role| !matches!(role, Role::Electing { .. }))).await.unwrap();
+}
