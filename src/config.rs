@@ -95,7 +95,7 @@ pub struct Config {
     /// How long `append` waits for a master, and then for the quorum. 1 ms to 1 h, default 10 s.
     pub append_timeout: Duration,
     /// How often the leader tells the others that it lives. To be the same on all nodes. Where nothing happens it does so
-    /// every third time only, as long as it is answered and the election timeout allows. Default 100 ms.
+    /// every fourth time only, as long as it is answered and the election timeout allows. Default 100 ms.
     pub heartbeat_interval: Duration,
     /// Lower and upper bound of the election timeout. A follower holds on to a leader it has not heard of for the upper
     /// bound (the leader's lease), and then waits a random time between the two before it asks for votes: with the

@@ -4,7 +4,7 @@
 //! a hundred idle ledgers that is nearly all that a node does. A pacer strikes once per heartbeat interval instead, for
 //! all ledgers together: those that lead send their heartbeats, which so fall due at one moment and travel in one call
 //! per peer; those that have heard of their leader need nothing. A leader of a ledger where nothing happens sends one
-//! at every third strike only, as long as they are answered. Only where nobody is heard does openraft's own ticking go
+//! at every fourth strike only, as long as they are answered. Only where nobody is heard does openraft's own ticking go
 //! on.
 //!
 //! Why that is sound: ticks decide *when* an election is tried, never who wins it, and heartbeats that are not sent

@@ -7,7 +7,7 @@ use openraft::Instant;
 use crate::config::Config;
 
 /// At most so many strikes of the clock to a heartbeat.
-const MOST: u32 = 3;
+const MOST: u32 = 4;
 
 /// How far the log goes and how far it is committed, by entry.
 pub(super) type Seen = (Option<u64>, Option<u64>);
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn who_rests_is_heard_often_enough_whatever_the_configuration() {
         let mut config = Config::new(NodeId::new(0), "h:1");
-        for (low, high, of) in [(400, 800, 3), (300, 301, 2), (1000, 2000, 3)] {
+        for (low, high, of) in [(400, 800, 4), (300, 301, 2), (1000, 2000, 4)] {
             config.election_timeout = (Duration::from_millis(low), Duration::from_millis(high));
             assert_eq!(resting(&config), of);
             // One that is lost is made good at the next strike, but for a follower that alone did not hear it.
