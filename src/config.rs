@@ -104,8 +104,8 @@ pub struct Config {
     /// Whether followers give up a leader before the lease is over when its connections break and nobody listens any
     /// more where it was: the process is dead. Default true. Lease reads stay sound either way (`docs/invariants.md`).
     pub fast_failover: bool,
-    /// Who is to lead, the most wanted first. A master that is not the first of them hands over to one that comes before
-    /// it as soon as that one is a voter, answers and has caught up. Default: nobody in particular.
+    /// Who is to lead, the most wanted first. A master hands over to one that comes before it as soon as that one is a
+    /// voter, answers and has caught up. Default: nobody in particular.
     pub preferred_leaders: Vec<NodeId>,
     /// A master whose disk has made nothing durable for so long, although there was something, hands over. 100 ms to
     /// 600 s, default 2 s.

@@ -148,3 +148,39 @@ fn a_wrong_command_line_says_what_is_wrong() {
         assert!(!message.contains("panicked"), "{message}");
     }
 }
+
+#[test]
+fn members_come_and_lead_and_go_by_command() {
+    let mut serving = Serving::three();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (three, address) = (serving.peers.clone(), format!("127.0.0.1:{port}"));
+    serving.ok(&["append", "hello"]);
+    let members = |command: &[&str]| {
+        let args = [&["members"], &command[..1], &["--group", "g", "--peers", &three], &command[1..]].concat();
+        let output = dledger(&args).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+    };
+    let voters = || {
+        let listed: serde_json::Value = serde_json::from_str(&members(&["list", "--json"]).1).unwrap();
+        let voters = listed.as_array().unwrap().iter().filter(|member| member["voter"] == true);
+        voters.map(|member| member["node"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(voters(), ["n0", "n1", "n2"]);
+    let (done, said) = members(&["add", &address]);
+    assert!(!done && said.contains(&format!("the node at {address} cannot be taken")), "{said}");
+    serving.peers = format!("{three};n3-{address}");
+    let child = serving.serve(3);
+    serving.children.push(child);
+    assert_eq!(
+        members(&["add", &address, "--promote"]),
+        (true, format!("n3 at {address} is a learner\nn3 is a voter\n"))
+    );
+    assert_eq!(voters(), ["n0", "n1", "n2", "n3"]);
+    assert_eq!(serving.ok(&["transfer", "--to", "n3"]), "n3 is the master\n");
+    // The master goes: it hands over, and the next one takes it out.
+    assert_eq!(members(&["remove", "n3"]), (true, "n3 is no member any more\n".into()));
+    assert_eq!(voters(), ["n0", "n1", "n2"]);
+    let (done, said) = members(&["promote", "n3"]);
+    assert!(!done && said.contains("n3 is not a member: the members are n0, n1, n2"), "{said}");
+    serving.ok(&["append", "after"]);
+}

@@ -92,8 +92,8 @@ async fn a_preferred_node_leads_once_it_has_caught_up() {
     cluster.stop_all().await;
 }
 
-/// Appends eight records at once, again and again, until told to stop. Gives back the bodies that were acked with their indexes, and
-/// when each ack came.
+/// Appends eight records at once, again and again, until told to stop. Gives back the bodies that were acked with their
+/// indexes, and when each ack came.
 async fn appending(client: Client, stop: Arc<AtomicBool>) -> (Vec<(u64, String)>, Vec<Instant>) {
     let (mut acked, mut times) = (Vec::new(), Vec::new());
     let deadline = Instant::now() + PATIENCE;
@@ -126,14 +126,14 @@ async fn a_rolling_restart_under_load_fails_no_append() {
     let stop = Arc::new(AtomicBool::new(false));
     let load = tokio::spawn(appending(client.clone(), stop.clone()));
     let mut restarts = Vec::new();
-    for n in 0..3 {
+    for (n, node) in nodes.iter_mut().enumerate() {
         let began = Instant::now();
-        patient(nodes[n].shutdown()).await;
-        nodes[n] = serve(n).await.unwrap();
+        patient(node.shutdown()).await;
+        *node = serve(n).await.unwrap();
         // The next one stops when this one takes part again.
         let acked = patient(client.append("restarted")).await.unwrap();
         // And when there has been some load on all three.
-        committed(&nodes[n].ledger(GROUP).unwrap(), acked.index + 200).await;
+        committed(&node.ledger(GROUP).unwrap(), acked.index + 200).await;
         restarts.push((began, Instant::now()));
     }
     stop.store(true, Ordering::Relaxed);

@@ -135,8 +135,8 @@ async fn a_remote_promise_that_cannot_be_kept_says_why() {
     }
     let impatient = Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).timeout(Duration::from_secs(1));
     let node = impatient.build().node(&(last as u64).into()).unwrap();
-    let error = patient(node.get_with(0, Consistency::Lease)).await.unwrap_err();
-    assert!(matches!(&error, ClientError::Unconfirmed { consistency: Consistency::Lease, .. }), "{error}");
+    let error = patient(node.get_with(0, Consistency::Linearizable)).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unconfirmed { consistency: Consistency::Linearizable, .. }), "{error}");
     assert_eq!(patient(node.get(0)).await.unwrap().body, "record 0");
 }
 

@@ -154,6 +154,12 @@ pub enum ClientError {
         /// Where the damage is and what to do.
         message: String,
     },
+    /// A change of the members did not happen, or is not known to.
+    #[error("{message}")]
+    Members {
+        /// Which of the two, why, and what to do.
+        message: String,
+    },
     /// The connection broke before a read was complete.
     #[error("the connection to {address} broke: {reason}")]
     Broken {
@@ -216,6 +222,7 @@ impl ClientError {
             | ClientError::NotYet { .. }
             | ClientError::Removed { .. }
             | ClientError::NoRecordAt { .. }
+            | ClientError::Members { .. }
             | ClientError::Damaged { .. }
             | ClientError::Malformed { .. } => false,
         }
@@ -236,6 +243,7 @@ impl ClientError {
             Code::DiskFull => Self::DiskFull { reason: message },
             Code::UnknownOutcome => Self::Unknown { reason: message },
             Code::Closed => Self::Closed { reason: message },
+            Code::Members => Self::Members { message },
             Code::UnknownGroup => Self::UnknownGroup { message },
             Code::WrongCluster => Self::WrongCluster { message },
             Code::NotYet => Self::NotYet { index: failure.found, committed: failure.committed },

@@ -79,6 +79,10 @@ impl Client {
         ClientBuilder::new(peers, group)
     }
 
+    pub(super) fn directory(&self) -> &Arc<Directory> {
+        &self.shared.directory
+    }
+
     pub(super) fn new(directory: Arc<Directory>) -> Self {
         let room = Arc::new(Semaphore::new(directory.settings.max_inflight_bytes));
         Self { shared: Arc::new(Shared { directory, room, jobs: Mutex::default() }) }

@@ -19,6 +19,7 @@
 //! | `handle` | [`Client`]: appends, and reads from whichever node answers |
 //! | `node` | [`NodeClient`]: reads from one node and no other |
 //! | `admin` | what operators ask of one node |
+//! | `members` | the members, and changes of them |
 //! | `tail` | a tail that goes on at another node when one fails |
 //! | `driver` | the task that owns the append stream; `session` is one such stream, `request` what travels on it |
 //! | `directory` | the nodes there are, connections to them, who is master |
@@ -30,6 +31,7 @@ mod directory;
 mod driver;
 mod error;
 mod handle;
+mod members;
 mod node;
 mod request;
 mod session;

@@ -127,7 +127,7 @@ impl NodeClient {
         &self.address
     }
 
-    fn failed(&self, status: tonic::Status) -> ClientError {
+    pub(super) fn failed(&self, status: tonic::Status) -> ClientError {
         ClientError::from_status(&self.address, &status)
     }
 

@@ -40,8 +40,8 @@ pub enum MemberError {
     },
     /// Another disk is a member under this id.
     #[error(
-        "{id} is a member with the disk {known} at {address}, and the node has the disk {found}: a disk that was wiped or \
-         made anew comes back with `members replace`"
+        "{id} is a member with the disk {known} at {address}, and the node has the disk {found}: a disk that was wiped \
+         or made anew comes back with `members replace`"
     )]
     OtherDisk {
         /// The id.
@@ -55,8 +55,8 @@ pub enum MemberError {
     },
     /// The change would leave a group in which those that answer are no quorum.
     #[error(
-        "of the {voters} voters there would be only {alive} answer, and {needed} are needed: nothing could be appended or \
-         changed any more. Bring others back first"
+        "of the {voters} voters there would be only {alive} answer, and {needed} are needed: nothing could be appended \
+         or changed any more. Bring others back first"
     )]
     QuorumAtRisk {
         /// Voters after the change.

@@ -181,8 +181,9 @@ impl Node {
         self.inner.local
     }
 
-    /// Stops cleanly: hands over what it is the master of, takes no more calls, ends Raft, makes everything durable, and lets others have the directories.
-    /// Appends still under way end with an unknown outcome. A second call does nothing.
+    /// Stops cleanly: hands over what it is the master of, takes no more calls, ends Raft, makes everything durable,
+    /// and lets others have the directories. Appends still under way end with an unknown outcome. A second call does
+    /// nothing.
     pub async fn shutdown(&self) {
         *self.inner.changing.lock().await = true;
         let ledgers = self.ledgers();

@@ -13,6 +13,9 @@ use crate::types::{Ack, Member, NodeId, Role};
 /// How long a hand-over may take. What is in flight must be on the successor first; then it is one election.
 const HAND_OVER: Duration = Duration::from_secs(2);
 
+/// How long is waited for the successor to catch up first.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
 impl Ledger {
     /// Hands the mastership over to `to`. Appends wait meanwhile, some milliseconds, and are then refused here: none is
     /// lost. Ends when `to` is the master. To be called on the master; nothing happens if that is `to`.
@@ -24,6 +27,9 @@ impl Ledger {
         if *to == self.raft_group().identity.node {
             return Ok(());
         }
+        // A master of a moment ago has not heard from all yet.
+        let settled = |picture: &Picture| picture.get(to).is_none_or(|seen| picture.has_caught_up(seen));
+        self.raft_group().wait_for(&settled, CATCH_UP).await;
         let picture = self.raft_group().picture();
         let Some(seen) = picture.get(to) else { return Err(picture.unknown(to)) };
         if !seen.voter {
@@ -31,7 +37,7 @@ impl Ledger {
         }
         if !picture.has_caught_up(seen) {
             let (id, behind) = (to.clone(), picture.behind(seen));
-            return Err(MemberError::Behind { id, behind, waited: Duration::ZERO });
+            return Err(MemberError::Behind { id, behind, waited: CATCH_UP });
         }
         self.transfer(to).await
     }

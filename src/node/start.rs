@@ -95,8 +95,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
     addresses.follow(running.view.clone());
-    let (transport, reader, votes) = (env.transport.clone(), running.log.clone(), running.votes.clone());
-    let watch = LeaderWatch::start(identity.clone(), transport, reader, raft.clone(), votes, config.fast_failover);
+    let transport = env.transport.clone();
+    let watch = LeaderWatch::start(&running, transport, raft.clone(), config.fast_failover);
     // A node that joins promises itself to nobody.
     let peers = if config.join { String::new() } else { config.peers.agreed() };
     let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);

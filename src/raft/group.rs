@@ -48,6 +48,8 @@ pub(crate) struct Group {
     pub(crate) reads: Arc<dyn ReadIndex>,
     /// Votes wait for it.
     pub(crate) votes: VoteHold,
+    /// To be told when this node hears from a leader for the first time.
+    pub(crate) contact: watch::Sender<bool>,
     control: Box<dyn Control>,
 }
 
@@ -110,11 +112,13 @@ where
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
     let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new() });
     let (proposals, submitted) = mpsc::unbounded_channel();
+    let (contact, contacted) = watch::channel(false);
     let roles = RoleTask::<R> {
         id: identity.node.clone(),
         incarnation: identity.incarnation,
         raft: raft.clone(),
         votes: votes.clone(),
+        contact: contacted,
         metrics: raft.metrics(),
         log: reader.clone(),
         role: role_sender,
@@ -135,7 +139,8 @@ where
         lease: config.election_timeout.1,
         tasks: Mutex::new(vec![role_task, proposer]),
     });
-    let group = Group { identity, log: reader, gate, heard, role, view, proposals, budget, reads, votes, control };
+    let group =
+        Group { identity, log: reader, gate, heard, role, view, proposals, budget, reads, votes, contact, control };
     Ok((group, raft))
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct RoleTask<R: Runtime> {
     pub(crate) id: NodeId,
     pub(crate) incarnation: Incarnation,
     pub(crate) raft: Raft<R>,
+    /// Whether this node has heard from a leader since it was started.
+    pub(crate) contact: watch::Receiver<bool>,
     /// As long as it lasts, this node asks for no votes.
     pub(crate) votes: VoteHold,
     pub(crate) metrics: Metrics<R>,
@@ -55,9 +57,10 @@ impl<R: Runtime> RoleTask<R> {
                 let membership = metrics.membership_config.membership();
                 let may_lead = may_lead(&self.id, self.incarnation, membership);
                 self.raft.runtime_config().elect(may_lead && self.votes.is_over());
+                let contact = *self.contact.borrow();
                 let shows = Some((metrics.current_term, *metrics.membership_config.log_id()));
                 let view = (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics));
-                (role(&self.id, &metrics, alone_at), view, alone_at)
+                (role(&self.id, &metrics, alone_at, contact), view, alone_at)
             };
             let alone_at = alone_at.filter(|_| role.is_master());
             // Before the role: who hears of a master can look up the members.
@@ -76,6 +79,8 @@ impl<R: Runtime> RoleTask<R> {
                     return self.publish(Role::Closed { reason });
                 },
                 () = &mut held, if !held.is_terminated() => {}
+                // An error: nobody is left to hear anything.
+                Ok(()) = self.contact.changed() => {}
                 () = sleep_until::<R>(alone_at) => {}
             }
         }
@@ -122,7 +127,8 @@ fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
 }
 
 /// The role that `metrics` mean.
-fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::Instant>) -> Role {
+/// `contact`: the vote may be one that was saved before this node was started, for a leader that is long gone.
+fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::Instant>, contact: bool) -> Role {
     if let Err(fatal) = &metrics.running_state {
         return Role::Closed { reason: fatal.to_string() };
     }
@@ -134,7 +140,7 @@ fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::I
         return Role::Master { term };
     }
     let membership = metrics.membership_config.membership();
-    let master = metrics.current_leader.as_ref().filter(|leader| *leader != id);
+    let master = metrics.current_leader.as_ref().filter(|leader| contact && *leader != id);
     match master.and_then(|leader| Some((leader, membership.get_node(leader)?))) {
         Some((leader, node)) => Role::Slave { term, master: members::member(leader, node) },
         None => Role::Electing { term },

@@ -8,7 +8,7 @@ use prost::Message;
 use tonic::Code;
 
 use super::pb::{self, failure};
-use crate::error::{AppendError, ReadError, RemoveError, UnknownGroup};
+use crate::error::{AppendError, MemberError, ReadError, RemoveError, UnknownGroup};
 use crate::types::{Consistency, Record, Role, Status};
 
 /// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`]. It trusts
@@ -27,6 +27,22 @@ pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 pub(crate) const CHUNK_RECORDS: usize = 4096;
 /// Failures travel in HTTP headers, which are small; what a caller sent is quoted back no longer than this.
 const MAX_QUOTE: usize = 1024;
+
+impl From<&MemberError> for pb::Failure {
+    fn from(error: &MemberError) -> Self {
+        match error {
+            MemberError::NotMaster { master } => {
+                let mut failure = failure(failure::Code::NotMaster, error);
+                if let Some(master) = master {
+                    (failure.master, failure.master_address) = (master.id.to_string(), master.address.clone());
+                }
+                failure
+            }
+            MemberError::Closed { .. } => failure(failure::Code::Closed, error),
+            _ => failure(failure::Code::Members, error),
+        }
+    }
+}
 
 impl From<&AppendError> for pb::Failure {
     fn from(error: &AppendError) -> Self {
@@ -193,7 +209,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 pub(crate) fn to_status(failure: &pb::Failure) -> tonic::Status {
     use failure::Code as Failed;
     let code = match failure.code() {
-        Failed::NotMaster | Failed::WrongCluster => Code::FailedPrecondition,
+        Failed::NotMaster | Failed::WrongCluster | Failed::Members => Code::FailedPrecondition,
         Failed::NoMaster | Failed::Closed | Failed::Unconfirmed => Code::Unavailable,
         Failed::TooLarge | Failed::EmptyBatch | Failed::Malformed => Code::InvalidArgument,
         Failed::Busy | Failed::DiskFull => Code::ResourceExhausted,

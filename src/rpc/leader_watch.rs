@@ -21,7 +21,7 @@ use futures::stream::FuturesUnordered;
 use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::VoteRequest;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::convert;
 use super::leader_hold::Hold;
@@ -30,6 +30,7 @@ use super::transport::{Lane, Transport};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::raft::config::{LogId, RaftVote, log_id};
+use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
 use crate::raft::members::{MemberNode, Membership};
 use crate::raft::roles::Metrics;
@@ -62,6 +63,8 @@ struct Inner<R: Runtime> {
     transport: Arc<dyn Transport>,
     hold: Mutex<Hold<R::Instant>>,
     votes: VoteHold,
+    /// Whether a leader has been heard.
+    contact: watch::Sender<bool>,
 }
 
 /// A vote that may be given although the leader's lease is not over, while this lives.
@@ -94,17 +97,17 @@ impl<R: Runtime> Clone for LeaderWatch<R> {
 
 impl<R: Runtime> LeaderWatch<R> {
     /// Begins to watch. Not `enabled`, leaders are given up when their lease is over, and no sooner.
-    pub(crate) fn start(
-        identity: Identity,
-        transport: Arc<dyn Transport>,
-        log: LogReader,
-        raft: Raft<R>,
-        votes: VoteHold,
-        enabled: bool,
-    ) -> Self {
-        let metrics = raft.metrics();
-        let hold = Mutex::new(Hold::new());
-        let inner = Arc::new(Inner { raft, metrics, log, identity, transport, hold, votes });
+    pub(crate) fn start(group: &Group, transport: Arc<dyn Transport>, raft: Raft<R>, enabled: bool) -> Self {
+        let inner = Arc::new(Inner {
+            metrics: raft.metrics(),
+            raft,
+            log: group.log.clone(),
+            identity: group.identity.clone(),
+            transport,
+            hold: Mutex::new(Hold::new()),
+            votes: group.votes.clone(),
+            contact: group.contact.clone(),
+        });
         let (lost, losses) = mpsc::unbounded_channel();
         if enabled {
             // It ends with the last handle.
@@ -120,7 +123,11 @@ impl<R: Runtime> LeaderWatch<R> {
 
     /// An append of `leader` arrives, before Raft sees it. `false`: the leader has been given up, Raft must not see it.
     pub(crate) fn hear(&self, leader: &RaftVote, window: Duration) -> bool {
-        self.inner.lock().hear(leader, window, R::Instant::now())
+        let heard = self.inner.lock().hear(leader, window, R::Instant::now());
+        if heard && !*self.inner.contact.borrow() {
+            self.inner.contact.send_replace(true);
+        }
+        heard
     }
 
     /// Whether a vote for `candidate` may be given although the leader's lease is not over: until what is given back is

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`transport`] | the seam: what a wire must do; gRPC implements it, and the simulation's network |
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
+//! | [`addresses`] | where the members are reached, as the membership says |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
@@ -16,6 +17,7 @@
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
+pub(crate) mod addresses;
 pub(crate) mod beats;
 pub(crate) mod checks;
 pub(crate) mod client_wire;

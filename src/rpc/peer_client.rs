@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::{self, BoxFuture};
@@ -17,8 +17,8 @@ use openraft::network::{
 use openraft::raft::{AppendEntriesRequest, SnapshotResponse, StreamAppendResult, VoteRequest, VoteResponse};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
-use tokio::sync::watch;
 
+use super::addresses::Addresses;
 use super::overtaken::Overtaken;
 use super::transport::{Lane, Link, Transport, TransportError};
 use super::{WIRE_VERSION, convert};
@@ -27,33 +27,12 @@ use crate::pb;
 use crate::raft::config::{CommittedLeaderId, RaftVote};
 use crate::raft::members::MemberNode;
 use crate::raft::purge::PurgeFloor;
-use crate::raft::roles::View;
 use crate::raft::state_machine::{self, SnapshotData};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Incarnation, NodeId};
 
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
 pub(super) type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
-
-/// Where members are reached. openraft makes its clients once, and keeps them when a member moves.
-#[derive(Clone, Default)]
-pub(crate) struct Addresses(Arc<OnceLock<watch::Receiver<View>>>);
-
-impl Addresses {
-    /// From now on, what the membership says counts.
-    pub(crate) fn follow(&self, view: watch::Receiver<View>) {
-        // A network belongs to one ledger.
-        let _ = self.0.set(view);
-    }
-
-    /// Where the member `id` with this disk is; `known`, if the membership does not say.
-    fn of(&self, id: &NodeId, node: &MemberNode) -> String {
-        let view = self.0.get().map(watch::Receiver::borrow);
-        let members = view.iter().flat_map(|view| &view.members).map(|status| &status.member);
-        let mut same = members.filter(|member| member.id == *id && member.incarnation == node.incarnation);
-        same.next().map_or_else(|| node.address.clone(), |member| member.address.clone())
-    }
-}
 
 /// Makes clients to the members of one ledger.
 pub(crate) struct PeerNetwork {
@@ -126,8 +105,8 @@ pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
 }
 
 impl PeerNetwork {
-    /// `advertised`: where this node is reached. A leader here answers lease reads no longer than `lease_window` after it
-    /// sent what a quorum answered.
+    /// `advertised`: where this node is reached. A leader here answers lease reads no longer than `lease_window` after
+    /// it sent what a quorum answered.
     pub(crate) fn new(
         identity: Identity,
         transport: Arc<dyn Transport>,

@@ -63,8 +63,7 @@ async fn served() -> Served {
     let pacer = Pacer::new(&config);
     let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
-    let (log, votes) = (group.log.clone(), group.votes.clone());
-    let watch = LeaderWatch::start(group.identity.clone(), transport, log, raft.clone(), votes, true);
+    let watch = LeaderWatch::start(&group, transport, raft.clone(), true);
     let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);
     let envelope = Some(envelope(&self::identity("n1"), &identity.node, Some(identity.incarnation)));
     Served { _dir: dir, group, server, envelope }

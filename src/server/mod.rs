@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `service` | the calls of `LedgerService` and what each needs of the node |
-//! | `admin` | the calls of `AdminService`: retention |
+//! | `admin` | the calls of `AdminService`: retention, members |
 //! | `append` | the append stream: submits in arrival order, answers as outcomes come |
 //! | `read` | batches of bounded size for read and tail |
 

@@ -5,6 +5,7 @@ mod append;
 mod get;
 mod lines;
 mod log;
+mod members;
 mod output;
 mod read;
 mod retention;
@@ -37,6 +38,8 @@ enum Command {
     Read(read::Read),
     Tail(tail::Tail),
     Status(status::Status),
+    Members(members::Members),
+    Transfer(members::Transfer),
     Retention(retention::Retention),
     Log(log::Log),
 }
@@ -53,6 +56,8 @@ async fn main() -> ExitCode {
         Command::Read(command) => command.run().await,
         Command::Tail(command) => command.run().await,
         Command::Status(command) => command.run().await,
+        Command::Members(command) => command.run().await,
+        Command::Transfer(command) => command.run().await,
         Command::Retention(command) => command.run().await,
         Command::Log(command) => command.run().await,
     };
@@ -110,6 +115,13 @@ mod tests {
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
+            vec!["members", "list", "--group", "g", "--peers", peers, "--json"],
+            vec!["members", "add", "--group", "g", "--peers", peers, "h:1", "--promote", "--wait", "1h"],
+            vec!["members", "promote", "--group", "g", "--peers", peers, "n3"],
+            vec!["members", "remove", "--group", "g", "--peers", peers, "n3"],
+            vec!["members", "replace", "--group", "g", "--peers", peers, "n1", "h:1"],
+            vec!["members", "move", "--group", "g", "--peers", peers, "n1", "h:1"],
+            vec!["transfer", "--group", "g", "--peers", peers, "--to", "n1"],
             vec!["retention", "show", "--group", "g", "--peers", peers, "--json"],
             vec!["retention", "move", "--group", "g", "--peers", peers, "--node", "n1", "--to", "17"],
             vec!["log", "repair", "DIR", "--from", "h:1", "--from", "h:2", "--dry-run", "--json"],

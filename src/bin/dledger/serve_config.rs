@@ -233,7 +233,7 @@ mod tests {
         let config = flags(&[&all[..], &bind].concat()).into_config().unwrap();
         assert!(config.join && config.peers.is_empty());
         let file: Options = toml::from_str("join = true").unwrap();
-        assert!(flags(&[&all[..4], &all[5..], &bind].concat()).or(file).join);
+        assert!(flags(&[&all[..6], &all[7..], &bind].concat()).or(file).join);
     }
 
     #[test]

@@ -1,0 +1,294 @@
+//! `dledger members`: who belongs to a ledger, and changes of that. `dledger transfer`: who leads it.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use dledger::{ClientError, MemberProgress, NodeId};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+use crate::output::{Failure, Output};
+use crate::status::table;
+use crate::target::Target;
+
+/// How often the progress of a member that is waited for is asked for.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Show the members of the ledger, or change them. Every change finds the master by itself, and may be repeated: what
+/// has happened is found to have happened.
+#[derive(Debug, Args)]
+pub(crate) struct Members {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    List(List),
+    Add(Add),
+    Promote(Promote),
+    Remove(Remove),
+    Replace(Replace),
+    Move(Move),
+}
+
+/// Print the members and, as the master sees it, how far each of them is.
+#[derive(Debug, Args)]
+struct List {
+    #[command(flatten)]
+    target: Target,
+    /// Print one array with an object per member.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Make the node at an address a learner: it is sent the log and has no vote. It must run with an empty directory
+/// (`dledger serve --join`).
+#[derive(Debug, Args)]
+struct Add {
+    #[command(flatten)]
+    target: Target,
+    /// `host:port` of the node, as the members will reach it.
+    address: String,
+    /// Make it a voter as soon as it has caught up.
+    #[arg(long)]
+    promote: bool,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Make a learner a voter, once it has caught up.
+#[derive(Debug, Args)]
+struct Promote {
+    #[command(flatten)]
+    target: Target,
+    /// The learner.
+    id: NodeId,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Take a member out. Its disk does not come back; refused if the voters that answer would be no quorum without it.
+#[derive(Debug, Args)]
+struct Remove {
+    #[command(flatten)]
+    target: Target,
+    /// The member.
+    id: NodeId,
+}
+
+/// Put a node with an empty directory in the place of a member whose disk is lost.
+#[derive(Debug, Args)]
+struct Replace {
+    #[command(flatten)]
+    target: Target,
+    /// The member whose disk is lost.
+    id: NodeId,
+    /// `host:port` of the node that takes its place: the same id with a new directory, or another id.
+    address: String,
+    #[command(flatten)]
+    wait: Wait,
+}
+
+/// Note that a member is reached at another address from now on. It must run there already, with its disk.
+#[derive(Debug, Args)]
+struct Move {
+    #[command(flatten)]
+    target: Target,
+    /// The member.
+    id: NodeId,
+    /// `host:port`.
+    address: String,
+}
+
+/// Have a voter become the master.
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    #[command(flatten)]
+    target: Target,
+    /// The voter.
+    #[arg(long, value_name = "ID")]
+    to: NodeId,
+}
+
+#[derive(Debug, Args)]
+struct Wait {
+    /// How long to wait for the node to catch up, like `10m`.
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    wait: Duration,
+}
+
+impl Members {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::List(command) => command.run().await,
+            Command::Add(command) => command.run().await,
+            Command::Promote(command) => command.run().await,
+            Command::Remove(command) => command.run().await,
+            Command::Replace(command) => command.run().await,
+            Command::Move(command) => command.run().await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        let node = self.target.node(None).await?;
+        let members = node.members().await?;
+        let mut output = Output::stdout();
+        if self.json {
+            output.line(serde_json::Value::Array(members.iter().map(object).collect()))?;
+        } else {
+            let rows: Vec<_> = std::iter::once(head()).chain(members.iter().map(row)).collect();
+            for line in table(&rows) {
+                output.line(line)?;
+            }
+        }
+        output.flush()
+    }
+}
+
+impl Add {
+    async fn run(self) -> Result<(), Failure> {
+        let client = self.target.client();
+        let id: NodeId = client.add_learner(&self.address).await?.parse()?;
+        say(&format!("{id} at {} is a learner", self.address))?;
+        if self.promote {
+            watched(&self.target, &id, client.promote(&id, self.wait.wait)).await?;
+            say(&format!("{id} is a voter"))?;
+        }
+        Ok(())
+    }
+}
+
+impl Promote {
+    async fn run(self) -> Result<(), Failure> {
+        let client = self.target.client();
+        watched(&self.target, &self.id, client.promote(&self.id, self.wait.wait)).await?;
+        say(&format!("{} is a voter", self.id))
+    }
+}
+
+impl Remove {
+    async fn run(self) -> Result<(), Failure> {
+        self.target.client().remove_member(&self.id).await?;
+        say(&format!("{} is no member any more", self.id))
+    }
+}
+
+impl Replace {
+    async fn run(self) -> Result<(), Failure> {
+        let client = self.target.client();
+        let replaced = client.replace_member(&self.id, &self.address, self.wait.wait);
+        let new = watched(&self.target, &self.id, replaced).await?;
+        say(&format!("{new} at {} has taken the place of {}", self.address, self.id))
+    }
+}
+
+impl Move {
+    async fn run(self) -> Result<(), Failure> {
+        self.target.client().move_member(&self.id, &self.address).await?;
+        say(&format!("{} is reached at {}", self.id, self.address))
+    }
+}
+
+impl Transfer {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        self.target.client().transfer_leadership(&self.to).await?;
+        say(&format!("{} is the master", self.to))
+    }
+}
+
+fn say(line: &str) -> Result<(), Failure> {
+    let mut output = Output::stdout();
+    output.line(line)?;
+    output.flush()
+}
+
+/// Shows on a terminal how far the member is while `change` goes on.
+async fn watched<T>(
+    target: &Target,
+    id: &NodeId,
+    change: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, Failure> {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(LOOK / 4);
+    let outcome = tokio::select! {
+        outcome = change => outcome,
+        never = show(target, id, &bar) => match never {},
+    };
+    bar.finish_and_clear();
+    Ok(outcome?)
+}
+
+/// Says for ever how far the member is.
+async fn show(target: &Target, id: &NodeId, bar: &ProgressBar) -> Infallible {
+    loop {
+        // Nothing to show is nothing to fail for.
+        if let Ok(node) = target.node(None).await
+            && let Ok(members) = node.members().await
+            && let Some(member) = members.iter().find(|member| member.member.id == *id)
+        {
+            bar.set_message(format!("{id}: {} entries behind", figure(member.behind)));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn head() -> Vec<String> {
+    ["NODE", "ADDRESS", "VOTES", "END", "BEHIND", "HEARD", "DISK"].map(String::from).to_vec()
+}
+
+fn row(progress: &MemberProgress) -> Vec<String> {
+    let votes = if progress.voter { "voter" } else { "learner" };
+    let heard = progress.heard.map_or_else(|| "-".into(), |heard| format!("{} ms ago", heard.as_millis()));
+    vec![
+        progress.member.id.to_string(),
+        progress.member.address.clone(),
+        votes.into(),
+        figure(progress.end),
+        figure(progress.behind),
+        heard,
+        progress.member.incarnation.to_string(),
+    ]
+}
+
+fn figure(value: Option<u64>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+fn object(progress: &MemberProgress) -> serde_json::Value {
+    json!({
+        "node": progress.member.id.as_str(), "address": progress.member.address, "voter": progress.voter,
+        "end": progress.end, "behind": progress.behind,
+        "heard_ms": progress.heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX)),
+        "disk": progress.member.incarnation.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use dledger::{Incarnation, Member};
+
+    use super::*;
+
+    #[test]
+    fn a_row_says_where_a_member_is_and_how_far() {
+        let member = Member { id: NodeId::new(1), address: "h:1".into(), incarnation: Incarnation::from_u128(7) };
+        let known = MemberProgress {
+            member,
+            voter: true,
+            end: Some(12),
+            behind: Some(3),
+            heard: Some(Duration::from_millis(40)),
+        };
+        assert_eq!(row(&known)[..6].join(" "), "n1 h:1 voter 12 3 40 ms ago");
+        let unknown = MemberProgress { voter: false, end: None, behind: None, heard: None, ..known };
+        assert_eq!(row(&unknown)[..6].join(" "), "n1 h:1 learner - - -");
+        assert_eq!(head().len(), row(&unknown).len());
+    }
+}

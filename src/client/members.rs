@@ -1,0 +1,130 @@
+//! The members of a ledger, from afar.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::error::ClientError;
+use super::handle::Client;
+use super::node::NodeClient;
+use crate::rpc::client_wire::millis;
+use crate::rpc::pb::{self, change_members_request::Change};
+use crate::types::{Incarnation, Member, MemberProgress, NodeId};
+
+/// How soon the master is looked for again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl NodeClient {
+    /// The members as this node sees them; how far each of them is, only the master knows.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`], [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`].
+    pub async fn members(&self) -> Result<Vec<MemberProgress>, ClientError> {
+        let request = pb::MembersRequest { cluster: self.directory().cluster(), group: self.directory().group() };
+        let mut service = self.directory().admin(self.address())?;
+        let answer = self.answer(service.members(request)).await?.into_inner();
+        answer.members.into_iter().map(progress).collect::<Result<_, _>>().map_err(|what| self.malformed(what))
+    }
+
+    /// Asks this node, which may not be the master.
+    async fn change(&self, change: Change, wait: Duration) -> Result<String, ClientError> {
+        let request = pb::ChangeMembersRequest {
+            cluster: self.directory().cluster(),
+            group: self.directory().group(),
+            wait_ms: millis(wait),
+            change: Some(change),
+        };
+        let mut service = self.directory().admin(self.address())?;
+        let answer = service.change_members(request).await;
+        Ok(answer.map_err(|status| self.failed(status))?.into_inner().id)
+    }
+}
+
+fn progress(message: pb::MemberProgress) -> Result<MemberProgress, String> {
+    let id = message.id.parse().map_err(|error| format!("{error}"))?;
+    let incarnation = Incarnation::from_slice(&message.incarnation).ok_or("a member without incarnation")?;
+    Ok(MemberProgress {
+        member: Member { id, address: message.address, incarnation },
+        voter: message.voter,
+        end: message.end,
+        behind: message.behind,
+        heard: message.heard_ms.map(Duration::from_millis),
+    })
+}
+
+/// Changes of the members. Each finds the master, and follows it if it is the master that is to go. Each may be called
+/// again after an error: what has happened is found to have happened.
+///
+/// They take the client's timeout at most, and `wait` on top where a member is waited for.
+impl Client {
+    /// The node at `address` becomes a learner; see [`Ledger::add_learner`](crate::Ledger::add_learner). Returns its
+    /// id.
+    ///
+    /// # Errors
+    /// [`ClientError::Members`] if it is refused; [`ClientError::NoMaster`], [`ClientError::Broken`].
+    pub async fn add_learner(&self, address: &str) -> Result<String, ClientError> {
+        self.change(Change::AddLearner(address.into()), Duration::ZERO).await
+    }
+
+    /// The learner `id` becomes a voter; see [`Ledger::promote`](crate::Ledger::promote).
+    ///
+    /// # Errors
+    /// As [`Client::add_learner`].
+    pub async fn promote(&self, id: &NodeId, wait: Duration) -> Result<(), ClientError> {
+        self.change(Change::Promote(id.to_string()), wait).await.map(drop)
+    }
+
+    /// The member `id` is taken out; see [`Ledger::remove_member`](crate::Ledger::remove_member).
+    ///
+    /// # Errors
+    /// As [`Client::add_learner`].
+    pub async fn remove_member(&self, id: &NodeId) -> Result<(), ClientError> {
+        self.change(Change::Remove(id.to_string()), Duration::ZERO).await.map(drop)
+    }
+
+    /// The node at `address` takes the place of `id`; see
+    /// [`Ledger::replace_member`](crate::Ledger::replace_member). Returns its id.
+    ///
+    /// # Errors
+    /// As [`Client::add_learner`].
+    pub async fn replace_member(&self, id: &NodeId, address: &str, wait: Duration) -> Result<String, ClientError> {
+        let at = pb::MemberAt { id: id.to_string(), address: address.into() };
+        self.change(Change::Replace(at), wait).await
+    }
+
+    /// The member `id` is reached at `address`; see [`Ledger::move_member`](crate::Ledger::move_member).
+    ///
+    /// # Errors
+    /// As [`Client::add_learner`].
+    pub async fn move_member(&self, id: &NodeId, address: &str) -> Result<(), ClientError> {
+        let at = pb::MemberAt { id: id.to_string(), address: address.into() };
+        self.change(Change::Move(at), Duration::ZERO).await.map(drop)
+    }
+
+    /// `to` becomes the master; see [`Ledger::transfer_leadership`](crate::Ledger::transfer_leadership).
+    ///
+    /// # Errors
+    /// As [`Client::add_learner`].
+    pub async fn transfer_leadership(&self, to: &NodeId) -> Result<(), ClientError> {
+        self.change(Change::Transfer(to.to_string()), Duration::ZERO).await.map(drop)
+    }
+
+    async fn change(&self, change: Change, wait: Duration) -> Result<String, ClientError> {
+        let directory = self.directory();
+        let deadline = Instant::now() + directory.settings.timeout + wait;
+        loop {
+            let mut search = directory.search();
+            let Ok(found) = timeout_at(deadline, search.master()).await else { return Err(search.nobody()) };
+            let node = NodeClient::new(directory.clone(), found?);
+            match timeout_at(deadline, node.change(change.clone(), wait)).await {
+                // The one that was to go has handed over, or another one came.
+                Ok(Err(ClientError::NotMaster { .. })) => sleep(PAUSE).await,
+                Ok(outcome) => return outcome,
+                Err(_) => {
+                    let message = "no answer in time: it may be under way. Look at the members, and ask again";
+                    return Err(ClientError::Members { message: message.into() });
+                }
+            }
+        }
+    }
+}

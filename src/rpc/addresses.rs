@@ -1,0 +1,29 @@
+//! Where the members of one ledger are reached.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::watch;
+
+use crate::raft::members::MemberNode;
+use crate::raft::roles::View;
+use crate::types::NodeId;
+
+/// Where members are reached. openraft makes its clients once, and keeps them when a member moves.
+#[derive(Clone, Default)]
+pub(crate) struct Addresses(Arc<OnceLock<watch::Receiver<View>>>);
+
+impl Addresses {
+    /// From now on, what the membership says counts.
+    pub(crate) fn follow(&self, view: watch::Receiver<View>) {
+        // A network belongs to one ledger.
+        let _ = self.0.set(view);
+    }
+
+    /// Where the member `id` with this disk is; `known`, if the membership does not say.
+    pub(super) fn of(&self, id: &NodeId, node: &MemberNode) -> String {
+        let view = self.0.get().map(watch::Receiver::borrow);
+        let members = view.iter().flat_map(|view| &view.members).map(|status| &status.member);
+        let mut same = members.filter(|member| member.id == *id && member.incarnation == node.incarnation);
+        same.next().map_or_else(|| node.address.clone(), |member| member.address.clone())
+    }
+}
