@@ -69,8 +69,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The nodes the cluster is first formed of, this one included. Once formed, the replicated membership counts.
     pub peers: Peers,
-    /// Whether the node joins a cluster that exists. It then never forms one: it needs no peer list, and waits until the
-    /// leader of its ledgers adds it. Once it is a member this changes nothing. Default: false.
+    /// Whether the node joins a cluster that exists. It then never forms one: it needs no peer list, and waits until
+    /// the leader of its ledgers adds it. Once it is a member this changes nothing. Default: false.
     pub join: bool,
     /// The ledgers to host.
     pub groups: Vec<Group>,
@@ -94,8 +94,8 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// How long `append` waits for a master, and then for the quorum. 1 ms to 1 h, default 10 s.
     pub append_timeout: Duration,
-    /// How often the leader tells the others that it lives. To be the same on all nodes. Where nothing happens it does so
-    /// every fourth time only, as long as it is answered and the election timeout allows. Default 100 ms.
+    /// How often the leader tells the others that it lives. To be the same on all nodes. Where nothing happens it
+    /// does so every fourth time only, as long as it is answered and the election timeout allows. Default 100 ms.
     pub heartbeat_interval: Duration,
     /// Lower and upper bound of the election timeout. A follower holds on to a leader it has not heard of for the upper
     /// bound (the leader's lease), and then waits a random time between the two before it asks for votes: with the

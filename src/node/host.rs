@@ -96,7 +96,10 @@ impl Node {
         let node = self.clone();
         // On a task of its own: a ledger that is half started when the caller loses interest would be nobody's.
         let created = tokio::spawn(async move { node.create(group).await }).await;
-        created.unwrap_or_else(|ended| Err(CreateLedgerError::Ended { reason: ended.to_string() }))
+        match created {
+            Ok(created) => created,
+            Err(ended) => Err(CreateLedgerError::Ended { reason: ended.to_string() }),
+        }
     }
 
     async fn create(self, group: Group) -> Result<Ledger, CreateLedgerError> {
@@ -117,20 +120,20 @@ impl Node {
         Ok(ledger)
     }
 
-    /// Hosts a ledger no more: takes it off the wire, ends its Raft, makes it durable and closes it. Handles of it say
-    /// [`Role::Closed`](crate::Role::Closed); appends under way end with an unknown outcome; records that were read stay
-    /// readable. `files` says what becomes of its directory.
+    /// Hosts a ledger no more: takes it off the wire, ends its Raft, makes it durable and closes it. Handles of it
+    /// say [`Role::Closed`](crate::Role::Closed); appends under way end with an unknown outcome; records that were
+    /// read stay readable. `files` says what becomes of its directory.
     ///
-    /// This concerns this node only. For the other members it is a node that is down: a quorum of them goes on. With its
-    /// files kept, the ledger can be created again and takes up where it was. With its files deleted, it comes back with
-    /// another disk as far as the others are concerned, and they refuse it as they refuse every wiped disk: its place in
-    /// the membership must be given up first. To be rid of a ledger altogether, remove it on all nodes.
+    /// This concerns this node only. For the other members it is a node that is down: a quorum of them goes on. With
+    /// its files kept, the ledger can be created again and takes up where it was. With its files deleted, it comes
+    /// back with another disk as far as the others are concerned, and they refuse it as they refuse every wiped disk:
+    /// its place in the membership must be given up first. To be rid of a ledger altogether, remove it on all nodes.
     ///
     /// Dropping the future does not take it back. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The node does not host the ledger, or has been shut down: nothing was done. Or it could not be closed cleanly, or
-    /// its files not be deleted: it is no longer hosted then.
+    /// The node does not host the ledger, or has been shut down: nothing was done. Or it could not be closed cleanly,
+    /// or its files not be deleted: it is no longer hosted then.
     pub async fn remove_ledger(&self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
         let (node, group) = (self.clone(), group.to_owned());
         let removed = tokio::spawn(async move { node.remove(&group, files).await }).await;
