@@ -69,6 +69,9 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The nodes the cluster is first formed of, this one included. Once formed, the replicated membership counts.
     pub peers: Peers,
+    /// Whether the node joins a cluster that exists. It then never forms one: it needs no peer list, and waits until
+    /// the leader of its ledgers adds it. Once it is a member this changes nothing. Default: false.
+    pub join: bool,
     /// The ledgers to host.
     pub groups: Vec<Group>,
     /// What an ack means.
@@ -91,7 +94,8 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// How long `append` waits for a master, and then for the quorum. 1 ms to 1 h, default 10 s.
     pub append_timeout: Duration,
-    /// How often the leader tells the others that it lives. To be the same on all nodes. Default 100 ms.
+    /// How often the leader tells the others that it lives. To be the same on all nodes. Where nothing happens it
+    /// does so every fourth time only, as long as it is answered and the election timeout allows. Default 100 ms.
     pub heartbeat_interval: Duration,
     /// Lower and upper bound of the election timeout. A follower holds on to a leader it has not heard of for the upper
     /// bound (the leader's lease), and then waits a random time between the two before it asks for votes: with the
@@ -135,6 +139,7 @@ impl Config {
             advertise: None,
             data_dir: PathBuf::from("dledger-data"),
             peers: Peers::default(),
+            join: false,
             groups: Vec::new(),
             durability: Durability::default(),
             repair: RepairPolicy::default(),
@@ -193,6 +198,11 @@ impl Config {
             && let Err(why) = checked_address(address)
         {
             return refused("advertise", format!("{address:?}"), format!("write host:port ({why})"));
+        }
+        let listed = self.peers.get(&self.id).is_some();
+        if self.join && self.advertise.is_none() && !listed && is_everywhere(&self.bind) {
+            let expected = format!("host:port that the others reach this node at, for it listens on {}", self.bind);
+            return refused("advertise", "none", expected);
         }
         Ok(())
     }
@@ -258,6 +268,11 @@ impl Config {
     }
 }
 
+/// Whether `bind` says where to listen, but not where to be reached.
+fn is_everywhere(bind: &str) -> bool {
+    bind.rsplit_once(':').is_some_and(|(host, _)| checked_address(&format!("{host}:1")).is_err())
+}
+
 fn refused(key: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<(), ConfigError> {
     Err(ConfigError { key, found: found.to_string(), expected: expected.into() })
 }
@@ -304,6 +319,20 @@ mod tests {
         assert_eq!(key(|c| c.advertise = Some("broker-0.brokers:40911".into())), None);
         assert_eq!(key(|c| c.advertise = Some("broker-0.brokers".into())), Some("advertise"));
         assert_eq!(key(|c| c.advertise = Some("0.0.0.0:40911".into())), Some("advertise"));
+    }
+
+    #[test]
+    fn a_node_that_joins_says_where_it_is_reached() {
+        let join = |bind: &'static str| {
+            move |c: &mut Config| {
+                c.join = true;
+                c.bind = bind.into();
+            }
+        };
+        assert_eq!(key(join("0.0.0.0:40911")), Some("advertise"));
+        assert_eq!(key(join("[::]:40911")), Some("advertise"));
+        assert_eq!(key(join("127.0.0.1:0")), None);
+        assert_eq!(key(join("broker-3.brokers:40911")), None);
     }
 
     #[test]

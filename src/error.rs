@@ -1,5 +1,6 @@
 //! One error type per operation. Each says what was found, what was expected and what to do.
 
+mod hosting;
 mod members;
 
 use std::io;
@@ -9,6 +10,8 @@ use std::time::Duration;
 pub use self::members::MemberError;
 use crate::config::ConfigError;
 use crate::types::{Consistency, Group, Member, PeersError};
+
+pub use hosting::{CreateLedgerError, RemoveLedgerError};
 
 /// A node could not be started.
 #[derive(Debug, thiserror::Error)]

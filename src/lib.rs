@@ -92,13 +92,14 @@ pub mod testing;
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
 pub use error::{
-    AppendError, Damage, MemberError, OpenError, Outcome, ReadError, RemoveError, RepairError, StartError, UnknownGroup,
+    AppendError, CreateLedgerError, Damage, MemberError, OpenError, Outcome, ReadError, RemoveError, RemoveLedgerError,
+    RepairError, StartError, UnknownGroup,
 };
 pub use node::{Leadership, Ledger, Node, NodeBuilder, Pending, ReadStream, RetentionStatus, Tail};
 pub use types::{
-    Ack, BatchAck, ClusterName, Consistency, ConsistencyError, DiskLevel, Group, Incarnation, LastRemoval, Member,
-    MemberProgress, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit, Record, RemovalReason, RepairReport,
-    Repaired, RepairedRange, Role, ScrubStatus, Status,
+    Ack, BatchAck, ClusterName, Consistency, ConsistencyError, DiskLevel, Group, Incarnation, LastRemoval, LedgerFiles,
+    Member, MemberProgress, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit, Record, RemovalReason,
+    RepairReport, Repaired, RepairedRange, Role, ScrubStatus, Status,
 };
 
 /// The code in the README is compiled, and run unless it says otherwise.

@@ -1,11 +1,11 @@
-//! Two ledgers in one process: one port, one set of connections, nothing shared but that.
+//! Many ledgers in one process: one port, one set of connections, nothing shared but that; and they come and go.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
 
 mod common;
 
-use common::{Cluster, PATIENCE, bodies, committed, fast, patient};
-use dledger::{Node, Role};
+use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient};
+use dledger::{AppendError, CreateLedgerError, Group, Ledger, LedgerFiles, Node, ReadError, RemoveLedgerError, Role};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_ledgers_in_one_process_know_nothing_of_each_other() {
@@ -45,4 +45,149 @@ async fn master(nodes: &[Node], group: &str) -> dledger::Ledger {
         })
     });
     patient(futures::future::select_all(waits)).await.0
+}
+
+fn group(name: &str) -> Group {
+    name.parse().unwrap()
+}
+
+/// Hosts `name` on all nodes.
+async fn create(nodes: &[Node], name: &str) -> Vec<Ledger> {
+    let created = nodes.iter().map(|node| node.create_ledger(group(name)));
+    patient(futures::future::try_join_all(created)).await.unwrap()
+}
+
+fn names(node: &Node) -> Vec<String> {
+    node.ledgers().iter().map(|ledger| ledger.group().to_string()).collect()
+}
+
+async fn nodes(cluster: &Cluster) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for n in 0..3 {
+        nodes.push(cluster.builder(n).start().await.unwrap());
+    }
+    nodes
+}
+
+async fn shut(nodes: Vec<Node>) {
+    for node in nodes {
+        tokio::time::timeout(PATIENCE, node.shutdown()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_is_created_on_running_nodes_and_removed_from_them() {
+    let cluster = Cluster::down(3, fast);
+    let nodes = nodes(&cluster).await;
+    let created = create(&nodes, "late").await;
+    assert_eq!(names(&nodes[0]), [GROUP, "late"]);
+    let leader = master(&nodes, "late").await;
+    patient(leader.append("kept")).await.unwrap();
+    for ledger in &created {
+        committed(ledger, 1).await;
+    }
+    let twice = nodes[0].create_ledger(group("late")).await.unwrap_err();
+    assert!(matches!(twice, CreateLedgerError::Hosted { .. }), "{twice}");
+
+    let record = created[0].get(0).await.unwrap();
+    for node in &nodes {
+        patient(node.remove_ledger("late", LedgerFiles::Keep)).await.unwrap();
+        assert_eq!(names(node), [GROUP]);
+    }
+    let unknown = nodes[0].remove_ledger("late", LedgerFiles::Keep).await.unwrap_err();
+    assert!(matches!(unknown, RemoveLedgerError::Unknown(_)), "{unknown}");
+    // Old handles say so; what was read stays readable.
+    assert!(matches!(&*created[0].role().borrow(), Role::Closed { .. }));
+    assert!(matches!(created[0].get(0).await, Err(ReadError::Closed { .. })));
+    assert!(matches!(patient(leader.append("x")).await, Err(AppendError::Closed { .. })));
+    assert_eq!(record.body, "kept");
+    // The other ledger has noticed nothing.
+    patient(master(&nodes, GROUP).await.append("still here")).await.unwrap();
+
+    // Its files are there: created again it takes up where it was.
+    let again = create(&nodes, "late").await;
+    let leader = master(&nodes, "late").await;
+    assert_eq!(patient(leader.append("more")).await.unwrap().index, 1);
+    for ledger in &again {
+        committed(ledger, 2).await;
+        assert_eq!(bodies(ledger).await, ["kept", "more"]);
+    }
+    shut(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_whose_files_were_deleted_everywhere_begins_anew() {
+    let cluster = Cluster::down(3, fast);
+    let nodes = nodes(&cluster).await;
+    create(&nodes, "short").await;
+    patient(master(&nodes, "short").await.append("gone")).await.unwrap();
+    for (n, node) in nodes.iter().enumerate() {
+        patient(node.remove_ledger("short", LedgerFiles::Delete)).await.unwrap();
+        assert!(!cluster.dir(n).join("short").exists());
+        assert!(cluster.dir(n).join(GROUP).exists());
+    }
+    let again = create(&nodes, "short").await;
+    assert_eq!(patient(master(&nodes, "short").await.append("new")).await.unwrap().index, 0);
+    for ledger in &again {
+        committed(ledger, 1).await;
+        assert_eq!(bodies(ledger).await, ["new"]);
+    }
+    shut(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_removed_on_one_node_goes_on_without_it_and_with_it_once_it_is_back() {
+    let cluster = Cluster::down(3, fast);
+    let nodes = nodes(&cluster).await;
+    let leader = master(&nodes, GROUP).await;
+    patient(leader.append("one")).await.unwrap();
+    let leads = nodes.iter().position(|node| node.ledger(GROUP).unwrap().role().borrow().is_master()).unwrap();
+    // The master goes: the others elect another.
+    patient(nodes[leads].remove_ledger(GROUP, LedgerFiles::Keep)).await.unwrap();
+    let others: Vec<_> = nodes.iter().filter(|node| node.ledger(GROUP).is_ok()).cloned().collect();
+    assert_eq!(others.len(), 2);
+    patient(master(&others, GROUP).await.append("two")).await.unwrap();
+    let back = patient(nodes[leads].create_ledger(group(GROUP))).await.unwrap();
+    committed(&back, 2).await;
+    assert_eq!(bodies(&back).await, ["one", "two"]);
+    shut(nodes).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_created_is_said_and_leaves_nothing_behind() {
+    let cluster = Cluster::down(1, fast);
+    let node = cluster.builder(0).start().await.unwrap();
+    let foreign = cluster.dir(0).join("foreign");
+    std::fs::create_dir_all(&foreign).unwrap();
+    std::fs::write(foreign.join("notes.txt"), "somebody's").unwrap();
+    let error = node.create_ledger(group("foreign")).await.unwrap_err();
+    assert!(matches!(error, CreateLedgerError::Start(_)) && error.to_string().contains("notes.txt"), "{error}");
+    assert_eq!(names(&node), [GROUP]);
+    std::fs::remove_file(foreign.join("notes.txt")).unwrap();
+    node.create_ledger(group("foreign")).await.unwrap();
+
+    node.shutdown().await;
+    let error = node.create_ledger(group("late")).await.unwrap_err();
+    assert!(matches!(error, CreateLedgerError::Stopped { .. }), "{error}");
+    let error = node.remove_ledger(GROUP, LedgerFiles::Delete).await.unwrap_err();
+    assert!(matches!(error, RemoveLedgerError::Stopped { .. }), "{error}");
+    assert!(cluster.dir(0).join(GROUP).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledgers_come_and_go_side_by_side() {
+    let cluster = Cluster::down(1, fast);
+    let node = cluster.builder(0).start().await.unwrap();
+    // Also twice at once: one of the two is refused.
+    let created = futures::future::join_all((0..20).map(|n| node.create_ledger(group(&format!("c{}", n / 2))))).await;
+    assert_eq!(created.iter().filter(|created| created.is_ok()).count(), 10);
+    let removed = futures::future::join_all((0..20).map(|n| {
+        let node = node.clone();
+        async move { node.remove_ledger(&format!("c{}", n / 2), LedgerFiles::Delete).await }
+    }));
+    assert_eq!(removed.await.iter().filter(|removed| removed.is_ok()).count(), 10);
+    assert_eq!(names(&node), [GROUP]);
+    let left: Vec<_> = std::fs::read_dir(cluster.dir(0)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, [GROUP]);
+    node.shutdown().await;
 }

@@ -14,6 +14,8 @@ use chaos::{Chaos, Outcome};
 
 #[path = "sim/chaos.rs"]
 mod chaos;
+#[path = "sim/formations.rs"]
+mod formations;
 #[path = "sim/history.rs"]
 mod history;
 #[path = "sim/nemesis.rs"]
@@ -105,6 +107,26 @@ fn acknowledged_records_survive_killed_processes_without_a_sync() {
     let interval = Durability::Interval(Duration::from_millis(100));
     let plan = Chaos { durability: interval, power_loss: false, ..POWER_LOSS };
     seeds::each("kills, interval", 2, |seed| chaos::run(seed, &plan));
+}
+
+#[test]
+fn nodes_that_start_in_any_order_form_exactly_one_cluster_of_all() {
+    seeds::each("start-ups", 40, formations::start_ups);
+}
+
+#[test]
+fn nodes_with_different_peer_lists_never_form_two_clusters() {
+    seeds::each("different peer lists", 15, formations::different_lists);
+}
+
+#[test]
+fn two_processes_of_the_lowest_id_never_form_two_clusters() {
+    seeds::each("twins", 15, formations::twins);
+}
+
+#[test]
+fn a_node_that_joins_forms_nothing_and_promises_itself_to_nobody() {
+    seeds::each("joining nodes", 6, formations::joining);
 }
 
 #[test]

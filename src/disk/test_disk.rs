@@ -75,6 +75,9 @@ impl Disk for TestDisk {
     fn remove(&self, file: &Path) -> io::Result<()> {
         RealDisk.remove(file)
     }
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        RealDisk.remove_dir(dir)
+    }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         if self.no_sync { Ok(()) } else { RealDisk.sync_dir(dir) }
     }

@@ -30,8 +30,8 @@ mod tests;
 pub use clients::{failure, record, refusal, status};
 pub use directory::directory;
 pub use peers::{
-    append_request, append_response, membership, read_index_request, read_index_response, snapshot, transfer_request,
-    transfer_response, vote_request, vote_response,
+    append_request, append_response, heartbeats_request, heartbeats_response, membership, read_index_request,
+    read_index_response, snapshot, transfer_request, transfer_response, vote_request, vote_response,
 };
 pub use segment::segment;
 pub use storage::{batch, blank, commit_slot, entry, frame, identity, index, segment_header, start, vote_slot};
@@ -74,6 +74,8 @@ pub const TARGETS: &[Target] = targets![
     vote_response,
     append_request,
     append_response,
+    heartbeats_request,
+    heartbeats_response,
     transfer_request,
     transfer_response,
     read_index_request,

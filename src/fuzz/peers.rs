@@ -1,14 +1,20 @@
 //! Messages between nodes: decoded, converted to Raft's types, checked, converted back.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use prost::Message;
 
 use super::checksums;
 use crate::format::segment::MAX_PLACE;
 use crate::pb;
 use crate::raft::{TokioRuntime, members, state_machine};
+use crate::rpc::beats::{self, Unanswered};
+use crate::rpc::router::Router;
 use crate::rpc::{checks, convert};
-use crate::types::NodeId;
+use crate::types::{ClusterName, NodeId};
 
 /// Segment size of the node that takes a snapshot.
 const SEGMENT_SIZE: u64 = 1 << 20;
@@ -88,6 +94,47 @@ pub fn append_response(bytes: &[u8]) {
     let Some(message) = message::<pb::AppendResponse>(bytes) else { return };
     let Ok(result) = convert::to_append_result::<TokioRuntime>(message.clone()) else { return };
     assert_eq!(convert::from_append_result::<TokioRuntime>(result), message);
+}
+
+/// Heartbeats of several ledgers to a node that hosts none: each is refused by its place, or all are by their number.
+pub fn heartbeats_request(bytes: &[u8]) {
+    let Some(message) = message::<pb::HeartbeatsRequest>(bytes) else { return };
+    message.beats.iter().cloned().for_each(appended);
+    let count = message.beats.len();
+    let router = Arc::new(Router::new(ClusterName::default()));
+    let Ok(answers) = beats::serve(&router, message) else {
+        assert!(count > beats::MAX_BEATS);
+        return;
+    };
+    let mut open = Unanswered::new((0..count).collect());
+    let mut refused = Vec::new();
+    // Nothing has to be waited for where no ledger is.
+    for response in answers.collect::<Vec<_>>().now_or_never().expect("an answer at once") {
+        let settled = open.settle(response, |n, answer| refused.extend(answer.is_err().then_some(n)));
+        settled.expect("a server in good order");
+    }
+    refused.sort_unstable();
+    assert!(open.is_done() && refused == (0..count).collect::<Vec<_>>());
+}
+
+/// Answers to them: each is for one that waits, and for that one alone.
+pub fn heartbeats_response(bytes: &[u8]) {
+    let Some(message) = message::<pb::HeartbeatsResponse>(bytes) else { return };
+    let named: Vec<_> = message.answers.iter().map(|answer| answer.beat).collect();
+    let mut open = Unanswered::new((0..4_u32).collect());
+    let mut given = Vec::new();
+    let settled = open.settle(message.clone(), |n, answer| {
+        given.push(n);
+        if let Ok(answer) = answer
+            && let Ok(result) = convert::to_append_result::<TokioRuntime>(answer.clone())
+        {
+            assert_eq!(convert::from_append_result::<TokioRuntime>(result), answer);
+        }
+    });
+    assert!(named.starts_with(&given), "{given:?} were answered, {named:?} were named");
+    assert_eq!(given.iter().collect::<BTreeSet<_>>().len(), given.len(), "one was answered twice");
+    assert!(settled.is_err() || given.len() == named.len());
+    assert!(!open.is_done() || given.len() == 4 || settled.is_err());
 }
 
 /// A leader that hands over.

@@ -189,6 +189,25 @@ pub(super) fn append_response() -> Seeds {
     answers.into_iter().map(|answer| pb::AppendResponse { result: Some(answer) }.encode_to_vec()).collect()
 }
 
+pub(super) fn heartbeats_request() -> Seeds {
+    let beat = |group: &str| {
+        let envelope = envelope().map(|envelope| pb::Envelope { group: group.into(), ..envelope });
+        pb::AppendRequest { envelope, ..request(Default::default(), id(3, 4)) }
+    };
+    let beats = ["g", "h", "g"].map(beat).to_vec();
+    vec![pb::HeartbeatsRequest { beats }.encode_to_vec(), Vec::new()]
+}
+
+pub(super) fn heartbeats_response() -> Seeds {
+    use pb::append_response::Result as Answer;
+    use pb::beat_answer::Result::{Answer as Answered, Refusal as Refused};
+    let matched = pb::AppendResponse { result: Some(Answer::Matched(pb::Matched { last: id(2, 9) })) };
+    let refusal = pb::Refusal { reason: 3, found: "g".into(), expected: "h".into() };
+    let answer = |beat, result| pb::BeatAnswer { beat, result: Some(result) };
+    let answers = vec![answer(2, Answered(matched)), answer(0, Refused(refusal.clone())), answer(3, Refused(refusal))];
+    vec![pb::HeartbeatsResponse { answers }.encode_to_vec()]
+}
+
 pub(super) fn transfer_request() -> Seeds {
     let (envelope, from, last_log_id) = (envelope(), vote(true), id(2, 9));
     vec![pb::TransferRequest { envelope, from, to: "n1".into(), last_log_id }.encode_to_vec()]

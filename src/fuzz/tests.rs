@@ -131,6 +131,8 @@ laws![
     vote_response,
     append_request,
     append_response,
+    heartbeats_request,
+    heartbeats_response,
     transfer_request,
     transfer_response,
     read_index_request,

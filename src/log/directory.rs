@@ -129,6 +129,29 @@ impl Directory {
     }
 }
 
+/// Deletes a ledger's directory that nobody has open.
+///
+/// The identity goes first, durably: what is left if the rest does not come to pass is refused by name, and never taken
+/// for a ledger that has not voted yet.
+///
+/// # Errors
+/// Somebody has it open, or the system fails.
+pub(crate) fn delete(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+    let lock = disk.lock(&dir.join(names::LOCK))?;
+    let gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    };
+    gone(disk.remove(&dir.join(names::IDENTITY)))?;
+    disk.sync_dir(dir)?;
+    for name in disk.list(dir)? {
+        gone(disk.remove(&dir.join(name)))?;
+    }
+    disk.sync_dir(dir)?;
+    drop(lock);
+    gone(disk.remove_dir(dir))
+}
+
 /// Keeps everybody else out of `dir` until the value is dropped.
 pub(super) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {
     disk.lock(&dir.join(names::LOCK)).map_err(|source| match source.kind() {

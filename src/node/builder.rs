@@ -10,16 +10,15 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::host::Node;
-use super::start::{Environment, start_ledger};
+use super::start::Environment;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::real::RealDisk;
 use crate::error::StartError;
 use crate::log::flusher::{BackgroundThread, FlushThread};
-use crate::raft::TokioRuntime;
+use crate::raft::pacer::Pacer;
 use crate::rpc::grpc::acceptor::AcceptorOptions;
 use crate::rpc::grpc::server::{GrpcServer, ServerOptions};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
-use crate::rpc::router::Router;
 use crate::types::{ClusterName, Group, Incarnation, Peers};
 
 /// Room in a message beside the largest entry: its framing, and the other entries of one replication request.
@@ -62,6 +61,12 @@ impl NodeBuilder {
     /// The nodes the cluster is first formed of, this one included. Without it, the node is a cluster of its own.
     pub fn peers(mut self, peers: Peers) -> Self {
         self.config.peers = peers;
+        self
+    }
+
+    /// The node joins a cluster that exists, and never forms one; see [`Config::join`].
+    pub fn join(mut self) -> Self {
+        self.config.join = true;
         self
     }
 
@@ -123,27 +128,21 @@ impl NodeBuilder {
         let listener = TcpListener::bind(&config.bind).await.map_err(bind)?;
         let local = listener.local_addr().map_err(bind)?;
         let env = environment(&config).map_err(bind)?;
-        let router = Arc::new(Router::new(config.cluster.clone()));
         let advertised = advertised(&config, local);
-
-        let mut ledgers = Vec::new();
-        for group in &config.groups {
-            match start_ledger::<TokioRuntime>(&env, &config, group, &advertised, &router).await {
-                Ok(ledger) => ledgers.push(ledger),
-                Err(error) => {
-                    Node::new(config, local, ledgers, router).shutdown().await;
-                    return Err(error);
-                }
-            }
-        }
         let options = ServerOptions {
             acceptor: AcceptorOptions { max_connections: config.max_connections, ..AcceptorOptions::default() },
             max_message_bytes: message_limit(config.segment_size),
             ..ServerOptions::default()
         };
-        let node = Node::new(config, local, ledgers, router.clone());
+        let node = Node::new(config, local, advertised.clone(), env);
+        for group in &node.config().groups {
+            if let Err(error) = node.start(group).await {
+                node.shutdown().await;
+                return Err(error);
+            }
+        }
         let routes = services.map(|make| make(&node)).unwrap_or_default();
-        match GrpcServer::start(listener, router, routes, options) {
+        match GrpcServer::start(listener, node.router().clone(), routes, options) {
             Ok(server) => node.set_server(server),
             Err(source) => {
                 node.shutdown().await;
@@ -169,6 +168,7 @@ fn environment(config: &Config) -> std::io::Result<Environment> {
         background: Arc::new(BackgroundThread::start()?),
         clock: Arc::new(clock),
         transport: Arc::new(transport),
+        pacer: Arc::new(Pacer::new(config)),
         incarnation: Arc::new(Incarnation::random),
     })
 }

@@ -1,10 +1,11 @@
 //! The first membership.
 //!
-//! Only the node with the lowest id makes it, and only when *all* peers answer that they are empty: unreachable is not
-//! empty. So a node that lost its disk never forms a second cluster beside the first, and two halves of a partition
-//! never form two. A peer that is empty says so only to who has the same peer list, so that two nodes with different
-//! lists, each the lowest of its own, never form two either. The membership carries the incarnation of every disk from
-//! the beginning.
+//! Only the node with the lowest id makes it, and only when *all* peers answer that they are empty: unreachable is
+//! not empty. So a node that lost its disk never forms a second cluster beside the first, and two halves of a
+//! partition never form two. A peer that is empty says so only to who has the same peer list, so that two nodes with
+//! different lists, each the lowest of its own, never form two either. The membership carries the incarnation of
+//! every disk from the beginning. A node that is to join a cluster that exists ([`Config::join`]) forms none and
+//! promises itself to nobody.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,11 @@ use crate::types::{Incarnation, Member, Peer, checked_address};
 
 /// How long to wait before peers are asked again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long once they have been asked [`EAGER`] times: a hundred ledgers that wait for a node that is not there are
+/// to cost little.
+const PATIENT: Duration = Duration::from_secs(1);
+/// How often to ask before one becomes patient.
+const EAGER: u32 = 100;
 /// How long a peer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -55,7 +61,7 @@ impl Formation {
     ) -> Self {
         let me =
             Member { id: identity.node.clone(), address: advertised.to_owned(), incarnation: identity.incarnation };
-        let lowest = config.peers.lowest().is_none_or(|lowest| lowest.id == config.id);
+        let lowest = !config.join && config.peers.lowest().is_none_or(|lowest| lowest.id == config.id);
         let others = config.peers.iter().filter(|peer| peer.id != config.id).cloned().collect();
         Self { identity, me, peers: config.peers.agreed(), others, lowest, transport, ledger }
     }
@@ -66,7 +72,7 @@ impl Formation {
             return;
         }
         let mut told = String::new();
-        loop {
+        for round in 0_u32.. {
             let Some(ledger) = self.ledger.upgrade() else { return };
             match ledger.raft_group().is_pristine().await {
                 Ok(true) => {}
@@ -87,7 +93,7 @@ impl Formation {
                 Round::NotYet(_) => {}
             }
             drop(ledger);
-            R::sleep(RETRY).await;
+            R::sleep(if round < EAGER { RETRY } else { PATIENT }).await;
         }
     }
 

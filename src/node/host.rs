@@ -2,17 +2,20 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::future::join_all;
 
 use super::builder::NodeBuilder;
 use super::ledger::Ledger;
+use super::start::{Environment, start_ledger};
 use crate::config::Config;
-use crate::error::UnknownGroup;
+use crate::error::{CreateLedgerError, RemoveLedgerError, StartError, UnknownGroup};
+use crate::log::directory;
+use crate::raft::TokioRuntime;
 use crate::rpc::grpc::server::GrpcServer;
 use crate::rpc::router::Router;
-use crate::types::{ClusterName, NodeId};
+use crate::types::{ClusterName, Group, LedgerFiles, NodeId};
 
 /// A node: hosts ledgers and talks to its peers. Cheap to clone. Runs until [`Node::shutdown`].
 #[derive(Clone)]
@@ -23,8 +26,13 @@ pub struct Node {
 struct Inner {
     config: Config,
     local: SocketAddr,
-    ledgers: Vec<Ledger>,
+    /// Where peers reach this node.
+    advertised: String,
+    env: Environment,
     router: Arc<Router>,
+    ledgers: RwLock<Vec<Ledger>>,
+    /// Held while ledgers come and go; whether the node has stopped.
+    changing: tokio::sync::Mutex<bool>,
     server: Mutex<Option<GrpcServer>>,
 }
 
@@ -34,12 +42,26 @@ impl Node {
         NodeBuilder::from_config(Config::new(id, bind))
     }
 
-    pub(super) fn new(config: Config, local: SocketAddr, ledgers: Vec<Ledger>, router: Arc<Router>) -> Self {
-        Self { inner: Arc::new(Inner { config, local, ledgers, router, server: Mutex::new(None) }) }
+    /// A node without ledgers that does not listen yet.
+    pub(super) fn new(config: Config, local: SocketAddr, advertised: String, env: Environment) -> Self {
+        let router = Arc::new(Router::new(config.cluster.clone()));
+        let (ledgers, changing, server) = Default::default();
+        Self { inner: Arc::new(Inner { config, local, advertised, env, router, ledgers, changing, server }) }
+    }
+
+    pub(super) fn router(&self) -> &Arc<Router> {
+        &self.inner.router
     }
 
     pub(super) fn set_server(&self, server: GrpcServer) {
         *self.inner.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    }
+
+    /// How many connections to this node are open.
+    #[cfg(test)]
+    pub(super) fn connections(&self) -> usize {
+        let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().map_or(0, GrpcServer::connections)
     }
 
     /// The ledger of `group`.
@@ -47,16 +69,99 @@ impl Node {
     /// # Errors
     /// If the node does not host it.
     pub fn ledger(&self, group: &str) -> Result<Ledger, UnknownGroup> {
-        let ledger = self.inner.ledgers.iter().find(|ledger| ledger.group().as_str() == group);
+        let ledgers = self.hosted();
+        let ledger = ledgers.iter().find(|ledger| ledger.group().as_str() == group);
         ledger.cloned().ok_or_else(|| {
-            let hosted = self.inner.ledgers.iter().map(|ledger| ledger.group().as_str()).collect::<Vec<_>>().join(", ");
+            let hosted = ledgers.iter().map(|ledger| ledger.group().as_str()).collect::<Vec<_>>().join(", ");
             UnknownGroup { group: group.to_owned(), hosted }
         })
     }
 
-    /// All ledgers.
+    /// All ledgers that the node hosts now.
     pub fn ledgers(&self) -> Vec<Ledger> {
-        self.inner.ledgers.clone()
+        self.hosted().clone()
+    }
+
+    /// Hosts one more ledger, with the node's configuration. It is opened if its directory is there, else made. A new
+    /// ledger is formed, and has a master, once all nodes of [`Config::peers`] host it.
+    ///
+    /// Which ledgers were made at run time is not kept: after a restart the program makes them again, or names them in
+    /// [`Config::groups`]. Dropping the future does not take it back.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The node hosts the ledger already, has been shut down, or the ledger cannot be started.
+    pub async fn create_ledger(&self, group: Group) -> Result<Ledger, CreateLedgerError> {
+        let node = self.clone();
+        // On a task of its own: a ledger that is half started when the caller loses interest would be nobody's.
+        let created = tokio::spawn(async move { node.create(group).await }).await;
+        match created {
+            Ok(created) => created,
+            Err(ended) => Err(CreateLedgerError::Ended { reason: ended.to_string() }),
+        }
+    }
+
+    async fn create(self, group: Group) -> Result<Ledger, CreateLedgerError> {
+        let stopped = self.inner.changing.lock().await;
+        if *stopped {
+            return Err(CreateLedgerError::Stopped { group });
+        }
+        if self.ledger(group.as_str()).is_ok() {
+            return Err(CreateLedgerError::Hosted { group });
+        }
+        Ok(self.start(&group).await?)
+    }
+
+    pub(super) async fn start(&self, group: &Group) -> Result<Ledger, StartError> {
+        let Inner { config, advertised, env, router, .. } = &*self.inner;
+        let ledger = start_ledger::<TokioRuntime>(env, config, group, advertised, router).await?;
+        self.hosted_mut().push(ledger.clone());
+        Ok(ledger)
+    }
+
+    /// Hosts a ledger no more: takes it off the wire, ends its Raft, makes it durable and closes it. Handles of it
+    /// say [`Role::Closed`](crate::Role::Closed); appends under way end with an unknown outcome; records that were
+    /// read stay readable. `files` says what becomes of its directory.
+    ///
+    /// This concerns this node only. For the other members it is a node that is down: a quorum of them goes on. With
+    /// its files kept, the ledger can be created again and takes up where it was. With its files deleted, it comes
+    /// back with another disk as far as the others are concerned, and they refuse it as they refuse every wiped disk:
+    /// its place in the membership must be given up first. To be rid of a ledger altogether, remove it on all nodes.
+    ///
+    /// Dropping the future does not take it back. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The node does not host the ledger, or has been shut down: nothing was done. Or it could not be closed cleanly,
+    /// or its files not be deleted: it is no longer hosted then.
+    pub async fn remove_ledger(&self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
+        let (node, group) = (self.clone(), group.to_owned());
+        let removed = tokio::spawn(async move { node.remove(&group, files).await }).await;
+        removed.unwrap_or_else(|ended| Err(RemoveLedgerError::Ended { reason: ended.to_string() }))
+    }
+
+    async fn remove(self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
+        let stopped = self.inner.changing.lock().await;
+        if *stopped {
+            return Err(RemoveLedgerError::Stopped { group: group.to_owned() });
+        }
+        let ledger = self.ledger(group)?;
+        let group = ledger.group().clone();
+        // While it can still be heard.
+        ledger.step_down().await;
+        self.inner.router.remove(&group);
+        self.hosted_mut().retain(|hosted| *hosted.group() != group);
+        ledger.raft_group().stop().await;
+        close(&ledger).await.map_err(|source| RemoveLedgerError::Close { group: group.clone(), source })?;
+        tracing::info!(%group, ?files, "no longer hosted");
+        if files == LedgerFiles::Delete {
+            let path = self.inner.config.data_dir.join(group.as_str());
+            let (disk, dir) = (self.inner.env.disk.clone(), path.clone());
+            let deleted = tokio::task::spawn_blocking(move || directory::delete(&*disk, &dir)).await;
+            let deleted = deleted.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
+            deleted.map_err(|source| RemoveLedgerError::Delete { group, path, source })?;
+        }
+        Ok(())
     }
 
     /// The node's id.
@@ -69,7 +174,7 @@ impl Node {
         &self.inner.config.cluster
     }
 
-    /// The configuration it runs with.
+    /// The configuration it was started with. Which ledgers it hosts by now, [`Node::ledgers`] says.
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
@@ -83,26 +188,39 @@ impl Node {
     /// and lets others have the directories. Appends still under way end with an unknown outcome. A second call does
     /// nothing.
     pub async fn shutdown(&self) {
+        *self.inner.changing.lock().await = true;
+        let ledgers = self.ledgers();
         // While it can still be heard: the others need not find out by themselves.
-        join_all(self.inner.ledgers.iter().map(Ledger::step_down)).await;
+        join_all(ledgers.iter().map(Ledger::step_down)).await;
         self.inner.router.clear();
-        for ledger in &self.inner.ledgers {
+        for ledger in &ledgers {
             ledger.raft_group().stop().await;
         }
         let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(server) = server {
             server.shutdown().await;
         }
-        for ledger in &self.inner.ledgers {
-            let log = ledger.raft_group().log.clone();
-            let closed = tokio::task::spawn_blocking(move || log.close()).await;
-            match closed {
-                Ok(Ok(())) => tracing::info!(group = %ledger.group(), "closed"),
-                Ok(Err(error)) => tracing::error!(group = %ledger.group(), %error, "not closed cleanly"),
-                Err(error) => tracing::error!(group = %ledger.group(), %error, "closing ended badly"),
+        for ledger in &ledgers {
+            match close(ledger).await {
+                Ok(()) => tracing::info!(group = %ledger.group(), "closed"),
+                Err(error) => tracing::error!(group = %ledger.group(), %error, "not closed cleanly"),
             }
         }
     }
+
+    fn hosted(&self) -> RwLockReadGuard<'_, Vec<Ledger>> {
+        self.inner.ledgers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hosted_mut(&self) -> RwLockWriteGuard<'_, Vec<Ledger>> {
+        self.inner.ledgers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes everything durable, and lets others have the directory.
+async fn close(ledger: &Ledger) -> std::io::Result<()> {
+    let log = ledger.raft_group().log.clone();
+    tokio::task::spawn_blocking(move || log.close()).await.map_err(std::io::Error::other)?
 }
 
 impl fmt::Debug for Node {

@@ -14,6 +14,7 @@ use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::raft::flight::Waiter;
 use crate::raft::group::{self, GroupOptions};
+use crate::raft::pacer::Pacer;
 use crate::raft::proposer::Proposer;
 use crate::raft::{Raft, TokioRuntime};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
@@ -40,7 +41,10 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
     let network = PeerNetwork::new(identity, transport, "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
-    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor }, network).await.unwrap()
+    let pacer = Pacer::new(&config);
+    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer }, network)
+        .await
+        .unwrap()
 }
 
 /// How long this thread has been on a processor.

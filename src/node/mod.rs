@@ -23,6 +23,8 @@ mod ahead;
 mod barrier;
 mod builder;
 mod formation;
+#[cfg(test)]
+mod groups_tests;
 mod host;
 #[cfg(test)]
 mod idle_tests;

@@ -18,6 +18,7 @@ use crate::log::flusher::Scheduler;
 use crate::log::{Background, Log, LogOptions};
 use crate::raft::Runtime;
 use crate::raft::group::{self, GroupOptions};
+use crate::raft::pacer::Pacer;
 use crate::raft::storage::Clock;
 use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::PeerNetwork;
@@ -34,6 +35,8 @@ pub(crate) struct Environment {
     pub(crate) background: Arc<dyn Background>,
     pub(crate) clock: Clock,
     pub(crate) transport: Arc<dyn Transport>,
+    /// Strikes for all ledgers of the node.
+    pub(crate) pacer: Arc<Pacer>,
     /// Makes the incarnation of a new directory.
     pub(crate) incarnation: Arc<dyn Fn() -> Incarnation + Send + Sync>,
 }
@@ -87,15 +90,17 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (transport, window) = (env.transport.clone(), config.lease_window());
     let network = PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor);
     let addresses = network.addresses();
-    let options = GroupOptions { config, log, clock: env.clock.clone(), floor };
+    let options = GroupOptions { config, log, clock: env.clock.clone(), floor, pacer: &env.pacer };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
     addresses.follow(running.view.clone());
-    let (peers, transport) = (config.peers.agreed(), env.transport.clone());
+    let transport = env.transport.clone();
     let watch = LeaderWatch::start(&running, transport, raft.clone(), config.fast_failover);
+    // A node that joins promises itself to nobody.
+    let peers = if config.join { String::new() } else { config.peers.agreed() };
     let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);
-    router.insert(group.clone(), Arc::new(server));
+    router.insert(group, Arc::new(server));
     let ledger = Ledger::new(running, env.transport.clone(), config);
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());

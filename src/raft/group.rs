@@ -16,6 +16,7 @@ use super::gate::Gate;
 use super::hold::VoteHold;
 use super::members::MemberNode;
 use super::membership::{self, Decide, Picture, Settled};
+use super::pacer::{Heard, Paced, Pacer};
 use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
 use super::reads::{Leader, ReadIndex};
@@ -35,6 +36,8 @@ pub(crate) struct Group {
     pub(crate) identity: Identity,
     pub(crate) log: LogReader,
     pub(crate) gate: Gate,
+    /// Where the peer server tells that the leader lives.
+    pub(crate) heard: Heard,
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) view: watch::Receiver<View>,
     /// Where appends go.
@@ -76,6 +79,7 @@ pub(crate) struct GroupOptions<'a> {
     pub(crate) clock: Clock,
     /// Tells the network which entries are to go ([`PurgeFloor`](super::purge::PurgeFloor)).
     pub(crate) floor: watch::Sender<u64>,
+    pub(crate) pacer: &'a Pacer,
 }
 
 /// Starts Raft on a log. Returns the group and the handle that the network's server needs.
@@ -88,7 +92,7 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, log, clock, floor } = options;
+    let GroupOptions { config, log, clock, floor, pacer } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
@@ -125,11 +129,18 @@ where
     let proposer = Proposer::new(raft.clone(), gate.clone(), role.clone(), submitted, config.max_batch_bytes);
     let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
+    let heard = Heard::default();
     let purger = Purger::new(raft.clone(), reader.clone(), clock, snapshots, floor);
-    let tasks = Mutex::new(vec![role_task, proposer]);
-    let lease = config.election_timeout.1;
-    let control = Box::new(RaftControl { raft: raft.clone(), log: reader.clone(), purger, lease, tasks });
-    let group = Group { identity, log: reader, gate, role, view, proposals, budget, reads, votes, contact, control };
+    let control = Box::new(RaftControl {
+        _pace: pacer.pace(raft.clone(), heard.clone()),
+        raft: raft.clone(),
+        log: reader.clone(),
+        purger,
+        lease: config.election_timeout.1,
+        tasks: Mutex::new(vec![role_task, proposer]),
+    });
+    let group =
+        Group { identity, log: reader, gate, heard, role, view, proposals, budget, reads, votes, contact, control };
     Ok((group, raft))
 }
 
@@ -225,6 +236,8 @@ impl Group {
 }
 
 struct RaftControl<R: Runtime> {
+    /// Dropped with the group: the clock strikes for it no more.
+    _pace: Arc<dyn Paced>,
     raft: Raft<R>,
     log: LogReader,
     purger: Purger<R>,

@@ -10,10 +10,12 @@
 //! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
 //! | [`flight`] | a batch on its way through Raft, and who waits for it |
 //! | [`gate`] | keeps entries away from Raft for which the log has no room |
+//! | [`pacer`] | one clock for all ledgers of a node, in place of openraft's for each |
 //! | [`purge`] | removing entries: a snapshot at the purge point, then the purge |
 //! | [`hold`] | keeps a node that has just started out of elections |
 //! | [`proposer`] | the task that turns waiting appends into batches |
 //! | [`reads`] | up to where a read must have seen the log, as the leader says |
+//! | [`rest`] | when the leader of an idle ledger may leave out a heartbeat |
 //! | [`roles`] | the task that turns Raft's state into the broker's role |
 //! | [`group`] | all of it for one ledger, started and stopped |
 
@@ -25,9 +27,11 @@ pub(crate) mod group;
 pub(crate) mod hold;
 pub(crate) mod members;
 pub(crate) mod membership;
+pub(crate) mod pacer;
 pub(crate) mod proposer;
 pub(crate) mod purge;
 pub(crate) mod reads;
+mod rest;
 pub(crate) mod roles;
 pub(crate) mod state_machine;
 pub(crate) mod storage;

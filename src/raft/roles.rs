@@ -50,6 +50,8 @@ impl<R: Runtime> RoleTask<R> {
         let votes = self.votes.clone();
         let held = votes.over().fuse();
         futures::pin_mut!(held);
+        // What the view shows. The metrics of a leader change with every heartbeat; this hardly ever does.
+        let mut shown = None;
         loop {
             let (role, view, alone_at) = {
                 let metrics = self.metrics.borrow_watched();
@@ -58,11 +60,15 @@ impl<R: Runtime> RoleTask<R> {
                 let may_lead = may_lead(&self.id, self.incarnation, membership);
                 self.raft.runtime_config().elect(may_lead && self.votes.is_over());
                 let contact = *self.contact.borrow();
-                (role(&self.id, &metrics, alone_at, contact), view(&metrics), alone_at)
+                let shows = Some((metrics.current_term, *metrics.membership_config.log_id()));
+                let view = (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics));
+                (role(&self.id, &metrics, alone_at, contact), view, alone_at)
             };
             let alone_at = alone_at.filter(|_| role.is_master());
             // Before the role: who hears of a master can look up the members.
-            self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
+            if let Some(view) = view {
+                self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
+            }
             self.publish(role);
             if matches!(*self.role.borrow(), Role::Closed { .. }) {
                 return;

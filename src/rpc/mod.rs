@@ -9,6 +9,7 @@
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
+//! | [`beats`] | heartbeats of many ledgers in one call, both sides |
 //! | [`leader_watch`] | gives up a leader whose process has died before its lease is over |
 //! | [`leader_hold`] | for how long a follower is bound to its leader |
 //! | [`fetch`] | committed entries for a node whose copy is damaged, both sides |
@@ -17,6 +18,7 @@
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
 pub(crate) mod addresses;
+pub(crate) mod beats;
 pub(crate) mod checks;
 pub(crate) mod client_wire;
 pub(crate) mod convert;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 use openraft::storage::Snapshot;
 
 use super::checks;
@@ -21,6 +21,7 @@ use crate::raft::config::{LogId, RaftVote};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
+use crate::raft::pacer::Heard;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig, members, state_machine};
@@ -45,6 +46,7 @@ struct Intake<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
     gate: Gate,
+    heard: Heard,
     watch: LeaderWatch<R>,
 }
 
@@ -54,6 +56,7 @@ impl<R: Runtime> Clone for Intake<R> {
             raft: self.raft.clone(),
             metrics: self.metrics.clone(),
             gate: self.gate.clone(),
+            heard: self.heard.clone(),
             watch: self.watch.clone(),
         }
     }
@@ -78,6 +81,13 @@ async fn committed<R: Runtime>(raft: &Raft<R>) -> Refused<Option<LogId>> {
 }
 
 impl<R: Runtime> Intake<R> {
+    /// Notes that the leader lives, if it is still one.
+    fn note(&self, result: &StreamAppendResult<TypeConfig<R>>) {
+        if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+            self.heard.note();
+        }
+    }
+
     /// An append as openraft may see it.
     async fn usable(
         &self,
@@ -119,7 +129,8 @@ impl<R: Runtime> PeerServer<R> {
         raft: Raft<R>,
         watch: LeaderWatch<R>,
     ) -> Self {
-        let intake = Intake { metrics: raft.metrics(), raft, gate: group.gate.clone(), watch };
+        let (gate, heard) = (group.gate.clone(), group.heard.clone());
+        let intake = Intake { metrics: raft.metrics(), raft, gate, heard, watch };
         let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
         Self { identity, advertised, peers, promised: Mutex::default(), log, reads, votes, intake }
     }
@@ -191,7 +202,11 @@ impl<R: Runtime> PeerServer<R> {
     /// Lets `former` form the cluster, if it is the first to ask and means the same cluster.
     fn promise(&self, former: (NodeId, Incarnation), peers: &str) -> Refused<()> {
         if peers != self.peers {
-            let own = if self.peers.is_empty() { "no peers: a cluster of its own" } else { &self.peers };
+            let own = if self.peers.is_empty() {
+                "no peers: a cluster of its own, or one that it joins"
+            } else {
+                &self.peers
+            };
             return Err(refusal(Reason::Peers, peers, own));
         }
         let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
@@ -269,7 +284,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 // openraft asks for the conflicting entry; an append that begins the log cannot conflict.
                 return Err(closed("a conflict before the first entry"));
             }
-            Ok(convert::from_append_result::<R>(response.into_stream_result(previous, last)))
+            let result = response.into_stream_result(previous, last);
+            self.intake.note(&result);
+            Ok(convert::from_append_result::<R>(result))
         })
     }
 
@@ -341,8 +358,12 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 }
             });
             let answers = self.intake.raft.stream_append(requests.boxed());
-            let answers = answers.map(|answer| match answer {
-                Ok(result) => Ok(convert::from_append_result::<R>(result)),
+            let intake = self.intake.clone();
+            let answers = answers.map(move |answer| match answer {
+                Ok(result) => {
+                    intake.note(&result);
+                    Ok(convert::from_append_result::<R>(result))
+                }
                 Err(fatal) => Err(closed(fatal)),
             });
             let last = stream::once(async move { refused.lock().unwrap_or_else(PoisonError::into_inner).take() });

@@ -18,6 +18,7 @@ use crate::log::{Log, LogOptions};
 use crate::pb::{self, refusal::Reason};
 use crate::raft::TokioRuntime;
 use crate::raft::group::{self, Group, GroupOptions};
+use crate::raft::pacer::Pacer;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::{PeerNetwork, envelope};
@@ -59,7 +60,8 @@ async fn served() -> Served {
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
     let network = PeerNetwork::new(identity.clone(), transport.clone(), "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor };
+    let pacer = Pacer::new(&config);
+    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
     let watch = LeaderWatch::start(&group, transport, raft.clone(), true);
     let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);

@@ -1,6 +1,7 @@
 //! Finds the ledger a peer call is for.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use futures::StreamExt;
@@ -14,18 +15,37 @@ use crate::types::{ClusterName, Group};
 /// All ledgers of a node by group. Refuses calls of another wire version, for another cluster or an unknown group.
 pub(crate) struct Router {
     cluster: ClusterName,
-    groups: RwLock<BTreeMap<Group, Arc<dyn PeerHandler>>>,
+    groups: RwLock<BTreeMap<String, Arc<dyn PeerHandler>>>,
+    /// Calls that brought heartbeats, and the heartbeats in them.
+    heartbeats: (AtomicU64, AtomicU64),
 }
 
 impl Router {
     pub(crate) fn new(cluster: ClusterName) -> Self {
-        Self { cluster, groups: RwLock::default() }
+        Self { cluster, groups: RwLock::default(), heartbeats: Default::default() }
     }
 
     /// Puts a ledger up. Replaces one of the same group.
-    pub(crate) fn insert(&self, group: Group, handler: Arc<dyn PeerHandler>) {
+    pub(crate) fn insert(&self, group: &Group, handler: Arc<dyn PeerHandler>) {
         let mut groups = self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        groups.insert(group, handler);
+        groups.insert(group.to_string(), handler);
+    }
+
+    /// Takes a ledger down: calls for it are refused from now on.
+    pub(crate) fn remove(&self, group: &Group) {
+        self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(group.as_str());
+    }
+
+    /// Counts a call that brings `beats` heartbeats.
+    pub(crate) fn count_heartbeats(&self, beats: usize) {
+        self.heartbeats.0.fetch_add(1, Ordering::Relaxed);
+        self.heartbeats.1.fetch_add(beats as u64, Ordering::Relaxed);
+    }
+
+    /// How many calls have brought heartbeats, and how many heartbeats.
+    #[cfg(test)]
+    pub(crate) fn heartbeats(&self) -> (u64, u64) {
+        (self.heartbeats.0.load(Ordering::Relaxed), self.heartbeats.1.load(Ordering::Relaxed))
     }
 
     /// Takes all ledgers down: calls are refused from now on.
@@ -48,10 +68,10 @@ impl Router {
             return Err(refusal(Reason::Cluster, &envelope.cluster, &self.cluster));
         }
         let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match groups.iter().find(|(group, _)| group.as_str() == envelope.group) {
-            Some((_, handler)) => Ok(handler.clone()),
+        match groups.get(&envelope.group) {
+            Some(handler) => Ok(handler.clone()),
             None => {
-                let hosted = groups.keys().map(Group::as_str).collect::<Vec<_>>().join(", ");
+                let hosted = groups.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 Err(refusal(Reason::Group, &envelope.group, hosted))
             }
         }

@@ -22,6 +22,7 @@ use crate::disk::Disk;
 use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
+use crate::raft::pacer::Pacer;
 use crate::rpc::router::Router;
 use crate::types::{Ack, Group, Incarnation, NodeId, Peer, Peers, ReadLimit, Record, Role};
 
@@ -102,6 +103,16 @@ impl SimCluster {
         Self(Arc::new(Inner { network, nodes: Mutex::new(nodes), rng: Mutex::new(rng) }))
     }
 
+    /// Changes the configuration of node `i`, which is down. Its number and its address stay, whatever its id.
+    ///
+    /// # Panics
+    /// If the configuration is not usable then.
+    pub fn configure(&self, i: usize, change: impl FnOnce(&mut Config)) {
+        let config = &mut self.nodes()[i].config;
+        change(config);
+        config.validate().expect("a usable configuration");
+    }
+
     fn nodes(&self) -> MutexGuard<'_, Vec<SimNode>> {
         lock(&self.0.nodes)
     }
@@ -151,6 +162,7 @@ impl SimCluster {
                 life,
                 stall: node.config.stall_timeout,
             }),
+            pacer: Arc::new(Pacer::new(&node.config)),
             incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
         };
         (env, node.config.clone(), node.address.clone(), router)

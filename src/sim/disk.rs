@@ -192,6 +192,12 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    /// It has no directories beside the names of the files.
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        drop(self.call(Op::Remove)?);
+        Ok(())
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         Self::sync_names(&mut *self.call(Op::SyncDir)?, dir);
         Ok(())

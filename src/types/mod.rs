@@ -2,6 +2,7 @@
 
 mod address;
 mod consistency;
+mod files;
 mod identity;
 mod peers;
 mod place;
@@ -12,6 +13,7 @@ mod status;
 
 pub(crate) use address::{checked_address, checked_bind};
 pub use consistency::{Consistency, ConsistencyError};
+pub use files::LedgerFiles;
 pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};
 pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};

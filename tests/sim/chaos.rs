@@ -11,6 +11,7 @@ use dledger::sim::{self, Rng, SimCluster};
 use dledger::{Durability, Retention, Role};
 
 use crate::history::History;
+use crate::seeds::Sum;
 use crate::{nemesis, operator};
 
 /// What happens.
@@ -46,8 +47,8 @@ pub(crate) struct Outcome {
     pub(crate) slowest_recovery: Duration,
 }
 
-impl Outcome {
-    pub(crate) fn add(&mut self, other: &Self) {
+impl Sum for Outcome {
+    fn add(&mut self, other: &Self) {
         self.trace.1 += other.trace.1;
         self.acked += other.acked;
         self.unknown += other.unknown;

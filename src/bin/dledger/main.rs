@@ -93,6 +93,20 @@ mod tests {
         let peers = "n0-127.0.0.1:40911;n1-127.0.0.1:40912;n2-127.0.0.1:40913";
         let lines = [
             vec!["serve", "--group", "g", "--id", "n0", "--peers", peers, "--data-dir", "DIR"],
+            vec![
+                "serve",
+                "--group",
+                "g",
+                "--group",
+                "h",
+                "--id",
+                "n3",
+                "--bind",
+                "[::]:1",
+                "--join",
+                "--data-dir",
+                "DIR",
+            ],
             vec!["append", "--group", "g", "--peers", peers, "--lines"],
             vec!["append", "--group", "g", "--peers", peers, "--lines", "a.txt", "b.txt"],
             vec!["append", "--group", "g", "--peers", peers, "text"],

@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// The nodes the cluster is formed of, this one included: `n0-host:port;n1-host:port` or `n0=host:port,…`.
     #[arg(long, env = "DLEDGER_PEERS")]
     peers: Option<String>,
+    /// Join a cluster that exists: the node forms none and needs no --peers; it waits until a leader adds it.
+    #[arg(long, env = "DLEDGER_JOIN")]
+    join: bool,
     /// Directory of the node's data.
     #[arg(long, env = "DLEDGER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -78,6 +81,7 @@ impl Options {
             group: if self.group.is_empty() { other.group } else { self.group },
             id: self.id.or(other.id),
             peers: self.peers.or(other.peers),
+            join: self.join || other.join,
             data_dir: self.data_dir.or(other.data_dir),
             bind: self.bind.or(other.bind),
             advertise: self.advertise.or(other.advertise),
@@ -96,7 +100,7 @@ impl Options {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
             Some(text) => Peers::parse_for(text, &id)?,
-            None if self.bind.is_none() => return Err(missing("peers")),
+            None if self.bind.is_none() => return Err(missing(if self.join { "bind" } else { "peers" })),
             None => Peers::default(),
         };
         let own = peers.get(&id).map(|peer| peer.address.clone());
@@ -107,6 +111,7 @@ impl Options {
         }
         config.groups = self.group;
         config.peers = peers;
+        config.join = self.join;
         config.data_dir = self.data_dir.ok_or_else(|| missing("data-dir"))?;
         config.advertise = self.advertise;
         config.cluster = self.cluster.unwrap_or(config.cluster);
@@ -218,6 +223,17 @@ mod tests {
         assert_eq!(config.groups, ["g".parse().unwrap(), "h".parse().unwrap()]);
         assert_eq!(config.data_dir, PathBuf::from("DIR"));
         assert_eq!(config.retention, None, "nothing is removed unless that is wanted");
+    }
+
+    #[test]
+    fn a_node_that_joins_needs_no_peers_but_an_address() {
+        let all = ["--group", "g", "--group", "h", "--id", "n3", "--join", "--data-dir", "D"];
+        assert!(refusal(flags(&all)).contains("--bind is missing"));
+        let bind = ["--bind", "0.0.0.0:1", "--advertise", "n3.example:1"];
+        let config = flags(&[&all[..], &bind].concat()).into_config().unwrap();
+        assert!(config.join && config.peers.is_empty());
+        let file: Options = toml::from_str("join = true").unwrap();
+        assert!(flags(&[&all[..6], &all[7..], &bind].concat()).or(file).join);
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
+use super::resolver::Resolver;
 use super::transport::GrpcOptions;
 use super::{CONNECTION_WINDOW, FRAME_BYTES, HEADER_BYTES, STREAM_WINDOW};
 use crate::rpc::transport::Lane;
@@ -17,6 +19,7 @@ use crate::rpc::transport::Lane;
 /// So a channel that has not answered anything for `give_up` is replaced by a fresh one.
 pub(crate) struct KeptChannel {
     endpoint: Endpoint,
+    connector: HttpConnector<Resolver>,
     give_up: Duration,
     kept: Mutex<Kept>,
 }
@@ -34,7 +37,7 @@ impl KeptChannel {
     ///
     /// # Errors
     /// `address` is not `host:port`.
-    pub(crate) fn new(address: &str, lane: Lane, options: &GrpcOptions) -> Result<Self, String> {
+    pub(crate) fn new(address: &str, lane: Lane, options: &GrpcOptions, resolver: Resolver) -> Result<Self, String> {
         let well_formed = address.rsplit_once(':').is_some_and(|(host, port)| {
             !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port != 0)
         });
@@ -49,8 +52,6 @@ impl KeptChannel {
             Lane::Data => options.keepalive_timeout.max(options.stall_timeout),
         };
         let endpoint = endpoint
-            .connect_timeout(options.connect_timeout)
-            .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME_BYTES)
@@ -58,13 +59,20 @@ impl KeptChannel {
             .http2_keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(silence)
             .keep_alive_while_idle(true);
-        Ok(Self { endpoint, give_up: options.stall_timeout, kept: Mutex::default() })
+        let mut connector = HttpConnector::new_with_resolver(resolver);
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(options.connect_timeout));
+        Ok(Self { endpoint, connector, give_up: options.stall_timeout, kept: Mutex::default() })
     }
 
     /// The channel and its generation. Must be called within a tokio runtime.
     pub(crate) fn get(&self) -> (Channel, u64) {
         let mut kept = self.lock();
-        let channel = kept.channel.get_or_insert_with(|| self.endpoint.connect_lazy()).clone();
+        let channel = kept
+            .channel
+            .get_or_insert_with(|| self.endpoint.connect_with_connector_lazy(self.connector.clone()))
+            .clone();
         (channel, kept.generation)
     }
 
@@ -112,20 +120,22 @@ impl Kept {
 mod tests {
     use super::*;
 
+    fn new(address: &str, lane: Lane) -> Result<KeptChannel, String> {
+        KeptChannel::new(address, lane, &GrpcOptions::default(), Resolver::system())
+    }
+
     fn kept() -> KeptChannel {
-        KeptChannel::new("127.0.0.1:1", Lane::Control, &GrpcOptions::default()).unwrap()
+        new("127.0.0.1:1", Lane::Control).unwrap()
     }
 
     #[test]
     fn what_is_not_an_address_is_named() {
         for bad in ["", "host", ":1", "host:", "host:0", "host:70000", "a b:1", "host/path:1"] {
-            let Err(error) = KeptChannel::new(bad, Lane::Data, &GrpcOptions::default()) else {
-                panic!("{bad:?} was taken")
-            };
+            let Err(error) = new(bad, Lane::Data) else { panic!("{bad:?} was taken") };
             assert!(error.contains("host:port"), "{error}");
         }
         for good in ["localhost:1", "[::1]:65535", "broker-0.brokers:40911", "10.0.0.1:9"] {
-            assert!(KeptChannel::new(good, Lane::Data, &GrpcOptions::default()).is_ok(), "{good}");
+            assert!(new(good, Lane::Data).is_ok(), "{good}");
         }
     }
 

@@ -8,10 +8,11 @@ use futures::FutureExt;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tonic::transport::Channel;
-use tonic::{Response, Status};
+use tonic::{Response, Status, Streaming};
 
 use super::answers::{Answers, Requests};
 use super::channel::KeptChannel;
+use super::resolver::Resolver;
 use super::status;
 use super::transport::GrpcOptions;
 use crate::rpc::pb;
@@ -29,8 +30,8 @@ pub(crate) struct GrpcLink {
 }
 
 impl GrpcLink {
-    pub(crate) fn new(address: &str, lane: Lane, options: &GrpcOptions) -> Self {
-        let channel = KeptChannel::new(address, lane, options).map(Arc::new);
+    pub(crate) fn new(address: &str, lane: Lane, options: &GrpcOptions, resolver: Resolver) -> Self {
+        let channel = KeptChannel::new(address, lane, options, resolver).map(Arc::new);
         Self { address: address.to_owned(), options: options.clone(), channel }
     }
 
@@ -54,6 +55,32 @@ impl GrpcLink {
             Err(_) => channel.failed(generation),
         }
         outcome
+    }
+
+    /// `host:port` of the peer.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What a call that broke for `reason` ends with.
+    pub(crate) fn broken(&self, reason: String) -> TransportError {
+        TransportError::Broken { address: self.address.clone(), reason }
+    }
+
+    /// What a call that was refused ends with.
+    pub(crate) fn refused(&self, refusal: pb::Refusal) -> TransportError {
+        TransportError::Refused { address: self.address.clone(), refusal }
+    }
+
+    /// Sends heartbeats of several ledgers. The answers come as they are done; how long to wait for them is the
+    /// caller's business.
+    pub(crate) async fn heartbeats(
+        &self,
+        request: pb::HeartbeatsRequest,
+        timeout: Duration,
+    ) -> Result<BeatAnswers, TransportError> {
+        let answers = self.bounded(timeout, |mut client| async move { client.heartbeats(request).await }).await?;
+        Ok(BeatAnswers { address: self.address.clone(), answers })
     }
 
     fn channel(&self) -> Result<&Arc<KeptChannel>, TransportError> {
@@ -80,6 +107,19 @@ impl GrpcLink {
         };
         let give_up = move || channel.give_up(generation);
         Ok(Answers::new(self.address.clone(), answers, feed, stall, give_up).boxed())
+    }
+}
+
+/// The answers to heartbeats as they come.
+pub(crate) struct BeatAnswers {
+    address: String,
+    answers: Streaming<pb::HeartbeatsResponse>,
+}
+
+impl BeatAnswers {
+    /// Some more of them; `None` when there are no more.
+    pub(crate) async fn next(&mut self) -> Result<Option<pb::HeartbeatsResponse>, TransportError> {
+        self.answers.message().await.map_err(|status| status::to_error(&self.address, &status))
     }
 }
 

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`transport`] | [`GrpcTransport`](transport::GrpcTransport): keeps one [`link`] per address and lane |
 //! | [`link`] | [`GrpcLink`](link::GrpcLink): the calls to one peer over one lane, each bounded in time |
+//! | [`beats`] | the heartbeat lane: what falls due together travels in one call |
 //! | [`channel`] | the connection a link keeps, and when it is given up for a new one |
+//! | [`resolver`] | turns names into addresses, at every connect |
 //! | [`answers`] | the caller's side of a replication stream: closes its requests, notices a stall |
 //! | [`status`] | refusals and failures, to and from gRPC statuses |
 //! | [`service`] | the peer service: routes each call to its ledger |
@@ -15,10 +17,12 @@
 
 pub(crate) mod acceptor;
 pub(crate) mod answers;
+pub(crate) mod beats;
 pub(crate) mod channel;
 pub(crate) mod gate;
 pub(crate) mod guarded;
 pub(crate) mod link;
+pub(crate) mod resolver;
 pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod status;

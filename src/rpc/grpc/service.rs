@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::status;
+use crate::rpc::beats;
 use crate::rpc::pb;
 use crate::rpc::pb::raft_service_server::RaftService;
 use crate::rpc::router::Router;
@@ -30,6 +31,16 @@ impl PeerService {
     }
 }
 
+/// The refusals in it without the rest of what is too long.
+fn shortened(mut response: pb::HeartbeatsResponse) -> pb::HeartbeatsResponse {
+    for answer in &mut response.answers {
+        if let Some(pb::beat_answer::Result::Refusal(refusal)) = &mut answer.result {
+            *refusal = status::short(refusal);
+        }
+    }
+    response
+}
+
 macro_rules! unary {
     ($($name:ident: $request:ident -> $answer:ident;)*) => {
         #[tonic::async_trait]
@@ -42,6 +53,28 @@ macro_rules! unary {
                     Ok(Response::new(answer))
                 }
             )*
+
+            async fn heartbeat(
+                &self,
+                request: Request<pb::AppendRequest>,
+            ) -> Result<Response<pb::AppendResponse>, Status> {
+                let request = request.into_inner();
+                let handler = self.router.route(request.envelope.as_ref()).map_err(|r| status::from_refusal(&r))?;
+                self.router.count_heartbeats(1);
+                let answer = handler.heartbeat(request).await.map_err(|r| status::from_refusal(&r))?;
+                Ok(Response::new(answer))
+            }
+
+            type HeartbeatsStream = BoxStream<'static, Result<pb::HeartbeatsResponse, Status>>;
+
+            async fn heartbeats(
+                &self,
+                request: Request<pb::HeartbeatsRequest>,
+            ) -> Result<Response<Self::HeartbeatsStream>, Status> {
+                let answers = beats::serve(&self.router, request.into_inner());
+                let answers = answers.map_err(|refusal| status::from_refusal(&refusal))?;
+                Ok(Response::new(answers.map(|response| Ok(shortened(response))).boxed()))
+            }
 
             type ReplicateStream = BoxStream<'static, Result<pb::AppendResponse, Status>>;
 
@@ -59,7 +92,6 @@ unary! {
     identify: IdentifyRequest -> IdentifyResponse;
     request_vote: VoteRequest -> VoteResponse;
     pre_vote: VoteRequest -> VoteResponse;
-    heartbeat: AppendRequest -> AppendResponse;
     install_snapshot: SnapshotRequest -> SnapshotResponse;
     transfer_leader: TransferRequest -> TransferResponse;
     fetch_entries: FetchRequest -> FetchResponse;

@@ -31,10 +31,14 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         | Reason::Peers
         | Reason::GivenUp => Code::FailedPrecondition,
     };
-    let refusal =
-        Refusal { reason: refusal.reason, found: clipped(&refusal.found), expected: clipped(&refusal.expected) };
+    let refusal = short(refusal);
     let message = format!("{:?}: found {}, expected {}", refusal.reason(), refusal.found, refusal.expected);
     Status::with_details(code, message, refusal.encode_to_vec().into())
+}
+
+/// `refusal` without the rest of what is too long.
+pub(crate) fn short(refusal: &Refusal) -> Refusal {
+    Refusal { reason: refusal.reason, found: clipped(&refusal.found), expected: clipped(&refusal.expected) }
 }
 
 /// What a failed call to `address` means: a refusal if the peer sent one, no connection, or a broken one.

@@ -9,7 +9,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
 
+use super::beats::BeatLink;
 use super::link::GrpcLink;
+use super::resolver::Resolver;
 use crate::rpc::transport::{Lane, Link, Transport};
 
 /// How long it may take to find out that nobody listens.
@@ -48,23 +50,33 @@ impl Default for GrpcOptions {
 /// gRPC to all peers. The ledgers of a node share it, and with it one connection per peer and lane.
 pub(crate) struct GrpcTransport {
     options: GrpcOptions,
+    resolver: Resolver,
     /// Grows with the addresses ever asked for; an unused link costs no connection once its peer is gone.
-    links: Mutex<HashMap<(String, Lane), Arc<GrpcLink>>>,
+    links: Mutex<HashMap<(String, Lane), Arc<dyn Link>>>,
 }
 
 impl GrpcTransport {
     /// A transport without links.
     pub(crate) fn new(options: GrpcOptions) -> Self {
-        Self { options, links: Mutex::default() }
+        Self::with_resolver(options, Resolver::system())
+    }
+
+    /// A transport that looks names up by `resolver`.
+    pub(super) fn with_resolver(options: GrpcOptions, resolver: Resolver) -> Self {
+        Self { options, resolver, links: Mutex::default() }
     }
 }
 
 impl Transport for GrpcTransport {
     fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        let link = links
-            .entry((address.to_owned(), lane))
-            .or_insert_with(|| Arc::new(GrpcLink::new(address, lane, &self.options)));
+        let link = links.entry((address.to_owned(), lane)).or_insert_with(|| {
+            let link = Arc::new(GrpcLink::new(address, lane, &self.options, self.resolver.clone()));
+            match lane {
+                Lane::Heartbeat => Arc::new(BeatLink::new(link)),
+                Lane::Control | Lane::Data => link,
+            }
+        });
         link.clone()
     }
 

@@ -65,7 +65,7 @@ impl Drop for Let {
 }
 
 impl FakeLedger {
-    fn new(replication: Replication) -> (Arc<Self>, mpsc::UnboundedReceiver<Seen>) {
+    pub(super) fn new(replication: Replication) -> (Arc<Self>, mpsc::UnboundedReceiver<Seen>) {
         let (seen, watch) = mpsc::unbounded_channel();
         (Arc::new(Self { replication, seen, heartbeats: Semaphore::new(0), votes: AtomicUsize::new(0) }), watch)
     }
@@ -203,7 +203,7 @@ impl Rig {
         let listener = TcpListener::bind(address).await.unwrap();
         let (ledger, seen) = FakeLedger::new(replication);
         let router = Arc::new(Router::new(ClusterName::default()));
-        router.insert("g0".parse::<Group>().unwrap(), ledger.clone());
+        router.insert(&"g0".parse::<Group>().unwrap(), ledger.clone());
         let server = GrpcServer::start(listener, router, Routes::default(), options).unwrap();
         Self { server, ledger, seen }
     }

@@ -1,0 +1,73 @@
+//! Ledgers that come and go while their node runs.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::{StartError, UnknownGroup};
+use crate::types::Group;
+
+/// A ledger could not be created.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CreateLedgerError {
+    /// The node hosts it already.
+    #[error("this node hosts {group} already: use Node::ledger, or another name")]
+    Hosted {
+        /// The ledger.
+        group: Group,
+    },
+    /// The node has been shut down.
+    #[error("cannot create {group}: the node has been shut down. Start another one")]
+    Stopped {
+        /// The ledger.
+        group: Group,
+    },
+    /// It cannot be opened or started. Nothing of it is left running.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The task that did it ended: a bug, or the runtime is going down.
+    #[error("creating the ledger ended before its time ({reason}): restart the node")]
+    Ended {
+        /// What was said.
+        reason: String,
+    },
+}
+
+/// A ledger could not be removed, or not with everything.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveLedgerError {
+    /// The node does not host it. Nothing was done.
+    #[error(transparent)]
+    Unknown(#[from] UnknownGroup),
+    /// The node has been shut down, and with it the ledger. Nothing was done.
+    #[error("cannot remove {group}: the node has been shut down, and hosts it no more")]
+    Stopped {
+        /// The ledger.
+        group: String,
+    },
+    /// It is no longer hosted, but was not closed cleanly. Its files are there, whatever was asked for.
+    #[error("{group} is no longer hosted, but was not closed cleanly: {source}. Its files were left as they are")]
+    Close {
+        /// The ledger.
+        group: Group,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is no longer hosted, but not all of its files could be deleted.
+    #[error("{group} is no longer hosted, but {} was not deleted: {source}. Delete it by hand", path.display())]
+    Delete {
+        /// The ledger.
+        group: Group,
+        /// Its directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The task that did it ended: a bug, or the runtime is going down.
+    #[error("removing the ledger ended before its time ({reason}): restart the node")]
+    Ended {
+        /// What was said.
+        reason: String,
+    },
+}

@@ -1,0 +1,61 @@
+//! What many ledgers of one node share.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::host::Node;
+use crate::config::{Config, MIN_SEGMENT_SIZE};
+use crate::types::{NodeId, Peer, Peers, Role};
+
+const GROUPS: usize = 30;
+
+/// `count` ports that were free a moment ago.
+fn peers(count: u64) -> Peers {
+    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let address = |n: u64| listeners[n as usize].local_addr().unwrap().to_string();
+    Peers::new((0..count).map(|n| Peer { id: NodeId::new(n), address: address(n) }).collect()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledgers_of_a_node_share_its_connections_and_their_heartbeats_travel_together() {
+    let (dir, peers) = (tempfile::tempdir().unwrap(), peers(3));
+    let config = |n: u64| Config {
+        peers: peers.clone(),
+        groups: (0..GROUPS).map(|group| format!("g{group}").parse().unwrap()).collect(),
+        data_dir: dir.path().join(format!("n{n}")),
+        segment_size: MIN_SEGMENT_SIZE,
+        max_record_bytes: 1 << 10,
+        max_batch_bytes: 2 << 10,
+        ..Config::new(NodeId::new(n), peers.get(&NodeId::new(n)).unwrap().address.clone())
+    };
+    let start = |n| super::NodeBuilder::from_config(config(n)).start();
+    let nodes: Vec<Node> = join_all((0..3).map(start)).await.into_iter().map(Result::unwrap).collect();
+    for node in &nodes {
+        for ledger in node.ledgers() {
+            let known = |role: &Role| matches!(role, Role::Master { .. } | Role::Slave { .. });
+            let mut role = ledger.role();
+            tokio::time::timeout(Duration::from_secs(60), role.wait_for(known)).await.expect("no master").unwrap();
+        }
+    }
+    let counts = || nodes.iter().map(|node| node.router().heartbeats()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+    let before = counts();
+    let wanted = 20 * 2 * GROUPS as u64;
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
+    let (calls, beats) = loop {
+        looks.tick().await;
+        let now = counts();
+        if now.1 - before.1 >= wanted {
+            break (now.0 - before.0, now.1 - before.1);
+        }
+    };
+    println!("{GROUPS} ledgers on 3 nodes: {beats} heartbeats in {calls} calls");
+    // Three nodes lead, each beats to two peers; every round would be a call per ledger and peer. On a busy machine a
+    // round may fall apart.
+    assert!(calls * 3 <= beats, "{beats} heartbeats in {calls} calls");
+    // Three lanes from each of the two others, however many ledgers.
+    for node in &nodes {
+        assert!(node.connections() <= 6, "{} connections", node.connections());
+        node.shutdown().await;
+    }
+}

@@ -1,0 +1,128 @@
+//! When the leader of an idle ledger may leave out a heartbeat.
+
+use std::time::Duration;
+
+use openraft::Instant;
+
+use crate::config::Config;
+
+/// At most so many strikes of the clock to a heartbeat.
+const MOST: u32 = 4;
+
+/// How far the log goes and how far it is committed, by entry.
+pub(super) type Seen = (Option<u64>, Option<u64>);
+
+/// A ledger where nothing happens, and whose last heartbeat was answered, may rest for some strikes. One that is lost
+/// is made good at the next.
+pub(super) struct Rest<I> {
+    /// Of so many strikes, one brings a heartbeat.
+    of: u32,
+    every: Duration,
+    rested: u32,
+    /// At the last heartbeat.
+    beat: Option<(Seen, I)>,
+}
+
+impl<I: Instant> Rest<I> {
+    /// The clock strikes `every` so often; `of` as many strikes, one brings a heartbeat.
+    pub(super) fn new(of: u32, every: Duration) -> Self {
+        Self { of, every, rested: 0, beat: None }
+    }
+
+    /// Whether a heartbeat is due. `acked`: when that was sent which a quorum answered last.
+    pub(super) fn is_due(&mut self, seen: Seen, acked: Option<I>, now: I) -> bool {
+        let idle = self.beat.is_some_and(|(then, at)| {
+            // A later answer is one to somebody else's heartbeat: a read had to ask. The next may find it answered.
+            then == seen && acked.is_some_and(|acked| acked >= at && acked < at + self.every / 4)
+        });
+        self.rested += 1;
+        if idle && self.rested < self.of {
+            return false;
+        }
+        self.rested = 0;
+        self.beat = Some((seen, now));
+        true
+    }
+}
+
+/// Of so many strikes one brings a heartbeat where nothing happens: so many that followers, who wait for both bounds of
+/// the election timeout, can miss one and still have the next in time.
+pub(super) fn resting(config: &Config) -> u32 {
+    let (low, high) = config.election_timeout;
+    let strikes = (low + high).as_nanos() / config.heartbeat_interval.as_nanos().max(1) / 3;
+    u32::try_from(strikes).unwrap_or(MOST).clamp(1, MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::AsyncRuntime;
+
+    use super::super::TokioRuntime;
+    use super::super::pacer::QUIET;
+    use super::*;
+    use crate::types::NodeId;
+
+    type Now = <TokioRuntime as AsyncRuntime>::Instant;
+
+    const EVERY: Duration = Duration::from_millis(100);
+
+    /// What a strike finds after `at` strikes: how many entries there are, and to which strike's heartbeat the last
+    /// answer was.
+    type Found = (u32, u64, Option<u32>);
+
+    fn due(of: u32, strikes: &[Found]) -> Vec<u32> {
+        let began = Now::now();
+        let mut rest = Rest::new(of, EVERY);
+        let mut due = Vec::new();
+        for (at, entries, answered) in strikes {
+            let acked = answered.map(|beat| began + EVERY * beat + EVERY / 100);
+            if rest.is_due((Some(*entries), Some(*entries)), acked, began + EVERY * *at) {
+                due.push(*at);
+            }
+        }
+        due
+    }
+
+    #[test]
+    fn an_idle_ledger_whose_heartbeats_are_answered_rests() {
+        let strikes =
+            [(0, 5, None), (1, 5, Some(0)), (2, 5, Some(0)), (3, 5, Some(0)), (4, 5, Some(3)), (5, 5, Some(3))];
+        assert_eq!(due(3, &strikes), [0, 3]);
+        assert_eq!(due(1, &strikes), [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_heartbeat_that_is_not_answered_is_followed_by_another_at_the_next_strike() {
+        assert_eq!(due(3, &[(0, 5, None), (1, 5, None), (2, 5, None), (3, 5, Some(2)), (4, 5, Some(2))]), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_is_new_is_told_at_the_next_strike() {
+        let strikes = [(0, 5, None), (1, 5, Some(0)), (2, 6, Some(0)), (3, 6, Some(2)), (4, 7, Some(2))];
+        assert_eq!(due(3, &strikes), [0, 2, 4]);
+    }
+
+    #[test]
+    fn a_ledger_whose_leadership_is_asked_for_does_not_rest() {
+        let began = Now::now();
+        let mut rest = Rest::new(3, EVERY);
+        let seen = (Some(5), Some(5));
+        assert!(rest.is_due(seen, None, began));
+        assert!(!rest.is_due(seen, Some(began), began + EVERY));
+        // A read's own round was answered since.
+        assert!(rest.is_due(seen, Some(began + EVERY + EVERY / 2), began + EVERY * 2));
+    }
+
+    #[test]
+    fn who_rests_is_heard_often_enough_whatever_the_configuration() {
+        let mut config = Config::new(NodeId::new(0), "h:1");
+        for (low, high, of) in [(400, 800, 4), (300, 301, 2), (1000, 2000, 4)] {
+            config.election_timeout = (Duration::from_millis(low), Duration::from_millis(high));
+            assert_eq!(resting(&config), of);
+            // One that is lost is made good at the next strike, but for a follower that alone did not hear it.
+            let wait = config.election_timeout.0 + config.election_timeout.1;
+            assert!(config.heartbeat_interval * of * 2 < wait);
+            assert!(config.heartbeat_interval * QUIET < wait && of < QUIET);
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! What becomes of the files of a ledger that is no longer hosted.
+
+/// What becomes of the files of a ledger that is no longer hosted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LedgerFiles {
+    /// They stay: the ledger can be created again and takes up where it was.
+    #[default]
+    Keep,
+    /// They are deleted, with every record in them. What other nodes have of the ledger is not touched.
+    Delete,
+}

@@ -1,0 +1,4 @@
+//! Heartbeats of several ledgers.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::heartbeats_request(bytes));
