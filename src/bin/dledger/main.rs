@@ -3,6 +3,7 @@
 
 mod append;
 mod get;
+mod leader_options;
 mod lines;
 mod log;
 mod members;

@@ -67,7 +67,7 @@ impl RetentionOptions {
     }
 }
 
-fn time_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn time_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(value)?;
     let told = |error| de::Error::custom(format!("{text:?} is no time ({error}): write it like \"72h\""));
     humantime::parse_duration(&text).map(Some).map_err(told)

@@ -9,6 +9,7 @@ use clap::Args;
 use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers, RepairPolicy};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::leader_options::LeaderOptions;
 use crate::output::{Failure, failure};
 use crate::retention_options::RetentionOptions;
 
@@ -65,6 +66,9 @@ pub(crate) struct Options {
     #[command(flatten)]
     #[serde(flatten)]
     retention: RetentionOptions,
+    #[command(flatten)]
+    #[serde(flatten)]
+    leader: LeaderOptions,
 }
 
 impl Options {
@@ -91,6 +95,7 @@ impl Options {
             segment_size: self.segment_size.or(other.segment_size),
             max_record: self.max_record.or(other.max_record),
             retention: self.retention.or(other.retention),
+            leader: self.leader.or(other.leader),
         }
     }
 
@@ -125,6 +130,7 @@ impl Options {
             config.max_inflight_bytes = config.max_inflight_bytes.max(config.max_batch_bytes);
         }
         config.retention = self.retention.into_retention();
+        self.leader.apply(&mut config);
         config.validate()?;
         Ok(config)
     }
