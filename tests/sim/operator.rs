@@ -27,8 +27,8 @@ pub(crate) async fn run(cluster: SimCluster, mut rng: Rng, over: impl Fn() -> bo
                 lost = None;
             }
             Some(_) => {}
-            None if over() => return done,
-            None if rng.chance(400) => {
+            None if over() && done.replaced > 0 => return done,
+            None if done.replaced == 0 || rng.chance(400) => {
                 let i = rng.below(cluster.size() as u64) as usize;
                 cluster.wipe(i);
                 lost = Some(i);
