@@ -142,6 +142,12 @@ impl Log {
     /// If the system fails; the log takes no further write then.
     pub(crate) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
         self.shared.check()?;
+        if self.shared.options.interval.is_none() {
+            // Raft takes what is saved and synced as one sequence: a vote that is durable says that all entries written
+            // before it are, and releases their acknowledgements.
+            self.shared.flush();
+            self.shared.check()?;
+        }
         let saved = self.shared.hard_state().save_vote(vote);
         self.shared.or_fail("saving the vote", saved)
     }

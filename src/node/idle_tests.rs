@@ -42,7 +42,8 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let network = PeerNetwork::new(identity, transport, "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
-    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer }, network)
+    let confirm = network.rounds::<TokioRuntime>();
+    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer, confirm }, network)
         .await
         .unwrap()
 }

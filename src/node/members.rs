@@ -66,11 +66,7 @@ impl Ledger {
                 ),
             }),
             Some(seen) => Err(other_disk(&seen.member, member.incarnation)),
-            None if !empty => Err(MemberError::Unfit {
-                address: member.address.clone(),
-                reason: "its ledger is not empty: it was a member of a cluster before. Give it an empty directory"
-                    .into(),
-            }),
+            None if !empty => Err(not_empty(member)),
             None => Ok(Some(Change::AddLearner(member.clone()))),
         };
         self.raft_group().change(&decide).await
@@ -121,8 +117,11 @@ impl Ledger {
         if member.id == *id {
             // The name is needed for the new disk.
             let decide = |picture: &Picture| {
-                let old = picture.get(id).filter(|seen| seen.member.incarnation != member.incarnation);
-                Ok(old.map(|_| Change::Remove(id.clone())))
+                match picture.get(id).filter(|seen| seen.member.incarnation != member.incarnation) {
+                    // Not before it is sure that there is something to put in its place.
+                    Some(_) if !newcomer.empty => Err(not_empty(&member)),
+                    old => Ok(old.map(|_| Change::Remove(id.clone()))),
+                }
             };
             self.raft_group().change(&decide).await?;
         }
@@ -189,6 +188,13 @@ impl Ledger {
             Incarnation::from_slice(&answer.incarnation).ok_or_else(|| unfit("it gives no incarnation".into()))?;
         let member = Member { id, address: address.to_owned(), incarnation };
         Ok(Newcomer { member, empty: answer.empty })
+    }
+}
+
+fn not_empty(member: &Member) -> MemberError {
+    MemberError::Unfit {
+        address: member.address.clone(),
+        reason: "its ledger is not empty: it was a member of a cluster before. Give it an empty directory".into(),
     }
 }
 

@@ -90,7 +90,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (transport, window) = (env.transport.clone(), config.lease_window());
     let network = PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor);
     let addresses = network.addresses();
-    let options = GroupOptions { config, log, clock: env.clock.clone(), floor, pacer: &env.pacer };
+    let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
+    let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm };
     let (running, raft) = group::start::<R, _>(options, network)
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use super::ledger::{Ledger, WeakLedger};
-use crate::config::Config;
+use crate::config::{Config, Durability};
 use crate::raft::Runtime;
 use crate::raft::membership::{Picture, Seen};
 use crate::types::{NodeId, Role};
 
 /// How often a master looks.
 const LOOK: Duration = Duration::from_millis(250);
+/// How long a master leads at least before it hands over to a preferred node: where the nodes do not prefer the same,
+/// the leadership goes in circles.
+const SETTLE: Duration = Duration::from_secs(3);
 /// How long a master waits after it has tried to hand over: what failed once would fail again, and the cluster would do
 /// nothing else.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -29,7 +32,12 @@ struct Disk {
 
 impl Steward {
     pub(super) fn new(ledger: WeakLedger, config: &Config) -> Self {
-        Self { ledger, preferred: config.preferred_leaders.clone(), stall: config.disk_stall_timeout }
+        // With an interval, nothing is made durable in between.
+        let interval = match config.durability {
+            Durability::Sync => Duration::ZERO,
+            Durability::Interval(every) => every,
+        };
+        Self { ledger, preferred: config.preferred_leaders.clone(), stall: config.disk_stall_timeout + interval }
     }
 
     /// Runs until the ledger is closed.
@@ -61,6 +69,8 @@ impl Steward {
                 tracing::error!(group = %ledger.group(), stall = ?self.stall, handed_over = error.is_none(),
                     error = error.map(tracing::field::display), "the disk hangs: a master that cannot sync gives way");
                 true
+            } else if clock() < SETTLE {
+                false
             } else {
                 self.prefer(&ledger).await
             };

@@ -19,7 +19,7 @@ use super::membership::{self, Decide, Picture, Settled};
 use super::pacer::{Heard, Paced, Pacer};
 use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
-use super::reads::{Leader, ReadIndex};
+use super::reads::{Confirm, Leader, ReadIndex};
 use super::roles::{RoleTask, View};
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
@@ -80,6 +80,8 @@ pub(crate) struct GroupOptions<'a> {
     /// Tells the network which entries are to go ([`PurgeFloor`](super::purge::PurgeFloor)).
     pub(crate) floor: watch::Sender<u64>,
     pub(crate) pacer: &'a Pacer,
+    /// What proves that this node leads.
+    pub(crate) confirm: Arc<dyn Confirm>,
 }
 
 /// Starts Raft on a log. Returns the group and the handle that the network's server needs.
@@ -92,7 +94,7 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, log, clock, floor, pacer } = options;
+    let GroupOptions { config, log, clock, floor, pacer, confirm } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
@@ -102,12 +104,13 @@ where
     let store = LogStore::<R>::new(log, clock.clone(), installed);
     let mut settings = raft_config(config)?;
     let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
-    settings.enable_elect = !hold;
+    // The role task allows elections, once it knows that this disk is the one the membership means.
+    settings.enable_elect = false;
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
         .map_err(|fatal| fatal.to_string())?;
     let votes = if hold { VoteHold::start::<R>(config.follower_patience()) } else { VoteHold::none() };
-    let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window()));
+    let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window(), confirm));
 
     let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
     let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new(), set_by: None });

@@ -96,6 +96,12 @@ pub(crate) fn was_member(log: &LogReader, disk: Incarnation) -> bool {
     log.memberships().into_iter().any(|number| has(number) == Some(true))
 }
 
+/// More than half of the voters of every configuration.
+pub(crate) fn is_quorum(membership: &Membership, granted: &[NodeId]) -> bool {
+    let configs = membership.get_joint_config();
+    configs.iter().all(|voters| 2 * voters.iter().filter(|id| granted.contains(id)).count() > voters.len())
+}
+
 /// All members for a status.
 pub(crate) fn statuses(membership: &Membership) -> Vec<MemberStatus> {
     let voters: BTreeSet<NodeId> = membership.voter_ids().collect();

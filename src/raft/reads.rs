@@ -2,16 +2,22 @@
 //!
 //! Why the answers are right is written in `docs/invariants.md`, section *Reads*.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use openraft::ReadPolicy;
 use openraft::errors::{LinearizableReadError, RaftError};
-use openraft::raft::linearizable_read::LinearizerOption;
+use openraft::{Instant, ReadPolicy};
 
-use super::config::{Raft, Runtime};
+use super::config::{Raft, RaftVote, Runtime, TypeConfig};
+use super::members::Membership;
 use crate::log::reader::LogReader;
 use crate::types::Consistency;
+
+/// How long one may take to answer a round; a message may be lost.
+const ROUND: Duration = Duration::from_millis(250);
+/// Between a round that failed and the next.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How the leader makes sure that it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,47 +62,86 @@ pub(crate) trait ReadIndex: Send + Sync {
     fn read_index(&self, proof: Proof, within: Duration) -> BoxFuture<'_, Result<u64, NoReadIndex>>;
 }
 
+/// Asks the others whether this node leads.
+pub(crate) trait Confirm: Send + Sync {
+    /// Whether a quorum of `membership`, this node included, takes an append under `vote` that is sent after the call.
+    /// Each answers within `within`, or does not count.
+    fn confirm(&self, vote: RaftVote, membership: Membership, within: Duration) -> BoxFuture<'_, bool>;
+}
+
 /// A leader's side of it.
 pub(crate) struct Leader<R: Runtime> {
     raft: Raft<R>,
     log: LogReader,
     /// [`Config::lease_window`](crate::Config).
     window: Duration,
+    confirm: Arc<dyn Confirm>,
+    /// The last round that a quorum answered: under which vote, and when it was sent.
+    confirmed: Mutex<Option<(RaftVote, R::Instant)>>,
 }
 
 impl<R: Runtime> Leader<R> {
-    pub(crate) fn new(raft: Raft<R>, log: LogReader, window: Duration) -> Self {
-        Self { raft, log, window }
+    pub(crate) fn new(raft: Raft<R>, log: LogReader, window: Duration, confirm: Arc<dyn Confirm>) -> Self {
+        Self { raft, log, window, confirm, confirmed: Mutex::default() }
     }
 
-    async fn confirmed(&self, option: LinearizerOption) -> Result<u64, NoReadIndex> {
-        let linearizer = self.raft.get_read_linearizer(option).await.map_err(|error| match error {
-            RaftError::APIError(LinearizableReadError::ForwardToLeader(elsewhere)) => {
-                NoReadIndex::NotLeader(elsewhere.to_string())
+    async fn confirmed(&self, proof: Proof) -> Result<u64, NoReadIndex> {
+        loop {
+            // The vote first: what is proven below is that nobody was elected after it, also not this node again.
+            let state = self.raft.with_raft_state(|state| {
+                (state.vote_ref().clone(), state.membership_state.effective().membership().clone())
+            });
+            let (vote, membership) = state.await.map_err(|fatal| NoReadIndex::Closed(fatal.to_string()))?;
+            // Then the number, then the proof that it was the leader's. The lease that is asked for here is openraft's,
+            // and proves nothing: it counts answers for requests that were sent after them.
+            let linearizer = self.raft.get_read_linearizer(ReadPolicy::LeaseRead).await.map_err(refused)?;
+            let number = linearizer.read_log_id().index();
+            if !self.proven(proof, vote, membership).await {
+                R::sleep(PAUSE).await;
+                continue;
             }
-            RaftError::APIError(LinearizableReadError::QuorumNotEnough(few)) => NoReadIndex::NoQuorum(few.to_string()),
-            RaftError::Fatal(fatal) => NoReadIndex::Closed(fatal.to_string()),
-        })?;
-        // The last committed entry, or the leader's first one if that is not committed yet: only with it the leader
-        // knows what its predecessors committed.
-        let number = linearizer.read_log_id().index();
-        let mut committed = self.log.watch_committed();
-        let moved = committed.wait_for(|point| point.number > number).await;
-        moved.map_err(|_| NoReadIndex::Closed("the ledger is closed".into()))?;
-        Ok(number)
+            // The last committed entry, or the leader's first one if that is not committed yet: only with it the leader
+            // knows what its predecessors committed.
+            let mut committed = self.log.watch_committed();
+            let moved = committed.wait_for(|point| point.number > number).await;
+            moved.map_err(|_| NoReadIndex::Closed("the ledger is closed".into()))?;
+            return Ok(number);
+        }
+    }
+
+    /// Whether this node led under `vote` a moment ago, or after the call.
+    async fn proven(&self, proof: Proof, vote: RaftVote, membership: Membership) -> bool {
+        let sent = R::Instant::now();
+        let before = self.last().clone();
+        if proof == Proof::Lease && before.is_some_and(|(by, at)| by == vote && sent - at < self.window) {
+            return true;
+        }
+        let proven = self.confirm.confirm(vote.clone(), membership, ROUND).await;
+        if proven {
+            *self.last() = Some((vote, sent));
+        }
+        proven
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<(RaftVote, R::Instant)>> {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refused<R: Runtime>(error: RaftError<TypeConfig<R>, LinearizableReadError<TypeConfig<R>>>) -> NoReadIndex {
+    match error {
+        RaftError::APIError(LinearizableReadError::ForwardToLeader(elsewhere)) => {
+            NoReadIndex::NotLeader(elsewhere.to_string())
+        }
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(few)) => NoReadIndex::NoQuorum(few.to_string()),
+        RaftError::Fatal(fatal) => NoReadIndex::Closed(fatal.to_string()),
     }
 }
 
 impl<R: Runtime> ReadIndex for Leader<R> {
     fn read_index(&self, proof: Proof, within: Duration) -> BoxFuture<'_, Result<u64, NoReadIndex>> {
-        let option = match proof {
-            // The age counts from when the request was sent. openraft's own lease is the whole election timeout, which
-            // is longer than followers hold on to a leader whose process they know to be dead.
-            Proof::Lease => LinearizerOption::new(Some(self.window), true),
-            Proof::Round => ReadPolicy::ReadIndex.into(),
-        };
         Box::pin(async move {
-            match R::timeout(within, self.confirmed(option.with_wait_timeout(within))).await {
+            match R::timeout(within, self.confirmed(proof)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(NoReadIndex::NoQuorum(format!("no quorum has answered within {within:?}"))),
             }

@@ -125,7 +125,7 @@ async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
 /// beginning, and with it memberships in which its name stood for the disk before: a small enough one would make it a
 /// leader on its own.
 fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
-    membership.get_node(id).is_none_or(|node| node.incarnation == disk)
+    membership.get_node(id).is_some_and(|node| node.incarnation == disk)
 }
 
 /// The role that `metrics` mean.

@@ -20,11 +20,13 @@ pub(super) struct Hold<I> {
     given_up: Option<RaftVote>,
     /// Votes that are being given on the strength of that.
     voting: usize,
+    /// How many appends were taken.
+    appends: u64,
 }
 
 impl<I: Instant> Hold<I> {
     pub(super) fn new() -> Self {
-        Self { heard: None, given_up: None, voting: 0 }
+        Self { heard: None, given_up: None, voting: 0, appends: 0 }
     }
 
     /// An append of `leader` arrives, before Raft sees it. `false`: it was given up, Raft must not see it.
@@ -32,13 +34,26 @@ impl<I: Instant> Hold<I> {
         if self.given_up.as_ref() == Some(leader) {
             return false;
         }
+        self.appends += 1;
         let until = now + patience(window);
         match &mut self.heard {
             // A window that shrinks does not take back what was granted before.
             Some((known, before)) if known == leader => *before = until.max(*before),
+            // Late news of a leader that was succeeded. Raft will refuse it.
+            Some((known, _)) if known.leader_id.term > leader.leader_id.term => {}
             heard => *heard = Some((leader.clone(), until)),
         }
         true
+    }
+
+    /// How many appends were taken so far.
+    pub(super) fn appends(&self) -> u64 {
+        self.appends
+    }
+
+    /// Whether a leader after this one has been heard.
+    pub(super) fn has_heard_after(&self, leader: &RaftVote) -> bool {
+        self.heard.as_ref().is_some_and(|(heard, _)| heard.leader_id.term > leader.leader_id.term)
     }
 
     /// Takes nothing from `leader` any more, unless it may still count on what was taken.
@@ -112,6 +127,15 @@ mod tests {
         assert!(!hold.frees(&candidate(4)));
         assert_eq!(hold.give_up(&leader(3), now + patience(WINDOW)), Ok(()));
         assert!(hold.frees(&candidate(4)));
+    }
+
+    #[test]
+    fn late_news_of_an_old_leader_does_not_undo_what_was_promised_to_the_next() {
+        let (mut hold, now) = hold();
+        assert!(hold.hear(&leader(3), WINDOW, now));
+        assert!(hold.hear(&leader(2), WINDOW, now));
+        assert!(hold.give_up(&leader(3), now).is_err());
+        assert!(hold.has_heard_after(&leader(2)) && !hold.has_heard_after(&leader(3)));
     }
 
     #[test]

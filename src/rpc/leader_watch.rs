@@ -16,8 +16,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::VoteRequest;
@@ -32,7 +32,7 @@ use crate::log::reader::LogReader;
 use crate::raft::config::{LogId, RaftVote, log_id};
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
-use crate::raft::members::{MemberNode, Membership};
+use crate::raft::members::{MemberNode, is_quorum};
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::types::NodeId;
@@ -158,6 +158,8 @@ impl<R: Runtime> Inner<R> {
             if let Some((leader, node)) = self.leader().filter(|(leader, _)| leader.leader_id.voted_for == sender) {
                 self.look_into(leader, &node).await;
             }
+            // They were of the same death.
+            while losses.try_recv().is_ok() {}
         }
     }
 
@@ -181,9 +183,10 @@ impl<R: Runtime> Inner<R> {
         if !self.is_dead(&leader, &node.address).await {
             return;
         }
+        let appends = self.lock().appends();
         let name = &leader.leader_id.voted_for;
         tracing::warn!(leader = %name, address = node.address, "the leader's process is gone");
-        if !self.give_up(&leader).await {
+        if !self.give_up(&leader, appends).await {
             return;
         }
         R::sleep(TURN * self.turn(name)).await;
@@ -191,11 +194,8 @@ impl<R: Runtime> Inner<R> {
             if !self.still_follows(&leader) {
                 break;
             }
-            if self.has_pre_votes(&leader).await
-                && self.still_follows(&leader)
-                && let Err(fatal) = self.raft.trigger().elect(false).await
-            {
-                tracing::debug!(%fatal, "Raft has stopped");
+            if self.has_pre_votes(&leader).await && self.still_follows(&leader) {
+                self.elect(&leader);
             }
             // Its outcome, or the next campaign's.
             R::sleep(PAUSE).await;
@@ -222,9 +222,10 @@ impl<R: Runtime> Inner<R> {
     }
 
     /// Takes nothing from the leader any more, once it cannot count on what was taken. `false` if there is another one.
-    async fn give_up(&self, leader: &RaftVote) -> bool {
+    /// Nor if anything was taken since the first `appends`: it lives.
+    async fn give_up(&self, leader: &RaftVote, appends: u64) -> bool {
         loop {
-            if !self.still_follows(leader) {
+            if !self.still_follows(leader) || self.lock().appends() != appends {
                 return false;
             }
             // The lock is not held over the wait.
@@ -233,6 +234,19 @@ impl<R: Runtime> Inner<R> {
                 Ok(()) => return true,
                 Err(left) => R::sleep(left).await,
             }
+        }
+    }
+
+    /// Has Raft begin an election, unless another leader has been heard: Raft may not have got to its append yet, and
+    /// would take no notice of its lease. An append that is heard later comes behind.
+    fn elect(&self, leader: &RaftVote) {
+        let hold = self.lock();
+        if hold.has_heard_after(leader) {
+            return;
+        }
+        // A queue that is full is that of a busy core: another campaign may find room.
+        if let Some(Err(fatal)) = self.raft.trigger().elect(false).now_or_never() {
+            tracing::debug!(%fatal, "Raft has stopped");
         }
     }
 
@@ -275,12 +289,6 @@ impl<R: Runtime> Inner<R> {
         // A peer that cannot be asked does not vote.
         answer.is_ok_and(|answer| answer.granted).then(|| id.clone())
     }
-}
-
-/// More than half of the voters of every configuration.
-fn is_quorum(membership: &Membership, granted: &[NodeId]) -> bool {
-    let configs = membership.get_joint_config();
-    configs.iter().all(|voters| 2 * voters.iter().filter(|id| granted.contains(id)).count() > voters.len())
 }
 
 /// The last entry; `Some(None)` of an empty log, `None` if it cannot be read.

@@ -7,6 +7,7 @@
 //! | [`addresses`] | where the members are reached, as the membership says |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
+//! | [`rounds`] | asks a quorum whether this node leads |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
 //! | [`beats`] | heartbeats of many ledgers in one call, both sides |
@@ -29,6 +30,7 @@ pub(crate) mod leader_watch;
 mod overtaken;
 pub(crate) mod peer_client;
 pub(crate) mod peer_server;
+pub(crate) mod rounds;
 pub(crate) mod router;
 pub(crate) mod transport;
 

@@ -14,12 +14,15 @@ use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError
 use openraft::network::{
     Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption, RaftNetworkFactory,
 };
-use openraft::raft::{AppendEntriesRequest, SnapshotResponse, StreamAppendResult, VoteRequest, VoteResponse};
+use openraft::raft::{
+    AppendEntriesRequest, SnapshotResponse, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse,
+};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
 
 use super::addresses::Addresses;
 use super::overtaken::Overtaken;
+use super::rounds::Rounds;
 use super::transport::{Lane, Link, Transport, TransportError};
 use super::{WIRE_VERSION, convert};
 use crate::log::directory::Identity;
@@ -27,6 +30,7 @@ use crate::pb;
 use crate::raft::config::{CommittedLeaderId, RaftVote};
 use crate::raft::members::MemberNode;
 use crate::raft::purge::PurgeFloor;
+use crate::raft::reads::Confirm;
 use crate::raft::state_machine::{self, SnapshotData};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Incarnation, NodeId};
@@ -121,6 +125,13 @@ impl PeerNetwork {
         Self { identity, transport, advertised, addresses, lease_window, refusals: Arc::default(), floor }
     }
 
+    /// What asks a quorum whether this node leads.
+    pub(crate) fn rounds<R: Runtime>(&self) -> Arc<dyn Confirm> {
+        let (identity, transport) = (self.identity.clone(), self.transport.clone());
+        let (advertised, addresses) = (self.advertised.clone(), self.addresses.clone());
+        Arc::new(Rounds::<R>::new(identity, transport, advertised, addresses, self.lease_window))
+    }
+
     /// Where its clients look for the members.
     pub(crate) fn addresses(&self) -> Addresses {
         self.addresses.clone()
@@ -204,12 +215,19 @@ impl<R: Runtime> PeerClient<R> {
         request: AppendEntriesRequest<TypeConfig<R>>,
         option: &RPCOption,
     ) -> Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        let begins = request.prev_log_id.is_none();
         let mut message = convert::from_append(request);
         message.envelope = Some(self.envelope());
         message.lease_window_ms = self.lease_window;
         let answer = self.link(Lane::Heartbeat).heartbeat(message, option.hard_ttl()).await;
         let answer = self.note("heartbeat", answer).map_err(failed)?;
-        convert::to_append_result::<R>(answer).map_err(malformed)
+        let result = convert::to_append_result::<R>(answer).map_err(malformed)?;
+        if begins && matches!(result, Err(StreamAppendError::Conflict(_))) {
+            // openraft asks which entry it was.
+            let (found, expected) = ("a conflict".into(), "none before the first entry".into());
+            return Err(malformed(convert::Malformed::Contradiction { found, expected }));
+        }
+        Ok(result)
     }
 
     async fn replicate<'s, S>(&'s self, mut input: S) -> Result<Answers<'s, R>, RPCError<TypeConfig<R>>>

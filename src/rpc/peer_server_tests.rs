@@ -61,7 +61,8 @@ async fn served() -> Served {
     let network = PeerNetwork::new(identity.clone(), transport.clone(), "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
-    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer };
+    let confirm = network.rounds::<TokioRuntime>();
+    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer, confirm };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
     let watch = LeaderWatch::start(&group, transport, raft.clone(), true);
     let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);
