@@ -299,6 +299,12 @@ impl SimCluster {
         }
     }
 
+    /// Messages from node `from` to node `to` take so much longer from now on.
+    pub fn delay(&self, from: usize, to: usize, by: Duration) {
+        let nodes = self.nodes();
+        self.0.network.delay(&nodes[from].address, &nodes[to].address, by);
+    }
+
     /// A firewall resets the connections of node `i` and refuses new ones: to the others it seems dead.
     pub fn shun(&self, i: usize) {
         self.0.network.shun(&self.nodes()[i].address);

@@ -44,6 +44,8 @@ mod retention_cluster_tests;
 mod retention_tests;
 #[cfg(test)]
 mod room_tests;
+#[cfg(test)]
+mod safety_tests;
 
 use std::future::Future;
 use std::time::Duration;

@@ -25,6 +25,8 @@ pub(super) struct World {
     cut: BTreeSet<(String, String)>,
     /// Who seems dead while it lives: its connections are reset and refused.
     shunned: BTreeSet<String>,
+    /// Directed: messages take so much longer.
+    late: BTreeMap<(String, String), Duration>,
     /// Of 1000 messages, how many are lost.
     loss: u64,
     /// No message takes longer.
@@ -55,6 +57,7 @@ impl SimNetwork {
             lives: 0,
             cut: BTreeSet::new(),
             shunned: BTreeSet::new(),
+            late: BTreeMap::new(),
             loss: 0,
             slowest: Duration::from_millis(5),
             connections: Vec::new(),
@@ -88,6 +91,12 @@ impl SimNetwork {
         self.note(&format!("cut {from} {to}"), &[]);
     }
 
+    /// Messages from `from` to `to` take so much longer from now on.
+    pub(crate) fn delay(&self, from: &str, to: &str, by: Duration) {
+        self.world().late.insert((from.to_owned(), to.to_owned()), by);
+        self.note(&format!("delay {from} {to} {by:?}"), &[]);
+    }
+
     /// A firewall resets all connections of `address` and refuses new ones, while the node lives.
     pub(crate) fn shun(&self, address: &str) {
         self.world().shunned.insert(address.to_owned());
@@ -99,6 +108,7 @@ impl SimNetwork {
     pub(crate) fn heal(&self) {
         self.world().cut.clear();
         self.world().shunned.clear();
+        self.world().late.clear();
         self.note("heal", &[]);
     }
 
@@ -169,6 +179,8 @@ impl World {
     /// Sends a message.
     pub(super) fn send(&mut self, from: &str, to: &str, what: &str, content: &[u8]) -> Fate {
         let takes = Duration::from_micros(100 + self.rng.below(self.slowest.as_micros() as u64));
+        let late = self.late.get(&(from.to_owned(), to.to_owned())).copied();
+        let takes = takes + late.unwrap_or_default();
         let unlucky = self.rng.chance(self.loss);
         let lost = unlucky || self.shuns(from, to) || self.cut.contains(&(from.to_owned(), to.to_owned()));
         self.note(&format!("{from} {to} {what} {takes:?} {lost}"), content);

@@ -1,0 +1,87 @@
+//! Scenarios that once broke a promise.
+
+#![allow(clippy::unwrap_used, reason = "test code: a failure is the finding")]
+
+use std::time::Duration;
+
+use super::{SimCluster, now, pass, run, spawn};
+use crate::types::Consistency;
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Three nodes and the number of the master.
+async fn started(seed: u64) -> (SimCluster, usize) {
+    let cluster = SimCluster::new(seed, 3, |config| {
+        config.append_timeout = ms(5000);
+        config.stall_timeout = SOON;
+    });
+    for i in 0..3 {
+        cluster.start(i).await.unwrap();
+    }
+    cluster.wait("a master", SOON, || cluster.master().is_some()).await;
+    let master = cluster.master().unwrap();
+    cluster.append(master, vec!["before".into()]).await.unwrap();
+    pass(ms(200)).await;
+    (cluster, master)
+}
+
+/// openraft takes votes and entries for one sequence: a vote that is durable says that the entries before it are.
+#[test]
+fn a_vote_releases_no_acknowledgement_of_what_is_not_synced() {
+    let mut acked = 0;
+    for seed in 0..20 {
+        run(seed, async {
+            let (cluster, master) = started(seed).await;
+            let others = [(master + 1) % 3, (master + 2) % 3];
+            others.iter().for_each(|i| cluster.hang_syncs(*i, true));
+            let appending = cluster.clone();
+            let append = spawn(async move { appending.append(master, vec!["precious".into()]).await });
+            pass(ms(30)).await;
+            // The others elect one of them; what they say to the old master still arrives.
+            others.iter().for_each(|i| cluster.cut(master, *i));
+            let Ok(acks) = append.await else { return };
+            acked += 1;
+            cluster.kill(master);
+            for i in others {
+                cluster.crash(i);
+                cluster.hang_syncs(i, false);
+            }
+            cluster.heal();
+            for i in others {
+                cluster.start(i).await.unwrap();
+            }
+            cluster.wait("a master of the two", SOON, || cluster.master().is_some()).await;
+            let ledger = cluster.ledger(cluster.master().unwrap()).unwrap();
+            let record = ledger.get_with(acks[0].index, Consistency::Linearizable).await;
+            assert_eq!(record.unwrap().body, "precious", "seed {seed}: acknowledged, and gone");
+        });
+    }
+    assert!(acked > 0, "nothing was acknowledged: the scenario says nothing");
+}
+
+/// It finds in its sockets what was acknowledged to it before it was deposed.
+#[test]
+fn a_leader_that_stood_still_answers_no_stale_read() {
+    for consistency in [Consistency::Linearizable, Consistency::Lease] {
+        for seed in 0..20 {
+            run(seed, async {
+                let (cluster, old) = started(seed).await;
+                let others = [(old + 1) % 3, (old + 2) % 3];
+                others.iter().for_each(|i| cluster.delay(*i, old, ms(2000)));
+                let (appending, began) = (cluster.clone(), now());
+                let _in_flight = spawn(async move { appending.append(old, vec!["in flight".into()]).await });
+                pass(ms(10)).await;
+                others.iter().for_each(|i| cluster.cut(old, *i));
+                cluster.wait("another master", SOON, || cluster.master().is_some_and(|new| new != old)).await;
+                let acks = cluster.append(cluster.master().unwrap(), vec!["new".into()]).await.unwrap();
+                pass(began + ms(1999) - now()).await;
+                let end = cluster.ledger(old).unwrap().barrier_within(consistency, ms(300)).await;
+                assert!(!end.is_ok_and(|end| end <= acks[0].index), "seed {seed}: a stale {consistency} read");
+            });
+        }
+    }
+}
