@@ -48,7 +48,9 @@ pub(super) fn open(dir: &Path) -> Result<(Log, Recovered), OpenError> {
         incarnation: Incarnation::from_u128(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f),
     };
     let (scheduler, background) = (Arc::new(ByHand), Arc::new(ByHand));
-    let options = LogOptions { segment_size: SIZE, interval: None, scheduler, background };
+    // Or else a vote would flush.
+    let interval = Some(Duration::from_secs(60));
+    let options = LogOptions { segment_size: SIZE, interval, scheduler, background };
     Log::open(Arc::new(RealDisk), dir.to_owned(), identity, options)
 }
 

@@ -9,7 +9,7 @@ use crate::error::ReadError;
 use crate::raft::group::Group;
 use crate::raft::reads::{NoReadIndex, Proof};
 use crate::rpc::convert;
-use crate::rpc::peer_client::envelope;
+use crate::rpc::envelope::envelope;
 use crate::rpc::transport::{Lane, Transport};
 use crate::types::{Consistency, Member, Role};
 

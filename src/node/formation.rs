@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::log::directory::Identity;
 use crate::pb;
 use crate::raft::Runtime;
-use crate::rpc::peer_client::envelope;
+use crate::rpc::envelope::envelope;
 use crate::rpc::transport::{Lane, Transport, TransportError};
 use crate::types::{Incarnation, Member, Peer, checked_address};
 

@@ -6,7 +6,7 @@ use super::ledger::Ledger;
 use crate::error::MemberError;
 use crate::pb;
 use crate::raft::membership::{Change, Picture, Seen};
-use crate::rpc::peer_client::envelope_to_anybody;
+use crate::rpc::envelope::envelope_to_anybody;
 use crate::rpc::transport::Lane;
 use crate::types::{Incarnation, Member, MemberProgress, NodeId, checked_address};
 

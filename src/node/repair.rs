@@ -12,8 +12,8 @@ use crate::log::repair::online::SegmentRepair;
 use crate::log::repair::{Repair, Repairing, Step};
 use crate::pb;
 use crate::raft::Runtime;
+use crate::rpc::envelope::{envelope, envelope_to_anybody};
 use crate::rpc::fetch::{MOST_BYTES, to_supply};
-use crate::rpc::peer_client::{envelope, envelope_to_anybody};
 use crate::rpc::transport::{Lane, Link, Transport, TransportError};
 use crate::types::{Incarnation, NodeId, RepairReport};
 

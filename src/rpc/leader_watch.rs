@@ -24,8 +24,8 @@ use openraft::raft::VoteRequest;
 use tokio::sync::{mpsc, watch};
 
 use super::convert;
+use super::envelope::envelope;
 use super::leader_hold::Hold;
-use super::peer_client::envelope;
 use super::transport::{Lane, Transport};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;

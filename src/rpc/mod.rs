@@ -5,6 +5,7 @@
 //! | [`transport`] | the seam: what a wire must do; gRPC implements it, and the simulation's network |
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
 //! | [`addresses`] | where the members are reached, as the membership says |
+//! | [`envelope`] | who calls whom |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
 //! | [`rounds`] | asks a quorum whether this node leads |
@@ -23,6 +24,7 @@ pub(crate) mod beats;
 pub(crate) mod checks;
 pub(crate) mod client_wire;
 pub(crate) mod convert;
+pub(crate) mod envelope;
 pub(crate) mod fetch;
 pub(crate) mod grpc;
 pub(crate) mod leader_hold;

@@ -21,10 +21,11 @@ use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
 
 use super::addresses::Addresses;
+use super::convert;
+use super::envelope::envelope;
 use super::overtaken::Overtaken;
 use super::rounds::Rounds;
 use super::transport::{Lane, Link, Transport, TransportError};
-use super::{WIRE_VERSION, convert};
 use crate::log::directory::Identity;
 use crate::pb;
 use crate::raft::config::{CommittedLeaderId, RaftVote};
@@ -33,7 +34,7 @@ use crate::raft::purge::PurgeFloor;
 use crate::raft::reads::Confirm;
 use crate::raft::state_machine::{self, SnapshotData};
 use crate::raft::{Runtime, TypeConfig};
-use crate::types::{Incarnation, NodeId};
+use crate::types::NodeId;
 
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
 pub(super) type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
@@ -87,26 +88,6 @@ pub(crate) struct PeerClient<R> {
     refusals: Arc<Refusals>,
     floor: PurgeFloor,
     _runtime: PhantomData<fn() -> R>,
-}
-
-/// Says who calls whom.
-pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incarnation>) -> pb::Envelope {
-    pb::Envelope {
-        wire_version: WIRE_VERSION,
-        cluster: me.cluster.to_string(),
-        group: me.group.to_string(),
-        sender: me.node.to_string(),
-        sender_incarnation: me.incarnation.to_bytes().to_vec().into(),
-        target: target.to_string(),
-        target_incarnation: incarnation.map(|i| i.to_bytes().to_vec()).unwrap_or_default().into(),
-        sender_address: String::new(),
-        membership: None,
-    }
-}
-
-/// Says who calls, to whoever is there.
-pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
-    pb::Envelope { target: String::new(), ..envelope(me, &me.node, None) }
 }
 
 impl PeerNetwork {

@@ -19,9 +19,10 @@ use crate::pb::{self, refusal::Reason};
 use crate::raft::TokioRuntime;
 use crate::raft::group::{self, Group, GroupOptions};
 use crate::raft::pacer::Pacer;
+use crate::rpc::envelope::envelope;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::leader_watch::LeaderWatch;
-use crate::rpc::peer_client::{PeerNetwork, envelope};
+use crate::rpc::peer_client::PeerNetwork;
 use crate::rpc::transport::PeerHandler;
 use crate::types::{Incarnation, Role};
 

@@ -13,7 +13,7 @@ use futures::stream::FuturesUnordered;
 
 use super::addresses::Addresses;
 use super::convert;
-use super::peer_client::envelope;
+use super::envelope::envelope;
 use super::transport::{Lane, Transport};
 use crate::log::directory::Identity;
 use crate::pb;

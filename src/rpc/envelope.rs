@@ -1,0 +1,26 @@
+//! Who calls whom, at the head of every call between nodes.
+
+use super::WIRE_VERSION;
+use crate::log::directory::Identity;
+use crate::pb;
+use crate::types::{Incarnation, NodeId};
+
+/// Says who calls whom.
+pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incarnation>) -> pb::Envelope {
+    pb::Envelope {
+        wire_version: WIRE_VERSION,
+        cluster: me.cluster.to_string(),
+        group: me.group.to_string(),
+        sender: me.node.to_string(),
+        sender_incarnation: me.incarnation.to_bytes().to_vec().into(),
+        target: target.to_string(),
+        target_incarnation: incarnation.map(|i| i.to_bytes().to_vec()).unwrap_or_default().into(),
+        sender_address: String::new(),
+        membership: None,
+    }
+}
+
+/// Says who calls, to whoever is there.
+pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
+    pb::Envelope { target: String::new(), ..envelope(me, &me.node, None) }
+}
