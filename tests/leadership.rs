@@ -70,6 +70,25 @@ async fn an_append_of_a_leadership_that_is_over_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_master_that_is_stopped_hands_over_first() {
+    let slow = |config: &mut dledger::Config| {
+        fast(config);
+        config.fast_failover = false;
+    };
+    let mut cluster = Cluster::start_with(3, slow).await;
+    let master = cluster.master().await;
+    let ledger = cluster.ledger(master);
+    patient(ledger.append("before")).await.unwrap();
+    let term = ledger.status().term;
+    cluster.stop(master).await;
+    // Without it, nobody would be elected before the lease is over, and this node would not hear of it any more.
+    assert!(ledger.status().term > term, "it was stopped as the master");
+    let next = cluster.ledger(cluster.master().await);
+    assert_eq!(patient(next.append("after")).await.unwrap().index, 1);
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_preferred_node_leads_once_it_has_caught_up() {
     let prefer = |config: &mut dledger::Config| {
         fast(config);

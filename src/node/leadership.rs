@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::ledger::{Ledger, spread};
+use super::ledger::Ledger;
 use super::pending::Pending;
 use crate::error::{AppendError, MemberError};
 use crate::raft::membership::{Picture, Seen};
-use crate::types::{Ack, Member, NodeId, Role};
+use crate::types::{Ack, NodeId, Role};
 
 /// How long a hand-over may take. What is in flight must be on the successor first; then it is one election.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -47,7 +47,7 @@ impl Ledger {
         let picture = self.raft_group().picture();
         let Some(best) = successor(&picture, &self.raft_group().identity.node) else {
             let voters = picture.members.iter().filter(|seen| seen.voter).count();
-            return Err(MemberError::QuorumAtRisk { voters: voters - 1, alive: 0, needed: voters / 2 });
+            return Err(MemberError::QuorumAtRisk { voters: voters.saturating_sub(1), alive: 0, needed: voters / 2 });
         };
         self.transfer(&best.member.id).await
     }
@@ -96,7 +96,7 @@ impl Ledger {
         match &*self.raft_group().role.borrow() {
             Role::Master { term } => Ok(Leadership { ledger: self.clone(), term: *term }),
             Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master.clone()) }),
-            Role::Electing { .. } => Err(AppendError::NotMaster { master: None::<Member> }),
+            Role::Electing { .. } => Err(AppendError::NotMaster { master: None }),
             Role::Closed { reason } => Err(AppendError::Closed { reason: reason.clone() }),
         }
     }
@@ -127,8 +127,7 @@ impl Leadership {
     /// # Errors
     /// As there, and [`AppendError::TermOver`].
     pub async fn append(&self, record: impl Into<Bytes>) -> Result<Ack, AppendError> {
-        let ack = self.submit(vec![record.into()], None).await?.await?;
-        Ok(Ack { index: ack.first_index, position: ack.first_position, term: ack.term })
+        self.ledger.append_in(Some(self.term), record.into()).await
     }
 
     /// As [`Ledger::append_batch`], in this term.
@@ -140,10 +139,7 @@ impl Leadership {
         I: IntoIterator,
         I::Item: Into<Bytes>,
     {
-        let records: Vec<Bytes> = records.into_iter().map(Into::into).collect();
-        let lengths: Vec<usize> = records.iter().map(Bytes::len).collect();
-        let ack = self.submit(records, None).await?.await?;
-        Ok(spread(&ack, &lengths))
+        self.ledger.append_batch_in(Some(self.term), records.into_iter().map(Into::into).collect()).await
     }
 
     /// As [`Ledger::submit`], in this term.

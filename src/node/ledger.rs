@@ -92,7 +92,12 @@ impl Ledger {
     /// # Errors
     /// [`AppendError::outcome`] tells *refused* (not in the log) from *unknown* (may be in the log).
     pub async fn append(&self, record: impl Into<Bytes>) -> Result<Ack, AppendError> {
-        let ack = self.submit(vec![record.into()], None).await?.await?;
+        self.append_in(None, record.into()).await
+    }
+
+    /// As [`Ledger::append`]; in no other term than `term`.
+    pub(super) async fn append_in(&self, term: Option<u64>, record: Bytes) -> Result<Ack, AppendError> {
+        let ack = self.submit_in(term, vec![record], None).await?.await?;
         Ok(Ack { index: ack.first_index, position: ack.first_position, term: ack.term })
     }
 
@@ -105,9 +110,17 @@ impl Ledger {
         I: IntoIterator,
         I::Item: Into<Bytes>,
     {
-        let records: Vec<Bytes> = records.into_iter().map(Into::into).collect();
+        self.append_batch_in(None, records.into_iter().map(Into::into).collect()).await
+    }
+
+    /// As [`Ledger::append_batch`]; in no other term than `term`.
+    pub(super) async fn append_batch_in(
+        &self,
+        term: Option<u64>,
+        records: Vec<Bytes>,
+    ) -> Result<Vec<Ack>, AppendError> {
         let lengths: Vec<usize> = records.iter().map(Bytes::len).collect();
-        let ack = self.submit(records, None).await?.await?;
+        let ack = self.submit_in(term, records, None).await?.await?;
         Ok(spread(&ack, &lengths))
     }
 

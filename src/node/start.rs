@@ -89,15 +89,13 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (floor, purge_floor) = watch::channel(0);
     let (transport, window) = (env.transport.clone(), config.lease_window());
     let network = PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor);
-    let addresses = network.addresses();
     let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
     let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm };
-    let (running, raft) = group::start::<R, _>(options, network)
+    let (running, raft) = group::start::<R, _>(options, network.clone())
         .await
         .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
-    addresses.follow(running.view.clone());
-    let transport = env.transport.clone();
-    let watch = LeaderWatch::start(&running, transport, raft.clone(), config.fast_failover);
+    network.addresses().follow(running.view.clone());
+    let watch = LeaderWatch::start(&running, network, raft.clone(), config.fast_failover);
     // A node that joins promises itself to nobody.
     let peers = if config.join { String::new() } else { config.peers.agreed() };
     let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);

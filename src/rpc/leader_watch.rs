@@ -20,14 +20,12 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::network::{NetVote, RPCOption};
 use openraft::raft::VoteRequest;
 use tokio::sync::{mpsc, watch};
 
-use super::convert;
-use super::envelope::envelope;
 use super::leader_hold::Hold;
-use super::transport::{Lane, Transport};
-use crate::log::directory::Identity;
+use super::peer_client::PeerNetwork;
 use crate::log::reader::LogReader;
 use crate::raft::config::{LogId, RaftVote, log_id};
 use crate::raft::group::Group;
@@ -39,6 +37,8 @@ use crate::types::NodeId;
 
 /// How long it is asked whether somebody listens again: a process that dies closes one socket after the other.
 const PROBES: u32 = 10;
+/// How often it is looked whether it is dead and silent: what was in the sockets when it died may come after a look.
+const LOOKS: u32 = 2;
 /// Between two probes, and between two campaigns.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Each follower waits so much longer than the one before it, by id: two that campaign at once may both fail.
@@ -59,8 +59,7 @@ struct Inner<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
     log: LogReader,
-    identity: Identity,
-    transport: Arc<dyn Transport>,
+    network: PeerNetwork,
     hold: Mutex<Hold<R::Instant>>,
     votes: VoteHold,
     /// Whether a leader has been heard.
@@ -97,13 +96,12 @@ impl<R: Runtime> Clone for LeaderWatch<R> {
 
 impl<R: Runtime> LeaderWatch<R> {
     /// Begins to watch. Not `enabled`, leaders are given up when their lease is over, and no sooner.
-    pub(crate) fn start(group: &Group, transport: Arc<dyn Transport>, raft: Raft<R>, enabled: bool) -> Self {
+    pub(crate) fn start(group: &Group, network: PeerNetwork, raft: Raft<R>, enabled: bool) -> Self {
         let inner = Arc::new(Inner {
             metrics: raft.metrics(),
             raft,
             log: group.log.clone(),
-            identity: group.identity.clone(),
-            transport,
+            network,
             hold: Mutex::new(Hold::new()),
             votes: group.votes.clone(),
             contact: group.contact.clone(),
@@ -167,7 +165,7 @@ impl<R: Runtime> Inner<R> {
     fn leader(&self) -> Option<(RaftVote, MemberNode)> {
         let metrics = self.metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
-        let me = &self.identity;
+        let me = self.network.identity();
         let votes = membership.voter_ids().any(|id| id == me.node)
             && membership.get_node(&me.node).is_some_and(|node| node.incarnation == me.incarnation);
         let leader = &metrics.vote.leader_id.voted_for;
@@ -180,15 +178,22 @@ impl<R: Runtime> Inner<R> {
     }
 
     async fn look_into(&self, leader: RaftVote, node: &MemberNode) {
-        if !self.is_dead(&leader, &node.address).await {
+        let mut given_up = false;
+        for _ in 0..LOOKS {
+            if !self.is_dead(&leader, &node.address).await {
+                return;
+            }
+            let appends = self.lock().appends();
+            given_up = self.give_up(&leader, appends).await;
+            if given_up {
+                break;
+            }
+        }
+        if !given_up {
             return;
         }
-        let appends = self.lock().appends();
         let name = &leader.leader_id.voted_for;
         tracing::warn!(leader = %name, address = node.address, "the leader's process is gone");
-        if !self.give_up(&leader, appends).await {
-            return;
-        }
         R::sleep(TURN * self.turn(name)).await;
         for _ in 0..CAMPAIGNS {
             if !self.still_follows(&leader) {
@@ -213,7 +218,7 @@ impl<R: Runtime> Inner<R> {
             if !self.still_follows(leader) {
                 return false;
             }
-            if self.transport.nobody_listens(address).await {
+            if self.network.transport().nobody_listens(address).await {
                 return true;
             }
             R::sleep(PAUSE).await;
@@ -253,7 +258,7 @@ impl<R: Runtime> Inner<R> {
     /// How many of the other followers come first.
     fn turn(&self, leader: &NodeId) -> u32 {
         let metrics = self.metrics.borrow_watched();
-        let me = &self.identity.node;
+        let me = &self.network.identity().node;
         let first = metrics.membership_config.membership().voter_ids().filter(|id| id < me && id != leader);
         first.count() as u32
     }
@@ -262,7 +267,7 @@ impl<R: Runtime> Inner<R> {
     async fn has_pre_votes(&self, leader: &RaftVote) -> bool {
         let Some(last) = last_log_id(&self.log) else { return false };
         let membership = self.metrics.borrow_watched().membership_config.membership().clone();
-        let me = &self.identity;
+        let me = self.network.identity();
         let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), me.node.clone());
         let request = VoteRequest::<TypeConfig<R>>::new(vote, last);
         let gone = &leader.leader_id.voted_for;
@@ -281,13 +286,10 @@ impl<R: Runtime> Inner<R> {
 
     /// The peer's id if it would vote.
     async fn pre_vote(&self, id: &NodeId, node: &MemberNode, request: &VoteRequest<TypeConfig<R>>) -> Option<NodeId> {
-        let set_by = *self.metrics.borrow_watched().membership_config.log_id();
-        let mut envelope = envelope(&self.identity, id, Some(node.incarnation));
-        envelope.membership = set_by.map(convert::from_log_id);
-        let message = convert::from_vote_request(request, envelope);
-        let answer = self.transport.link(&node.address, Lane::Control).pre_vote(message, ANSWER).await;
+        let mut client = self.network.client::<R>(id.clone(), node, false);
+        let answer = client.pre_vote(request.clone(), RPCOption::new(ANSWER)).await;
         // A peer that cannot be asked does not vote.
-        answer.is_ok_and(|answer| answer.granted).then(|| id.clone())
+        answer.is_ok_and(|answer| answer.vote_granted).then(|| id.clone())
     }
 }
 

@@ -39,7 +39,8 @@ use crate::types::NodeId;
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
 pub(super) type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
 
-/// Makes clients to the members of one ledger.
+/// Makes clients to the members of one ledger. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct PeerNetwork {
     identity: Identity,
     transport: Arc<dyn Transport>,
@@ -108,9 +109,17 @@ impl PeerNetwork {
 
     /// What asks a quorum whether this node leads.
     pub(crate) fn rounds<R: Runtime>(&self) -> Arc<dyn Confirm> {
-        let (identity, transport) = (self.identity.clone(), self.transport.clone());
-        let (advertised, addresses) = (self.advertised.clone(), self.addresses.clone());
-        Arc::new(Rounds::<R>::new(identity, transport, advertised, addresses, self.lease_window))
+        Arc::new(Rounds::<R>::new(self.clone()))
+    }
+
+    /// This node.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What connects it.
+    pub(super) fn transport(&self) -> &dyn Transport {
+        &*self.transport
     }
 
     /// Where its clients look for the members.
@@ -118,7 +127,8 @@ impl PeerNetwork {
         self.addresses.clone()
     }
 
-    fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
+    /// A `heartbeat` client makes each append a call of its own.
+    pub(super) fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
         let envelope = pb::Envelope {
             sender_address: self.advertised.clone(),
             ..envelope(&self.identity, &target, Some(node.incarnation))
@@ -191,7 +201,8 @@ impl<R: Runtime> PeerClient<R> {
         note(&self.refusals, &self.envelope.target, call, ended)
     }
 
-    async fn beat(
+    /// An append without entries, as a call of its own.
+    pub(super) async fn beat(
         &self,
         request: AppendEntriesRequest<TypeConfig<R>>,
         option: &RPCOption,

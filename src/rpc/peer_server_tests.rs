@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use prost::Message;
 use tempfile::TempDir;
 
 use super::PeerServer;
@@ -59,13 +60,13 @@ async fn served() -> Served {
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
     let (floor, purge_floor) = tokio::sync::watch::channel(0);
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
-    let network = PeerNetwork::new(identity.clone(), transport.clone(), "h:0".into(), Duration::ZERO, purge_floor);
+    let network = PeerNetwork::new(identity.clone(), transport, "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
     let confirm = network.rounds::<TokioRuntime>();
     let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer, confirm };
-    let (group, raft) = group::start::<TokioRuntime, _>(options, network).await.unwrap();
-    let watch = LeaderWatch::start(&group, transport, raft.clone(), true);
+    let (group, raft) = group::start::<TokioRuntime, _>(options, network.clone()).await.unwrap();
+    let watch = LeaderWatch::start(&group, network, raft.clone(), true);
     let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);
     let envelope = Some(envelope(&self::identity("n1"), &identity.node, Some(identity.incarnation)));
     Served { _dir: dir, group, server, envelope }
@@ -122,13 +123,17 @@ fn id(term: u64, number: u64) -> Option<pb::LogId> {
 
 /// Blank entries of these terms, from `first` on.
 fn frames(first: u64, terms: &[u64]) -> Bytes {
+    entries(first, terms.iter().map(|term| (*term, Draft::control(EntryKind::Blank, b""))))
+}
+
+/// Entries of these terms, from `first` on.
+fn entries(first: u64, drafts: impl IntoIterator<Item = (u64, Draft)>) -> Bytes {
     let (mut all, mut position, mut previous) = (Vec::new(), 80, identity("n0").chain_seed());
-    for (number, term) in (first..).zip(terms) {
-        let draft = Draft::control(EntryKind::Blank, b"");
+    for (number, (term, draft)) in (first..).zip(drafts) {
         let header = EntryHeader {
             position,
             number,
-            term: *term,
+            term,
             index: 0,
             committed: 0,
             timestamp: 0,
@@ -323,4 +328,56 @@ async fn a_read_index_is_given_by_the_leader_and_only_for_a_proof_it_knows() {
     }
     let stranger = pb::ReadIndexRequest { envelope: None, proof: 1, within_ms: 1 };
     assert_eq!(n0.server.read_index(stranger).await.unwrap_err().reason(), Reason::Malformed);
+}
+
+/// Entries 0 and 1 are memberships: n1 and n2, then n1 alone. The disk of node n is 16 times n, at `h:n`.
+fn memberships() -> Bytes {
+    let member = |n: u8| pb::Member { id: format!("n{n}"), address: format!("h:{n}"), incarnation: vec![n; 16].into() };
+    let of = |members: &[u8]| {
+        let members: Vec<_> = members.iter().map(|n| member(*n)).collect();
+        let voters = pb::Voters { ids: members.iter().map(|member| member.id.clone()).collect() };
+        let body = pb::Membership { configs: vec![voters], members }.encode_to_vec();
+        (1, Draft::control(EntryKind::Membership, &body))
+    };
+    entries(0, [of(&[1, 2]), of(&[1])])
+}
+
+#[tokio::test]
+async fn a_member_has_its_own_disk_and_address_or_knows_a_later_membership() {
+    let n0 = served().await;
+    let knock = async |node: u8, disk: u8, address: &str, membership| {
+        let envelope = pb::Envelope {
+            sender: format!("n{node}"),
+            sender_incarnation: vec![disk; 16].into(),
+            sender_address: address.into(),
+            membership,
+            ..n0.envelope.clone().unwrap()
+        };
+        let vote = vote(9, &format!("n{node}"), false);
+        n0.server.pre_vote(pb::VoteRequest { envelope: Some(envelope), vote, ..Default::default() }).await
+    };
+    // Nothing is known yet: anybody may be a member.
+    knock(2, 7, "h:7", None).await.unwrap();
+    let mut leader = pb::AppendRequest { vote: vote(1, "n1", true), frames: memberships(), ..Default::default() };
+    leader.envelope = Some(pb::Envelope { sender_incarnation: vec![1; 16].into(), ..n0.envelope.clone().unwrap() });
+    n0.server.heartbeat(leader).await.unwrap();
+
+    for own in [id(1, 1), None] {
+        knock(1, 1, "h:1", own).await.unwrap();
+        // A tool names no address.
+        knock(1, 1, "", own).await.unwrap();
+        let copy = knock(1, 1, "h:9", own).await.unwrap_err();
+        assert_eq!(copy.reason(), Reason::Sender);
+        assert!(copy.found.ends_with("at h:9") && copy.expected.contains("h:1"), "{copy:?}");
+        let grave = knock(1, 7, "h:1", own).await.unwrap_err();
+        assert_eq!(grave.reason(), Reason::Sender, "{grave:?}");
+        let removed = knock(2, 2, "h:2", own).await.unwrap_err();
+        assert!(removed.expected.contains("removed from the cluster"), "{removed:?}");
+        // It may be a member by an entry that is not here yet.
+        knock(3, 3, "h:3", own).await.unwrap();
+    }
+    // This node is the one that is behind.
+    for later in [id(1, 2), id(2, 0)] {
+        knock(1, 7, "h:9", later).await.unwrap();
+    }
 }
