@@ -25,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["raft"],
     &["rpc"],
     &["node"],
-    &["server", "client", "offline"],
+    &["server", "client", "offline", "history"],
     // For tests: puts all of the above on a simulated disk and network.
     &["sim"],
     // For tests: the laws of the decoders of all of the above.

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// How much a read promises to see. All of them work on any node.
 ///
 /// What is read is committed in any case, and stays. The difference is whether the newest records may be missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Consistency {
     /// What this node knows to be committed. Costs nothing; a slave, and a master that has been replaced and does not
     /// know it yet, may lack the newest records.

@@ -1,0 +1,5 @@
+//! Fault tests of `dledger`: one history, one judge, four layers, and proof that the faults happened.
+//!
+//! `docs/testing.md` says what is tested where.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what cannot go on fails its test")]

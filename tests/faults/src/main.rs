@@ -1,0 +1,3 @@
+//! The command `dledger-faults`.
+
+fn main() {}
