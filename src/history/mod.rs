@@ -10,6 +10,7 @@
 //! | `hash` | [`Hash`]: which body |
 //! | `recorder` | [`Recorder`]: writes lines while it happens |
 //! | `read` | [`History`]: reads them |
+//! | `line` | how a line is decoded |
 //! | `law` | [`Law`]: what must hold |
 //! | `judge` | [`check`], [`Judge`]: whether it did |
 //! | `report` | [`Report`]: what was found |
@@ -18,6 +19,7 @@ mod event;
 mod hash;
 mod judge;
 mod law;
+mod line;
 mod read;
 mod recorder;
 mod report;
