@@ -1,0 +1,139 @@
+//! The frame of a timeline: a label for each strip, and room for what `draw.js` draws beside it.
+
+use std::fmt::Write;
+
+use super::escape::html;
+use super::people;
+use super::timeline::{LaneLabel, Timeline};
+
+/// Pixels of a row of faults: `draw.js` counts on it.
+const FAULT_ROW: usize = 26;
+
+/// The strips of the timeline `number`, with the data and the buttons.
+pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
+    let mut out = String::new();
+    out.push_str(BAR);
+    out.push_str(LEGEND);
+    let about = "Timeline. Arrow keys move, plus and minus zoom, 0 shows all, brackets go from event to event.";
+    _ = write!(out, "<div class=\"strips\" tabindex=\"0\" role=\"group\" aria-label=\"{about}\">");
+    row(&mut out, "axis", 0, 26, "<span class=\"muted\">time</span>", "");
+    row(&mut out, "overview", 0, 34, "overview<small>drag the window</small>", "");
+    heading(&mut out, "Faults");
+    match timeline.fault_rows {
+        0 => empty(&mut out, "no faults in this history"),
+        rows => row(&mut out, "faults", 0, rows * FAULT_ROW + 6, "faults<small>▼ installed ● observed ▲ removed</small>", ""),
+    }
+    heading(&mut out, "Leader and term");
+    if timeline.has_status {
+        for (i, node) in timeline.nodes.iter().enumerate() {
+            row(&mut out, "role", i, 24, &name(node), "");
+        }
+    } else {
+        empty(&mut out, "no node said anything of itself in this history");
+    }
+    heading(&mut out, "Progress");
+    if timeline.has_status {
+        let keys: String = timeline.nodes.iter().enumerate().map(|(i, node)| key(i, node)).collect();
+        row(&mut out, "committed", 0, 110, &format!("committed<small>{keys}</small>"), "");
+    }
+    if timeline.has_appends {
+        let windows = match timeline.windows {
+            0 => "none of 0.5 s or more".to_owned(),
+            n => people::many(n as u64, "window") + " of 0.5 s or more",
+        };
+        row(&mut out, "windows", 0, 26, &format!("no ack<small>{windows}</small>"), "");
+        row(&mut out, "rate", 0, 84, "acked records/s<small>stripe: appends not acked</small>", "");
+        let keys = "<span class=\"key k0\">p50</span> <span class=\"key k1\">p99</span>, log scale";
+        row(&mut out, "latency", 0, 84, &format!("append latency<small>{keys}</small>"), "");
+    } else {
+        empty(&mut out, "no appends in this history");
+    }
+    heading(&mut out, "Clients");
+    if timeline.lanes.is_empty() {
+        empty(&mut out, "no client called anything in this history");
+    }
+    for (i, lane) in timeline.lanes.iter().enumerate() {
+        let height = lane.rows * 10 + 8 + if lane.has_bins { 18 } else { 0 };
+        row(&mut out, "lane", i, height.max(34), &lane_label(lane), "");
+    }
+    row(&mut out, "axis", 1, 26, "<span class=\"muted\">time</span>", "");
+    out.push_str("<canvas></canvas><div class=\"cursor\" hidden></div><div class=\"select\" hidden></div></div>");
+    out.push_str("<p class=\"readout\" aria-live=\"polite\"></p>");
+    let (drawn, all) = timeline.drawn;
+    if drawn < all {
+        _ = write!(
+            out,
+            "<p class=\"muted\">{} of {} are drawn one by one: those of violations, unknown, failed and slow ones. \
+             All are counted in the bars below each lane.</p>",
+            people::count(drawn),
+            people::many(all, "call")
+        );
+    }
+    let data = super::escape::json(&timeline.data);
+    _ = write!(out, "<script type=\"application/json\" id=\"data-{number}\">{data}</script>");
+    out
+}
+
+const BAR: &str = "<div class=\"bar\">\
+    <button type=\"button\" data-do=\"in\" title=\"zoom in (+)\">+</button>\
+    <button type=\"button\" data-do=\"out\" title=\"zoom out (−)\">−</button>\
+    <button type=\"button\" data-do=\"left\" title=\"move left (←)\">←</button>\
+    <button type=\"button\" data-do=\"right\" title=\"move right (→)\">→</button>\
+    <button type=\"button\" data-do=\"all\" title=\"show all (0)\">all</button>\
+    <button type=\"button\" data-do=\"previous\" title=\"previous event ([)\">‹ event</button>\
+    <button type=\"button\" data-do=\"next\" title=\"next event (])\">event ›</button>\
+    <output class=\"range\"></output>\
+    <span class=\"hint muted\">drag: zoom to a range · Ctrl + wheel: zoom · Shift + wheel: move · \
+    double click: all</span></div>";
+
+const LEGEND: &str = "<ul class=\"legend\" aria-label=\"Legend\">\
+    <li><i class=\"sw ok\"></i>✓ ok</li>\
+    <li><i class=\"sw fail\"></i>✕ failed, no effect</li>\
+    <li><i class=\"sw unknown\"></i>? unknown, may have an effect</li>\
+    <li class=\"gap\"><i class=\"sw read\"></i>reads are thinner, <i class=\"sw tail\"></i>tails a line, ◆ admin</li>\
+    <li class=\"gap\"><i class=\"sw master\"></i>master</li>\
+    <li><i class=\"sw slave\"></i>slave</li>\
+    <li><i class=\"sw electing\"></i>electing</li>\
+    <li><i class=\"sw closed\"></i>closed</li>\
+    <li><i class=\"sw down\"></i>down</li>\
+    <li class=\"gap\"><i class=\"sw fault\"></i>fault</li>\
+    <li><i class=\"sw unproven\"></i>fault not proven</li>\
+    <li><i class=\"sw window\"></i>no ack</li>\
+    <li><i class=\"sw violation\"></i>violation</li></ul>";
+
+fn row(out: &mut String, strip: &str, i: usize, height: usize, label: &str, class: &str) {
+    _ = write!(
+        out,
+        "<div class=\"row {class}\" data-strip=\"{strip}\" data-i=\"{i}\" style=\"height:{height}px\">\
+         <div class=\"label\">{label}</div></div>"
+    );
+}
+
+fn heading(out: &mut String, text: &str) {
+    _ = write!(out, "<div class=\"row head\"><div class=\"label\">{text}</div></div>");
+}
+
+fn empty(out: &mut String, text: &str) {
+    _ = write!(out, "<div class=\"row empty\"><div class=\"label\"></div><p>{text}</p></div>");
+}
+
+fn name(text: &str) -> String {
+    format!("<span class=\"name\" title=\"{0}\">{0}</span>", html(text))
+}
+
+fn key(i: usize, node: &str) -> String {
+    format!("<span class=\"key k{}\">{}</span> ", i % 8, html(&people::shortened(node, 12)))
+}
+
+fn lane_label(lane: &LaneLabel) -> String {
+    let [ok, fail, unknown] = lane.total;
+    let mut counts = format!("✓\u{a0}{}", people::count(ok));
+    let mut words = format!("{} ok", people::count(ok));
+    for (number, shape, word) in [(fail, '✕', "failed"), (unknown, '?', "unknown")] {
+        if number > 0 {
+            _ = write!(counts, " {shape}\u{a0}{}", people::count(number));
+            _ = write!(words, ", {} {word}", people::count(number));
+        }
+    }
+    format!("{}<small title=\"{words}\">{counts}</small>", name(&lane.name))
+}
