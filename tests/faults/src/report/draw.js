@@ -34,7 +34,10 @@ function niceStep(range, most) {
   return seconds.find((step) => range / step <= most) ?? range;
 }
 
-function hatch(c, colour, back) {
+const HATCHES = new Map();
+function hatch(c, colour, back = "") {
+  const known = HATCHES.get(colour + back);
+  if (known) return known;
   const tile = document.createElement("canvas");
   tile.width = tile.height = 6;
   const t = tile.getContext("2d");
@@ -42,7 +45,9 @@ function hatch(c, colour, back) {
   t.strokeStyle = colour;
   t.lineWidth = 1.4;
   for (const x of [-6, 0, 6]) { t.beginPath(); t.moveTo(x - 1, 7); t.lineTo(x + 7, -1); t.stroke(); }
-  return c.createPattern(tile, "repeat");
+  const pattern = c.createPattern(tile, "repeat");
+  HATCHES.set(colour + back, pattern);
+  return pattern;
 }
 
 /** Text in a box, if it has the room; says whether it had. */
@@ -149,14 +154,31 @@ function drawFaults(c, v, r, d, p) {
       }
       c.fill();
     }
-    // Beside the bar where it does not fit inside; rows leave the room for it.
-    const text = `${f.kind} ${f.nodes}` + (f.proven ? "" : " ◇ not proven");
-    const left = Math.max(a, 0) + 4;
-    const w = c.measureText(text).width;
-    if (w < Math.min(b, v.width) - left - 4) plate(c, text, left, y + 8, p, p.text);
-    else if (b + 4 + w < v.width) plate(c, text, b + 4, y + 11, p, p.text);
-    else if (a - 4 - w > 0) plate(c, text, a - 4, y + 11, p, p.text, "right");
   }
+  drawFaultLabels(c, v, r, d, p);
+}
+
+/** A name for each fault, inside its bar or beside it, where nothing else is; the shorter one if need be, or none. */
+function drawFaultLabels(c, v, r, d, p) {
+  const bars = d.faults.map((f) => [f.row, v.x(f.from), Math.max(v.x(f.to), v.x(f.from) + 3)]);
+  const taken = bars.slice();
+  d.faults.forEach((f, i) => {
+    const [row, a, b] = bars[i];
+    if (b < 0 || a > v.width) return;
+    const free = (left, right) => left >= 0 && right <= v.width
+      && taken.every(([r2, a2, b2], k) => r2 !== row || k === i || right < a2 || left > b2);
+    for (const text of [`${f.kind} ${f.nodes}` + (f.proven ? "" : " ◇ not proven"), f.kind + (f.proven ? "" : " ◇")]) {
+      const w = c.measureText(text).width + 4;
+      const inside = Math.max(a, 0) + 4;
+      const x = [inside, b + 5, a - w - 5].find((left, k) => (
+        k ? free(left, left + w) : left + w + 2 < Math.min(b, v.width) && taken.every(([r2, a2, b2], n) => (
+          r2 !== row || n === i || left + w < a2 || left > b2))));
+      if (x === undefined) continue;
+      plate(c, text, x + 2, r.y + 3 + row * FAULT_ROW + (x === inside ? 8 : 11), p, p.text);
+      taken.push([row, x, x + w]);
+      return;
+    }
+  });
 }
 
 /** `[from, to, role, term]` of each stretch of a node. */
@@ -186,6 +208,12 @@ function drawRole(c, v, r, d, p) {
       break;
     }
     c.font = p.font;
+  }
+  for (const f of d.violations) {
+    if (f.focus === null || !f.nodes.includes(d.nodes[r.i].name)) continue;
+    c.strokeStyle = p.violation;
+    c.lineWidth = 2;
+    c.strokeRect(v.x(f.focus) - 5, r.y + 2, 10, r.h - 4);
   }
 }
 

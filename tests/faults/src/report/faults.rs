@@ -48,7 +48,7 @@ impl Fault {
     /// Whether the process of its nodes is gone from its installation until they speak again.
     pub fn takes_down(&self) -> bool {
         let kind = self.kind.to_lowercase();
-        ["kill", "crash", "power", "stop-process", "restart"].iter().any(|word| kind.contains(word))
+        ["kill", "crash", "power"].iter().any(|word| kind.contains(word))
     }
 
     pub fn first(&self, phase: FaultPhase) -> Option<u64> {

@@ -2,7 +2,7 @@
 // The strips of the appends and of the clients. Arguments as in draw.js.
 
 function drawWindows(c, v, r, d, p) {
-  for (const [from, to] of d.windows) {
+  for (const [i, [from, to]] of d.windows.entries()) {
     const [a, b] = [Math.max(-2, v.x(from)), Math.min(v.width + 2, Math.max(v.x(to), v.x(from) + 2))];
     if (b < 0 || a > v.width) continue;
     c.fillStyle = hatch(c, p.window);
@@ -11,7 +11,11 @@ function drawWindows(c, v, r, d, p) {
     c.lineWidth = 1;
     c.strokeRect(a + 0.5, r.y + 4.5, b - a - 1, r.h - 9);
     const text = took(to - from);
-    if (c.measureText(text).width + 10 < b - a) plate(c, text, a + 6, r.y + r.h / 2, p, p.text);
+    const w = c.measureText(text).width;
+    if (w + 10 < b - a) plate(c, text, a + 6, r.y + r.h / 2, p, p.text);
+    else if (b + w + 8 < (d.windows[i + 1] ? v.x(d.windows[i + 1][0]) : v.width)) {
+      plate(c, text, b + 5, r.y + r.h / 2, p, p.text);
+    }
   }
 }
 
@@ -154,12 +158,13 @@ function drawMarks(c, v, rows, d, p) {
     const r = rows.find((row) => row.strip === "lane" && row.i === mark.lane);
     const [a, b, y, h] = place(mark.call, v, r);
     const [left, right] = [Math.max(2, a), Math.min(v.width - 2, b)];
-    const here = { violation: mark.violation, x: Math.min(Math.max(a, 0), v.width), y: y + h / 2 };
+    const inside = (x) => Math.min(Math.max(x, 0), v.width);
+    const here = { violation: mark.violation, x: inside(a), end: inside(b), y: y + h / 2 };
     if (before?.violation === here.violation) {
       c.strokeStyle = p.violation;
       c.lineWidth = 1.25;
       c.setLineDash([3, 3]);
-      c.beginPath(); c.moveTo(before.x, before.y); c.lineTo(here.x, here.y); c.stroke();
+      c.beginPath(); c.moveTo(here.x > before.end ? before.end : before.x, before.y); c.lineTo(here.x, here.y); c.stroke();
       c.setLineDash([]);
     }
     before = here;

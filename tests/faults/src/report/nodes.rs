@@ -61,6 +61,10 @@ fn track(said: Vec<(u64, &NodeStatusEvent)>, name: String, faults: &[Fault]) -> 
         if down.is_some_and(|(since, life)| status.start <= life && at < since + 1_000_000_000) {
             continue;
         }
+        // Nobody wrote down that it died, but it says itself that it has started again.
+        if let (None, Some(before)) = (down, track.last_word.filter(|_| status.start > start)) {
+            track.roles.push((before, "down".to_owned(), term));
+        }
         down = None;
         (term, start) = (status.term, status.start);
         if track.roles.last().is_none_or(|(_, role, term)| (role, *term) != (&status.role, status.term)) {

@@ -17,11 +17,11 @@ pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
     let about = "Timeline. Arrow keys move, plus and minus zoom, 0 shows all, brackets go from event to event.";
     _ = write!(out, "<div class=\"strips\" tabindex=\"0\" role=\"group\" aria-label=\"{about}\">");
     row(&mut out, "axis", 0, 26, "<span class=\"muted\">time</span>", "");
-    row(&mut out, "overview", 0, 34, "overview<small>drag the window</small>", "");
+    row(&mut out, "overview", 0, 36, "overview<small>drag the window</small>", "");
     heading(&mut out, "Faults");
     match timeline.fault_rows {
         0 => empty(&mut out, "no faults in this history"),
-        rows => row(&mut out, "faults", 0, rows * FAULT_ROW + 6, "faults<small>▼ installed ● observed ▲ removed</small>", ""),
+        rows => row(&mut out, "faults", 0, (rows * FAULT_ROW + 6).max(36), "faults<small>hover for evidence</small>", ""),
     }
     heading(&mut out, "Leader and term");
     if timeline.has_status {
@@ -38,10 +38,10 @@ pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
     }
     if timeline.has_appends {
         let windows = match timeline.windows {
-            0 => "none of 0.5 s or more".to_owned(),
-            n => people::many(n as u64, "window") + " of 0.5 s or more",
+            0 => "none ≥ 0.5 s".to_owned(),
+            n => people::count(n as u64) + " × ≥ 0.5 s",
         };
-        row(&mut out, "windows", 0, 26, &format!("no ack<small>{windows}</small>"), "");
+        row(&mut out, "windows", 0, 34, &format!("no ack<small>{windows}</small>"), "");
         row(&mut out, "rate", 0, 84, "acked records/s<small>stripe: appends not acked</small>", "");
         let keys = "<span class=\"key k0\">p50</span> <span class=\"key k1\">p99</span>, log scale";
         row(&mut out, "latency", 0, 84, &format!("append latency<small>{keys}</small>"), "");
@@ -63,7 +63,7 @@ pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
     if drawn < all {
         _ = write!(
             out,
-            "<p class=\"muted\">{} of {} are drawn one by one: those of violations, unknown, failed and slow ones. \
+            "<p class=\"muted drawn\">{} of {} are drawn one by one: those of violations, unknown, failed and slow ones. \
              All are counted in the bars below each lane.</p>",
             people::count(drawn),
             people::many(all, "call")
@@ -86,20 +86,19 @@ const BAR: &str = "<div class=\"bar\">\
     <span class=\"hint muted\">drag: zoom to a range · Ctrl + wheel: zoom · Shift + wheel: move · \
     double click: all</span></div>";
 
-const LEGEND: &str = "<ul class=\"legend\" aria-label=\"Legend\">\
-    <li><i class=\"sw ok\"></i>✓ ok</li>\
-    <li><i class=\"sw fail\"></i>✕ failed, no effect</li>\
-    <li><i class=\"sw unknown\"></i>? unknown, may have an effect</li>\
-    <li class=\"gap\"><i class=\"sw read\"></i>reads are thinner, <i class=\"sw tail\"></i>tails a line, ◆ admin</li>\
-    <li class=\"gap\"><i class=\"sw master\"></i>master</li>\
-    <li><i class=\"sw slave\"></i>slave</li>\
-    <li><i class=\"sw electing\"></i>electing</li>\
-    <li><i class=\"sw closed\"></i>closed</li>\
-    <li><i class=\"sw down\"></i>down</li>\
-    <li class=\"gap\"><i class=\"sw fault\"></i>fault</li>\
-    <li><i class=\"sw unproven\"></i>fault not proven</li>\
-    <li><i class=\"sw window\"></i>no ack</li>\
-    <li><i class=\"sw violation\"></i>violation</li></ul>";
+const LEGEND: &str = "<div class=\"legend\" role=\"group\" aria-label=\"Legend\">\
+    <span class=\"set\"><b>calls</b><span><i class=\"sw ok\"></i>✓ ok</span>\
+    <span><i class=\"sw fail\"></i>✕ failed, no effect</span>\
+    <span><i class=\"sw unknown\"></i>? unknown, may have an effect</span>\
+    <span><i class=\"sw read\"></i>read: thinner</span><span><i class=\"sw tail\"></i>tail: a line</span>\
+    <span>◆ admin</span></span>\
+    <span class=\"set\"><b>roles</b><span><i class=\"sw master\"></i>master</span>\
+    <span><i class=\"sw slave\"></i>slave</span><span><i class=\"sw electing\"></i>electing</span>\
+    <span><i class=\"sw closed\"></i>closed</span><span><i class=\"sw down\"></i>down</span></span>\
+    <span class=\"set\"><b>faults</b><span><i class=\"sw fault\"></i>▼ installed ● observed ▲ removed</span>\
+    <span><i class=\"sw unproven\"></i>◇ not proven</span></span>\
+    <span class=\"set\"><b>trouble</b><span><i class=\"sw window\"></i>no ack</span>\
+    <span><i class=\"sw violation\"></i>violation</span></span></div>";
 
 fn row(out: &mut String, strip: &str, i: usize, height: usize, label: &str, class: &str) {
     _ = write!(

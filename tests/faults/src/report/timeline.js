@@ -81,7 +81,8 @@ class Timeline {
 
   /** Shows `from..to` with room on both sides. */
   frame(from, to) {
-    const room = Math.max(200, (to - from) * 0.6);
+    // A moment has no length to go by.
+    const room = to === from ? this.data.end / 50 : Math.max(200, (to - from) * 0.6);
     this.show(from - room, to + room);
   }
 
@@ -99,7 +100,7 @@ class Timeline {
     if (one.from !== null) this.frame(one.from, one.to);
     const mark = this.data.marked.find((m) => m.violation === i);
     const row = mark && this.box.querySelector(`[data-strip="lane"][data-i="${mark.lane}"]`);
-    (row ?? this.box).scrollIntoView({ block: "center" });
+    if (row) row.scrollIntoView({ block: "center" }); else this.box.scrollIntoView({ block: "start" });
     this.box.focus({ preventScroll: true });
     if (one.from === null) this.readout.textContent = "no moment of the history is named by this violation";
   }

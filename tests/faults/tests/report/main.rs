@@ -1,7 +1,7 @@
 //! The page of a run: whole, escaped, small, and nothing missing.
 
 use dledger::history::{Event, FaultEvent, FaultPhase, Verdict, What};
-use dledger_faults::report::{Run, Scenario, page};
+use dledger_faults::report::{Run, Scenario, from_history, page};
 use sample::{MS, S, Sample, report, stale_read};
 
 mod nesting;
@@ -193,4 +193,23 @@ fn thousands_of_seeds_are_one_line_and_few_timelines() {
     assert_eq!(elements.iter().filter(|name| *name == "details").count(), 3, "two that passed, and the one that failed");
     assert!(html.contains("2999 seeds<br><code>0</code> to <code>2999</code>"));
     assert!(html.contains("<code>1234</code>") && html.len() < 1_000_000, "{} bytes", html.len());
+}
+
+#[test]
+fn the_page_of_a_file_is_judged_and_a_file_that_was_cut_short_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("history.jsonl");
+    let events = Sample::busy("from a file", 5, 2, 100 * MS).events();
+    let lines: Vec<String> = events.iter().map(|event| serde_json::to_string(event).unwrap()).collect();
+    let text = lines.join("\n");
+    std::fs::write(&path, &text[..text.len() - 20]).unwrap();
+    let html = from_history(&path).unwrap();
+    keep("file", &html);
+    nesting::elements(&html).unwrap();
+    assert!(html.contains("<h2>from a file</h2>"), "the name is in the first line");
+    assert!(html.contains("whoever wrote it was interrupted"), "the judge's reason, and ours");
+
+    std::fs::write(&path, "{\"at\": 1}\n").unwrap();
+    let error = from_history(&path).unwrap_err().to_string();
+    assert!(error.contains("line 1 of"), "{error}");
 }
