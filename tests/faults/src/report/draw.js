@@ -165,16 +165,16 @@ function drawFaultLabels(c, v, r, d, p) {
   d.faults.forEach((f, i) => {
     const [row, a, b] = bars[i];
     if (b < 0 || a > v.width) return;
-    const free = (left, right) => left >= 0 && right <= v.width
-      && taken.every(([r2, a2, b2], k) => r2 !== row || k === i || right < a2 || left > b2);
-    for (const text of [`${f.kind} ${f.nodes}` + (f.proven ? "" : " ◇ not proven"), f.kind + (f.proven ? "" : " ◇")]) {
+    const alone = (left, right) => taken.every(([other, from, to], k) => (
+      other !== row || k === i || right < from || left > to));
+    const bad = f.proven ? "" : " ◇";
+    const [long, short] = [`${f.kind} ${f.nodes}${bad && bad + " not proven"}`, f.kind + bad];
+    const inside = Math.max(a, 0) + 4;
+    for (const [text, side] of [[long, 0], [long, 1], [short, 0], [short, 1], [long, 2], [short, 2]]) {
       const w = c.measureText(text).width + 4;
-      const inside = Math.max(a, 0) + 4;
-      const x = [inside, b + 5, a - w - 5].find((left, k) => (
-        k ? free(left, left + w) : left + w + 2 < Math.min(b, v.width) && taken.every(([r2, a2, b2], n) => (
-          r2 !== row || n === i || left + w < a2 || left > b2))));
-      if (x === undefined) continue;
-      plate(c, text, x + 2, r.y + 3 + row * FAULT_ROW + (x === inside ? 8 : 11), p, p.text);
+      const x = [inside, b + 5, a - w - 5][side];
+      if (x < 0 || x + w > (side ? v.width : Math.min(b, v.width) - 2) || !alone(x, x + w)) continue;
+      plate(c, text, x + 2, r.y + 3 + row * FAULT_ROW + (side ? 11 : 8), p, p.text);
       taken.push([row, x, x + w]);
       return;
     }

@@ -105,3 +105,54 @@ fn without_ack(spans: &[Span<'_>]) -> Vec<(u64, u64)> {
     windows.extend(since.zip(last_end).filter(|(since, end)| since <= end));
     windows
 }
+
+#[cfg(test)]
+mod tests {
+    use dledger::history::{Answer, Call, Event, What};
+
+    use super::super::calls::calls;
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    /// The windows of a history of appends: when each began, when it ended, and how.
+    fn windows(appends: &[(u64, u64, char)]) -> Vec<(u64, u64)> {
+        let mut events = Vec::new();
+        for (op, &(start, end, how)) in (0..).zip(appends) {
+            let call = Call::Append { records: Vec::new(), session: None };
+            events.push(Event { at: start, what: What::Invoke { client: op, op, call } });
+            let what = match how {
+                'o' => What::Ok { op, answer: Answer::Acked { acks: Vec::new() } },
+                'f' => What::Fail { op, error: String::new() },
+                'u' => What::Unknown { op, error: String::new() },
+                _ => continue,
+            };
+            events.push(Event { at: end, what });
+        }
+        events.push(Event { at: 60 * S, what: What::Note { text: String::new() } });
+        load(&calls(&events), 0, 60 * S).windows
+    }
+
+    #[test]
+    fn a_window_without_ack_is_one_only_while_somebody_wants_one() {
+        // Nobody asks between 1 s and 9 s.
+        assert_eq!(windows(&[(0, S / 10, 'o'), (9 * S, 9 * S + S / 10, 'o')]), []);
+        // Somebody asks, and is refused, from 2 s on; the window begins with the first who asked.
+        let refused = [(0, S / 10, 'o'), (2 * S, 2 * S + 1, 'f'), (3 * S, 3 * S + 1, 'u'), (5 * S, 6 * S, 'o')];
+        assert_eq!(windows(&refused), [(2 * S, 6 * S)]);
+        // One is under way all the time while another is acknowledged: the window begins with that ack.
+        assert_eq!(windows(&[(0, 4 * S, 'u'), (0, S / 10, 'o')]), [(S / 10, 4 * S)]);
+        // It never came back: until the last one that was tried.
+        assert_eq!(windows(&[(0, S / 10, 'o'), (S, 2 * S, 'f'), (2 * S, 3 * S, 'u')]), [(S, 3 * S)]);
+        // How long an append without an end was waited for, nobody knows.
+        assert_eq!(windows(&[(0, S / 10, 'o'), (S, 0, '-')]), []);
+        assert_eq!(windows(&[(S, 0, '-'), (4 * S, 5 * S, 'o'), (5 * S + 1, 5 * S + 2, 'o')]), [(S, 5 * S)]);
+    }
+
+    #[test]
+    fn percentiles_are_those_of_the_sorted_times() {
+        assert_eq!(percentiles(&mut []), None);
+        assert_eq!(percentiles(&mut [7]), Some((7, 7)));
+        assert_eq!(percentiles(&mut (0..1000).rev().collect::<Vec<_>>()), Some((500, 990)));
+    }
+}

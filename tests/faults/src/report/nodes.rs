@@ -114,3 +114,70 @@ pub(super) fn time_to_agree(nodes: &[NodeTrack], healed: u64) -> Option<u64> {
     let all: Option<Vec<u64>> = spoke.map(reached).collect();
     all?.into_iter().max().map(|last| last - healed)
 }
+
+#[cfg(test)]
+mod tests {
+    use dledger::history::{FaultEvent, FaultPhase};
+
+    use super::super::faults::faults;
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn said(at: u64, start: u64, role: &str, committed: u64) -> Event {
+        let (node, role) = ("n".to_owned(), role.to_owned());
+        let (term, first, durable, end) = (start, 0, committed, committed);
+        let chain = None;
+        let status = NodeStatusEvent { node, start, role, term, first, durable, committed, end, chain };
+        Event { at, what: What::Status(status) }
+    }
+
+    fn kill(at: u64) -> Event {
+        let (kind, nodes, evidence) = ("kill".to_owned(), vec!["n".to_owned()], String::new());
+        let phase = FaultPhase::Installed;
+        Event { at, what: What::Fault(FaultEvent { fault: 1, kind, nodes, phase, evidence }) }
+    }
+
+    fn roles(events: &[Event]) -> Vec<(u64, String, u64)> {
+        nodes(events, &faults(events)).remove(0).roles
+    }
+
+    #[test]
+    fn a_node_that_was_killed_is_down_until_its_next_life_speaks() {
+        // What the first life still said is on its way when it is killed.
+        let events =
+            [said(S, 1, "master", 1), kill(2 * S), said(2 * S + 1, 1, "master", 2), said(4 * S, 2, "slave", 2)];
+        let down = [(S, "master".into(), 1), (2 * S, "down".into(), 1), (4 * S, "slave".into(), 2)];
+        assert_eq!(roles(&events), down);
+        assert_eq!(roles(&[said(S, 1, "master", 1), kill(2 * S)]), down[..2]);
+        // The same where nobody wrote the kill down: from its last word on.
+        assert_eq!(
+            roles(&[said(S, 1, "master", 1), said(4 * S, 2, "slave", 2)]),
+            [(S, "master".into(), 1), (S, "down".into(), 1), (4 * S, "slave".into(), 2)]
+        );
+    }
+
+    #[test]
+    fn a_thinned_line_is_never_ahead_of_what_was_said() {
+        let all: Vec<(u64, u64)> = (0..100_000).map(|n| (n * 10, n)).collect();
+        let thin = thinned(all.clone());
+        assert!(thin.len() <= POINTS + 1 && thin.len() > POINTS / 2, "{}", thin.len());
+        assert!(thin.iter().all(|point| all.contains(point)));
+        assert_eq!(thin.last(), all.last());
+    }
+
+    #[test]
+    fn nodes_agree_when_the_last_of_them_has_what_any_had_when_the_faults_ended() {
+        let track = |committed: &[(u64, u64)]| NodeTrack {
+            committed: committed.to_vec(),
+            last_word: Some(100),
+            ..NodeTrack::default()
+        };
+        let ahead = track(&[(1, 5), (9, 8), (20, 9)]);
+        assert_eq!(time_to_agree(&[ahead.clone(), track(&[(1, 5), (12, 7), (14, 8)])], 10), Some(4));
+        assert_eq!(time_to_agree(&[ahead.clone(), track(&[(1, 5), (9, 8)])], 10), Some(0));
+        assert_eq!(time_to_agree(&[ahead.clone(), track(&[(1, 5), (30, 7)])], 10), None, "one never had it");
+        assert_eq!(time_to_agree(&[ahead, NodeTrack::default()], 10), Some(0), "one that never spoke does not count");
+        assert_eq!(time_to_agree(&[], 10), None);
+    }
+}

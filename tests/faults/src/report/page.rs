@@ -46,7 +46,10 @@ fn body(run: &Run) -> String {
     let (verdict, said) = match (failed, invalid) {
         (0, 0) if all == 0 => (Verdict::Invalid, "Nothing was run.".to_owned()),
         (0, 0) => (Verdict::Pass, format!("{} passed.", people::many(all, "scenario"))),
-        (0, n) => (Verdict::Invalid, format!("{} of {} did not prove what it claims.", people::count(n), people::many(all, "scenario"))),
+        (0, n) => (
+            Verdict::Invalid,
+            format!("{} of {} did not prove what it claims.", people::count(n), people::many(all, "scenario")),
+        ),
         (n, _) => (Verdict::Fail, format!("{} of {} failed.", people::count(n), people::many(all, "scenario"))),
     };
     let mut out = format!(

@@ -32,7 +32,11 @@ pub(super) fn section(number: usize, scenario: &Scenario) -> String {
     }
     let more = scenario.violations.saturating_sub(shown.violations.len() as u64);
     if more > 0 {
-        _ = write!(out, "<p class=\"muted\">… and {} more: <code>dledger check</code> tells them.</p>", people::count(more));
+        _ = write!(
+            out,
+            "<p class=\"muted\">… and {} more: <code>dledger check</code> tells them.</p>",
+            people::count(more)
+        );
     }
     out.push_str(&strips(number, &shown.timeline));
     faults(&mut out, shown);

@@ -21,7 +21,9 @@ pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
     heading(&mut out, "Faults");
     match timeline.fault_rows {
         0 => empty(&mut out, "no faults in this history"),
-        rows => row(&mut out, "faults", 0, (rows * FAULT_ROW + 6).max(36), "faults<small>hover for evidence</small>", ""),
+        rows => {
+            row(&mut out, "faults", 0, (rows * FAULT_ROW + 6).max(36), "faults<small>hover for evidence</small>", "")
+        }
     }
     heading(&mut out, "Leader and term");
     if timeline.has_status {
@@ -43,7 +45,7 @@ pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
         };
         row(&mut out, "windows", 0, 34, &format!("no ack<small>{windows}</small>"), "");
         row(&mut out, "rate", 0, 84, "acked records/s<small>stripe: appends not acked</small>", "");
-        let keys = "<span class=\"key k0\">p50</span> <span class=\"key k1\">p99</span>, log scale";
+        let keys = "<span class=\"key k0\">p50</span> <span class=\"key k1\">p99</span> log scale";
         row(&mut out, "latency", 0, 84, &format!("append latency<small>{keys}</small>"), "");
     } else {
         empty(&mut out, "no appends in this history");

@@ -82,7 +82,8 @@ impl Timeline {
             .map(|lane| {
                 let call = |&(i, row): &(usize, usize)| call(&spans[i], row, from, &mut texts);
                 let calls: Vec<Value> = lane.calls.iter().map(call).collect();
-                let bins: Vec<Value> = lane.bins.iter().map(|(bin, [ok, fail, un])| json!([bin, ok, fail, un])).collect();
+                let bins: Vec<Value> =
+                    lane.bins.iter().map(|(bin, [ok, fail, un])| json!([bin, ok, fail, un])).collect();
                 json!({ "name": lane.name, "rows": lane.rows.max(1), "calls": calls, "bins": bins })
             })
             .collect();

@@ -48,7 +48,8 @@ fn a_run_with_all_there_is_has_a_section_lane_and_line_for_each() {
     assert_eq!(elements.iter().filter(|name| *name == "details").count(), 3);
     assert!(html.contains("1 of 3\u{a0}scenarios failed."));
     // The one that failed comes first, and is open.
-    let order: Vec<usize> = [1, 2, 0].map(|i| html.find(&format!("<details class=\"scenario\" id=\"s{i}\"")).unwrap()).into();
+    let order: Vec<usize> =
+        [1, 2, 0].map(|i| html.find(&format!("<details class=\"scenario\" id=\"s{i}\"")).unwrap()).into();
     assert!(order.is_sorted(), "{order:?}");
     let section = &html[order[0]..order[1]];
     assert!(section.starts_with("<details class=\"scenario\" id=\"s1\" data-timeline=\"data-1\" open>"));
@@ -168,7 +169,13 @@ fn a_history_out_of_order_and_at_the_ends_of_the_clock_is_shown() {
     events.reverse();
     let fault = |at, phase| Event {
         at,
-        what: What::Fault(FaultEvent { fault: 99, kind: "x".into(), nodes: Vec::new(), phase, evidence: String::new() }),
+        what: What::Fault(FaultEvent {
+            fault: 99,
+            kind: "x".into(),
+            nodes: Vec::new(),
+            phase,
+            evidence: String::new(),
+        }),
     };
     events.push(fault(u64::MAX, FaultPhase::Removed));
     events.push(fault(0, FaultPhase::Installed));
@@ -190,7 +197,11 @@ fn thousands_of_seeds_are_one_line_and_few_timelines() {
     let html = page(&run);
     keep("seeds", &html);
     let elements = nesting::elements(&html).unwrap();
-    assert_eq!(elements.iter().filter(|name| *name == "details").count(), 3, "two that passed, and the one that failed");
+    assert_eq!(
+        elements.iter().filter(|name| *name == "details").count(),
+        3,
+        "two that passed, and the one that failed"
+    );
     assert!(html.contains("2999 seeds<br><code>0</code> to <code>2999</code>"));
     assert!(html.contains("<code>1234</code>") && html.len() < 1_000_000, "{} bytes", html.len());
 }

@@ -1,10 +1,10 @@
 //! Histories as a run with faults leaves them, made up.
 
+use dledger::Consistency;
 use dledger::history::{
     Acked, Answer, Begin, Call, Counts, Event, FORMAT, FaultEvent, FaultPhase, Hash, Item, Law, NodeStatusEvent,
     Report, Verdict, Violation, What,
 };
-use dledger::Consistency;
 
 pub const MS: u64 = 1_000_000;
 pub const S: u64 = 1000 * MS;
@@ -106,7 +106,10 @@ impl Sample {
             let mut say = |at, phase, evidence: &str| {
                 let nodes = fault.nodes.iter().map(|&node| node.to_owned()).collect();
                 let kind = fault.kind.to_owned();
-                all.push((at, What::Fault(FaultEvent { fault: number, kind, nodes, phase, evidence: evidence.into() })));
+                all.push((
+                    at,
+                    What::Fault(FaultEvent { fault: number, kind, nodes, phase, evidence: evidence.into() }),
+                ));
             };
             say(fault.from, FaultPhase::Installed, "leader when it was installed: n1, term 1");
             if fault.observed {
@@ -180,7 +183,7 @@ impl Sample {
                     (false, true) => "master",
                     (false, false) => "slave",
                 };
-                let n = committed(cut.map_or(at, |fault| fault.from)).saturating_sub(u64::from(!leads) * 3);
+                let n = committed(cut.map_or(at, |fault| at.min(fault.from))).saturating_sub(i as u64);
                 let lives = self.faults.iter().filter(|f| f.kind == "kill" && f.nodes.contains(&node) && f.to <= at);
                 all.push((at, status(node, 1 + lives.count() as u64, role, term, n)));
             }
@@ -191,7 +194,17 @@ impl Sample {
 pub fn status(node: &str, start: u64, role: &str, term: u64, committed: u64) -> What {
     let role = role.to_owned();
     let (first, durable, end) = (0, committed, committed);
-    What::Status(NodeStatusEvent { node: node.to_owned(), start, role, term, first, durable, committed, end, chain: None })
+    What::Status(NodeStatusEvent {
+        node: node.to_owned(),
+        start,
+        role,
+        term,
+        first,
+        durable,
+        committed,
+        end,
+        chain: None,
+    })
 }
 
 pub fn report(verdict: Verdict) -> Report {
