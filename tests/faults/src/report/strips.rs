@@ -65,7 +65,7 @@ pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
     if drawn < all {
         _ = write!(
             out,
-            "<p class=\"muted drawn\">{} of {} are drawn one by one: those of violations, unknown, failed and slow ones. \
+            "<p class=\"muted drawn\">{} of {} are drawn one by one: those of violations, then unknown, failed and slow ones. \
              All are counted in the bars below each lane.</p>",
             people::count(drawn),
             people::many(all, "call")
@@ -77,11 +77,11 @@ pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
 }
 
 const BAR: &str = "<div class=\"bar\">\
-    <button type=\"button\" data-do=\"in\" title=\"zoom in (+)\">+</button>\
-    <button type=\"button\" data-do=\"out\" title=\"zoom out (−)\">−</button>\
-    <button type=\"button\" data-do=\"left\" title=\"move left (←)\">←</button>\
-    <button type=\"button\" data-do=\"right\" title=\"move right (→)\">→</button>\
-    <button type=\"button\" data-do=\"all\" title=\"show all (0)\">all</button>\
+    <button type=\"button\" data-do=\"in\" aria-label=\"zoom in\" title=\"zoom in (+)\">+</button>\
+    <button type=\"button\" data-do=\"out\" aria-label=\"zoom out\" title=\"zoom out (−)\">−</button>\
+    <button type=\"button\" data-do=\"left\" aria-label=\"move left\" title=\"move left (←)\">←</button>\
+    <button type=\"button\" data-do=\"right\" aria-label=\"move right\" title=\"move right (→)\">→</button>\
+    <button type=\"button\" data-do=\"all\" aria-label=\"show all\" title=\"show all (0)\">all</button>\
     <button type=\"button\" data-do=\"previous\" title=\"previous event ([)\">‹ event</button>\
     <button type=\"button\" data-do=\"next\" title=\"next event (])\">event ›</button>\
     <output class=\"range\"></output>\

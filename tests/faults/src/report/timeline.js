@@ -64,6 +64,7 @@ class Timeline {
     const range = Math.min(end, Math.max(20, to - from));
     this.from = Math.min(Math.max(0, from), end - range);
     this.to = this.from + range;
+    this.readout.textContent = "";
     this.redraw();
   }
 
