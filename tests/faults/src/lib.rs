@@ -7,3 +7,4 @@
 pub mod sim;
 #[cfg(target_os = "linux")]
 pub mod machine;
+pub mod report;
