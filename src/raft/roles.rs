@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use super::config::{LogId, Raft, Runtime, TypeConfig};
 use super::hold::VoteHold;
-use super::members::{self, Membership};
+use super::members::{self, MemberNode, Membership};
 use crate::log::reader::LogReader;
+use crate::mutants::{Mutant, planted};
 use crate::types::{Incarnation, MemberStatus, NodeId, Role};
 
 type RaftMetrics<R> = openraft::RaftMetrics<TypeConfig<R>>;
@@ -125,7 +126,8 @@ async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
 /// beginning, and with it memberships in which its name stood for the disk before: a small enough one would make it a
 /// leader on its own.
 fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
-    membership.get_node(id).is_some_and(|node| node.incarnation == disk)
+    let means = |node: &MemberNode| node.incarnation == disk || planted(Mutant::ElectionOnOtherDisk);
+    membership.get_node(id).is_some_and(means)
 }
 
 /// The role that `metrics` mean.
@@ -138,7 +140,8 @@ fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::I
     let leads = metrics.state == ServerState::Leader;
     let own_term_applied = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
     let has_quorum = alone_at.is_none_or(|at| R::Instant::now() < at);
-    if leads && metrics.vote.committed && own_term_applied && has_quorum {
+    let knows_all = own_term_applied || planted(Mutant::MasterTooEarly);
+    if leads && metrics.vote.committed && knows_all && has_quorum {
         return Role::Master { term };
     }
     let membership = metrics.membership_config.membership();

@@ -85,3 +85,30 @@ fn a_leader_that_stood_still_answers_no_stale_read() {
         }
     }
 }
+
+/// It hears nobody, and one of the others hears it: that one would vote for nobody else as long as it does.
+#[test]
+fn a_leader_without_a_quorum_is_succeeded_though_one_hears_it() {
+    for seed in 0..5 {
+        run(seed, async {
+            let (cluster, old) = started(seed).await;
+            let (hears, other) = ((old + 1) % 3, (old + 2) % 3);
+            cluster.cut(hears, old);
+            cluster.cut(old, other);
+            cluster.cut(other, old);
+            // Who reads where it leads keeps nobody waiting for it either.
+            let reader = cluster.clone();
+            let reads = spawn(async move {
+                while reader.master().is_none_or(|master| master == old) {
+                    let read = reader.ledger(old).unwrap().barrier_within(Consistency::Linearizable, ms(50)).await;
+                    assert!(read.is_err(), "a read without a quorum");
+                    pass(ms(1)).await;
+                }
+            });
+            cluster.wait("a successor", SOON, || cluster.master().is_some_and(|new| new != old)).await;
+            reads.await;
+            cluster.heal();
+            cluster.append(cluster.master().unwrap(), vec!["after".into()]).await.unwrap();
+        });
+    }
+}
