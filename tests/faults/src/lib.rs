@@ -6,5 +6,6 @@
 
 #[cfg(target_os = "linux")]
 pub mod machine;
+pub mod mutants;
 pub mod report;
 pub mod sim;
