@@ -3,3 +3,7 @@
 //! `docs/testing.md` says what is tested where.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what cannot go on fails its test")]
+
+pub mod cluster;
+pub mod rng;
+pub mod workload;
