@@ -5,5 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what cannot go on fails its test")]
 
 pub mod cluster;
+pub mod machine;
 pub mod rng;
 pub mod workload;
