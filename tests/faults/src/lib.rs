@@ -7,4 +7,5 @@
 pub mod cluster;
 pub mod machine;
 pub mod rng;
+pub mod sim;
 pub mod workload;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use dledger::Role;
 use dledger::sim::{self, Rng, SimCluster};
 
-use crate::chaos::Chaos;
+use super::chaos::Chaos;
 
 /// Does `plan.faults` harmful things, one after the other, and leaves the mess behind.
-pub(crate) async fn run(cluster: SimCluster, mut rng: Rng, plan: Chaos) {
+pub(super) async fn run(cluster: SimCluster, mut rng: Rng, plan: Chaos) {
     for _ in 0..plan.faults {
         sim::pass(Duration::from_millis(50 + rng.below(900))).await;
         for i in 0..cluster.size() {
@@ -78,7 +78,7 @@ async fn revive(cluster: &SimCluster, rng: &mut Rng, plan: &Chaos, i: usize) {
 }
 
 /// Starts a node that must be able to start.
-pub(crate) async fn start(cluster: &SimCluster, i: usize) {
+pub(super) async fn start(cluster: &SimCluster, i: usize) {
     if let Err(error) = cluster.start(i).await {
         panic!("node {i} does not start any more: {error}");
     }

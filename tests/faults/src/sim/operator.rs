@@ -10,13 +10,13 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 
 /// What was done.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Done {
-    pub(crate) replaced: u64,
-    pub(crate) transferred: u64,
+pub(super) struct Done {
+    pub(super) replaced: u64,
+    pub(super) transferred: u64,
 }
 
 /// Loses a disk at times, one after the other, and replaces each; until `over`, and until nothing is left to replace.
-pub(crate) async fn run(cluster: SimCluster, mut rng: Rng, over: impl Fn() -> bool) -> Done {
+pub(super) async fn run(cluster: SimCluster, mut rng: Rng, over: impl Fn() -> bool) -> Done {
     let mut done = Done::default();
     let mut lost: Option<usize> = None;
     loop {

@@ -1,44 +1,25 @@
 //! Nodes that start for the first time, in whatever order and whatever happens meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dledger::sim::{self, Rng, SimCluster};
 use dledger::{NodeId, Peer, Peers};
 
-use crate::nemesis;
-use crate::seeds::Sum;
+use super::{Outcome, nemesis};
 
 /// Longer than any healthy formation takes.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// As long as a node that could form something would need, many times over.
 const ENOUGH: Duration = Duration::from_secs(2);
 
-/// What came of it.
-#[derive(Debug, Default)]
-pub(crate) struct Formed {
-    clusters: u64,
-    /// How many nodes were started, and started again.
-    starts: u64,
-    /// From the last fault until all agree.
-    slowest: Duration,
-}
-
-impl Sum for Formed {
-    fn add(&mut self, other: &Self) {
-        self.clusters += other.clusters;
-        self.starts += other.starts;
-        self.slowest = self.slowest.max(other.slowest);
-    }
-}
-
-impl fmt::Display for Formed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { clusters, starts, slowest } = self;
-        write!(f, "{clusters} clusters formed in {starts} starts, at most {slowest:?} after the last fault")
-    }
+fn formed(clusters: u64, cluster: &SimCluster, slowest: Duration) -> Outcome {
+    let mut outcome = Outcome { trace: cluster.trace(), virtual_time: sim::now(), ..Outcome::default() };
+    outcome.count("clusters formed", clusters);
+    outcome.count("starts", (0..cluster.size()).map(|i| cluster.starts(i)).sum());
+    outcome.took("recovery after the last fault", slowest);
+    outcome
 }
 
 /// Members by id, with their disks.
@@ -91,10 +72,6 @@ impl Observer {
     }
 }
 
-fn starts(cluster: &SimCluster) -> u64 {
-    (0..cluster.size()).map(|i| cluster.starts(i)).sum()
-}
-
 fn shuffled(rng: &mut Rng, size: usize) -> Vec<usize> {
     let mut order: Vec<_> = (0..size).collect();
     for last in (1..size).rev() {
@@ -131,7 +108,7 @@ async fn disturb(cluster: &SimCluster, rng: &mut Rng, restarts: bool) {
 }
 
 /// Whatever happens while they start for the first time, they end as one cluster of all.
-pub(crate) fn start_ups(seed: u64) -> Formed {
+pub(super) fn start_ups(seed: u64) -> Outcome {
     sim::run(seed, async move {
         let mut rng = Rng::new(seed ^ 0x5eed);
         let size = if rng.chance(700) { 3 } else { 2 + rng.below(4) as usize };
@@ -147,7 +124,7 @@ pub(crate) fn start_ups(seed: u64) -> Formed {
             nemesis::start(&cluster, i).await;
         }
         agree(&cluster, &observer, &(0..size).collect::<Vec<_>>()).await;
-        Formed { clusters: 1, starts: starts(&cluster), slowest: sim::now() - healed }
+        formed(1, &cluster, sim::now() - healed)
     })
 }
 
@@ -181,7 +158,7 @@ fn peers(nodes: &BTreeSet<usize>) -> Peers {
 }
 
 /// Two lists that have nodes in common; every node has one of those that name it.
-pub(crate) fn different_lists(seed: u64) -> Formed {
+pub(super) fn different_lists(seed: u64) -> Outcome {
     sim::run(seed, async move {
         let mut rng = Rng::new(seed ^ 0x11575);
         let size = 3 + rng.below(3) as usize;
@@ -231,12 +208,12 @@ pub(crate) fn different_lists(seed: u64) -> Formed {
                 0
             }
         };
-        Formed { clusters, starts: starts(&cluster), slowest: sim::now() - healed }
+        formed(clusters, &cluster, sim::now() - healed)
     })
 }
 
 /// Two processes with the lowest id, each with a disk of its own: a copied command line.
-pub(crate) fn twins(seed: u64) -> Formed {
+pub(super) fn twins(seed: u64) -> Outcome {
     sim::run(seed, async move {
         let mut rng = Rng::new(seed ^ 0x7715);
         let cluster = SimCluster::new(seed, 4, |_| {});
@@ -257,14 +234,13 @@ pub(crate) fn twins(seed: u64) -> Formed {
         cluster.heal();
         let healed = sim::now();
         sim::pass(ENOUGH).await;
-        let formed = observer.at_most_one();
-        let clusters = u64::from(formed.is_some());
-        Formed { clusters, starts: starts(&cluster), slowest: sim::now() - healed }
+        let clusters = u64::from(observer.at_most_one().is_some());
+        formed(clusters, &cluster, sim::now() - healed)
     })
 }
 
 /// Three nodes that form a cluster, one of their list that only joins, or one that nobody names.
-pub(crate) fn joining(seed: u64) -> Formed {
+pub(super) fn joining(seed: u64) -> Outcome {
     sim::run(seed, async move {
         let mut rng = Rng::new(seed ^ 0x1017);
         let listed = rng.chance(500);
@@ -291,6 +267,6 @@ pub(crate) fn joining(seed: u64) -> Formed {
             assert!(observer.membership(joins).is_empty());
             1
         };
-        Formed { clusters, starts: starts(&cluster), slowest: sim::now() - healed }
+        formed(clusters, &cluster, sim::now() - healed)
     })
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 use dledger::Config;
 use dledger::sim::{self, SimCluster};
 
-use crate::SOON;
-
+const SOON: Duration = Duration::from_secs(10);
 /// A leader's lease in these clusters.
 const LEASE: Duration = Duration::from_millis(400);
 const SEEDS: u64 = 40;
@@ -38,16 +37,22 @@ fn kill(cluster: &SimCluster, i: usize) {
     cluster.kill(i);
 }
 
-#[test]
-fn a_master_whose_process_dies_is_succeeded_before_its_lease_is_over() {
+/// See its name.
+///
+/// # Panics
+/// If that does not hold.
+pub fn a_master_whose_process_dies_is_succeeded_before_its_lease_is_over() {
     let mut times: Vec<_> = (0..SEEDS).map(|seed| without_master(seed, |_| {}, kill)).collect();
     times.sort();
     println!("without a master: median {:?}, at most {:?}", times[times.len() / 2], times[times.len() - 1]);
     assert!(times[times.len() - 1] < LEASE, "{times:?}");
 }
 
-#[test]
-fn without_fast_failover_a_dead_masters_lease_runs_out_first() {
+/// See its name.
+///
+/// # Panics
+/// If that does not hold.
+pub fn without_fast_failover_a_dead_masters_lease_runs_out_first() {
     for seed in 0..5 {
         let spent = without_master(seed, |config| config.fast_failover = false, kill);
         // The last heartbeat may have been sent a while before.
@@ -55,16 +60,22 @@ fn without_fast_failover_a_dead_masters_lease_runs_out_first() {
     }
 }
 
-#[test]
-fn a_silent_masters_lease_runs_out_first() {
+/// See its name.
+///
+/// # Panics
+/// If that does not hold.
+pub fn a_silent_masters_lease_runs_out_first() {
     for seed in 0..5 {
         let spent = without_master(seed, |_| {}, SimCluster::isolate);
         assert!(spent > LEASE - Duration::from_millis(60), "{spent:?}");
     }
 }
 
-#[test]
-fn a_master_that_only_seems_dead_is_succeeded_once_and_follows() {
+/// See its name.
+///
+/// # Panics
+/// If that does not hold.
+pub fn a_master_that_only_seems_dead_is_succeeded_once_and_follows() {
     for seed in 0..SEEDS {
         sim::run(seed, async {
             let cluster = SimCluster::new(seed, 3, |_| {});
@@ -84,8 +95,11 @@ fn a_master_that_only_seems_dead_is_succeeded_once_and_follows() {
     }
 }
 
-#[test]
-fn a_master_whose_disk_hangs_gives_way() {
+/// See its name.
+///
+/// # Panics
+/// If that does not hold.
+pub fn a_master_whose_disk_hangs_gives_way() {
     for seed in 0..10 {
         sim::run(seed, async {
             let cluster = SimCluster::new(seed, 3, |config| config.disk_stall_timeout = Duration::from_millis(500));

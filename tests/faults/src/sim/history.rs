@@ -9,16 +9,16 @@ use dledger::{Ack, AppendError, Outcome, Record, Role};
 
 /// All appends, and all that was ever seen committed.
 #[derive(Default)]
-pub(crate) struct History {
+pub(super) struct History {
     appends: Vec<Append>,
     /// By index.
     committed: Vec<Record>,
     masters: BTreeMap<u64, usize>,
     /// Per node: start, term, index up to which it was looked at.
     nodes: BTreeMap<usize, Node>,
-    pub(crate) acked: u64,
-    pub(crate) unknown: u64,
-    pub(crate) refused: u64,
+    pub(super) acked: u64,
+    pub(super) unknown: u64,
+    pub(super) refused: u64,
 }
 
 struct Append {
@@ -36,7 +36,7 @@ struct Node {
 }
 
 impl History {
-    pub(crate) fn answered(&mut self, bodies: Vec<Bytes>, called: Duration, outcome: Result<Vec<Ack>, AppendError>) {
+    pub(super) fn answered(&mut self, bodies: Vec<Bytes>, called: Duration, outcome: Result<Vec<Ack>, AppendError>) {
         let outcome = outcome.map_err(|error| error.outcome());
         match &outcome {
             Ok(_) => self.acked += bodies.len() as u64,
@@ -47,7 +47,7 @@ impl History {
     }
 
     /// How far node `i` was looked at in its present life.
-    pub(crate) fn upto(&mut self, cluster: &SimCluster, i: usize) -> u64 {
+    pub(super) fn upto(&mut self, cluster: &SimCluster, i: usize) -> u64 {
         let node = self.nodes.entry(i).or_default();
         if node.start != cluster.starts(i) {
             // The term stays: a vote is durable before anybody hears of it.
@@ -57,7 +57,7 @@ impl History {
     }
 
     /// Looks at a node: terms rise, a term has one master, committed records never change.
-    pub(crate) fn look(&mut self, i: usize, role: &Role, term: u64, records: &[Record], faulty: bool) {
+    pub(super) fn look(&mut self, i: usize, role: &Role, term: u64, records: &[Record], faulty: bool) {
         let node = self.nodes.entry(i).or_default();
         // 0 is what a node shows before it has read its own; one that closed may have failed to save what it shows.
         if term > 0 && !matches!(role, Role::Closed { .. }) {
@@ -87,7 +87,7 @@ impl History {
     }
 
     /// Compares what was answered with all that was ever seen committed. `log` is what is left of it.
-    pub(crate) fn check(&self, log: &[Record]) {
+    pub(super) fn check(&self, log: &[Record]) {
         let from = log.first().map_or(0, |record| record.index as usize);
         assert!(self.committed[from..] == *log, "what is left is what was seen");
         let log = &self.committed[..];
