@@ -35,6 +35,7 @@ pub struct Cluster {
     pub nodes: Vec<Arc<Node>>,
     group: Group,
     peers: Peers,
+    options: Vec<String>,
 }
 
 impl Cluster {
@@ -51,20 +52,24 @@ impl Cluster {
         let initial = list(&places[..settings.initial]);
         let mut nodes = Vec::new();
         for (n, place) in places.into_iter().enumerate() {
-            let mut args = common(&place, &settings.options);
-            if n < settings.initial {
+            let args = if n < settings.initial {
+                let mut args = common(&place, &settings.options);
                 args.extend(["--peers".into(), initial.clone()]);
+                args
             } else {
-                args.extend(["--join".into(), "--advertise".into(), place.address.clone()]);
-            }
-            if let Some(bind) = place.bind.clone().or_else(|| (n >= settings.initial).then(|| place.address.clone())) {
-                args.extend(["--bind".into(), bind]);
-            }
+                joining(&place, &settings.options)
+            };
             let log = settings.logs.join(format!("{}.log", place.name));
             nodes.push(Arc::new(Node::new(place, settings.binary.clone(), args, log)));
         }
         let peers = all.parse().map_err(|error| format!("{all}: {error}"))?;
-        Ok(Self { nodes, group: "faults".parse().map_err(|error| format!("{error}"))?, peers })
+        let group = "faults".parse().map_err(|error| format!("{error}"))?;
+        Ok(Self { nodes, group, peers, options: settings.options.clone() })
+    }
+
+    /// Options of a node that joins with an empty directory.
+    pub fn joining(&self, n: usize) -> Vec<String> {
+        joining(self.nodes[n].place(), &self.options)
     }
 
     /// Where the ledger of a node lies.
@@ -146,7 +151,7 @@ impl Cluster {
 
     /// The lines of all logs that tell of a panic.
     pub fn panics(&self) -> Vec<String> {
-        self.nodes.iter().flat_map(|node| node.panics()).collect()
+        self.nodes.iter().flat_map(|node| node.lines_with("panicked at")).collect()
     }
 }
 
@@ -160,7 +165,14 @@ pub(crate) fn leader_of(said: &[Option<NodeStatus>]) -> Option<usize> {
 fn common(place: &Place, options: &[String]) -> Vec<String> {
     let dir = path(&place.data_dir);
     let mut args: Vec<String> = ["--group", "faults", "--id", &place.name, "--data-dir", &dir].map(Into::into).into();
+    args.extend(["--bind".into(), place.bind.clone()]);
     args.extend(options.iter().cloned());
+    args
+}
+
+fn joining(place: &Place, options: &[String]) -> Vec<String> {
+    let mut args = common(place, options);
+    args.extend(["--join".into(), "--advertise".into(), place.address.clone()]);
     args
 }
 

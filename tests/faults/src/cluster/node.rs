@@ -28,8 +28,8 @@ pub struct Place {
     pub name: String,
     /// `host:port` that the others and the clients reach it at.
     pub address: String,
-    /// `host:port` it listens on, where that is another one: a proxy stands in between.
-    pub bind: Option<String>,
+    /// `host:port` it listens on: another one where a proxy stands in between.
+    pub bind: String,
     /// Its data.
     pub data_dir: PathBuf,
     /// How it is started.
@@ -136,8 +136,7 @@ impl Node {
     /// # Errors
     /// There is no process.
     pub async fn signal(&self, signal: Signal) -> io::Result<()> {
-        let pid = self.pid().await.ok_or_else(|| io::Error::other(format!("{} does not run", self.name())))?;
-        Ok(kill_process(pid, signal)?)
+        self.send(self.child.lock().await.as_ref(), signal)
     }
 
     /// The letter of `/proc/PID/stat`: `T` is stopped.
@@ -152,8 +151,10 @@ impl Node {
     /// # Errors
     /// There is no process, or it does not end.
     pub async fn kill(&self) -> io::Result<String> {
-        self.signal(Signal::KILL).await?;
-        self.ended(DEATH).await.map(|status| said(&status))
+        // Held from the signal to the end: whoever looks for deaths meanwhile sees none.
+        let mut child = self.child.lock().await;
+        self.send(child.as_ref(), Signal::KILL)?;
+        self.wait(&mut child, DEATH).await.map(|status| said(&status))
     }
 
     /// SIGTERM.
@@ -161,23 +162,35 @@ impl Node {
     /// # Errors
     /// It does not end in time, or not with success: then it is killed.
     pub async fn stop(&self, within: Duration) -> io::Result<()> {
-        self.signal(Signal::TERM).await?;
-        match self.ended(within).await {
+        let mut child = self.child.lock().await;
+        self.send(child.as_ref(), Signal::TERM)?;
+        match self.wait(&mut child, within).await {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => Err(io::Error::other(format!("{} was told to stop: {}", self.name(), said(&status)))),
             Err(error) => {
-                self.kill().await?;
+                self.send(child.as_ref(), Signal::KILL)?;
+                self.wait(&mut child, DEATH).await?;
                 Err(error)
             }
         }
     }
 
-    /// Waits until the process is gone.
+    /// Waits until the process is gone: something else ends it.
     ///
     /// # Errors
     /// It is still there.
-    pub async fn ended(&self, within: Duration) -> io::Result<ExitStatus> {
+    pub async fn ended(&self, within: Duration) -> io::Result<String> {
         let mut child = self.child.lock().await;
+        self.wait(&mut child, within).await.map(|status| said(&status))
+    }
+
+    fn send(&self, child: Option<&Child>, signal: Signal) -> io::Result<()> {
+        let pid = child.and_then(Child::id).and_then(|id| Pid::from_raw(id as i32));
+        let pid = pid.ok_or_else(|| io::Error::other(format!("{} does not run", self.name())))?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    async fn wait(&self, child: &mut Option<Child>, within: Duration) -> io::Result<ExitStatus> {
         let Some(process) = child.as_mut() else {
             return Err(io::Error::other(format!("{} does not run", self.name())));
         };
@@ -217,11 +230,11 @@ impl Node {
         lines
     }
 
-    /// The lines of its log that tell of a panic.
-    pub fn panics(&self) -> Vec<String> {
-        let text = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines = text.lines().filter(|line| line.contains("panicked at"));
+    /// The lines of its log that have this in them.
+    pub fn lines_with(&self, text: &str) -> Vec<String> {
+        let log = fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines = log.lines().filter(|line| line.contains(text));
         lines.map(|line| format!("{}: {line}", self.name())).collect()
     }
 }
