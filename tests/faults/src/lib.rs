@@ -7,5 +7,6 @@
 pub mod cluster;
 pub mod machine;
 pub mod rng;
+pub mod scenario;
 pub mod sim;
 pub mod workload;

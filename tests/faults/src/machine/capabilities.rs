@@ -26,15 +26,8 @@ pub enum Capability {
 
 impl Capability {
     /// All there are.
-    pub const ALL: [Self; 7] = [
-        Self::Namespaces,
-        Self::Queue,
-        Self::Filesystem,
-        Self::PowerLoss,
-        Self::Freeze,
-        Self::Throttle,
-        Self::Shim,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Namespaces, Self::Queue, Self::Filesystem, Self::PowerLoss, Self::Freeze, Self::Throttle, Self::Shim];
 
     /// As it is written in a report.
     pub fn name(self) -> &'static str {

@@ -41,8 +41,8 @@ pub struct Installed {
 }
 
 impl Installed {
-    pub(crate) fn new(kind: &'static str, active: impl Active + 'static) -> Self {
-        Self { kind, active: Box::new(active), evidence: None, removed: false }
+    pub(crate) fn new(kind: &'static str, active: Box<dyn Active>) -> Self {
+        Self { kind, active, evidence: None, removed: false }
     }
 
     /// What shows that it did something, if it has by now. After [`remove`](Self::remove): what was last seen, with

@@ -55,9 +55,8 @@ impl Links {
         let n = nodes.len();
         let far = |a: usize, b: usize| (b + n - a) % n > reach && (a + n - b) % n > reach;
         let pairs = (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))).filter(|(a, b)| far(*a, *b));
-        pairs.fold(Self::default(), |all, (a, b)| {
-            all.and(Self::both_ways(Party::Node(nodes[a]), Party::Node(nodes[b])))
-        })
+        pairs
+            .fold(Self::default(), |all, (a, b)| all.and(Self::both_ways(Party::Node(nodes[a]), Party::Node(nodes[b]))))
     }
 
     /// Two halves that see each other only through `bridge`.

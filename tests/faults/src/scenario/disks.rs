@@ -142,3 +142,16 @@ async fn power(stage: &mut Stage, which: &[usize]) -> Result<(), Trouble> {
     }
     stage.at_work("after a loss of power").await
 }
+
+/// The wall clock of a node jumps: nothing may come of it.
+pub(super) async fn clock(stage: &mut Stage) -> Result<(), Trouble> {
+    let n = if stage.rng.once_in(2) { stage.leader().await? } else { stage.follower().await? };
+    let seconds = if stage.rng.once_in(2) { 3600 } else { -3600 };
+    let fault = stage.machine.shift_clock(Stage::id(n), seconds);
+    let mut standing = stage.install(&*fault)?;
+    stage.at_work("while a clock was wrong").await?;
+    stage.seen(&mut standing).await?;
+    stage.hold().await;
+    stage.remove(standing)?;
+    stage.at_work("after a clock was wrong").await
+}

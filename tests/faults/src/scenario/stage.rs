@@ -101,7 +101,7 @@ impl Stage {
     /// None leads.
     pub async fn follower(&mut self) -> Result<usize, Trouble> {
         let leader = self.leader().await?;
-        Ok(*self.rng.pick(&self.others(leader)))
+        Ok(self.others(leader)[0])
     }
 
     /// All members but this one, in any order.

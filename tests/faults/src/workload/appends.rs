@@ -93,7 +93,7 @@ pub(super) async fn session(ways: Ways, mut bodies: Bodies, window: usize) {
 }
 
 /// Appends large records as fast as they go, until there are so many bytes.
-pub(super) async fn fill(ways: &Ways, mut bodies: Bodies, bytes: u64) -> Result<(), String> {
+pub(super) async fn fill(ways: &Ways, bodies: &mut Bodies, bytes: u64) -> Result<(), String> {
     const RECORD: usize = 64 << 10;
     const RECORDS: usize = 16;
     let mut left = bytes;

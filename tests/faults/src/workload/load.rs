@@ -66,6 +66,7 @@ pub struct Workload {
     sampler: JoinSet<()>,
     sampling: watch::Sender<bool>,
     findings: Findings,
+    filler: (Ways, Bodies),
 }
 
 impl Workload {
@@ -89,7 +90,8 @@ impl Workload {
         let mut samplers = JoinSet::new();
         samplers.spawn(sampler(ways(SAMPLE, &sampled), cluster.clone(), findings.clone()));
         let filler = ways(load.every, &stopping);
-        appends::fill(&filler, bodies(&filler), load.fill).await?;
+        let mut filling = bodies(&filler);
+        appends::fill(&filler, &mut filling, load.fill).await?;
 
         let mut clients = JoinSet::new();
         for _ in 0..load.appenders {
@@ -115,7 +117,16 @@ impl Workload {
         for node in nodes.iter() {
             clients.spawn(tails::tail(ways(TAIL_AGAIN, &stopping), node.clone()));
         }
-        Ok(Self { progress, stop, clients, sampler: samplers, sampling, findings })
+        Ok(Self { progress, stop, clients, sampler: samplers, sampling, findings, filler: (filler, filling) })
+    }
+
+    /// Appends so many bytes, as fast as they go.
+    ///
+    /// # Errors
+    /// The first append that was not acknowledged.
+    pub async fn fill(&mut self, bytes: u64) -> Result<(), String> {
+        let (ways, bodies) = &mut self.filler;
+        appends::fill(ways, bodies, bytes).await
     }
 
     /// What came of the calls by now.
