@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::Event;
+use super::line::later_format;
+use super::{Event, FORMAT};
 
 /// The events of a history, line by line.
 pub struct History<R> {
@@ -51,6 +52,9 @@ impl<R: BufRead> History<R> {
         if length as u64 > Self::MAX_LINE {
             return Err(HistoryError::TooLong { name: name(), line });
         }
+        if let Some(format) = (line == 1).then(|| later_format(&self.buffer)).flatten() {
+            return Err(HistoryError::OtherFormat { name: name(), format });
+        }
         match serde_json::from_slice(&self.buffer) {
             Ok(event) => Ok(Some(event)),
             Err(_) if self.buffer.last() != Some(&b'\n') => Err(HistoryError::CutShort { name: name(), line }),
@@ -94,6 +98,17 @@ pub enum HistoryError {
         /// What the system said.
         source: io::Error,
     },
+    /// Written for another judge.
+    #[error(
+        "{name} is in format {format} of a history, and this judge knows format {FORMAT} alone: use the `dledger` \
+        of the version that wrote it"
+    )]
+    OtherFormat {
+        /// Which file.
+        name: String,
+        /// Its format.
+        format: u64,
+    },
     /// A line that is no event.
     #[error("line {line} of {name} is no event of a history: {what}. docs/tools.md has the format")]
     Line {
@@ -120,4 +135,66 @@ pub enum HistoryError {
         /// Which line, counted from 1.
         line: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: &str = r#"{"at":1,"event":"begin","format":1,"run":"r","nodes":["n0"],"retention":false}"#;
+    const NOTE: &str = r#"{"at":2,"event":"note","text":"x"}"#;
+
+    fn read(text: &str) -> (usize, Option<String>) {
+        let mut events = 0;
+        for event in History::new("h", text.as_bytes()) {
+            match event {
+                Ok(_) => events += 1,
+                Err(error) => return (events, Some(error.to_string())),
+            }
+        }
+        (events, None)
+    }
+
+    #[test]
+    fn lines_are_read_one_by_one() {
+        assert_eq!(read(""), (0, None));
+        assert_eq!(read(&format!("{BEGIN}\n{NOTE}\n")), (2, None));
+        assert_eq!(read(&format!("{BEGIN}\r\n{NOTE}")), (2, None));
+    }
+
+    #[test]
+    fn an_error_says_which_line_and_is_the_last_word() {
+        let (events, error) = read(&format!("{BEGIN}\n{{}}\n{NOTE}\n"));
+        assert_eq!(events, 1);
+        assert!(error.unwrap().starts_with("line 2 of h is no event of a history: missing field `at`"));
+        let mut history = History::new("h", "x\n{}\n".as_bytes());
+        assert!(history.next().unwrap().is_err());
+        assert!(history.next().is_none());
+    }
+
+    #[test]
+    fn a_history_that_was_cut_short_is_told_from_a_wrong_one() {
+        let (events, error) = read(&format!("{BEGIN}\n{}", &NOTE[..20]));
+        assert_eq!(events, 1);
+        assert!(error.unwrap().starts_with("h ends within line 2"));
+    }
+
+    #[test]
+    fn another_format_is_named_whatever_else_it_has() {
+        let later = r#"{"at":1,"event":"start","format":2,"what":{}}"#;
+        assert!(read(&format!("{later}\n")).1.unwrap().starts_with("h is in format 2 of a history"));
+    }
+
+    #[test]
+    fn a_line_without_end_is_not_read_into_memory() {
+        let endless = BufReader::new(io::repeat(b' '));
+        let error = History::new("h", endless).next().unwrap().unwrap_err();
+        assert!(matches!(error, HistoryError::TooLong { line: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let error = History::open("/no/such/file").err().unwrap();
+        assert!(error.to_string().starts_with("cannot open /no/such/file: "), "{error}");
+    }
 }

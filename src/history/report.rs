@@ -58,7 +58,9 @@ pub struct Counts {
     pub records_acked: u64,
     /// Calls of get and read, with an answer that holds.
     pub reads: u64,
-    /// Those of them that promise to see what was acknowledged before: lease and linearizable.
+    /// Calls of get and read without one.
+    pub reads_unanswered: u64,
+    /// Those answered that promise to see what was acknowledged before: lease and linearizable.
     pub reads_promised: u64,
     /// Records that were read or tailed.
     pub records_read: u64,
