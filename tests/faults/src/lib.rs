@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod machine;
 pub mod rng;
+pub mod runner;
 pub mod scenario;
 pub mod sim;
 pub mod workload;

@@ -156,7 +156,7 @@ impl Cluster {
 }
 
 /// Who says that it is the master, in the highest term.
-pub(crate) fn leader_of(said: &[Option<NodeStatus>]) -> Option<usize> {
+fn leader_of(said: &[Option<NodeStatus>]) -> Option<usize> {
     let masters = said.iter().enumerate().filter_map(|(n, said)| said.as_ref().map(|said| (n, said)));
     let masters = masters.filter(|(_, said)| said.role == "master");
     masters.max_by_key(|(_, said)| said.term).map(|(n, _)| n)

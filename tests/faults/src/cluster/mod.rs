@@ -13,6 +13,5 @@ mod group;
 mod node;
 
 pub(crate) use final_read::item;
-pub(crate) use group::leader_of;
 pub use group::{Cluster, Settings};
 pub use node::{Launch, Node, Place};

@@ -52,10 +52,8 @@ pub(super) async fn replace(stage: &mut Stage) -> Result<(), Trouble> {
     let (name, address) = (stage.node(n).name().to_owned(), stage.node(n).place().address.clone());
     let id = name.parse().map_err(|error| Trouble::Test(format!("{error}")))?;
     let client = stage.cluster.client(CHANGE);
-    change(stage, &format!("replace {name}"), async || {
-        client.replace_member(&id, &address, CATCH_UP).await.map(drop)
-    })
-    .await?;
+    change(stage, &format!("replace {name}"), async || client.replace_member(&id, &address, CATCH_UP).await.map(drop))
+        .await?;
     stage.at_work("after a member was replaced").await
 }
 
@@ -98,9 +96,9 @@ pub(super) async fn retention(stage: &mut Stage) -> Result<(), Trouble> {
         Ok(_) => recorder.ok(op, Answer::Done),
         Err(error) => recorder.unknown(op, error),
     }
-    let removed = stage.cluster.until("records are removed", CATCH_UP, |said| {
-        said.iter().flatten().any(|said| said.first > 0).then_some(())
-    });
+    let removed = stage
+        .cluster
+        .until("records are removed", CATCH_UP, |said| said.iter().flatten().any(|said| said.first > 0).then_some(()));
     removed.await.map_err(Trouble::Violation)?;
     back(stage, &[n], standing).await?;
     stage.at_work("after records were removed").await
@@ -128,11 +126,7 @@ async fn empty(stage: &mut Stage, n: usize) -> Result<(), Trouble> {
 }
 
 /// A change is repeated until it is known to have happened: what has happened is found to have happened.
-async fn change(
-    stage: &Stage,
-    what: &str,
-    call: impl AsyncFn() -> Result<(), ClientError>,
-) -> Result<(), Trouble> {
+async fn change(stage: &Stage, what: &str, call: impl AsyncFn() -> Result<(), ClientError>) -> Result<(), Trouble> {
     let recorder = stage.progress().recorder();
     let mut last = String::new();
     for _ in 0..TRIES {
