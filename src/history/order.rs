@@ -22,9 +22,12 @@ pub(super) fn assemble(log: &Log, calls: &mut Calls, findings: &mut Findings) ->
     let known = |index, content, by| Known { index, content, by, owner: None };
     let mut order: Vec<Known> = Vec::with_capacity(log.held.len());
     for (&index, held) in &log.held {
-        let claims = log.claims.get(&index).into_iter().flat_map(|claims| claims.all());
-        let by = claims.filter(|claim| held.has(&claim.content)).filter_map(|claim| claim.by).min_by_key(|by| by.at);
-        order.push(known(index, held.content, by));
+        let claims = || log.claims.get(&index).into_iter().flat_map(|claims| claims.all());
+        let acked = claims().find(|claim| claim.acked.is_some() && held.others.contains(&claim.content));
+        // Where replicas differ, the log is what was acknowledged.
+        let content = acked.map_or(held.content, |claim| claim.content);
+        let by = claims().find(|claim| claim.content == content).and_then(|claim| claim.by);
+        order.push(known(index, content, by));
     }
     for (&index, claims) in &log.claims {
         if !log.held.contains_key(&index) && !log.lacks(index) {
