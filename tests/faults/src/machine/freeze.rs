@@ -1,47 +1,40 @@
 //! A hung disk: a filesystem that lets nobody write until it is thawed.
 
-use std::fs;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::disk::Disk;
-use super::{Active, Result, Shared, os};
+use super::os::OWNER;
+use super::{Active, Error, Result, Shared, os};
 
 /// A filesystem that is frozen.
 pub(crate) struct Frozen {
     shared: Arc<Shared>,
     id: u64,
     thawed: bool,
-    /// A write of ours that must not come back.
-    probe: Option<JoinHandle<std::io::Result<()>>>,
-    came_back: Arc<AtomicBool>,
+    /// A write of ours that must not come back. Not by a thread: this process could not be killed while it waits.
+    probe: Option<Child>,
 }
 
 impl Frozen {
     pub(crate) fn install(shared: &Arc<Shared>, id: u64) -> Result<Self> {
         freeze(shared.disk(id))?;
-        let came_back = Arc::new(AtomicBool::new(false));
-        let mut own = Self { shared: shared.clone(), id, thawed: false, probe: None, came_back };
-        let (file, flag) = (shared.disk(id).root().join("probe"), own.came_back.clone());
-        let write = move || {
-            let written = fs::write(&file, "probe").and_then(|()| fs::remove_file(&file));
-            flag.store(true, Ordering::SeqCst);
-            written
-        };
-        own.probe = Some(std::thread::spawn(write));
+        let mut own = Self { shared: shared.clone(), id, thawed: false, probe: None };
+        let file = shared.disk(id).root().join("probe-frozen");
+        let mut write = Command::new("sh");
+        write.args(["-c", "echo probe >\"$0\" && rm \"$0\""]).arg(&file).env(OWNER, format!("{}/probe", shared.name));
+        let write = write.stderr(Stdio::null()).spawn();
+        own.probe = Some(write.map_err(Error::io("run a shell that writes to", &file))?);
         Ok(own)
     }
 }
 
 impl Active for Frozen {
     fn observed(&mut self) -> Result<Option<String>> {
-        if self.thawed {
-            return Ok(None);
-        }
+        let Some(probe) = &self.probe else { return Ok(None) };
         // Long enough for a write to a disk that does not hang.
-        let back = os::until(Duration::from_millis(50), || self.came_back.load(Ordering::SeqCst));
+        let back = os::ended(probe.id(), Duration::from_millis(50));
         Ok((!back).then(|| "a write to the frozen filesystem does not come back".to_owned()))
     }
 
@@ -50,9 +43,9 @@ impl Active for Frozen {
             return Ok(());
         }
         thaw(self.shared.disk(self.id))?;
-        if let Some(probe) = self.probe.take() {
+        if let Some(mut probe) = self.probe.take() {
             // It wrote to a disk that may be full or dead for other reasons.
-            let _ = probe.join();
+            let _ = probe.wait();
         }
         Ok(())
     }

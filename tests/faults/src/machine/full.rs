@@ -49,7 +49,7 @@ impl Active for Full {
         }
         let free = self.free()?;
         // A file is so small that the directory has room for it; what is in it has none.
-        let probe = self.shared.disk(self.id).root().join("probe");
+        let probe = self.shared.disk(self.id).root().join("probe-full");
         let opened = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
         let written = opened.and_then(|mut file| file.write_all(&[1; 1 << 16]).and_then(|()| file.sync_all()));
         let _ = fs::remove_file(&probe);

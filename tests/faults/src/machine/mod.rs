@@ -54,7 +54,7 @@ pub use sweep::{leftovers, sweep};
 use freeze::Frozen;
 use full::Full;
 use packets::{Packets, Verb};
-use power::Dark;
+use power::{Dark, Then};
 use process::{Killed, Paused};
 use queue::{Delay, Hold};
 use rules::{InForce, Treatment};
@@ -234,7 +234,16 @@ impl Machine {
         let ids = ids.to_vec();
         self.fault("lose_power", ids.clone(), move |shared| {
             shared.capabilities.need(Capability::PowerLoss)?;
-            active(Dark::install(shared, &ids))
+            active(Dark::install(shared, &ids, Then::Kill))
+        })
+    }
+
+    /// The disk answers nothing but EIO, and what was not synced is gone; the process lives, to see it. Removing it kills
+    /// the process and mounts the disk again.
+    pub fn break_disk(&self, id: u64) -> AnyFault {
+        self.fault("break_disk", vec![id], move |shared| {
+            shared.capabilities.need(Capability::PowerLoss)?;
+            active(Dark::install(shared, &[id], Then::Leave))
         })
     }
 

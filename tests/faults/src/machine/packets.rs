@@ -21,7 +21,8 @@ impl Verb {
     fn rule(self, from: &str) -> String {
         match self {
             Self::Drop => format!("ip saddr {from} counter drop"),
-            Self::Reset => format!("ip saddr {from} meta l4proto tcp counter reject with tcp reset"),
+            // Not what resets already: the other end must get it.
+            Self::Reset => format!("ip saddr {from} tcp flags & rst == 0 counter reject with tcp reset"),
             Self::Lose { percent } => format!("ip saddr {from} numgen random mod 100 < {percent} counter drop"),
         }
     }
@@ -55,8 +56,10 @@ impl Packets {
         }
         let spaces = shared.spaces()?;
         for (receiver, rules) in receivers {
-            let hook = "type filter hook input priority 0; policy accept;";
-            let table = format!("table ip {} {{ chain input {{ {hook}\n{}\n}} }}\n", own.table, rules.join("\n"));
+            let name = &own.table;
+            let hook = "{ type filter hook input priority 0; policy accept; }";
+            let mut table = format!("add table ip {name}\nadd chain ip {name} input {hook}\n");
+            rules.iter().for_each(|rule| table += &format!("add rule ip {name} input {rule}\n"));
             spaces.nft(receiver, &table)?;
             // Recorded one by one: if the next fails, dropping takes away what is there.
             own.at.push(receiver);
@@ -66,8 +69,8 @@ impl Packets {
 
     fn count(&mut self) -> Result<()> {
         for receiver in &self.at {
-            let list = format!("list table ip {}\n", self.table);
-            let listed = self.shared.spaces()?.nft(*receiver, &list)?;
+            let listed =
+                self.shared.spaces()?.run(*receiver, &["nft", "-j", "list", "table", "ip", &self.table], "")?;
             for (from, packets) in counters(&listed) {
                 self.counted.insert((*receiver, from), packets);
             }
@@ -88,9 +91,9 @@ impl Active for Packets {
     fn remove(&mut self) -> Result<()> {
         self.count()?;
         let at = std::mem::take(&mut self.at);
-        let removed = at.into_iter().map(|receiver| {
-            self.shared.spaces()?.nft(receiver, &format!("delete table ip {}\n", self.table)).map(|_| ())
-        });
+        let removed = at
+            .into_iter()
+            .map(|receiver| self.shared.spaces()?.nft(receiver, &format!("delete table ip {}\n", self.table)));
         // All are tried, whichever fails.
         removed.collect::<Vec<_>>().into_iter().collect()
     }

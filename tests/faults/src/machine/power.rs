@@ -13,7 +13,16 @@ use super::{Active, Error, Result, Shared, os};
 const SYNCED: &str = "probe-synced";
 const UNSYNCED: &str = "probe-unsynced";
 
-/// Nodes without power.
+/// What becomes of the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// They end with the power.
+    Kill,
+    /// Only the disk is gone: they see that it answers nothing but errors. They are killed when it comes back.
+    Leave,
+}
+
+/// Nodes without power, or with a disk that died.
 pub(crate) struct Dark {
     shared: Arc<Shared>,
     ids: Vec<u64>,
@@ -22,7 +31,7 @@ pub(crate) struct Dark {
 }
 
 impl Dark {
-    pub(crate) fn install(shared: &Arc<Shared>, ids: &[u64]) -> Result<Self> {
+    pub(crate) fn install(shared: &Arc<Shared>, ids: &[u64], then: Then) -> Result<Self> {
         let mut own = Self { shared: shared.clone(), ids: Vec::new(), evidence: Vec::new(), restored: false };
         // All is got ready first: then the power fails everywhere as good as at once.
         for id in ids {
@@ -35,9 +44,8 @@ impl Dark {
         for id in ids {
             let refused = probe(shared.disk(*id), "probe-after").err();
             let refused = refused.ok_or_else(|| Error::State(format!("node {id} can write after a loss of power")))?;
-            let left = os::kill_all(&shared.processes(*id), Duration::from_secs(5));
-            if !left.is_empty() {
-                return Err(Error::State(format!("processes {left:?} of node {id} outlive SIGKILL")));
+            if then == Then::Kill {
+                kill(shared, *id)?;
             }
             own.evidence.push(format!("n{id}: a write after it was answered with {refused}"));
         }
@@ -54,7 +62,11 @@ impl Active for Dark {
         if std::mem::replace(&mut self.restored, true) {
             return Ok(());
         }
-        let back = self.ids.iter().map(|id| restore(self.shared.disk(*id)).map(|()| *id));
+        let back = |id: &u64| {
+            kill(&self.shared, *id)?;
+            restore(self.shared.disk(*id)).map(|()| *id)
+        };
+        let back = self.ids.iter().map(back);
         // All are mounted again, whichever fails.
         for back in back.collect::<Vec<_>>() {
             self.evidence.push(format!("n{}: what was synced is there after it, what was not is gone", back?));
@@ -67,6 +79,14 @@ impl Drop for Dark {
     fn drop(&mut self) {
         let _ = self.remove();
     }
+}
+
+fn kill(shared: &Shared, id: u64) -> Result<()> {
+    let left = os::kill_all(&shared.processes(id), Duration::from_secs(5));
+    if left.is_empty() {
+        return Ok(());
+    }
+    Err(Error::State(format!("processes {left:?} of node {id} outlive SIGKILL")))
 }
 
 /// A file that is synced, and one that is not.

@@ -54,7 +54,8 @@ impl Shared {
         };
 
         let spaces = note(&mut found, Capability::Namespaces, root().and_then(|()| Spaces::new(name, options.nodes)));
-        let queued = spaces.as_ref().ok_or_else(|| Error::not_here("packet queue", "no network namespaces"));
+        let why = found.why_not(Capability::Namespaces).unwrap_or_default().to_owned();
+        let queued = spaces.as_ref().ok_or_else(|| Error::not_here("packet queue", why));
         note(&mut found, Capability::Queue, queued.and_then(queue::probe));
         let network = match spaces {
             Some(spaces) => Network::Spaces(spaces),
@@ -65,7 +66,8 @@ impl Shared {
         let mounted = || ids.clone().map(|id| Ok((id, Disk::mounted(&home, id, options.disk)?))).collect();
         let disks: Option<Vec<(u64, Disk)>> = note(&mut found, Capability::Filesystem, root().and_then(|()| mounted()));
         let first = disks.as_ref().and_then(|disks| Some(&disks.first()?.1));
-        let first = || first.ok_or_else(|| Error::not_here("filesystem", "none of a node's own"));
+        let why = found.why_not(Capability::Filesystem).unwrap_or_default().to_owned();
+        let first = || first.ok_or_else(|| Error::not_here("filesystem", &why));
         note(&mut found, Capability::PowerLoss, first().and_then(power::works));
         note(&mut found, Capability::Freeze, first().and_then(freeze::probe));
         let throttles = first().and_then(|_| Throttles::new(name, disks.as_deref().unwrap_or_default()));

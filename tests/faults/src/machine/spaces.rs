@@ -73,8 +73,8 @@ impl Spaces {
     }
 
     /// Has nft carry out `commands` in the namespace of `party`.
-    pub(crate) fn nft(&self, party: Party, commands: &str) -> Result<String> {
-        self.run(party, &["nft", "-j", "-f", "-"], commands)
+    pub(crate) fn nft(&self, party: Party, commands: &str) -> Result<()> {
+        self.run(party, &["nft", "-f", "-"], commands).map(|_| ())
     }
 
     /// Moves the calling thread into the namespace of `party`, and with it those that it will start.

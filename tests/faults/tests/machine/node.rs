@@ -54,7 +54,8 @@ pub fn serve() {
         std::thread::spawn(move || {
             let lines = BufReader::new(stream.try_clone().unwrap()).lines();
             for line in lines.map_while(Result::ok) {
-                if writeln!(stream, "{}", answer(&line)).is_err() {
+                // In one piece: Nagle's algorithm would delay the second of two.
+                if stream.write_all(format!("{}\n", answer(&line)).as_bytes()).is_err() {
                     break;
                 }
             }
@@ -100,7 +101,7 @@ impl Asker {
     }
 
     pub fn ask(&mut self, line: &str) -> std::io::Result<String> {
-        writeln!(self.0.get_mut(), "{line}")?;
+        self.0.get_mut().write_all(format!("{line}\n").as_bytes())?;
         let mut answer = String::new();
         match self.0.read_line(&mut answer)? {
             0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
