@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod machine;
+pub mod report;
 pub mod rng;
 pub mod runner;
 pub mod scenario;
