@@ -16,7 +16,9 @@ use tokio::time::timeout;
 /// Longest that the kernel may take to end a process that was killed. One that waits for its disk takes its time.
 const DEATH: Duration = Duration::from_secs(20);
 /// Lines of the log that are shown with a death.
-const LAST_LINES: usize = 12;
+const LAST_LINES: usize = 5;
+/// Characters of such a line.
+const LINE: usize = 400;
 
 /// How a program is started at a place: in its network, with what its faults need.
 pub type Launch = Arc<dyn Fn(&str) -> std::process::Command + Send + Sync>;
@@ -117,6 +119,7 @@ impl Node {
         command.args(self.args.lock().unwrap_or_else(PoisonError::into_inner).iter());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
         command.envs(self.env.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        command.env("NO_COLOR", "1");
         // A signal to the runner's terminal is not for the nodes.
         command.process_group(0);
         self.lives.fetch_add(1, Ordering::SeqCst);
@@ -225,7 +228,8 @@ impl Node {
     pub fn last_lines(&self, count: usize) -> Vec<String> {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let mut lines: Vec<_> = text.lines().rev().take(count).map(str::to_owned).collect();
+        let mut lines: Vec<String> =
+            text.lines().rev().take(count).map(|line| line.chars().take(LINE).collect()).collect();
         lines.reverse();
         lines
     }

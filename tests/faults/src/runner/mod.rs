@@ -6,9 +6,11 @@
 //! | `profile` | [`Profile`]: what belongs to a run |
 //! | `seeds` | simulated clusters, on a thread of their own |
 //! | `display` | what is seen while it runs |
+//! | `pages` | the page of the run |
 //! | `summary` | [`Summary`]: what came of it, as a table and as JSON |
 
 mod display;
+mod pages;
 mod profile;
 mod seeds;
 mod summary;
@@ -26,6 +28,7 @@ pub use summary::Summary;
 use crate::rng::Rng;
 use crate::scenario::{self, Outcome, Plan, Scenario, Verdict};
 use display::Display;
+use pages::Pages;
 
 /// What is to be run.
 #[derive(Debug, Clone)]
@@ -60,6 +63,7 @@ pub fn run(job: &Job, stop: &watch::Receiver<bool>) -> Result<Summary, String> {
     let end = job.profile.loops().then(|| began + Duration::from_secs(job.minutes * 60));
     let display = Display::new(scenarios.len() as u64, end.map(|end| end - began));
     let mut summary = Summary::new(job.profile, job.seed);
+    let mut pages = Pages::new(job.profile, job.seed);
     std::thread::scope(|threads| {
         let seeds = job.seeds.unwrap_or(job.profile.seeds());
         let (display, stopping) = (&display, stop.clone());
@@ -76,11 +80,16 @@ pub fn run(job: &Job, stop: &watch::Receiver<bool>) -> Result<Summary, String> {
                     break;
                 }
                 display.begins(scenario.name);
-                let outcome = one(job, scenario, seed, stop);
+                let mut outcome = one(job, scenario, seed, stop);
                 display.outcome(&outcome);
+                pages.add(&mut outcome);
+                let passed = outcome.verdict == Verdict::Pass;
+                discard(job, &mut outcome);
                 summary.add(outcome);
                 // A run that is killed is to leave what it found.
-                summary.write(&job.out).unwrap_or_else(|error| display.line(&told(error)));
+                let written =
+                    summary.write(&job.out).and_then(|()| if passed { Ok(()) } else { pages.write(&job.out) });
+                written.unwrap_or_else(|error| display.line(&told(error)));
             }
             if *stop.borrow() {
                 break;
@@ -90,7 +99,7 @@ pub fn run(job: &Job, stop: &watch::Receiver<bool>) -> Result<Summary, String> {
     });
     summary.seconds = began.elapsed().as_secs_f64();
     display.finish();
-    summary.write(&job.out).map_err(told)?;
+    summary.write(&job.out).and_then(|()| pages.write(&job.out)).map_err(told)?;
     Ok(summary)
 }
 
@@ -105,11 +114,14 @@ fn one(job: &Job, scenario: &'static Scenario, seed: u64, stop: &watch::Receiver
         out: job.out.clone(),
         replay: format!("dledger-faults run --profile {profile} --seed {seed} --only {} --seeds 0", scenario.name),
     };
-    let mut outcome = scenario::run(&plan, stop);
+    scenario::run(&plan, stop)
+}
+
+/// A history that nobody needs takes room: a soak has hundreds.
+fn discard(job: &Job, outcome: &mut Outcome) {
     let kept = job.keep || matches!(outcome.verdict, Verdict::Fail | Verdict::Invalid);
     if !kept && let Some(history) = outcome.history.take() {
-        // One that stays takes room, and does no other harm.
+        // One that stays does no other harm.
         let _ = fs::remove_file(history);
     }
-    outcome
 }

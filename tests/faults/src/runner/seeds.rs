@@ -8,6 +8,9 @@ use tokio::sync::watch;
 use super::display::Display;
 use crate::sim;
 
+/// How far the simulations stand back.
+const NICE: i32 = 10;
+
 /// What came of the simulated seeds.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Simulated {
@@ -49,6 +52,8 @@ impl Simulated {
 /// their share.
 pub(super) fn run(seed: u64, each: u64, stop: &watch::Receiver<bool>, display: &Display) -> Simulated {
     let mut simulated = Simulated::default();
+    // This thread only. The nodes come first: they have clocks to keep. Where that is refused, they have to share.
+    let _ = rustix::process::setpriority_process(None, NICE);
     let families = sim::families();
     display.simulates(each * families.len() as u64);
     for seed in (0..each).map(|n| seed.wrapping_mul(1_000_000).wrapping_add(n)) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use dledger::history::Report;
 use serde::Serialize;
 
 use crate::workload::Figures;
@@ -58,6 +59,9 @@ pub struct Outcome {
     pub replay: String,
     /// What happened, if it was kept.
     pub history: Option<PathBuf>,
+    /// What the judge said of the history, with what else was found.
+    #[serde(skip)]
+    pub report: Option<Report>,
 }
 
 impl fmt::Display for Outcome {

@@ -75,9 +75,7 @@ pub fn run(plan: &Plan, stop: &watch::Receiver<bool>) -> Outcome {
         Ok(()) => on_machine(plan, stop, &history, &logs, &mut findings),
         Err(error) => findings.invalid.push(format!("{}: {error}", logs.display())),
     }
-    if findings.not_run.is_none() {
-        judge(&history, &mut findings);
-    }
+    let mut report = findings.not_run.is_none().then(|| judge(&history, &mut findings)).flatten();
     let verdict = match &findings {
         Findings { violations, .. } if !violations.is_empty() => Verdict::Fail,
         Findings { not_run: Some(_), .. } => Verdict::NotRun,
@@ -91,6 +89,13 @@ pub fn run(plan: &Plan, stop: &watch::Receiver<bool>) -> Outcome {
     }
     let mut reasons = findings.violations;
     reasons.append(&mut findings.invalid);
+    if let Some(report) = report.as_mut()
+        && verdict == Verdict::Fail
+    {
+        // The page of a run that came to a standstill is to say so, whatever the history does.
+        report.verdict = history::Verdict::Fail;
+        report.invalid.clone_from(&reasons);
+    }
     reasons.extend(findings.not_run);
     Outcome {
         scenario: plan.scenario.name.to_owned(),
@@ -104,6 +109,7 @@ pub fn run(plan: &Plan, stop: &watch::Receiver<bool>) -> Outcome {
         seconds: began.elapsed().as_secs_f64(),
         replay: plan.replay.clone(),
         history: history.is_file().then_some(history),
+        report,
     }
 }
 
@@ -208,6 +214,9 @@ async fn under_load(
     let ended = settle(&mut stage, &recorder, findings).await;
     findings.violations.extend(stage.workload.findings().await);
     findings.figures = stage.progress().figures();
+    for violation in &findings.violations {
+        recorder.record(What::Note { text: violation.clone() });
+    }
     recorder.finish()?;
     if let Err(trouble) = ended {
         findings.trouble(trouble);
@@ -227,22 +236,18 @@ async fn settle(stage: &mut Stage, recorder: &Recorder, findings: &mut Findings)
 }
 
 /// What the judge says of what was written down.
-fn judge(history: &Path, findings: &mut Findings) {
+fn judge(history: &Path, findings: &mut Findings) -> Option<history::Report> {
     let mut judge = Judge::new();
-    let events = match History::open(history) {
-        Ok(events) => events,
-        Err(error) => return findings.invalid.push(error.to_string()),
-    };
-    for event in events {
-        match event {
-            Ok(event) => judge.push(event),
-            Err(error) => return findings.invalid.push(error.to_string()),
-        }
+    let read = History::open(history).and_then(|mut events| events.try_for_each(|event| event.map(|e| judge.push(e))));
+    if let Err(error) = read {
+        findings.invalid.push(error.to_string());
+        return None;
     }
     let report = judge.finish();
     let violations = report.violations.iter().map(|v| format!("{}: {}", v.law, v.explanation));
     findings.violations.extend(violations.take(TOLD));
     if report.verdict == history::Verdict::Invalid {
-        findings.invalid.extend(report.invalid.into_iter().take(TOLD));
+        findings.invalid.extend(report.invalid.iter().take(TOLD).cloned());
     }
+    Some(report)
 }

@@ -235,11 +235,13 @@ impl Stage {
         }
         let what = format!("{} answers after its start", node.name());
         let up = self.cluster.until(&what, UP, |said| said[n].as_ref().map(|_| ()));
-        let told = |error| {
-            let last = node.last_lines(8).join("\n  ");
-            Trouble::Violation(format!("{error}. Its log ends with:\n  {last}"))
-        };
-        up.await.map_err(told)
+        tokio::select! {
+            up = up => up.map_err(|error| {
+                let last = node.last_lines(3).join("\n  ");
+                Trouble::Violation(format!("{error}. Its log ends with:\n  {last}"))
+            }),
+            () = gone(&node) => Err(Trouble::Violation(format!("{} was started, and ended", node.name()))),
+        }
     }
 
     /// After everything, or in the middle of it: all processes run.
@@ -260,5 +262,17 @@ impl Stage {
             self.up(*n).await?;
         }
         Ok(())
+    }
+}
+
+/// Returns when the process of the node has ended.
+async fn gone(node: &Node) {
+    let mut look = interval(Duration::from_millis(100));
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        look.tick().await;
+        if !node.runs().await {
+            return;
+        }
     }
 }
