@@ -3,16 +3,20 @@
 use std::time::Duration;
 
 use dledger::history::{ChainAt, Hash, Item, Recorder, Replica, What};
-use dledger::{NodeStatus, ReadLimit, Record};
+use dledger::{ClientError, NodeClient, NodeStatus, ReadLimit, Record};
 use futures::StreamExt;
-use tokio::time::timeout;
+use tokio::time::interval;
 
 use super::Cluster;
 
 /// Records in one line of the history.
 const IN_A_LINE: usize = 512;
-/// Longest that the next record of a replica is waited for.
+/// Longest that the next records of a replica are waited for.
 const NEXT: Duration = Duration::from_secs(20);
+/// How long a node is given to repair what was found to be damaged.
+const REPAIR: Duration = Duration::from_secs(1);
+/// Reads of a replica that may come upon damage: one for each damaged record, and some to wait.
+const MOST_DAMAGED: usize = 200;
 
 impl Cluster {
     /// Waits until these nodes have committed the same, all that any of them has.
@@ -33,42 +37,67 @@ impl Cluster {
         self.until("all replicas hold the same", within, agreed).await
     }
 
-    /// Writes down all that these replicas hold.
+    /// Writes down all that these replicas hold. Damage that nobody has noticed so far is noticed now: a node that
+    /// repairs has its time to do so.
     ///
     /// # Errors
     /// A replica cannot be read: a damaged one is a violation.
     pub async fn read_replicas(&self, replicas: &[usize], recorder: &Recorder) -> Result<(), String> {
         let client = self.client(NEXT);
         for n in replicas {
-            let name = self.nodes[*n].name().to_owned();
+            let name = self.nodes[*n].name();
             let told = |error: &dyn std::fmt::Display| format!("the replica of {name} cannot be read: {error}");
             let status = self.status(&client, *n).await.ok_or_else(|| told(&"it does not answer"))?;
-            let (first, end) = (status.first, status.committed);
-            let chain = ChainAt { position: status.committed_position, value: status.committed_chain };
-            let replica =
-                |records| What::Replica(Replica { node: name.clone(), first, end, chain: Some(chain), records });
             let node = client.node(&status.node.parse().map_err(|error| told(&error))?).map_err(|e| told(&e))?;
-            let limit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
-            let records = node.read_stream(first, limit).await.map_err(|error| told(&error))?;
-            let mut chunks = records.take((end - first) as usize).chunks(IN_A_LINE);
-            let mut read = first;
-            loop {
-                let chunk = timeout(NEXT, chunks.next()).await.map_err(|_| told(&"it stopped sending"))?;
-                let Some(chunk) = chunk else { break };
-                let items: Result<Vec<Item>, _> = chunk.into_iter().map(|record| record.map(|r| item(&r))).collect();
-                let items = items.map_err(|error| told(&error))?;
-                read += items.len() as u64;
-                recorder.record(replica(items));
-            }
-            if read != end {
-                return Err(told(&format!("it has committed up to {end}, and gave records up to {read} only")));
-            }
-            if first == end {
-                recorder.record(replica(Vec::new()));
+            let (mut next, mut damaged, mut pause) = (status.first, 0, interval(REPAIR));
+            recorder.record(replica(name, &status, Vec::new()));
+            while next < status.committed {
+                let before = next;
+                match self.read_on(&node, &status, &mut next, recorder).await {
+                    Ok(()) if next > before => {}
+                    Ok(()) => {
+                        return Err(told(&format!("it has committed up to {}, and gives no {next}", status.committed)));
+                    }
+                    Err(ClientError::Damaged { .. }) if damaged < MOST_DAMAGED => {
+                        damaged += 1;
+                        pause.reset();
+                        pause.tick().await;
+                    }
+                    Err(error) => return Err(told(&error)),
+                }
             }
         }
         Ok(())
     }
+
+    async fn read_on(
+        &self,
+        node: &NodeClient,
+        status: &NodeStatus,
+        next: &mut u64,
+        recorder: &Recorder,
+    ) -> Result<(), ClientError> {
+        let limit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
+        let records = node.read_stream(*next, limit).await?;
+        let mut chunks = records.take((status.committed - *next) as usize).ready_chunks(IN_A_LINE);
+        while let Some(chunk) = chunks.next().await {
+            let (good, bad): (Vec<_>, Vec<_>) = chunk.into_iter().partition(Result::is_ok);
+            let items: Vec<Item> = good.into_iter().flatten().map(|record| item(&record)).collect();
+            *next += items.len() as u64;
+            if !items.is_empty() {
+                recorder.record(replica(&status.node, status, items));
+            }
+            if let Some(Err(error)) = bad.into_iter().next() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn replica(node: &str, status: &NodeStatus, records: Vec<Item>) -> What {
+    let chain = Some(ChainAt { position: status.committed_position, value: status.committed_chain });
+    What::Replica(Replica { node: node.to_owned(), first: status.first, end: status.committed, chain, records })
 }
 
 /// A record as a history writes it.

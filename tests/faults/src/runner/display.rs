@@ -7,6 +7,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::scenario::{Outcome, Verdict};
 
+/// Characters of a reason.
+const REASON: usize = 400;
+
 /// What is seen while it runs.
 pub(super) struct Display {
     bars: Option<Bars>,
@@ -51,7 +54,9 @@ impl Display {
     pub(super) fn outcome(&self, outcome: &Outcome) {
         self.line(&outcome.to_string());
         for reason in &outcome.reasons {
-            self.line(&format!("    {reason}"));
+            // The summary has it whole.
+            let first: String = reason.lines().next().unwrap_or_default().chars().take(REASON).collect();
+            self.line(&format!("    {first}"));
         }
         if matches!(outcome.verdict, Verdict::Fail | Verdict::Invalid) {
             self.line(&format!("    again: {}", outcome.replay));

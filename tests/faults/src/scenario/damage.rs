@@ -1,18 +1,19 @@
 //! Files that are damaged while their node is down.
 
-use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use dledger::ReadLimit;
+use futures::TryStreamExt;
 
 use super::processes::{back, kill};
 use super::stage::Standing;
 use super::{Stage, Trouble};
-use crate::machine::damage::helix;
-use crate::machine::{Damage, Snapshot};
+use crate::machine::{Damage, Region, Snapshot};
+use crate::workload::LONG;
 
 /// What the nodes of these scenarios are told: `--segment-size`.
 pub(super) const SEGMENT: u64 = 16 << 20;
-/// How large the pieces are that the damage on all nodes is dealt out in.
-const PIECE: u64 = 64 << 10;
 
 pub(super) async fn flips(stage: &mut Stage) -> Result<(), Trouble> {
     let n = stage.follower().await?;
@@ -61,29 +62,44 @@ pub(super) async fn index(stage: &mut Stage) -> Result<(), Trouble> {
     one(stage, n, vec![what], false).await
 }
 
-/// All nodes are down, and every piece of every full segment is damaged on exactly one of them.
+/// Every long record is damaged on exactly one node. The nodes go down in turn; what one does not notice when it starts
+/// is there still when the next one is damaged.
 pub(super) async fn everywhere(stage: &mut Stage) -> Result<(), Trouble> {
     let members = stage.members.clone();
-    let mut full = Vec::new();
-    for n in &members {
-        full.push(committed(stage, *n).await? / SEGMENT);
+    let records = long_records(stage).await?;
+    for (share, n) in members.iter().enumerate() {
+        let mine = records.iter().skip(share).step_by(members.len());
+        let what: Vec<_> = mine.map(|position| scrambled(stage, *n, *position)).collect();
+        if what.is_empty() {
+            return Err(Trouble::Test(format!("there are {} long records only to damage", records.len())));
+        }
+        one(stage, *n, what, true).await?;
     }
-    let full = full.into_iter().min().unwrap_or(0);
-    if full == 0 {
-        return Err(Trouble::Test("there is no full segment to damage".into()));
+    Ok(())
+}
+
+/// Some bytes in the middle of the long record at `position`.
+fn scrambled(stage: &Stage, n: usize, position: u64) -> Damage {
+    let from = (position + LONG as u64 / 2) % SEGMENT;
+    Damage::Scramble(Region { file: segment(stage, n, position), bytes: from..from + 64 })
+}
+
+/// Where the long records of full segments are. Each has an entry for itself: two in one would be damaged on two nodes.
+async fn long_records(stage: &Stage) -> Result<Vec<u64>, Trouble> {
+    let mut full = u64::MAX;
+    for n in &stage.members {
+        full = full.min(committed(stage, *n).await? / SEGMENT * SEGMENT);
     }
-    let standing = kill(stage, &members, "all of them, to damage their files").await?;
-    let ids = stage.ids();
-    let regions: Vec<Range<u64>> = (0..SEGMENT / PIECE).map(|n| n * PIECE..(n + 1) * PIECE).collect();
-    let mut damage = Vec::new();
-    for segment_number in 0..full {
-        let file = |id: u64| segment(stage, id as usize - 1, segment_number * SEGMENT);
-        damage.extend(helix(&ids, &regions, file));
-    }
-    let damaged = done(stage, damage).await?;
-    back(stage, &members, standing).await?;
-    repaired(stage, &members, damaged, true)?;
-    stage.at_work("after all were damaged and started again").await
+    let told = |error: &dyn std::fmt::Display| Trouble::Test(format!("where the records are cannot be told: {error}"));
+    let client = stage.cluster.client(Duration::from_secs(10));
+    let node = client.any_node().await.map_err(|error| told(&error))?;
+    let first = node.status().await.map_err(|error| told(&error))?.first;
+    let limit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
+    let records = node.read_stream(first, limit).await.map_err(|error| told(&error))?;
+    let positions = records.try_filter_map(|record| async move {
+        Ok((record.body.len() >= LONG && record.position + (LONG as u64) < full).then_some(record.position))
+    });
+    positions.try_collect().await.map_err(|error| told(&error))
 }
 
 /// One node is down while its files are damaged.
@@ -122,7 +138,7 @@ fn repaired(stage: &mut Stage, which: &[usize], mut standing: Standing, noticed:
 }
 
 async fn committed(stage: &Stage, n: usize) -> Result<u64, Trouble> {
-    let client = stage.cluster.client(std::time::Duration::from_secs(2));
+    let client = stage.cluster.client(Duration::from_secs(2));
     let status = stage.cluster.status(&client, n).await;
     let status = status.ok_or_else(|| Trouble::Test(format!("{} gave no status", stage.node(n).name())))?;
     Ok(status.committed_position)

@@ -92,17 +92,16 @@ pub(super) async fn session(ways: Ways, mut bodies: Bodies, window: usize) {
     }
 }
 
-/// Appends large records as fast as they go, until there are so many bytes.
+/// Length of the records that fill a ledger. Nothing else is as long.
+pub(crate) const LONG: usize = 256 << 10;
+
+/// Appends long records one after the other as fast as they go, until there are so many bytes.
 pub(super) async fn fill(ways: &Ways, bodies: &mut Bodies, bytes: u64) -> Result<(), String> {
-    const RECORD: usize = 64 << 10;
-    const RECORDS: usize = 16;
-    let mut left = bytes;
-    while left > 0 {
-        let records: Vec<Bytes> = (0..RECORDS).map(|_| bodies.sized(RECORD)).collect();
-        left = left.saturating_sub((RECORD * RECORDS) as u64);
-        let op = ways.progress.recorder().invoke(ways.number, call(&records, None));
-        match ways.client.append_batch(records).await {
-            Ok(acks) => ways.progress.acknowledged(op, acks.into_iter().map(acked).collect()),
+    for _ in 0..bytes.div_ceil(LONG as u64) {
+        let record = bodies.sized(LONG);
+        let op = ways.progress.recorder().invoke(ways.number, call(std::slice::from_ref(&record), None));
+        match ways.client.append(record).await {
+            Ok(ack) => ways.progress.acknowledged(op, vec![acked(ack)]),
             Err(error) => {
                 ways.progress.not_acknowledged(op, &error);
                 return Err(format!("the ledger could not be filled: {error}"));

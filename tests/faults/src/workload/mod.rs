@@ -18,5 +18,6 @@ mod reads;
 mod sampler;
 mod tails;
 
+pub(crate) use appends::LONG;
 pub use load::{Load, Workload};
 pub use progress::{Figures, Progress};
