@@ -1,5 +1,7 @@
 //! Real processes under faults: what `cargo test` runs of them, and that what is wrong is said to be.
 
+#![cfg(target_os = "linux")]
+
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
