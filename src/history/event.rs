@@ -8,8 +8,8 @@ use crate::types::Consistency;
 /// The version of the format, in [`Begin::format`].
 pub const FORMAT: u32 = 1;
 
-/// One line: `{"at": NANOSECONDS, "event": "…", …}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// One line: `{"at": NANOSECONDS, "event": "…", …}`. Read back, it must have all its fields and no others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
     /// Nanoseconds on one monotonic clock that all who write into this history share. Of two events of the same moment
     /// neither came first.
@@ -20,7 +20,7 @@ pub struct Event {
 }
 
 /// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     /// The first line.
@@ -78,28 +78,27 @@ pub enum What {
 }
 
 /// What a history is of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Begin {
     /// [`FORMAT`].
     pub format: u32,
     /// What ran: a scenario, a deployment.
     pub run: String,
     /// What determines what was left to chance.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     /// The command that runs it again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub replay: Option<String>,
     /// The names of the nodes that are there in the beginning.
     pub nodes: Vec<String>,
     /// Whether nodes may remove old records by themselves: then a replica may begin above index 0 without having been
     /// asked to.
-    #[serde(default)]
     pub retention: bool,
 }
 
 /// What a client asks for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "call", rename_all = "snake_case")]
 pub enum Call {
     /// Records, side by side in the log or not there at all. No two records of a history are equal.
@@ -107,7 +106,7 @@ pub enum Call {
         /// Their bodies.
         records: Vec<Hash>,
         /// Appends of one session lie in the log in the order they were called, whenever they were answered.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<u64>,
     },
     /// One record.
@@ -117,7 +116,7 @@ pub enum Call {
         /// What is promised.
         consistency: Consistency,
         /// The node that was asked; none if it was whoever leads.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<String>,
     },
     /// Records from an index on.
@@ -129,7 +128,7 @@ pub enum Call {
         /// What is promised.
         consistency: Consistency,
         /// The node that was asked.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<String>,
     },
     /// Records from an index on, as they come. Promises what [`Consistency::Local`] does.
@@ -137,7 +136,7 @@ pub enum Call {
         /// The first one.
         from: u64,
         /// The node that was asked.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<String>,
     },
     /// A change of the membership.
@@ -160,7 +159,7 @@ pub enum Call {
 }
 
 /// What a call was answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Answer {
     /// The records are in the log.
@@ -189,6 +188,7 @@ pub enum Answer {
 
 /// Where an appended record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Acked {
     /// Its index.
     pub index: u64,
@@ -200,6 +200,7 @@ pub struct Acked {
 
 /// A record that was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Item {
     /// Its index.
     pub index: u64,
@@ -212,7 +213,7 @@ pub struct Item {
 }
 
 /// What a node said of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeStatusEvent {
     /// Its name.
     pub node: String,
@@ -231,12 +232,13 @@ pub struct NodeStatusEvent {
     /// Index after the last record it has.
     pub end: u64,
     /// The chain value of the last committed entry, and the position after it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<ChainAt>,
 }
 
 /// A checksum of all bytes of a ledger up to a position: equal on all replicas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChainAt {
     /// A position.
     pub position: u64,
@@ -245,7 +247,7 @@ pub struct ChainAt {
 }
 
 /// What was done to the nodes. A fault counts only if it was installed, observed and removed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FaultEvent {
     /// Number of the fault, unique in the history.
     pub fault: u64,
@@ -256,7 +258,7 @@ pub struct FaultEvent {
     /// How far it is.
     pub phase: FaultPhase,
     /// What shows it: dropped packets counted, the error returned, the leader was in the minority.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub evidence: String,
 }
 
@@ -273,7 +275,7 @@ pub enum FaultPhase {
 }
 
 /// What a replica held after everything.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Replica {
     /// Whose.
     pub node: String,
@@ -282,7 +284,7 @@ pub struct Replica {
     /// The index after the last committed record.
     pub end: u64,
     /// Checksum of all of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<ChainAt>,
     /// Some of its records; all lines of a node together have all of them, in order.
     pub records: Vec<Item>,
