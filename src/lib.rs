@@ -79,6 +79,7 @@ mod format;
 #[doc(hidden)]
 pub mod fuzz;
 mod log;
+mod mutants;
 mod node;
 mod pb;
 mod raft;

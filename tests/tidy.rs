@@ -15,6 +15,8 @@ mod tests_of_the_rules;
 
 /// The layers, lowest first. A layer uses those in lines above its own; layers in one line do not use each other.
 const LAYERS: &[&[&str]] = &[
+    // Bugs to plant: nothing, where they are not asked for.
+    &["mutants"],
     // Generated from the protos: data, as the types are.
     &["types", "pb"],
     &["config"],
@@ -43,6 +45,7 @@ const HOLDS_UNSAFE: &str = "src/disk/mapping.rs";
 /// Test files that may sleep, and why nothing can be waited for instead.
 const MAY_SLEEP: &[(&str, &str)] = &[
     ("src/node/idle_tests.rs", "that a task does nothing is no event: its time on the processor is measured"),
+    ("tests/faults/src/machine/proxies.rs", "no test: that a piece comes late is the fault itself"),
     ("tests/idle.rs", "as above: the processor time of idle ledgers is measured"),
 ];
 

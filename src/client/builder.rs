@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::directory::Directory;
 use super::handle::Client;
+use crate::rpc::grpc::dialer::{Dialer, Tcp};
+use crate::rpc::grpc::resolver::Resolver;
 use crate::types::{ClusterName, Group, Peers};
 
 /// Longest timeout: far beyond any use, far below what clocks overflow at.
@@ -57,6 +59,11 @@ impl ClientBuilder {
 
     /// The client. Does not connect: that happens with the first call.
     pub fn build(self) -> Client {
-        Client::new(Arc::new(Directory::new(&self.peers, self.settings)))
+        self.build_on(Arc::new(Tcp::new(Resolver::system())))
+    }
+
+    /// The client, which connects by `dialer`.
+    pub(crate) fn build_on(self, dialer: Arc<dyn Dialer>) -> Client {
+        Client::new(Arc::new(Directory::new(&self.peers, self.settings, dialer)))
     }
 }

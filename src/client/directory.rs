@@ -1,7 +1,7 @@
 //! The nodes there are, connections to them, and who is master.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -13,6 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::builder::Settings;
 use super::error::{ClientError, Tried, root};
 use crate::rpc::client_wire::MAX_MESSAGE;
+use crate::rpc::grpc::dialer::Dialer;
 use crate::rpc::pb;
 use crate::rpc::pb::admin_service_client::AdminServiceClient;
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
@@ -43,6 +44,7 @@ type Probed = (String, Result<pb::StatusResponse, ClientError>);
 pub(super) struct Directory {
     pub(super) settings: Settings,
     peers: BTreeMap<NodeId, String>,
+    dialer: Arc<dyn Dialer>,
     known: Mutex<Known>,
 }
 
@@ -56,10 +58,10 @@ struct Known {
 }
 
 impl Directory {
-    pub(super) fn new(peers: &Peers, settings: Settings) -> Self {
+    pub(super) fn new(peers: &Peers, settings: Settings, dialer: Arc<dyn Dialer>) -> Self {
         let addresses = peers.iter().map(|peer| peer.address.clone()).collect();
         let peers = peers.iter().map(|peer| (peer.id.clone(), peer.address.clone())).collect();
-        Self { settings, peers, known: Mutex::new(Known { addresses, ..Known::default() }) }
+        Self { settings, peers, dialer, known: Mutex::new(Known { addresses, ..Known::default() }) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -122,7 +124,7 @@ impl Directory {
         let channel = match known.channels.get(address) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = endpoint(address)?.connect_lazy();
+                let channel = self.dialer.lazy(&endpoint(address)?, CONNECT_TIMEOUT);
                 known.channels.insert(address.to_owned(), channel.clone());
                 channel
             }
@@ -133,7 +135,8 @@ impl Directory {
     /// A connection of its own, for the append stream.
     pub(super) async fn connect(&self, address: &str) -> Result<Service, ClientError> {
         let broken = |reason: String| ClientError::Broken { address: address.to_owned(), reason };
-        match timeout(CONNECT_TIMEOUT, endpoint(address)?.connect()).await {
+        let endpoint = endpoint(address)?;
+        match timeout(CONNECT_TIMEOUT, self.dialer.connected(&endpoint, CONNECT_TIMEOUT)).await {
             Ok(Ok(channel)) => Ok(service(channel)),
             Ok(Err(error)) => Err(broken(root(&error))),
             Err(_) => Err(broken(format!("no connection within {CONNECT_TIMEOUT:?}"))),
@@ -261,7 +264,6 @@ impl Search<'_> {
 fn endpoint(address: &str) -> Result<Endpoint, ClientError> {
     let malformed = |error| ClientError::Malformed { address: address.to_owned(), what: format!("{error}") };
     let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(malformed)?;
-    let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
     Ok(endpoint.http2_keep_alive_interval(PING).keep_alive_timeout(PONG).keep_alive_while_idle(true))
 }
 

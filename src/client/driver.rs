@@ -15,6 +15,7 @@ use super::directory::Directory;
 use super::error::ClientError;
 use super::request::{Job, Queue};
 use super::session::{End, Session, Verdict, fail};
+use crate::mutants::{Mutant, planted};
 
 /// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
 /// in many small requests. A lone append never waits.
@@ -215,7 +216,11 @@ impl Driver {
     /// The session broke: what it was sent may be in the log.
     fn lost(&mut self, session: Session, why: &str, master: Option<String>) {
         tracing::debug!(address = session.address, why, "append stream lost");
-        session.abandon(why);
+        if planted(Mutant::UnknownResent) {
+            self.queue.put_back(session.refused_all(&ClientError::Unknown { reason: why.to_owned() }));
+        } else {
+            session.abandon(why);
+        }
         self.directory.set_master(master);
     }
 }

@@ -10,6 +10,7 @@ use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
 use super::{Disk, DiskFile, Mapping, Space, TEMPORARY, sync_failed};
+use crate::mutants::{Mutant, planted};
 
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -154,6 +155,9 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if planted(Mutant::SyncSkipped) {
+            return Ok(());
+        }
         self.file.sync_data()
     }
 }

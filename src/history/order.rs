@@ -12,7 +12,7 @@ pub(super) struct Known {
     pub(super) content: Content,
     /// The earliest moment by which it was there.
     pub(super) by: Option<Bound>,
-    /// Who appended it, and which of the records of the call it is.
+    /// Who appended it, and which of the records of the call it is; none if it should not be there.
     pub(super) owner: Option<(CallId, u32)>,
 }
 
@@ -22,9 +22,12 @@ pub(super) fn assemble(log: &Log, calls: &mut Calls, findings: &mut Findings) ->
     let known = |index, content, by| Known { index, content, by, owner: None };
     let mut order: Vec<Known> = Vec::with_capacity(log.held.len());
     for (&index, held) in &log.held {
-        let claims = log.claims.get(&index).into_iter().flat_map(|claims| claims.all());
-        let by = claims.filter(|claim| held.has(&claim.content)).filter_map(|claim| claim.by).min_by_key(|by| by.at);
-        order.push(known(index, held.content, by));
+        let claims = || log.claims.get(&index).into_iter().flat_map(|claims| claims.all());
+        let acked = claims().find(|claim| claim.acked.is_some() && held.others.contains(&claim.content));
+        // Where replicas differ, the log is what was acknowledged.
+        let content = acked.map_or(held.content, |claim| claim.content);
+        let by = claims().find(|claim| claim.content == content).and_then(|claim| claim.by);
+        order.push(known(index, content, by));
     }
     for (&index, claims) in &log.claims {
         if !log.held.contains_key(&index) && !log.lacks(index) {
@@ -49,7 +52,6 @@ fn place(known: &mut Known, calls: &mut Calls, findings: &mut Findings) {
     let before = owner.placed;
     owner.placed.get_or_insert(index);
     let owner = *owner;
-    known.owner = Some((owner.call, owner.nth));
     let made = calls.get(owner.call);
     if let Some(before) = before {
         findings.broken(Law::Twice, |about| {
@@ -65,6 +67,8 @@ fn place(known: &mut Known, calls: &mut Calls, findings: &mut Findings) {
                 capital(&calls.words(owner.call))
             ))
         });
+    } else {
+        known.owner = Some((owner.call, owner.nth));
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Log, Shared};
 use crate::format::hard_state::LogPoint;
+use crate::mutants::{Mutant, planted};
 
 /// Called once with the outcome of a flush that covers what was written before it was queued.
 pub(crate) struct Completion(Option<Box<dyn FnOnce(io::Result<()>) + Send>>);
@@ -105,6 +106,10 @@ impl Log {
         let shared = &self.shared;
         let mut state = shared.flush.state();
         let after = match shared.options.interval {
+            None if planted(Mutant::AckBeforeSync) => {
+                done.complete(Ok(()));
+                Duration::ZERO
+            }
             None => {
                 state.waiting.push(done);
                 Duration::ZERO
@@ -170,9 +175,12 @@ impl Shared {
         let files_changed = std::mem::take(&mut self.flush.state().files_changed);
         for segment in dirty {
             let synced = segment.sync();
+            if planted(Mutant::FailedSyncIgnored) {
+                continue;
+            }
             self.or_fail("syncing", synced)?;
         }
-        if files_changed {
+        if files_changed && !planted(Mutant::DirectoryNotSynced) {
             let synced = self.disk.sync_dir(self.directory.path());
             self.or_fail("syncing the directory", synced)?;
         }

@@ -12,6 +12,7 @@ use crate::format::hard_state::{
     HARD_STATE_SIZE, HardVote, LogPoint, Noted, SLOT, SLOT_DISTANCE, Slot, decode_noted, decode_vote, encode_noted,
     encode_vote,
 };
+use crate::mutants::{Mutant, planted};
 
 /// Two slots for the vote, two for what is noted of the log.
 #[derive(Debug)]
@@ -88,7 +89,9 @@ impl HardStateFile {
     pub(super) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
         let sequence = self.state.vote_sequence + 1;
         self.file.write_at(&encode_vote(sequence, &vote), (sequence % 2) * SLOT_DISTANCE)?;
-        self.file.sync()?;
+        if !planted(Mutant::VoteNotSynced) {
+            self.file.sync()?;
+        }
         (self.state.vote, self.state.vote_sequence) = (Some(vote), sequence);
         Ok(())
     }
@@ -267,7 +270,9 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 /// rather than guess.
 fn newest_vote(even: Slot<HardVote>, odd: Slot<HardVote>) -> Option<(u64, HardVote)> {
     match (even, odd) {
-        (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Some((even, vote)),
+        (Slot::Valid(even, vote), Slot::Valid(odd, older)) if even == odd + 1 => {
+            Some((even, if planted(Mutant::OlderVoteWins) { older } else { vote }))
+        }
         (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Some((odd, vote)),
         _ => None,
     }

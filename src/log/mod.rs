@@ -60,6 +60,7 @@ use tokio::sync::Notify;
 
 use crate::disk::Disk;
 use crate::format::hard_state::HardVote;
+use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 use directory::Directory;
@@ -142,7 +143,7 @@ impl Log {
     /// If the system fails; the log takes no further write then.
     pub(crate) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
         self.shared.check()?;
-        if self.shared.options.interval.is_none() {
+        if self.shared.options.interval.is_none() && !planted(Mutant::VoteAheadOfEntries) {
             // Raft takes what is saved and synced as one sequence: a vote that is durable says that all entries written
             // before it are, and releases their acknowledgements.
             self.shared.flush();

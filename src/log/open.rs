@@ -23,6 +23,7 @@ use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
+use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 
@@ -69,7 +70,10 @@ impl Log {
     ) -> Result<(Self, Recovered), OpenError> {
         let directory = Directory::open(disk.as_ref(), path, wanted)?;
         let Examined { start, base, mut stale, hard_state, mut walk, known } = examine(disk.as_ref(), &directory)?;
-        let decision = decide(walk.ended.find, known);
+        let decision = match decide(walk.ended.find, known) {
+            Decision::Refuse if planted(Mutant::CutOnCorruption) => Decision::Cut,
+            decision => decision,
+        };
         let noted = hard_state.noted();
         let hard_state_path = directory.file(names::HARD_STATE);
         match decision {
@@ -85,6 +89,7 @@ impl Log {
         let commit = if noted.committed.number > base.number { noted.committed } else { at_base };
         let start_number = start.purged.map_or(0, |purged| purged.number + 1);
         let end = walk.end(base);
+        let commit = if planted(Mutant::CommittedAtStart) { end.point() } else { commit };
         let shared = Arc::new(Shared {
             flush: FlushQueue::new(end.point()),
             progress: Progress::new(base.index, commit, base.index, base.index),

@@ -16,6 +16,7 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader};
 use crate::format::frame::Frame;
 use crate::format::hard_state::{HardVote, LogPoint};
 use crate::format::segment::Cursor;
+use crate::mutants::{Mutant, planted};
 use crate::segment::{Segment, after};
 use crate::types::{ReadLimit, Record};
 
@@ -172,7 +173,7 @@ impl LogReader {
     /// # Errors
     /// As [`LogReader::record`], for the first; what follows it simply ends earlier.
     pub(crate) fn records(&self, indexes: Range<u64>, limit: ReadLimit) -> Result<Vec<Record>, ReadError> {
-        let end = indexes.end.min(self.progress().committed());
+        let end = indexes.end.min(self.readable());
         let (mut records, mut bytes, mut index) = (Vec::new(), 0, indexes.start);
         while index < end && records.len() < limit.records {
             let (frame, mut slot) = match self.frame_of_index(index) {
@@ -203,8 +204,14 @@ impl LogReader {
         Ok(records)
     }
 
+    /// Behind the last record that a reader may see.
+    fn readable(&self) -> u64 {
+        let progress = self.progress();
+        if planted(Mutant::UncommittedServed) { progress.end() } else { progress.committed() }
+    }
+
     fn frame_of_index(&self, index: u64) -> Result<(Frame, usize), ReadError> {
-        let (first, committed) = (self.progress().first(), self.progress().committed());
+        let (first, committed) = (self.progress().first(), self.readable());
         if index >= committed {
             return Err(ReadError::NotYet { index, committed });
         }

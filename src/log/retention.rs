@@ -7,6 +7,7 @@ use super::reader::LogReader;
 use super::{Log, Shared};
 use crate::config::Retention;
 use crate::disk::{Alive, Space};
+use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 pub(crate) use crate::types::{DiskLevel as Level, RemovalReason as Reason};
 
@@ -76,7 +77,8 @@ pub(crate) fn decide(
     // Never the active one.
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
     for (at, segment) in sealed.iter().enumerate() {
-        if segment.end_number > bounds.floor.min(bounds.committed) {
+        let line = if planted(Mutant::RetentionIgnoresCommit) { u64::MAX } else { bounds.committed };
+        if segment.end_number > bounds.floor.min(line) {
             break;
         }
         let expired = |age: std::time::Duration| {

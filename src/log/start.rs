@@ -14,6 +14,7 @@ use crate::error::{Damage, OpenError};
 use crate::format::sealed;
 use crate::format::segment::Cursor;
 use crate::log::directory::{Directory, io_error, unseal};
+use crate::mutants::{Mutant, planted};
 
 /// Mark of the start file.
 pub(crate) const MAGIC: [u8; 8] = *b"DLEDGSTA";
@@ -147,7 +148,7 @@ impl Log {
         let recorded = self.shared.change_start(|start| start.purged = Some(purged));
         self.shared.or_fail("recording a purge", recorded)?;
         self.shared.progress.set_first(next.index);
-        self.remove_segments_below(next.number);
+        self.remove_segments_below(next.number + u64::from(planted(Mutant::PurgeOffByOne)));
         Ok(())
     }
 

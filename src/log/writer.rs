@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use super::{Log, Shared};
 use crate::disk::{Disk, is_full};
+use crate::format::ALIGNMENT;
 use crate::format::entry::EntryHeader;
 use crate::format::frame::{Draft, Frame};
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
+use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 use crate::segment::scanner::{Mismatch, breaks};
@@ -24,7 +26,8 @@ impl Log {
     /// # Errors
     /// If the draft is larger than a segment can take, or the system fails.
     pub(crate) fn append_draft(&mut self, draft: Draft, term: u64, now: u64) -> io::Result<EntryHeader> {
-        self.make_room(draft.length())?;
+        let early = if planted(Mutant::LeaderRollsEarly) { ALIGNMENT } else { 0 };
+        self.make_room(draft.length() + early)?;
         let next = self.next();
         let header = EntryHeader {
             position: next.position,
@@ -68,7 +71,7 @@ impl Log {
     pub(crate) fn truncate(&mut self, from: u64) -> io::Result<()> {
         self.shared.check()?;
         let committed = self.shared.progress.commit_point().number;
-        if from < committed {
+        if from < committed && !planted(Mutant::CommittedTruncated) {
             let why = format!("entry {from} is to be truncated but entries below {committed} are committed");
             return self.shared.or_fail("truncating", Err(io::Error::new(io::ErrorKind::InvalidInput, why)));
         }
@@ -117,7 +120,9 @@ impl Log {
         self.active = ActiveSegment::resume(last.clone());
         // A sealed segment's blank reaches to its end.
         self.active.truncate(from, cut, if removed.is_empty() { written } else { last.end_position() })?;
-        last.sync()?;
+        if !planted(Mutant::TruncationNotSynced) {
+            last.sync()?;
+        }
         Ok(cut)
     }
 

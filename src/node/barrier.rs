@@ -6,6 +6,7 @@ use futures::future::{Either, select};
 use tokio::sync::watch;
 
 use crate::error::ReadError;
+use crate::mutants::{Mutant, planted};
 use crate::raft::group::Group;
 use crate::raft::reads::{NoReadIndex, Proof};
 use crate::rpc::convert;
@@ -76,7 +77,8 @@ impl Barrier<'_> {
         };
         *why = format!("the leader had committed entry {number}, which has not come here");
         let mut committed = self.group.log.watch_committed();
-        let caught_up = Box::pin(committed.wait_for(|point| point.number > number));
+        let behind = u64::from(planted(Mutant::ReadOneBehind));
+        let caught_up = Box::pin(committed.wait_for(|point| point.number + behind > number));
         match select(caught_up, Box::pin(closed(role))).await {
             Either::Left(_) => Ok(()),
             Either::Right((reason, _)) => Err(Closed(reason)),

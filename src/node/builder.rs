@@ -16,7 +16,7 @@ use crate::disk::real::RealDisk;
 use crate::error::StartError;
 use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::raft::pacer::Pacer;
-use crate::rpc::grpc::acceptor::AcceptorOptions;
+use crate::rpc::grpc::acceptor::{Accept, AcceptorOptions};
 use crate::rpc::grpc::server::{GrpcServer, ServerOptions};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::types::{ClusterName, Group, Incarnation, Peers};
@@ -126,8 +126,18 @@ impl NodeBuilder {
         }
         let bind = |source| StartError::Bind { address: config.bind.clone(), source };
         let listener = TcpListener::bind(&config.bind).await.map_err(bind)?;
-        let local = listener.local_addr().map_err(bind)?;
         let env = environment(&config).map_err(bind)?;
+        Self { config, services }.start_on(listener, env).await
+    }
+
+    /// Starts the node in any world, where `listener` listens.
+    ///
+    /// # Errors
+    /// As [`NodeBuilder::start`].
+    pub(crate) async fn start_on(self, listener: impl Accept, env: Environment) -> Result<Node, StartError> {
+        let Self { config, services } = self;
+        let local = listener.local_addr();
+        let local = local.map_err(|source| StartError::Bind { address: config.bind.clone(), source })?;
         let advertised = advertised(&config, local);
         let options = ServerOptions {
             acceptor: AcceptorOptions { max_connections: config.max_connections, ..AcceptorOptions::default() },
@@ -154,13 +164,18 @@ impl NodeBuilder {
     }
 }
 
-/// The machine.
-fn environment(config: &Config) -> std::io::Result<Environment> {
-    let transport = GrpcTransport::new(GrpcOptions {
+/// How peers are called.
+pub(crate) fn grpc_options(config: &Config) -> GrpcOptions {
+    GrpcOptions {
         max_message_bytes: message_limit(config.segment_size),
         stall_timeout: config.stall_timeout,
         ..GrpcOptions::default()
-    });
+    }
+}
+
+/// The machine.
+fn environment(config: &Config) -> std::io::Result<Environment> {
+    let transport = GrpcTransport::new(grpc_options(config));
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     Ok(Environment {
         disk: Arc::new(RealDisk),

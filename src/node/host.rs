@@ -58,8 +58,8 @@ impl Node {
     }
 
     /// How many connections to this node are open.
-    #[cfg(test)]
-    pub(super) fn connections(&self) -> usize {
+    #[cfg(any(test, feature = "sim"))]
+    pub(crate) fn connections(&self) -> usize {
         let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner);
         server.as_ref().map_or(0, GrpcServer::connections)
     }

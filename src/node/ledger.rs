@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::barrier::Barrier;
@@ -15,6 +15,7 @@ use super::read_stream::ReadStream;
 use super::tail::Tail;
 use crate::config::{Config, Retention};
 use crate::error::{AppendError, ReadError};
+use crate::mutants::{Mutant, planted};
 use crate::raft;
 use crate::raft::flight::Waiter;
 use crate::rpc::transport::Transport;
@@ -119,6 +120,10 @@ impl Ledger {
         term: Option<u64>,
         records: Vec<Bytes>,
     ) -> Result<Vec<Ack>, AppendError> {
+        if planted(Mutant::BatchTorn) {
+            let one_by_one = futures::stream::iter(records).then(|record| self.append_in(term, record));
+            return one_by_one.try_collect().await;
+        }
         let lengths: Vec<usize> = records.iter().map(Bytes::len).collect();
         let ack = self.submit_in(term, records, None).await?.await?;
         Ok(spread(&ack, &lengths))

@@ -21,7 +21,7 @@
 
 mod ahead;
 mod barrier;
-mod builder;
+pub(crate) mod builder;
 mod formation;
 #[cfg(test)]
 mod groups_tests;

@@ -16,6 +16,7 @@ use crate::error::{Damage, OpenError, StartError};
 use crate::log::directory::Identity;
 use crate::log::flusher::Scheduler;
 use crate::log::{Background, Log, LogOptions};
+use crate::mutants;
 use crate::raft::Runtime;
 use crate::raft::group::{self, GroupOptions};
 use crate::raft::pacer::Pacer;
@@ -53,6 +54,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     advertised: &str,
     router: &Router,
 ) -> Result<Ledger, StartError> {
+    mutants::warn();
     let identity = Identity {
         cluster: config.cluster.clone(),
         group: group.clone(),

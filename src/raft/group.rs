@@ -344,6 +344,8 @@ fn raft_config(config: &Config) -> Result<RaftConfig, String> {
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         enable_pre_vote: Some(true),
+        // A leader without a quorum falls silent for so long, so that those who still hear it elect another.
+        quorum_loss_probe_interval: Some(2 * millis(high)),
         backoff: "20ms".into(),
         // A restarted leader is elected anew: what it applied before may not be known to it any more.
         enable_leader_restore: Some(false),

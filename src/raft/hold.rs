@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::config::Runtime;
 use crate::format::hard_state::HardVote;
+use crate::mutants::{Mutant, planted};
 use crate::types::NodeId;
 
 /// Whether votes may be given and asked for; waits until they may.
@@ -20,7 +21,8 @@ impl VoteHold {
     /// Whether the node with this vote must keep away from elections at its start: it followed another node, which may
     /// still lead. One that voted for itself, or for a candidate, had waited before it did.
     pub(crate) fn is_due(id: &NodeId, vote: Option<&HardVote>) -> bool {
-        vote.is_some_and(|vote| vote.granted && vote.node.as_ref() != Some(id))
+        let follows = |vote: &HardVote| vote.granted && vote.node.as_ref() != Some(id);
+        vote.is_some_and(follows) && !planted(Mutant::VoteHoldDropped)
     }
 
     /// Starts the wait. `patience`: how long a promise lasts.

@@ -12,6 +12,7 @@ use openraft::{Instant, ReadPolicy};
 use super::config::{Raft, RaftVote, Runtime, TypeConfig};
 use super::members::Membership;
 use crate::log::reader::LogReader;
+use crate::mutants::{Mutant, planted};
 use crate::types::Consistency;
 
 /// How long one may take to answer a round; a message may be lost.
@@ -113,10 +114,15 @@ impl<R: Runtime> Leader<R> {
     async fn proven(&self, proof: Proof, vote: RaftVote, membership: Membership) -> bool {
         let sent = R::Instant::now();
         let before = self.last().clone();
-        if proof == Proof::Lease && before.is_some_and(|(by, at)| by == vote && sent - at < self.window) {
+        let lasts = |at| sent - at < self.window || planted(Mutant::LeaseNeverEnds);
+        if proof == Proof::Lease && before.is_some_and(|(by, at)| by == vote && lasts(at)) {
+            return true;
+        }
+        if proof == Proof::Round && planted(Mutant::RoundSkipped) {
             return true;
         }
         let proven = self.confirm.confirm(vote.clone(), membership, ROUND).await;
+        let sent = if planted(Mutant::LeaseFromTheAnswer) { R::Instant::now() } else { sent };
         if proven {
             *self.last() = Some((vote, sent));
         }

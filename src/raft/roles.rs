@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use super::config::{LogId, Raft, Runtime, TypeConfig};
 use super::hold::VoteHold;
-use super::members::{self, Membership};
+use super::members::{self, MemberNode, Membership};
 use crate::log::reader::LogReader;
+use crate::mutants::{Mutant, planted};
 use crate::types::{Incarnation, MemberStatus, NodeId, Role};
 
 type RaftMetrics<R> = openraft::RaftMetrics<TypeConfig<R>>;
@@ -125,7 +126,8 @@ async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
 /// beginning, and with it memberships in which its name stood for the disk before: a small enough one would make it a
 /// leader on its own.
 fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
-    membership.get_node(id).is_some_and(|node| node.incarnation == disk)
+    let means = |node: &MemberNode| node.incarnation == disk || planted(Mutant::ElectionOnOtherDisk);
+    membership.get_node(id).is_some_and(means)
 }
 
 /// The role that `metrics` mean.
@@ -138,7 +140,8 @@ fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::I
     let leads = metrics.state == ServerState::Leader;
     let own_term_applied = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
     let has_quorum = alone_at.is_none_or(|at| R::Instant::now() < at);
-    if leads && metrics.vote.committed && own_term_applied && has_quorum {
+    let knows_all = own_term_applied || planted(Mutant::MasterTooEarly);
+    if leads && metrics.vote.committed && knows_all && has_quorum {
         return Role::Master { term };
     }
     let membership = metrics.membership_config.membership();
@@ -152,4 +155,23 @@ fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::I
 fn view<R: Runtime>(metrics: &RaftMetrics<R>) -> View {
     let members = members::statuses(metrics.membership_config.membership());
     View { term: metrics.current_term, members, set_by: *metrics.membership_config.log_id() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_node_asks_for_votes_only_with_the_disk_that_the_membership_means() {
+        let (id, stranger) = (NodeId::new(1), NodeId::new(2));
+        let disk = Incarnation::from_u128(7);
+        let node = MemberNode { address: "h:1".into(), incarnation: disk };
+        let nodes = BTreeMap::from([(id.clone(), node)]);
+        let membership = Membership::new(vec![[id.clone()].into()], nodes).unwrap();
+        assert!(may_lead(&id, disk, &membership));
+        assert!(!may_lead(&id, Incarnation::from_u128(8), &membership));
+        assert!(!may_lead(&stranger, disk, &membership));
+    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use openraft::Instant;
 
+use crate::mutants::{Mutant, planted};
 use crate::raft::config::RaftVote;
 
 /// How long a follower holds on to a leader that may answer lease reads for `window` after it sent an append. The fifth
@@ -62,7 +63,9 @@ impl<I: Instant> Hold<I> {
     /// How long it may.
     pub(super) fn give_up(&mut self, leader: &RaftVote, now: I) -> Result<(), Duration> {
         match &self.heard {
-            Some((heard, until)) if heard == leader && *until > now => Err(*until - now),
+            Some((heard, until)) if heard == leader && *until > now && !planted(Mutant::GivenUpTooEarly) => {
+                Err(*until - now)
+            }
             _ => {
                 self.given_up = Some(leader.clone());
                 Ok(())

@@ -16,6 +16,7 @@ use super::router::refusal;
 use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
+use crate::mutants::{Mutant, planted};
 use crate::pb::{self, refusal::Reason};
 use crate::raft::config::{LogId, RaftVote};
 use crate::raft::gate::Gate;
@@ -139,7 +140,7 @@ impl<R: Runtime> PeerServer<R> {
     fn check(&self, envelope: Option<&pb::Envelope>) -> Refused<NodeId> {
         let (envelope, sender) = self.check_names(envelope, false)?;
         let target = Incarnation::from_slice(&envelope.target_incarnation);
-        if target != Some(self.identity.incarnation) {
+        if target != Some(self.identity.incarnation) && !planted(Mutant::WipedDiskAnswers) {
             let found = target.map_or("none".into(), |target| target.to_string());
             return Err(refusal(Reason::TargetIncarnation, found, self.identity.incarnation));
         }
@@ -211,7 +212,7 @@ impl<R: Runtime> PeerServer<R> {
         }
         let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
         let (node, disk) = promised.get_or_insert_with(|| former.clone());
-        if (&*node, &*disk) != (&former.0, &former.1) {
+        if (&*node, &*disk) != (&former.0, &former.1) && !planted(Mutant::PromisedToAll) {
             let expected = format!(
                 "{node} with disk {disk}, which asked first; restart {} if that one is gone",
                 self.identity.node

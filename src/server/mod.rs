@@ -39,5 +39,10 @@ use crate::node::{Node, NodeBuilder};
 /// # Errors
 /// Those of [`NodeBuilder::start`].
 pub async fn serve(builder: NodeBuilder) -> Result<Node, StartError> {
-    builder.service(service::routes).start().await
+    with_services(builder).start().await
+}
+
+/// A node that will answer remote clients.
+pub(crate) fn with_services(builder: NodeBuilder) -> NodeBuilder {
+    builder.service(service::routes)
 }

@@ -13,6 +13,7 @@
 //! | `scheduler` | flush passes that take time; file work that does not |
 //! | `network` | who is up, what is cut, what becomes of each message |
 //! | `transport` | calls and streams over it |
+//! | [`wire`] | nodes and clients with their real gRPC, on connections that a test provides |
 //! | `rng` | random numbers, and the hash of all that happened |
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a simulation that cannot go on fails its test")]
@@ -29,6 +30,7 @@ mod rng;
 mod scheduler;
 mod transport;
 mod view;
+pub mod wire;
 
 #[cfg(test)]
 mod crash_tests;
@@ -36,6 +38,8 @@ mod crash_tests;
 mod disk_tests;
 #[cfg(test)]
 mod full_disk_tests;
+#[cfg(test)]
+mod lease_tests;
 #[cfg(test)]
 mod log_kit;
 #[cfg(test)]

@@ -2,11 +2,14 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, stream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tonic::transport::server::Connected;
 
 use super::gate::Gate;
 use super::guarded::Guarded;
@@ -34,30 +37,40 @@ impl Default for AcceptorOptions {
 
 /// Where connections come from: a listener, or what a test puts in its place.
 pub(crate) trait Accept: Send + 'static {
+    /// What a connection is.
+    type Connection: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static;
+
     /// The next connection. Dropping the future loses none.
-    fn accept(&mut self) -> impl Future<Output = io::Result<TcpStream>> + Send;
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Connection>> + Send;
+
+    /// Where it listens.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
 impl Accept for TcpListener {
+    type Connection = TcpStream;
+
     async fn accept(&mut self) -> io::Result<TcpStream> {
-        TcpListener::accept(self).await.map(|(stream, _)| stream)
+        let (stream, _) = TcpListener::accept(self).await?;
+        // An answer must not wait for the next one to fill a packet. It fails on a connection that is gone already.
+        stream.set_nodelay(true).map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))?;
+        Ok(stream)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        TcpListener::local_addr(self)
     }
 }
 
 /// The connections that pass `gate`, guarded. Never ends and never yields an error: what cannot be accepted is logged.
-pub(crate) fn connections(
-    listener: impl Accept,
+pub(crate) fn connections<L: Accept>(
+    listener: L,
     gate: Arc<Gate>,
     preface_timeout: Duration,
-) -> impl Stream<Item = io::Result<Guarded>> + Send {
+) -> impl Stream<Item = io::Result<Guarded<L::Connection>>> + Send {
     stream::unfold((listener, gate), move |(mut listener, gate)| async move {
         loop {
             let stream = accepted(&mut listener).await;
-            // An answer must not wait for the next one to fill a packet.
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!("connection lost while it was accepted: {error}");
-                continue;
-            }
             match gate.admit() {
                 Some(ticket) => return Some((Ok(Guarded::new(stream, ticket, preface_timeout)), (listener, gate))),
                 None => tracing::debug!("connection turned away: all places are taken"),
@@ -67,7 +80,7 @@ pub(crate) fn connections(
 }
 
 /// The next connection, however often it takes.
-async fn accepted(listener: &mut impl Accept) -> TcpStream {
+async fn accepted<L: Accept>(listener: &mut L) -> L::Connection {
     let mut pause = MIN_PAUSE;
     loop {
         match listener.accept().await {
@@ -105,11 +118,17 @@ mod tests {
     }
 
     impl Accept for Full {
+        type Connection = TcpStream;
+
         async fn accept(&mut self) -> io::Result<TcpStream> {
             if self.tried.fetch_add(1, Ordering::Relaxed) < self.fails {
                 return Err(io::Error::from_raw_os_error(self.error));
             }
             Accept::accept(&mut self.listener).await
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            self.listener.local_addr()
         }
     }
 

@@ -1,13 +1,12 @@
 //! The connection a link keeps, and when it is given up for a new one.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
-use super::resolver::Resolver;
+use super::dialer::Dialer;
 use super::transport::GrpcOptions;
 use super::{CONNECTION_WINDOW, FRAME_BYTES, HEADER_BYTES, STREAM_WINDOW};
 use crate::rpc::transport::Lane;
@@ -19,7 +18,8 @@ use crate::rpc::transport::Lane;
 /// So a channel that has not answered anything for `give_up` is replaced by a fresh one.
 pub(crate) struct KeptChannel {
     endpoint: Endpoint,
-    connector: HttpConnector<Resolver>,
+    dialer: Arc<dyn Dialer>,
+    connect_timeout: Duration,
     give_up: Duration,
     kept: Mutex<Kept>,
 }
@@ -37,7 +37,12 @@ impl KeptChannel {
     ///
     /// # Errors
     /// `address` is not `host:port`.
-    pub(crate) fn new(address: &str, lane: Lane, options: &GrpcOptions, resolver: Resolver) -> Result<Self, String> {
+    pub(crate) fn new(
+        address: &str,
+        lane: Lane,
+        options: &GrpcOptions,
+        dialer: Arc<dyn Dialer>,
+    ) -> Result<Self, String> {
         let well_formed = address.rsplit_once(':').is_some_and(|(host, port)| {
             !host.is_empty() && !host.contains('/') && port.parse::<u16>().is_ok_and(|port| port != 0)
         });
@@ -59,20 +64,15 @@ impl KeptChannel {
             .http2_keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(silence)
             .keep_alive_while_idle(true);
-        let mut connector = HttpConnector::new_with_resolver(resolver);
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(options.connect_timeout));
-        Ok(Self { endpoint, connector, give_up: options.stall_timeout, kept: Mutex::default() })
+        let (connect_timeout, give_up) = (options.connect_timeout, options.stall_timeout);
+        Ok(Self { endpoint, dialer, connect_timeout, give_up, kept: Mutex::default() })
     }
 
     /// The channel and its generation. Must be called within a tokio runtime.
     pub(crate) fn get(&self) -> (Channel, u64) {
         let mut kept = self.lock();
-        let channel = kept
-            .channel
-            .get_or_insert_with(|| self.endpoint.connect_with_connector_lazy(self.connector.clone()))
-            .clone();
+        let channel =
+            kept.channel.get_or_insert_with(|| self.dialer.lazy(&self.endpoint, self.connect_timeout)).clone();
         (channel, kept.generation)
     }
 
@@ -119,9 +119,11 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rpc::grpc::dialer::Tcp;
+    use crate::rpc::grpc::resolver::Resolver;
 
     fn new(address: &str, lane: Lane) -> Result<KeptChannel, String> {
-        KeptChannel::new(address, lane, &GrpcOptions::default(), Resolver::system())
+        KeptChannel::new(address, lane, &GrpcOptions::default(), Arc::new(Tcp::new(Resolver::system())))
     }
 
     fn kept() -> KeptChannel {

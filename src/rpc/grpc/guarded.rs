@@ -7,9 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
 use super::gate::Ticket;
 
@@ -18,8 +17,8 @@ use super::gate::Ticket;
 const OPENING: usize = 24 + 9;
 
 /// An accepted connection.
-pub(crate) struct Guarded {
-    stream: TcpStream,
+pub(crate) struct Guarded<S> {
+    stream: S,
     ticket: Ticket,
     /// `None` once the opening has arrived.
     opening: Option<Opening>,
@@ -30,9 +29,9 @@ struct Opening {
     missing: usize,
 }
 
-impl Guarded {
+impl<S> Guarded<S> {
     /// Guards `stream`, which has until `deadline` from now to speak.
-    pub(crate) fn new(stream: TcpStream, ticket: Ticket, deadline: Duration) -> Self {
+    pub(crate) fn new(stream: S, ticket: Ticket, deadline: Duration) -> Self {
         let opening = Opening { deadline: Box::pin(tokio::time::sleep(deadline)), missing: OPENING };
         Self { stream, ticket, opening: Some(opening) }
     }
@@ -45,7 +44,7 @@ impl Guarded {
     }
 }
 
-impl AsyncRead for Guarded {
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check(cx)?;
@@ -69,7 +68,7 @@ impl AsyncRead for Guarded {
 }
 
 /// Checked before writing too: a connection whose peer does not read is not read from either.
-impl AsyncWrite for Guarded {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
@@ -97,8 +96,8 @@ impl AsyncWrite for Guarded {
     }
 }
 
-impl Connected for Guarded {
-    type ConnectInfo = TcpConnectInfo;
+impl<S: Connected> Connected for Guarded<S> {
+    type ConnectInfo = S::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {
         self.stream.connect_info()

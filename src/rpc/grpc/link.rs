@@ -12,7 +12,7 @@ use tonic::{Response, Status, Streaming};
 
 use super::answers::{Answers, Requests};
 use super::channel::KeptChannel;
-use super::resolver::Resolver;
+use super::dialer::Dialer;
 use super::status;
 use super::transport::GrpcOptions;
 use crate::rpc::pb;
@@ -30,8 +30,8 @@ pub(crate) struct GrpcLink {
 }
 
 impl GrpcLink {
-    pub(crate) fn new(address: &str, lane: Lane, options: &GrpcOptions, resolver: Resolver) -> Self {
-        let channel = KeptChannel::new(address, lane, options, resolver).map(Arc::new);
+    pub(crate) fn new(address: &str, lane: Lane, options: &GrpcOptions, dialer: Arc<dyn Dialer>) -> Self {
+        let channel = KeptChannel::new(address, lane, options, dialer).map(Arc::new);
         Self { address: address.to_owned(), options: options.clone(), channel }
     }
 

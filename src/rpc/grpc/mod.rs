@@ -6,12 +6,13 @@
 //! | [`link`] | [`GrpcLink`](link::GrpcLink): the calls to one peer over one lane, each bounded in time |
 //! | [`beats`] | the heartbeat lane: what falls due together travels in one call |
 //! | [`channel`] | the connection a link keeps, and when it is given up for a new one |
+//! | [`dialer`] | how connections are made: the seam to TCP on the calling side |
 //! | [`resolver`] | turns names into addresses, at every connect |
 //! | [`answers`] | the caller's side of a replication stream: closes its requests, notices a stall |
 //! | [`status`] | refusals and failures, to and from gRPC statuses |
 //! | [`service`] | the peer service: routes each call to its ledger |
 //! | [`server`] | [`GrpcServer`](server::GrpcServer): listener, services, an end that comes |
-//! | [`acceptor`] | the accept loop, which a full descriptor table does not spin |
+//! | [`acceptor`] | the accept loop, which a full descriptor table does not spin; the seam to TCP on the serving side |
 //! | [`gate`] | how many connections may be open; the silent ones make room first |
 //! | [`guarded`] | a connection that must speak HTTP/2 soon and can be closed from outside |
 
@@ -19,6 +20,7 @@ pub(crate) mod acceptor;
 pub(crate) mod answers;
 pub(crate) mod beats;
 pub(crate) mod channel;
+pub(crate) mod dialer;
 pub(crate) mod gate;
 pub(crate) mod guarded;
 pub(crate) mod link;

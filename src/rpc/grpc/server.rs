@@ -6,13 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
-use super::acceptor::{self, AcceptorOptions};
+use super::acceptor::{self, Accept, AcceptorOptions};
 use super::gate::Gate;
 use super::service::{PeerService, Stopping};
 use super::{CONNECTION_WINDOW, FRAME_BYTES, HEADER_BYTES, STREAM_WINDOW};
@@ -72,7 +71,7 @@ impl GrpcServer {
     /// # Errors
     /// The listener has no address.
     pub(crate) fn start(
-        listener: TcpListener,
+        listener: impl Accept,
         router: Arc<Router>,
         extra: Routes,
         options: ServerOptions,
@@ -114,7 +113,7 @@ impl GrpcServer {
     }
 
     /// How many connections are open.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     pub(crate) fn connections(&self) -> usize {
         self.gate.taken()
     }

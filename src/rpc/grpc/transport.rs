@@ -1,15 +1,14 @@
 //! The transport: keeps one link per address and lane.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::net::TcpStream;
 
 use super::beats::BeatLink;
+use super::dialer::{Dialer, Tcp};
 use super::link::GrpcLink;
 use super::resolver::Resolver;
 use crate::rpc::transport::{Lane, Link, Transport};
@@ -50,7 +49,7 @@ impl Default for GrpcOptions {
 /// gRPC to all peers. The ledgers of a node share it, and with it one connection per peer and lane.
 pub(crate) struct GrpcTransport {
     options: GrpcOptions,
-    resolver: Resolver,
+    dialer: Arc<dyn Dialer>,
     /// Grows with the addresses ever asked for; an unused link costs no connection once its peer is gone.
     links: Mutex<HashMap<(String, Lane), Arc<dyn Link>>>,
 }
@@ -58,12 +57,12 @@ pub(crate) struct GrpcTransport {
 impl GrpcTransport {
     /// A transport without links.
     pub(crate) fn new(options: GrpcOptions) -> Self {
-        Self::with_resolver(options, Resolver::system())
+        Self::with_dialer(options, Arc::new(Tcp::new(Resolver::system())))
     }
 
-    /// A transport that looks names up by `resolver`.
-    pub(super) fn with_resolver(options: GrpcOptions, resolver: Resolver) -> Self {
-        Self { options, resolver, links: Mutex::default() }
+    /// A transport that connects by `dialer`.
+    pub(crate) fn with_dialer(options: GrpcOptions, dialer: Arc<dyn Dialer>) -> Self {
+        Self { options, dialer, links: Mutex::default() }
     }
 }
 
@@ -71,7 +70,7 @@ impl Transport for GrpcTransport {
     fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link> {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         let link = links.entry((address.to_owned(), lane)).or_insert_with(|| {
-            let link = Arc::new(GrpcLink::new(address, lane, &self.options, self.resolver.clone()));
+            let link = Arc::new(GrpcLink::new(address, lane, &self.options, self.dialer.clone()));
             match lane {
                 Lane::Heartbeat => Arc::new(BeatLink::new(link)),
                 Lane::Control | Lane::Data => link,
@@ -81,20 +80,7 @@ impl Transport for GrpcTransport {
     }
 
     fn nobody_listens(&self, address: &str) -> BoxFuture<'static, bool> {
-        let address = address.to_owned();
-        async move { tokio::time::timeout(PROBE, refuses(&address)).await.unwrap_or(false) }.boxed()
+        let refuses = self.dialer.refuses(address.to_owned());
+        async move { tokio::time::timeout(PROBE, refuses).await.unwrap_or(false) }.boxed()
     }
-}
-
-/// Whether all addresses of a name refuse connections.
-async fn refuses(address: &str) -> bool {
-    let Ok(found) = tokio::net::lookup_host(address).await else { return false };
-    let mut asked = 0;
-    for at in found {
-        match TcpStream::connect(at).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => asked += 1,
-            _ => return false,
-        }
-    }
-    asked > 0
 }

@@ -4,4 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what cannot go on fails its test")]
 
+#[cfg(target_os = "linux")]
+pub mod machine;
+pub mod report;
 pub mod sim;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::kit::*;
+use crate::rpc::grpc::dialer::Tcp;
 use crate::rpc::grpc::resolver::Resolver;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::transport::{Lane, Transport};
@@ -19,7 +20,7 @@ async fn a_name_is_looked_up_at_every_connect_and_its_new_address_is_found() {
         hosts.1 += 1;
         vec![format!("{}:0", hosts.0).parse().unwrap()]
     });
-    let transport = GrpcTransport::with_resolver(GrpcOptions::default(), resolver);
+    let transport = GrpcTransport::with_dialer(GrpcOptions::default(), Arc::new(Tcp::new(resolver)));
     let link = transport.link(&format!("broker-0.brokers:{port}"), Lane::Control);
     for _ in 0..3 {
         assert!(link.request_vote(vote(1), LONG).await.unwrap().granted);

@@ -1,0 +1,167 @@
+//! The data of the timeline, for `timeline.js`: moments in microseconds from the first event on.
+
+use std::collections::HashMap;
+
+use dledger::history::Violation;
+use serde_json::{Value, json};
+
+use super::calls::{Outcome, Sort, Span};
+use super::escape::plain;
+use super::faults::{Fault, word};
+use super::lanes::Lanes;
+use super::load::Load;
+use super::nodes::NodeTrack;
+
+/// The data, and what the labels beside it say.
+#[derive(Debug, Clone)]
+pub(super) struct Timeline {
+    pub data: Value,
+    pub lanes: Vec<LaneLabel>,
+    pub nodes: Vec<String>,
+    pub fault_rows: usize,
+    /// Whether any node ever said anything.
+    pub has_status: bool,
+    pub has_appends: bool,
+    pub windows: usize,
+    /// Calls that are drawn one by one, and all of them.
+    pub drawn: (u64, u64),
+}
+
+/// What stands beside a lane.
+#[derive(Debug, Clone)]
+pub(super) struct LaneLabel {
+    pub name: String,
+    pub total: [u64; 3],
+    pub rows: usize,
+    pub has_bins: bool,
+}
+
+/// A call to be pointed at.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub label: String,
+    pub op: u64,
+}
+
+/// Texts of calls, each once.
+#[derive(Default)]
+struct Texts {
+    all: Vec<String>,
+    known: HashMap<String, usize>,
+}
+
+impl Texts {
+    fn number(&mut self, text: String) -> usize {
+        if let Some(&number) = self.known.get(&text) {
+            return number;
+        }
+        self.all.push(plain(&text));
+        self.known.insert(text, self.all.len() - 1);
+        self.all.len() - 1
+    }
+}
+
+impl Timeline {
+    #[allow(clippy::too_many_arguments, reason = "all that there is to see of a history, and nothing else has it all")]
+    pub fn of(
+        from: u64,
+        to: u64,
+        spans: &[Span<'_>],
+        lanes: &Lanes,
+        faults: &[Fault],
+        nodes: &[NodeTrack],
+        load: &Load,
+        violations: &[Violation],
+        marks: &[Mark],
+    ) -> Self {
+        let at = |nanos: u64| nanos.saturating_sub(from) / 1000;
+        let mut texts = Texts::default();
+        let lane_data: Vec<Value> = lanes
+            .lanes
+            .iter()
+            .map(|lane| {
+                let call = |&(i, row): &(usize, usize)| call(&spans[i], row, from, &mut texts);
+                let calls: Vec<Value> = lane.calls.iter().map(call).collect();
+                let bins: Vec<Value> =
+                    lane.bins.iter().map(|(bin, [ok, fail, un])| json!([bin, ok, fail, un])).collect();
+                json!({ "name": lane.name, "rows": lane.rows.max(1), "calls": calls, "bins": bins })
+            })
+            .collect();
+        let fault = |fault: &Fault| {
+            let phases = fault.phases.iter();
+            let phases: Vec<Value> =
+                phases.map(|one| json!([at(one.at), word(one.phase), plain(&one.evidence)])).collect();
+            json!({
+                "number": fault.number, "kind": plain(&fault.kind), "nodes": plain(&fault.nodes.join(", ")),
+                "from": at(fault.start), "to": at(fault.end), "row": fault.row, "proven": fault.is_proven(),
+                "lacks": fault.lacks(), "phases": phases,
+            })
+        };
+        let node = |node: &NodeTrack| {
+            let roles: Vec<Value> =
+                node.roles.iter().map(|(when, role, term)| json!([at(*when), plain(role), term])).collect();
+            let committed: Vec<Value> = node.committed.iter().map(|(when, n)| json!([at(*when), n])).collect();
+            json!({
+                "name": plain(&node.name), "roles": roles, "committed": committed, "last": node.last_word.map(at),
+            })
+        };
+        let percentile = |which: fn((u64, u64)) -> u64| -> Vec<Option<u64>> {
+            load.latency.iter().map(|one| one.map(|pair| which(pair) / 1000)).collect()
+        };
+        let violation = |(i, one): (usize, &Violation)| {
+            json!({
+                "number": i + 1, "law": one.law.slug(), "index": one.index, "at": one.at.map(at),
+                "nodes": one.nodes.iter().map(|node| plain(node)).collect::<Vec<_>>(),
+            })
+        };
+        let data = json!({
+            "end": at(to).max(1),
+            "laneBin": lanes.bin / 1000,
+            "lanes": lane_data,
+            "texts": texts.all,
+            "faults": faults.iter().map(fault).collect::<Vec<_>>(),
+            "nodes": nodes.iter().map(node).collect::<Vec<_>>(),
+            "load": {
+                "bin": load.bin / 1000, "acked": load.acked, "lost": load.lost,
+                "p50": percentile(|(p50, _)| p50), "p99": percentile(|(_, p99)| p99),
+            },
+            "windows": load.windows.iter().map(|&(start, end)| json!([at(start), at(end)])).collect::<Vec<_>>(),
+            "violations": violations.iter().enumerate().map(violation).collect::<Vec<_>>(),
+            "marks": marks.iter().map(|mark| json!([mark.label, mark.op])).collect::<Vec<_>>(),
+        });
+        let label = |lane: &super::lanes::Lane| LaneLabel {
+            name: lane.name.clone(),
+            total: lane.total,
+            rows: lane.rows.max(1),
+            has_bins: !lane.bins.is_empty(),
+        };
+        Self {
+            data,
+            lanes: lanes.lanes.iter().map(label).collect(),
+            nodes: nodes.iter().map(|node| node.name.clone()).collect(),
+            fault_rows: faults.iter().map(|fault| fault.row + 1).max().unwrap_or(0),
+            has_status: nodes.iter().any(|node| node.last_word.is_some()),
+            has_appends: spans.iter().any(Span::is_append),
+            windows: load.windows.len(),
+            drawn: (lanes.lanes.iter().map(|lane| lane.calls.len() as u64).sum(), spans.len() as u64),
+        }
+    }
+}
+
+/// `[start, length, sort, outcome, row, number, text of the question, text of the answer, no end]`.
+fn call(span: &Span<'_>, row: usize, from: u64, texts: &mut Texts) -> Value {
+    let sort = match span.sort() {
+        Sort::Append => 0,
+        Sort::Read => 1,
+        Sort::Tail => 2,
+        Sort::Admin => 3,
+    };
+    let outcome = match span.outcome {
+        Outcome::Ok => 0,
+        Outcome::Fail => 1,
+        Outcome::Unknown => 2,
+    };
+    let (asked, answered) = (texts.number(span.asked()), texts.number(span.answered()));
+    let start = (span.start - from) / 1000;
+    json!([start, span.length() / 1000, sort, outcome, row, span.op, asked, answered, u8::from(span.open)])
+}
