@@ -29,6 +29,14 @@ pub(crate) struct View {
     pub(crate) set_by: Option<LogId>,
 }
 
+impl View {
+    /// The term of a node in `role`. The view is published before the role: a node that has heard of the next term may
+    /// for a moment still be shown as master, and that is of its own.
+    pub(crate) fn term_in(&self, role: &Role) -> u64 {
+        role.term().unwrap_or(self.term)
+    }
+}
+
 /// Watches openraft's metrics until Raft is gone, and says what they mean for a broker.
 pub(crate) struct RoleTask<R: Runtime> {
     pub(crate) id: NodeId,
@@ -181,5 +189,13 @@ mod tests {
         assert!(may_lead(&id, disk, &membership));
         assert!(!may_lead(&id, Incarnation::from_u128(8), &membership));
         assert!(!may_lead(&stranger, disk, &membership));
+    }
+
+    #[test]
+    fn a_master_is_shown_with_the_term_it_is_master_of() {
+        // It has heard of term 4 and is about to step down: another node may be master of that.
+        let view = View { term: 4, members: Vec::new(), set_by: None };
+        assert_eq!(view.term_in(&Role::Master { term: 3 }), 3);
+        assert_eq!(view.term_in(&Role::Closed { reason: "disk".into() }), 4);
     }
 }
