@@ -8,8 +8,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use super::fake::{Fake, builder, client, dead_address};
-use crate::client::{ClientError, RecordStream};
-use crate::types::ReadLimit;
+use crate::client::{Client, ClientError, RecordStream};
+use crate::types::{Consistency, ReadLimit};
 
 async fn with_log(role: &'static str, records: usize) -> Fake {
     let fake = Fake::start(role).await;
@@ -36,6 +36,20 @@ async fn a_read_takes_the_node_that_answers() {
 async fn a_read_prefers_the_master() {
     let (slave, master) = (with_log("slave", 0).await, with_log("master", 1).await);
     assert_eq!(client(&[&slave.address, &master.address]).get(0).await.unwrap().body, "r0");
+}
+
+/// That it compiles is the test: a call that cannot move to another thread cannot be spawned.
+#[tokio::test]
+async fn reads_can_be_made_in_a_task() {
+    async fn all(client: &Client) -> Result<u64, ClientError> {
+        let record = client.get_with(0, Consistency::Local).await?;
+        let records = client.read_with(record.index, ReadLimit::default(), Consistency::Local).await?;
+        client.any_node().await?;
+        Ok(client.get(0).await?.index + client.read(0, ReadLimit::records(1)).await?.len() as u64 + records[0].index)
+    }
+    let master = with_log("master", 2).await;
+    let client = client(&[&master.address]);
+    assert_eq!(tokio::spawn(async move { all(&client).await }).await.unwrap(), Ok(1));
 }
 
 #[tokio::test]
