@@ -73,7 +73,7 @@ pub fn run(job: &Job, stop: &watch::Receiver<bool>) -> Result<Summary, String> {
         let mut first = true;
         while first || (end.is_some_and(|end| Instant::now() < end) && !scenarios.is_empty()) {
             // Asked for by a seed from a report, a scenario gets that very seed.
-            let seed = if first { job.seed } else { rng.next() >> 32 };
+            let seed = if first { job.seed } else { rng.number() >> 32 };
             for scenario in &scenarios {
                 // What is asked for by name runs once at least: that is how a soak is replayed.
                 let asked = first && !job.only.is_empty();
