@@ -8,6 +8,7 @@
 pub mod cluster;
 #[cfg(target_os = "linux")]
 pub mod machine;
+pub mod mutants;
 pub mod report;
 #[cfg(target_os = "linux")]
 pub mod rng;
