@@ -34,7 +34,7 @@ const READ_PAUSE: Duration = Duration::from_millis(50);
 ///
 /// Appends travel over one stream to the master, which the client finds and follows by itself. Appends made one after
 /// the other get indexes in that order, unless one of them was refused in between: those that were refused keep their
-/// order among themselves.
+/// order among themselves. One whose outcome is unknown may still be on its way, and then lies behind later ones.
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
