@@ -75,8 +75,8 @@ fn violated(index: u64, by: Bound, not: Not, calls: &Calls, findings: &mut Findi
     });
 }
 
-/// Acknowledged appends of one session lie in the log in the order they were called, which is that of their lines. One of
-/// unknown outcome may have been on its way for long, and arrive behind what was called later.
+/// Acknowledged appends of one session lie in the log in the order they were called, which is that of their lines. One
+/// whose outcome is unknown may still have been on its way when later ones were answered.
 pub(super) fn sessions(order: &[Known], calls: &Calls, findings: &mut Findings) {
     let mut last: HashMap<(u64, u64), (CallId, u64)> = HashMap::new();
     for known in order {

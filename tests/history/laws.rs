@@ -302,11 +302,10 @@ fn sessions_keep_their_order() {
     for (client, session) in [(1, Some(2)), (2, Some(1)), (1, None)] {
         holds(with(client, session));
     }
-    // What a client gave up may still be on its way.
+    // Given up by its client, and still on its way.
     let mut late = Build::new();
-    let given_up = late.append(1, &["a"], Some(1));
-    late.unknown(given_up);
-    let two = late.append(1, &["b"], Some(1));
+    let (one, two) = (late.append(1, &["a"], Some(1)), late.append(1, &["b"], Some(1)));
+    late.unknown(one);
     late.acked(two, 0, 1);
     late.replicas(&["b", "a"]);
     holds(late);
