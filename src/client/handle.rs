@@ -201,7 +201,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Unreachable`] with all addresses tried.
     pub async fn any_node(&self) -> Result<NodeClient, ClientError> {
-        self.any(async |node| node.status().await.map(|_| node)).await
+        self.any(|node| async move { node.status().await.map(|_| node) }).await
     }
 
     /// One committed record, from the master if it is known, else from any node that answers.
@@ -210,7 +210,7 @@ impl Client {
     /// [`ClientError::NotYet`], [`ClientError::Removed`], [`ClientError::Damaged`], or
     /// [`ClientError::Unreachable`] with all addresses tried.
     pub async fn get(&self, index: u64) -> Result<Record, ClientError> {
-        self.any(async |node| node.get(index).await).await
+        self.any(|node| async move { node.get(index).await }).await
     }
 
     /// Committed records from `from` on, up to the limit or to the committed end; none if `from` is the end.
@@ -218,7 +218,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
-        self.any(async |node| node.read(from, limit).await).await
+        self.any(|node| async move { node.read(from, limit).await }).await
     }
 
     /// [`Client::get`] with a promise of what it sees: [`ClientError::NotYet`] then means that nobody had an ack for
@@ -227,7 +227,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn get_with(&self, index: u64, consistency: Consistency) -> Result<Record, ClientError> {
-        self.any(async |node| node.get_with(index, consistency).await).await
+        self.any(|node| async move { node.get_with(index, consistency).await }).await
     }
 
     /// The record that begins at a position, which is the same on all nodes.
@@ -235,7 +235,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::NoRecordAt`], and as [`Client::get`].
     pub async fn get_at_position(&self, position: u64, consistency: Consistency) -> Result<Record, ClientError> {
-        self.any(async |node| node.get_at_position(position, consistency).await).await
+        self.any(|node| async move { node.get_at_position(position, consistency).await }).await
     }
 
     /// Index of the first record with this timestamp (milliseconds since 1970) or a later one; the committed end if
@@ -244,7 +244,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn index_at(&self, timestamp: u64, consistency: Consistency) -> Result<u64, ClientError> {
-        self.any(async |node| node.index_at(timestamp, consistency).await).await
+        self.any(|node| async move { node.index_at(timestamp, consistency).await }).await
     }
 
     /// [`Client::read`] with a promise of what it sees.
@@ -257,7 +257,7 @@ impl Client {
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<Vec<Record>, ClientError> {
-        self.any(async |node| node.read_stream_with(from, limit, consistency).await?.try_collect().await).await
+        self.any(|node| async move { node.read_stream_with(from, limit, consistency).await?.try_collect().await }).await
     }
 
     /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at
@@ -269,7 +269,11 @@ impl Client {
         tail::follow(self.shared.directory.clone(), from)
     }
 
-    async fn any<T>(&self, call: impl AsyncFn(NodeClient) -> Result<T, ClientError>) -> Result<T, ClientError> {
+    /// Not an `AsyncFn`: the compiler could not tell that its futures are `Send`, and no read could be spawned.
+    async fn any<T, F>(&self, call: impl Fn(NodeClient) -> F) -> Result<T, ClientError>
+    where
+        F: Future<Output = Result<T, ClientError>>,
+    {
         let directory = &self.shared.directory;
         let started = Instant::now();
         let deadline = started + directory.settings.timeout;

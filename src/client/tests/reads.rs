@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 
 use super::fake::{Fake, builder, client, dead_address};
 use crate::client::{ClientError, RecordStream};
-use crate::types::ReadLimit;
+use crate::types::{Consistency, ReadLimit};
 
 async fn with_log(role: &'static str, records: usize) -> Fake {
     let fake = Fake::start(role).await;
@@ -100,4 +100,16 @@ async fn a_timeout_without_end_is_cut_to_what_clocks_can_count() {
     assert_eq!(client.get(3).await.unwrap().body, "r3");
     assert_eq!(client.read(0, ReadLimit::default()).await.unwrap().len(), 4);
     assert_eq!(take(client.tail(1), 3).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn reads_can_be_spawned() {
+    let master = with_log("master", 2).await;
+    let client = client(&[&master.address]);
+    let read = tokio::spawn(async move {
+        let one = client.get_with(1, Consistency::Linearizable).await?;
+        let all = client.read_with(0, ReadLimit::default(), Consistency::Local).await?;
+        Ok::<_, ClientError>((one.body, all.len(), client.any_node().await?.status().await?.role))
+    });
+    assert_eq!(read.await.unwrap().unwrap(), ("r1".into(), 2, "master".to_owned()));
 }
