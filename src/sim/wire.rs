@@ -158,6 +158,11 @@ pub async fn serve(config: Config, listener: impl Listen, world: World) -> Resul
     crate::server::with_services(NodeBuilder::from_config(config)).start_on(Incoming(listener), env).await
 }
 
+/// Lets tokio's time pass, which is virtual where this is used.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// How many connections to `node` are open.
 pub fn connections(node: &Node) -> usize {
     node.connections()

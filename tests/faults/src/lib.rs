@@ -4,7 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what cannot go on fails its test")]
 
-pub mod sim;
 #[cfg(target_os = "linux")]
 pub mod machine;
 pub mod report;
+pub mod sim;
+pub mod wire;
