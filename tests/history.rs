@@ -6,5 +6,13 @@
 mod build;
 #[path = "history/laws.rs"]
 mod laws;
+#[path = "history/nodes.rs"]
+mod nodes;
+#[path = "history/random.rs"]
+mod random;
+#[path = "history/speed.rs"]
+mod speed;
 #[path = "history/validity.rs"]
 mod validity;
+#[path = "history/world.rs"]
+mod world;

@@ -41,8 +41,8 @@ const NAMES_OPENRAFT: &[&str] = &["src/raft/", "src/rpc/", "src/sim/"];
 
 /// The one file that holds all the `unsafe`, with the argument why it is sound.
 const HOLDS_UNSAFE: &str = "src/disk/mapping.rs";
-/// Replaces symbols of the C library in one test program, which cannot be done safely: a simulation over crates that ask
-/// the system for random numbers and the time has no other way to be told what its seed says.
+/// Replaces symbols of the C library in one test program, which cannot be done safely: a simulation over crates that
+/// ask the system for random numbers and the time has no other way to determine what they are told.
 const REPLACES_SYMBOLS: &str = "tests/faults/tests/wire/system.rs";
 
 /// Test files that may sleep, and why nothing can be waited for instead.

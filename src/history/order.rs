@@ -12,7 +12,7 @@ pub(super) struct Known {
     pub(super) content: Content,
     /// The earliest moment by which it was there.
     pub(super) by: Option<Bound>,
-    /// Who appended it, and which of the records of the call it is.
+    /// Who appended it, and which of the records of the call it is; none if it should not be there.
     pub(super) owner: Option<(CallId, u32)>,
 }
 
@@ -52,7 +52,6 @@ fn place(known: &mut Known, calls: &mut Calls, findings: &mut Findings) {
     let before = owner.placed;
     owner.placed.get_or_insert(index);
     let owner = *owner;
-    known.owner = Some((owner.call, owner.nth));
     let made = calls.get(owner.call);
     if let Some(before) = before {
         findings.broken(Law::Twice, |about| {
@@ -68,6 +67,8 @@ fn place(known: &mut Known, calls: &mut Calls, findings: &mut Findings) {
                 capital(&calls.words(owner.call))
             ))
         });
+    } else {
+        known.owner = Some((owner.call, owner.nth));
     }
 }
 

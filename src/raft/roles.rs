@@ -156,3 +156,22 @@ fn view<R: Runtime>(metrics: &RaftMetrics<R>) -> View {
     let members = members::statuses(metrics.membership_config.membership());
     View { term: metrics.current_term, members, set_by: *metrics.membership_config.log_id() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_node_asks_for_votes_only_with_the_disk_that_the_membership_means() {
+        let (id, stranger) = (NodeId::new(1), NodeId::new(2));
+        let disk = Incarnation::from_u128(7);
+        let node = MemberNode { address: "h:1".into(), incarnation: disk };
+        let nodes = BTreeMap::from([(id.clone(), node)]);
+        let membership = Membership::new(vec![[id.clone()].into()], nodes).unwrap();
+        assert!(may_lead(&id, disk, &membership));
+        assert!(!may_lead(&id, Incarnation::from_u128(8), &membership));
+        assert!(!may_lead(&stranger, disk, &membership));
+    }
+}

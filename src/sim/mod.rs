@@ -33,6 +33,8 @@ mod disk_tests;
 #[cfg(test)]
 mod full_disk_tests;
 #[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
 mod log_kit;
 #[cfg(test)]
 mod log_tests;

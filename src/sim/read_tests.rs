@@ -11,35 +11,37 @@ use super::{Rng, SimCluster, now, pass, run, spawn};
 use crate::error::ReadError;
 use crate::types::{Consistency, NodeId, Role};
 
-const NODES: usize = 3;
-const SOON: Duration = Duration::from_secs(10);
+pub(super) const NODES: usize = 3;
+pub(super) const SOON: Duration = Duration::from_secs(10);
 const PROMISES: [Consistency; 2] = [Consistency::Lease, Consistency::Linearizable];
 
-fn millis(millis: u64) -> Duration {
+pub(super) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 #[derive(Clone)]
-struct World {
-    cluster: SimCluster,
-    state: Arc<Mutex<State>>,
+pub(super) struct World {
+    pub(super) cluster: SimCluster,
+    pub(super) state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     /// Behind the last index that somebody had an ack for, or had read.
     known: u64,
-    over: bool,
+    pub(super) over: bool,
     /// Nobody appends.
-    quiet: bool,
+    pub(super) quiet: bool,
+    /// So much longer than usual a read may take.
+    pub(super) longer: Duration,
     /// Reads that were served, per node.
-    served: [u64; NODES],
+    pub(super) served: [u64; NODES],
     refused: u64,
     /// The first read that missed something.
-    stale: Option<String>,
+    pub(super) stale: Option<String>,
 }
 
-async fn started(seed: u64) -> World {
+pub(super) async fn started(seed: u64) -> World {
     let cluster = SimCluster::new(seed, NODES, |config| config.append_timeout = millis(300));
     for i in 0..NODES {
         cluster.start(i).await.unwrap();
@@ -49,13 +51,13 @@ async fn started(seed: u64) -> World {
 }
 
 impl World {
-    fn over(&self) -> bool {
+    pub(super) fn over(&self) -> bool {
         let state = lock(&self.state);
         state.over || state.stale.is_some()
     }
 
     /// Appends on node `i` while it takes itself for the master.
-    async fn write(self, i: usize) {
+    pub(super) async fn write(self, i: usize) {
         let mut n = 0;
         while !self.over() {
             pass(millis(1)).await;
@@ -71,13 +73,17 @@ impl World {
     }
 
     /// Reads on node `i`, over and over.
-    async fn read(self, i: usize, promises: &'static [Consistency], mut rng: Rng) {
+    pub(super) async fn read(self, i: usize, promises: &'static [Consistency], mut rng: Rng) {
         while !self.over() {
             pass(Duration::from_micros(200 + rng.below(4000))).await;
             let Some(ledger) = self.cluster.ledger(i) else { continue };
             let consistency = promises[rng.below(promises.len() as u64) as usize];
-            let (began, known, life) = (now(), lock(&self.state).known, self.cluster.starts(i));
-            let end = ledger.barrier_within(consistency, millis(10 + rng.below(100))).await;
+            let (began, life) = (now(), self.cluster.starts(i));
+            let (known, longer) = {
+                let state = lock(&self.state);
+                (state.known, state.longer)
+            };
+            let end = ledger.barrier_within(consistency, longer + millis(10 + rng.below(100))).await;
             // What a dead process answers reaches nobody.
             if self.cluster.ledger(i).is_none() || self.cluster.starts(i) != life {
                 continue;
@@ -144,7 +150,7 @@ impl World {
         self.restart(forgetful).await;
     }
 
-    async fn restart(&self, i: usize) {
+    pub(super) async fn restart(&self, i: usize) {
         self.cluster.kill(i);
         self.cluster.start(i).await.unwrap();
     }
@@ -175,7 +181,7 @@ fn simulate(seed: u64, promises: &'static [Consistency], harms: u64) -> State {
     })
 }
 
-fn seeds(usual: u64) -> Range<u64> {
+pub(super) fn seeds(usual: u64) -> Range<u64> {
     let number = |key| std::env::var(key).ok().map(|value| value.parse::<u64>().expect("a number"));
     match number("DLEDGER_SEED") {
         Some(seed) => seed..seed + 1,

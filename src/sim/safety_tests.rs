@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::{SimCluster, now, pass, run, spawn};
-use crate::types::Consistency;
+use crate::types::{Consistency, Role};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -109,6 +109,32 @@ fn a_leader_without_a_quorum_is_succeeded_though_one_hears_it() {
             reads.await;
             cluster.heal();
             cluster.append(cluster.master().unwrap(), vec!["after".into()]).await.unwrap();
+        });
+    }
+}
+
+/// Who is told that a node is master may read there what its predecessors acknowledged.
+#[test]
+fn a_master_knows_from_the_first_moment_what_was_acknowledged_before_it() {
+    for seed in 0..5 {
+        run(seed, async {
+            let (cluster, old) = started(seed).await;
+            let others = [(old + 1) % 3, (old + 2) % 3];
+            let announced = others.map(|i| {
+                let ledger = cluster.ledger(i).unwrap();
+                spawn(async move {
+                    let mut role = ledger.role();
+                    let master = role.wait_for(Role::is_master).await.is_ok();
+                    master.then(|| ledger.status().committed)
+                })
+            });
+            // The others have it, and have not heard that it is committed.
+            let acks = cluster.append(old, vec!["the last one".into()]).await.unwrap();
+            cluster.kill(old);
+            let [one, two] = announced;
+            let known = futures::future::select(Box::pin(one), Box::pin(two)).await.factor_first().0;
+            let known = known.expect("one of them becomes the master");
+            assert!(known > acks[0].index, "seed {seed}: the new master knows {known} of {acks:?}");
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Nodes and clients with their real gRPC, in tokio's time, over connections and on a disk that a test provides.
 //!
-//! The rest of [`sim`](super) puts the code above the wire on a simulated one. Here the wire itself is the real one, down
-//! to the bytes: what is simulated begins where the operating system would.
+//! The rest of [`sim`](super) puts the code above the wire on a simulated one. Here the wire itself is the real one,
+//! down to the bytes: what is simulated begins where the operating system would.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,7 +1,8 @@
-//! The command `dledger`: runs a node, appends to, reads from and looks at clusters that run elsewhere, and looks after
-//! the directories of nodes that do not run.
+//! The command `dledger`: runs a node, appends to, reads from and looks at clusters that run elsewhere, looks after the
+//! directories of nodes that do not run, and judges what happened.
 
 mod append;
+mod check;
 mod get;
 mod leader_options;
 mod lines;
@@ -44,13 +45,15 @@ enum Command {
     Transfer(members::Transfer),
     Retention(retention::Retention),
     Log(log::Log),
+    Check(check::Check),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let command = Cli::parse().command;
     // Those that compare and check need 1 to say what they found.
-    let trouble = if matches!(command, Command::Log(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    let trouble =
+        if matches!(command, Command::Log(_) | Command::Check(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
     let outcome = match command {
         Command::Serve(command) => command.run().await,
         Command::Append(command) => command.run().await,
@@ -62,6 +65,7 @@ async fn main() -> ExitCode {
         Command::Transfer(command) => command.run().await,
         Command::Retention(command) => command.run().await,
         Command::Log(command) => command.run().await,
+        Command::Check(command) => command.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -133,6 +137,8 @@ mod tests {
             vec!["log", "verify", "DIR", "--json"],
             vec!["log", "truncate", "DIR", "--to", "9", "--yes", "--discard-committed"],
             vec!["log", "diff", "DIR", "OTHER"],
+            vec!["check", "HISTORY"],
+            vec!["check", "-", "--json"],
         ];
         for line in lines {
             let parsed = Cli::try_parse_from(std::iter::once("dledger").chain(line.iter().copied()));

@@ -7,6 +7,7 @@
 //! | `driver` | one life of a log; its calls, each with what it promises |
 //! | `script` | one history, crashed after every step and with every call failing |
 //! | `random` | random histories |
+//! | `ordering` | Raft's votes and entries, in every short sequence |
 //! | `killed` | real files, a real process, `kill -9` |
 //! | `points` | how many crash points, and which seed |
 //!
@@ -20,6 +21,7 @@
 mod driver;
 mod killed;
 mod model;
+mod ordering;
 mod points;
 mod random;
 mod script;

@@ -148,10 +148,10 @@ fn after_any_call_that_fails_nothing_is_acknowledged_and_no_promise_is_broken() 
 }
 
 /// Says where it was when a check panics.
-struct Told(String);
+pub(super) struct Told(pub(super) String);
 
 impl Told {
-    fn keep(self) {
+    pub(super) fn keep(self) {
         std::mem::forget(self);
     }
 }

@@ -111,3 +111,40 @@ impl fmt::Display for Link {
         write!(f, "{} to {}", self.from, self.to)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(links: &Links) -> Vec<String> {
+        links.iter().map(|link| link.to_string()).collect()
+    }
+
+    #[test]
+    fn shapes_cut_what_they_say() {
+        assert_eq!(pairs(&Links::split(&[&[1, 2], &[3]])), ["n1 to n3", "n2 to n3", "n3 to n1", "n3 to n2"]);
+        assert_eq!(Links::isolate(3, &[1, 2, 3]), Links::split(&[&[1, 2], &[3]]));
+        // 1 is the only way between 2, 3 and 4, 5.
+        assert_eq!(Links::bridge(1, &[1, 2, 3, 4, 5]), Links::split(&[&[2, 3], &[4, 5]]));
+        let around = Links::around(Party::Clients, &[1]);
+        assert_eq!(pairs(&around), ["n1 to clients", "clients to n1"]);
+        assert_eq!(around.nodes(), [1]);
+    }
+
+    #[test]
+    fn in_a_ring_each_has_a_majority_and_none_the_same() {
+        let nodes = [1, 2, 3, 4, 5];
+        let cut = Links::ring(&nodes, 1);
+        let seen = |node: u64| {
+            let reached = nodes.iter().copied().filter(|other| {
+                let link = Link { from: Party::Node(node), to: Party::Node(*other) };
+                cut.iter().all(|gone| gone != link)
+            });
+            reached.collect::<BTreeSet<_>>()
+        };
+        let all: BTreeSet<_> = nodes.iter().map(|node| seen(*node)).collect();
+        assert_eq!(all.len(), 5);
+        assert!(all.iter().all(|seen| seen.len() == 3));
+        assert_eq!(seen(1), [1, 2, 5].into());
+    }
+}

@@ -238,7 +238,7 @@ impl Machine {
         })
     }
 
-    /// The disk answers nothing but EIO, and what was not synced is gone; the process lives, to see it. Removing it kills
+    /// The disk answers nothing but EIO, and what was not synced is gone; the process lives, to see it. Removal kills
     /// the process and mounts the disk again.
     pub fn break_disk(&self, id: u64) -> AnyFault {
         self.fault("break_disk", vec![id], move |shared| {

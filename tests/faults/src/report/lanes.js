@@ -103,7 +103,8 @@ function drawLane(c, v, r, d, p) {
 function drawCall(c, v, p, call, a, b, y, h) {
   const outcome = call[3];
   const [left, right] = [Math.max(-4, a), Math.min(v.width + 4, b)];
-  const w = right - left;
+  // A line of ground between calls that follow one another.
+  const w = right - left > 4 ? right - left - 1 : right - left;
   c.fillStyle = p[OUTCOME[outcome]];
   if (call[2] === 3) {
     c.beginPath();
@@ -117,14 +118,14 @@ function drawCall(c, v, p, call, a, b, y, h) {
     // Hollow: nothing came of it.
     c.strokeStyle = p.fail;
     c.lineWidth = 1;
-    if (w > 4) { c.strokeRect(left + 0.5, y + 0.5, w - 1, Math.max(1, h - 1)); c.fillRect(right - 3, y, 3, h); }
+    if (w > 4) { c.strokeRect(left + 0.5, y + 0.5, w - 1, Math.max(1, h - 1)); c.fillRect(left + w - 3, y, 3, h); }
     else c.fillRect(left, y, w, h);
   } else {
     // Open at its end: nobody knows when it was over.
     const cut = Math.min(6, w / 2);
     c.fillRect(left, y, Math.max(1.5, w - cut), h);
-    for (let x = right - cut; x < right; x += 3) c.fillRect(x + 1, y, 1.5, h);
-    if (w > 24) label(c, "?", right - 6 - cut, y + h / 2 + 0.5, 12, p.ground);
+    for (let x = left + w - cut; x < left + w; x += 3) c.fillRect(x + 1, y, 1.5, h);
+    if (w > 24) label(c, "?", left + w - 6 - cut, y + h / 2 + 0.5, 12, p.ground);
   }
 }
 

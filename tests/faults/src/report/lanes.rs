@@ -13,7 +13,7 @@ const LANES: usize = 24;
 /// Bins of a lane.
 const BINS: u64 = 500;
 /// Rows of bars in a lane, for a client that has several calls under way.
-const ROWS: usize = 3;
+const ROWS: usize = 4;
 
 /// One lane.
 #[derive(Debug, Clone, Default)]

@@ -2,8 +2,9 @@
 
 use super::calls::{Outcome, Span};
 
-/// Bins of the strips.
-const BINS: u64 = 400;
+/// Bins of the strips: fewer where there are few appends, so that a bin has some.
+const BINS: std::ops::RangeInclusive<u64> = 50..=400;
+const APPENDS_A_BIN: u64 = 6;
 /// Windows without an ack that are drawn, at most: the longest ones.
 const WINDOWS: usize = 200;
 /// A window without an ack is one from here on.
@@ -28,7 +29,8 @@ pub(super) struct Load {
 
 /// The appends among `spans`, in a history of the moments `from..=to`.
 pub(super) fn load(spans: &[Span<'_>], from: u64, to: u64) -> Load {
-    let bin = ((to - from) / BINS).max(1_000_000);
+    let appends = spans.iter().filter(|span| span.is_append()).count() as u64;
+    let bin = ((to - from) / (appends / APPENDS_A_BIN).clamp(*BINS.start(), *BINS.end())).max(1_000_000);
     let bins = ((to - from) / bin + 1) as usize;
     let mut load = Load { bin, acked: vec![0; bins], lost: vec![0; bins], ..Load::default() };
     let mut took: Vec<Vec<u64>> = vec![Vec::new(); bins];

@@ -18,6 +18,8 @@ const BUDGET_OTHERS: usize = 12_000;
 /// Violations explained, and calls of each.
 const VIOLATIONS: usize = 12;
 const MARKS: usize = 8;
+/// Nanoseconds: a clock that tells less at the first event began with the history.
+const CLOCK_OF_ITS_OWN: u64 = 10_000_000_000;
 /// Notes and reasons shown.
 const TEXTS: usize = 20;
 
@@ -74,7 +76,9 @@ impl Scenario {
         });
         let name = begin.map(|begin| begin.run.trim()).filter(|name| !name.is_empty());
         // Not the first and the last: a foreign history may be out of order.
-        let from = events.iter().map(|event| event.at).min().unwrap_or(0);
+        let first = events.iter().map(|event| event.at).min().unwrap_or(0);
+        // A clock that begins with the history is shown as it is: the judge's sentences name its moments.
+        let from = if first < CLOCK_OF_ITS_OWN { 0 } else { first };
         let to = events.iter().map(|event| event.at).max().unwrap_or(0);
         let spans = calls(events);
         let faults = faults(events);
@@ -86,7 +90,7 @@ impl Scenario {
         let budget = if report.verdict == Verdict::Pass { BUDGET_PASSED } else { BUDGET_OTHERS };
         let lanes = lanes(&spans, &ops, from, to, budget);
         let marks: Vec<Mark> = marked.iter().map(|call| Mark { label: call.label.clone(), op: call.op }).collect();
-        let summary = Summary::of(to - from, &spans, &faults, &nodes, &load);
+        let summary = Summary::of(to - first, &spans, &faults, &nodes, &load);
         let timeline = Timeline::of(from, to, &spans, &lanes, &faults, &nodes, &load, &violations, &marks);
         let notes = events.iter().filter_map(|event| match &event.what {
             What::Note { text } => Some((event.at, text.clone())),

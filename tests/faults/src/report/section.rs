@@ -26,6 +26,13 @@ pub(super) fn section(number: usize, scenario: &Scenario) -> String {
         about(scenario)
     );
     replay(&mut out, scenario);
+    if shown.from > 0 {
+        _ = write!(
+            out,
+            "<p class=\"muted\">Moments are told from the first event on, which was at {} of the history's clock.</p>",
+            people::moment(shown.from)
+        );
+    }
     invalid(&mut out, shown);
     for (i, violation) in shown.violations.iter().enumerate() {
         explain(&mut out, i, violation, shown);

@@ -1,8 +1,8 @@
 //! Layer B: the real gRPC, on both sides, over turmoil's network.
 //!
 //! What runs is what runs in production, from the log to HTTP/2 frames: the accept loop, the channels and when they are
-//! given up, the heartbeat lane, replication streams, the remote [`Client`](dledger::Client). Simulated are what is below:
-//! the network (turmoil), the disk (`dledger::sim`), and time (tokio's, which turmoil moves on step by step). All of a
+//! given up, the heartbeat lane, replication streams, the remote [`Client`](dledger::Client). What is below is
+//! simulated: the network (turmoil), the disk (`dledger::sim`), and time (tokio's, which turmoil moves on step by step). All of a
 //! cluster runs on one thread.
 //!
 //! `DLEDGER_TOLD=1` prints what the library logs, and keeps the history.

@@ -151,7 +151,7 @@ impl AsyncWrite for Metered {
     }
 }
 
-/// Links that lose packets. Cheap to clone.
+/// Links that lose packets, for connects. Cheap to clone.
 ///
 /// In turmoil a connect ends at once, refused, when its first packet is lost; and no packet carries the answer to it.
 /// With TCP it takes packets both ways, and hangs while they are lost.

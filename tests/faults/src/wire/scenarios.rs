@@ -143,8 +143,8 @@ pub fn restarts(run: &str, seed: u64) -> Outcome {
     cluster.finish(&load)
 }
 
-/// Large records, in many small reads. The connections of all nodes break at any byte of what they write; then the power
-/// of the master fails while a large message is under way.
+/// Large records, in many small reads. The connections of all nodes break at any byte of what they write; then the
+/// power of the master fails while a large message is under way.
 pub fn cut_frames(run: &str, seed: u64) -> Outcome {
     let (mut cluster, load) = begin(run, seed, LARGE);
     for node in &cluster.nodes {

@@ -89,7 +89,8 @@ fn a_hundred_thousand_calls_make_a_small_page_that_hides_no_outcome() {
         ended(|what| matches!(what, What::Fail { .. })),
         ended(|what| matches!(what, What::Unknown { .. })),
     ];
-    let judged = stale_read(&mut events, 30 * S);
+    // When nothing is done to the nodes: there is nothing else about these calls that would have them drawn.
+    let judged = stale_read(&mut events, 35 * S);
     let html = page(&run_of([Scenario::new(&events, &judged)]));
     keep("throughput", &html);
 
@@ -223,4 +224,18 @@ fn the_page_of_a_file_is_judged_and_a_file_that_was_cut_short_is_shown() {
     std::fs::write(&path, "{\"at\": 1}\n").unwrap();
     let error = from_history(&path).unwrap_err().to_string();
     assert!(error.contains("line 1 of"), "{error}");
+}
+
+#[test]
+fn a_clock_that_did_not_begin_with_the_history_is_told_once() {
+    let said = "of the history's clock";
+    let events = Sample::busy("own", 5, 1, S).events();
+    assert!(!page(&run_of([Scenario::new(&events, &report(Verdict::Pass))])).contains(said));
+
+    let uptime = 1_000_000 * S;
+    let foreign: Vec<Event> =
+        events.iter().map(|event| Event { at: uptime + event.at, what: event.what.clone() }).collect();
+    let html = page(&run_of([Scenario::new(&foreign, &report(Verdict::Pass))]));
+    assert!(html.contains(said) && html.contains("1000000.000\u{202f}000\u{a0}s"));
+    assert_eq!(data(&html, 0)["end"], 40_000_000);
 }

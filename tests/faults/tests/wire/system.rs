@@ -3,8 +3,8 @@
 //! Elections wait for random times, hash maps are laid out at random, `select!` polls its branches in random order: all
 //! of it begins with `getrandom` of the C library. And h2 forgets streams that were reset by the real clock, which is
 //! `clock_gettime`. This program has symbols of its own for the two: the linker prefers them to those of a shared
-//! library. Nothing else does it without changes to four crates and the compiler's flags. Threads that are not part of a
-//! simulation are told what the system says.
+//! library. Nothing else does it without changes to four crates and the compiler's flags. Threads that are not part of
+//! a simulation are told what the system says.
 
 #![allow(unsafe_code, reason = "symbols of the C library are replaced")]
 

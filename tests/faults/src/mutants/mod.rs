@@ -1,0 +1,144 @@
+//! The mutant gate: bugs are planted one by one, and the suite must find each.
+//!
+//! The bugs are in `dledger` behind its feature `mutants` (`src/mutants.rs`), chosen by `DLEDGER_MUTANT`. [`gate`]
+//! builds with the feature, in a target directory of its own, and runs for each bug what is to catch it. Caught is one
+//! whose test failed in an assertion of the test: a program that merely dies, or does not end, has not caught anything.
+//! The control is the same tests with no bug chosen: they must pass.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | this | [`gate`] |
+//! | `table` | each mutant and what is to catch it |
+//! | `programs` | builds the tests, and finds them |
+//! | `trial` | one run of one test, bounded, and what it said |
+//! | `output` | finds the law in what a test printed |
+//! | `verdict` | what came of all, as a table |
+
+mod output;
+mod programs;
+mod table;
+mod trial;
+mod verdict;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+pub use output::Law;
+pub use table::{Case, Detector, Layer, TABLE};
+pub use trial::{End, Trial};
+pub use verdict::Verdict;
+
+use programs::Programs;
+
+/// What is run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Only the mutant of this name, and its control.
+    pub only: Option<String>,
+    /// All detectors of a mutant, not only those up to the first that catches it.
+    pub all: bool,
+    /// No control: the tests are known to pass.
+    pub no_control: bool,
+    /// Where to build; `target/mutants` of the workspace if nothing is said.
+    pub target_dir: Option<PathBuf>,
+}
+
+/// Runs the gate. `told` hears of each trial as it ends.
+///
+/// # Errors
+/// If no mutant has the name, or the tests cannot be built; why.
+pub fn gate(options: &Options, mut told: impl FnMut(&Trial)) -> Result<Verdict, String> {
+    let wanted = |case: &&Case| options.only.as_deref().is_none_or(|name| name == case.mutant);
+    let cases: Vec<&'static Case> = TABLE.iter().filter(wanted).collect();
+    if cases.is_empty() {
+        let all: Vec<_> = TABLE.iter().map(|case| case.mutant).collect();
+        let name = options.only.as_deref().unwrap_or_default();
+        return Err(format!("{name}: no mutant is called that; one of {}", all.join(", ")));
+    }
+    let programs = Programs::build(options.target_dir.as_deref())?;
+    let mut verdict = Verdict::default();
+    if !options.no_control {
+        let detectors: BTreeSet<_> = cases.iter().flat_map(|case| case.detectors).collect();
+        for detector in detectors {
+            let trial = trial::run(&programs, None, detector)?;
+            told(&trial);
+            verdict.control.push(trial);
+        }
+    }
+    for case in cases {
+        let mut trials = Vec::new();
+        for detector in case.detectors {
+            let trial = trial::run(&programs, Some(case.mutant), detector)?;
+            told(&trial);
+            let caught = matches!(trial.end, End::Law(_));
+            trials.push(trial);
+            if caught && !options.all {
+                break;
+            }
+        }
+        verdict.mutants.push((case, trials));
+    }
+    Ok(verdict)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// How often each mutant is planted in the source below `dir`.
+    fn plants(dir: &Path, found: &mut BTreeMap<String, Vec<PathBuf>>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                plants(&path, found);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                for after in text.split("planted(Mutant::").skip(1) {
+                    let name = after.split(')').next().unwrap_or_default();
+                    found.entry(name.to_owned()).or_default().push(path.clone());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_mutant_is_planted_once_and_something_is_to_catch_it() {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src");
+        let mut planted = BTreeMap::new();
+        plants(&source, &mut planted);
+        let list = fs::read_to_string(source.join("mutants.rs")).unwrap();
+        let (_, list) = list.split_once("mutants! {\n").unwrap();
+        let (list, _) = list.split_once("\n}").unwrap();
+        let lines = list.lines().map(str::trim).filter(|line| line.ends_with(',') && !line.starts_with(['#', '/']));
+        let known: Vec<_> = lines.map(|line| line.trim_end_matches(',')).collect();
+        assert!(known.len() >= 18, "{known:?}");
+        for name in &known {
+            let places = planted.remove(*name).unwrap_or_default();
+            assert_eq!(places.len(), 1, "{name} is planted in {places:?}");
+            let cases = TABLE.iter().filter(|case| case.mutant == *name).count();
+            assert_eq!(cases, 1, "{name} stands in the table {cases} times");
+        }
+        assert!(planted.is_empty(), "planted, and not listed: {planted:?}");
+        assert_eq!(TABLE.len(), known.len(), "the table knows mutants that there are not");
+        let without: Vec<_> = TABLE.iter().filter(|case| case.detectors.is_empty()).collect();
+        assert!(without.is_empty(), "nothing is to catch {without:?}");
+    }
+
+    #[test]
+    fn every_layer_has_a_mutant_to_catch() {
+        for layer in Layer::ALL {
+            let there = TABLE.iter().any(|case| case.detectors.iter().any(|detector| detector.layer == *layer));
+            assert!(there, "{layer}: no mutant shows that it finds anything");
+        }
+    }
+
+    #[test]
+    fn a_name_that_there_is_not_is_an_error() {
+        let error = gate(&Options { only: Some("Nobody".into()), ..Options::default() }, |_| {}).unwrap_err();
+        assert!(error.contains("Nobody") && error.contains("AckBeforeSync"), "{error}");
+    }
+}

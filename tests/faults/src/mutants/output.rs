@@ -1,0 +1,101 @@
+//! Finds in what a test printed which law was broken, and after how many seeds.
+
+/// A law that was broken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Law {
+    /// The test.
+    pub test: String,
+    /// What it found, in a line.
+    pub found: String,
+}
+
+/// What a run printed.
+pub(super) struct Output<'t>(pub(super) &'t str);
+
+/// One panic of it.
+struct Panic<'t> {
+    place: &'t str,
+    message: &'t str,
+}
+
+impl Panic<'_> {
+    /// Whether it is a test's assertion, and not one of the program that is tested.
+    fn is_law(&self) -> bool {
+        let test_code = ["tests/", "tests.rs", "src/sim/", "log_kit.rs"].iter().any(|part| self.place.contains(part));
+        test_code && !self.place.starts_with('/')
+    }
+}
+
+impl<'t> Output<'t> {
+    /// Whether the bug was come across at all.
+    pub(super) fn reached(&self, mutant: &str) -> bool {
+        self.0.contains(&format!("mutant {mutant} reached"))
+    }
+
+    fn panics(&self) -> impl Iterator<Item = Panic<'t>> {
+        self.0.split("panicked at ").skip(1).filter_map(|after| {
+            let (place, message) = after.split_once(":\n")?;
+            Some(Panic { place, message })
+        })
+    }
+
+    /// The law that was broken; `None`: no test's assertion failed.
+    pub(super) fn law(&self) -> Option<Law> {
+        let panic = self.panics().find(Panic::is_law)?;
+        let test = self.0.lines().find_map(|line| {
+            let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
+            name.rsplit("::").next()
+        });
+        let named = self.0.lines().find_map(|line| line.strip_prefix("    ")?.rsplit("::").next());
+        let lines = panic.message.lines().take_while(|line| !line.starts_with("note: ") && !line.is_empty());
+        let found: Vec<_> = lines.map(str::trim).take(4).collect();
+        Some(Law { test: test.or(named).unwrap_or("?").to_owned(), found: found.join(" ") })
+    }
+
+    /// The first panic of any kind.
+    pub(super) fn panic(&self) -> Option<String> {
+        let panic = self.panics().next()?;
+        Some(format!("{}: {}", panic.place, panic.message.lines().next().unwrap_or_default()))
+    }
+
+    /// The seed that failed.
+    pub(super) fn seed(&self) -> Option<u64> {
+        let mut replays = self.0.split("DLEDGER_SEED=").skip(1);
+        let named = replays.find_map(|after| number(after));
+        named.or_else(|| self.0.split("seed ").skip(1).find_map(number))
+    }
+}
+
+fn number(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..digits].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_law_is_the_tests_own_assertion_and_not_the_first_panic() {
+        let output = Output(
+            "mutant VoteNotSynced reached\n\
+             thread 'a' panicked at /root/.cargo/registry/src/x/openraft/src/engine.rs:3:5:\nassertion failed\n\
+             thread 'b' (7) panicked at tests/faults/tests/sim.rs:30:67:\n\
+             power-loss: seed 3 failed: panicked at tests/faults/src/sim/history.rs:70:13:\nthe term of node 1 fell\n\
+             run it again: DLEDGER_SEED=3 cargo test\nnote: run with\n\
+             test acknowledged_records ... FAILED\n",
+        );
+        let law = output.law().unwrap();
+        assert_eq!(law.test, "acknowledged_records");
+        assert!(law.found.contains("power-loss: seed 3 failed"), "{law:?}");
+        assert_eq!(output.seed(), Some(3));
+        assert!(output.reached("VoteNotSynced") && !output.reached("VoteNot"));
+    }
+
+    #[test]
+    fn a_program_that_dies_by_itself_has_broken_no_law() {
+        let output = Output("thread 'a' panicked at src/log/writer.rs:3:5:\nindex out of range\n");
+        assert_eq!(output.law(), None);
+        assert_eq!(output.panic().unwrap(), "src/log/writer.rs:3:5: index out of range");
+    }
+}
