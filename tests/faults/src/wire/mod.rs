@@ -2,8 +2,12 @@
 //!
 //! What runs is what runs in production, from the log to HTTP/2 frames: the accept loop, the channels and when they are
 //! given up, the heartbeat lane, replication streams, the remote [`Client`](dledger::Client). What is below is
-//! simulated: the network (turmoil), the disk (`dledger::sim`), and time (tokio's, which turmoil moves on step by step). All of a
-//! cluster runs on one thread.
+//! simulated: the network (turmoil), the disk (`dledger::sim`), and time (tokio's, which turmoil moves on step by
+//! step). All of a cluster runs on one thread.
+//!
+//! What turmoil's network is not: its packets carry whole writes, none is sent again when it is lost, and a handshake
+//! needs none at all. So a connection that loses a packet is half open for ever, and connects over links that lose
+//! packets are made to hang by `net`.
 //!
 //! `DLEDGER_TOLD=1` prints what the library logs, and keeps the history.
 //!
