@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use dledger::history::Law;
 use serde_json::Value;
 
 const BEGIN: &str = concat!(
@@ -120,4 +121,17 @@ fn what_cannot_be_read_exits_with_2_and_says_where() {
     let missing = Command::new(env!("CARGO_BIN_EXE_dledger")).args(["check", "/no/such/history"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(2));
     assert!(said(&missing.stderr).contains("cannot open /no/such/history"));
+}
+
+#[test]
+fn the_example_in_the_docs_is_judged_as_they_say_and_every_law_is_named() {
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tools.md")).unwrap();
+    let block = |begins: &str| docs.split_once(begins).unwrap().1.split_once("```").unwrap().0.to_owned();
+    let history = block("```jsonl\n");
+    let output = check(&history.split('\n').collect::<Vec<_>>(), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said(&output.stdout) + &said(&output.stderr), block("$ dledger check history.jsonl\n"));
+    for law in Law::ALL {
+        assert!(docs.contains(&format!("\n| `{law}` | ")), "docs/tools.md does not name the law {law}");
+    }
 }

@@ -50,6 +50,23 @@ async fn a_new_master_takes_over_and_the_old_one_returns_as_slave() {
     assert_identical(&mut cluster, 100).await;
 }
 
+/// Before it has heard from anybody, and before anything has happened in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_restarts_says_the_term_it_was_in() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    append_all(&cluster, 0, 1).await;
+    let node = cluster.slave().await;
+    let term = cluster.ledger(node).status().term;
+    cluster.stop_all().await;
+    for _ in 0..5 {
+        cluster.up(node).await;
+        let ledger = cluster.ledger(node);
+        assert!(term > 0 && ledger.status().term >= term, "{:?}, once {term}", ledger.status());
+        assert!(ledger.role().borrow().term() >= Some(term), "{:?}, once {term}", ledger.role().borrow());
+        cluster.stop(node).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_node_and_then_all_of_them_restart_and_nothing_is_lost() {
     let mut cluster = Cluster::start(3).await;

@@ -77,6 +77,25 @@ async fn what_is_damaged_on_one_node_each_is_lost_on_none() {
     }
 }
 
+/// Opening a log has no need to read the bodies of old segments. Raft reads some of them when it starts.
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_that_shows_only_when_raft_starts_is_repaired_too() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let acks = fill(&cluster, 40).await;
+    cluster.stop(1).await;
+    for ack in &acks[..27] {
+        rot(&cluster.dir(1).join(GROUP), ack.position + 100);
+    }
+    let error = patient(cluster.builder(1).start()).await.unwrap_err();
+    assert!(
+        matches!(error, StartError::Raft { .. }) && error.to_string().contains("is damaged at position"),
+        "{error}"
+    );
+    up_from_peers(&mut cluster, 1).await;
+    cluster.committed(40).await;
+    assert_eq!(bodies(&cluster.ledger(1)).await, (0..40).map(record).collect::<Vec<_>>());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_node_does_not_start_unless_it_is_told_to_repair() {
     let mut cluster = Cluster::start_with(3, fast).await;

@@ -121,6 +121,9 @@ impl Client {
     /// Waits for room in flight (back-pressure), then fixes the place of `records` in the order of this client's
     /// appends; the outcome comes from what is returned. Many may be in flight.
     ///
+    /// The order is that of the appends which are acknowledged. One whose outcome is *unknown* may still be on its way,
+    /// in the buffers of a connection that was cut, and lie behind what was submitted after it.
+    ///
     /// # Errors
     /// What can be told before sending: [`ClientError::EmptyBatch`], [`ClientError::TooLarge`].
     pub async fn submit(&self, records: Vec<Bytes>) -> Result<PendingAppend, ClientError> {
@@ -201,7 +204,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Unreachable`] with all addresses tried.
     pub async fn any_node(&self) -> Result<NodeClient, ClientError> {
-        self.any(|node| async move { node.status().await.map(|_| node) }).await
+        self.any(move |node| async move { node.status().await.map(|_| node) }).await
     }
 
     /// One committed record, from the master if it is known, else from any node that answers.
@@ -210,7 +213,7 @@ impl Client {
     /// [`ClientError::NotYet`], [`ClientError::Removed`], [`ClientError::Damaged`], or
     /// [`ClientError::Unreachable`] with all addresses tried.
     pub async fn get(&self, index: u64) -> Result<Record, ClientError> {
-        self.any(|node| async move { node.get(index).await }).await
+        self.any(move |node| async move { node.get(index).await }).await
     }
 
     /// Committed records from `from` on, up to the limit or to the committed end; none if `from` is the end.
@@ -218,7 +221,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
-        self.any(|node| async move { node.read(from, limit).await }).await
+        self.any(move |node| async move { node.read(from, limit).await }).await
     }
 
     /// [`Client::get`] with a promise of what it sees: [`ClientError::NotYet`] then means that nobody had an ack for
@@ -227,7 +230,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn get_with(&self, index: u64, consistency: Consistency) -> Result<Record, ClientError> {
-        self.any(|node| async move { node.get_with(index, consistency).await }).await
+        self.any(move |node| async move { node.get_with(index, consistency).await }).await
     }
 
     /// The record that begins at a position, which is the same on all nodes.
@@ -235,7 +238,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::NoRecordAt`], and as [`Client::get`].
     pub async fn get_at_position(&self, position: u64, consistency: Consistency) -> Result<Record, ClientError> {
-        self.any(|node| async move { node.get_at_position(position, consistency).await }).await
+        self.any(move |node| async move { node.get_at_position(position, consistency).await }).await
     }
 
     /// Index of the first record with this timestamp (milliseconds since 1970) or a later one; the committed end if
@@ -244,7 +247,7 @@ impl Client {
     /// # Errors
     /// As [`Client::get`].
     pub async fn index_at(&self, timestamp: u64, consistency: Consistency) -> Result<u64, ClientError> {
-        self.any(|node| async move { node.index_at(timestamp, consistency).await }).await
+        self.any(move |node| async move { node.index_at(timestamp, consistency).await }).await
     }
 
     /// [`Client::read`] with a promise of what it sees.
@@ -257,7 +260,8 @@ impl Client {
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<Vec<Record>, ClientError> {
-        self.any(|node| async move { node.read_stream_with(from, limit, consistency).await?.try_collect().await }).await
+        self.any(move |node| async move { node.read_stream_with(from, limit, consistency).await?.try_collect().await })
+            .await
     }
 
     /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at
@@ -269,7 +273,7 @@ impl Client {
         tail::follow(self.shared.directory.clone(), from)
     }
 
-    /// Not an `AsyncFn`: the compiler could not tell that its futures are `Send`, and no read could be spawned.
+    /// `call` is no `AsyncFn`: what calls one cannot be shown to be able to move to another thread.
     async fn any<T, F>(&self, call: impl Fn(NodeClient) -> F) -> Result<T, ClientError>
     where
         F: Future<Output = Result<T, ClientError>>,

@@ -116,8 +116,8 @@ impl Calls {
                     let first = self.made.get(other.call as usize).map_or(op, |made| made.op);
                     findings.invalid(|| {
                         format!(
-                            "calls {first} and {op} append equal records ({hash}), and nobody can tell them apart: give \
-                             every record something of its own, and a retry too"
+                            "calls {first} and {op} append equal records ({hash}), and nobody can tell them apart: \
+                             give every record something of its own, and a retry too"
                         )
                     });
                 }

@@ -164,7 +164,8 @@ impl Judge {
             let calls = &self.calls;
             self.findings.broken(Law::Batch, |about| {
                 about.index(ack.index).op(calls.get(id).op).at(at).says(format!(
-                    "The records of {} do not lie side by side: one was acknowledged at index {} where {expected} was to come.",
+                    "The records of {} do not lie side by side: one was acknowledged at index {} where {expected} was \
+                     to come.",
                     calls.words(id),
                     ack.index
                 ))

@@ -298,8 +298,8 @@ mod tests {
             r#""event":"unknown","op":2,"error":"timeout""#.into(),
             format!(r#""event":"seen","op":2,"records":[{item},{item}]"#),
             concat!(
-                r#""event":"status","node":"n0","start":1,"role":"master","term":2,"first":0,"durable":3,"committed":3,"#,
-                r#""end":4,"chain":{"position":40,"value":5}"#
+                r#""event":"status","node":"n0","start":1,"role":"master","term":2,"first":0,"durable":3,"#,
+                r#""committed":3,"end":4,"chain":{"position":40,"value":5}"#
             )
             .into(),
             r#""event":"fault","fault":1,"kind":"kill","nodes":["n0"],"phase":"observed","evidence":"gone""#.into(),

@@ -98,8 +98,8 @@ impl Nodes {
                 }
                 findings.broken(Law::Chain, |about| {
                     about.node(other).node(node).at(at).says(format!(
-                        "Up to position {}, the bytes of {other} had chain value {value:08x} (at {}) and those of {node} \
-                         have {:08x} (at {}): they are not the same bytes.",
+                        "Up to position {}, the bytes of {other} had chain value {value:08x} (at {}) and those of \
+                         {node} have {:08x} (at {}): they are not the same bytes.",
                         chain.position,
                         moment(*then),
                         chain.value,
@@ -152,8 +152,8 @@ fn pointers(at: u64, status: &NodeStatusEvent, findings: &mut Findings) {
     }
     findings.broken(Law::Pointers, |about| {
         about.node(node).at(at).says(format!(
-            "{node} said at {} that it stores {first} to {end}, of which those below {committed} are committed and those \
-             below {durable} durable: first <= committed <= end and durable <= end do not hold.",
+            "{node} said at {} that it stores {first} to {end}, of which those below {committed} are committed and \
+             those below {durable} durable: first <= committed <= end and durable <= end do not hold.",
             moment(at)
         ))
     });

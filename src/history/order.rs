@@ -16,8 +16,8 @@ pub(super) struct Known {
     pub(super) owner: Option<(CallId, u32)>,
 }
 
-/// The log in the end: as the replicas have it, and where they have removed it, as it was seen. In the order of indexes;
-/// where nobody saw what was removed, indexes are missing.
+/// The log in the end: as the replicas have it, and where they have removed it, as it was seen. In the order of
+/// indexes; where nobody saw what was removed, indexes are missing.
 pub(super) fn assemble(log: &Log, calls: &mut Calls, findings: &mut Findings) -> Vec<Known> {
     let known = |index, content, by| Known { index, content, by, owner: None };
     let mut order: Vec<Known> = Vec::with_capacity(log.held.len());

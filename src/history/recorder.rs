@@ -15,17 +15,40 @@ struct Inner {
 }
 
 struct State {
-    out: Box<dyn Write + Send>,
+    out: Out,
     ops: u64,
     /// The first one; nothing is written after it.
     error: Option<io::Error>,
 }
 
+/// Where the events go.
+enum Out {
+    Lines(Box<dyn Write + Send>),
+    Memory(Vec<Event>),
+}
+
 impl Recorder {
     /// A history written to `out`. `clock` tells monotonic nanoseconds.
     pub fn new(out: impl Write + Send + 'static, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        let state = State { out: Box::new(out), ops: 0, error: None };
+        Self::start(Out::Lines(Box::new(out)), clock)
+    }
+
+    /// A history kept in memory until it is [taken](Self::take).
+    pub fn in_memory(clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self::start(Out::Memory(Vec::new()), clock)
+    }
+
+    fn start(out: Out, clock: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        let state = State { out, ops: 0, error: None };
         Self(Arc::new(Inner { clock: Box::new(clock), state: Mutex::new(state) }))
+    }
+
+    /// The events so far, of a history that is kept in memory; it goes on without them.
+    pub fn take(&self) -> Vec<Event> {
+        match &mut self.state().out {
+            Out::Lines(_) => Vec::new(),
+            Out::Memory(events) => std::mem::take(events),
+        }
     }
 
     /// A client calls. Returns the number of the call.
@@ -66,7 +89,10 @@ impl Recorder {
         let mut state = self.state();
         match state.error.take() {
             Some(error) => Err(error),
-            None => state.out.flush(),
+            None => match &mut state.out {
+                Out::Lines(out) => out.flush(),
+                Out::Memory(_) => Ok(()),
+            },
         }
     }
 
@@ -76,8 +102,13 @@ impl Recorder {
             return;
         }
         let event = Event { at: (self.0.clock)(), what };
-        let written = serde_json::to_writer(&mut state.out, &event).map_err(io::Error::from);
-        state.error = written.and_then(|()| state.out.write_all(b"\n")).err();
+        match &mut state.out {
+            Out::Lines(out) => {
+                let written = serde_json::to_writer(&mut *out, &event).map_err(io::Error::from);
+                state.error = written.and_then(|()| out.write_all(b"\n")).err();
+            }
+            Out::Memory(events) => events.push(event),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -33,8 +33,8 @@ pub enum Verdict {
     Pass,
     /// A law was broken.
     Fail,
-    /// No law was seen broken, and the history does not prove what it claims: a fault that nobody observed, no replica in
-    /// the end, lines that contradict one another.
+    /// No law was seen broken, and the history does not prove what it claims: a fault that nobody observed, no replica
+    /// in the end, lines that contradict one another.
     Invalid,
 }
 

@@ -1,10 +1,10 @@
 //! Sessions and real time: the order of the log beside the order of the calls.
 //!
-//! Index *i* became visible at some moment *T(i)*, and *T* never falls from one index to the next. Each call bounds it:
-//! a record is there by the time its append is answered, or a read that promises what it sees returns it, and not before
-//! its append is called, or such a read that found nothing there. The history can be put into one order that respects
-//! time if and only if the highest lower bound up to each index is not above its upper bound: one pass. The records of
-//! one append become visible together, and count as one. Two events of the same moment are concurrent.
+//! Index *i* became visible at some moment *T(i)*, and *T* never falls from one index to the next. Each call bounds
+//! it: a record is there by the time its append is answered, or a read that promises what it sees returns it, and not
+//! before its append is called, or such a read that found nothing there. The history can be put into one order that
+//! respects time if and only if the highest lower bound up to each index is not above its upper bound: one pass. The
+//! records of one append become visible together, and count as one. Two events of the same moment are concurrent.
 
 use std::collections::HashMap;
 
@@ -90,7 +90,8 @@ pub(super) fn sessions(order: &[Known], calls: &Calls, findings: &mut Findings) 
         findings.broken(Law::Session, |about| {
             let later = calls.get(*latest);
             about.index(known.index).op(made.op).op(later.op).says(format!(
-                "In session {session}, {} came before {}, and lies behind it in the log: at index {} and at index {index}.",
+                "In session {session}, {} came before {}, and lies behind it in the log: at index {} and at index \
+                 {index}.",
                 calls.words(call),
                 calls.words(*latest),
                 known.index

@@ -99,9 +99,16 @@ impl LogReader {
         if let Some(frame) = self.shared.tail().get(number) {
             return Ok(Some(frame.clone()));
         }
-        match segment_of_number(&segments, number) {
-            Some(segment) => segment.frame(number),
-            None => Ok(None),
+        let Some(segment) = segment_of_number(&segments, number) else { return Ok(None) };
+        match segment.frame(number) {
+            Ok(frame) => Ok(frame),
+            Err(damage) => {
+                // Noting damage looks at the segments again.
+                let segment = segment.clone();
+                drop(segments);
+                self.shared.note_damage(&damage, &segment);
+                Err(damage)
+            }
         }
     }
 

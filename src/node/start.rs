@@ -71,31 +71,33 @@ pub(crate) async fn start_ledger<R: Runtime>(
         scheduler: env.scheduler.clone(),
         background: env.background.clone(),
     };
-    let directory = config.data_dir.join(group.as_str());
-    let opened = Log::open(env.disk.clone(), directory.clone(), identity.clone(), options.clone());
-    let (mut log, recovered) = match opened {
-        // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
-        Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
-            repair_from_peers::<R>(env, config, identity.clone(), damage).await?;
-            Log::open(env.disk.clone(), directory, identity, options)?
-        }
-        opened => opened?,
+    let network = |identity: &Identity, purge_floor| {
+        let (transport, window) = (env.transport.clone(), config.lease_window());
+        PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor)
     };
-    if let Some(retention) = &config.retention {
-        log.refuse_above(retention);
-    }
-    let identity = log.identity().clone();
-    let (committed, end) = (log.progress().committed(), log.progress().end());
-    tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
-
-    let (floor, purge_floor) = watch::channel(0);
-    let (transport, window) = (env.transport.clone(), config.lease_window());
-    let network = PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor);
-    let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
-    let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm };
-    let (running, raft) = group::start::<R, _>(options, network.clone())
-        .await
-        .map_err(|reason| StartError::Raft { group: group.clone(), reason })?;
+    let mut repaired = false;
+    let (running, raft, network, identity) = loop {
+        let log = open::<R>(env, config, identity.clone(), options.clone()).await?;
+        let (identity, reader) = (log.identity().clone(), log.reader());
+        let (floor, purge_floor) = watch::channel(0);
+        let network = network(&identity, purge_floor);
+        let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
+        let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm };
+        let reason = match group::start::<R, _>(options, network.clone()).await {
+            Ok((running, raft)) => break (running, raft, network, identity),
+            Err(reason) => reason,
+        };
+        // Raft reads here and there what opening the log has no need to read.
+        let damage = reader.damaged().into_iter().next().filter(|_| !repaired);
+        match damage {
+            Some((_, damage)) if config.repair == RepairPolicy::FromPeers => {
+                drop(reader);
+                repair_from_peers::<R>(env, config, identity, damage).await?;
+                repaired = true;
+            }
+            _ => return Err(StartError::Raft { group: group.clone(), reason }),
+        }
+    };
     network.addresses().follow(running.view.clone());
     let watch = LeaderWatch::start(&running, network, raft.clone(), config.fast_failover);
     // A node that joins promises itself to nobody.
@@ -114,6 +116,33 @@ pub(crate) async fn start_ledger<R: Runtime>(
     drop(R::spawn(steward.run::<R>()));
     drop(R::spawn(retainer.run::<R>()));
     Ok(ledger)
+}
+
+/// The log, repaired if it is found to be damaged and that is wanted.
+async fn open<R: Runtime>(
+    env: &Environment,
+    config: &Config,
+    identity: Identity,
+    options: LogOptions,
+) -> Result<Log, StartError> {
+    let group = identity.group.clone();
+    let directory = config.data_dir.join(group.as_str());
+    let opened = Log::open(env.disk.clone(), directory.clone(), identity.clone(), options.clone());
+    let (mut log, recovered) = match opened {
+        // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
+        Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
+            repair_from_peers::<R>(env, config, identity.clone(), damage).await?;
+            Log::open(env.disk.clone(), directory, identity, options)?
+        }
+        opened => opened?,
+    };
+    if let Some(retention) = &config.retention {
+        log.refuse_above(retention);
+    }
+    let identity = log.identity().clone();
+    let (committed, end) = (log.progress().committed(), log.progress().end());
+    tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
+    Ok(log)
 }
 
 async fn repair_from_peers<R: Runtime>(

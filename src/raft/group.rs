@@ -112,8 +112,9 @@ where
     let votes = if hold { VoteHold::start::<R>(config.follower_patience()) } else { VoteHold::none() };
     let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window(), confirm));
 
-    let (role_sender, role) = watch::channel(Role::Electing { term: 0 });
-    let (view_sender, view) = watch::channel(View { term: 0, members: Vec::new(), set_by: None });
+    let saved_term = reader.vote().map_or(0, |vote| vote.term);
+    let (role_sender, role) = watch::channel(Role::Electing { term: saved_term });
+    let (view_sender, view) = watch::channel(View { term: saved_term, members: Vec::new(), set_by: None });
     let (proposals, submitted) = mpsc::unbounded_channel();
     let (contact, contacted) = watch::channel(false);
     let roles = RoleTask::<R> {
@@ -123,6 +124,7 @@ where
         votes: votes.clone(),
         contact: contacted,
         metrics: raft.metrics(),
+        saved_term,
         log: reader.clone(),
         role: role_sender,
         view: view_sender,

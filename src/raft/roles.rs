@@ -39,6 +39,8 @@ pub(crate) struct RoleTask<R: Runtime> {
     /// As long as it lasts, this node asks for no votes.
     pub(crate) votes: VoteHold,
     pub(crate) metrics: Metrics<R>,
+    /// The term this node was in when it was started. openraft's metrics say 0 until its core has something to tell.
+    pub(crate) saved_term: u64,
     pub(crate) log: LogReader,
     pub(crate) role: watch::Sender<Role>,
     pub(crate) view: watch::Sender<View>,
@@ -61,9 +63,10 @@ impl<R: Runtime> RoleTask<R> {
                 let may_lead = may_lead(&self.id, self.incarnation, membership);
                 self.raft.runtime_config().elect(may_lead && self.votes.is_over());
                 let contact = *self.contact.borrow();
-                let shows = Some((metrics.current_term, *metrics.membership_config.log_id()));
-                let view = (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics));
-                (role(&self.id, &metrics, alone_at, contact), view, alone_at)
+                let term = metrics.current_term.max(self.saved_term);
+                let shows = Some((term, *metrics.membership_config.log_id()));
+                let view = (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics, term));
+                (role(&self.id, &metrics, term, alone_at, contact), view, alone_at)
             };
             let alone_at = alone_at.filter(|_| role.is_master());
             // Before the role: who hears of a master can look up the members.
@@ -132,11 +135,16 @@ fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
 
 /// The role that `metrics` mean.
 /// `contact`: the vote may be one that was saved before this node was started, for a leader that is long gone.
-fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::Instant>, contact: bool) -> Role {
+fn role<R: Runtime>(
+    id: &NodeId,
+    metrics: &RaftMetrics<R>,
+    term: u64,
+    alone_at: Option<R::Instant>,
+    contact: bool,
+) -> Role {
     if let Err(fatal) = &metrics.running_state {
         return Role::Closed { reason: fatal.to_string() };
     }
-    let term = metrics.current_term;
     let leads = metrics.state == ServerState::Leader;
     let own_term_applied = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
     let has_quorum = alone_at.is_none_or(|at| R::Instant::now() < at);
@@ -152,9 +160,9 @@ fn role<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone_at: Option<R::I
     }
 }
 
-fn view<R: Runtime>(metrics: &RaftMetrics<R>) -> View {
+fn view<R: Runtime>(metrics: &RaftMetrics<R>, term: u64) -> View {
     let members = members::statuses(metrics.membership_config.membership());
-    View { term: metrics.current_term, members, set_by: *metrics.membership_config.log_id() }
+    View { term, members, set_by: *metrics.membership_config.log_id() }
 }
 
 #[cfg(test)]

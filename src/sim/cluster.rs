@@ -1,6 +1,5 @@
 //! Nodes that are started, crashed, killed and cut off.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,17 +7,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
-use tokio::sync::watch;
 
-use super::disk::{Op, SimDisk};
+use super::clock::SimClock;
+use super::disk::SimDisk;
 use super::file::lock;
+use super::image::Kept;
 use super::network::SimNetwork;
 use super::rng::Rng;
-use super::scheduler::{InlineBackground, SimScheduler};
+use super::scheduler::{InlineBackground, Pace, SimScheduler};
 use super::transport::SimTransport;
 use super::{now, pass};
 use crate::config::{Config, MIN_SEGMENT_SIZE};
-use crate::disk::Disk;
 use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
@@ -37,22 +36,23 @@ const GRACE: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct SimCluster(Arc<Inner>);
 
-struct Inner {
-    network: SimNetwork,
+pub(super) struct Inner {
+    pub(super) network: SimNetwork,
     nodes: Mutex<Vec<SimNode>>,
     rng: Mutex<Rng>,
 }
 
-struct SimNode {
-    config: Config,
-    address: String,
-    disk: SimDisk,
-    /// Whether its syncs hang.
-    hangs: watch::Sender<bool>,
-    /// Its clock is so much ahead.
-    skew: u64,
+pub(super) struct SimNode {
+    pub(super) config: Config,
+    pub(super) address: String,
+    pub(super) disk: SimDisk,
+    /// How slow its syncs are.
+    pub(super) pace: Arc<Pace>,
+    pub(super) clock: Arc<SimClock>,
     running: Option<Running>,
     starts: u64,
+    /// Disks that were lost.
+    pub(super) disks: u64,
 }
 
 #[derive(Clone)]
@@ -93,10 +93,11 @@ impl SimCluster {
                 config,
                 address: address(i),
                 disk: SimDisk::new(),
-                hangs: watch::Sender::new(false),
-                skew,
+                pace: Arc::default(),
+                clock: Arc::new(SimClock::new(BEGINNING + skew)),
                 running: None,
                 starts: 0,
+                disks: 0,
             }
         };
         let nodes = (0..size).map(node).collect();
@@ -113,8 +114,12 @@ impl SimCluster {
         config.validate().expect("a usable configuration");
     }
 
-    fn nodes(&self) -> MutexGuard<'_, Vec<SimNode>> {
+    pub(super) fn nodes(&self) -> MutexGuard<'_, Vec<SimNode>> {
         lock(&self.0.nodes)
+    }
+
+    pub(super) fn network(&self) -> &SimNetwork {
+        &self.0.network
     }
 
     /// Number of nodes.
@@ -150,12 +155,12 @@ impl SimCluster {
         let router = Arc::new(Router::new(node.config.cluster.clone()));
         let life = self.0.network.up(&node.address, router.clone());
         let mut rng = lock(&self.0.rng).fork();
-        let (skew, incarnation) = (node.skew, u128::from(rng.draw()) << 64 | u128::from(rng.draw()));
+        let (clock, incarnation) = (node.clock.clone(), u128::from(rng.draw()) << 64 | u128::from(rng.draw()));
         let env = Environment {
             disk: Arc::new(node.disk.clone()),
-            scheduler: Arc::new(SimScheduler::new(rng, Duration::from_millis(4), node.hangs.subscribe())),
+            scheduler: Arc::new(SimScheduler::new(rng, Duration::from_millis(4), node.pace.clone())),
             background: Arc::new(InlineBackground),
-            clock: Arc::new(move || BEGINNING + skew + now().as_millis() as u64),
+            clock: Arc::new(move || clock.now()),
             transport: Arc::new(SimTransport {
                 network: self.0.network.clone(),
                 from: node.address.clone(),
@@ -174,11 +179,18 @@ impl SimCluster {
         self.end(i, |disk, rng| disk.crash(rng));
     }
 
+    /// As [`SimCluster::crash`], and nothing is left that it had not synced.
+    pub fn crash_hard(&self, i: usize) {
+        self.note(&format!("crash hard {i}"));
+        self.end(i, |disk, _| disk.lose_power(Kept::Nothing));
+    }
+
     /// Node `i` dies and its disk is lost; it has an empty one when it is started again.
     pub fn wipe(&self, i: usize) {
         self.kill(i);
         self.note(&format!("wipe {i}"));
-        self.nodes()[i].disk = SimDisk::new();
+        let node = &mut self.nodes()[i];
+        (node.disk, node.disks) = (SimDisk::new(), node.disks + 1);
     }
 
     /// Where node `i` is reached.
@@ -219,107 +231,6 @@ impl SimCluster {
         running.ledger.raft_group().stop().await;
         self.0.network.down(&address);
         running.ledger.raft_group().log.close()
-    }
-
-    /// Has a later sync on node `i` fail, after `n` that succeed.
-    pub fn fail_sync(&self, i: usize, n: u64) {
-        self.note(&format!("fail sync {i} {n}"));
-        self.nodes()[i].disk.fail_nth(Op::Sync, n, std::io::ErrorKind::Other);
-    }
-
-    /// The syncs of node `i` hang from now on, or go on. Votes are saved all the same.
-    pub fn hang_syncs(&self, i: usize, hang: bool) {
-        self.note(&format!("hang {i} {hang}"));
-        self.nodes()[i].hangs.send_replace(hang);
-    }
-
-    /// Has a later creation of a file on node `i` find the disk full, after `n` that succeed.
-    pub fn fill_disk(&self, i: usize, n: u64) {
-        self.note(&format!("fill disk {i} {n}"));
-        self.nodes()[i].disk.fail_nth(Op::Create, n, std::io::ErrorKind::StorageFull);
-    }
-
-    /// The files of node `i` may have so many bytes in all from now on; `None`: no end of them.
-    pub fn set_capacity(&self, i: usize, bytes: Option<u64>) {
-        self.note(&format!("capacity {i} {bytes:?}"));
-        self.nodes()[i].disk.set_capacity(bytes);
-    }
-
-    /// Bytes that the files of node `i` have.
-    pub fn used(&self, i: usize) -> u64 {
-        self.nodes()[i].disk.used()
-    }
-
-    /// The bytes of the segment files of node `i`, by position.
-    ///
-    /// # Panics
-    /// If they cannot be read.
-    pub fn segments(&self, i: usize) -> BTreeMap<u64, Vec<u8>> {
-        let node = &self.nodes()[i];
-        let dir = node.config.data_dir.join(group().as_str());
-        let names = node.disk.list(&dir).expect("a directory");
-        let positions = names.into_iter().filter(|name| name.len() == 20);
-        let read = |name: String| {
-            let bytes = node.disk.read(&dir.join(&name)).expect("a segment");
-            (name.parse().expect("a position"), bytes)
-        };
-        positions.map(read).collect()
-    }
-
-    /// Bits rot on the disk of node `i`, which is down, at a position of its ledger.
-    ///
-    /// # Panics
-    /// If no segment is there.
-    pub fn rot(&self, i: usize, position: u64) {
-        let node = &self.nodes()[i];
-        let size = node.config.segment_size;
-        let path = node.config.data_dir.join(group().as_str()).join(format!("{:020}", position / size * size));
-        let file = node.disk.open(&path).expect("a segment");
-        let mut byte = [0];
-        file.read_at(&mut byte, position % size).expect("a byte");
-        file.write_at(&[byte[0] ^ 0x40], position % size).and_then(|()| file.sync()).expect("a disk that works");
-    }
-
-    /// No disk fails any more.
-    pub fn mend_disks(&self) {
-        self.nodes().iter().for_each(|node| node.disk.mend());
-    }
-
-    /// Messages from `from` to `to` are lost from now on.
-    pub fn cut(&self, from: usize, to: usize) {
-        let nodes = self.nodes();
-        self.0.network.cut(&nodes[from].address, &nodes[to].address);
-    }
-
-    /// Cuts node `i` off from all others, both ways.
-    pub fn isolate(&self, i: usize) {
-        for other in (0..self.size()).filter(|other| *other != i) {
-            self.cut(i, other);
-            self.cut(other, i);
-        }
-    }
-
-    /// Messages from node `from` to node `to` take so much longer from now on.
-    pub fn delay(&self, from: usize, to: usize, by: Duration) {
-        let nodes = self.nodes();
-        self.0.network.delay(&nodes[from].address, &nodes[to].address, by);
-    }
-
-    /// A firewall resets the connections of node `i` and refuses new ones: to the others it seems dead.
-    pub fn shun(&self, i: usize) {
-        self.0.network.shun(&self.nodes()[i].address);
-    }
-
-    /// Mends all links and loses no message any more.
-    pub fn heal(&self) {
-        self.0.network.heal();
-        self.0.network.lose(0);
-    }
-
-    /// Loses `per_mille` of 1000 messages from now on.
-    pub fn lose(&self, per_mille: u64) {
-        self.note(&format!("lose {per_mille}"));
-        self.0.network.lose(per_mille);
     }
 
     /// The ledger on node `i`, while it runs.
@@ -420,12 +331,23 @@ impl SimCluster {
         (trace.hash, trace.events)
     }
 
+    /// Has `look` called for every message that arrives, before whoever it is for is told: after all that the
+    /// messages before it brought about. There can be one.
+    pub fn observe(&self, look: impl Fn(&Self) + Send + Sync + 'static) {
+        let inner = Arc::downgrade(&self.0);
+        self.0.network.observe(Box::new(move || {
+            if let Some(inner) = inner.upgrade() {
+                look(&Self(inner));
+            }
+        }));
+    }
+
     /// Adds an event to the trace.
     pub fn note(&self, what: &str) {
         self.0.network.note(what, &[]);
     }
 }
 
-fn group() -> Group {
+pub(super) fn group() -> Group {
     "g".parse().expect("a group's name")
 }

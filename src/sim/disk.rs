@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, MutexGuard};
 
@@ -41,6 +42,30 @@ impl SimDisk {
     /// Gives the disk so many bytes from now on, in all its lives. What is there stays.
     pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
         self.machine.state().capacity = bytes;
+    }
+
+    /// Calls of all lives that failed because they were told to.
+    pub(crate) fn fired(&self) -> u64 {
+        self.machine.state().fired()
+    }
+
+    /// Calls of all lives that found no room.
+    pub(crate) fn found_full(&self) -> u64 {
+        self.machine.state().full
+    }
+
+    /// Blocks that power losses took so far, and blocks that were on the disk although nothing had synced them.
+    pub(crate) fn loss(&self) -> (u64, u64) {
+        self.machine.state().loss
+    }
+
+    /// Whether a power loss now would leave these bytes of a file.
+    /// `None` if there is no such file.
+    pub(crate) fn is_durable(&self, file: &Path, range: Range<u64>) -> Option<bool> {
+        let state = self.machine.state();
+        let live = state.names.live.get(file)?;
+        let named = state.names.durable.get(file).is_some_and(|durable| Arc::ptr_eq(live, durable));
+        Some(named && live.is_durable(range))
     }
 
     /// Has calls of `op` wait while somebody has `gate` locked.
@@ -126,6 +151,7 @@ impl Disk for SimDisk {
         };
         // The old content stays until the new one is there.
         if written.len() as u64 > state.available() {
+            state.full += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         let inode = Inode::written(written.to_vec(), self.owner())?;
@@ -162,6 +188,7 @@ impl Disk for SimDisk {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         if size > state.available() {
+            state.full += 1;
             return Err(io::ErrorKind::StorageFull.into());
         }
         Self::change(&mut state, NameChange::Add(file.to_owned(), Inode::zeros(0, self.owner())?));

@@ -83,6 +83,13 @@ impl Inode {
         image
     }
 
+    /// Whether a power loss now would leave these bytes.
+    pub(super) fn is_durable(&self, range: Range<u64>) -> bool {
+        let range = range.start as usize..(range.end as usize).min(self.size);
+        let (memory, durable) = (lock(&self.memory), lock(&self.durable));
+        memory.copy(range.clone()) == durable[range]
+    }
+
     /// Shows the blocks of unsynced pages to `keep`.
     #[cfg(test)]
     pub(super) fn look(&self, keep: &mut Keep<'_>) {

@@ -15,6 +15,8 @@ use super::rng::Rng;
 pub(crate) enum Kept<'a> {
     /// Any prefix of the changes of names, any pages, some of them torn between blocks.
     Chance(&'a mut Rng),
+    /// Nothing.
+    Nothing,
     /// So many of the changes of names, and of the blocks that differ, counted by name and offset, those whose bit is
     /// set. Blocks beyond the 64th are as the last bit says.
     #[cfg(test)]
@@ -27,9 +29,19 @@ impl SimDisk {
     /// # Errors
     /// If this machine has no memory left.
     pub(crate) fn crash(&self, rng: &mut Rng) -> io::Result<Self> {
+        self.lose_power(Kept::Chance(rng))
+    }
+
+    /// Power loss. Returns the disk as the next life finds it.
+    ///
+    /// # Errors
+    /// If this machine has no memory left.
+    pub(crate) fn lose_power(&self, kept: Kept<'_>) -> io::Result<Self> {
         let mut state = self.machine.state();
         let owner = Owner { machine: Arc::downgrade(&self.machine), life: state.life + 1 };
-        state.names = state.names.after_crash(Kept::Chance(rng), &owner)?;
+        let (names, (lost, kept)) = state.names.after_crash(kept, &owner)?;
+        state.names = names;
+        state.loss = (state.loss.0 + lost, state.loss.1 + kept);
         Ok(Self { machine: self.machine.clone(), life: state.next_life() })
     }
 
@@ -45,14 +57,21 @@ impl SimDisk {
 }
 
 impl Names {
-    fn after_crash(&self, kept: Kept<'_>, owner: &Owner) -> io::Result<Self> {
-        let (files, mut keep) = self.chosen(kept);
+    /// The names and files that are left; and how many blocks were lost, and how many kept, of those that differ.
+    fn after_crash(&self, kept: Kept<'_>, owner: &Owner) -> io::Result<(Self, (u64, u64))> {
+        let (files, mut chosen) = self.chosen(kept);
+        let mut blocks = (0, 0);
+        let mut keep = |block: &Range<usize>, differs: bool| {
+            let kept = chosen(block, differs);
+            blocks.0 += u64::from(differs && !kept);
+            blocks.1 += u64::from(differs && kept);
+            kept
+        };
         let mut left = Files::new();
         for (path, inode) in &files {
             left.insert(path.clone(), inode.after_crash(&mut keep, owner.clone())?);
         }
-        drop(keep);
-        Ok(Self { durable: left.clone(), live: left, pending: Vec::new() })
+        Ok((Self { durable: left.clone(), live: left, pending: Vec::new() }, blocks))
     }
 
     /// The files that are on the disk, and what says of each block whether it is.
@@ -71,6 +90,7 @@ impl Names {
                 };
                 (self.with_changes(names), Box::new(keep))
             }
+            Kept::Nothing => (self.with_changes(0), Box::new(|_: &Range<usize>, _| false)),
             #[cfg(test)]
             Kept::These { names, mut blocks } => {
                 let keep = move |_: &Range<usize>, differs: bool| {
@@ -134,17 +154,12 @@ impl SimDisk {
         self.machine.state().failures()
     }
 
-    /// Calls that failed because they were told to.
-    pub(crate) fn fired(&self) -> u64 {
-        self.machine.state().fired()
-    }
-
     /// What the next life would find if the power went now. This life goes on.
     pub(crate) fn image(&self, kept: Kept<'_>) -> SimDisk {
         let state = self.machine.state();
         let machine = Machine::like(&state);
         let owner = Owner { machine: Arc::downgrade(&machine), life: 0 };
-        let names = state.names.after_crash(kept, &owner).unwrap();
+        let (names, _) = state.names.after_crash(kept, &owner).unwrap();
         machine.state().names = names;
         SimDisk { machine, life: 0 }
     }

@@ -1,7 +1,7 @@
 //! What a lease rests on: that nobody who answered the leader helps another one before the leader's time is over.
 //!
-//! Each scenario brings about over and over what [`read_tests`](super::read_tests) meet now and then, and has nothing but
-//! lease reads. `DLEDGER_SEEDS=n` runs more seeds, `DLEDGER_SEED=x` runs one again.
+//! Each scenario brings about over and over what [`read_tests`](super::read_tests) meet now and then, and has lease
+//! reads only. `DLEDGER_SEEDS=n` runs more seeds, `DLEDGER_SEED=x` runs one again.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn each<F: Future<Output = ()>>(usual: u64, scenario: impl Fn(World, Rng) -> F) 
 /// While another node asks for its vote all the time.
 #[test]
 fn a_follower_that_restarts_again_and_again_keeps_the_promises_it_made() {
-    each(4, |world, mut rng| async move {
+    each(2, |world, mut rng| async move {
         let cluster = &world.cluster;
         for _ in 0..4 {
             let Some(master) = cluster.master() else { break };
@@ -88,7 +88,7 @@ fn a_leader_that_seems_dead_is_not_succeeded_while_it_counts_on_an_answer() {
 /// The answers are long under way: by the time they come, most of what they promise is over.
 #[test]
 fn a_late_answer_gives_no_more_time_than_it_was_sent_for() {
-    each(3, |world, mut rng| async move {
+    each(1, |world, mut rng| async move {
         let cluster = &world.cluster;
         lock(&world.state).longer = millis(200);
         for _ in 0..8 {

@@ -59,6 +59,10 @@ pub(super) struct State {
     faults: Vec<Fault>,
     /// Calls of all lives that failed because they were told to.
     fired: u64,
+    /// Those that found no room.
+    pub(super) full: u64,
+    /// Blocks that power losses took, and blocks that were on the disk although nothing had synced them.
+    pub(super) loss: (u64, u64),
     /// Those after which a log must stop: all but the making and removing of a file on a disk that is full.
     failures: u64,
     /// Bytes that all files may have; `None`: no end of them.
@@ -236,7 +240,6 @@ impl State {
         self.failures
     }
 
-    #[cfg(test)]
     pub(super) fn fired(&self) -> u64 {
         self.fired
     }

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | this | [`run`], time and tasks |
 //! | `cluster` | [`SimCluster`]: nodes that are started, crashed, killed, cut off |
+//! | `faults` | what can go wrong with it, and what shows that it did |
+//! | `view` | what a node holds, for invariants |
+//! | `clock` | a wall clock that can be set |
 //! | `disk`, `file` | a disk that loses what was not synced |
 //! | `machine` | its lives, the calls that fail, the step after which the power goes |
 //! | `image` | what a power loss or the death of the process leaves |
@@ -15,8 +18,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a simulation that cannot go on fails its test")]
 
+mod clock;
 mod cluster;
 pub(crate) mod disk;
+mod faults;
 mod file;
 mod image;
 mod machine;
@@ -24,6 +29,7 @@ mod network;
 mod rng;
 mod scheduler;
 mod transport;
+mod view;
 pub mod wire;
 
 #[cfg(test)]
@@ -58,7 +64,10 @@ use openraft::{AsyncRuntime, Instant};
 use openraft_rt_sim::{SimInstant, SimRuntime};
 
 pub use cluster::SimCluster;
+pub use faults::{DiskCall, DiskEvidence};
+pub use network::{Noise, Traffic};
 pub use rng::Rng;
+pub use view::{EntryView, NodeView, PointView, VoteView};
 
 /// Runs `scenario` in virtual time. `seed` determines all that is left to chance.
 pub fn run<F: Future>(seed: u64, scenario: F) -> F::Output {

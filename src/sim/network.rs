@@ -1,7 +1,7 @@
 //! A simulated network: who is up, which links are cut, and what becomes of each message.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::Duration;
 
 use openraft::Instant;
@@ -14,24 +14,67 @@ use crate::rpc::router::Router;
 
 /// The network of one simulated world. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct SimNetwork(Arc<Mutex<World>>);
+pub(crate) struct SimNetwork {
+    world: Arc<Mutex<World>>,
+    /// Told of every message that arrives.
+    observer: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>,
+}
+
+/// What became of messages so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// All of them.
+    pub sent: u64,
+    /// Lost by chance.
+    pub lost: u64,
+    /// Lost on links that were cut.
+    pub cut: u64,
+    /// Took longer because their link was slow.
+    pub late: u64,
+    /// Took so much longer, by chance, that others overtook them; on a stream all behind it wait.
+    pub disordered: u64,
+    /// Unary calls that arrived a second time.
+    pub duplicated: u64,
+}
+
+/// What goes wrong with messages by chance, of 1000.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Noise {
+    /// So many are lost.
+    pub loss: u64,
+    /// So many unary calls arrive twice, as when somebody under gRPC tries again.
+    pub duplication: u64,
+    /// So many take much longer than the rest.
+    pub disorder: u64,
+}
+
+/// How much longer a message takes at most that is out of order.
+const DISORDER: Duration = Duration::from_millis(120);
 
 pub(super) struct World {
     rng: Rng,
     trace: Trace,
     up: BTreeMap<String, Host>,
     lives: u64,
-    /// Directed: `(from, to)`.
-    cut: BTreeSet<(String, String)>,
+    /// Directed: `(from, to)`, and how often they were cut.
+    cut: BTreeMap<(String, String), Cut>,
     /// Who seems dead while it lives: its connections are reset and refused.
     shunned: BTreeSet<String>,
     /// Directed: messages take so much longer.
     late: BTreeMap<(String, String), Duration>,
-    /// Of 1000 messages, how many are lost.
-    loss: u64,
+    noise: Noise,
+    traffic: Traffic,
     /// No message takes longer.
     slowest: Duration,
     connections: Vec<Weak<Connection>>,
+}
+
+#[derive(Default)]
+struct Cut {
+    /// By so many.
+    by: u32,
+    /// Messages that were lost here.
+    lost: u64,
 }
 
 #[derive(Clone)]
@@ -50,22 +93,36 @@ pub(super) enum Fate {
 
 impl SimNetwork {
     pub(crate) fn new(rng: Rng) -> Self {
-        Self(Arc::new(Mutex::new(World {
+        let world = World {
             rng,
             trace: Trace::new(),
             up: BTreeMap::new(),
             lives: 0,
-            cut: BTreeSet::new(),
+            cut: BTreeMap::new(),
             shunned: BTreeSet::new(),
             late: BTreeMap::new(),
-            loss: 0,
+            noise: Noise::default(),
+            traffic: Traffic::default(),
             slowest: Duration::from_millis(5),
             connections: Vec::new(),
-        })))
+        };
+        Self { world: Arc::new(Mutex::new(world)), observer: Arc::default() }
     }
 
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.0)
+        lock(&self.world)
+    }
+
+    /// Has somebody told of every message that arrives, before whoever it is for is. There can be one.
+    pub(super) fn observe(&self, observer: Box<dyn Fn() + Send + Sync>) {
+        assert!(self.observer.set(observer).is_ok(), "somebody observes already");
+    }
+
+    /// A message arrives.
+    pub(super) fn arrived(&self) {
+        if let Some(observer) = self.observer.get() {
+            observer();
+        }
     }
 
     /// A node begins to listen. Returns its life, which its transport needs.
@@ -87,8 +144,21 @@ impl SimNetwork {
 
     /// Cuts the direction from `from` to `to`.
     pub(crate) fn cut(&self, from: &str, to: &str) {
-        self.world().cut.insert((from.to_owned(), to.to_owned()));
+        self.world().cut.entry((from.to_owned(), to.to_owned())).or_default().by += 1;
         self.note(&format!("cut {from} {to}"), &[]);
+    }
+
+    /// Mends the direction from `from` to `to`, unless it was cut more often than it was mended.
+    pub(crate) fn mend(&self, from: &str, to: &str) {
+        if let Some(cut) = self.world().cut.get_mut(&(from.to_owned(), to.to_owned())) {
+            cut.by = cut.by.saturating_sub(1);
+        }
+        self.note(&format!("mend {from} {to}"), &[]);
+    }
+
+    /// Messages that were lost so far because the direction from `from` to `to` was cut.
+    pub(crate) fn lost_on(&self, from: &str, to: &str) -> u64 {
+        self.world().cut.get(&(from.to_owned(), to.to_owned())).map_or(0, |cut| cut.lost)
     }
 
     /// Messages from `from` to `to` take so much longer from now on.
@@ -106,15 +176,20 @@ impl SimNetwork {
 
     /// Mends all links. What was lost stays lost.
     pub(crate) fn heal(&self) {
-        self.world().cut.clear();
+        self.world().cut.values_mut().for_each(|cut| cut.by = 0);
         self.world().shunned.clear();
         self.world().late.clear();
         self.note("heal", &[]);
     }
 
-    /// Loses `per_mille` of 1000 messages from now on.
-    pub(crate) fn lose(&self, per_mille: u64) {
-        self.world().loss = per_mille;
+    /// What goes wrong by chance from now on.
+    pub(crate) fn disturb(&self, change: impl FnOnce(&mut Noise)) {
+        change(&mut self.world().noise);
+    }
+
+    /// What became of messages so far.
+    pub(crate) fn traffic(&self) -> Traffic {
+        self.world().traffic
     }
 
     /// Adds an event to the trace.
@@ -169,22 +244,49 @@ impl World {
         self.shunned.contains(from) || self.shunned.contains(to)
     }
 
+    fn is_cut(&self, from: &str, to: &str) -> bool {
+        !self.cut.is_empty() && self.cut.get(&(from.to_owned(), to.to_owned())).is_some_and(|cut| cut.by > 0)
+    }
+
     /// Whether the machine `to` tells `from` that nobody listens there.
     pub(super) fn refuses(&self, from: &str, to: &str) -> bool {
-        let cut = |from: &str, to: &str| self.cut.contains(&(from.to_owned(), to.to_owned()));
-        let reached = !cut(from, to) && !cut(to, from);
+        let reached = !self.is_cut(from, to) && !self.is_cut(to, from);
         reached && (!self.up.contains_key(to) || self.shuns(from, to))
     }
 
     /// Sends a message.
     pub(super) fn send(&mut self, from: &str, to: &str, what: &str, content: &[u8]) -> Fate {
-        let takes = Duration::from_micros(100 + self.rng.below(self.slowest.as_micros() as u64));
-        let late = self.late.get(&(from.to_owned(), to.to_owned())).copied();
-        let takes = takes + late.unwrap_or_default();
-        let unlucky = self.rng.chance(self.loss);
-        let lost = unlucky || self.shuns(from, to) || self.cut.contains(&(from.to_owned(), to.to_owned()));
+        let mut takes = Duration::from_micros(100 + self.rng.below(self.slowest.as_micros() as u64));
+        self.traffic.sent += 1;
+        if let Some(late) = self.late.get(&(from.to_owned(), to.to_owned())) {
+            takes += *late;
+            self.traffic.late += 1;
+        }
+        let unlucky = self.rng.chance(self.noise.loss);
+        if self.noise.disorder > 0 && self.rng.chance(self.noise.disorder) {
+            takes += Duration::from_micros(self.rng.below(DISORDER.as_micros() as u64));
+            self.traffic.disordered += 1;
+        }
+        let cut = self.is_cut(from, to);
+        if cut && let Some(cut) = self.cut.get_mut(&(from.to_owned(), to.to_owned())) {
+            cut.lost += 1;
+        }
+        self.traffic.cut += u64::from(cut);
+        self.traffic.lost += u64::from(unlucky && !cut);
+        let lost = unlucky || cut || self.shuns(from, to);
         self.note(&format!("{from} {to} {what} {takes:?} {lost}"), content);
         if lost { Fate::Lost } else { Fate::Arrives(takes) }
+    }
+
+    /// Whether a unary call arrives once more, and how much later.
+    pub(super) fn duplicates(&mut self, what: &str) -> Option<Duration> {
+        if self.noise.duplication == 0 || !self.rng.chance(self.noise.duplication) {
+            return None;
+        }
+        self.traffic.duplicated += 1;
+        let after = Duration::from_micros(self.rng.below(DISORDER.as_micros() as u64));
+        self.note(&format!("{what} again {after:?}"), &[]);
+        Some(after)
     }
 
     /// Who listens at `address`.

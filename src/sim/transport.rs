@@ -81,6 +81,7 @@ impl Route {
             Fate::Arrives(after) => SimRuntime::sleep(after).await,
             Fate::Lost => std::future::pending().await,
         }
+        self.network.arrived();
         self.network.world().router(&self.to).ok_or_else(|| self.unreachable("connection refused"))
     }
 
@@ -93,6 +94,7 @@ impl Route {
             Fate::Arrives(after) => SimRuntime::sleep(after).await,
             Fate::Lost => std::future::pending().await,
         }
+        self.network.arrived();
         self.check_alive()
     }
 
@@ -101,7 +103,7 @@ impl Route {
         what: &'static str,
         content: Vec<u8>,
         timeout: Duration,
-        serve: impl FnOnce(Arc<Router>) -> F + Send,
+        serve: impl Fn(Arc<Router>) -> F + Send + 'static,
     ) -> Result<T, TransportError>
     where
         T: Message + 'static,
@@ -110,6 +112,18 @@ impl Route {
         let call = async {
             let (life, router) = self.hop(what, &content).await?;
             let served = serve(router);
+            let again = self.network.world().duplicates(what);
+            if let Some(after) = again {
+                let here = self.clone();
+                drop(SimRuntime::spawn(async move {
+                    SimRuntime::sleep(after).await;
+                    let router = here.network.world().router(&here.to);
+                    if let Some((_, router)) = router {
+                        // Nobody waits for the second answer.
+                        drop(serve(router).await);
+                    }
+                }));
+            }
             let (sender, receiver) = oneshot::channel();
             // A caller that gives up does not stop the peer. It may not wait for the outcome any more.
             drop(SimRuntime::spawn(async move { drop(sender.send(served.await)) }));
@@ -205,19 +219,24 @@ impl Route {
         drop(SimRuntime::spawn(pump));
         let error = self.broken("reset");
         let state = (arriving, connection.clone(), Some(error));
-        stream::unfold(state, |(mut arriving, connection, mut error)| async move {
-            error.as_ref()?;
-            let next = async {
-                let (at, message): (SimInstant, T) = arriving.recv().await?;
-                SimRuntime::sleep_until(at).await;
-                Some(message)
-            };
-            let arrived = tokio::select! {
-                biased;
-                () = connection.broken() => Err(error.take()?),
-                message = next => Ok(message?),
-            };
-            Some((arrived, (arriving, connection, error)))
+        let network = self.network.clone();
+        stream::unfold(state, move |(mut arriving, connection, mut error)| {
+            let network = network.clone();
+            async move {
+                error.as_ref()?;
+                let next = async {
+                    let (at, message): (SimInstant, T) = arriving.recv().await?;
+                    SimRuntime::sleep_until(at).await;
+                    network.arrived();
+                    Some(message)
+                };
+                let arrived = tokio::select! {
+                    biased;
+                    () = connection.broken() => Err(error.take()?),
+                    message = next => Ok(message?),
+                };
+                Some((arrived, (arriving, connection, error)))
+            }
         })
         .boxed()
     }
@@ -299,8 +318,9 @@ macro_rules! unary {
     ($($name:ident: $request:ident -> $answer:ident;)*) => {$(
         fn $name(&self, request: pb::$request, timeout: Duration) -> Answer<'_, pb::$answer> {
             let content = request.encode_to_vec();
-            let serve = |router: Arc<Router>| async move {
-                router.route(request.envelope.as_ref())?.$name(request).await
+            let serve = move |router: Arc<Router>| {
+                let request = request.clone();
+                async move { router.route(request.envelope.as_ref())?.$name(request).await }
             };
             self.0.clone().unary(stringify!($name), content, timeout, serve).boxed()
         }

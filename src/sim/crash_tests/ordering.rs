@@ -38,7 +38,7 @@ type Config = TypeConfig<TokioRuntime>;
 /// Calls of the longest sequence.
 const LONGEST: usize = 9;
 /// Images that are checked if nobody says otherwise.
-const USUAL: u64 = 20_000;
+const USUAL: u64 = 8_000;
 /// A crash point with more images has so many of them checked by chance.
 const MOST: u64 = 256;
 

@@ -11,7 +11,7 @@ use dledger::Consistency::{Lease, Linearizable};
 use dledger::history::{Acked, Answer, Begin, Call, Event, FORMAT, Hash, Item, Law, Replica, Verdict, What, check};
 use porcupine_rs::{Model, Operation, check_operations};
 
-const HISTORIES: u64 = 24_000;
+const HISTORIES: u64 = 21_000;
 
 /// Numbers that look random and follow from a seed: splitmix64.
 struct Random(u64);
@@ -100,6 +100,18 @@ fn in_order(random: &mut Random) -> Short {
 /// One thing is changed that may be wrong then, and need not.
 fn disturbed(mut short: Short, random: &mut Random) -> Short {
     let (calls, end) = (short.calls.len() as u64, short.log.len() as u64);
+    if end > 0 && random.one_in(4) {
+        // A record was found, and the one behind it, which may be of the same append, was not.
+        let index = random.below(end);
+        let records = vec![item(index, short.log[index as usize])];
+        for (index, answer) in [(index, Answer::Found { records }), (index + 1, Answer::Absent { index: index + 1 })] {
+            let near = &short.calls[random.below(calls) as usize];
+            let (called, answered) = (near.called, near.answered);
+            let call = Call::Get { index, consistency: Linearizable, node: None };
+            short.calls.push(Done { called, answered, call, answer: Some(answer) });
+        }
+        return short;
+    }
     let victim = random.below(calls) as usize;
     let done = &mut short.calls[victim];
     match random.below(7) {

@@ -50,7 +50,9 @@ scenarios! {
 
 laws! {
     acknowledged_records_survive_power_loss_and_partitions;
+    acknowledged_records_survive_all_that_a_network_can_do;
     acknowledged_records_survive_failing_disks;
+    acknowledged_records_survive_bit_rot_on_a_minority;
     acknowledged_records_survive_killed_processes_without_a_sync;
     nodes_that_start_in_any_order_form_exactly_one_cluster_of_all;
     nodes_with_different_peer_lists_never_form_two_clusters;
@@ -59,11 +61,12 @@ laws! {
     acknowledged_records_survive_power_loss_until_retention_removes_them;
     acknowledged_records_survive_failing_disks_until_retention_removes_them;
     acknowledged_records_survive_lost_disks_that_are_replaced_one_by_one;
+    acknowledged_records_survive_members_that_come_and_go;
 }
 
 #[test]
 fn a_seed_determines_everything() {
-    for name in ["retention", "lost-disks"] {
+    for name in ["retention", "members"] {
         let run = |seed| family(name).unwrap().run(seed, None).unwrap();
         let one = run(7);
         assert_eq!(one, run(7));

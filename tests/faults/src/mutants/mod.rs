@@ -30,16 +30,20 @@ pub use verdict::Verdict;
 
 use programs::Programs;
 
-/// What is run.
-#[derive(Debug, Clone, Default)]
+/// What is run: the arguments of `dledger-faults mutants`.
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Options {
     /// Only the mutant of this name, and its control.
+    #[arg(long, value_name = "NAME")]
     pub only: Option<String>,
     /// All detectors of a mutant, not only those up to the first that catches it.
+    #[arg(long)]
     pub all: bool,
     /// No control: the tests are known to pass.
+    #[arg(long)]
     pub no_control: bool,
     /// Where to build; `target/mutants` of the workspace if nothing is said.
+    #[arg(long, value_name = "DIR")]
     pub target_dir: Option<PathBuf>,
 }
 

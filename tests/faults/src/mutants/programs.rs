@@ -16,8 +16,9 @@ pub(super) struct Programs {
 
 /// Packages, and what of each is built.
 const PACKAGES: &[(&str, &[&str])] = &[
-    ("dledger", &["--lib", "--bin", "dledger", "--test", "repair", "--test", "members", "--test", "reads"]),
-    ("dledger-faults", &["--bins", "--test", "sim"]),
+    // An integration test has the commands of its package built, too.
+    ("dledger", &["--lib", "--test", "failover"]),
+    ("dledger-faults", &["--test", "sim", "--test", "power"]),
 ];
 
 impl Programs {
@@ -46,7 +47,8 @@ impl Programs {
             let Ok(message) = serde_json::from_str::<Value>(line) else { continue };
             let Some(program) = message["executable"].as_str().map(PathBuf::from) else { continue };
             let name = message["target"]["name"].as_str().unwrap_or_default().to_owned();
-            if message["profile"]["test"].as_bool() == Some(true) {
+            let command = message["target"]["kind"].as_array().is_some_and(|kinds| kinds.contains(&"bin".into()));
+            if !command {
                 self.tests.insert((package.to_owned(), name), program);
             } else {
                 self.commands.insert(name, program);

@@ -113,12 +113,23 @@ const fn wire(filter: &'static str) -> Detector {
 }
 
 const POWER_LOSS: Detector = family("acknowledged_records_survive_power_loss_and_partitions", 40);
+/// A real process on a real filesystem that loses its power.
+const POWER: Detector = Detector {
+    layer: Layer::C,
+    runs: Runs::Test {
+        package: "dledger-faults",
+        target: "power",
+        filter: "what_was_acknowledged_survives_a_real_loss_of_power",
+    },
+    seeds: None,
+    limit: LIMIT,
+};
 const READS: Detector = scenario("a_promised_read_sees_all_that_was_acknowledged_before_it", 20);
 
 /// Every mutant of `src/mutants.rs`, and what is to catch it.
 pub const TABLE: &[Case] = &[
     // disk
-    Case { mutant: "SyncSkipped", detectors: &[lib(Layer::C, "what_a_file_system_has_lost")] },
+    Case { mutant: "SyncSkipped", detectors: &[POWER] },
     // format
     Case { mutant: "FrameNotVerified", detectors: &[lib(Layer::Unit, "a_damaged_or_cut_frame_is_refused")] },
     // segment
@@ -133,7 +144,10 @@ pub const TABLE: &[Case] = &[
     Case { mutant: "VoteAheadOfEntries", detectors: &[RAFT, scenario("a_vote_releases_no_acknowledgement", 20)] },
     Case { mutant: "OlderVoteWins", detectors: &[RAFT, SCRIPT] },
     Case { mutant: "CutOnCorruption", detectors: &[lib(Layer::Unit, "every_row_is_found_and_decided")] },
-    Case { mutant: "CommittedAtStart", detectors: &[RAFT, SCRIPT] },
+    Case {
+        mutant: "CommittedAtStart",
+        detectors: &[lib(Layer::C, "a_killed_process_loses_nothing_it_has_said"), RAFT],
+    },
     Case { mutant: "CommittedTruncated", detectors: &[lib(Layer::Unit, "committed_entries_are_never_truncated")] },
     Case { mutant: "TruncationNotSynced", detectors: &[RAFT, SCRIPT] },
     Case { mutant: "PurgeOffByOne", detectors: &[SCRIPT] },

@@ -5,14 +5,13 @@ use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::output::{Law, Output};
 use super::programs::{Programs, root};
 use super::table::{Detector, Runs};
-
-/// How often it is looked whether a run has ended.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// One run, and how it ended.
 #[derive(Debug, Clone)]
@@ -70,7 +69,7 @@ pub(super) fn run(
     };
     let began = Instant::now();
     let child = command.spawn().map_err(cannot)?;
-    let success = wait(child, began + detector.limit).map_err(cannot)?;
+    let success = wait(child, detector.limit).map_err(cannot)?;
     let took = began.elapsed();
     let text = text_of(&mut said).map_err(cannot)?;
     let output = Output(&text);
@@ -100,24 +99,20 @@ fn absolute(path: &std::path::Path) -> Result<PathBuf, String> {
     std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Whether it succeeded; `None`: it had not ended by then, and was killed with all that it had started.
-fn wait(mut child: Child, until: Instant) -> std::io::Result<Option<bool>> {
+/// Whether it succeeded; `None`: it had not ended in time, and was killed with all that it had started.
+fn wait(mut child: Child, limit: Duration) -> std::io::Result<Option<bool>> {
     let group = format!("-{}", child.id());
-    let status = loop {
-        match child.try_wait()? {
-            Some(status) => break Some(status.success()),
-            None if Instant::now() >= until => break None,
-            // Waiting with a bound is no business of the standard library's.
-            None => std::thread::sleep(LOOK),
-        }
-    };
+    let (ended, end) = mpsc::channel();
+    // It ends with the child.
+    thread::spawn(move || ended.send(child.wait()).unwrap_or_default());
+    let status = end.recv_timeout(limit).ok();
     // Also after a good end: a node that a test has started may outlive it.
-    let killed = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+    let kill = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
     if status.is_none() {
-        killed?;
-        child.wait()?;
+        kill?;
+        end.recv().map_err(std::io::Error::other)??;
     }
-    Ok(status)
+    status.transpose().map(|status| status.map(|status| status.success()))
 }
 
 fn text_of(said: &mut File) -> std::io::Result<String> {

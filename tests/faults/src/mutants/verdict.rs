@@ -55,7 +55,12 @@ impl fmt::Display for Verdict {
             writeln!(f, "Not caught: {}.", alive.join(", "))?;
         }
         let control = self.control.iter().map(|trial| trial.took.as_secs_f64()).sum::<f64>();
-        writeln!(f, "Control: {} of {} tests passed in {control:.0} s.", self.control.len() - alarms.len(), self.control.len())?;
+        writeln!(
+            f,
+            "Control: {} of {} tests passed in {control:.0} s.",
+            self.control.len() - alarms.len(),
+            self.control.len()
+        )?;
         alarms.iter().try_for_each(|trial| writeln!(f, "Without a mutant, {}: {}", trial.detector, trial.what()))
     }
 }

@@ -1,210 +1,266 @@
-//! Clients append while a nemesis does its worst; then all must agree.
+//! Clients call while a nemesis does its worst; then all must agree, and the judge must find nothing.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dledger::sim::{self, Rng, SimCluster};
-use dledger::{Durability, Retention, Role};
-
-use super::history::History;
-use super::{Outcome, nemesis, operator};
-
-/// What happens.
-#[derive(Clone)]
-pub(super) struct Chaos {
-    pub(super) durability: Durability,
-    pub(super) power_loss: bool,
-    pub(super) disk_faults: bool,
-    /// Every node keeps three segments and is asked to remove more, now and then.
-    pub(super) retention: bool,
-    /// Disks are lost and replaced, and the leadership is handed about.
-    pub(super) churn: bool,
-    pub(super) faults: u64,
-    pub(super) clients: u64,
-}
-
-/// Power fails, processes die, links are cut, messages get lost; every ack is on the disks of a quorum.
-pub(super) const POWER_LOSS: Chaos = Chaos {
-    durability: Durability::Sync,
-    power_loss: true,
-    disk_faults: false,
-    retention: false,
-    churn: false,
-    faults: 14,
-    clients: 4,
+use dledger::history::{
+    Answer, Begin, Call, ChainAt, Event, FORMAT, Hash, NodeStatusEvent, Recorder, Replica, Verdict, What, check,
 };
-pub(super) const FAILING_DISKS: Chaos = Chaos { disk_faults: true, ..POWER_LOSS };
-pub(super) const KILLS_INTERVAL: Chaos =
-    Chaos { durability: Durability::Interval(Duration::from_millis(100)), power_loss: false, ..POWER_LOSS };
-pub(super) const RETENTION: Chaos = Chaos { retention: true, faults: 20, ..POWER_LOSS };
-pub(super) const RETENTION_FAILING_DISKS: Chaos = Chaos { retention: true, disk_faults: true, ..POWER_LOSS };
-pub(super) const LOST_DISKS: Chaos = Chaos { churn: true, faults: 20, ..POWER_LOSS };
+use dledger::sim::{self, Rng, SimCluster};
+use dledger::{ReadError, ReadLimit, RepairPolicy, Retention, Role};
 
-/// Three nodes.
-const NODES: usize = 3;
+use super::clients::Client;
+use super::invariants::Watch;
+use super::members::Members;
+use super::nemesis::Nemesis;
+use super::plan::Plan;
+use super::schedule::Schedule;
+use super::world::{World, acked, item, name};
+use super::{Outcome, failure};
+
 /// How long all may take to agree after the last fault.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Clients that append, read, and tail.
+const APPENDERS: u64 = 3;
+const READERS: u64 = 2;
+const TAILERS: u64 = 1;
+/// Who makes sure in the end that appends succeed.
+const LAST_CLIENT: u64 = 999;
+/// Records in a line of a replica.
+const LINE: usize = 1000;
 
-#[derive(Clone)]
-struct World {
-    cluster: SimCluster,
-    history: Arc<Mutex<History>>,
-    over: Arc<Mutex<bool>>,
-    plan: Chaos,
+/// What is to run.
+pub(super) struct Run<'a> {
+    pub(super) name: &'a str,
+    pub(super) seed: u64,
+    pub(super) plan: &'a Plan,
+    pub(super) schedule: &'a Schedule,
+    /// The command that runs it again.
+    pub(super) replay: String,
 }
 
-/// Runs one simulation and checks every law. Panics if one is broken.
-pub(super) fn run(seed: u64, plan: &Chaos, _history: Option<&Path>) -> Outcome {
-    sim::run(seed, simulate(seed, plan.clone()))
+/// Runs one simulation and checks every law. The history is written to `history`, broken law or not.
+///
+/// # Errors
+/// Which law is broken.
+pub(super) fn run(run: &Run<'_>, history: Option<&Path>) -> Result<Outcome, String> {
+    let recorder = Recorder::in_memory(|| sim::now().as_nanos() as u64);
+    let ran = failure::caught(|| sim::run(run.seed, simulate(run, recorder.clone())));
+    let events = recorder.take();
+    if let Some(path) = history {
+        write(path, &events)
+            .map_err(|error| format!("the history cannot be written to {}: {error}", path.display()))?;
+    }
+    let mut outcome = ran?;
+    let report = check(events);
+    match report.verdict {
+        Verdict::Pass => {}
+        Verdict::Invalid => report.invalid.into_iter().for_each(|why| outcome.is_invalid(why)),
+        Verdict::Fail => {
+            let laws = report.violations.iter().take(5).map(|v| format!("{}: {}", v.law, v.explanation));
+            return Err(laws.collect::<Vec<_>>().join("\n"));
+        }
+    }
+    outcome.count("records compared", report.counts.records_compared);
+    Ok(outcome)
 }
 
-async fn simulate(seed: u64, plan: Chaos) -> Outcome {
-    let cluster = SimCluster::new(seed, NODES, |config| {
+fn write(path: &Path, events: &[Event]) -> std::io::Result<()> {
+    let mut file = BufWriter::new(File::create(path)?);
+    for event in events {
+        serde_json::to_writer(&mut file, event)?;
+        file.write_all(b"\n")?;
+    }
+    file.flush()
+}
+
+fn cluster(seed: u64, plan: &Plan) -> SimCluster {
+    let cluster = SimCluster::new(seed, plan.nodes + plan.spares, |config| {
         config.durability = plan.durability;
         let (max_bytes, every) = (Some(3 * config.segment_size), Duration::from_millis(300));
         config.retention = plan.retention.then(|| Retention { max_bytes, every, ..Retention::default() });
+        config.repair = RepairPolicy::FromPeers;
     });
-    let mut rng = Rng::new(!seed);
-    for i in 0..NODES {
-        nemesis::start(&cluster, i).await;
+    for i in 0..plan.nodes + plan.spares {
+        cluster.configure(i, |config| {
+            if i < plan.nodes {
+                let listed = config.peers.iter().take(plan.nodes).cloned().collect();
+                config.peers = dledger::Peers::new(listed).expect("peers that differ");
+            } else {
+                config.peers = dledger::Peers::default();
+                config.join = true;
+            }
+        });
+    }
+    cluster
+}
+
+async fn simulate(run: &Run<'_>, recorder: Recorder) -> Outcome {
+    let (seed, plan) = (run.seed, *run.plan);
+    let cluster = cluster(seed, &plan);
+    recorder.record(What::Begin(Begin {
+        format: FORMAT,
+        run: run.name.into(),
+        seed: Some(seed),
+        replay: Some(run.replay.clone()),
+        nodes: (0..cluster.size()).map(name).collect(),
+        retention: plan.retention,
+    }));
+    let watch = Arc::new(Mutex::new(Watch::new(&plan, cluster.size())));
+    let watching = watch.clone();
+    cluster.observe(move |cluster| {
+        // It is not asked again when something is wrong: the panic says what.
+        if let Ok(mut watch) = watching.lock()
+            && let Err(broken) = watch.step(cluster)
+        {
+            panic!("{broken}");
+        }
+    });
+    let world = World::new(cluster.clone(), recorder, plan);
+    for i in 0..cluster.size() {
+        world.try_start(i);
     }
     cluster.wait("the first master", PATIENCE, || cluster.master().is_some()).await;
-    let world = World { cluster: cluster.clone(), history: Arc::default(), over: Arc::default(), plan: plan.clone() };
     let observer = sim::spawn(world.clone().observe());
-    let clients: Vec<_> = (0..plan.clients).map(|id| sim::spawn(world.clone().client(id, rng.fork()))).collect();
-    let clients = futures::future::join_all(clients);
-    let (faults_over, churn) = (Arc::new(AtomicBool::new(false)), plan.churn);
-    let operator = churn.then(|| {
-        let over = faults_over.clone();
-        sim::spawn(operator::run(cluster.clone(), rng.fork(), move || over.load(Ordering::Relaxed)))
+    let mut rng = Rng::new(!seed);
+    let client = |id| Client { id, world: world.clone(), rng: rng.fork() };
+    let all: Vec<_> = (0..APPENDERS + READERS + TAILERS).map(client).collect();
+    let clients = all.into_iter().enumerate().map(|(n, client)| {
+        sim::spawn(async move {
+            match n as u64 {
+                0..APPENDERS => client.append().await,
+                n if n < APPENDERS + READERS => client.read().await,
+                _ => client.tail().await,
+            }
+        })
     });
-    sim::spawn(nemesis::run(cluster.clone(), rng.fork(), plan)).await;
-    faults_over.store(true, Ordering::Relaxed);
+    let clients = futures::future::join_all(clients.collect::<Vec<_>>());
+    let mut nemesis = Nemesis::new(world.clone(), Members::new(world.clone()));
+    nemesis.run(run.schedule).await;
 
     let healed = sim::now();
-    cluster.heal();
-    cluster.mend_disks();
-    for i in 0..NODES {
-        if matches!(cluster.role(i), Some(Role::Closed { .. })) {
-            cluster.crash(i);
-        }
-        nemesis::start(&cluster, i).await;
-    }
-    let done = match operator {
-        Some(operator) => sim::within(PATIENCE, operator).await.expect("what was lost is replaced in the end"),
-        None => operator::Done::default(),
-    };
-    sim::pass(Duration::from_secs(2)).await;
-    *world.over() = true;
+    nemesis.heal().await;
+    let members = nemesis.members.clone();
+    cluster.wait("lost disks to be replaced", PATIENCE, || !members.is_changing()).await;
+    nemesis.heal().await;
+    sim::pass(Duration::from_millis(500)).await;
+    world.end();
     clients.await;
-    world.agree().await;
-    let slowest_recovery = sim::now() - healed;
+    let nodes = world.agree().await;
+    world.outcome().took("recovery after the last fault", sim::now() - healed);
     observer.await;
-    world.check().await;
-    let history = world.history();
-    let mut outcome = Outcome { trace: cluster.trace(), virtual_time: sim::now(), ..Outcome::default() };
-    outcome.count("records acknowledged", history.acked);
-    outcome.count("unknown", history.unknown);
-    outcome.count("refused", history.refused);
-    outcome.count("starts", (0..NODES).map(|i| cluster.starts(i)).sum());
-    outcome.count("disks replaced", done.replaced);
-    outcome.count("transfers", done.transferred);
-    outcome.count("removed", (0..NODES).filter_map(|i| Some(cluster.ledger(i)?.status().first)).sum());
-    outcome.took("recovery after the last fault", slowest_recovery);
+    for i in &nodes {
+        world.replica(*i).await;
+    }
+    nemesis.settle_rot();
+    let mut outcome = world.outcome().clone();
+    outcome.trace = cluster.trace();
+    outcome.virtual_time = sim::now();
+    outcome.count("starts", (0..cluster.size()).map(|i| cluster.starts(i)).sum());
+    outcome.count("records removed", nodes.iter().filter_map(|i| Some(cluster.ledger(*i)?.status().first)).sum());
+    let watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+    outcome.count("steps watched", watch.steps);
+    outcome.count("changes of nodes checked", watch.changes);
     outcome
 }
 
 impl World {
-    fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn over(&self) -> MutexGuard<'_, bool> {
-        self.over.lock().unwrap()
-    }
-
-    /// Appends unique records, alone and in batches, mostly where the master is.
-    async fn client(self, id: u64, mut rng: Rng) {
-        let mut sent = 0;
-        while !*self.over() {
-            let node = match self.cluster.master() {
-                Some(master) if rng.chance(900) => master,
-                _ => rng.below(NODES as u64) as usize,
-            };
-            let count = if rng.chance(200) { 2 + rng.below(4) } else { 1 };
-            let record = |n| {
-                let size = if rng.chance(100) { rng.below(3000) } else { rng.below(300) } as usize;
-                Bytes::from(format!("{:.<size$}", format!("client {id} record {n}")))
-            };
-            let bodies: Vec<_> = (sent..sent + count).map(record).collect();
-            sent += count;
-            let called = sim::now();
-            let outcome = self.cluster.append(node, bodies.clone()).await;
-            let wait = Duration::from_micros(rng.below(if outcome.is_ok() { 20_000 } else { 50_000 }));
-            self.history().answered(bodies, called, outcome);
-            sim::pass(wait).await;
-        }
-    }
-
-    /// Looks at every node again and again.
+    /// Writes down what nodes say of themselves, when they say something else.
     async fn observe(self) {
-        while !*self.over() {
-            self.look().await;
-            sim::pass(Duration::from_millis(5)).await;
-        }
-    }
-
-    async fn look(&self) {
-        for i in 0..NODES {
-            let Some(ledger) = self.cluster.ledger(i) else { continue };
-            let status = ledger.status();
-            let upto = self.history().upto(&self.cluster, i).max(status.first);
-            if let Role::Closed { .. } = status.role {
-                self.history().look(i, &status.role, status.term, &[], self.plan.disk_faults);
-                continue;
+        let mut said = vec![None; self.cluster.size()];
+        while !self.is_over() {
+            for (i, said) in said.iter_mut().enumerate() {
+                let Some(status) = self.status(i) else { continue };
+                if said.as_ref() != Some(&status) {
+                    self.recorder.record(What::Status(status.clone()));
+                    *said = Some(status);
+                }
             }
-            let records = self.cluster.committed(i, upto).await;
-            self.history().look(i, &status.role, status.term, &records, self.plan.disk_faults);
+            sim::pass(Duration::from_millis(10)).await;
         }
     }
 
-    /// Waits until a record appended now is everywhere, and nothing else is under way.
-    async fn agree(&self) {
+    fn status(&self, i: usize) -> Option<NodeStatusEvent> {
+        let status = self.cluster.ledger(i)?.status();
+        let role = match &status.role {
+            Role::Master { .. } => "master",
+            Role::Slave { .. } => "slave",
+            Role::Electing { .. } => "electing",
+            Role::Closed { reason } => {
+                assert!(self.plan.disks_fail, "node {i} closed by itself: {reason}");
+                // What it shows may be what it failed to save.
+                return None;
+            }
+        };
+        Some(NodeStatusEvent {
+            node: name(i),
+            start: self.cluster.starts(i),
+            role: role.into(),
+            term: status.role.term().unwrap_or(status.term),
+            first: status.first,
+            durable: status.durable,
+            committed: status.committed,
+            end: status.end,
+            chain: Some(ChainAt { position: status.committed_position, value: status.committed_chain }),
+        })
+    }
+
+    /// Waits until a record appended now is everywhere, and nothing else is under way. Returns the members.
+    async fn agree(&self) -> Vec<usize> {
         let deadline = sim::now() + PATIENCE;
+        let (cluster, recorder) = (&self.cluster, &self.recorder);
         let last = loop {
-            assert!(sim::now() < deadline, "no append succeeds after healing: {}", self.cluster.describe());
-            let bodies = vec![Bytes::from(format!("the end, at {:?}", sim::now()))];
-            let (called, node) = (sim::now(), self.cluster.master().unwrap_or(0));
-            let outcome = self.cluster.append(node, bodies.clone()).await;
-            let index = outcome.as_ref().ok().map(|acks| acks[0].index);
-            self.history().answered(bodies, called, outcome);
-            match index {
-                Some(index) => break index,
-                None => sim::pass(Duration::from_millis(50)).await,
+            assert!(sim::now() < deadline, "no append succeeds after healing: {}", cluster.describe());
+            let body = Bytes::from(format!("the end, at {:?}", sim::now()));
+            let op = recorder.invoke(LAST_CLIENT, Call::Append { records: vec![Hash::of(&body)], session: None });
+            match cluster.append(cluster.master().unwrap_or(0), vec![body]).await {
+                Ok(acks) => {
+                    recorder.ok(op, Answer::Acked { acks: acks.iter().map(acked).collect() });
+                    break acks[0].index;
+                }
+                Err(error) => {
+                    match error.outcome() {
+                        dledger::Outcome::Unknown => recorder.unknown(op, error),
+                        dledger::Outcome::Refused => recorder.fail(op, error),
+                    }
+                    sim::pass(Duration::from_millis(50)).await;
+                }
             }
         };
-        let have = |i| self.cluster.ledger(i).is_some_and(|ledger| ledger.status().committed > last);
-        self.cluster.wait("all to have the last record", PATIENCE, || (0..NODES).all(have)).await;
+        let members = cluster.master().and_then(|master| cluster.ledger(master)).expect("a master").status().members;
+        let is_member =
+            |i: &usize| members.iter().any(|member| member.voter && member.member.id.to_string() == name(*i));
+        let members: Vec<_> = (0..cluster.size()).filter(is_member).collect();
+        let have = |i: &usize| cluster.ledger(*i).is_some_and(|ledger| ledger.status().committed > last);
+        cluster.wait("all to have the last record", PATIENCE, || members.iter().all(have)).await;
+        members
     }
 
-    async fn check(&self) {
-        self.look().await;
-        let status = |i: usize| self.cluster.ledger(i).expect("it runs").status();
-        let log = self.cluster.committed(0, status(0).first).await;
-        let place = |i: usize| {
-            let status = status(i);
-            (status.committed, status.committed_position, status.committed_chain)
-        };
-        for i in 1..NODES {
-            assert_eq!(place(i), place(0), "the replicas end alike");
-            // Each begins where it will.
-            let from = status(0).first.max(status(i).first);
-            let theirs = self.cluster.committed(i, from).await;
-            assert!(theirs[..] == log[(from - status(0).first) as usize..], "the replicas are alike");
+    /// Writes down all that a node has. What has rotted is repaired when it is read, which may take a moment.
+    async fn replica(&self, i: usize) {
+        let ledger = self.cluster.ledger(i).expect("it runs");
+        let (deadline, status) = (sim::now() + PATIENCE, ledger.status());
+        let (first, end) = (status.first, status.committed);
+        let chain = Some(ChainAt { position: status.committed_position, value: status.committed_chain });
+        let mut items = Vec::new();
+        while first + (items.len() as u64) < end {
+            match ledger.read(first + items.len() as u64..end, ReadLimit::default()).await {
+                Ok(records) => items.extend(records.iter().map(item)),
+                Err(ReadError::Damaged(damage)) => {
+                    assert!(sim::now() < deadline, "node {i} is not repaired: {damage}");
+                    sim::pass(Duration::from_millis(50)).await;
+                }
+                Err(error) => panic!("node {i} cannot be read: {error}"),
+            }
         }
-        self.history().check(&log);
+        let lines: Vec<_> =
+            if items.is_empty() { vec![vec![]] } else { items.chunks(LINE).map(<[_]>::to_vec).collect() };
+        for records in lines {
+            self.recorder.record(What::Replica(Replica { node: name(i), first, end, chain, records }));
+        }
     }
 }

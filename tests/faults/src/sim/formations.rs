@@ -7,7 +7,7 @@ use std::time::Duration;
 use dledger::sim::{self, Rng, SimCluster};
 use dledger::{NodeId, Peer, Peers};
 
-use super::{Outcome, nemesis};
+use super::Outcome;
 
 /// Longer than any healthy formation takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -72,6 +72,13 @@ impl Observer {
     }
 }
 
+/// Starts a node that must be able to start.
+async fn start(cluster: &SimCluster, i: usize) {
+    if let Err(error) = cluster.start(i).await {
+        panic!("node {i} does not start: {error}");
+    }
+}
+
 fn shuffled(rng: &mut Rng, size: usize) -> Vec<usize> {
     let mut order: Vec<_> = (0..size).collect();
     for last in (1..size).rev() {
@@ -84,7 +91,7 @@ fn shuffled(rng: &mut Rng, size: usize) -> Vec<usize> {
 async fn trickle(cluster: SimCluster, mut rng: Rng, pause: u64) {
     for i in shuffled(&mut rng, cluster.size()) {
         sim::pass(Duration::from_millis(rng.below(pause))).await;
-        nemesis::start(&cluster, i).await;
+        start(&cluster, i).await;
     }
 }
 
@@ -102,7 +109,7 @@ async fn disturb(cluster: &SimCluster, rng: &mut Rng, restarts: bool) {
             6 => cluster.crash(i),
             7 => cluster.kill(i),
             8 => cluster.stop(i).await.unwrap(),
-            _ => nemesis::start(cluster, i).await,
+            _ => start(cluster, i).await,
         }
     }
 }
@@ -121,7 +128,7 @@ pub(super) fn start_ups(seed: u64) -> Outcome {
         cluster.heal();
         let healed = sim::now();
         for i in shuffled(&mut rng, size) {
-            nemesis::start(&cluster, i).await;
+            start(&cluster, i).await;
         }
         agree(&cluster, &observer, &(0..size).collect::<Vec<_>>()).await;
         formed(1, &cluster, sim::now() - healed)
@@ -190,7 +197,7 @@ pub(super) fn different_lists(seed: u64) -> Outcome {
         cluster.heal();
         let healed = sim::now();
         for i in shuffled(&mut rng, size) {
-            nemesis::start(&cluster, i).await;
+            start(&cluster, i).await;
         }
         // A list is agreed on if all whom it names have it; two lists with a node in common cannot both be.
         let agreed = lists.iter().enumerate().find(|(n, list)| {

@@ -8,39 +8,63 @@
 //! | this | [`families`]: all there are |
 //! | `outcome`, `failure` | what comes of one |
 //! | `seeds` | which seeds run |
-//! | `chaos`, `nemesis`, `operator` | clients append while a nemesis does its worst |
-//! | `history` | what was asked, answered and seen, and the laws about it |
+//! | `chaos` | clients call while a nemesis does its worst; then the judge looks at what they were told |
+//! | `plan`, `schedule` | what may go wrong; what does and when, as data |
+//! | `world` | what all who take part share |
+//! | `clients` | who appends, reads and tails |
+//! | `nemesis`, `evidence` | does what the schedule says, and proves that it did something |
+//! | `members` | who replaces disks, adds and removes members, hands the leadership about |
+//! | `invariants` | what must hold inside the nodes, after every message |
+//! | `shrink` | the smallest schedule that still fails |
 //! | `first_steps` | the walk in short |
 //! | `formations` | nodes that start for the first time |
 //! | `succession` | how long a cluster is without a master |
 
 mod chaos;
+mod clients;
+mod evidence;
 mod failure;
 pub mod first_steps;
 mod formations;
-mod history;
+mod invariants;
+mod members;
 mod nemesis;
-mod operator;
 mod outcome;
+mod plan;
+mod schedule;
 mod seeds;
+mod shrink;
 pub mod succession;
+mod world;
 
 use std::path::Path;
 
 pub use failure::Failure;
 pub use outcome::Outcome;
+pub use plan::Plan;
+pub use schedule::{Kind, Schedule, Step, Who};
 pub use seeds::each;
+pub use shrink::shrink;
 
 /// A kind of simulation.
 pub struct Family {
     /// Its name.
     pub name: &'static str,
-    /// What it shows, in a line; the `#[test]` of that name runs it.
+    /// What it shows; the `#[test]` of that name runs it.
     pub law: &'static str,
     /// How many seeds run if nobody says otherwise.
     pub seeds: u64,
-    /// Panics where a law is broken. Writes what happened to a file if there is one.
-    simulate: fn(u64, Option<&Path>) -> Outcome,
+    /// What must have happened at least once in so many seeds, or nothing was shown.
+    pub shows: &'static [&'static str],
+    /// What runs.
+    scenario: Scenario,
+}
+
+enum Scenario {
+    /// Clients, and a nemesis that keeps to a schedule.
+    Chaos(&'static Plan),
+    /// Panics where a law is broken.
+    Other(fn(u64) -> Outcome),
 }
 
 impl Family {
@@ -49,10 +73,39 @@ impl Family {
     /// # Errors
     /// If a law is broken.
     pub fn run(&self, seed: u64, history: Option<&Path>) -> Result<Outcome, Failure> {
-        failure::caught(|| (self.simulate)(seed, history)).map_err(|law| {
-            let replay = format!("DLEDGER_SEED={seed} cargo test -p dledger-faults --test sim {}", self.law);
-            Failure { family: self.name, seed, law, replay }
-        })
+        self.run_with(seed, self.schedule(seed).as_ref(), history)
+    }
+
+    /// What goes wrong in a run of this seed, and when; `None` if the family keeps to no schedule.
+    pub fn schedule(&self, seed: u64) -> Option<Schedule> {
+        match self.scenario {
+            Scenario::Chaos(plan) => Some(Schedule::draw(seed, plan)),
+            Scenario::Other(_) => None,
+        }
+    }
+
+    /// As [`Family::run`], with another schedule than the seed's.
+    ///
+    /// # Errors
+    /// If a law is broken.
+    pub fn run_with(&self, seed: u64, schedule: Option<&Schedule>, history: Option<&Path>) -> Result<Outcome, Failure> {
+        let replay = format!("DLEDGER_SEED={seed} cargo test -p dledger-faults --test sim {}", self.law);
+        let ran = match (&self.scenario, schedule) {
+            (Scenario::Chaos(plan), Some(schedule)) => {
+                let run = chaos::Run { name: self.name, seed, plan, schedule, replay: replay.clone() };
+                chaos::run(&run, history)
+            }
+            (Scenario::Chaos(_), None) => Err("it needs a schedule".into()),
+            (Scenario::Other(simulate), _) => failure::caught(|| simulate(seed)),
+        };
+        ran.map_err(|law| Failure { family: self.name, seed, law, replay })
+    }
+
+    /// The smallest schedule with which the seed still fails, found in at most so many runs.
+    pub fn shrink(&self, seed: u64, most: usize) -> Option<Schedule> {
+        let schedule = self.schedule(seed)?;
+        let fails = |candidate: &Schedule| self.run_with(seed, Some(candidate), None).is_err();
+        Some(shrink(&schedule, most, fails).0)
     }
 }
 
@@ -66,73 +119,73 @@ pub fn family(name: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.name == name)
 }
 
+const fn chaos(
+    name: &'static str,
+    law: &'static str,
+    seeds: u64,
+    shows: &'static [&'static str],
+    plan: &'static Plan,
+) -> Family {
+    Family { name, law, seeds, shows, scenario: Scenario::Chaos(plan) }
+}
+
+const fn other(name: &'static str, law: &'static str, seeds: u64, simulate: fn(u64) -> Outcome) -> Family {
+    Family { name, law, seeds, shows: &[], scenario: Scenario::Other(simulate) }
+}
+
 const FAMILIES: &[Family] = &[
-    Family {
-        name: "power-loss",
-        law: "acknowledged_records_survive_power_loss_and_partitions",
-        seeds: 4,
-        simulate: |seed, history| chaos::run(seed, &chaos::POWER_LOSS, history),
-    },
-    Family {
-        name: "failing-disks",
-        law: "acknowledged_records_survive_failing_disks",
-        seeds: 2,
-        simulate: |seed, history| chaos::run(seed, &chaos::FAILING_DISKS, history),
-    },
-    Family {
-        name: "kills-interval",
-        law: "acknowledged_records_survive_killed_processes_without_a_sync",
-        seeds: 2,
-        simulate: |seed, history| chaos::run(seed, &chaos::KILLS_INTERVAL, history),
-    },
-    Family {
-        name: "start-ups",
-        law: "nodes_that_start_in_any_order_form_exactly_one_cluster_of_all",
-        seeds: 40,
-        simulate: |seed, _| formations::start_ups(seed),
-    },
-    Family {
-        name: "different-lists",
-        law: "nodes_with_different_peer_lists_never_form_two_clusters",
-        seeds: 15,
-        simulate: |seed, _| formations::different_lists(seed),
-    },
-    Family {
-        name: "twins",
-        law: "two_processes_of_the_lowest_id_never_form_two_clusters",
-        seeds: 15,
-        simulate: |seed, _| formations::twins(seed),
-    },
-    Family {
-        name: "joining",
-        law: "a_node_that_joins_forms_nothing_and_promises_itself_to_nobody",
-        seeds: 6,
-        simulate: |seed, _| formations::joining(seed),
-    },
-    Family {
-        name: "retention",
-        law: "acknowledged_records_survive_power_loss_until_retention_removes_them",
-        seeds: 2,
-        simulate: |seed, history| {
-            let outcome = chaos::run(seed, &chaos::RETENTION, history);
-            assert!(outcome.counted("removed") > 0, "nothing was removed");
-            outcome
-        },
-    },
-    Family {
-        name: "retention-failing-disks",
-        law: "acknowledged_records_survive_failing_disks_until_retention_removes_them",
-        seeds: 2,
-        simulate: |seed, history| chaos::run(seed, &chaos::RETENTION_FAILING_DISKS, history),
-    },
-    Family {
-        name: "lost-disks",
-        law: "acknowledged_records_survive_lost_disks_that_are_replaced_one_by_one",
-        seeds: 3,
-        simulate: |seed, history| {
-            let outcome = chaos::run(seed, &chaos::LOST_DISKS, history);
-            assert!(outcome.counted("disks replaced") > 0, "nothing was replaced");
-            outcome
-        },
-    },
+    chaos(
+        "power-loss",
+        "acknowledged_records_survive_power_loss_and_partitions",
+        6,
+        &["records acknowledged", "reads answered", "records tailed"],
+        &plan::POWER_LOSS,
+    ),
+    chaos("partitions", "acknowledged_records_survive_all_that_a_network_can_do", 4, &[], &plan::PARTITIONS),
+    chaos("failing-disks", "acknowledged_records_survive_failing_disks", 4, &[], &plan::FAILING_DISKS),
+    chaos("bit-rot", "acknowledged_records_survive_bit_rot_on_a_minority", 3, &[], &plan::BIT_ROT),
+    chaos(
+        "kills-interval",
+        "acknowledged_records_survive_killed_processes_without_a_sync",
+        3,
+        &[],
+        &plan::KILLS_INTERVAL,
+    ),
+    chaos(
+        "retention",
+        "acknowledged_records_survive_power_loss_until_retention_removes_them",
+        3,
+        &["records removed", "removals"],
+        &plan::RETENTION,
+    ),
+    chaos(
+        "retention-failing-disks",
+        "acknowledged_records_survive_failing_disks_until_retention_removes_them",
+        3,
+        &["records removed"],
+        &plan::RETENTION_FAILING_DISKS,
+    ),
+    chaos(
+        "lost-disks",
+        "acknowledged_records_survive_lost_disks_that_are_replaced_one_by_one",
+        3,
+        &["disks replaced", "transfers"],
+        &plan::LOST_DISKS,
+    ),
+    chaos(
+        "members",
+        "acknowledged_records_survive_members_that_come_and_go",
+        3,
+        &["members added", "members removed"],
+        &plan::MEMBERS,
+    ),
+    other("start-ups", "nodes_that_start_in_any_order_form_exactly_one_cluster_of_all", 40, formations::start_ups),
+    other(
+        "different-lists",
+        "nodes_with_different_peer_lists_never_form_two_clusters",
+        15,
+        formations::different_lists,
+    ),
+    other("twins", "two_processes_of_the_lowest_id_never_form_two_clusters", 15, formations::twins),
+    other("joining", "a_node_that_joins_forms_nothing_and_promises_itself_to_nobody", 6, formations::joining),
 ];

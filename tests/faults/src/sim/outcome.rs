@@ -15,6 +15,10 @@ pub struct Outcome {
     pub counts: BTreeMap<&'static str, u64>,
     /// How long something took at most.
     pub longest: BTreeMap<&'static str, Duration>,
+    /// Runs that do not prove what they claim.
+    pub invalid: u64,
+    /// Why not, and how often.
+    pub reasons: BTreeMap<String, u64>,
 }
 
 impl Outcome {
@@ -34,11 +38,21 @@ impl Outcome {
         *longest = time.max(*longest);
     }
 
+    /// This run does not prove what it claims.
+    pub(super) fn is_invalid(&mut self, why: String) {
+        self.invalid = 1;
+        // Numbers are of one run: reasons of many are to be counted.
+        let why = why.split(' ').filter(|word| !word.starts_with(|c: char| c.is_ascii_digit()));
+        *self.reasons.entry(why.collect::<Vec<_>>().join(" ")).or_default() += 1;
+    }
+
     /// Adds what came of another one.
     pub fn add(&mut self, other: &Self) {
         self.trace = (0, self.trace.1 + other.trace.1);
         self.virtual_time += other.virtual_time;
         other.counts.iter().for_each(|(what, n)| self.count(what, *n));
+        self.invalid += other.invalid;
+        other.reasons.iter().for_each(|(why, n)| *self.reasons.entry(why.clone()).or_default() += n);
         other.longest.iter().for_each(|(what, time)| self.took(what, *time));
     }
 }
@@ -48,6 +62,8 @@ impl fmt::Display for Outcome {
         let counts = self.counts.iter().map(|(what, n)| format!("{n} {what}"));
         let longest = self.longest.iter().map(|(what, time)| format!("{what} at most {time:?}"));
         let rest = [format!("{} events", self.trace.1), format!("{:?} of virtual time", self.virtual_time)];
-        f.write_str(&counts.chain(rest).chain(longest).collect::<Vec<_>>().join(", "))
+        let reasons = self.reasons.iter().map(|(why, n)| format!("{n} × {why}")).collect::<Vec<_>>().join("; ");
+        let invalid = (self.invalid > 0).then(|| format!("{} runs INVALID: {reasons}", self.invalid));
+        f.write_str(&counts.chain(rest).chain(longest).chain(invalid).collect::<Vec<_>>().join(", "))
     }
 }

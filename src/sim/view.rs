@@ -1,0 +1,124 @@
+//! What a simulated node holds, seen from inside: for invariants.
+
+use std::ops::Range;
+
+use super::cluster::{SimCluster, group};
+use crate::format::entry::EntryHeader;
+
+/// What a running node holds at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeView {
+    /// Which life of its process.
+    pub start: u64,
+    /// Which disk: counts those that were lost.
+    pub disk: u64,
+    /// Its vote, as last saved.
+    pub vote: Option<VoteView>,
+    /// Lowest index stored.
+    pub first: u64,
+    /// Index after the last synced record.
+    pub durable: u64,
+    /// Index after the last record.
+    pub end: u64,
+    /// Up to where it knows the log to be committed.
+    pub committed: PointView,
+    /// Numbers of its entries.
+    pub numbers: Range<u64>,
+}
+
+/// A vote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoteView {
+    /// Of which term.
+    pub term: u64,
+    /// For whom.
+    pub node: Option<String>,
+    /// Whether a quorum granted it: that node leads the term.
+    pub granted: bool,
+}
+
+/// A place in a log, named by what is before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PointView {
+    /// Number of the entry after.
+    pub number: u64,
+    /// Index of the record after.
+    pub index: u64,
+    /// Position after the last entry before.
+    pub position: u64,
+    /// Chain value of the last entry before.
+    pub chain: u32,
+}
+
+/// An entry of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryView {
+    /// Its number.
+    pub number: u64,
+    /// Its term.
+    pub term: u64,
+    /// Index of its first record, or of the next one if it has none.
+    pub index: u64,
+    /// How many records.
+    pub records: u32,
+    /// Where it begins.
+    pub position: u64,
+    /// Bytes it takes, without padding.
+    pub size: u64,
+    /// Chain value of the entry before.
+    pub previous: u32,
+    /// Its chain value.
+    pub chain: u32,
+}
+
+impl From<EntryHeader> for EntryView {
+    fn from(header: EntryHeader) -> Self {
+        let EntryHeader { position, number, term, index, records, previous, chain, .. } = header;
+        let size = crate::format::entry::ENTRY_HEADER as u64 + u64::from(header.body);
+        Self { number, term, index, records, position, size, previous, chain }
+    }
+}
+
+impl SimCluster {
+    /// What node `i` holds; `None` if it is down.
+    pub fn view(&self, i: usize) -> Option<NodeView> {
+        let (ledger, start) = (self.ledger(i)?, self.starts(i));
+        let log = &ledger.raft_group().log;
+        let (progress, point) = (log.progress(), log.progress().commit_point());
+        let vote = log.vote().map(|vote| VoteView {
+            term: vote.term,
+            node: vote.node.map(|node| node.to_string()),
+            granted: vote.granted,
+        });
+        Some(NodeView {
+            start,
+            disk: self.nodes()[i].disks,
+            vote,
+            first: progress.first(),
+            durable: progress.durable(),
+            end: progress.end().max(point.index),
+            committed: PointView {
+                number: point.number,
+                index: point.index,
+                position: point.position,
+                chain: point.chain,
+            },
+            numbers: log.numbers(),
+        })
+    }
+
+    /// Entry `number` of node `i`; `None` if it is down, or does not have it or not undamaged.
+    pub fn entry(&self, i: usize, number: u64) -> Option<EntryView> {
+        self.ledger(i)?.raft_group().log.entry_header(number).ok().flatten().map(EntryView::from)
+    }
+
+    /// Whether a power loss of node `i` now, running or not, would leave it these bytes of its ledger: what a disk
+    /// knows, not what the node says. `None` if no file is there for them.
+    pub fn is_durable(&self, i: usize, positions: Range<u64>) -> Option<bool> {
+        let node = &self.nodes()[i];
+        let size = node.config.segment_size;
+        let start = positions.start / size * size;
+        let path = node.config.data_dir.join(group().as_str()).join(format!("{start:020}"));
+        node.disk.is_durable(&path, positions.start - start..positions.end - start)
+    }
+}
