@@ -85,6 +85,8 @@ mutants! {
     WipedDiskAnswers,
     #[doc = "A node without data lets everybody who asks form the cluster with it."]
     PromisedToAll,
+    #[doc = "A connection to a peer that is silent is kept for ever, and so is a stream."]
+    SilenceTolerated,
     // node
     #[doc = "A follower serves a promised read one entry before it has all that the read must see."]
     ReadOneBehind,
@@ -93,6 +95,10 @@ mutants! {
     // client
     #[doc = "A client sends again what may be in the log already."]
     UnknownResent,
+    #[doc = "A client says that an append was refused when the stream that took it broke."]
+    BrokenSaidRefused,
+    #[doc = "A client waits for the answer to an append past its deadline."]
+    DeadlineIgnored,
 }
 
 /// Whether the bug is in this program.

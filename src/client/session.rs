@@ -10,6 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::directory::Directory;
 use super::error::{ClientError, reason};
 use super::request::{Job, acknowledge, deadline_of, records_of};
+use crate::mutants::{Mutant, planted};
 use crate::rpc::client_wire::{from_status, millis};
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 use crate::types::BatchAck;
@@ -181,6 +182,9 @@ impl Session {
     /// Gives up requests that the node should have answered by now. It knows their deadline and gets some grace to
     /// say what became of them.
     pub(super) fn expire(&mut self, now: Instant) {
+        if planted(Mutant::DeadlineIgnored) {
+            return;
+        }
         // All are looked at: a later request may have the earlier deadline.
         let late = |jobs: &[Job]| deadline_of(jobs).is_some_and(|deadline| deadline + ANSWER_GRACE <= now);
         let over: Vec<u64> = self.sent.iter().filter(|(_, jobs)| late(jobs)).map(|(id, _)| *id).collect();
@@ -208,7 +212,9 @@ impl Session {
 
     /// Ends the stream. What was sent and not answered may be in the log.
     pub(super) fn abandon(self, why: &str) {
-        let error = ClientError::Unknown { reason: format!("the stream to {} is over: {why}", self.address) };
+        let reason = format!("the stream to {} is over: {why}", self.address);
+        let refused = planted(Mutant::BrokenSaidRefused);
+        let error = if refused { ClientError::Closed { reason } } else { ClientError::Unknown { reason } };
         for jobs in self.sent.into_values() {
             fail(jobs, &error);
         }

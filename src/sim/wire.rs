@@ -1,7 +1,7 @@
 //! Nodes and clients with their real gRPC, in tokio's time, over connections and on a disk that a test provides.
 //!
-//! The rest of [`sim`](super) puts the code above the wire on a simulated one. Here the wire itself is the real one, down
-//! to the bytes: what is simulated begins where the operating system would.
+//! The rest of [`sim`](super) puts the code above the wire on a simulated one. Here the wire itself is the real one,
+//! down to the bytes: what is simulated begins where the operating system would.
 
 use std::io;
 use std::net::SocketAddr;
@@ -156,6 +156,11 @@ pub async fn serve(config: Config, listener: impl Listen, world: World) -> Resul
         incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
     };
     crate::server::with_services(NodeBuilder::from_config(config)).start_on(Incoming(listener), env).await
+}
+
+/// Lets tokio's time pass, which is virtual where this is used.
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
 }
 
 /// How many connections to `node` are open.

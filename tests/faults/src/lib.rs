@@ -17,5 +17,6 @@ pub mod runner;
 #[cfg(target_os = "linux")]
 pub mod scenario;
 pub mod sim;
+pub mod wire;
 #[cfg(target_os = "linux")]
 pub mod workload;

@@ -108,6 +108,11 @@ const SCRIPT: Detector = lib(Layer::D, "a_power_loss_after_any_step_breaks_no_pr
 const FAILING: Detector = lib(Layer::D, "after_any_call_that_fails_nothing_is_acknowledged");
 /// Votes and entries in any order.
 const RAFT: Detector = lib(Layer::D, "votes_and_entries_survive_any_crash_in_order");
+const fn wire(filter: &'static str) -> Detector {
+    let runs = Runs::Test { package: "dledger-faults", target: "wire", filter };
+    Detector { layer: Layer::B, runs, seeds: None, limit: LIMIT }
+}
+
 const POWER_LOSS: Detector = family("acknowledged_records_survive_power_loss_and_partitions", 40);
 /// A real process on a real filesystem that loses its power.
 const POWER: Detector = Detector {
@@ -169,9 +174,12 @@ pub const TABLE: &[Case] = &[
         detectors: &[integration(Layer::B, "failover", "a_wiped_disk_does_not_pass_for_the_one_that_voted")],
     },
     Case { mutant: "PromisedToAll", detectors: &[family("two_processes_of_the_lowest_id_never_form", 15)] },
+    Case { mutant: "SilenceTolerated", detectors: &[wire("half_open_connections_are_given_up_for_new_ones")] },
     // node
     Case { mutant: "ReadOneBehind", detectors: &[READS] },
     Case { mutant: "BatchTorn", detectors: &[POWER_LOSS] },
     // client
     Case { mutant: "UnknownResent", detectors: &[lib(Layer::B, "a_stream_that_breaks_leaves_the_outcome_unknown")] },
+    Case { mutant: "BrokenSaidRefused", detectors: &[wire("a_master_that_is_held_is_left_for_the_next_one")] },
+    Case { mutant: "DeadlineIgnored", detectors: &[wire("calls_over_held_links_end_at_their_deadline")] },
 ];
