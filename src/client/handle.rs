@@ -121,6 +121,9 @@ impl Client {
     /// Waits for room in flight (back-pressure), then fixes the place of `records` in the order of this client's
     /// appends; the outcome comes from what is returned. Many may be in flight.
     ///
+    /// The order is that of the appends which are acknowledged. One whose outcome is *unknown* may still be on its way,
+    /// in the buffers of a connection that was cut, and lie behind what was submitted after it.
+    ///
     /// # Errors
     /// What can be told before sending: [`ClientError::EmptyBatch`], [`ClientError::TooLarge`].
     pub async fn submit(&self, records: Vec<Bytes>) -> Result<PendingAppend, ClientError> {

@@ -105,7 +105,8 @@ pub enum Call {
     Append {
         /// Their bodies.
         records: Vec<Hash>,
-        /// Appends of one session lie in the log in the order they were called, whenever they were answered.
+        /// Appends of one session that are acknowledged lie in the log in the order they were called, whenever they
+        /// were answered. One of unknown outcome may come late.
         #[serde(skip_serializing_if = "Option::is_none")]
         session: Option<u64>,
     },

@@ -32,7 +32,7 @@ pub enum Law {
     Term,
     /// Records of one append lie side by side in its order, or none of them is there.
     Batch,
-    /// Appends of one session lie in the log in the order they were called.
+    /// Acknowledged appends of one session lie in the log in the order they were called.
     Session,
     /// A lease or linearizable read sees what was acknowledged, or seen by such a read, before it began; and of two
     /// appends, one that was answered before the other was called lies before it.

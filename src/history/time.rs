@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use super::Law;
-use super::calls::{CallId, Calls};
+use super::calls::{CallId, Calls, End};
 use super::findings::{Findings, moment};
 use super::log::{Bound, Log};
 use super::order::Known;
@@ -75,13 +75,14 @@ fn violated(index: u64, by: Bound, not: Not, calls: &Calls, findings: &mut Findi
     });
 }
 
-/// Appends of one session lie in the log in the order they were called, which is that of their lines.
+/// Acknowledged appends of one session lie in the log in the order they were called, which is that of their lines. One
+/// whose outcome is unknown may still have been on its way when later ones were answered.
 pub(super) fn sessions(order: &[Known], calls: &Calls, findings: &mut Findings) {
     let mut last: HashMap<(u64, u64), (CallId, u64)> = HashMap::new();
     for known in order {
         let Some((call, _)) = known.owner else { continue };
         let made = calls.get(call);
-        let Some(session) = made.session() else { continue };
+        let Some(session) = made.session().filter(|_| made.end == End::Answered) else { continue };
         let (latest, index) = last.entry((made.client, session)).or_insert((call, known.index));
         if *latest <= call {
             (*latest, *index) = (call, known.index);

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{SimCluster, now, pass, run, spawn};
+use crate::error::Outcome;
 use crate::types::{Consistency, Role};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -137,4 +138,21 @@ fn a_master_knows_from_the_first_moment_what_was_acknowledged_before_it() {
             assert!(known > acks[0].index, "seed {seed}: the new master knows {known} of {acks:?}");
         });
     }
+}
+
+/// It was in the log of its master all the time.
+#[test]
+fn an_append_that_is_committed_after_its_deadline_was_not_said_to_be_refused() {
+    run(1, async {
+        let (cluster, master) = started(1).await;
+        let others = [(master + 1) % 3, (master + 2) % 3];
+        others.iter().for_each(|i| cluster.hang_syncs(*i, true));
+        let ledger = cluster.ledger(master).unwrap();
+        let late = ledger.submit(vec!["late".into()], Some(ms(100))).await.unwrap();
+        let error = late.await.unwrap_err();
+        others.iter().for_each(|i| cluster.hang_syncs(*i, false));
+        cluster.wait("the late append", SOON, || ledger.status().committed == 2).await;
+        assert_eq!(ledger.get(1).await.unwrap().body, "late");
+        assert_eq!(error.outcome(), Outcome::Unknown, "it was said to be refused: {error}");
+    });
 }

@@ -302,6 +302,13 @@ fn sessions_keep_their_order() {
     for (client, session) in [(1, Some(2)), (2, Some(1)), (1, None)] {
         holds(with(client, session));
     }
+    // Given up by its client, and still on its way.
+    let mut late = Build::new();
+    let (one, two) = (late.append(1, &["a"], Some(1)), late.append(1, &["b"], Some(1)));
+    late.unknown(one);
+    late.acked(two, 0, 1);
+    late.replicas(&["b", "a"]);
+    holds(late);
 }
 
 #[test]

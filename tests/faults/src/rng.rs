@@ -15,12 +15,12 @@ impl Rng {
     /// Another source, determined by this one's seed and `salt`.
     pub fn fork(&self, salt: u64) -> Self {
         let mut fork = Self(self.0 ^ salt.wrapping_mul(0xA24B_AED4_963E_E407));
-        fork.next();
+        fork.number();
         fork
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -30,17 +30,17 @@ impl Rng {
 
     /// A number of the range, which is not empty.
     pub fn within(&mut self, range: Range<u64>) -> u64 {
-        range.start + self.next() % (range.end - range.start)
+        range.start + self.number() % (range.end - range.start)
     }
 
     /// A number below `n`, which is not 0.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.number() % n as u64) as usize
     }
 
     /// True once in `n` times.
     pub fn once_in(&mut self, n: u64) -> bool {
-        self.next() % n == 0
+        self.number().is_multiple_of(n)
     }
 
     /// One of them; there is at least one.

@@ -146,7 +146,7 @@ impl Cluster {
 
     /// Whose process ended without a fault that explains it, and the panics.
     pub async fn deaths(&self) -> Vec<String> {
-        join_all(self.nodes.iter().map(|node| node.died())).await.into_iter().flatten().collect()
+        join_all(self.nodes.iter().map(|node| node.deaths())).await.into_iter().flatten().collect()
     }
 
     /// The lines of all logs that tell of a panic.

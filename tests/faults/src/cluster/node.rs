@@ -49,6 +49,8 @@ pub struct Node {
     lives: AtomicU64,
     /// Whether a fault explains that the process ends by itself.
     may_end: AtomicBool,
+    /// Why processes ended that nobody had ended, as long as it has not been told.
+    deaths: Mutex<Vec<String>>,
     child: tokio::sync::Mutex<Option<Child>>,
 }
 
@@ -62,6 +64,7 @@ impl Node {
             log,
             lives: AtomicU64::new(0),
             may_end: AtomicBool::new(false),
+            deaths: Mutex::default(),
             child: tokio::sync::Mutex::new(None),
         }
     }
@@ -107,10 +110,12 @@ impl Node {
     /// It runs already, or cannot be started.
     pub async fn start(&self) -> io::Result<()> {
         let mut child = self.child.lock().await;
-        if let Some(running) = child.as_mut()
-            && running.try_wait()?.is_none()
-        {
-            return Err(io::Error::other(format!("{} runs already", self.name())));
+        if let Some(process) = child.as_mut() {
+            match process.try_wait()? {
+                None => return Err(io::Error::other(format!("{} runs already", self.name()))),
+                // Nobody has looked since.
+                Some(status) => self.note_death(&status),
+            }
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
         // Dies with this process, however that ends.
@@ -157,7 +162,12 @@ impl Node {
         // Held from the signal to the end: whoever looks for deaths meanwhile sees none.
         let mut child = self.child.lock().await;
         self.send(child.as_ref(), Signal::KILL)?;
-        self.wait(&mut child, DEATH).await.map(|status| said(&status))
+        let status = self.wait(&mut child, DEATH).await?;
+        if status.signal() != Some(Signal::KILL.as_raw()) {
+            // It was dead before.
+            self.note_death(&status);
+        }
+        Ok(said(&status))
     }
 
     /// SIGTERM.
@@ -211,17 +221,26 @@ impl Node {
         self.child.lock().await.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Why the process ended, if it did so without being told and no fault explains it. Said once.
-    pub async fn died(&self) -> Option<String> {
+    /// Why processes ended that nobody had ended, if no fault explains it. Each is told once.
+    pub async fn deaths(&self) -> Vec<String> {
         // Who holds it is just about to end the process.
-        let mut child = self.child.try_lock().ok()?;
-        let status = child.as_mut()?.try_wait().ok()??;
-        *child = None;
+        if let Ok(mut child) = self.child.try_lock()
+            && let Some(process) = child.as_mut()
+            && let Ok(Some(status)) = process.try_wait()
+        {
+            self.note_death(&status);
+            *child = None;
+        }
+        std::mem::take(&mut *self.deaths.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn note_death(&self, status: &ExitStatus) {
         if self.may_end.load(Ordering::SeqCst) {
-            return None;
+            return;
         }
         let lines = self.last_lines(LAST_LINES).join("\n  ");
-        Some(format!("{} ended by itself: {}. It said last:\n  {lines}", self.name(), said(&status)))
+        let death = format!("{} ended by itself: {}. It said last:\n  {lines}", self.name(), said(status));
+        self.deaths.lock().unwrap_or_else(PoisonError::into_inner).push(death);
     }
 
     /// The end of its log.

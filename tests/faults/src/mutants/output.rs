@@ -46,6 +46,11 @@ impl<'t> Output<'t> {
         self.0.contains(&format!("mutant {mutant} reached"))
     }
 
+    /// Whether the tests are called something else.
+    pub(super) fn ran_nothing(&self) -> bool {
+        self.0.lines().any(|line| line == "running 0 tests")
+    }
+
     fn panics(&self) -> impl Iterator<Item = Panic<'t>> {
         self.0.split("panicked at ").skip(1).filter_map(|after| {
             let (place, message) = after.split_once(":\n")?;
@@ -103,6 +108,7 @@ mod tests {
         assert_eq!(law.test, "acknowledged_records");
         assert_eq!(law.found, "the term of node 1 fell run it again: DLEDGER_SEED=3 cargo test");
         assert_eq!(output.seed(), Some(3));
+        assert!(!output.ran_nothing() && Output("\nrunning 0 tests\n").ran_nothing());
         assert!(output.reached("VoteNotSynced") && !output.reached("VoteNot"));
     }
 

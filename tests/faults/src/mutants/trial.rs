@@ -75,6 +75,7 @@ pub(super) fn run(
     let output = Output(&text);
     let end = match (success, output.law()) {
         (None, _) => End::Hung,
+        (Some(true), _) if output.ran_nothing() => End::Died("no test is called that".into()),
         (Some(true), _) => End::Passed,
         (Some(false), Some(law)) => End::Law(law),
         (Some(false), None) => End::Died(output.panic().unwrap_or_else(|| last_line(&text))),

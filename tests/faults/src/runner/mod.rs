@@ -73,10 +73,11 @@ pub fn run(job: &Job, stop: &watch::Receiver<bool>) -> Result<Summary, String> {
         let mut first = true;
         while first || (end.is_some_and(|end| Instant::now() < end) && !scenarios.is_empty()) {
             // Asked for by a seed from a report, a scenario gets that very seed.
-            let seed = if first { job.seed } else { rng.next() >> 32 };
-            first = false;
+            let seed = if first { job.seed } else { rng.number() >> 32 };
             for scenario in &scenarios {
-                if *stop.borrow() || end.is_some_and(|end| Instant::now() > end) {
+                // What is asked for by name runs once at least: that is how a soak is replayed.
+                let asked = first && !job.only.is_empty();
+                if *stop.borrow() || !asked && end.is_some_and(|end| Instant::now() > end) {
                     break;
                 }
                 display.begins(scenario.name);
@@ -91,6 +92,7 @@ pub fn run(job: &Job, stop: &watch::Receiver<bool>) -> Result<Summary, String> {
                     summary.write(&job.out).and_then(|()| if passed { Ok(()) } else { pages.write(&job.out) });
                 written.unwrap_or_else(|error| display.line(&told(error)));
             }
+            first = false;
             if *stop.borrow() {
                 break;
             }
@@ -112,7 +114,10 @@ fn one(job: &Job, scenario: &'static Scenario, seed: u64, stop: &watch::Receiver
         rounds: profile.rounds(),
         binary: job.binary.clone(),
         out: job.out.clone(),
-        replay: format!("dledger-faults run --profile {profile} --seed {seed} --only {} --seeds 0", scenario.name),
+        replay: format!(
+            "dledger-faults run --profile {profile} --seed {seed} --only {} --minutes 0 --seeds 0",
+            scenario.name
+        ),
     };
     scenario::run(&plan, stop)
 }

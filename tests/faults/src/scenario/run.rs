@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use dledger::history::{self, Begin, FORMAT, History, Judge, Recorder, What};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::{Outcome, Scenario, Stage, Trouble, Verdict};
 use crate::cluster::{Cluster, Place, Settings};
@@ -21,6 +22,8 @@ const FORM: Duration = Duration::from_secs(60);
 const WARM: u64 = 100;
 /// Within this time all replicas hold the same, once nothing disturbs them any more.
 const AGREE: Duration = Duration::from_secs(90);
+/// Longest that a scenario may take. Everything in it is bounded; all together is less.
+const LONGEST: Duration = Duration::from_secs(1200);
 /// Reasons of one kind that are told; the history has all.
 const TOLD: usize = 8;
 
@@ -159,10 +162,13 @@ async fn with_cluster(
     };
     let mut stopped = stop.clone();
     let done = tokio::select! {
-        done = under_load(plan, machine, &cluster, history, findings) => done,
+        done = timeout(LONGEST, under_load(plan, machine, &cluster, history, findings)) => done.unwrap_or_else(|_| {
+            Err(Trouble::Violation(format!("it has not ended within {LONGEST:?}")))
+        }),
         _ = stopped.wait_for(|stop| *stop) => Err(Trouble::NotHere("stopped".into())),
     };
     cluster.shutdown().await;
+    findings.violations.extend(cluster.deaths().await);
     if let Err(trouble) = done {
         findings.trouble(trouble);
     }

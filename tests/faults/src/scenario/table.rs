@@ -9,6 +9,7 @@ use crate::workload::Load;
 const REPAIRS: &[&str] = &["--segment-size", "16MiB", "--repair", "from-peers"];
 const PLAIN: &[&str] = &["--segment-size", "16MiB"];
 const RETAINS: &[&str] = &["--segment-size", "16MiB", "--retention-size", "40MiB", "--retention-every", "1s"];
+const INTERVAL: &[&str] = &["--segment-size", "16MiB", "--durability", "interval:50ms"];
 
 macro_rules! act {
     ($($path:tt)+) => {
@@ -51,6 +52,10 @@ const ALL: &[Scenario] = &[
     plain("kill-follower", "kill -9 of a slave", act!(processes::kill_follower)),
     plain("kill-all", "kill -9 of all nodes at once", act!(processes::kill_all)),
     plain("kill-storm", "kill -9 of whoever it is, again and again", act!(processes::kill_storm)),
+    Scenario {
+        options: INTERVAL,
+        ..plain("kill-all-interval", "kill -9 of all nodes, acks without fsync", act!(processes::kill_all))
+    },
     plain("pause-leader", "the master is stopped, succeeded, and goes on", act!(processes::pause_leader)),
     plain("pause-majority", "most nodes are stopped", act!(processes::pause_majority)),
     plain("stutter", "the master stops again and again, shortly", act!(processes::stutter)),

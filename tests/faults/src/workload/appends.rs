@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dledger::history::{Acked, Call, Hash};
 use dledger::{Ack, Client, PendingAppend};
+use futures::future::OptionFuture;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -58,9 +59,9 @@ pub(super) async fn session(ways: Ways, mut bodies: Bodies, window: usize) {
     let mut under_way: VecDeque<(u64, Vec<u64>, PendingAppend)> = VecDeque::new();
     loop {
         let room = under_way.len() < window && !ways.stopped();
-        let first = under_way.front_mut();
+        let first = OptionFuture::from(under_way.front_mut().map(|(.., pending)| pending));
         tokio::select! {
-            outcome = async { match first { Some((.., pending)) => pending.await, None => std::future::pending().await } } => {
+            Some(outcome) = first => {
                 let Some((op, sizes, _)) = under_way.pop_front() else { continue };
                 match outcome {
                     Ok(ack) => {

@@ -33,7 +33,7 @@ impl Bodies {
         body.put_slice(format!("{}/{}/", self.client, self.next).as_bytes());
         self.next += 1;
         while body.len() < length {
-            body.put_u64(self.rng.next());
+            body.put_u64(self.rng.number());
         }
         body.freeze()
     }

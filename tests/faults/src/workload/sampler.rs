@@ -14,13 +14,17 @@ pub(super) type Findings = Arc<Mutex<Vec<String>>>;
 /// Asks every node again and again, until it is told to stop.
 pub(super) async fn sampler(ways: Ways, cluster: Arc<Cluster>, findings: Findings) {
     let mut pace = ways.pace();
-    while !ways.stopped() {
-        pace.tick().await;
-        let deaths = cluster.deaths().await;
-        for death in deaths {
+    loop {
+        // The last look comes after the last word.
+        let last = ways.stopped();
+        for death in cluster.deaths().await {
             ways.progress.recorder().record(What::Note { text: death.clone() });
             findings.lock().unwrap_or_else(PoisonError::into_inner).push(death);
         }
+        if last {
+            return;
+        }
+        pace.tick().await;
         let lives: Vec<u64> = cluster.nodes.iter().map(|node| node.life()).collect();
         let said = cluster.statuses(&ways.client).await;
         for ((node, life), status) in cluster.nodes.iter().zip(lives).zip(said) {
