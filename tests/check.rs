@@ -107,8 +107,7 @@ fn what_cannot_be_read_exits_with_2_and_says_where() {
         (&[&BEGIN.replace("\"format\":1", "\"format\":2")], "format 2"),
     ];
     for (lines, expected) in cases {
-        let lines: Vec<_> = lines.iter().copied().collect();
-        let mut text = lines.clone();
+        let mut text = lines.to_vec();
         if lines.last() != Some(&cut) {
             text.push("");
         }

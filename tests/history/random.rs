@@ -46,7 +46,7 @@ fn to_know_less_breaks_nothing() {
 type Change = (&'static str, fn(&mut Vec<Event>, &mut Random) -> bool, &'static [Law]);
 
 const CHANGES: &[Change] = &[
-    ("an acknowledged record is lost", lose, &[Law::Acked, Law::Committed]),
+    ("an acknowledged record is lost", |events, random| lose(events, random), &[Law::Acked, Law::Committed]),
     (
         "a replica has another record",
         |events, random| replica_record(events, random, |item| item.hash = other()),
@@ -57,7 +57,11 @@ const CHANGES: &[Change] = &[
         |events, random| replica_record(events, random, |item| item.position += 1),
         &[Law::Replicas],
     ),
-    ("an ack names another place", acked_elsewhere, &[Law::Acked, Law::Batch, Law::Removed, Law::Read]),
+    (
+        "an ack names another place",
+        |events, random| acked_elsewhere(events, random),
+        &[Law::Acked, Law::Batch, Law::Removed, Law::Read],
+    ),
     (
         "a read sees another record",
         |events, random| found(events, random, |item| item.hash = other()),
@@ -69,8 +73,12 @@ const CHANGES: &[Change] = &[
         &[Law::Dense, Law::Read, Law::Removed, Law::Twice, Law::Position, Law::RealTime],
     ),
     ("a late read finds nothing", stale, &[Law::RealTime]),
-    ("what was acknowledged is said to have failed", failed, &[Law::Failed, Law::Batch]),
-    ("a record is there twice", twice, &[Law::Twice]),
+    (
+        "what was acknowledged is said to have failed",
+        |events, random| failed(events, random),
+        &[Law::Failed, Law::Batch],
+    ),
+    ("a record is there twice", |events, random| twice(events, random), &[Law::Twice]),
     ("a chain value is another", chain, &[Law::Chain]),
     (
         "a term has two masters",
@@ -138,7 +146,7 @@ fn replicas(events: &mut [Event]) -> impl Iterator<Item = &mut dledger::history:
     })
 }
 
-fn lose(events: &mut Vec<Event>, _: &mut Random) -> bool {
+fn lose(events: &mut [Event], _: &mut Random) -> bool {
     let Some(last) = replicas(events).next().and_then(|replica| replica.records.last().copied()) else { return false };
     let acked = |event: &Event| match &event.what {
         What::Ok { answer: Answer::Acked { acks }, .. } => acks.iter().any(|ack| ack.index == last.index),
@@ -163,7 +171,7 @@ fn replica_record(events: &mut [Event], random: &mut Random, change: fn(&mut Ite
     true
 }
 
-fn acked_elsewhere(events: &mut Vec<Event>, random: &mut Random) -> bool {
+fn acked_elsewhere(events: &mut [Event], random: &mut Random) -> bool {
     let first = replicas(events).next().map_or(0, |replica| replica.first);
     let acks = |what: &What| match what {
         What::Ok { answer: Answer::Acked { acks }, .. } => acks.iter().any(|ack| ack.index > first),
@@ -201,7 +209,7 @@ fn stale(events: &mut Vec<Event>, random: &mut Random) -> bool {
     true
 }
 
-fn failed(events: &mut Vec<Event>, random: &mut Random) -> bool {
+fn failed(events: &mut [Event], random: &mut Random) -> bool {
     let first = replicas(events).next().map_or(0, |replica| replica.first);
     let acks = |what: &What| match what {
         What::Ok { answer: Answer::Acked { acks }, .. } => acks.iter().any(|ack| ack.index >= first),
@@ -213,7 +221,7 @@ fn failed(events: &mut Vec<Event>, random: &mut Random) -> bool {
     true
 }
 
-fn twice(events: &mut Vec<Event>, random: &mut Random) -> bool {
+fn twice(events: &mut [Event], random: &mut Random) -> bool {
     let Some(held) = replicas(events).map(|replica| replica.records.len() as u64).min() else { return false };
     if held == 0 {
         return false;
