@@ -1,13 +1,13 @@
 //! What `dledger-faults` can be told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use dledger_faults::cluster::binary;
 use dledger_faults::machine::{Machine, Options};
 use dledger_faults::runner::{self, Job, Profile};
-use dledger_faults::{scenario, sim};
+use dledger_faults::{mutants, report, scenario, sim};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -26,6 +26,16 @@ enum Command {
     List,
     /// Print what can be done on this machine, and why the rest cannot.
     Capabilities,
+    /// Draw any history as a page: of a run here, or of a deployment.
+    Report {
+        /// JSON lines (docs/tools.md).
+        history: PathBuf,
+        /// The page.
+        #[arg(short, long, value_name = "FILE", default_value = "history.html")]
+        out: PathBuf,
+    },
+    /// Plant bugs one by one, and see that the suite finds each. Exit status: 0 all were found, 1 one was not.
+    Mutants(mutants::Options),
 }
 
 /// Run scenarios. Exit status: 0 all passed, 1 a law was broken, 2 a run proves nothing.
@@ -65,7 +75,37 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Capabilities => capabilities(),
+        Command::Report { history, out } => page(&history, &out),
+        Command::Mutants(options) => plant(&options),
     }
+}
+
+fn page(history: &Path, out: &Path) -> ExitCode {
+    let page = report::from_history(history).map_err(|error| error.to_string());
+    let written =
+        page.and_then(|page| std::fs::write(out, page).map_err(|error| format!("{}: {error}", out.display())));
+    match written {
+        Ok(()) => {
+            println!("{}", out.display());
+            ExitCode::SUCCESS
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn plant(options: &mutants::Options) -> ExitCode {
+    match mutants::gate(options, |trial| eprintln!("{trial}")) {
+        Ok(verdict) => {
+            print!("{verdict}");
+            if verdict.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(why) => failed(&why),
+    }
+}
+
+fn failed(error: &str) -> ExitCode {
+    eprintln!("dledger-faults: {error}");
+    ExitCode::from(2)
 }
 
 fn run(command: Run) -> ExitCode {
@@ -81,10 +121,7 @@ fn run(command: Run) -> ExitCode {
             println!("{summary}");
             ExitCode::from(summary.exit_code())
         }
-        Err(error) => {
-            eprintln!("dledger-faults: {error}");
-            ExitCode::from(2)
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -134,9 +171,6 @@ fn capabilities() -> ExitCode {
                 }
             }
         }
-        Err(error) => {
-            eprintln!("dledger-faults: {error}");
-            ExitCode::from(2)
-        }
+        Err(error) => failed(&error),
     }
 }
