@@ -1,7 +1,7 @@
 //! A lane for each client: the calls that matter one by one, and all of them counted in bins.
 //!
-//! A browser draws thousands of bars fluently and hundred thousands not, and nobody could tell them apart. So there is a
-//! budget of calls that are drawn one by one: those of a violation first, then those nobody can say the outcome of,
+//! A browser draws thousands of bars fluently and hundred thousands not, and nobody could tell them apart. So there is
+//! a budget of calls that are drawn one by one: those of a violation first, then those nobody can say the outcome of,
 //! those around a violation, those that failed, the slowest. What is not drawn is in the bins; no outcome is hidden.
 
 use std::collections::{BTreeMap, HashSet};

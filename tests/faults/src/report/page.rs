@@ -55,8 +55,8 @@ fn body(run: &Run) -> String {
     let mut out = format!(
         "<header><div><p class=\"brand\">dledger · fault tests</p><h1>{}</h1></div>\
          <button type=\"button\" id=\"theme\" title=\"light, dark, or as the system has it\">theme: system</button>\
-         </header><main><noscript><p class=\"card invalid\">Without JavaScript the tables are all there is: the timelines \
-         are drawn by the browser.</p></noscript><p class=\"said\">{} {said}</p>",
+         </header><main><noscript><p class=\"card invalid\">Without JavaScript the tables are all there is: the \
+         timelines are drawn by the browser.</p></noscript><p class=\"said\">{} {said}</p>",
         html(run.title()),
         badge(verdict)
     );
