@@ -114,8 +114,10 @@ impl Retainer {
         let mut level = DiskLevel::Calm;
         for look in 0_u64.. {
             tokio::select! {
-                () = R::sleep(jittered(retention.every, seed ^ look)) => {}
+                // Else the order in which they are asked is left to a chance that no seed of a simulation determines.
+                biased;
                 () = log.grown() => {}
+                () = R::sleep(jittered(retention.every, seed ^ look)) => {}
             }
             match log.review(&retention, u64::MAX, (self.clock)()) {
                 Ok(decision) => level = self.act(decision, level).await,

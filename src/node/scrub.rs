@@ -68,8 +68,10 @@ impl Scrubber {
                 None => REST,
             };
             tokio::select! {
-                () = R::sleep(rest) => {}
+                // As in `retention`: so that a seed of a simulation determines which is first.
+                biased;
                 () = log.damage_found() => {}
+                () = R::sleep(rest) => {}
             }
         }
     }

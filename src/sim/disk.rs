@@ -49,7 +49,7 @@ impl SimDisk {
         self.machine.state().fired()
     }
 
-    /// Calls of all lives that found no room.
+    /// Calls of all lives that found no room, or were told that hardly any is left.
     pub(crate) fn found_full(&self) -> u64 {
         self.machine.state().full
     }
@@ -231,7 +231,10 @@ impl Disk for SimDisk {
     }
 
     fn space(&self, _: &Path) -> io::Result<Space> {
-        let state = self.call(Op::List)?;
+        let mut state = self.call(Op::List)?;
+        // Who is told so may refuse before a call has to.
+        let nearly_full = state.capacity.is_some_and(|capacity| state.available() < capacity / 10);
+        state.full += u64::from(nearly_full);
         Ok(Space { total: state.capacity.unwrap_or(UNLIMITED), available: state.available() })
     }
 }

@@ -25,7 +25,7 @@ pub enum DiskCall {
 pub struct DiskEvidence {
     /// Calls that failed because they were told to.
     pub failed: u64,
-    /// Calls that found no room.
+    /// Calls that found no room, or were told that hardly any is left.
     pub found_full: u64,
     /// Passes over what was to be synced that hung or were slow.
     pub held_up: u64,

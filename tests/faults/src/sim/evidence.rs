@@ -228,7 +228,7 @@ impl Live {
             Kind::SyncFails | Kind::WriteFails | Kind::ReadFails => {
                 (disk.failed - self.disk_before.failed, "calls failed")
             }
-            Kind::Full => (disk.found_full - self.disk_before.found_full, "calls found the disk full"),
+            Kind::Full => (disk.found_full - self.disk_before.found_full, "calls found the disk full or nearly so"),
             Kind::Hang | Kind::SlowDisk => (disk.held_up - self.disk_before.held_up, "flush passes held up"),
             Kind::Jump => {
                 let reads = self.nodes.first().map_or(0, |i| cluster.clock_reads(*i));

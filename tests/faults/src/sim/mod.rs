@@ -1,7 +1,9 @@
 //! Layer A: whole clusters of this very code, deterministic: simulated disk, network and time.
 //!
 //! A [`Family`] is a kind of simulation; a seed determines everything in one. `DLEDGER_SEEDS=n` runs more seeds,
-//! `DLEDGER_SEED=x` runs one again.
+//! `DLEDGER_SEED=x` runs one again, with `DLEDGER_SCHEDULE=TEXT-OR-FILE` under another schedule and with
+//! `DLEDGER_HISTORY=FILE` written down. `DLEDGER_UNWATCHED=1` leaves the judge alone with what clients were told:
+//! so one sees what it finds without the invariants.
 //!
 //! | file | what it is |
 //! |---|---|

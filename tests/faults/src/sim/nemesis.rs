@@ -150,6 +150,12 @@ impl Nemesis {
         let cluster = &self.world.cluster;
         let needs_running = !step.kind.is_of_network();
         let runs = |i: usize| !needs_running || self.is_well(i);
+        // Nobody talks to who is no member.
+        let members = cluster.master().and_then(|master| cluster.ledger(master)).map(|it| it.status().members);
+        let members = members.filter(|_| !needs_running && self.world.plan.spares > 0);
+        let talks = |i: usize| {
+            members.as_ref().is_none_or(|all| all.iter().any(|member| member.member.id.to_string() == name(i)))
+        };
         let mut all: Vec<usize> = Vec::new();
         for who in &step.nodes {
             let first = match who {
@@ -159,7 +165,7 @@ impl Nemesis {
             let candidates = (0..cluster.size()).map(|more| (first + more) % cluster.size());
             // The spare nodes only by name.
             let mut candidates = candidates.filter(|i| *i < self.world.plan.nodes || *i == first);
-            let found = candidates.find(|i| runs(*i) && !all.contains(i));
+            let found = candidates.find(|i| runs(*i) && talks(*i) && !all.contains(i));
             match found {
                 Some(i) => all.push(i),
                 None if all.is_empty() => return None,

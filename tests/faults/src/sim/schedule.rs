@@ -122,9 +122,12 @@ impl Step {
         let one = if rng.chance(400) { Who::Master } else { node };
         let mut lasts = 150 + rng.below(900);
         let (nodes, much) = match kind {
-            Kind::Isolate | Kind::Mute | Kind::Deaf | Kind::Bridge | Kind::Stop | Kind::Grow | Kind::Transfer => {
+            // Long enough for others to elect another master.
+            Kind::Isolate | Kind::Mute | Kind::Deaf | Kind::Bridge => {
+                lasts += 400;
                 (vec![one], 0)
             }
+            Kind::Stop | Kind::Grow | Kind::Transfer => (vec![one], 0),
             // With the master at one end: slaves hardly talk to each other.
             Kind::OneWay if rng.chance(500) => (vec![Who::Master, other], 0),
             Kind::OneWay => (vec![other, Who::Master], 0),
