@@ -323,6 +323,7 @@ impl Ledger {
         let view = group.view.borrow().clone();
         let progress = group.log.progress();
         let (first, point) = (progress.first(), progress.commit_point());
+        let end = progress.end().max(point.index);
         let myself = || view.members.iter().map(|m| &m.member).find(|member| member.id == group.identity.node).cloned();
         let master: Option<Member> = match &role {
             Role::Master { .. } => myself(),
@@ -338,8 +339,9 @@ impl Ledger {
             master,
             first,
             committed: point.index,
-            durable: progress.durable(),
-            end: progress.end().max(point.index),
+            // Both may move between the two looks.
+            durable: progress.durable().min(end),
+            end,
             committed_position: point.position,
             committed_chain: point.chain,
             disk_full: group.log.disk_full(),

@@ -4,9 +4,11 @@
 //! strength of that. openraft keeps the promise in memory only: a process that dies and comes back at once would break
 //! it. So it keeps away from elections for as long as any such promise may last.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use super::config::Runtime;
 use crate::format::hard_state::HardVote;
@@ -15,7 +17,27 @@ use crate::types::NodeId;
 
 /// Whether votes may be given and asked for; waits until they may.
 #[derive(Debug, Clone)]
-pub(crate) struct VoteHold(watch::Receiver<bool>);
+pub(crate) struct VoteHold(Arc<Inner>);
+
+/// No `watch`: that wakes those who wait in any order, and here they answer candidates. A seed of a simulation is to
+/// determine who is answered first.
+#[derive(Debug)]
+struct Inner {
+    over: AtomicBool,
+    /// Nobody will say when it is over.
+    abandoned: AtomicBool,
+    told: Notify,
+}
+
+/// Tells when the wait ends, or will never.
+struct Teller(Arc<Inner>);
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.0.abandoned.store(true, Ordering::Release);
+        self.0.told.notify_waiters();
+    }
+}
 
 impl VoteHold {
     /// Whether the node with this vote must keep away from elections at its start: it followed another node, which may
@@ -25,31 +47,41 @@ impl VoteHold {
         vote.is_some_and(follows) && !planted(Mutant::VoteHoldDropped)
     }
 
+    fn new(over: bool) -> Self {
+        Self(Arc::new(Inner { over: over.into(), abandoned: false.into(), told: Notify::new() }))
+    }
+
     /// Starts the wait. `patience`: how long a promise lasts.
     pub(crate) fn start<R: Runtime>(patience: Duration) -> Self {
-        let (over, hold) = watch::channel(false);
+        let hold = Self::new(false);
+        let teller = Teller(hold.0.clone());
         // It ends by itself.
         drop(R::spawn(async move {
             R::sleep(patience).await;
-            over.send_replace(true);
+            teller.0.over.store(true, Ordering::Release);
         }));
-        Self(hold)
+        hold
     }
 
     /// No hold.
     pub(crate) fn none() -> Self {
-        Self(watch::channel(true).1)
+        Self::new(true)
     }
 
     /// Whether votes may be given.
     pub(crate) fn is_over(&self) -> bool {
-        *self.0.borrow()
+        self.0.over.load(Ordering::Acquire)
     }
 
-    /// Ends when votes may be given.
+    /// Ends when votes may be given; also when the runtime goes, and with it whoever waits.
     pub(crate) async fn over(&self) {
-        // An error: the task went with its runtime, and all else does.
-        let _ = self.0.clone().wait_for(|over| *over).await;
+        let told = self.0.told.notified();
+        tokio::pin!(told);
+        // Before the look: what is told in between is heard.
+        told.as_mut().enable();
+        if !self.is_over() && !self.0.abandoned.load(Ordering::Acquire) {
+            told.await;
+        }
     }
 }
 

@@ -171,6 +171,6 @@ fn capabilities() -> ExitCode {
                 }
             }
         }
-        Err(error) => failed(&error),
+        Err(error) => failed(&error.to_string()),
     }
 }

@@ -140,8 +140,13 @@ impl Client {
         while !self.world.is_over() {
             let i = self.node(300);
             if let Some(ledger) = self.world.cluster.ledger(i) {
-                let consistency =
-                    [Consistency::Local, Consistency::Lease, Consistency::Linearizable][self.rng.below(3) as usize];
+                let promised = self.world.promised.clone();
+                let turn = promised.try_lock();
+                let consistency = match self.rng.below(5) {
+                    0 | 1 if turn.is_ok() => Consistency::Lease,
+                    2 | 3 if turn.is_ok() => Consistency::Linearizable,
+                    _ => Consistency::Local,
+                };
                 let status = ledger.status();
                 // Mostly where the end is: what is there may be missing.
                 let span = if self.rng.chance(800) { 12 } else { 400 };

@@ -18,6 +18,9 @@ pub(super) struct World {
     pub(super) cluster: SimCluster,
     pub(super) recorder: Recorder,
     pub(super) plan: Plan,
+    /// Held by a read that promises something: one at a time. `tokio::sync::watch` wakes those who wait for the same
+    /// change in an order that no seed determines, and such reads send messages when they are woken.
+    pub(super) promised: Arc<tokio::sync::Mutex<()>>,
     /// Records acknowledged so far.
     pub(super) acked: watch::Sender<u64>,
     outcome: Arc<Mutex<Outcome>>,
@@ -35,6 +38,7 @@ impl World {
             cluster,
             recorder,
             plan,
+            promised: Arc::default(),
             acked: watch::Sender::new(0),
             outcome: Arc::default(),
             over: Arc::default(),
