@@ -7,7 +7,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `event` | [`Event`]: one line |
-//! | `hash` | [`Hash`]: which body |
+//! | `hash` | [`struct@Hash`]: which body |
 //! | `recorder` | [`Recorder`]: writes lines while it happens |
 //! | `read` | [`History`]: reads them |
 //! | `line` | how a line is decoded |

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mutant_is_planted_once_and_something_is_to_catch_it() {
+    fn every_mutant_is_planted_and_something_is_to_catch_it() {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../src");
         let mut planted = BTreeMap::new();
         plants(&source, &mut planted);
@@ -122,7 +122,8 @@ mod tests {
         assert!(known.len() >= 18, "{known:?}");
         for name in &known {
             let places = planted.remove(*name).unwrap_or_default();
-            assert_eq!(places.len(), 1, "{name} is planted in {places:?}");
+            // In more than one place where one defence stands behind another.
+            assert!(!places.is_empty(), "{name} is planted nowhere");
             let cases = TABLE.iter().filter(|case| case.mutant == *name).count();
             assert_eq!(cases, 1, "{name} stands in the table {cases} times");
         }

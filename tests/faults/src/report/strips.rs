@@ -65,8 +65,8 @@ pub(super) fn strips(number: usize, timeline: &Timeline) -> String {
     if drawn < all {
         _ = write!(
             out,
-            "<p class=\"muted drawn\">{} of {} are drawn one by one: those of violations, then unknown, failed and slow \
-             ones. All are counted in the bars below each lane.</p>",
+            "<p class=\"muted drawn\">{} of {} are drawn one by one: those of violations, then unknown, failed and \
+             slow ones. All are counted in the bars below each lane.</p>",
             people::count(drawn),
             people::many(all, "call")
         );
