@@ -5,10 +5,9 @@
 //! it. So it keeps away from elections for as long as any such promise may last.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
 use super::config::Runtime;
 use crate::format::hard_state::HardVote;
@@ -16,28 +15,11 @@ use crate::mutants::{Mutant, planted};
 use crate::types::NodeId;
 
 /// Whether votes may be given and asked for; waits until they may.
+///
+/// Over when the semaphore, which has no permits, is closed. A `watch` would wake those who wait in any order; here they
+/// answer candidates, and a seed of a simulation is to determine who is answered first.
 #[derive(Debug, Clone)]
-pub(crate) struct VoteHold(Arc<Inner>);
-
-/// No `watch`: that wakes those who wait in any order, and here they answer candidates. A seed of a simulation is to
-/// determine who is answered first.
-#[derive(Debug)]
-struct Inner {
-    over: AtomicBool,
-    /// Nobody will say when it is over.
-    abandoned: AtomicBool,
-    told: Notify,
-}
-
-/// Tells when the wait ends, or will never.
-struct Teller(Arc<Inner>);
-
-impl Drop for Teller {
-    fn drop(&mut self) {
-        self.0.abandoned.store(true, Ordering::Release);
-        self.0.told.notify_waiters();
-    }
-}
+pub(crate) struct VoteHold(Arc<Semaphore>);
 
 impl VoteHold {
     /// Whether the node with this vote must keep away from elections at its start: it followed another node, which may
@@ -47,41 +29,34 @@ impl VoteHold {
         vote.is_some_and(follows) && !planted(Mutant::VoteHoldDropped)
     }
 
-    fn new(over: bool) -> Self {
-        Self(Arc::new(Inner { over: over.into(), abandoned: false.into(), told: Notify::new() }))
-    }
-
     /// Starts the wait. `patience`: how long a promise lasts.
     pub(crate) fn start<R: Runtime>(patience: Duration) -> Self {
-        let hold = Self::new(false);
-        let teller = Teller(hold.0.clone());
-        // It ends by itself.
+        let hold = Self(Arc::new(Semaphore::new(0)));
+        let waiting = hold.clone();
+        // It ends by itself, or goes with its runtime, and all else does.
         drop(R::spawn(async move {
             R::sleep(patience).await;
-            teller.0.over.store(true, Ordering::Release);
+            waiting.0.close();
         }));
         hold
     }
 
     /// No hold.
     pub(crate) fn none() -> Self {
-        Self::new(true)
+        let over = Semaphore::new(0);
+        over.close();
+        Self(Arc::new(over))
     }
 
     /// Whether votes may be given.
     pub(crate) fn is_over(&self) -> bool {
-        self.0.over.load(Ordering::Acquire)
+        self.0.is_closed()
     }
 
-    /// Ends when votes may be given; also when the runtime goes, and with it whoever waits.
+    /// Ends when votes may be given.
     pub(crate) async fn over(&self) {
-        let told = self.0.told.notified();
-        tokio::pin!(told);
-        // Before the look: what is told in between is heard.
-        told.as_mut().enable();
-        if !self.is_over() && !self.0.abandoned.load(Ordering::Acquire) {
-            told.await;
-        }
+        // An error is what is waited for: there are no permits.
+        let _ = self.0.acquire().await;
     }
 }
 

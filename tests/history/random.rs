@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use dledger::Consistency::{Lease, Linearizable};
 use dledger::history::{Answer, Call, Event, Hash, Item, Law, NodeStatusEvent, Report, Verdict, What, check};
+use dledger::sim::Rng;
 
-use super::world::{Random, World};
+use super::world::World;
 
 const SEEDS: Range<u64> = 0..150;
 
@@ -26,7 +27,7 @@ fn what_is_in_order_passes() {
 #[test]
 fn to_know_less_breaks_nothing() {
     for seed in SEEDS {
-        let mut random = Random(seed);
+        let mut random = Rng::new(seed);
         let mut events = World::history(seed);
         for event in &mut events {
             match &event.what {
@@ -43,7 +44,7 @@ fn to_know_less_breaks_nothing() {
 }
 
 /// What is changed, and the laws of which at least one is broken then, and no others.
-type Change = (&'static str, fn(&mut Vec<Event>, &mut Random) -> bool, &'static [Law]);
+type Change = (&'static str, fn(&mut Vec<Event>, &mut Rng) -> bool, &'static [Law]);
 
 const CHANGES: &[Change] = &[
     ("an acknowledged record is lost", |events, random| lose(events, random), &[Law::Acked, Law::Committed]),
@@ -113,7 +114,7 @@ fn one_thing_changed_is_found() {
         let mut changed = 0;
         for seed in SEEDS {
             let mut events = World::history(seed);
-            if !change(&mut events, &mut Random(seed)) {
+            if !change(&mut events, &mut Rng::new(seed)) {
                 continue;
             }
             changed += 1;
@@ -134,7 +135,7 @@ fn other() -> Hash {
 }
 
 /// One of the events that `wanted` takes.
-fn one_of(events: &[Event], random: &mut Random, wanted: impl Fn(&What) -> bool) -> Option<usize> {
+fn one_of(events: &[Event], random: &mut Rng, wanted: impl Fn(&What) -> bool) -> Option<usize> {
     let all: Vec<_> = (0..events.len()).filter(|n| wanted(&events[*n].what)).collect();
     (!all.is_empty()).then(|| all[random.below(all.len() as u64) as usize])
 }
@@ -146,7 +147,7 @@ fn replicas(events: &mut [Event]) -> impl Iterator<Item = &mut dledger::history:
     })
 }
 
-fn lose(events: &mut [Event], _: &mut Random) -> bool {
+fn lose(events: &mut [Event], _: &mut Rng) -> bool {
     let Some(last) = replicas(events).next().and_then(|replica| replica.records.last().copied()) else { return false };
     let acked = |event: &Event| match &event.what {
         What::Ok { answer: Answer::Acked { acks }, .. } => acks.iter().any(|ack| ack.index == last.index),
@@ -163,7 +164,7 @@ fn lose(events: &mut [Event], _: &mut Random) -> bool {
     true
 }
 
-fn replica_record(events: &mut [Event], random: &mut Random, change: fn(&mut Item)) -> bool {
+fn replica_record(events: &mut [Event], random: &mut Rng, change: fn(&mut Item)) -> bool {
     // One that all of them have.
     let held = replicas(events).map(|replica| replica.records.len() as u64).min().unwrap_or(0);
     let Some(replica) = replicas(events).nth(1).filter(|_| held > 0) else { return false };
@@ -171,7 +172,7 @@ fn replica_record(events: &mut [Event], random: &mut Random, change: fn(&mut Ite
     true
 }
 
-fn acked_elsewhere(events: &mut [Event], random: &mut Random) -> bool {
+fn acked_elsewhere(events: &mut [Event], random: &mut Rng) -> bool {
     let first = replicas(events).next().map_or(0, |replica| replica.first);
     let acks = |what: &What| match what {
         What::Ok { answer: Answer::Acked { acks }, .. } => acks.iter().any(|ack| ack.index > first),
@@ -183,7 +184,7 @@ fn acked_elsewhere(events: &mut [Event], random: &mut Random) -> bool {
     true
 }
 
-fn found(events: &mut [Event], random: &mut Random, change: fn(&mut Item)) -> bool {
+fn found(events: &mut [Event], random: &mut Rng, change: fn(&mut Item)) -> bool {
     let first = replicas(events).next().map_or(0, |replica| replica.first);
     let found = |what: &What| match what {
         What::Ok { answer: Answer::Found { records }, .. } => records.first().is_some_and(|item| item.index >= first),
@@ -195,7 +196,7 @@ fn found(events: &mut [Event], random: &mut Random, change: fn(&mut Item)) -> bo
     true
 }
 
-fn stale(events: &mut Vec<Event>, random: &mut Random) -> bool {
+fn stale(events: &mut Vec<Event>, random: &mut Rng) -> bool {
     let acked = |what: &What| matches!(what, What::Ok { answer: Answer::Acked { .. }, .. });
     let Some(n) = one_of(events, random, acked) else { return false };
     let What::Ok { answer: Answer::Acked { acks }, .. } = &events[n].what else { return false };
@@ -209,7 +210,7 @@ fn stale(events: &mut Vec<Event>, random: &mut Random) -> bool {
     true
 }
 
-fn failed(events: &mut [Event], random: &mut Random) -> bool {
+fn failed(events: &mut [Event], random: &mut Rng) -> bool {
     let first = replicas(events).next().map_or(0, |replica| replica.first);
     let acks = |what: &What| match what {
         What::Ok { answer: Answer::Acked { acks }, .. } => acks.iter().any(|ack| ack.index >= first),
@@ -221,7 +222,7 @@ fn failed(events: &mut [Event], random: &mut Random) -> bool {
     true
 }
 
-fn twice(events: &mut [Event], random: &mut Random) -> bool {
+fn twice(events: &mut [Event], random: &mut Rng) -> bool {
     let Some(held) = replicas(events).map(|replica| replica.records.len() as u64).min() else { return false };
     if held == 0 {
         return false;
@@ -240,7 +241,7 @@ fn twice(events: &mut [Event], random: &mut Random) -> bool {
     true
 }
 
-fn chain(events: &mut Vec<Event>, random: &mut Random) -> bool {
+fn chain(events: &mut Vec<Event>, random: &mut Rng) -> bool {
     let chained = |what: &What| matches!(what, What::Status(status) if status.chain.is_some());
     let Some(n) = one_of(events, random, chained) else { return false };
     let mut event = events[n].clone();
@@ -251,7 +252,7 @@ fn chain(events: &mut Vec<Event>, random: &mut Random) -> bool {
 }
 
 /// The node says it again, and otherwise.
-fn status(events: &mut Vec<Event>, random: &mut Random, change: fn(&mut NodeStatusEvent)) -> bool {
+fn status(events: &mut Vec<Event>, random: &mut Rng, change: fn(&mut NodeStatusEvent)) -> bool {
     let said = |what: &What| matches!(what, What::Status(status) if status.committed > 0);
     let Some(n) = one_of(events, random, said) else { return false };
     let mut event = events[n].clone();
@@ -262,6 +263,6 @@ fn status(events: &mut Vec<Event>, random: &mut Random, change: fn(&mut NodeStat
     true
 }
 
-fn begins_late(events: &mut Vec<Event>, random: &mut Random) -> bool {
+fn begins_late(events: &mut Vec<Event>, random: &mut Rng) -> bool {
     status(events, random, |status| status.first = status.committed + 1000)
 }

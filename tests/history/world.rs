@@ -5,27 +5,11 @@ use dledger::history::{
     Acked, Answer, Begin, Call, ChainAt, Event, FORMAT, FaultEvent, FaultPhase, Hash, Item, NodeStatusEvent, Replica,
     What,
 };
-
-/// Numbers that look random and follow from a seed: splitmix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
+use dledger::sim::Rng;
 
 /// A ledger that does everything right, and all that happens to it.
 pub struct World {
-    random: Random,
+    random: Rng,
     now: u64,
     ops: u64,
     log: Vec<Item>,
@@ -38,7 +22,7 @@ pub struct World {
 
 impl World {
     pub fn history(seed: u64) -> Vec<Event> {
-        let (random, events) = (Random(seed), Vec::new());
+        let (random, events) = (Rng::new(seed), Vec::new());
         let mut world = Self { random, now: 100, ops: 0, log: Vec::new(), term: 1, position: 0, first: 0, events };
         for _ in 0..60 {
             world.now += world.random.below(5);

@@ -2,45 +2,44 @@
 
 use std::ops::Range;
 
-/// SplitMix64: what it gives depends on the seed alone.
+use dledger::sim;
+
+/// The numbers of the simulation, and what is made of them here.
 #[derive(Debug, Clone)]
-pub struct Rng(u64);
+pub struct Rng {
+    seed: u64,
+    numbers: sim::Rng,
+}
 
 impl Rng {
     /// Everything that follows is determined by `seed`.
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { seed, numbers: sim::Rng::new(seed) }
     }
 
     /// Another source, determined by this one's seed and `salt`.
     pub fn fork(&self, salt: u64) -> Self {
-        let mut fork = Self(self.0 ^ salt.wrapping_mul(0xA24B_AED4_963E_E407));
-        fork.number();
-        fork
+        Self::new(sim::Rng::new(self.seed ^ salt.rotate_left(32)).draw())
     }
 
     /// Any number.
     pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        self.numbers.draw()
     }
 
     /// A number of the range, which is not empty.
     pub fn within(&mut self, range: Range<u64>) -> u64 {
-        range.start + self.number() % (range.end - range.start)
+        range.start + self.numbers.below(range.end - range.start)
     }
 
     /// A number below `n`, which is not 0.
     pub fn below(&mut self, n: usize) -> usize {
-        (self.number() % n as u64) as usize
+        self.numbers.below(n as u64) as usize
     }
 
     /// True once in `n` times.
     pub fn once_in(&mut self, n: u64) -> bool {
-        self.number().is_multiple_of(n)
+        self.numbers.one_in(n)
     }
 
     /// One of them; there is at least one.

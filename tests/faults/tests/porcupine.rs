@@ -9,26 +9,10 @@ use std::collections::HashMap;
 
 use dledger::Consistency::{Lease, Linearizable};
 use dledger::history::{Acked, Answer, Begin, Call, Event, FORMAT, Hash, Item, Law, Replica, Verdict, What, check};
+use dledger::sim::Rng;
 use porcupine_rs::{Model, Operation, check_operations};
 
 const HISTORIES: u64 = 21_000;
-
-/// Numbers that look random and follow from a seed: splitmix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// A call with its answer; none if nobody knows it.
 #[derive(Debug, Clone)]
@@ -56,7 +40,7 @@ fn acks(from: u64, count: usize) -> Answer {
 
 /// A history that is in order: calls take effect one after the other, and lie around their moments. Moments are few, so
 /// that many are equal.
-fn in_order(random: &mut Random) -> Short {
+fn in_order(random: &mut Rng) -> Short {
     let mut short = Short { calls: Vec::new(), log: Vec::new() };
     let (mut now, mut bodies) = (100, 0u64);
     for _ in 0..3 + random.below(11) {
@@ -98,7 +82,7 @@ fn in_order(random: &mut Random) -> Short {
 }
 
 /// One thing is changed that may be wrong then, and need not.
-fn disturbed(mut short: Short, random: &mut Random) -> Short {
+fn disturbed(mut short: Short, random: &mut Rng) -> Short {
     let (calls, end) = (short.calls.len() as u64, short.log.len() as u64);
     if end > 0 && random.one_in(4) {
         // A record was found, and the one behind it, which may be of the same append, was not.
@@ -250,7 +234,7 @@ fn in_some_order(short: &Short) -> bool {
 fn a_general_checker_agrees_with_the_judge() {
     let (mut right, mut wrong, mut laws) = (0, 0, HashMap::<Law, u64>::new());
     for seed in 0..HISTORIES {
-        let mut random = Random(seed);
+        let mut random = Rng::new(seed);
         let mut short = in_order(&mut random);
         let disturb = seed % 7 == 0;
         if disturb {
