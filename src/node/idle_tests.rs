@@ -16,6 +16,7 @@ use crate::raft::flight::Waiter;
 use crate::raft::group::{self, GroupOptions};
 use crate::raft::pacer::Pacer;
 use crate::raft::proposer::Proposer;
+use crate::raft::purge::PurgeFloor;
 use crate::raft::{Raft, TokioRuntime};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::peer_client::PeerNetwork;
@@ -37,7 +38,7 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
         background: Arc::new(BackgroundThread::start().unwrap()),
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.join("g"), identity.clone(), options).unwrap();
-    let (floor, purge_floor) = tokio::sync::watch::channel(0);
+    let (floor, purge_floor) = PurgeFloor::new(log.reader());
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
     let network = PeerNetwork::new(identity, transport, "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use super::formation::Formation;
 use super::ledger::Ledger;
 use super::repair::{Patient, repair};
@@ -20,6 +18,7 @@ use crate::mutants;
 use crate::raft::Runtime;
 use crate::raft::group::{self, GroupOptions};
 use crate::raft::pacer::Pacer;
+use crate::raft::purge::PurgeFloor;
 use crate::raft::storage::Clock;
 use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::PeerNetwork;
@@ -79,7 +78,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let (running, raft, network, identity) = loop {
         let log = open::<R>(env, config, identity.clone(), options.clone()).await?;
         let (identity, reader) = (log.identity().clone(), log.reader());
-        let (floor, purge_floor) = watch::channel(0);
+        let (floor, purge_floor) = PurgeFloor::new(reader.clone());
         let network = network(&identity, purge_floor);
         let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
         let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm };
@@ -91,7 +90,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
         let damage = reader.damaged().into_iter().next().filter(|_| !repaired);
         match damage {
             Some((_, damage)) if config.repair == RepairPolicy::FromPeers => {
-                drop(reader);
+                drop((reader, network));
                 repair_from_peers::<R>(env, config, identity, damage).await?;
                 repaired = true;
             }

@@ -26,8 +26,31 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 /// How long openraft may take otherwise.
 const BOUND: Duration = Duration::from_secs(10);
 
-/// Number after the last entry that a replication stream must not hold on to any more; 0: streams may take their time.
-pub(crate) type PurgeFloor = watch::Receiver<u64>;
+/// What a replication stream must not hold on to.
+#[derive(Clone)]
+pub(crate) struct PurgeFloor {
+    /// Number after the last entry that is to go now; 0: streams may take their time.
+    wanted: watch::Receiver<u64>,
+    log: LogReader,
+}
+
+impl PurgeFloor {
+    /// That of `log`, and what raises it.
+    pub(crate) fn new(log: LogReader) -> (watch::Sender<u64>, Self) {
+        let (raise, wanted) = watch::channel(0);
+        (raise, Self { wanted, log })
+    }
+
+    /// What raises it.
+    pub(crate) fn wanted(&self) -> watch::Receiver<u64> {
+        self.wanted.clone()
+    }
+
+    /// Whether entry `number` is gone.
+    pub(crate) fn is_gone(&self, number: u64) -> bool {
+        number < self.log.numbers().start
+    }
+}
 
 /// Removes entries of one ledger on this node, one purge at a time.
 pub(crate) struct Purger<R: Runtime> {

@@ -56,7 +56,7 @@ pub(crate) fn to_supply(answer: pb::FetchResponse) -> Result<Supply, Malformed> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
@@ -68,7 +68,7 @@ mod tests {
     use crate::log::{Log, LogOptions};
     use crate::types::Incarnation;
 
-    fn open(dir: &Path) -> Log {
+    pub(in crate::rpc) fn open(dir: &Path) -> Log {
         let identity = Identity {
             cluster: "c".parse().unwrap(),
             group: "g".parse().unwrap(),

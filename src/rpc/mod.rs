@@ -8,6 +8,7 @@
 //! | [`envelope`] | who calls whom |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
+//! | `stranded` | ends the replication streams that stand at entries that are gone |
 //! | [`rounds`] | asks a quorum whether this node leads |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
@@ -34,6 +35,7 @@ pub(crate) mod peer_client;
 pub(crate) mod peer_server;
 pub(crate) mod rounds;
 pub(crate) mod router;
+mod stranded;
 pub(crate) mod transport;
 
 pub(crate) use crate::pb;

@@ -7,28 +7,29 @@
 use std::io;
 
 use futures::{Stream, StreamExt, stream};
-use openraft::errors::{NetworkError, RPCError};
-use openraft::raft::StreamAppendResult;
+use openraft::errors::NetworkError;
 use tokio::sync::watch;
 
-use super::peer_client::Answers;
-use crate::raft::purge::PurgeFloor;
-use crate::raft::{Runtime, TypeConfig};
-
-type Given<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
+use super::peer_client::{Answers, Given};
+use crate::raft::Runtime;
 
 /// The answers of a replication stream, which end with an error when a purge cannot wait for the peer any longer.
 pub(super) struct Overtaken<'s, R: Runtime> {
     answers: Option<Answers<'s, R>>,
     /// The peer has the entries below this number, as far as it has answered.
     acked: u64,
-    floor: PurgeFloor,
+    wanted: watch::Receiver<u64>,
 }
 
 impl<'s, R: Runtime> Overtaken<'s, R> {
-    /// `acked`: the number of the first entry that the stream begins with.
-    pub(super) fn watch(answers: Answers<'s, R>, acked: u64, floor: PurgeFloor) -> impl Stream<Item = Given<R>> + 's {
-        stream::unfold(Self { answers: Some(answers), acked, floor }, Self::next)
+    /// `acked`: the number of the first entry that the stream begins with. `wanted`: what a purge waits for
+    /// ([`PurgeFloor`](crate::raft::purge::PurgeFloor)).
+    pub(super) fn watch(
+        answers: Answers<'s, R>,
+        acked: u64,
+        wanted: watch::Receiver<u64>,
+    ) -> impl Stream<Item = Given<R>> + 's {
+        stream::unfold(Self { answers: Some(answers), acked, wanted }, Self::next)
     }
 
     async fn next(mut self) -> Option<(Given<R>, Self)> {
@@ -37,7 +38,7 @@ impl<'s, R: Runtime> Overtaken<'s, R> {
         tokio::select! {
             biased;
             // An error: Raft is gone, and this stream with it.
-            Ok(floor) = wanted_above(&mut self.floor, acked) => {
+            Ok(floor) = wanted_above(&mut self.wanted, acked) => {
                 // The requests go with it, before openraft hears of it and purges what they are made of.
                 self.answers = None;
                 let why = format!("given up: it has acknowledged what is below entry {acked}, below {floor} all goes");
@@ -56,13 +57,14 @@ impl<'s, R: Runtime> Overtaken<'s, R> {
 }
 
 /// Waits until entries from `acked` on are to go.
-async fn wanted_above(floor: &mut PurgeFloor, acked: u64) -> Result<u64, watch::error::RecvError> {
-    floor.wait_for(|floor| acked < *floor).await.map(|floor| *floor)
+async fn wanted_above(wanted: &mut watch::Receiver<u64>, acked: u64) -> Result<u64, watch::error::RecvError> {
+    wanted.wait_for(|floor| acked < *floor).await.map(|floor| *floor)
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use openraft::errors::RPCError;
 
     use super::*;
     use crate::raft::TokioRuntime;

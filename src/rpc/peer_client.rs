@@ -25,6 +25,7 @@ use super::convert;
 use super::envelope::envelope;
 use super::overtaken::Overtaken;
 use super::rounds::Rounds;
+use super::stranded::until_stranded;
 use super::transport::{Lane, Link, Transport, TransportError};
 use crate::log::directory::Identity;
 use crate::pb;
@@ -37,7 +38,9 @@ use crate::raft::{Runtime, TypeConfig};
 use crate::types::NodeId;
 
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
-pub(super) type Answers<'s, R> = BoxStream<'s, Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>>;
+/// An answer to an append, or why there is none.
+pub(super) type Given<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
+pub(super) type Answers<'s, R> = BoxStream<'s, Given<R>>;
 
 /// Makes clients to the members of one ledger. Cheap to clone.
 #[derive(Clone)]
@@ -202,11 +205,7 @@ impl<R: Runtime> PeerClient<R> {
     }
 
     /// An append without entries, as a call of its own.
-    pub(super) async fn beat(
-        &self,
-        request: AppendEntriesRequest<TypeConfig<R>>,
-        option: &RPCOption,
-    ) -> Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+    pub(super) async fn beat(&self, request: AppendEntriesRequest<TypeConfig<R>>, option: &RPCOption) -> Given<R> {
         let begins = request.prev_log_id.is_none();
         let mut message = convert::from_append(request);
         message.envelope = Some(self.envelope());
@@ -230,7 +229,9 @@ impl<R: Runtime> PeerClient<R> {
         // to a dead peer over and over, without a pause.
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
         let acked = first.prev_log_id.map_or(0, |id| id.index + 1);
+        let floor = self.floor.clone();
         let input = stream::once(future::ready(first)).chain(input);
+        let (input, stranded) = until_stranded(input, move |number| floor.is_gone(number));
         let mut envelope = Some(self.envelope());
         let lease_window_ms = self.lease_window;
         let requests = input.map(move |request| {
@@ -249,7 +250,7 @@ impl<R: Runtime> PeerClient<R> {
             Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
             Err(error) => Err(failed(error)),
         });
-        Ok(Overtaken::watch(answers.boxed(), acked, self.floor.clone()).boxed())
+        Ok(Overtaken::watch(stranded.told(answers).boxed(), acked, self.floor.wanted()).boxed())
     }
 }
 
@@ -353,6 +354,7 @@ mod tests {
 
     use super::*;
     use crate::raft::TokioRuntime;
+    use crate::rpc::fetch;
     use crate::rpc::transport::{Answer, AnswerStream};
 
     /// A peer that is down.
@@ -425,6 +427,8 @@ mod tests {
 
     #[test]
     fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = fetch::tests::open(dir.path());
         let mut client = PeerClient::<TokioRuntime> {
             envelope: pb::Envelope::default(),
             transport: Arc::new(Down),
@@ -434,7 +438,7 @@ mod tests {
             heartbeat: false,
             lease_window: 0,
             refusals: Arc::default(),
-            floor: tokio::sync::watch::channel(0).1,
+            floor: PurgeFloor::new(log.reader()).1,
             _runtime: PhantomData,
         };
         // The back-off: no request yet.

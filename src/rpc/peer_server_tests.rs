@@ -20,6 +20,7 @@ use crate::pb::{self, refusal::Reason};
 use crate::raft::TokioRuntime;
 use crate::raft::group::{self, Group, GroupOptions};
 use crate::raft::pacer::Pacer;
+use crate::raft::purge::PurgeFloor;
 use crate::rpc::envelope::envelope;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::leader_watch::LeaderWatch;
@@ -58,7 +59,7 @@ async fn served() -> Served {
         background: Arc::new(BackgroundThread::start().unwrap()),
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
-    let (floor, purge_floor) = tokio::sync::watch::channel(0);
+    let (floor, purge_floor) = PurgeFloor::new(log.reader());
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
     let network = PeerNetwork::new(identity.clone(), transport, "h:0".into(), Duration::ZERO, purge_floor);
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
