@@ -97,6 +97,7 @@ impl Shared {
     pub(super) fn restarted(&self, next: LogPoint) {
         let mut state = self.flush.state();
         (state.durable, state.files_changed) = (next, true);
+        self.progress.set_durable(next.index);
     }
 }
 

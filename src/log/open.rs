@@ -77,7 +77,7 @@ impl Log {
         let noted = hard_state.noted();
         let hard_state_path = directory.file(names::HARD_STATE);
         match decision {
-            Decision::Keep | Decision::Cut => {}
+            Decision::Keep | Decision::Cut => walk.take_back_roll(),
             Decision::Restart => {
                 tracing::warn!(dir = %directory.path().display(), "entries from before a reset are removed");
                 walk.forget();
@@ -110,7 +110,7 @@ impl Log {
         stale.append(&mut walk.leftovers);
         // A last segment that is complete is open again: what will be written over its blank must not be taken for the
         // blank if it does not reach the disk. And zeros whose sync failed in an earlier life are only read, not there.
-        let clear = decision == Decision::Cut || walk.ended.find == Find::SealedEnd || noted.clearing;
+        let clear = decision == Decision::Cut || walk.last_is_sealed || noted.clearing;
         let log = finish(shared, base, noted.durable, &stale, clear)?;
         for segment in walk.without_index {
             log.shared.write_index(segment);

@@ -82,6 +82,12 @@ impl LogReader {
         first.max(stored).min(end)..end
     }
 
+    /// Where the segment with `position` begins.
+    pub(crate) fn segment_of(&self, position: u64) -> u64 {
+        let size = self.shared.options.segment_size;
+        position / size * size
+    }
+
     /// The header of entry `number`; `None` if it is not there.
     ///
     /// # Errors
@@ -133,14 +139,17 @@ impl LogReader {
         Ok(frames)
     }
 
-    /// What the entry after `number` continues, at the place where it is or will be; `None` if `number` is not there.
+    /// What the entry after `number` continues, at its place if it is committed, else right behind: what comes in its
+    /// place may be shorter and need no roll. `None` if `number` is not there.
     ///
     /// # Errors
     /// If an entry is damaged.
     pub(crate) fn cursor_after(&self, number: u64) -> Result<Option<Cursor>, Damage> {
         let Some(last) = self.entry_header(number)? else { return Ok(None) };
         let end = after(&last);
-        let position = self.entry_header(number + 1)?.map_or(end.position, |next| next.position);
+        let committed = number + 1 < self.progress().commit_point().number;
+        let next = if committed { self.entry_header(number + 1)? } else { None };
+        let position = next.map_or(end.position, |next| next.position);
         Ok(Some(Cursor { position, ..end }))
     }
 

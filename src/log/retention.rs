@@ -35,6 +35,15 @@ pub(crate) struct Bounds {
     pub(crate) committed: u64,
 }
 
+impl Bounds {
+    /// Whether `segment` may go: nobody needs it, and the entry behind it is committed. Another one in that entry's
+    /// place might fit into the segment, and would have its place there on all replicas.
+    fn let_go(&self, segment: &Held) -> bool {
+        let committed = if planted(Mutant::RetentionIgnoresCommit) { u64::MAX } else { self.committed };
+        segment.end_number <= self.floor && segment.end_number < committed
+    }
+}
+
 /// What is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Removal {
@@ -77,8 +86,7 @@ pub(crate) fn decide(
     // Never the active one.
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
     for (at, segment) in sealed.iter().enumerate() {
-        let line = if planted(Mutant::RetentionIgnoresCommit) { u64::MAX } else { bounds.committed };
-        if segment.end_number > bounds.floor.min(line) {
+        if !bounds.let_go(segment) {
             break;
         }
         let expired = |age: std::time::Duration| {
@@ -116,8 +124,7 @@ fn level(retention: &Retention, space: Space, going: u64) -> Level {
 /// What of `segments` goes when everything below `index` may: whole segments, never one with a record at or above it.
 pub(crate) fn below(index: u64, segments: &[Held], bounds: Bounds) -> Option<Removal> {
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
-    let may_go =
-        |segment: &&Held| segment.end_index <= index && segment.end_number <= bounds.floor.min(bounds.committed);
+    let may_go = |segment: &&Held| segment.end_index <= index && bounds.let_go(segment);
     let going = &sealed[..sealed.iter().take_while(may_go).count()];
     // Segments without entries go with those behind them.
     let (segments, last) = going.iter().enumerate().rev().find(|(_, segment)| segment.end_number > bounds.first)?;
@@ -328,8 +335,10 @@ mod tests {
 
     #[test]
     fn nothing_goes_that_is_needed_or_not_committed() {
-        for (floor, committed, goes_to) in [(0, 50, 0), (9, 50, 0), (10, 50, 1), (39, 50, 3), (50, 29, 2), (50, 50, 4)]
-        {
+        // What is behind a segment is committed too, when it goes.
+        let bounds =
+            [(0, 50, 0), (9, 50, 0), (10, 50, 1), (39, 50, 3), (50, 29, 2), (50, 30, 2), (50, 31, 3), (50, 50, 4)];
+        for (floor, committed, goes_to) in bounds {
             let bounds = Bounds { first: 0, floor, committed };
             for (retention, space) in [(age(1), EMPTY), (size(1), EMPTY), (NONE, full(0)), (size(1), full(0))] {
                 let retention = Retention { force: 0.1, ..retention };

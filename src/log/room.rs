@@ -56,8 +56,10 @@ impl LogReader {
             shared.want_spare_again(now);
             return Ok(());
         }
-        // What lies behind the spare too finds a file when it comes to be written: there was room a moment ago.
-        shared.need_spare(now)
+        shared.need_spare(now)?;
+        // A leader sends the entries of one segment at a time; there are more if those before them are on their way still.
+        let behind = (position + reserve + BLANK_HEADER as u64 - active_end).div_ceil(shared.options.segment_size);
+        shared.room_for_segments(behind - 1)
     }
 
     /// Why the next segment cannot be made, if it cannot: appends are refused once the active one is full.

@@ -4,6 +4,7 @@
 //! stored. Its blocks are allocated first: from then on it counts as room. Filling it with zeros takes longer and only
 //! makes later syncs cheaper.
 
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -137,7 +138,7 @@ impl Shared {
         let mut state = self.spare.state();
         if matches!(*state, State::Made { zeros: Zeros::Now, .. }) {
             // The job may be in the middle of a slow write. It stays the spare if there is room for another file.
-            match self.within_limits().and_then(|()| self.disk.create(path, self.options.segment_size)) {
+            match self.within_limits(1).and_then(|()| self.disk.create(path, self.options.segment_size)) {
                 Err(error) if is_full(&error) => {}
                 made => return made,
             }
@@ -214,7 +215,7 @@ impl Shared {
     fn allocate(&self, state: &mut State, now: Option<u64>) -> io::Result<()> {
         let path = self.directory.file(names::SPARE);
         let made = remove_if_there(self.disk.as_ref(), &path)
-            .and_then(|()| self.within_limits())
+            .and_then(|()| self.within_limits(1))
             .and_then(|()| self.disk.create(&path, self.options.segment_size));
         match made {
             Ok(file) => {
@@ -233,7 +234,7 @@ impl Shared {
 
     fn failed(&self, state: &mut State, at: Option<u64>, error: &io::Error) {
         let path = self.directory.file(names::SPARE);
-        let why = format!("no room for another segment in {}: {error}", self.directory.path().display());
+        let why = self.no_room(error);
         if !matches!(state, State::Failed { .. }) {
             tracing::warn!(file = %path.display(), %error, "cannot prepare the next segment");
             self.grown.notify_one();
@@ -244,10 +245,35 @@ impl Shared {
         }
     }
 
-    /// Whether one more segment keeps the disk below the ratio above which writes are refused.
-    fn within_limits(&self) -> io::Result<()> {
+    /// Whether there is room for so many segments besides the spare. Nothing is allocated: somebody else may take it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn room_for_segments(&self, count: u64) -> Result<(), String> {
+        if count == 0 {
+            return Ok(());
+        }
+        let available = self.disk.space(self.directory.path()).and_then(|space| {
+            self.within_limits(count)?;
+            Ok(space.available)
+        });
+        let wanted = count * self.options.segment_size;
+        match available {
+            Ok(available) if available >= wanted => Ok(()),
+            Ok(available) => Err(self.no_room(&format_args!("{available} bytes are left of {wanted} wanted"))),
+            Err(error) => Err(self.no_room(&error)),
+        }
+    }
+
+    fn no_room(&self, why: &dyn Display) -> String {
+        format!("no room for another segment in {}: {why}", self.directory.path().display())
+    }
+
+    /// Whether so many more segments keep the disk below the ratio above which writes are refused.
+    fn within_limits(&self, segments: u64) -> io::Result<()> {
         let Some(refuse) = *self.spare.refuse.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
-        let used = self.disk.space(self.directory.path())?.used_ratio(i128::from(self.options.segment_size));
+        let more = i128::from(segments) * i128::from(self.options.segment_size);
+        let used = self.disk.space(self.directory.path())?.used_ratio(more);
         if used <= refuse {
             return Ok(());
         }

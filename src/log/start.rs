@@ -171,9 +171,12 @@ impl Log {
         }
     }
 
+    /// A segment behind which nothing is committed stays: what comes in the place of the entry it rolled for may fit.
     fn remove_segments_below(&self, number: u64) {
+        let committed = self.shared.progress.commit_point().number;
         let mut segments = self.shared.segments_mut();
-        let keep = segments.iter().skip(1).take_while(|later| later.start().number <= number).count();
+        let goes = |later: u64| later <= number && later < committed;
+        let keep = segments.iter().skip(1).take_while(|later| goes(later.start().number)).count();
         let gone: Vec<_> = segments.drain(..keep).collect();
         self.shared.going.add(&gone);
         drop(segments);

@@ -53,6 +53,8 @@ pub(super) struct Walk {
     pub(super) segments: Vec<Arc<Segment>>,
     /// Highest commit point, as an index, that a good entry names.
     pub(super) committed: u64,
+    /// Whether a blank fills the last of these.
+    pub(super) last_is_sealed: bool,
     /// Where it ended.
     pub(super) ended: Ended,
     /// Files behind the end.
@@ -96,6 +98,7 @@ impl Walk {
         let mut walk = Self {
             segments: Vec::new(),
             committed: 0,
+            last_is_sealed: false,
             ended: Ended::new(Find::CleanEnd, directory.path().to_owned()),
             leftovers: Vec::new(),
             without_index: Vec::new(),
@@ -115,6 +118,7 @@ impl Walk {
                     let segment = Arc::new(opened.segment);
                     walk.committed = walk.committed.max(opened.committed);
                     walk.segments.push(segment.clone());
+                    walk.last_is_sealed = opened.stop == Stop::Sealed;
                     if opened.index == FileDecision::Make {
                         walk.without_index.push(segment);
                     }
@@ -135,6 +139,18 @@ impl Walk {
             break;
         }
         Ok(walk)
+    }
+
+    /// Takes back the last roll if the entry it was for is not there: it never was or is to be cut. What comes in its
+    /// place may still fit into the segment before, and has its place there on all replicas.
+    pub(super) fn take_back_roll(&mut self) {
+        if let [.., _, last] = &self.segments[..]
+            && last.start().number == last.end().number
+        {
+            self.last_is_sealed = true;
+            self.leftovers.insert(0, last.path().to_owned());
+            self.segments.pop();
+        }
     }
 
     /// What comes next where the walk ended.
@@ -168,7 +184,7 @@ impl Walk {
     /// Nothing of what was found counts.
     pub(super) fn forget(&mut self) {
         self.leftovers.splice(..0, self.segments.drain(..).map(|segment| segment.path().to_owned()));
-        self.committed = 0;
+        (self.committed, self.last_is_sealed) = (0, false);
         self.without_index.clear();
     }
 }

@@ -209,7 +209,16 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
         if start < self.log.numbers().start {
             return Ok(Vec::new());
         }
-        self.entries(self.present(&(start..end)), READ_BYTES)
+        let mut entries = self.entries(self.present(&(start..end)), READ_BYTES)?;
+        // What a follower with a full disk has is room for one segment more: the spare.
+        let segment = |entry: &Entry| match &entry.content {
+            Content::Stored(frame) => self.log.segment_of(frame.header.position),
+            Content::New(_) | Content::Header(_) => 0,
+        };
+        if let Some(first) = entries.first().map(segment) {
+            entries.truncate(entries.partition_point(|entry| segment(entry) == first));
+        }
+        Ok(entries)
     }
 
     /// Used for applying only, which looks at no record: headers are enough.

@@ -176,8 +176,18 @@ fn a_follower_lets_in_what_it_can_write_and_keeps_room_for_rafts_own() {
         append(&mut log, 1000, 0).unwrap();
     }
     reader.room_until(log.end().position, false, 0).unwrap();
-    disk.set_capacity(None);
+    // For one more segment, and then for two.
+    disk.set_capacity(Some(disk.used() + SIZE + SIZE / 2));
     reader.room_until(SIZE + 200, false, 1000).unwrap();
+    let why = reader.room_until(2 * SIZE + 200, false, 1000).unwrap_err();
+    assert!(why.contains("no room for another segment in /data"), "{why}");
+    disk.set_capacity(Some(disk.used() + SIZE + 4096));
+    reader.room_until(2 * SIZE + 200, false, 1000).unwrap();
+    while log.end().position < 2 * SIZE + 200 {
+        append(&mut log, 1000, 0).unwrap();
+    }
+    disk.set_capacity(None);
+    reader.room_until(5 * SIZE, false, 2000).unwrap();
 }
 
 #[test]
@@ -185,7 +195,7 @@ fn a_full_disk_is_asked_again_after_a_second_and_after_a_purge_at_once() {
     let disk = SimDisk::new();
     let mut log = open(&disk);
     let reader = log.reader();
-    disk.set_capacity(Some(disk.used() + SIZE));
+    disk.set_capacity(Some(disk.used() + SIZE + 4096));
     let full = |now| matches!(reader.room_for(4000, 0, now), Room::None(_));
     while !full(5000) {
         append(&mut log, 1000, 0).unwrap();

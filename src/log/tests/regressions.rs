@@ -312,3 +312,35 @@ fn a_complete_last_segment_is_open_again_after_a_start() {
     let bytes = std::fs::read(dir.path().join("log/00000000000000000000")).unwrap();
     assert!(bytes[end as usize..].iter().all(|byte| *byte == 0), "the blank is still there");
 }
+
+/// The entry after the purge had rolled, and goes: what comes in its place has its place where it has it on replicas that
+/// never had that entry.
+#[test]
+fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it() {
+    for restart in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path());
+        let large = "x".repeat(3000);
+        append(&mut log, &[&large]);
+        append(&mut log, &[&large]);
+        let behind = log.end().position;
+        log.reader().commit(1).unwrap();
+        append(&mut log, &[&large]);
+        assert_eq!(log.reader().entry_header(2).unwrap().unwrap().position, SIZE + SEGMENT_HEADER as u64);
+        assert_eq!(log.reader().cursor_after(1).unwrap().unwrap().position, behind);
+        log.purge(1, 1).unwrap();
+        log.truncate(2).unwrap();
+        if restart {
+            closed(log);
+            log = open(dir.path());
+        }
+        append(&mut log, &["small"]);
+        assert_eq!(log.reader().entry_header(2).unwrap().unwrap().position, behind);
+        // Once it is committed, nothing comes in its place, and the segment before may go.
+        log.reader().commit(2).unwrap();
+        append(&mut log, &[&large]);
+        log.reader().commit(3).unwrap();
+        log.purge(1, 2).unwrap();
+        assert_eq!(log.shared.segments().len(), 1);
+    }
+}

@@ -67,6 +67,14 @@ pub(super) struct Driver {
     failures: u64,
 }
 
+/// Else the next entry would not be where it is on replicas that have not rolled.
+pub(super) fn assert_no_roll_without_its_entry(log: &Log) {
+    let end = log.end();
+    if let Some(last) = end.number.checked_sub(1).and_then(|last| log.reader().entry_header(last).unwrap()) {
+        assert_eq!(end.position, last.end(), "rolled behind entry {} without the next one", last.number);
+    }
+}
+
 impl Driver {
     /// Opens the log of `disk` and checks that it keeps `promise`.
     ///
@@ -84,6 +92,7 @@ impl Driver {
             Err(error) => panic!("refused to open: {error}"),
         };
         let promise = disk.undisturbed(|| promise.found(&log));
+        disk.undisturbed(|| assert_no_roll_without_its_entry(&log));
         let term = log.end().term.max(1);
         let (disk, acks) = (disk.clone(), Arc::default());
         Ok(Self { disk, promise, mode, log: Some(log), later, acks, term, failures })

@@ -16,7 +16,7 @@ use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::OneshotReceiverOf;
 use tokio::sync::mpsc;
 
-use super::driver::SIZE;
+use super::driver::{SIZE, assert_no_roll_without_its_entry};
 use super::model::{Promise, Written};
 use super::points::number;
 use super::{EVERYTHING, images};
@@ -172,7 +172,8 @@ impl Life {
 
     fn append(&mut self, number: u64) -> Result<(), Dark> {
         let term = self.promise.vote.as_ref().map_or(0, |vote| vote.term);
-        let records = vec![format!("{:.<280}", format!("entry {number} of term {term}"))];
+        // Two fill a segment.
+        let records = vec![format!("{:.<3000}", format!("entry {number} of term {term}"))];
         let draft = Draft::batch(&records);
         let flight = Flight::new(draft.length(), Vec::new(), mpsc::unbounded_channel().0);
         let entry = <Entry as RaftEntry>::new(log_id(term, number), Payload::Batch(Proposed { draft, flight }));
@@ -246,6 +247,7 @@ fn check(disk: &SimDisk, promise: &Promise) {
         let term = reader.entry_header(number).unwrap().unwrap().term;
         assert!(term <= terms, "entry {number} of term {term} is there, and the vote is of {terms}");
     }
+    assert_no_roll_without_its_entry(&log);
     let mut store: LogStore<TokioRuntime> = LogStore::new(log, Arc::new(|| 1000), Arc::default());
     let (end, read) = async {
         let state = store.get_log_state().await.unwrap();
