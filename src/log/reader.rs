@@ -1,8 +1,8 @@
 //! Reading entries and records, from any thread.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, RwLockReadGuard};
 
 use bytes::Buf;
 use tokio::sync::watch;
@@ -107,14 +107,11 @@ impl LogReader {
         }
         let Some(segment) = segment_of_number(&segments, number) else { return Ok(None) };
         match segment.frame(number) {
-            Ok(frame) => Ok(frame),
             Err(damage) => {
-                // Noting damage looks at the segments again.
                 let segment = segment.clone();
-                drop(segments);
-                self.shared.note_damage(&damage, &segment);
-                Err(damage)
+                self.shared.noted(damage, segments, &segment)
             }
+            found => found,
         }
     }
 
@@ -238,14 +235,11 @@ impl LogReader {
         let after = segments.partition_point(|segment| segment.start().index <= index);
         let segment = after.checked_sub(1).and_then(|at| segments.get(at)).ok_or_else(|| self.gone(index))?;
         match segment.frame_of_index(index) {
-            Ok(found) => found.ok_or_else(|| self.gone(index)),
             Err(damage) => {
-                // Noting damage looks at the segments again.
                 let segment = segment.clone();
-                drop(segments);
-                self.shared.note_damage(&damage, &segment);
-                Err(damage.into())
+                Ok(self.shared.noted(damage, segments, &segment)?)
             }
+            Ok(found) => found.ok_or_else(|| self.gone(index)),
         }
     }
 
@@ -263,10 +257,26 @@ impl Shared {
             return Ok(in_tail);
         }
         let segments = self.segments();
-        match segment_of_number(&segments, number) {
-            Some(segment) => segment.entry_header(number),
-            None => Ok(None),
+        let Some(segment) = segment_of_number(&segments, number) else { return Ok(None) };
+        match segment.entry_header(number) {
+            Err(damage) => {
+                let segment = segment.clone();
+                self.noted(damage, segments, &segment)
+            }
+            found => found,
         }
+    }
+
+    /// Notes what was found while `segments` were looked at, which noting it does again.
+    fn noted<T>(
+        &self,
+        damage: Damage,
+        segments: RwLockReadGuard<'_, Vec<Arc<Segment>>>,
+        segment: &Arc<Segment>,
+    ) -> Result<T, Damage> {
+        drop(segments);
+        self.note_damage(&damage, segment);
+        Err(damage)
     }
 
     /// Declares entry `number` and all before it committed: they never change again, readers may see them.

@@ -24,10 +24,16 @@ pub(super) struct Health {
     state: Mutex<State>,
     /// Told of damage that was not known.
     found: Notify,
+    /// Told of every repair.
+    mended: Notify,
 }
 
 #[derive(Default)]
 struct State {
+    /// What was found last, wherever it was.
+    newest: Option<Damage>,
+    /// Somebody repairs what is found.
+    mends: bool,
     /// By the position of the segment.
     damaged: BTreeMap<u64, Damage>,
     found: u64,
@@ -53,9 +59,10 @@ impl Shared {
         (committed > next.position()).then(|| (segment.clone(), next.start()))
     }
 
-    /// Remembers damage in a segment that can be repaired while the log is open.
+    /// Remembers damage; for repair, if it is in a segment that can be repaired while the log is open.
     pub(super) fn note_damage(&self, damage: &Damage, segment: &Arc<Segment>) {
         let position = segment.position();
+        self.health.state().newest = Some(damage.clone());
         match self.settled_segment(position) {
             // Not one that was repaired meanwhile.
             Some((present, _)) if Arc::ptr_eq(&present, segment) => {}
@@ -74,6 +81,8 @@ impl Shared {
         let mut state = self.health.state();
         state.damaged.remove(&position);
         state.repaired += 1;
+        drop(state);
+        self.health.mended.notify_waiters();
     }
 }
 
@@ -93,6 +102,26 @@ impl LogReader {
     /// What is damaged now, with the position of the segment.
     pub(crate) fn damaged(&self) -> Vec<(u64, Damage)> {
         self.shared.health.state().damaged.iter().map(|(position, damage)| (*position, damage.clone())).collect()
+    }
+
+    /// What was found to be damaged last, in a sealed segment or not.
+    pub(crate) fn newest_damage(&self) -> Option<Damage> {
+        self.shared.health.state().newest.clone()
+    }
+
+    /// From now on somebody repairs what is damaged.
+    pub(crate) fn mend(&self) {
+        self.shared.health.state().mends = true;
+    }
+
+    /// Whether somebody repairs what is damaged.
+    pub(crate) fn is_mended(&self) -> bool {
+        self.shared.health.state().mends
+    }
+
+    /// Until something has been repaired.
+    pub(crate) async fn mended(&self) {
+        self.shared.health.mended.notified().await;
     }
 
     /// Until damage is found that was not known.

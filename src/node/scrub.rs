@@ -46,6 +46,9 @@ impl Scrubber {
         let Some(ledger) = self.ledger.upgrade() else { return };
         let (log, mut role) = (ledger.raft_group().log.clone(), ledger.role());
         drop(ledger);
+        if !self.peers.is_empty() {
+            log.mend();
+        }
         tokio::select! {
             biased;
             // An error: nobody is left to say what the role is.

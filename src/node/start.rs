@@ -87,9 +87,9 @@ pub(crate) async fn start_ledger<R: Runtime>(
             Err(reason) => reason,
         };
         // Raft reads here and there what opening the log has no need to read.
-        let damage = reader.damaged().into_iter().next().filter(|_| !repaired);
+        let damage = reader.newest_damage().filter(|_| !repaired);
         match damage {
-            Some((_, damage)) if config.repair == RepairPolicy::FromPeers => {
+            Some(damage) if config.repair == RepairPolicy::FromPeers => {
                 drop((reader, network));
                 repair_from_peers::<R>(env, config, identity, damage).await?;
                 repaired = true;

@@ -10,16 +10,18 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use futures::Stream;
+use futures::{Stream, StreamExt, stream};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, RaftTypeConfig};
 
 use super::config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
 use super::entry::{Content, Entry, NewEntry};
 use super::flight::Placed;
+use crate::error::Damage;
 use crate::format::batch;
-use crate::format::entry::{ENTRY_HEADER, EntryHeader};
+use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::format::segment::Cursor;
@@ -36,6 +38,10 @@ pub(crate) type InstalledStart = Arc<Mutex<Option<(LogId, Cursor)>>>;
 
 /// Most bytes of entries in one replication request, unless a single entry is larger.
 const READ_BYTES: usize = 1 << 20;
+
+/// How often Raft looks whether what it has to read has been repaired, and how often at most.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const MENDING: u32 = 50;
 
 /// The writing side.
 pub(crate) struct LogStore<R> {
@@ -95,6 +101,10 @@ fn placed(header: &EntryHeader) -> Placed {
 
 fn invalid(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+fn is_damage(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Damage>())
 }
 
 impl NewEntry {
@@ -179,9 +189,38 @@ impl<R: Runtime> EntryReader<R> {
         asked.start.max(there.start)..asked.end.min(there.end)
     }
 
-    fn entries(&self, numbers: Range<u64>, bytes: usize) -> io::Result<Vec<Entry>> {
-        let frames = self.log.frames(numbers, bytes).map_err(io::Error::other)?;
+    /// Reads until what is damaged has been repaired, if anybody does that: Raft ends with the first read that fails.
+    async fn sound<T>(&self, read: impl Fn(&LogReader) -> Result<T, Damage>) -> Result<T, Damage> {
+        let mut rounds = MENDING;
+        loop {
+            match read(&self.log) {
+                Err(damage) if rounds > 0 && self.log.is_mended() => {
+                    tracing::warn!(%damage, "Raft waits for the repair of what it has to read");
+                    rounds -= 1;
+                    // Whether it was repaired or only may be by now: it is read again, and noted again.
+                    let _: Result<(), _> = R::timeout(LOOK_AGAIN, self.log.mended()).await;
+                }
+                read => return read,
+            }
+        }
+    }
+
+    async fn entries(&self, numbers: Range<u64>, bytes: usize) -> io::Result<Vec<Entry>> {
+        let frames = self.sound(|log| log.frames(numbers.clone(), bytes)).await.map_err(io::Error::other)?;
         frames.into_iter().map(|frame| Entry::stored(frame).map_err(io::Error::other)).collect()
+    }
+
+    /// Entry `number` as far as applying looks at it.
+    async fn header(&self, number: u64) -> io::Result<Entry> {
+        let missing = || io::Error::other(format!("entry {number} is to be applied but is not in the log"));
+        let header = self.sound(|log| log.entry_header(number)).await.map_err(io::Error::other)?.ok_or_else(missing)?;
+        match header.kind {
+            EntryKind::Membership => {
+                let frame = self.sound(|log| log.frame(number)).await.map_err(io::Error::other)?.ok_or_else(missing)?;
+                Entry::stored(frame).map_err(io::Error::other)
+            }
+            EntryKind::Blank | EntryKind::Batch => Ok(Entry::header(&header)),
+        }
     }
 }
 
@@ -190,7 +229,7 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        self.entries(self.present(&range), usize::MAX)
+        self.entries(self.present(&range), usize::MAX).await
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<RaftVote>> {
@@ -209,7 +248,14 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
         if start < self.log.numbers().start {
             return Ok(Vec::new());
         }
-        let mut entries = self.entries(self.present(&(start..end)), READ_BYTES)?;
+        let mut entries = match self.entries(self.present(&(start..end)), READ_BYTES).await {
+            // A peer that waits is no reason to be the end of this node.
+            Err(error) if is_damage(&error) && self.log.is_mended() => {
+                tracing::error!(%error, "a peer gets nothing before this is repaired");
+                return Ok(Vec::new());
+            }
+            read => read?,
+        };
         // What a follower with a full disk has is room for one segment more: the spare.
         let segment = |entry: &Entry| match &entry.content {
             Content::Stored(frame) => self.log.segment_of(frame.header.position),
@@ -227,21 +273,9 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         // From the number that was asked for, not from what there is: an entry that is gone must be noticed.
-        let (log, asked) = (self.log.clone(), self.asked(&range));
+        let asked = self.asked(&range);
         let end = asked.end.min(self.log.numbers().end);
-        futures::stream::iter((asked.start..end).map(move |number| header_of(&log, number)))
-    }
-}
-
-fn header_of(log: &LogReader, number: u64) -> io::Result<Entry> {
-    use crate::format::entry::EntryKind;
-    let missing = || io::Error::other(format!("entry {number} is to be applied but is not in the log"));
-    let header = log.entry_header(number).map_err(io::Error::other)?.ok_or_else(missing)?;
-    match header.kind {
-        EntryKind::Membership => {
-            let frame = log.frame(number).map_err(io::Error::other)?.ok_or_else(missing)?;
-            Entry::stored(frame).map_err(io::Error::other)
-        }
-        EntryKind::Blank | EntryKind::Batch => Ok(Entry::header(&header)),
+        let reader = &*self;
+        stream::iter(asked.start..end).then(move |number| reader.header(number))
     }
 }

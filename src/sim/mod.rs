@@ -45,6 +45,8 @@ mod log_kit;
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod mending_tests;
+#[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 mod repair_tests;
