@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openraft::Instant;
+
 use super::ledger::WeakLedger;
 use super::repair::repair_segment;
 use crate::config::{Config, RepairPolicy, Scrub};
@@ -14,10 +16,12 @@ use crate::raft::storage::Clock;
 use crate::rpc::transport::Transport;
 use crate::types::Role;
 
-/// How long to wait before a segment that could not be repaired is tried again, milliseconds.
-const RETRY: u64 = 30_000;
-/// How long to wait when there is nothing to do.
-const REST: Duration = Duration::from_secs(3600);
+/// How long to wait before a segment that could not be repaired is tried again: at first, and twice as long each time.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long at most.
+const RETRY_AT_MOST: Duration = Duration::from_secs(30);
+/// Longer than anybody waits.
+const LONG: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Watches over the sealed segments of a ledger.
 pub(super) struct Scrubber {
@@ -58,18 +62,22 @@ impl Scrubber {
     }
 
     async fn watch<R: Runtime>(&self, log: LogReader) {
-        let mut pass = log.scrub();
+        let (mut pass, mut next) = (log.scrub(), R::Instant::now());
         let mut tried = BTreeMap::new();
         loop {
-            self.repair(&log, &mut tried).await;
-            let rest = match self.scrub {
-                Some(scrub) => {
-                    let (next, rest) = self.step::<R>(pass, &log, scrub).await;
-                    pass = next;
-                    rest
-                }
-                None => REST,
-            };
+            let again = self.repair::<R>(&log, &mut tried).await;
+            if next <= R::Instant::now() {
+                let rest = match self.scrub {
+                    Some(scrub) => {
+                        let (read, rest) = self.step::<R>(pass, &log, scrub).await;
+                        pass = read;
+                        rest.min(LONG)
+                    }
+                    None => LONG,
+                };
+                next = R::Instant::now() + rest;
+            }
+            let rest = next.saturating_duration_since(R::Instant::now()).min(again);
             tokio::select! {
                 // As in `retention`: so that a seed of a simulation determines which is first.
                 biased;
@@ -98,16 +106,24 @@ impl Scrubber {
         }
     }
 
-    async fn repair(&self, log: &LogReader, tried: &mut BTreeMap<u64, u64>) {
-        if self.peers.is_empty() {
-            return;
+    /// Has repaired what is damaged. Returns when to come again at the latest.
+    async fn repair<R: Runtime>(&self, log: &LogReader, tried: &mut BTreeMap<u64, Attempt<R::Instant>>) -> Duration {
+        let damaged = log.damaged();
+        if self.peers.is_empty() || damaged.is_empty() {
+            tried.clear();
+            return LONG;
         }
-        for (position, damage) in log.damaged() {
-            let now = (self.clock)();
-            if tried.get(&position).is_some_and(|last| now < last + RETRY) {
-                continue;
-            }
-            tried.insert(position, now);
+        let mut again = LONG;
+        for (position, damage) in damaged {
+            let now = R::Instant::now();
+            let wait = match tried.get(&position) {
+                Some(attempt) if now < attempt.due => {
+                    again = again.min(attempt.due.saturating_duration_since(now));
+                    continue;
+                }
+                Some(attempt) => (attempt.wait * 2).min(RETRY_AT_MOST),
+                None => RETRY,
+            };
             match repair_segment(log, position, &self.peers, self.transport.as_ref()).await {
                 Ok(report) => {
                     tried.remove(&position);
@@ -115,8 +131,20 @@ impl Scrubber {
                         tracing::warn!(%range, "repaired");
                     }
                 }
-                Err(error) => tracing::error!(%damage, %error, "cannot be repaired now"),
+                Err(error) => {
+                    tracing::error!(%damage, %error, "cannot be repaired now");
+                    tried.insert(position, Attempt { due: R::Instant::now() + wait, wait });
+                    again = again.min(wait);
+                }
             }
         }
+        again
     }
+}
+
+/// A segment that could not be repaired.
+struct Attempt<I> {
+    /// When it is tried again.
+    due: I,
+    wait: Duration,
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
-use super::{SimCluster, run};
+use super::{SimCluster, pass, run};
 use crate::config::RepairPolicy;
+use crate::error::ReadError;
 use crate::types::Role;
 
 const SOON: Duration = Duration::from_secs(20);
+/// Between two attempts of a repair.
+const RETRY_AT_MOST: Duration = Duration::from_secs(35);
 const RECORD: usize = 4000;
 
 async fn started(seed: u64) -> (SimCluster, usize) {
@@ -101,4 +104,28 @@ fn what_raft_reads_at_the_start_is_repaired_wherever_it_is() {
             assert_all_have(&cluster, 19).await;
         });
     }
+}
+
+/// Whoever has what is lacking is down at first.
+#[test]
+fn what_could_not_be_repaired_is_tried_again() {
+    run(4, async {
+        let (cluster, master) = started(4).await;
+        append(&cluster, master, 0..40).await;
+        let (damaged, other) = ((master + 1) % 3, (master + 2) % 3);
+        cluster.kill(damaged);
+        rot(&cluster, damaged, master, 7);
+        [master, other].into_iter().for_each(|i| cluster.kill(i));
+        cluster.start(damaged).await.unwrap();
+        let found = || cluster.ledger(damaged).unwrap().status().scrub;
+        let read = cluster.ledger(damaged).unwrap().get(5).await;
+        assert!(matches!(read, Err(ReadError::Damaged(_))), "{read:?}");
+        pass(Duration::from_secs(60)).await;
+        for i in [master, other] {
+            cluster.start(i).await.unwrap();
+        }
+        cluster.wait("the others to lead", SOON, || cluster.master().is_some()).await;
+        cluster.wait("the repair", RETRY_AT_MOST, || found().repaired == 1 && found().damaged.is_empty()).await;
+        assert_all_have(&cluster, 40).await;
+    });
 }
