@@ -36,7 +36,10 @@ impl Gate {
             Content::New(_) | Content::Header(_) => None,
         };
         let Some(last) = request.entries.last().and_then(frame) else { return Ok(()) };
-        let control = request.entries.iter().filter_map(frame).all(|header| header.kind != EntryKind::Batch);
+        // What is there already needs no room.
+        let there = self.log.numbers().end;
+        let mut new = request.entries.iter().filter_map(frame).filter(|header| header.number >= there);
+        let control = new.all(|header| header.kind != EntryKind::Batch);
         self.log.room_until(last.end(), control, (self.clock)())
     }
 }

@@ -22,6 +22,7 @@ use crate::raft::config::{LogId, RaftVote};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
+use crate::raft::members::Membership;
 use crate::raft::pacer::Heard;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
@@ -166,27 +167,42 @@ impl<R: Runtime> PeerServer<R> {
         }
         let acts_by = envelope.membership.map(convert::to_log_id).transpose().map_err(malformed)?;
         let metrics = self.intake.metrics.borrow_watched();
-        let sends = format!("{sender} with disk {incarnation}");
-        if acts_by > *metrics.membership_config.log_id() {
+        let (config, address) = (&metrics.membership_config, &envelope.sender_address);
+        if acts_by > *config.log_id() {
             // It knows a later membership: this node is behind, perhaps since before the sender had its disk.
             return Ok((envelope, sender));
         }
-        match metrics.membership_config.membership().get_node(&sender) {
-            Some(known) if known.incarnation != incarnation => {
-                return Err(refusal(Reason::Sender, sends, format!("{sender} with disk {}", known.incarnation)));
-            }
-            Some(known) if !envelope.sender_address.is_empty() && envelope.sender_address != known.address => {
-                let found = format!("{sends} at {}", envelope.sender_address);
-                let move_it =
-                    format!("it at {}; if it has moved, `dledger members move`; a copy stays out", known.address);
-                return Err(refusal(Reason::Sender, found, move_it));
-            }
-            None if members::was_member(&self.log, incarnation) => {
-                return Err(refusal(Reason::Sender, sends, "a member: this disk has been removed from the cluster"));
-            }
-            Some(_) | None => {}
+        let Err(refusal) = self.vouch(config.membership(), &sender, incarnation, address) else {
+            return Ok((envelope, sender));
+        };
+        // A membership that is not committed may never come to be, and the sender may be here to say so.
+        let committed = metrics.local_committed.filter(|committed| *config.log_id() > Some(*committed));
+        let before = committed.and_then(|committed| state_machine::membership_at(&self.log, committed.index).ok());
+        match before {
+            Some(before) => self.vouch(before.membership(), &sender, incarnation, address)?,
+            None => return Err(refusal),
         }
         Ok((envelope, sender))
+    }
+
+    /// Refuses a sender whom a membership knows otherwise, or that is no member any more.
+    fn vouch(&self, members: &Membership, sender: &NodeId, disk: Incarnation, address: &str) -> Refused<()> {
+        let sends = format!("{sender} with disk {disk}");
+        match members.get_node(sender) {
+            Some(known) if known.incarnation != disk => {
+                Err(refusal(Reason::Sender, sends, format!("{sender} with disk {}", known.incarnation)))
+            }
+            Some(known) if !address.is_empty() && address != known.address => {
+                let found = format!("{sends} at {address}");
+                let move_it =
+                    format!("it at {}; if it has moved, `dledger members move`; a copy stays out", known.address);
+                Err(refusal(Reason::Sender, found, move_it))
+            }
+            None if members::was_member(&self.log, disk) => {
+                Err(refusal(Reason::Sender, sends, "a member: this disk has been removed from the cluster"))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<(NodeId, Incarnation)> {

@@ -156,3 +156,41 @@ fn an_append_that_is_committed_after_its_deadline_was_not_said_to_be_refused() {
         assert_eq!(error.outcome(), Outcome::Unknown, "it was said to be refused: {error}");
     });
 }
+
+/// The old master wrote that a member is gone, and nobody else knows; that member leads, and is to tell it otherwise.
+#[test]
+fn a_removal_that_was_not_committed_keeps_nobody_away() {
+    let mut half = 0;
+    for delay in 0..40 {
+        run(7, async {
+            let cluster = SimCluster::new(7, 4, |_| {});
+            for i in 0..4 {
+                cluster.start(i).await.unwrap();
+            }
+            cluster.wait("a master", SOON, || cluster.master().is_some()).await;
+            let old = cluster.master().unwrap();
+            cluster.append(old, vec!["before".into()]).await.unwrap();
+            let removed = (old + 1) % 4;
+            let (ledger, id) = (cluster.ledger(old).unwrap(), cluster.ledger(removed).unwrap().status().node);
+            let removing = spawn(async move { ledger.remove_member(&id).await });
+            pass(Duration::from_micros(100 * delay)).await;
+            cluster.isolate(old);
+            let members = |i: usize| cluster.ledger(i).unwrap().status().members.len();
+            cluster.wait("another master", SOON, || cluster.master().is_some_and(|master| master != old)).await;
+            if members(old) == 4 || members(removed) == 3 {
+                return;
+            }
+            half += 1;
+            let id = cluster.ledger(removed).unwrap().status().node;
+            let master = cluster.ledger(cluster.master().unwrap()).unwrap();
+            master.raft_group().transfer(id).await.unwrap();
+            let leads = || matches!(cluster.role(removed), Some(Role::Master { .. }));
+            cluster.wait("the one to be removed to lead", SOON, leads).await;
+            cluster.heal();
+            let follows = || matches!(cluster.role(old), Some(Role::Slave { .. })) && members(old) == 4;
+            cluster.wait("the old master to follow", SOON, follows).await;
+            assert!(removing.await.is_err());
+        });
+    }
+    assert!(half > 0, "no removal was ever half done");
+}
