@@ -57,7 +57,7 @@ impl LogReader {
             return Ok(());
         }
         shared.need_spare(now)?;
-        // A leader sends the entries of one segment at a time; there are more if those before them are on their way still.
+        // A leader sends the entries of one segment at a time; those before them may be on their way still.
         let behind = (position + reserve + BLANK_HEADER as u64 - active_end).div_ceil(shared.options.segment_size);
         shared.room_for_segments(behind - 1)
     }

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::Instant;
-
 use super::ledger::WeakLedger;
 use super::repair::repair_segment;
 use crate::config::{Config, RepairPolicy, Scrub};
 use crate::log::reader::LogReader;
 use crate::log::scrub::Scrub as Pass;
-use crate::raft::Runtime;
 use crate::raft::storage::Clock;
+use crate::raft::{Instant, Runtime};
 use crate::rpc::transport::Transport;
 use crate::types::Role;
 

@@ -16,8 +16,8 @@ use crate::types::NodeId;
 
 /// Whether votes may be given and asked for; waits until they may.
 ///
-/// Over when the semaphore, which has no permits, is closed. A `watch` would wake those who wait in any order; here they
-/// answer candidates, and a seed of a simulation is to determine who is answered first.
+/// Over when the semaphore, which has no permits, is closed. A `watch` would wake those who wait in any order; here
+/// they answer candidates, and a seed of a simulation is to determine who is answered first.
 #[derive(Debug, Clone)]
 pub(crate) struct VoteHold(Arc<Semaphore>);
 

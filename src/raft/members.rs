@@ -85,15 +85,15 @@ pub(crate) fn stored_from_message(message: &pb::StoredMembership) -> Result<Stor
     Ok(StoredMembership::new(id, membership))
 }
 
-/// Whether a membership in the log has a node with this disk.
-pub(crate) fn was_member(log: &LogReader, disk: Incarnation) -> bool {
+/// Whether a membership in the log before the one of entry `now` has a node with this disk.
+pub(crate) fn was_member(log: &LogReader, disk: Incarnation, now: u64) -> bool {
     let has = |number| {
         // What cannot be read says nothing; whoever needs it reports it.
         let frame = log.frame(number).ok().flatten()?;
         let membership = decode(&frame.body()).ok()?;
         Some(membership.nodes().any(|(_, node)| node.incarnation == disk))
     };
-    log.memberships().into_iter().any(|number| has(number) == Some(true))
+    log.memberships().into_iter().any(|number| number < now && has(number) == Some(true))
 }
 
 /// More than half of the voters of every configuration.

@@ -39,4 +39,5 @@ pub(crate) mod storage;
 mod tests;
 
 pub(crate) use config::{Raft, Runtime, TypeConfig};
+pub(crate) use openraft::Instant;
 pub(crate) use openraft::impls::TokioRuntime;

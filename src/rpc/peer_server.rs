@@ -18,11 +18,10 @@ use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::{LogId, RaftVote};
+use crate::raft::config::{LogId, RaftVote, StoredMembership};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
-use crate::raft::members::Membership;
 use crate::raft::pacer::Heard;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
@@ -172,34 +171,36 @@ impl<R: Runtime> PeerServer<R> {
             // It knows a later membership: this node is behind, perhaps since before the sender had its disk.
             return Ok((envelope, sender));
         }
-        let Err(refusal) = self.vouch(config.membership(), &sender, incarnation, address) else {
+        let Err(refusal) = self.vouch(config, &sender, incarnation, address) else {
             return Ok((envelope, sender));
         };
         // A membership that is not committed may never come to be, and the sender may be here to say so.
         let committed = metrics.local_committed.filter(|committed| *config.log_id() > Some(*committed));
         let before = committed.and_then(|committed| state_machine::membership_at(&self.log, committed.index).ok());
         match before {
-            Some(before) => self.vouch(before.membership(), &sender, incarnation, address)?,
+            Some(before) => self.vouch(&before, &sender, incarnation, address)?,
             None => return Err(refusal),
         }
         Ok((envelope, sender))
     }
 
     /// Refuses a sender whom a membership knows otherwise, or that is no member any more.
-    fn vouch(&self, members: &Membership, sender: &NodeId, disk: Incarnation, address: &str) -> Refused<()> {
-        let sends = format!("{sender} with disk {disk}");
-        match members.get_node(sender) {
+    fn vouch(&self, members: &StoredMembership, sender: &NodeId, disk: Incarnation, address: &str) -> Refused<()> {
+        let sends = || format!("{sender} with disk {disk}");
+        // The log may know more than the metrics that say who is a member now.
+        let was_member = || members.log_id().is_some_and(|now| members::was_member(&self.log, disk, now.index));
+        match members.membership().get_node(sender) {
             Some(known) if known.incarnation != disk => {
-                Err(refusal(Reason::Sender, sends, format!("{sender} with disk {}", known.incarnation)))
+                Err(refusal(Reason::Sender, sends(), format!("{sender} with disk {}", known.incarnation)))
             }
             Some(known) if !address.is_empty() && address != known.address => {
-                let found = format!("{sends} at {address}");
+                let found = format!("{} at {address}", sends());
                 let move_it =
                     format!("it at {}; if it has moved, `dledger members move`; a copy stays out", known.address);
                 Err(refusal(Reason::Sender, found, move_it))
             }
-            None if members::was_member(&self.log, disk) => {
-                Err(refusal(Reason::Sender, sends, "a member: this disk has been removed from the cluster"))
+            None if was_member() => {
+                Err(refusal(Reason::Sender, sends(), "a member: this disk has been removed from the cluster"))
             }
             Some(_) | None => Ok(()),
         }

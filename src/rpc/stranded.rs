@@ -1,9 +1,9 @@
 //! Replication streams that stand at entries that are gone.
 //!
-//! openraft may take a command up again that had failed, and send from where it once stood. If a purge has gone past that
-//! place there is nothing to read there any more, and openraft sends appends without entries, for ever: as long as a
-//! stream is behind the end of the log, it does not look at newer commands, not even the one to send what is behind the
-//! snapshot that the peer has got meanwhile.
+//! openraft may take a command up again that had failed, and send from where it once stood. If a purge has gone past
+//! that place there is nothing to read there any more, and openraft sends appends without entries, for ever: as long as
+//! a stream is behind the end of the log, it does not look at newer commands, not even the one to send what is behind
+//! the snapshot that the peer has got meanwhile.
 
 use std::io;
 use std::sync::Arc;

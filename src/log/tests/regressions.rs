@@ -313,8 +313,8 @@ fn a_complete_last_segment_is_open_again_after_a_start() {
     assert!(bytes[end as usize..].iter().all(|byte| *byte == 0), "the blank is still there");
 }
 
-/// The entry after the purge had rolled, and goes: what comes in its place has its place where it has it on replicas that
-/// never had that entry.
+/// The entry after the purge had rolled, and goes: what comes in its place is where it is on replicas that never had
+/// that entry.
 #[test]
 fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it() {
     for restart in [false, true] {
