@@ -1,7 +1,7 @@
 //! Nodes that are started, crashed, killed and cut off.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,6 +59,18 @@ pub(super) struct SimNode {
 struct Running {
     ledger: Ledger,
     router: Arc<Router>,
+}
+
+impl Drop for Inner {
+    /// The wire and the nodes on it hold each other.
+    fn drop(&mut self) {
+        for node in self.nodes.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            self.network.down(&node.address);
+            if let Some(running) = node.running.take() {
+                running.router.clear();
+            }
+        }
+    }
 }
 
 impl SimCluster {
