@@ -53,6 +53,8 @@ mutants! {
     CommittedTruncated,
     #[doc = "A truncation returns before it is synced."]
     TruncationNotSynced,
+    #[doc = "A start keeps a segment that was begun for an entry that is not there."]
+    RollKept,
     #[doc = "A purge removes the segment of the first entry that is to stay."]
     PurgeOffByOne,
     #[doc = "Retention removes segments that are not committed."]

@@ -11,6 +11,7 @@ use crate::disk::{Disk, DiskFile, is_bad_sector};
 use crate::error::{Damage, OpenError};
 use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
 use crate::format::{FORMAT_VERSION, index};
+use crate::mutants::{Mutant, planted};
 use crate::segment::recovery::{self, Scan};
 use crate::segment::scanner::{Break, Broken, Stop};
 use crate::segment::{Segment, after};
@@ -146,6 +147,7 @@ impl Walk {
     pub(super) fn take_back_roll(&mut self) {
         if let [.., _, last] = &self.segments[..]
             && last.start().number == last.end().number
+            && !planted(Mutant::RollKept)
         {
             self.last_is_sealed = true;
             self.leftovers.insert(0, last.path().to_owned());

@@ -195,7 +195,9 @@ impl<R: Runtime> EntryReader<R> {
         loop {
             match read(&self.log) {
                 Err(damage) if rounds > 0 && self.log.is_mended() => {
-                    tracing::warn!(%damage, "Raft waits for the repair of what it has to read");
+                    if rounds == MENDING {
+                        tracing::warn!(%damage, "Raft waits for the repair of what it has to read");
+                    }
                     rounds -= 1;
                     // Whether it was repaired or only may be by now: it is read again, and noted again.
                     let _: Result<(), _> = R::timeout(LOOK_AGAIN, self.log.mended()).await;

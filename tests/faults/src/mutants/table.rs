@@ -151,6 +151,7 @@ pub const TABLE: &[Case] = &[
     },
     Case { mutant: "CommittedTruncated", detectors: &[lib(Layer::Unit, "committed_entries_are_never_truncated")] },
     Case { mutant: "TruncationNotSynced", detectors: &[RAFT, SCRIPT] },
+    Case { mutant: "RollKept", detectors: &[RAFT, SCRIPT] },
     Case { mutant: "PurgeOffByOne", detectors: &[SCRIPT] },
     Case { mutant: "RetentionIgnoresCommit", detectors: &[lib(Layer::Unit, "nothing_goes_that_is_needed_or_not")] },
     Case { mutant: "UncommittedServed", detectors: &[SCRIPT] },
