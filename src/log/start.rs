@@ -148,7 +148,7 @@ impl Log {
         let recorded = self.shared.change_start(|start| start.purged = Some(purged));
         self.shared.or_fail("recording a purge", recorded)?;
         self.shared.progress.set_first(next.index);
-        self.remove_segments_below(next.number + u64::from(planted(Mutant::PurgeOffByOne)));
+        self.remove_segments_below(next.number);
         Ok(())
     }
 
@@ -176,8 +176,11 @@ impl Log {
         let committed = self.shared.progress.commit_point().number;
         let mut segments = self.shared.segments_mut();
         let goes = |later: u64| later <= number && later < committed;
-        let keep = segments.iter().skip(1).take_while(|later| goes(later.start().number)).count();
-        let gone: Vec<_> = segments.drain(..keep).collect();
+        let mut going = segments.iter().skip(1).take_while(|later| goes(later.start().number)).count();
+        if planted(Mutant::PurgeOffByOne) {
+            going = (going + 1).min(segments.len() - 1);
+        }
+        let gone: Vec<_> = segments.drain(..going).collect();
         self.shared.going.add(&gone);
         drop(segments);
         let shared = self.shared.clone();

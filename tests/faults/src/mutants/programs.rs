@@ -18,7 +18,7 @@ pub(super) struct Programs {
 const PACKAGES: &[(&str, &[&str])] = &[
     // An integration test has the commands of its package built, too.
     ("dledger", &["--lib", "--test", "failover"]),
-    ("dledger-faults", &["--test", "sim", "--test", "power"]),
+    ("dledger-faults", &["--test", "sim", "--test", "power", "--test", "wire"]),
 ];
 
 impl Programs {
