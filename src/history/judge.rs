@@ -228,6 +228,7 @@ impl Judge {
     }
 
     fn replica(&mut self, at: u64, replica: &Replica) {
+        self.nodes.replica_read();
         if let Some(chain) = replica.chain {
             self.nodes.chain(at, &replica.node, chain, &mut self.findings);
         }

@@ -15,8 +15,9 @@ pub(super) struct Nodes {
     /// The chain value at a position, and who first named it, and when.
     chains: HashMap<u64, (u32, String, u64)>,
     pub(super) chains_compared: u64,
-    /// The highest index that a node called committed, who, and when.
+    /// The highest index that a node called committed before replicas were read, who, and when.
     committed: Option<(u64, String, u64)>,
+    replicas_read: bool,
 }
 
 /// What is remembered of a node: the last value that may not fall, and when it was said.
@@ -53,7 +54,8 @@ impl Nodes {
         if role == "master" {
             self.master(at, *term, name, findings);
         }
-        if self.committed.as_ref().is_none_or(|(highest, ..)| committed > highest) {
+        // What comes later may be in the log later: an append that nobody knew the outcome of.
+        if !self.replicas_read && self.committed.as_ref().is_none_or(|(highest, ..)| committed > highest) {
             self.committed = Some((*committed, name.clone(), at));
         }
         if !self.nodes.contains_key(name) {
@@ -75,6 +77,11 @@ impl Nodes {
         fell(Law::NodeTerm, "its term", &mut node.term, *term);
         fell(Law::CommittedFell, "what it knows to be committed", &mut node.committed, *committed);
         fell(Law::FirstFell, "the lowest index it stores", &mut node.first, *first);
+    }
+
+    /// A replica was read: so far everything a node called committed must be in one.
+    pub(super) fn replica_read(&mut self) {
+        self.replicas_read = true;
     }
 
     /// The disk of `node` is another one: nothing it said before binds it.

@@ -134,6 +134,14 @@ fn what_a_node_called_committed_is_there() {
     build.push(What::Status(status("n1", "slave", 1, 0, 2)));
     build.replicas(&["a"]);
     breaks(build, Law::Committed, &["n1 said at 3.0", "that 2 records are committed", "from index 1 on"]);
+
+    // An append of unknown outcome may arrive after the replicas were read.
+    let mut late = Build::new();
+    late.appended(1, 0, &["a"]);
+    late.append(2, &["b"], None);
+    late.replicas(&["a"]);
+    late.push(What::Status(status("n1", "slave", 1, 0, 2)));
+    holds(late);
 }
 
 #[test]
