@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::*;
 use crate::format::entry::EntryHeader;
 use crate::format::frame::Frame;
-use crate::format::segment::{Cursor, SEGMENT_HEADER};
+use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
 
 const LARGE: u64 = 4 << 20;
 
@@ -342,5 +342,21 @@ fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it
         log.reader().commit(3).unwrap();
         log.purge(1, 2).unwrap();
         assert_eq!(log.shared.segments().len(), 1);
+    }
+}
+
+/// As a follower does, which looks at nothing else.
+#[test]
+fn an_entry_rolls_when_it_does_not_fit_and_not_before() {
+    // With the shortest blank behind it, it reaches exactly to the end of the segment, or 8 bytes further.
+    for (more, rolls) in [(0, false), (8, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = open(dir.path());
+        append(&mut log, &["first"]);
+        let (end, room) = (log.end().position, (SIZE - log.end().position) as usize - BLANK_HEADER);
+        let length = (1..room).find(|n| Draft::batch(&["x".repeat(*n)]).length() == room + more).unwrap();
+        append(&mut log, &[&"x".repeat(length)]);
+        let position = log.reader().entry_header(1).unwrap().unwrap().position;
+        assert_eq!(position, if rolls { SIZE + SEGMENT_HEADER as u64 } else { end });
     }
 }

@@ -155,7 +155,10 @@ pub const TABLE: &[Case] = &[
     Case { mutant: "PurgeOffByOne", detectors: &[SCRIPT] },
     Case { mutant: "RetentionIgnoresCommit", detectors: &[lib(Layer::Unit, "nothing_goes_that_is_needed_or_not")] },
     Case { mutant: "UncommittedServed", detectors: &[SCRIPT] },
-    Case { mutant: "LeaderRollsEarly", detectors: &[POWER_LOSS] },
+    Case {
+        mutant: "LeaderRollsEarly",
+        detectors: &[lib(Layer::Unit, "an_entry_rolls_when_it_does_not_fit"), POWER_LOSS],
+    },
     // raft
     Case { mutant: "LeaseNeverEnds", detectors: &[scenario("a_follower_that_restarts_keeps_the_promise", 20)] },
     Case { mutant: "LeaseFromTheAnswer", detectors: &[scenario("a_late_answer_gives_no_more_time", 20)] },
