@@ -263,6 +263,8 @@ fn a_reset_log_begins_where_its_leader_says() {
     fill(&mut late, 3);
     late.reset(1, 199, leader.purged().unwrap().next).unwrap();
     assert_eq!((late.progress().first(), late.progress().committed()), (200, 200));
+    // There is nothing yet that is not durable.
+    assert_eq!((late.progress().durable(), late.progress().end()), (200, 200));
     for number in leader.reader().numbers() {
         late.append_frame(leader.reader().frame(number).unwrap().unwrap()).unwrap();
     }
