@@ -10,6 +10,7 @@ use super::real::RealDisk;
 use super::{Disk, DiskFile, Mapping, Space, TEMPORARY};
 
 type OnRead = dyn Fn(&Path, Range<u64>) -> io::Result<()> + Send + Sync;
+type BeforeRename = dyn Fn(&Path, &Path) + Send + Sync;
 type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
 
 /// The file system, until it is told otherwise.
@@ -17,6 +18,7 @@ type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
 pub(crate) struct TestDisk {
     on_read: Option<Arc<OnRead>>,
     before_sync: Option<Arc<BeforeSync>>,
+    before_rename: Option<Arc<BeforeRename>>,
     no_sync: bool,
 }
 
@@ -29,6 +31,11 @@ impl TestDisk {
     /// `act` is called before a file is synced.
     pub(crate) fn before_sync(act: impl Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { before_sync: Some(Arc::new(act)), ..Self::default() }
+    }
+
+    /// `act` is called before a file is renamed.
+    pub(crate) fn before_rename(act: impl Fn(&Path, &Path) + Send + Sync + 'static) -> Self {
+        Self { before_rename: Some(Arc::new(act)), ..Self::default() }
     }
 
     /// Says that it has synced, and has not: for tests to which it is all the same, and which are quicker then.
@@ -70,6 +77,9 @@ impl Disk for TestDisk {
         Ok(self.file(file, RealDisk.open(file)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if let Some(act) = &self.before_rename {
+            act(from, to);
+        }
         RealDisk.rename(from, to)
     }
     fn remove(&self, file: &Path) -> io::Result<()> {

@@ -146,11 +146,13 @@ impl Shared {
         if !matches!(*state, State::Made { .. }) {
             self.allocate(&mut state, None)?;
         }
+        // Before anybody can make another spare under that name: that one would become the segment, and still be filled
+        // with zeros.
+        self.disk.rename(&self.directory.file(names::SPARE), path)?;
         *state = State::Missing;
         drop(state);
         // A write of zeros that has begun ends, and there is no other: it is the spare no more.
         drop(self.spare.filling.lock().unwrap_or_else(PoisonError::into_inner));
-        self.disk.rename(&self.directory.file(names::SPARE), path)?;
         self.disk.open(path)
     }
 

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::disk::test_disk::TestDisk;
 use crate::format::entry::EntryHeader;
 use crate::format::frame::Frame;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
@@ -359,4 +360,34 @@ fn an_entry_rolls_when_it_does_not_fit_and_not_before() {
         let position = log.reader().entry_header(1).unwrap().unwrap().position;
         assert_eq!(position, if rolls { SIZE + SEGMENT_HEADER as u64 } else { end });
     }
+}
+
+/// The proposer asks for room while the writer takes the spare: another one must not take its name.
+#[test]
+fn a_spare_that_is_being_taken_is_not_made_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let asking = Arc::new(OnceLock::<LogReader>::new());
+    let asked = asking.clone();
+    let disk = TestDisk::before_rename(move |from, _| {
+        if from.ends_with(names::SPARE)
+            && let Some(log) = asked.get().cloned()
+        {
+            let (done, answered) = mpsc::channel();
+            std::thread::spawn(move || done.send(log.room_for(SIZE / 2, 0, 0)));
+            // It waits until the spare is taken, or does its worst at once.
+            let _ = answered.recv_timeout(Duration::from_millis(300));
+        }
+    });
+    let mut log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options()).unwrap().0;
+    asking.set(log.reader()).unwrap_or_else(|_| panic!("asked before"));
+    let record = "x".repeat(1500);
+    for number in 0..12 {
+        assert_eq!(append(&mut log, &[&record]), number);
+    }
+    flushed(&mut log);
+    // All zeros that are to be written have been.
+    log.reader().close().unwrap();
+    drop(log);
+    let log = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options()).unwrap().0;
+    assert_eq!(log.reader().frames(0..12, usize::MAX).unwrap().len(), 12);
 }
