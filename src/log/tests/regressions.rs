@@ -378,16 +378,34 @@ fn a_spare_that_is_being_taken_is_not_made_again() {
             let _ = answered.recv_timeout(Duration::from_millis(300));
         }
     });
-    let mut log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options()).unwrap().0;
+    let jobs = Arc::new(AtTheEnd(Mutex::new(Some(Vec::new()))));
+    let options = LogOptions { background: jobs.clone(), ..options() };
+    let mut log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options).unwrap().0;
     asking.set(log.reader()).unwrap_or_else(|_| panic!("asked before"));
     let record = "x".repeat(1500);
     for number in 0..12 {
         assert_eq!(append(&mut log, &[&record]), number);
     }
     flushed(&mut log);
-    // All zeros that are to be written have been.
+    // Zeros are written to what is the spare, and to nothing else.
+    let queued = jobs.0.lock().unwrap().take().unwrap();
+    queued.into_iter().for_each(|job| job());
     log.reader().close().unwrap();
     drop(log);
-    let log = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options()).unwrap().0;
+    let log = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), self::options()).unwrap().0;
     assert_eq!(log.reader().frames(0..12, usize::MAX).unwrap().len(), 12);
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Queues jobs, and runs those that come later at once.
+struct AtTheEnd(Mutex<Option<Vec<Job>>>);
+
+impl Background for AtTheEnd {
+    fn run(&self, job: Job) {
+        match &mut *self.0.lock().unwrap() {
+            Some(queued) => queued.push(job),
+            None => job(),
+        }
+    }
 }
