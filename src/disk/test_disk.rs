@@ -33,7 +33,7 @@ impl TestDisk {
         Self { before_sync: Some(Arc::new(act)), ..Self::default() }
     }
 
-    /// `act` is called before a file is renamed.
+    /// `act` is called before a file is renamed, or replaced.
     pub(crate) fn before_rename(act: impl Fn(&Path, &Path) + Send + Sync + 'static) -> Self {
         Self { before_rename: Some(Arc::new(act)), ..Self::default() }
     }
@@ -62,6 +62,9 @@ impl Disk for TestDisk {
         RealDisk.read(file)
     }
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        if let Some(act) = &self.before_rename {
+            act(file, file);
+        }
         if !self.no_sync {
             return RealDisk.write_atomic(file, bytes);
         }

@@ -148,7 +148,7 @@ impl Log {
         let recorded = self.shared.change_start(|start| start.purged = Some(purged));
         self.shared.or_fail("recording a purge", recorded)?;
         self.shared.progress.set_first(next.index);
-        self.remove_segments_below(next.number);
+        self.remove_segments_before(next.position);
         Ok(())
     }
 
@@ -171,12 +171,10 @@ impl Log {
         }
     }
 
-    /// A segment behind which nothing is committed stays: what comes in the place of the entry it rolled for may fit.
-    fn remove_segments_below(&self, number: u64) {
-        let committed = self.shared.progress.commit_point().number;
+    /// Removes the segments before the one with `position`, where the log is recorded to begin: a start goes by that.
+    fn remove_segments_before(&self, position: u64) {
         let mut segments = self.shared.segments_mut();
-        let goes = |later: u64| later <= number && later < committed;
-        let mut going = segments.iter().skip(1).take_while(|later| goes(later.start().number)).count();
+        let mut going = segments.iter().skip(1).take_while(|later| later.position() <= position).count();
         if planted(Mutant::PurgeOffByOne) {
             going = (going + 1).min(segments.len() - 1);
         }

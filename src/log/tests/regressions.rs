@@ -346,6 +346,34 @@ fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it
     }
 }
 
+/// Raft commits what is behind the purge while that is recorded: what goes must agree with what was recorded.
+#[test]
+fn a_commit_during_a_purge_takes_no_segment_that_the_log_begins_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let committing = Arc::new(OnceLock::<LogReader>::new());
+    let commits = committing.clone();
+    let disk = TestDisk::before_rename(move |_, to| {
+        if to.ends_with(names::START)
+            && let Some(log) = commits.get()
+        {
+            log.commit(2).unwrap();
+        }
+    });
+    let mut log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options()).unwrap().0;
+    for _ in 0..3 {
+        append(&mut log, &[&"x".repeat(3000)]);
+    }
+    flushed(&mut log);
+    log.reader().commit(1).unwrap();
+    committing.set(log.reader()).unwrap_or_else(|_| panic!("commits already"));
+    log.purge(1, 1).unwrap();
+    assert_eq!(log.progress().commit_point().number, 3);
+    log.reader().close().unwrap();
+    drop(log);
+    let log = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options()).unwrap().0;
+    assert_eq!(log.reader().numbers(), 2..3);
+}
+
 /// As a follower does, which looks at nothing else.
 #[test]
 fn an_entry_rolls_when_it_does_not_fit_and_not_before() {
