@@ -13,10 +13,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::builder::ClientBuilder;
 use super::directory::Directory;
 use super::driver::Driver;
-use super::error::{ClientError, Tried};
+use super::error::ClientError;
 use super::node::{NodeClient, NodeStatus, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
+use super::turn::in_turn;
 use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 use crate::types::BatchAck;
 use crate::types::{Ack, Consistency, Group, NodeId, Peers, ReadLimit, Record};
@@ -273,7 +274,7 @@ impl Client {
         tail::follow(self.shared.directory.clone(), from)
     }
 
-    /// `call` is no `AsyncFn`: what calls one cannot be shown to be able to move to another thread.
+    /// The answer of whichever node has one, the master first.
     async fn any<T, F>(&self, call: impl Fn(NodeClient) -> F) -> Result<T, ClientError>
     where
         F: Future<Output = Result<T, ClientError>>,
@@ -286,18 +287,11 @@ impl Client {
             let _ = timeout(PREFER_MASTER, directory.search().master()).await;
         }
         loop {
-            let mut tried = Vec::new();
             let addresses = directory.by_preference();
-            for (left, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
-                let node = NodeClient::new(directory.clone(), address.clone());
-                // One that hangs leaves the others their share of the time.
-                let within = deadline.saturating_duration_since(Instant::now()) / left;
-                match timeout(within, call(node)).await {
-                    Ok(Err(error)) if error.is_passing() => tried.push(Tried { why: error.why(), address }),
-                    Ok(done) => return done,
-                    Err(_) => tried.push(Tried { address, why: format!("no answer within {within:.1?}") }),
-                }
-            }
+            let tried = match in_turn(directory, addresses, deadline, ClientError::is_passing, &call).await {
+                Ok(answer) => return answer,
+                Err(tried) => tried,
+            };
             if Instant::now() + READ_PAUSE >= deadline {
                 return Err(ClientError::Unreachable { waited: started.elapsed(), tried });
             }

@@ -21,6 +21,7 @@
 //! | `admin` | what operators ask of one node |
 //! | `members` | the members, and changes of them |
 //! | `tail` | a tail that goes on at another node when one fails |
+//! | `turn` | nodes asked one after the other |
 //! | `driver` | the task that owns the append stream; `session` is one such stream, `request` what travels on it |
 //! | `directory` | the nodes there are, connections to them, who is master |
 //! | `error` | why a call failed |
@@ -38,6 +39,7 @@ mod session;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 pub use builder::ClientBuilder;
 pub use error::{ClientError, Tried};

@@ -7,8 +7,9 @@ use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 
 use super::directory::Directory;
-use super::error::{ClientError, Tried};
-use super::node::{NodeClient, RecordStream};
+use super::error::ClientError;
+use super::node::RecordStream;
+use super::turn::in_turn;
 use crate::types::Record;
 
 /// How soon the nodes are tried again after none was within reach.
@@ -90,20 +91,22 @@ impl Follow {
     /// # Errors
     /// [`ClientError::Unreachable`] after the client's timeout.
     async fn connect(&mut self) -> Result<Current, ClientError> {
+        let timeout = self.directory.settings.timeout;
         let started = *self.barren.get_or_insert_with(Instant::now);
         loop {
-            let mut tried: Vec<Tried> = Vec::new();
             let mut addresses = self.directory.by_preference();
             addresses.sort_by_key(|address| self.failed.as_ref() == Some(address));
-            for address in addresses {
-                match NodeClient::new(self.directory.clone(), address.clone()).tail(self.next).await {
-                    Ok(records) => return Ok(Current { address, records, since: Instant::now() }),
-                    Err(error) if !passes(&error) => return Err(error),
-                    Err(error) => tried.push(Tried { why: error.why(), address }),
-                }
-            }
+            let next = self.next;
+            let begun = in_turn(&self.directory, addresses, started + timeout, passes, move |node| async move {
+                let records = node.tail(next).await?;
+                Ok(Current { address: node.address().to_owned(), records, since: Instant::now() })
+            });
+            let tried = match begun.await {
+                Ok(current) => return current,
+                Err(tried) => tried,
+            };
             let waited = started.elapsed();
-            if waited >= self.directory.settings.timeout {
+            if waited >= timeout {
                 return Err(ClientError::Unreachable { waited, tried });
             }
             sleep(PAUSE).await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -104,6 +105,19 @@ async fn a_tail_where_every_ledger_is_closed_ends_within_the_timeout() {
     let all = tokio::time::timeout(Duration::from_secs(3), records.collect::<Vec<_>>()).await;
     let tails = one.set(|state| state.tails);
     assert!(tails < 200 && all.is_ok(), "{tails} tails opened in 3 s, ended: {}", all.is_ok());
+}
+
+#[tokio::test]
+async fn a_tail_of_nodes_that_are_silent_ends_within_the_timeout() {
+    let silent: Vec<_> = join_all((0..6).map(|_| TcpListener::bind("127.0.0.1:0"))).await;
+    let addresses: Vec<_> =
+        silent.iter().map(|listener| listener.as_ref().unwrap().local_addr().unwrap().to_string()).collect();
+    let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+    let client = builder(&addresses).timeout(Duration::from_secs(1)).build();
+    // Each for the whole timeout would be six seconds.
+    let first = tokio::time::timeout(Duration::from_secs(4), client.tail(0).next()).await;
+    let Ok(Some(Err(ClientError::Unreachable { tried, .. }))) = first else { panic!("{first:?}") };
+    assert_eq!(tried.len(), 6, "{tried:?}");
 }
 
 #[tokio::test]
