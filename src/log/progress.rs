@@ -8,13 +8,22 @@ use crate::format::hard_state::LogPoint;
 
 /// The pointers of a log. `first ≤ committed ≤ end` and `durable ≤ end`, each in the units its name says.
 ///
-/// Read one by one they may belong to moments a little apart.
+/// Read one by one they may belong to moments a little apart; [`Progress::in_order`] reads them together.
 pub(crate) struct Progress {
     first: AtomicU64,
     end: AtomicU64,
     durable: AtomicU64,
     committed_index: AtomicU64,
     committed: watch::Sender<LogPoint>,
+}
+
+/// All of them at about one moment, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pointers {
+    pub(crate) first: u64,
+    pub(crate) committed: LogPoint,
+    pub(crate) durable: u64,
+    pub(crate) end: u64,
 }
 
 impl Progress {
@@ -58,6 +67,14 @@ impl Progress {
         self.committed.subscribe()
     }
 
+    /// The pointers, in the order that is promised of them though they move meanwhile.
+    pub(crate) fn in_order(&self) -> Pointers {
+        // The first index before the commit point, which only grows; the end may fall, and grow, in between.
+        let (first, committed) = (self.first(), self.commit_point());
+        let end = self.end().max(committed.index);
+        Pointers { first, committed, durable: self.durable().min(end), end }
+    }
+
     pub(super) fn set_first(&self, first: u64) {
         self.first.store(first, Ordering::Release);
     }
@@ -79,5 +96,37 @@ impl Progress {
     pub(super) fn set_committed(&self, point: LogPoint) {
         self.committed_index.store(point.index, Ordering::Release);
         self.committed.send_replace(point);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(index: u64) -> LogPoint {
+        LogPoint { number: index, index, position: index, chain: 0 }
+    }
+
+    /// One thread appends, syncs, commits, removes and truncates; the other looks.
+    #[test]
+    fn pointers_are_in_order_though_they_move() {
+        let progress = Progress::new(0, point(0), 0, 0);
+        let ordered = |p: Pointers| p.first <= p.committed.index && p.committed.index <= p.end && p.durable <= p.end;
+        std::thread::scope(|scope| {
+            let moves = scope.spawn(|| {
+                for index in 1..200_000 {
+                    progress.set_end(index + 1);
+                    progress.set_durable(index + 1);
+                    progress.lower_durable(index);
+                    progress.set_end(index);
+                    progress.set_committed(point(index));
+                    progress.set_first(index);
+                }
+            });
+            while !moves.is_finished() {
+                let pointers = progress.in_order();
+                assert!(ordered(pointers), "{pointers:?}");
+            }
+        });
     }
 }

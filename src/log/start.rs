@@ -243,10 +243,11 @@ impl Log {
         self.active = shared.or_fail("beginning the log anew", begun)?;
         *segments = vec![self.active.segment().clone()];
         shared.tail().truncate(0);
-        shared.progress.set_first(next.index);
+        // The end before all that is not behind it, the first index after all that is not before it.
         shared.progress.set_end(next.index);
         shared.restarted(next.point());
         shared.commit_at_start(next);
+        shared.progress.set_first(next.index);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use crate::disk::real::RealDisk;
 use crate::error::{OpenError, ReadError};
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
+use crate::format::segment::Cursor;
 use crate::log::directory::Identity;
 use crate::types::{Incarnation, ReadLimit};
 
@@ -251,6 +252,26 @@ fn purged_records_are_gone_and_the_rest_stays() {
     assert_eq!((log.progress().first(), log.progress().committed(), log.progress().end()), (150, 300, 300));
     assert_eq!(bodies(&log.reader()).len(), 150);
     assert!(!dir.path().join("log/00000000000000000000").exists());
+}
+
+#[test]
+fn a_log_that_begins_anew_shows_its_pointers_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = open(dir.path());
+    let reader = log.reader();
+    std::thread::scope(|scope| {
+        let resets = scope.spawn(move || {
+            for turn in 1..300 {
+                let (position, number) = (turn * SIZE + 4000, turn * 10);
+                let next = Cursor { position, number, index: number, term: 1, timestamp: 0, chain: 1 };
+                log.reset(1, number - 1, next).unwrap();
+            }
+        });
+        while !resets.is_finished() {
+            let pointers = reader.progress().in_order();
+            assert!(pointers.first <= pointers.committed.index, "{pointers:?}");
+        }
+    });
 }
 
 #[test]

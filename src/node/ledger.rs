@@ -15,6 +15,7 @@ use super::read_stream::ReadStream;
 use super::tail::Tail;
 use crate::config::{Config, Retention};
 use crate::error::{AppendError, ReadError};
+use crate::log::progress::Pointers;
 use crate::mutants::{Mutant, planted};
 use crate::raft;
 use crate::raft::flight::Waiter;
@@ -321,9 +322,7 @@ impl Ledger {
         let group = &self.inner.group;
         let role = group.role.borrow().clone();
         let view = group.view.borrow().clone();
-        let progress = group.log.progress();
-        let (first, point) = (progress.first(), progress.commit_point());
-        let end = progress.end().max(point.index);
+        let Pointers { first, committed, durable, end } = group.log.progress().in_order();
         let myself = || view.members.iter().map(|m| &m.member).find(|member| member.id == group.identity.node).cloned();
         let master: Option<Member> = match &role {
             Role::Master { .. } => myself(),
@@ -338,12 +337,11 @@ impl Ledger {
             role,
             master,
             first,
-            committed: point.index,
-            // Both may move between the two looks.
-            durable: progress.durable().min(end),
+            committed: committed.index,
+            durable,
             end,
-            committed_position: point.position,
-            committed_chain: point.chain,
+            committed_position: committed.position,
+            committed_chain: committed.chain,
             disk_full: group.log.disk_full(),
             scrub: group.log.scrub_status(),
             members: view.members,
