@@ -266,7 +266,8 @@ impl Client {
     }
 
     /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at
-    /// another one with the next index, so that every record comes once and in order.
+    /// another one with the next index, so that every record comes once and in order. A node that falls silent is left
+    /// within five seconds: where nothing is appended, silence of the connection is all there is to go by.
     ///
     /// Ends with an error when for the client's timeout no node was within reach, or every one that was failed without
     /// giving a record (its ledger is closed, its bytes are damaged); also when retention overtakes it.
