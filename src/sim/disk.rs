@@ -59,13 +59,17 @@ impl SimDisk {
         self.machine.state().loss
     }
 
-    /// Whether a power loss now would leave these bytes of a file.
-    /// `None` if there is no such file.
-    pub(crate) fn is_durable(&self, file: &Path, range: Range<u64>) -> Option<bool> {
+    /// These bytes of a file as processes see them; `None` if there is no such file.
+    pub(crate) fn live_bytes(&self, file: &Path, range: Range<u64>) -> Option<Vec<u8>> {
+        Some(self.machine.state().names.live.get(file)?.live_bytes(range))
+    }
+
+    /// What a power loss now would leave of these bytes of a file; `None` if it might not even leave the file.
+    pub(crate) fn durable_bytes(&self, file: &Path, range: Range<u64>) -> Option<Vec<u8>> {
         let state = self.machine.state();
         let live = state.names.live.get(file)?;
         let named = state.names.durable.get(file).is_some_and(|durable| Arc::ptr_eq(live, durable));
-        Some(named && live.is_durable(range))
+        named.then(|| live.durable_bytes(range))
     }
 
     /// Has calls of `op` wait while somebody has `gate` locked.

@@ -86,23 +86,11 @@ impl SimCluster {
     /// # Panics
     /// If no segment is there.
     pub fn rot(&self, i: usize, position: u64) {
-        let node = &self.nodes()[i];
-        let size = node.config.segment_size;
-        let path = node.config.data_dir.join(group().as_str()).join(format!("{:020}", position / size * size));
-        let file = node.disk.open(&path).expect("a segment");
+        let (path, range) = self.place(i, position..position + 1);
+        let file = self.nodes()[i].disk.open(&path).expect("a segment");
         let mut byte = [0];
-        file.read_at(&mut byte, position % size).expect("a byte");
-        file.write_at(&[byte[0] ^ 0x40], position % size).and_then(|()| file.sync()).expect("a disk that works");
-    }
-
-    /// What is on the disk of node `i` at a position of its ledger, if anything is.
-    pub fn byte(&self, i: usize, position: u64) -> Option<u8> {
-        let node = &self.nodes()[i];
-        let size = node.config.segment_size;
-        let path = node.config.data_dir.join(group().as_str()).join(format!("{:020}", position / size * size));
-        let file = node.disk.open(&path).ok()?;
-        let mut byte = [0];
-        file.read_at(&mut byte, position % size).ok().map(|()| byte[0])
+        file.read_at(&mut byte, range.start).expect("a byte");
+        file.write_at(&[byte[0] ^ 0x40], range.start).and_then(|()| file.sync()).expect("a disk that works");
     }
 
     /// No disk fails any more.

@@ -83,11 +83,18 @@ impl Inode {
         image
     }
 
-    /// Whether a power loss now would leave these bytes.
-    pub(super) fn is_durable(&self, range: Range<u64>) -> bool {
-        let range = range.start as usize..(range.end as usize).min(self.size);
-        let (memory, durable) = (lock(&self.memory), lock(&self.durable));
-        memory.copy(range.clone()) == durable[range]
+    /// These bytes as processes see them.
+    pub(super) fn live_bytes(&self, range: Range<u64>) -> Vec<u8> {
+        lock(&self.memory).copy(self.within(range))
+    }
+
+    /// What a power loss now would leave of these bytes, whatever it does with the blocks that are not synced.
+    pub(super) fn durable_bytes(&self, range: Range<u64>) -> Vec<u8> {
+        lock(&self.durable)[self.within(range)].to_vec()
+    }
+
+    fn within(&self, range: Range<u64>) -> Range<usize> {
+        range.start as usize..(range.end as usize).min(self.size)
     }
 
     /// Shows the blocks of unsynced pages to `keep`.

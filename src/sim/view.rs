@@ -1,6 +1,7 @@
 //! What a simulated node holds, seen from inside: for invariants.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use super::cluster::{SimCluster, group};
 use crate::format::entry::EntryHeader;
@@ -96,7 +97,7 @@ impl SimCluster {
             vote,
             first: progress.first(),
             durable: progress.durable(),
-            end: progress.end().max(point.index),
+            end: progress.end(),
             committed: PointView {
                 number: point.number,
                 index: point.index,
@@ -112,13 +113,25 @@ impl SimCluster {
         self.ledger(i)?.raft_group().log.entry_header(number).ok().flatten().map(EntryView::from)
     }
 
-    /// Whether a power loss of node `i` now, running or not, would leave it these bytes of its ledger: what a disk
-    /// knows, not what the node says. `None` if no file is there for them.
-    pub fn is_durable(&self, i: usize, positions: Range<u64>) -> Option<bool> {
-        let node = &self.nodes()[i];
-        let size = node.config.segment_size;
-        let start = positions.start / size * size;
-        let path = node.config.data_dir.join(group().as_str()).join(format!("{start:020}"));
-        node.disk.is_durable(&path, positions.start - start..positions.end - start)
+    /// These bytes of the ledger of node `i`, running or not, as its process sees them. `None` if no file is there for
+    /// them.
+    pub fn live_bytes(&self, i: usize, positions: Range<u64>) -> Option<Vec<u8>> {
+        let (file, range) = self.place(i, positions);
+        self.nodes()[i].disk.live_bytes(&file, range)
+    }
+
+    /// What a power loss of node `i` now would leave of these bytes of its ledger: what a disk knows, not what the node
+    /// says. `None` if it might leave no file for them.
+    pub fn durable_bytes(&self, i: usize, positions: Range<u64>) -> Option<Vec<u8>> {
+        let (file, range) = self.place(i, positions);
+        self.nodes()[i].disk.durable_bytes(&file, range)
+    }
+
+    /// The segment file of node `i` that has these positions, and where in it.
+    pub(super) fn place(&self, i: usize, positions: Range<u64>) -> (PathBuf, Range<u64>) {
+        let config = &self.nodes()[i].config;
+        let start = positions.start / config.segment_size * config.segment_size;
+        let file = config.data_dir.join(group().as_str()).join(format!("{start:020}"));
+        (file, positions.start - start..positions.end - start)
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::display::Display;
-use crate::sim;
+use crate::sim::{self, Family};
 
 /// How far the simulations stand back.
 const NICE: i32 = 10;
@@ -20,19 +20,27 @@ pub struct Simulated {
     pub counts: BTreeMap<String, u64>,
     /// Those that broke a law.
     pub failures: Vec<Failed>,
+    /// Those that prove nothing: a fault showed nothing, or a family never did what it is there for.
+    pub invalid: Vec<Failed>,
 }
 
-/// A seed that broke a law.
+/// A seed that broke a law or proves nothing.
 #[derive(Debug, Clone, Serialize)]
 pub struct Failed {
     /// Whose.
     pub family: String,
     /// Which one.
     pub seed: u64,
-    /// Which law, and what was found instead.
+    /// Which law, and what was found instead; or what was not shown.
     pub law: String,
     /// The command that runs it again.
     pub replay: String,
+}
+
+impl Failed {
+    fn new(family: &Family, seed: u64, law: String) -> Self {
+        Self { family: family.name.into(), seed, law, replay: family.replay(seed) }
+    }
 }
 
 impl Simulated {
@@ -54,31 +62,37 @@ pub(super) fn run(seed: u64, each: u64, stop: &watch::Receiver<bool>, display: &
     let mut simulated = Simulated::default();
     // This thread only. The nodes come first: they have clocks to keep. Where that is refused, they have to share.
     let _ = rustix::process::setpriority_process(None, NICE);
-    let families = sim::families();
-    display.simulates(each * families.len() as u64);
-    for seed in (0..each).map(|n| seed.wrapping_mul(1_000_000).wrapping_add(n)) {
-        for family in families {
+    let mut sums: Vec<_> = sim::families().iter().map(|family| (family, 0, sim::Outcome::default())).collect();
+    display.simulates(each * sums.len() as u64);
+    'all: for seed in (0..each).map(|n| seed.wrapping_mul(1_000_000).wrapping_add(n)) {
+        for (family, ran, sum) in &mut sums {
             if *stop.borrow() {
-                return simulated;
+                break 'all;
             }
+            *ran += 1;
             match family.run(seed, None) {
                 Ok(outcome) => {
-                    for (what, n) in outcome.counts {
-                        *simulated.counts.entry(what.to_owned()).or_default() += n;
+                    if outcome.invalid > 0 {
+                        simulated.invalid.push(Failed::new(family, seed, outcome.why_invalid()));
                     }
+                    sum.add(&outcome);
                 }
                 Err(failure) => {
                     display.line(&format!("simulation FAILED: {failure}"));
-                    simulated.failures.push(Failed {
-                        family: failure.family.into(),
-                        seed: failure.seed,
-                        law: failure.law,
-                        replay: failure.replay,
-                    });
+                    simulated.failures.push(Failed::new(family, seed, failure.law));
                 }
             }
-            *simulated.seeds.entry(family.name.to_owned()).or_default() += 1;
             display.simulated();
+        }
+    }
+    for (family, ran, sum) in sums {
+        if let Err(missing) = family.shown(ran, &sum) {
+            display.line(&format!("simulation INVALID: {missing}"));
+            simulated.invalid.push(Failed::new(family, seed, missing));
+        }
+        simulated.seeds.insert(family.name.to_owned(), ran);
+        for (what, n) in sum.counts {
+            *simulated.counts.entry(what.to_owned()).or_default() += n;
         }
     }
     simulated

@@ -51,7 +51,7 @@ impl Summary {
     pub fn exit_code(&self) -> u8 {
         if self.count(Verdict::Fail) > 0 || !self.simulated.failures.is_empty() {
             1
-        } else if self.count(Verdict::Invalid) > 0 {
+        } else if self.count(Verdict::Invalid) > 0 || !self.simulated.invalid.is_empty() {
             2
         } else {
             0
@@ -109,8 +109,9 @@ impl fmt::Display for Summary {
                 seconds(row.agree)
             )?;
         }
-        let Simulated { failures, .. } = &self.simulated;
-        write!(f, "{} simulated seeds, {} of them failed", self.simulated.total(), failures.len())?;
+        let Simulated { failures, invalid, .. } = &self.simulated;
+        let (failed, invalid) = (failures.len(), invalid.len());
+        write!(f, "{} simulated seeds, {failed} failed, {invalid} invalid", self.simulated.total())?;
         write!(f, "; {:.0} s; seed {}", self.seconds, self.seed)
     }
 }

@@ -183,9 +183,10 @@ impl Live {
         let committed = view.committed.number.checked_sub(view.numbers.start).filter(|count| *count > 0)?;
         let entry = cluster.entry(i, view.numbers.start + much % committed)?;
         let range = entry.position..entry.position + entry.size;
-        let stored = (0..cluster.size()).all(|j| cluster.is_durable(j, range.clone()) == Some(true));
-        let position = entry.position + (much >> 8) % entry.size;
-        let before = cluster.byte(i, position).filter(|_| stored)?;
+        let bytes = cluster.live_bytes(i, range.clone())?;
+        let stored = (0..cluster.size()).all(|j| cluster.durable_bytes(j, range.clone()).as_ref() == Some(&bytes));
+        let offset = (much >> 8) % entry.size;
+        let (position, before) = (entry.position + offset, *bytes.get(offset as usize).filter(|_| stored)?);
         cluster.kill(i);
         self.down = vec![i];
         cluster.rot(i, position);
@@ -236,7 +237,7 @@ impl Live {
             }
             Kind::Rot => {
                 let (position, before) = self.rotten?;
-                let mended = cluster.byte(self.nodes[0], position) == Some(before);
+                let mended = cluster.live_bytes(self.nodes[0], position..position + 1) == Some(vec![before]);
                 return mended.then(|| format!("the byte at position {position} was repaired"));
             }
             _ if !self.links.is_empty() => {

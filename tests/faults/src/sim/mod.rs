@@ -91,7 +91,7 @@ impl Family {
     /// # Errors
     /// If a law is broken.
     pub fn run_with(&self, seed: u64, schedule: Option<&Schedule>, history: Option<&Path>) -> Result<Outcome, Failure> {
-        let replay = format!("DLEDGER_SEED={seed} cargo test -p dledger-faults --test sim {}", self.law);
+        let replay = self.replay(seed);
         let ran = match (&self.scenario, schedule) {
             (Scenario::Chaos(plan), Some(schedule)) => {
                 let run = chaos::Run { name: self.name, seed, plan, schedule, replay: replay.clone() };
@@ -101,6 +101,20 @@ impl Family {
             (Scenario::Other(simulate), _) => failure::caught(|| simulate(seed)),
         };
         ran.map_err(|law| Failure { family: self.name, seed, law, replay })
+    }
+
+    /// The command that runs a seed again.
+    pub fn replay(&self, seed: u64) -> String {
+        format!("DLEDGER_SEED={seed} cargo test -p dledger-faults --test sim {}", self.law)
+    }
+
+    /// Whether what was to happen has, if that may be asked of so many seeds.
+    ///
+    /// # Errors
+    /// What has not.
+    pub fn shown(&self, seeds: u64, sum: &Outcome) -> Result<(), String> {
+        let missing = self.shows.iter().find(|what| seeds >= self.seeds && sum.counted(what) == 0);
+        missing.map_or(Ok(()), |what| Err(format!("{}: {seeds} seeds, and no {what}: {sum}", self.name)))
     }
 
     /// The smallest schedule with which the seed still fails, found in at most so many runs.

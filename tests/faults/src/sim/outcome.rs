@@ -46,6 +46,11 @@ impl Outcome {
         *self.reasons.entry(why.collect::<Vec<_>>().join(" ")).or_default() += 1;
     }
 
+    /// Why runs do not prove what they claim, and how often.
+    pub fn why_invalid(&self) -> String {
+        self.reasons.iter().map(|(why, n)| format!("{n} × {why}")).collect::<Vec<_>>().join("; ")
+    }
+
     /// Adds what came of another one.
     pub fn add(&mut self, other: &Self) {
         self.trace = (0, self.trace.1 + other.trace.1);
@@ -62,8 +67,7 @@ impl fmt::Display for Outcome {
         let counts = self.counts.iter().map(|(what, n)| format!("{n} {what}"));
         let longest = self.longest.iter().map(|(what, time)| format!("{what} at most {time:?}"));
         let rest = [format!("{} events", self.trace.1), format!("{:?} of virtual time", self.virtual_time)];
-        let reasons = self.reasons.iter().map(|(why, n)| format!("{n} × {why}")).collect::<Vec<_>>().join("; ");
-        let invalid = (self.invalid > 0).then(|| format!("{} runs INVALID: {reasons}", self.invalid));
+        let invalid = (self.invalid > 0).then(|| format!("{} runs INVALID: {}", self.invalid, self.why_invalid()));
         f.write_str(&counts.chain(rest).chain(longest).chain(invalid).collect::<Vec<_>>().join(", "))
     }
 }

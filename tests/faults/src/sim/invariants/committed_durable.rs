@@ -1,6 +1,7 @@
 //! What is committed is on the disks of a quorum: a power loss of all nodes would leave it there.
 //!
-//! The disks are asked, not the nodes.
+//! The disks are asked, not the nodes, for the very bytes. That nobody has removed them yet is sure: it is looked at when
+//! the first node has come to know that they are committed.
 
 use super::{Invariant, Moment};
 
@@ -20,8 +21,8 @@ impl Invariant for CommittedDurable {
     fn check(&mut self, moment: &Moment<'_>) -> Result<(), String> {
         for entry in moment.committed.iter().filter(|entry| entry.number >= self.number) {
             let range = entry.position..entry.position + entry.size;
-            // Where the file is gone the entry was durable before it was removed.
-            let holds = |i: &usize| moment.cluster.is_durable(*i, range.clone()).unwrap_or(true);
+            let entry_bytes = moment.cluster.live_bytes(moment.node, range.clone());
+            let holds = |i: &usize| moment.cluster.durable_bytes(*i, range.clone()) == entry_bytes;
             let holders: Vec<_> = (0..self.nodes).filter(holds).collect();
             if holders.len() <= self.nodes / 2 {
                 return Err(format!("entry {} is committed and only durable on {holders:?}", entry.number));
