@@ -199,6 +199,8 @@ impl SimCluster {
 
     /// Node `i` dies and its disk is lost; it has an empty one when it is started again.
     pub fn wipe(&self, i: usize) {
+        // What was done until now is looked at while its disk is there.
+        self.0.network.arrived();
         self.kill(i);
         self.note(&format!("wipe {i}"));
         let node = &mut self.nodes()[i];

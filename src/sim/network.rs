@@ -118,7 +118,7 @@ impl SimNetwork {
         assert!(self.observer.set(observer).is_ok(), "somebody observes already");
     }
 
-    /// A message arrives.
+    /// A message arrives, or something else will have changed what there is to see.
     pub(super) fn arrived(&self) {
         if let Some(observer) = self.observer.get() {
             observer();

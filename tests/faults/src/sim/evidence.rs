@@ -35,6 +35,11 @@ impl Kind {
         matches!(self, Isolate | OneWay | Mute | Deaf | Ring | Bridge | Loss | SlowLink | Duplicates | Disorder)
     }
 
+    /// Whether a node can have it only once: what ends the first would end the second.
+    pub(super) fn is_there_once(self) -> bool {
+        matches!(self, Self::Full | Self::Hang | Self::SlowDisk)
+    }
+
     pub(super) fn waits_for_ack(self) -> bool {
         matches!(self, Self::PowerLossAtAck | Self::KillAtAck)
     }
@@ -145,9 +150,21 @@ impl Live {
         true
     }
 
+    /// Who would show it as the master: slaves hardly talk to each other, and do not stamp records.
+    pub(super) fn speaker(&self) -> Option<usize> {
+        match self.kind {
+            Kind::SlowLink | Kind::Jump => self.nodes.first().copied(),
+            _ => self.links.first().map(|(from, _)| *from),
+        }
+    }
+
     /// What has shown nothing yet is given another chance: the node may have died over it, which takes with it the
     /// call that was to fail, or may have nothing to do.
     pub(super) fn again(&self, world: &World) {
+        if let (Kind::Full, Some(i)) = (self.kind, self.nodes.first().copied()) {
+            // What it has removed meanwhile is no room for more.
+            world.cluster.set_capacity(i, Some(world.cluster.used(i)));
+        }
         let (Some(call), Some(i)) = (self.kind.failing_call(), self.nodes.first().copied()) else { return };
         if world.cluster.ledger(i).is_none() {
             return world.try_start(i);

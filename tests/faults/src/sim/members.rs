@@ -48,7 +48,7 @@ impl Members {
     pub(super) fn does(&self, step: &Step, nodes: &[usize]) -> bool {
         let (this, Some(i)) = (self.clone(), nodes.first().copied()) else { return false };
         match step.kind {
-            Kind::Transfer => drop(sim::spawn(async move { this.transfer(i).await })),
+            Kind::Transfer => this.hand_over(i),
             Kind::RemoveBelow => {
                 let much = step.much.unsigned_abs();
                 drop(sim::spawn(async move { this.remove_below(i, much).await }));
@@ -71,6 +71,12 @@ impl Members {
             _ => return false,
         }
         true
+    }
+
+    /// Has the master hand over to node `i`.
+    pub(super) fn hand_over(&self, i: usize) {
+        let this = self.clone();
+        drop(sim::spawn(async move { this.transfer(i).await }));
     }
 
     fn master(&self) -> Option<Ledger> {

@@ -13,8 +13,10 @@ use super::schedule::{Kind, Schedule, Step, Who};
 use super::world::{World, name};
 
 /// How often a fault that has shown nothing yet is given some more time, and how much.
-const EXTENSIONS: u32 = 20;
+const EXTENSIONS: u32 = 40;
 const EXTENSION: u64 = 100;
+/// After so many of them somebody else is to be the master.
+const HAND_OVER: u32 = 5;
 /// How long all may take to run again in the end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -64,11 +66,26 @@ impl Nemesis {
                     if shown || rots || extended == EXTENSIONS {
                         self.end(number);
                     } else {
-                        self.live.get(&number).into_iter().for_each(|live| live.again(&self.world));
+                        self.provoke(number, extended);
                         agenda.insert((at + EXTENSION, number, true), Next::End { extended: extended + 1 });
                     }
                 }
             }
+        }
+    }
+
+    /// Has the nodes do what shows a fault that has shown nothing yet.
+    fn provoke(&self, number: usize, extended: u32) {
+        let Some(live) = self.live.get(&number) else { return };
+        live.again(&self.world);
+        // Without a quorum nobody does anything.
+        let meant = |i: &usize| self.down.values().any(|down| down.contains(i));
+        for i in (0..self.world.cluster.size()).filter(|i| !meant(i) && !self.is_well(*i)) {
+            self.revive(i);
+        }
+        let speaker = live.speaker().filter(|i| self.world.cluster.master() != Some(*i));
+        if let (Some(i), 0) = (speaker, extended % HAND_OVER) {
+            self.members.hand_over(i);
         }
     }
 
@@ -80,6 +97,10 @@ impl Nemesis {
             return false;
         };
         if self.members.does(step, &nodes) {
+            return false;
+        }
+        if step.kind.is_there_once() && self.live.values().any(|live| live.kind == step.kind && live.nodes == nodes) {
+            self.world.count("steps skipped", 1);
             return false;
         }
         let mut live = Live::new(&self.world, step, nodes);
@@ -150,8 +171,10 @@ impl Nemesis {
         let cluster = &self.world.cluster;
         let needs_running = !step.kind.is_of_network();
         let runs = |i: usize| !needs_running || self.is_well(i);
-        // Nobody talks to who is no member.
-        let members = cluster.master().and_then(|master| cluster.ledger(master)).map(|it| it.status().members);
+        // Nobody talks to who is no member. Without a master, the one who knows most knows best.
+        let most = || (0..cluster.size()).max_by_key(|i| cluster.ledger(*i).map(|it| it.status().committed));
+        let knows = cluster.master().or_else(most).and_then(|i| cluster.ledger(i));
+        let members = knows.map(|it| it.status().members);
         let members = members.filter(|_| !needs_running && self.world.plan.spares > 0);
         let talks = |i: usize| {
             members.as_ref().is_none_or(|all| all.iter().any(|member| member.member.id.to_string() == name(i)))
