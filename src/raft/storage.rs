@@ -258,6 +258,10 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
             }
             read => read?,
         };
+        // The purge may have come since.
+        if entries.first().is_some_and(|first| first.number() != start) {
+            return Ok(Vec::new());
+        }
         // What a follower with a full disk has is room for one segment more: the spare.
         let segment = |entry: &Entry| match &entry.content {
             Content::Stored(frame) => self.log.segment_of(frame.header.position),

@@ -165,17 +165,21 @@ impl<R: Runtime> PeerServer<R> {
             return Err(refusal(Reason::Sender, format!("{sender} with disk {incarnation}"), "another node id"));
         }
         let acts_by = envelope.membership.map(convert::to_log_id).transpose().map_err(malformed)?;
-        let metrics = self.intake.metrics.borrow_watched();
-        let (config, address) = (&metrics.membership_config, &envelope.sender_address);
+        // Not held while the log is read: Raft could not say anything meanwhile.
+        let (config, committed) = {
+            let metrics = self.intake.metrics.borrow_watched();
+            (metrics.membership_config.clone(), metrics.local_committed)
+        };
+        let address = &envelope.sender_address;
         if acts_by > *config.log_id() {
             // It knows a later membership: this node is behind, perhaps since before the sender had its disk.
             return Ok((envelope, sender));
         }
-        let Err(refusal) = self.vouch(config, &sender, incarnation, address) else {
+        let Err(refusal) = self.vouch(&config, &sender, incarnation, address) else {
             return Ok((envelope, sender));
         };
         // A membership that is not committed may never come to be, and the sender may be here to say so.
-        let committed = metrics.local_committed.filter(|committed| *config.log_id() > Some(*committed));
+        let committed = committed.filter(|committed| *config.log_id() > Some(*committed));
         let before = committed.and_then(|committed| state_machine::membership_at(&self.log, committed.index).ok());
         match before {
             Some(before) => self.vouch(&before, &sender, incarnation, address)?,
