@@ -21,7 +21,7 @@ use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
 use super::reads::{Confirm, Leader, ReadIndex};
 use super::roles::{RoleTask, View};
-use super::state_machine::{SnapshotData, StateMachine};
+use super::state_machine::{self, SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::{Config, Durability};
 use crate::error::{MemberError, RemoveError};
@@ -94,7 +94,8 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, log, clock, floor, pacer, confirm } = options;
+    let GroupOptions { config, mut log, clock, floor, pacer, confirm } = options;
+    state_machine::finish_install(&mut log).map_err(|error| error.to_string())?;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));

@@ -18,6 +18,7 @@ use super::entry::Entry;
 use super::members::{self, MemberNode};
 use super::storage::InstalledStart;
 use crate::format::segment::Cursor;
+use crate::log::Log;
 use crate::log::reader::LogReader;
 use crate::pb;
 use crate::types::NodeId;
@@ -112,6 +113,26 @@ impl<R: Runtime> StateMachine<R> {
     pub(crate) fn snapshots(&self) -> Arc<Snapshots> {
         self.snapshots.clone()
     }
+}
+
+/// A snapshot that is installed is kept first; then the log begins anew behind it. A node that died in between does the
+/// second now. openraft does so only if the log's last entry is of no later term than the snapshot's.
+///
+/// # Errors
+/// If the snapshot or the log cannot be read, or no log can begin there.
+pub(crate) fn finish_install(log: &mut Log) -> io::Result<()> {
+    let Some(Snapshot { meta, snapshot: Some(next) }) = current_snapshot(&log.reader())? else { return Ok(()) };
+    let Some(last) = meta.last_log_id else { return Ok(()) };
+    if log.purged().is_some_and(|purged| purged.number >= last.index) {
+        return Ok(());
+    }
+    let there = log.reader().entry_header(last.index).map_err(io::Error::other)?;
+    if there.is_some_and(|entry| entry.term == last.leader_id.term) {
+        // It was built here.
+        return Ok(());
+    }
+    tracing::warn!(%last, "the log begins behind a snapshot that was being installed when this node died");
+    log.reset(last.leader_id.term, last.index, next)
 }
 
 /// What had been applied when the log was closed or its process died.

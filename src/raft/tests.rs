@@ -1,19 +1,22 @@
 //! openraft's own conformance suite, on real files with real syncs.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use futures::stream;
 use openraft::entry::RaftEntry;
 use openraft::impls::TokioRuntime;
-use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
+use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
 use super::TypeConfig;
-use super::config::log_id;
+use super::config::{SnapshotMeta, StoredMembership, log_id};
 use super::entry::Entry;
-use super::state_machine::StateMachine;
+use super::state_machine::{StateMachine, finish_install};
 use super::storage::LogStore;
 use crate::disk::real::RealDisk;
+use crate::format::segment::Cursor;
 use crate::log::directory::Identity;
 use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
@@ -27,24 +30,32 @@ struct Builder;
 impl StoreBuilder<Config, LogStore<TokioRuntime>, StateMachine<TokioRuntime>, TempDir> for Builder {
     async fn build(&self) -> Result<Stores, openraft::StorageError<Config>> {
         let dir = tempfile::tempdir().unwrap();
-        let identity = Identity {
-            cluster: "c".parse().unwrap(),
-            group: "g".parse().unwrap(),
-            node: "n0".parse().unwrap(),
-            segment_size: 64 << 10,
-            incarnation: Incarnation::random(),
-        };
-        let options = LogOptions {
-            segment_size: identity.segment_size,
-            interval: None,
-            scheduler: Arc::new(FlushThread::start().unwrap()),
-            background: Arc::new(BackgroundThread::start().unwrap()),
-        };
-        let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity, options).unwrap();
-        let installed = Arc::new(Mutex::new(None));
-        let machine = StateMachine::new(log.reader(), installed.clone()).unwrap();
-        Ok((dir, LogStore::new(log, Arc::new(|| 0), installed), machine))
+        let (store, machine) = stores(open(dir.path()));
+        Ok((dir, store, machine))
     }
+}
+
+fn open(dir: &Path) -> Log {
+    let identity = Identity {
+        cluster: "c".parse().unwrap(),
+        group: "g".parse().unwrap(),
+        node: "n0".parse().unwrap(),
+        segment_size: 64 << 10,
+        incarnation: Incarnation::from_slice(&[7; 16]).unwrap(),
+    };
+    let options = LogOptions {
+        segment_size: identity.segment_size,
+        interval: None,
+        scheduler: Arc::new(FlushThread::start().unwrap()),
+        background: Arc::new(BackgroundThread::start().unwrap()),
+    };
+    Log::open(Arc::new(RealDisk), dir.join("g"), identity, options).unwrap().0
+}
+
+fn stores(log: Log) -> (LogStore<TokioRuntime>, StateMachine<TokioRuntime>) {
+    let installed = Arc::new(Mutex::new(None));
+    let machine = StateMachine::new(log.reader(), installed.clone()).unwrap();
+    (LogStore::new(log, Arc::new(|| 0), installed), machine)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,4 +76,41 @@ async fn a_replication_read_below_a_purge_finds_nothing_and_no_gap() {
     assert!(reader.limited_get_log_entries(2, 9).await.unwrap().is_empty());
     assert!(reader.limited_get_log_entries(4, 9).await.unwrap().is_empty());
     assert_eq!(reader.limited_get_log_entries(5, 9).await.unwrap().len(), 4);
+}
+
+/// The node dies when the snapshot is kept and the log does not begin behind it yet, and what the log has there is of a
+/// later term than the snapshot's last entry.
+#[tokio::test]
+async fn a_snapshot_that_was_being_installed_is_installed_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut machine) = stores(open(dir.path()));
+    let entries = [log_id(1, 0), log_id(1, 1), log_id(7, 2)].map(Entry::new_blank);
+    store.append(entries, IOFlushed::noop()).await.unwrap();
+    let next = Cursor { position: 4000, number: 6, index: 0, term: 6, timestamp: 0, chain: 9 };
+    let meta = SnapshotMeta { last_log_id: Some(log_id(6, 5)), last_membership: StoredMembership::default() };
+    machine.install_snapshot(&meta, Some(next)).await.unwrap();
+    drop((store, machine));
+
+    let mut log = open(dir.path());
+    finish_install(&mut log).unwrap();
+    assert_eq!((log.end(), log.purged().map(|purged| purged.number)), (next, Some(5)));
+    drop(log);
+    let mut log = open(dir.path());
+    finish_install(&mut log).unwrap();
+    assert_eq!(log.end(), next, "once is enough");
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_built_here_leaves_the_log_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, mut machine) = stores(open(dir.path()));
+    let entries = (0..5).map(|number| Entry::new_blank(log_id(1, number)));
+    store.append(entries, IOFlushed::noop()).await.unwrap();
+    let applied = (0..3).map(|number| Ok((Entry::new_blank(log_id(1, number)), None)));
+    machine.apply(stream::iter(applied)).await.unwrap();
+    RaftSnapshotBuilder::<Config>::build_snapshot(&mut machine.get_snapshot_builder().await).await.unwrap();
+    drop((store, machine));
+    let mut log = open(dir.path());
+    finish_install(&mut log).unwrap();
+    assert_eq!((log.end().number, log.purged()), (5, None));
 }
