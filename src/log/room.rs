@@ -43,16 +43,17 @@ impl LogReader {
         }
     }
 
-    /// Follower: whether the leader's entries up to `position` can be written. Positions are the same everywhere, so
-    /// this needs no knowledge of what is under way. `control`: they are Raft's own, for which room is kept.
+    /// Follower: whether the leader's entries from number `from` up to `position` can be written. Positions are the same
+    /// everywhere, so this needs no knowledge of what is under way. What is there from `from` on is cut off first.
+    /// `control`: they are Raft's own, for which room is kept.
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn room_until(&self, position: u64, control: bool, now: u64) -> Result<(), String> {
+    pub(crate) fn room_until(&self, from: u64, position: u64, control: bool, now: u64) -> Result<(), String> {
         let shared = self.shared();
-        let (end, active_end) = shared.write_end();
+        let active_end = shared.active_end_before(from);
         let reserve = if control { 0 } else { shared.reserve() };
-        if position <= end || position + reserve + BLANK_HEADER as u64 <= active_end {
+        if position + reserve + BLANK_HEADER as u64 <= active_end {
             shared.want_spare_again(now);
             return Ok(());
         }
@@ -71,6 +72,14 @@ impl LogReader {
 impl Shared {
     fn reserve(&self) -> u64 {
         RESERVE.min(self.options.segment_size / 16)
+    }
+
+    /// Where the segment ends that entry `from` would be written to if all from there on were cut off.
+    fn active_end_before(&self, from: u64) -> u64 {
+        let segments = self.segments();
+        let cut = segments.last().is_some_and(|active| from < active.end().number);
+        let keep = if cut { segments.partition_point(|segment| segment.start().number < from) } else { segments.len() };
+        segments.get(keep.max(1) - 1).map_or(0, |active| active.end_position())
     }
 
     /// Where the next entry goes, and where the active segment ends. Asked before the spare is looked at: so a roll in

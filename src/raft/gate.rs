@@ -3,7 +3,7 @@
 use super::config::{Runtime, TypeConfig};
 use super::entry::{Content, Entry};
 use super::storage::Clock;
-use crate::format::entry::EntryKind;
+use crate::format::entry::{EntryHeader, EntryKind};
 use crate::log::reader::LogReader;
 use crate::log::room::Room;
 
@@ -35,11 +35,19 @@ impl Gate {
             Content::Stored(frame) => Some(frame.header),
             Content::New(_) | Content::Header(_) => None,
         };
-        let Some(last) = request.entries.last().and_then(frame) else { return Ok(()) };
-        // What is there already needs no room.
-        let there = self.log.numbers().end;
-        let mut new = request.entries.iter().filter_map(frame).filter(|header| header.number >= there);
+        // What is there already needs no room. What is there instead is cut off, and these are written in its place.
+        let mut new = request.entries.iter().filter_map(frame).skip_while(|header| self.holds(header)).peekable();
+        let (Some(first), Some(last)) = (new.peek().copied(), request.entries.last().and_then(frame)) else {
+            return Ok(());
+        };
         let control = new.all(|header| header.kind != EntryKind::Batch);
-        self.log.room_until(last.end(), control, (self.clock)())
+        self.log.room_until(first.number, last.end(), control, (self.clock)())
+    }
+
+    /// Whether the log has this very entry.
+    fn holds(&self, header: &EntryHeader) -> bool {
+        let there = (header.number < self.log.numbers().end).then(|| self.log.entry_header(header.number));
+        // One that is damaged is there: it is repaired, not written again.
+        there.is_some_and(|there| there.map_or(true, |there| there.is_none_or(|there| there.chain == header.chain)))
     }
 }

@@ -160,34 +160,54 @@ fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
 fn a_follower_lets_in_what_it_can_write_and_keeps_room_for_rafts_own() {
     let disk = SimDisk::new();
     let mut log = open(&disk);
-    let reader = log.reader();
+    let room = |log: &Log, position, control, now| log.reader().room_until(log.end().number, position, control, now);
     disk.set_capacity(Some(disk.used()));
     while log.end().position < SIZE - 4000 {
         append(&mut log, 1000, 0).unwrap();
     }
     let written = log.end().position;
-    reader.room_until(written + 1000, false, 0).unwrap();
-    let why = reader.room_until(SIZE - 100, false, 0).unwrap_err();
+    room(&log, written + 1000, false, 0).unwrap();
+    let why = room(&log, SIZE - 100, false, 0).unwrap_err();
     assert!(why.contains("no room for another segment in /data"), "{why}");
-    reader.room_until(SIZE - 100, true, 0).unwrap();
-    reader.room_until(SIZE + 200, true, 0).unwrap_err();
-    // Sent once more, what is there needs no room.
-    for _ in 0..2 {
-        append(&mut log, 1000, 0).unwrap();
-    }
-    reader.room_until(log.end().position, false, 0).unwrap();
+    room(&log, SIZE - 100, true, 0).unwrap();
+    room(&log, SIZE + 200, true, 0).unwrap_err();
     // For one more segment, and then for two.
     disk.set_capacity(Some(disk.used() + SIZE + SIZE / 2));
-    reader.room_until(SIZE + 200, false, 1000).unwrap();
-    let why = reader.room_until(2 * SIZE + 200, false, 1000).unwrap_err();
+    room(&log, SIZE + 200, false, 1000).unwrap();
+    let why = room(&log, 2 * SIZE + 200, false, 1000).unwrap_err();
     assert!(why.contains("no room for another segment in /data"), "{why}");
     disk.set_capacity(Some(disk.used() + SIZE + 4096));
-    reader.room_until(2 * SIZE + 200, false, 1000).unwrap();
+    room(&log, 2 * SIZE + 200, false, 1000).unwrap();
     while log.end().position < 2 * SIZE + 200 {
         append(&mut log, 1000, 0).unwrap();
     }
     disk.set_capacity(None);
-    reader.room_until(5 * SIZE, false, 2000).unwrap();
+    room(&log, 5 * SIZE, false, 2000).unwrap();
+}
+
+/// Entries of two leaders ago fill the segment and begin the next; what the leader has instead rolls at another place.
+#[test]
+fn what_comes_in_place_of_a_tail_is_let_in_only_if_it_can_be_written() {
+    let disk = SimDisk::new();
+    let mut log = open(&disk);
+    while log.end().position < SIZE - 4000 {
+        append(&mut log, 1000, 0).unwrap();
+    }
+    let (kept, at) = (log.end().number, log.end().position);
+    while log.end().position < SIZE + 3000 {
+        append(&mut log, 1000, 0).unwrap();
+    }
+    disk.set_capacity(Some(disk.used()));
+    let reader = log.reader();
+    // In the segment that is left there is room.
+    reader.room_until(kept, at + 500, false, 0).unwrap();
+    // Behind it there is none, though the log reaches further now.
+    assert!(SIZE + 2000 < log.end().position);
+    let why = reader.room_until(kept, SIZE + 2000, false, 0).unwrap_err();
+    assert!(why.contains("no room for another segment in /data"), "{why}");
+    // What is kept for Raft's own entries is kept in the segment that is left.
+    reader.room_until(kept, SIZE - 100, false, 0).unwrap_err();
+    reader.room_until(kept, SIZE - 100, true, 0).unwrap();
 }
 
 #[test]
