@@ -136,12 +136,13 @@ impl Cluster {
         }
     }
 
-    /// The node that says it is the master, in the highest term.
+    /// The node that says it is the master, in the highest term, and that term.
     ///
     /// # Errors
     /// None in time.
-    pub async fn leader(&self, within: Duration) -> Result<usize, String> {
-        self.until("a master", within, leader_of).await
+    pub async fn leader(&self, within: Duration) -> Result<(usize, u64), String> {
+        let found = |said: &[Option<NodeStatus>]| leader_of(said).map(|(n, status)| (n, status.term));
+        self.until("a master", within, found).await
     }
 
     /// Whose process ended without a fault that explains it, and the panics.
@@ -155,11 +156,11 @@ impl Cluster {
     }
 }
 
-/// Who says that it is the master, in the highest term.
-fn leader_of(said: &[Option<NodeStatus>]) -> Option<usize> {
+/// Who says that it is the master, in the highest term, and what else it says.
+pub(crate) fn leader_of(said: &[Option<NodeStatus>]) -> Option<(usize, &NodeStatus)> {
     let masters = said.iter().enumerate().filter_map(|(n, said)| said.as_ref().map(|said| (n, said)));
     let masters = masters.filter(|(_, said)| said.role == "master");
-    masters.max_by_key(|(_, said)| said.term).map(|(n, _)| n)
+    masters.max_by_key(|(_, said)| said.term)
 }
 
 fn common(place: &Place, options: &[String]) -> Vec<String> {

@@ -13,5 +13,6 @@ mod group;
 mod node;
 
 pub(crate) use final_read::item;
+pub(crate) use group::leader_of;
 pub use group::{Cluster, Settings};
 pub use node::{Launch, Node, Place};

@@ -119,7 +119,7 @@ fn towards(others: Vec<usize>, ends: impl Fn(Party) -> (Party, Party)) -> Links 
 async fn without_leader(stage: &mut Stage, leader: usize, links: Links, although: &str) -> Result<(), Trouble> {
     let fault = stage.machine.cut(links);
     let mut standing = stage.install(&*fault)?;
-    stage.another_leads(&mut standing, leader, although).await?;
+    stage.another_leads(leader, although).await?;
     stage.at_work(although).await?;
     stage.seen(&mut standing).await?;
     stage.hold().await;

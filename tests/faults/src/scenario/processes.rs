@@ -13,8 +13,8 @@ const STOP: Duration = Duration::from_secs(15);
 
 pub(super) async fn kill_leader(stage: &mut Stage) -> Result<(), Trouble> {
     let leader = stage.leader().await?;
-    let mut standing = kill(stage, &[leader], "it led").await?;
-    stage.another_leads(&mut standing, leader, "after the master was killed").await?;
+    let standing = kill(stage, &[leader], "it led").await?;
+    stage.another_leads(leader, "after the master was killed").await?;
     stage.at_work("after the master was killed").await?;
     stage.hold().await;
     back(stage, &[leader], standing).await
@@ -49,8 +49,8 @@ pub(super) async fn kill_storm(stage: &mut Stage) -> Result<(), Trouble> {
 
 pub(super) async fn pause_leader(stage: &mut Stage) -> Result<(), Trouble> {
     let leader = stage.leader().await?;
-    let mut standing = pause(stage, &[leader], "it led").await?;
-    stage.another_leads(&mut standing, leader, "while the master was paused").await?;
+    let standing = pause(stage, &[leader], "it led").await?;
+    stage.another_leads(leader, "while the master was paused").await?;
     stage.at_work("while the old master was paused").await?;
     stage.hold().await;
     go_on(stage, &[leader], standing).await
@@ -84,11 +84,11 @@ pub(super) async fn rolling_restart(stage: &mut Stage) -> Result<(), Trouble> {
     stage.rng.shuffle(&mut members);
     for n in members {
         let node = stage.node(n);
-        let mut standing = stage.begin("restart", &[n], "SIGTERM");
+        let standing = stage.begin("restart", &[n], "SIGTERM");
         if let Err(error) = node.stop(STOP).await {
             return Err(Trouble::Violation(error.to_string()));
         }
-        stage.see(&mut standing, "it ended with exit status 0");
+        stage.see(&standing, "it ended with exit status 0");
         stage.up(n).await?;
         stage.end(&standing, "it serves again");
         stage.at_work("in a rolling restart").await?;
@@ -98,10 +98,10 @@ pub(super) async fn rolling_restart(stage: &mut Stage) -> Result<(), Trouble> {
 
 /// Kills them at once.
 pub(super) async fn kill(stage: &mut Stage, which: &[usize], why: &str) -> Result<Standing, Trouble> {
-    let mut standing = stage.begin("kill", which, why);
+    let standing = stage.begin("kill", which, why);
     let nodes: Vec<_> = which.iter().map(|n| stage.node(*n)).collect();
     for end in futures::future::join_all(nodes.iter().map(|node| node.kill())).await {
-        stage.see(&mut standing, end?);
+        stage.see(&standing, end?);
     }
     Ok(standing)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use dledger::history::{FaultEvent, FaultPhase, What};
@@ -10,7 +11,7 @@ use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Trouble;
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Node, leader_of};
 use crate::machine::{Fault, Installed, Machine};
 use crate::rng::Rng;
 use crate::workload::{Progress, Workload};
@@ -39,6 +40,8 @@ pub struct Stage {
     hold: Duration,
     next: u64,
     faults: BTreeMap<String, u64>,
+    /// Term of the leader that was found last.
+    term: AtomicU64,
 }
 
 /// A fault that is there.
@@ -46,7 +49,6 @@ pub struct Standing {
     number: u64,
     kind: String,
     nodes: Vec<String>,
-    seen: bool,
     installed: Option<Installed>,
 }
 
@@ -59,7 +61,8 @@ impl Stage {
         members: Vec<usize>,
         hold: Duration,
     ) -> Self {
-        Self { cluster, machine, workload, rng, members, hold, next: 0, faults: BTreeMap::new() }
+        let (faults, term) = (BTreeMap::new(), AtomicU64::new(0));
+        Self { cluster, machine, workload, rng, members, hold, next: 0, faults, term }
     }
 
     /// What came of the calls.
@@ -87,12 +90,14 @@ impl Stage {
         self.members.iter().map(|n| Self::id(*n)).collect()
     }
 
-    /// The member that leads.
+    /// The member that leads. Its term is remembered: see [`Stage::another_leads`].
     ///
     /// # Errors
     /// None does.
     pub async fn leader(&self) -> Result<usize, Trouble> {
-        self.cluster.leader(ALIVE).await.map_err(Trouble::Violation)
+        let (leader, term) = self.cluster.leader(ALIVE).await.map_err(Trouble::Violation)?;
+        self.term.store(term, Ordering::SeqCst);
+        Ok(leader)
     }
 
     /// A member that does not lead.
@@ -114,17 +119,24 @@ impl Stage {
     /// A fault begins.
     pub fn begin(&mut self, kind: &str, nodes: &[usize], evidence: impl ToString) -> Standing {
         let nodes = nodes.iter().map(|n| self.cluster.nodes[*n].name().to_owned()).collect();
-        let standing = Standing { number: self.next, kind: kind.to_owned(), nodes, seen: false, installed: None };
+        let standing = Standing { number: self.next, kind: kind.to_owned(), nodes, installed: None };
         self.next += 1;
         *self.faults.entry(kind.to_owned()).or_default() += 1;
         self.write(&standing, FaultPhase::Installed, evidence.to_string());
         standing
     }
 
-    /// It did something.
-    pub fn see(&self, standing: &mut Standing, evidence: impl ToString) {
-        standing.seen = true;
-        self.write(standing, FaultPhase::Observed, evidence.to_string());
+    /// It did something. A fault of the machine has to show that itself: of such a one this is a note.
+    pub fn see(&self, standing: &Standing, evidence: impl ToString) {
+        match standing.installed {
+            Some(_) => self.note(evidence),
+            None => self.write(standing, FaultPhase::Observed, evidence.to_string()),
+        }
+    }
+
+    /// Something for people, which proves nothing.
+    pub fn note(&self, text: impl ToString) {
+        self.progress().recorder().record(What::Note { text: text.to_string() });
     }
 
     /// It is gone.
@@ -165,7 +177,7 @@ impl Stage {
             if let Some(installed) = standing.installed.as_mut()
                 && let Some(evidence) = block_in_place(|| installed.observed())?
             {
-                self.see(standing, evidence);
+                self.write(standing, FaultPhase::Observed, evidence);
                 break;
             }
         }
@@ -180,7 +192,7 @@ impl Stage {
         if let Some(mut installed) = standing.installed.take() {
             block_in_place(|| installed.remove())?;
             if let Some(evidence) = block_in_place(|| installed.observed())? {
-                self.see(&mut standing, evidence);
+                self.write(&standing, FaultPhase::Observed, evidence);
             }
         }
         self.end(&standing, "");
@@ -207,21 +219,22 @@ impl Stage {
         Err(Trouble::Violation(format!("standstill {although}: {error}. {said}")))
     }
 
-    /// Another one leads in a higher term: what the fault was to bring about.
+    /// Another one leads, in a higher term than the leader that was found last: who. It proves no fault: masters also
+    /// change without one.
     ///
     /// # Errors
     /// Nobody else does.
-    pub async fn another_leads(&self, standing: &mut Standing, old: usize, although: &str) -> Result<(), Trouble> {
+    pub async fn another_leads(&self, old: usize, although: &str) -> Result<usize, Trouble> {
+        let before = self.term.load(Ordering::SeqCst);
         let found = self.cluster.until("another master", ALIVE, |said| {
-            let masters = said.iter().enumerate().filter(|(n, _)| *n != old);
-            let masters = masters.filter_map(|(n, said)| said.as_ref().map(|said| (n, said)));
-            masters.filter(|(_, said)| said.role == "master").map(|(n, said)| (n, said.term)).next()
+            let (new, status) = leader_of(said)?;
+            (new != old && status.term > before).then_some((new, status.term))
         });
         let told = |error| Trouble::Violation(format!("nobody took over {although}: {error}"));
         let (new, term) = found.await.map_err(told)?;
-        let (old, new) = (self.node(old), self.node(new));
-        self.see(standing, format!("{} led; {} is master of term {term} now", old.name(), new.name()));
-        Ok(())
+        let (from, to) = (self.node(old), self.node(new));
+        self.note(format!("{} led in term {before}; {} is master of term {term} now", from.name(), to.name()));
+        Ok(new)
     }
 
     /// Starts a node and waits until it answers.
