@@ -7,6 +7,7 @@ use tokio::time::interval;
 
 use super::stage::Standing;
 use super::{Stage, Trouble};
+use crate::cluster::Node;
 
 /// How long a node may take to stop when it is asked to.
 const STOP: Duration = Duration::from_secs(15);
@@ -117,22 +118,34 @@ pub(super) async fn back(stage: &mut Stage, which: &[usize], standing: Standing)
 }
 
 async fn pause(stage: &mut Stage, which: &[usize], why: &str) -> Result<Standing, Trouble> {
-    let mut standing = stage.begin("pause", which, why);
+    let standing = stage.begin("pause", which, why);
     for n in which {
         stage.node(*n).signal(Signal::STOP).await?;
     }
     for n in which {
         let node = stage.node(*n);
-        let mut look = interval(Duration::from_millis(10));
-        for _ in 0..200 {
-            look.tick().await;
-            if node.state().await == Some('T') {
-                stage.see(&mut standing, format!("{} is stopped, says /proc", node.name()));
-                break;
+        if !stops(&node).await {
+            // None stays stopped.
+            for n in which {
+                stage.node(*n).signal(Signal::CONT).await?;
             }
+            return Err(Trouble::Test(format!("{} was told to stop, and /proc does not say so", node.name())));
         }
+        stage.see(&standing, format!("{} is stopped, says /proc", node.name()));
     }
     Ok(standing)
+}
+
+/// Whether the process comes to be stopped: each of its threads does so by itself.
+async fn stops(node: &Node) -> bool {
+    let mut look = interval(Duration::from_millis(10));
+    for _ in 0..500 {
+        look.tick().await;
+        if node.state().await == Some('T') {
+            return true;
+        }
+    }
+    false
 }
 
 async fn go_on(stage: &mut Stage, which: &[usize], standing: Standing) -> Result<(), Trouble> {
