@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::stage::Standing;
 use super::{Stage, Trouble};
+use crate::machine::Fault;
 
 /// A disk that is slow takes so much a second.
 const SLOW: u64 = 256 << 10;
@@ -79,11 +81,10 @@ pub(super) async fn fail_syncs(stage: &mut Stage) -> Result<(), Trouble> {
     let n = if stage.rng.once_in(3) { stage.follower().await? } else { stage.leader().await? };
     let led = stage.leader().await? == n;
     let node = stage.node(n);
-    node.may_end(true);
     let fault = stage.machine.fail_syncs(Stage::id(n));
-    let mut standing = stage.install(&*fault)?;
+    let mut standing = install_deadly(stage, &*fault, &[n])?;
     if led {
-        stage.another_leads(&mut standing, n, "after a sync of the old master had failed").await?;
+        stage.another_leads(n, "after a sync of the old master had failed").await?;
     }
     stage.at_work("after a sync of one node had failed").await?;
     stage.seen(&mut standing).await?;
@@ -120,12 +121,9 @@ pub(super) async fn power_of_all(stage: &mut Stage) -> Result<(), Trouble> {
 }
 
 async fn power(stage: &mut Stage, which: &[usize]) -> Result<(), Trouble> {
-    for n in which {
-        stage.node(*n).may_end(true);
-    }
     let ids: Vec<u64> = which.iter().map(|n| Stage::id(*n)).collect();
     let fault = stage.machine.lose_power(&ids);
-    let standing = stage.install(&*fault)?;
+    let standing = install_deadly(stage, &*fault, which)?;
     for n in which {
         // The one who looks for deaths may have seen it first.
         let node = stage.node(*n);
@@ -141,6 +139,13 @@ async fn power(stage: &mut Stage, which: &[usize]) -> Result<(), Trouble> {
         stage.up(*n).await?;
     }
     stage.at_work("after a loss of power").await
+}
+
+/// A fault that explains that these nodes end. Where it cannot be installed, nothing explains that.
+fn install_deadly(stage: &mut Stage, fault: &dyn Fault, which: &[usize]) -> Result<Standing, Trouble> {
+    // Before: they may end at once.
+    which.iter().for_each(|n| stage.node(*n).may_end(true));
+    stage.install(fault).inspect_err(|_| which.iter().for_each(|n| stage.node(*n).may_end(false)))
 }
 
 /// The wall clock of a node jumps: nothing may come of it.
