@@ -1,12 +1,17 @@
 //! Members that come and go, masters that hand over, records that are removed.
 
+use std::fs::DirEntry;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use dledger::ClientError;
 use dledger::history::{Answer, Call, What};
 
 use super::processes::{back, kill};
+use super::stage::Standing;
 use super::{Stage, Trouble};
+use crate::cluster::leader_of;
 
 /// How long a member may take to catch up.
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -26,18 +31,24 @@ pub(super) async fn churn(stage: &mut Stage) -> Result<(), Trouble> {
     stage.up(new).await?;
     let address = stage.node(new).place().address.clone();
     let client = stage.cluster.client(CHANGE);
+    let standing = stage.begin("membership", &[new], "it is to become a voter");
     change(stage, &format!("add {address}"), async || client.add_learner(&address).await.map(drop)).await?;
     let name = stage.node(new).name().parse().map_err(|error| Trouble::Test(format!("{error}")))?;
     change(stage, &format!("promote {name}"), async || client.promote(&name, CATCH_UP).await).await?;
     stage.members.push(new);
+    listed(stage, &standing, new, true).await?;
     stage.at_work("with another member").await?;
     stage.hold().await;
+    stage.end(&standing, "the change is over");
     // One of the old ones goes; it may be the master.
     let old = *stage.rng.pick(&stage.members[..stage.members.len() - 1]);
     let gone = stage.node(old).name().parse().map_err(|error| Trouble::Test(format!("{error}")))?;
+    let standing = stage.begin("membership", &[old], "it is to leave");
     change(stage, &format!("remove {gone}"), async || client.remove_member(&gone).await).await?;
     stage.members.retain(|n| *n != old);
+    listed(stage, &standing, old, false).await?;
     stage.at_work("after a member was taken out").await?;
+    stage.end(&standing, "the change is over");
     stage.node(old).kill().await?;
     Ok(())
 }
@@ -119,24 +130,48 @@ pub(super) async fn retention(stage: &mut Stage) -> Result<(), Trouble> {
     stage.at_work("after records were removed").await
 }
 
-/// The node's directory is emptied; it is to join with its next process.
+/// The node's directory is emptied; it is to join with its next process. A directory that is empty has no such fault.
 async fn empty(stage: &mut Stage, n: usize) -> Result<(), Trouble> {
     let node = stage.node(n);
     let dir = &node.place().data_dir;
-    let mut standing = stage.begin("wipe", &[n], "its directory is emptied");
-    let mut files = 0;
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let kind = entry.file_type()?;
-        files += 1;
-        if kind.is_dir() && entry.file_name() != "lost+found" {
-            std::fs::remove_dir_all(entry.path())?;
-        } else if kind.is_file() {
-            std::fs::remove_file(entry.path())?;
+    let there = entries(dir)?;
+    if !there.is_empty() {
+        let standing = stage.begin("wipe", &[n], "its directory is emptied");
+        for entry in &there {
+            if entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else {
+                std::fs::remove_file(entry.path())?;
+            }
         }
+        if entries(dir)?.is_empty() {
+            stage.see(&standing, format!("{} entries of {} are gone", there.len(), dir.display()));
+        }
+        stage.end(&standing, "");
     }
-    stage.see(&mut standing, format!("{files} entries of {} are gone", dir.display()));
-    stage.end(&standing, "");
     node.set_args(stage.cluster.joining(n));
+    Ok(())
+}
+
+/// What is in a directory, but for what the filesystem itself puts there.
+fn entries(dir: &Path) -> io::Result<Vec<DirEntry>> {
+    let all = std::fs::read_dir(dir)?;
+    all.filter(|entry| entry.as_ref().map_or(true, |entry| entry.file_name() != "lost+found")).collect()
+}
+
+/// The change is seen once the master lists the node as a voter, or lists it no more.
+async fn listed(stage: &Stage, standing: &Standing, n: usize, voter: bool) -> Result<(), Trouble> {
+    let name = stage.node(n).name().to_owned();
+    let what = format!("the master lists {name} {}", if voter { "as a voter" } else { "no more" });
+    let found = stage.cluster.until(&what, CATCH_UP, |said| {
+        let (master, status) = leader_of(said)?;
+        let own = status.members.iter().find(|(id, ..)| *id == name);
+        // An empty list says nothing of anybody.
+        let done = !status.members.is_empty() && if voter { own.is_some_and(|own| own.2) } else { own.is_none() };
+        done.then(|| (master, status.members.iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>().join(", ")))
+    });
+    let (master, members) = found.await.map_err(Trouble::Violation)?;
+    stage.see(standing, format!("{what}: the members of {} are {members}", stage.node(master).name()));
     Ok(())
 }
 
