@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde_json::Value;
 
 use super::spaces::address;
-use super::{Active, Links, Party, Result, Shared};
+use super::{Active, Link, Links, Party, Result, Shared};
 
 /// What is done to a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,19 +41,22 @@ pub(crate) struct Packets {
     shared: Arc<Shared>,
     table: String,
     verb: Verb,
+    links: Links,
     /// Where a table was made.
     at: Vec<Party>,
-    /// What the tables had counted when they were taken away.
-    counted: BTreeMap<(Party, String), u64>,
+    /// What the rule of each link has counted; it stays when the tables are taken away.
+    counted: BTreeMap<Link, u64>,
 }
 
 impl Packets {
     pub(crate) fn install(shared: &Arc<Shared>, links: &Links, verb: Verb) -> Result<Self> {
-        let mut own = Self { shared: shared.clone(), table: next(), verb, at: Vec::new(), counted: BTreeMap::new() };
+        let (shared, links) = (shared.clone(), links.clone());
+        let mut own = Self { shared, table: next(), verb, links, at: Vec::new(), counted: BTreeMap::new() };
         let mut receivers: BTreeMap<Party, Vec<String>> = BTreeMap::new();
-        for link in links.iter() {
+        for link in own.links.iter() {
             receivers.entry(link.to).or_default().push(verb.rule(&address(link.from)));
         }
+        let shared = own.shared.clone();
         let spaces = shared.spaces()?;
         for (receiver, rules) in receivers {
             let name = &own.table;
@@ -72,7 +75,8 @@ impl Packets {
             let listed =
                 self.shared.spaces()?.run(*receiver, &["nft", "-j", "list", "table", "ip", &self.table], "")?;
             for (from, packets) in counters(&listed) {
-                self.counted.insert((*receiver, from), packets);
+                let link = self.links.iter().find(|link| link.to == *receiver && address(link.from) == from);
+                self.counted.extend(link.map(|link| (link, packets)));
             }
         }
         Ok(())
@@ -82,10 +86,8 @@ impl Packets {
 impl Active for Packets {
     fn observed(&mut self) -> Result<Option<String>> {
         self.count()?;
-        let total: u64 = self.counted.values().sum();
-        let each = self.counted.iter().filter(|(_, packets)| **packets > 0);
-        let each: Vec<String> = each.map(|((to, from), packets)| format!("{from} to {to}: {packets}")).collect();
-        Ok((total > 0).then(|| format!("{total} packets {} ({})", self.verb.past(), each.join(", "))))
+        Ok(evidence(&self.links, &self.counted)
+            .map(|(total, each)| format!("{total} packets {} ({each})", self.verb.past())))
     }
 
     fn remove(&mut self) -> Result<()> {
@@ -108,6 +110,19 @@ impl Drop for Packets {
     }
 }
 
+/// How many packets the rules met, and where; nothing as long as no sender has met all of its rules. Slaves have nothing
+/// to say to each other: not every link is used. But who leads, or wants to, sends to everybody, and so do the clients.
+fn evidence(links: &Links, counted: &BTreeMap<Link, u64>) -> Option<(u64, String)> {
+    let met = |link: &Link| counted.get(link).is_some_and(|packets| *packets > 0);
+    let all_of = |from: Party| links.iter().filter(|link| link.from == from).all(|link| met(&link));
+    if !links.iter().any(|link| all_of(link.from)) {
+        return None;
+    }
+    let each = counted.iter().filter(|(_, packets)| **packets > 0);
+    let each: Vec<String> = each.map(|(link, packets)| format!("{link}: {packets}")).collect();
+    Some((counted.values().sum(), each.join(", ")))
+}
+
 /// A name for the table of one fault.
 fn next() -> String {
     static MADE: AtomicU32 = AtomicU32::new(0);
@@ -125,4 +140,24 @@ fn counters(listed: &str) -> Vec<(String, u64)> {
         Some((from.to_owned(), packets))
     });
     counters.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_meets_all_of_its_rules_or_nothing_is_shown() {
+        let link = |from, to| Link { from: Party::Node(from), to: Party::Node(to) };
+        let links = Links::split(&[&[1, 2], &[3, 4, 5]]);
+        let shown = |met: &[(u64, u64)]| {
+            let counted = met.iter().map(|(from, to)| (link(*from, *to), 2)).collect();
+            evidence(&links, &counted).map(|(total, _)| total)
+        };
+        assert_eq!(shown(&[]), None);
+        assert_eq!(shown(&[(1, 3), (1, 4)]), None, "the rule against what 5 gets was never met");
+        assert_eq!(shown(&[(1, 3), (1, 4), (1, 5)]), Some(6));
+        assert_eq!(shown(&[(2, 3), (4, 1), (4, 2)]), Some(6));
+        assert_eq!(evidence(&links, &BTreeMap::from([(link(1, 3), 0)])), None);
+    }
 }
