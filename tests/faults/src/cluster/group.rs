@@ -93,9 +93,14 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends all processes, however they are. Nothing is left when it returns.
-    pub async fn shutdown(&self) {
-        join_all(self.nodes.iter().map(|node| node.kill())).await;
+    /// Ends all processes, however they are. Which are left when it returns, and why.
+    pub async fn shutdown(&self) -> Vec<String> {
+        let ends = self.nodes.iter().map(|node| async move {
+            let error = node.kill().await.err()?;
+            // Of one that did not run there was nothing to end.
+            node.runs().await.then(|| format!("{} is left: {error}", node.name()))
+        });
+        join_all(ends).await.into_iter().flatten().collect()
     }
 
     /// What each node says; none where it does not answer.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Why a fault could not be put in place, seen, or taken away.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,14 @@ pub enum Error {
         command: String,
         /// Its status, and what it said.
         why: String,
+    },
+    /// A program that does part of the work did not end; it was killed.
+    #[error("{command}: has not ended within {within:?}")]
+    Late {
+        /// As one would type it.
+        command: String,
+        /// How long it was given.
+        within: Duration,
     },
     /// The operating system refused.
     #[error("{what} {}: {source}", path.display())]

@@ -8,6 +8,9 @@ use super::disk::Disk;
 use super::os::OWNER;
 use super::{Active, Error, Result, Shared, os};
 
+/// Longest that a write may take to come back once its filesystem is thawed.
+const BACK: Duration = Duration::from_secs(30);
+
 /// A filesystem that is frozen.
 pub(crate) struct Frozen {
     shared: Arc<Shared>,
@@ -43,11 +46,13 @@ impl Active for Frozen {
             return Ok(());
         }
         thaw(self.shared.disk(self.id))?;
-        if let Some(mut probe) = self.probe.take() {
-            // It wrote to a disk that may be full or dead for other reasons.
-            let _ = probe.wait();
+        let Some(mut probe) = self.probe.take() else { return Ok(()) };
+        let root = self.shared.disk(self.id).root();
+        // How it ended says nothing: its disk may be full or dead for other reasons.
+        match os::ends(&mut probe, BACK).map_err(Error::io("wait for a write to", root))? {
+            Some(_) => Ok(()),
+            None => Err(Error::State(format!("a write to {} hangs, {BACK:?} after it was thawed", root.display()))),
         }
-        Ok(())
     }
 }
 

@@ -1,9 +1,10 @@
 //! Other programs, and processes as `/proc` tells of them.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,6 +15,11 @@ use super::{Error, Result};
 /// In the environment of every process of a node: `MACHINE/ID`.
 pub(crate) const OWNER: &str = "DLF_NODE";
 
+/// Longest that a program may take.
+const LONGEST: Duration = Duration::from_secs(60);
+/// How soon one ends that was killed, unless it waits for a disk; and how soon what it printed has been read.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Runs a program to its end: what it printed.
 pub(crate) fn run(program: &str, args: &[&str]) -> Result<String> {
     run_with(program, args, "")
@@ -21,6 +27,10 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Result<String> {
 
 /// As [`run`], with this on its standard input.
 pub(crate) fn run_with(program: &str, args: &[&str], input: &str) -> Result<String> {
+    run_within(program, args, input, LONGEST)
+}
+
+fn run_within(program: &str, args: &[&str], input: &str, within: Duration) -> Result<String> {
     let command = || format!("{program} {}", args.join(" "));
     let failed = |why: String| Error::Command { command: command(), why };
     let mut child = Command::new(program)
@@ -30,16 +40,50 @@ pub(crate) fn run_with(program: &str, args: &[&str], input: &str) -> Result<Stri
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
+    let (out, err) = (drained(child.stdout.take()), drained(child.stderr.take()));
     if let Some(mut stdin) = child.stdin.take() {
+        let input = input.as_bytes().to_vec();
         // One that does not read its input says by its status what is wrong.
-        let _ = stdin.write_all(input.as_bytes());
+        std::thread::spawn(move || stdin.write_all(&input));
     }
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    let ended = ends(&mut child, within).map_err(|error| failed(error.to_string()))?;
+    let late = || Error::Late { command: command(), within };
+    let status = ended.ok_or_else(late)?;
+    // Whom it has left behind may have its output.
+    let read = |pipe: Receiver<Vec<u8>>| pipe.recv_timeout(SOON).map_err(|_| late());
+    let (out, err) = (read(out)?, read(err)?);
+    if status.success() {
+        return Ok(String::from_utf8_lossy(&out).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(failed(if said.is_empty() { output.status.to_string() } else { said }))
+    let said = String::from_utf8_lossy(&err).trim().to_owned();
+    Err(failed(if said.is_empty() { status.to_string() } else { said }))
+}
+
+/// Reads to the end, beside the caller: neither of two pipes may fill.
+fn drained(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (all, read) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let done = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        // Without an end, what the program said is not known.
+        if !matches!(done, Some(Err(_))) {
+            let _ = all.send(bytes);
+        }
+    });
+    read
+}
+
+/// Waits for the end of a program; kills it where that does not come, and says so by nothing. One that waits for a disk
+/// may outlive that for as long as it waits: it is left behind.
+pub(crate) fn ends(child: &mut Child, within: Duration) -> std::io::Result<Option<ExitStatus>> {
+    if ended(child.id(), within) {
+        return child.wait().map(Some);
+    }
+    child.kill()?;
+    if ended(child.id(), SOON) {
+        child.wait()?;
+    }
+    Ok(None)
 }
 
 /// What `/proc/PID/stat` says.
@@ -135,4 +179,28 @@ pub(crate) fn installed(program: &str) -> Result<(), String> {
     let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     let found = dirs.map(|dir: std::path::PathBuf| dir.join(program)).any(|file| Path::is_file(&file));
     if found { Ok(()) } else { Err(format!("{program} is not installed")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed() {
+        let began = Instant::now();
+        let late = run_within("tail", &["-f", "/dev/null"], "", Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(late, Error::Late { .. }), "{late}");
+        assert!(began.elapsed() < LONGEST);
+        assert!(late.to_string().contains("has not ended within 50ms"), "{late}");
+    }
+
+    #[test]
+    fn what_a_program_prints_is_told_whole() {
+        let printed = run_with("cat", &[], &"x".repeat(1 << 20)).unwrap();
+        assert_eq!(printed.len(), 1 << 20);
+        let error = run("sh", &["-c", "echo why >&2; exit 3"]).unwrap_err();
+        assert!(error.to_string().ends_with(": why"), "{error}");
+        let error = run("sh", &["-c", "exit 3"]).unwrap_err();
+        assert!(error.to_string().contains("3"), "{error}");
+    }
 }

@@ -167,7 +167,7 @@ async fn with_cluster(
         }),
         _ = stopped.wait_for(|stop| *stop) => Err(Trouble::NotHere("stopped".into())),
     };
-    cluster.shutdown().await;
+    findings.invalid.extend(cluster.shutdown().await);
     findings.violations.extend(cluster.deaths().await);
     if let Err(trouble) = done {
         findings.trouble(trouble);
