@@ -85,6 +85,10 @@ async fn lies(stage: &mut Stage) -> Result<(), Trouble> {
     Ok(())
 }
 
+async fn no_fault(stage: &mut Stage) -> Result<(), Trouble> {
+    stage.at_work("without a fault").await
+}
+
 async fn does_nothing(stage: &mut Stage) -> Result<(), Trouble> {
     let standing = stage.begin("nothing", &[0], "it says so");
     stage.end(&standing, "it says so");
@@ -109,6 +113,10 @@ fn what_is_wrong_is_said_to_be() {
     let nothing = run(out.path(), "does-nothing", |stage| Box::pin(does_nothing(stage)));
     assert_eq!(nothing.verdict, Verdict::Invalid, "{:?}", nothing.reasons);
     assert!(nothing.reasons.iter().any(|reason| reason.contains("never observed")), "{:?}", nothing.reasons);
+
+    let none = run(out.path(), "no-fault", |stage| Box::pin(no_fault(stage)));
+    assert_eq!(none.verdict, Verdict::Invalid, "{:?}", none.reasons);
+    assert_eq!(none.reasons, ["no fault was there"]);
 
     let crashed = run(out.path(), "crashes", |stage| Box::pin(crashes(stage)));
     assert_eq!(crashed.verdict, Verdict::Fail, "{:?}", crashed.reasons);

@@ -59,6 +59,20 @@ struct Findings {
 }
 
 impl Findings {
+    /// What would have been found had anything been wrong. Only of a run that seems to be good.
+    fn proves(&mut self) {
+        if !self.violations.is_empty() || !self.invalid.is_empty() || self.not_run.is_some() {
+            return;
+        }
+        let Figures { reads, statuses, .. } = self.figures;
+        let shown = [
+            (self.faults.is_empty(), "no fault was there"),
+            (reads == 0, "no read was answered"),
+            (statuses == 0, "no node was seen to say what it is"),
+        ];
+        self.invalid.extend(shown.into_iter().filter(|(missing, _)| *missing).map(|(_, what)| what.to_owned()));
+    }
+
     fn trouble(&mut self, trouble: Trouble) {
         match trouble {
             Trouble::NotHere(why) => self.not_run = Some(why),
@@ -79,6 +93,7 @@ pub fn run(plan: &Plan, stop: &watch::Receiver<bool>) -> Outcome {
         Err(error) => findings.invalid.push(format!("{}: {error}", logs.display())),
     }
     let mut report = findings.not_run.is_none().then(|| judge(&history, &mut findings)).flatten();
+    findings.proves();
     let verdict = match &findings {
         Findings { violations, .. } if !violations.is_empty() => Verdict::Fail,
         Findings { not_run: Some(_), .. } => Verdict::NotRun,
@@ -92,11 +107,14 @@ pub fn run(plan: &Plan, stop: &watch::Receiver<bool>) -> Outcome {
     }
     let mut reasons = findings.violations;
     reasons.append(&mut findings.invalid);
-    if let Some(report) = report.as_mut()
-        && verdict == Verdict::Fail
-    {
-        // The page of a run that came to a standstill is to say so, whatever the history does.
-        report.verdict = history::Verdict::Fail;
+    let said = match verdict {
+        Verdict::Fail => Some(history::Verdict::Fail),
+        Verdict::Invalid => Some(history::Verdict::Invalid),
+        Verdict::Pass | Verdict::NotRun => None,
+    };
+    if let (Some(report), Some(said)) = (report.as_mut(), said) {
+        // The page of a run that came to a standstill, or proves nothing, is to say so, whatever the history does.
+        report.verdict = said;
         report.invalid.clone_from(&reasons);
     }
     reasons.extend(findings.not_run);
@@ -218,7 +236,8 @@ async fn under_load(
     }
     // What went wrong is known; what the replicas hold may say why.
     let ended = settle(&mut stage, &recorder, findings).await;
-    findings.violations.extend(stage.workload.findings().await);
+    findings.invalid.extend(stage.workload.stop_looking().await.err());
+    findings.violations.extend(stage.workload.findings());
     findings.figures = stage.progress().figures();
     for violation in &findings.violations {
         recorder.record(What::Note { text: violation.clone() });

@@ -155,10 +155,28 @@ impl Workload {
         }
     }
 
-    /// Looks no more after the nodes. What must not have been, as it was found out.
-    pub async fn findings(&mut self) -> Vec<String> {
+    /// Looks no more after the nodes.
+    ///
+    /// # Errors
+    /// Nobody has looked for some time: what was found is not all there was.
+    pub async fn stop_looking(&mut self) -> Result<(), String> {
+        // It ends when it is told to, and not before.
+        let early = self.sampler.try_join_next();
         self.sampling.send_replace(true);
-        while self.sampler.join_next().await.is_some() {}
+        let ended = match early {
+            Some(Ok(())) => return Err("who looks after the nodes ended before it was told to".into()),
+            Some(ended) => Some(ended),
+            None => self.sampler.join_next().await,
+        };
+        match ended {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(format!("who looks after the nodes failed: {error}")),
+            None => Err("nobody looked after the nodes".into()),
+        }
+    }
+
+    /// What must not have been, as it was found out.
+    pub fn findings(&mut self) -> Vec<String> {
         std::mem::take(&mut *self.findings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

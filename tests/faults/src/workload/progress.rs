@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dledger::ClientError;
 use dledger::error::Outcome;
-use dledger::history::{Answer, Recorder};
+use dledger::history::{Answer, NodeStatusEvent, Recorder, What};
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub struct Figures {
     pub reads_failed: u64,
     /// Records that tails delivered.
     pub tailed: u64,
+    /// How often a node said what it is.
+    pub statuses: u64,
     /// The index after the highest one that was acknowledged.
     pub end: u64,
 }
@@ -137,6 +139,12 @@ impl Progress {
     /// A tail delivered records.
     pub(super) fn tailed(&self, records: u64) {
         self.count(|figures| figures.tailed += records);
+    }
+
+    /// A node said what it is.
+    pub(super) fn status(&self, event: NodeStatusEvent) {
+        self.recorder.record(What::Status(event));
+        self.count(|figures| figures.statuses += 1);
     }
 
     fn count(&self, change: impl FnOnce(&mut Figures)) {

@@ -32,7 +32,7 @@ pub(super) async fn sampler(ways: Ways, cluster: Arc<Cluster>, findings: Finding
             if let Some(status) = status
                 && node.life() == life
             {
-                ways.progress.recorder().record(What::Status(event(node.name(), life, &status)));
+                ways.progress.status(event(node.name(), life, &status));
             }
         }
     }
