@@ -66,6 +66,17 @@ impl Capabilities {
         }
     }
 
+    /// The names of all that can be had.
+    pub fn had(&self) -> Vec<&'static str> {
+        Capability::ALL.into_iter().filter(|capability| self.has(*capability)).map(Capability::name).collect()
+    }
+
+    /// The names of all that cannot be had, and why.
+    pub fn missing(&self) -> BTreeMap<&'static str, String> {
+        let missing = |capability: Capability| Some((capability.name(), self.why_not(capability)?.to_owned()));
+        Capability::ALL.into_iter().filter_map(missing).collect()
+    }
+
     /// An error where it cannot be had.
     ///
     /// # Errors

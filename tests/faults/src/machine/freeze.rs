@@ -72,6 +72,7 @@ fn thaw(disk: &Disk) -> Result<()> {
 
 /// Whether a filesystem can be frozen and thawed.
 pub(crate) fn probe(disk: &Disk) -> Result<()> {
+    os::installed("fsfreeze").map_err(|why| Error::not_here("filesystem freeze", why))?;
     freeze(disk)?;
     thaw(disk)
 }

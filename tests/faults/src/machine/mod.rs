@@ -94,7 +94,8 @@ impl Machine {
     /// Sweeps up after dead runs, looks what can be had, and makes places for the nodes.
     ///
     /// # Errors
-    /// Not even directories and proxies could be had; what was made by then is taken away.
+    /// Not even directories and proxies could be had, or what this process had before fails now; what was made by then
+    /// is taken away.
     pub fn new(options: Options) -> Result<Self> {
         sweep();
         Ok(Self { shared: Arc::new(Shared::new(&options)?) })

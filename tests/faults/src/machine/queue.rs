@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nfq::{Message, Queue, Verdict};
 
 use super::spaces::{Spaces, address};
-use super::{Active, Error, Links, Party, Result, Shared};
+use super::{Active, Error, Links, Party, Result, Shared, os};
 
 /// How long each packet is held.
 #[derive(Debug, Clone, Copy)]
@@ -94,6 +94,7 @@ impl Drop for Delay {
 
 /// Whether packets can be queued here.
 pub(crate) fn probe(spaces: &Spaces) -> Result<()> {
+    os::installed("iptables").map_err(|why| Error::not_here("packet queue", why))?;
     let hold = Hold { by: Duration::ZERO, jitter: Duration::ZERO };
     let number = next();
     let (stop, worker) = start(spaces, Party::Clients, number, hold, Arc::default())?;

@@ -1,8 +1,9 @@
 //! What a machine is made of.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use super::disk::Disk;
 use super::proxies::Proxies;
@@ -53,10 +54,10 @@ impl Shared {
             (false, _) => unprivileged(),
         };
 
-        let spaces = note(&mut found, Capability::Namespaces, root().and_then(|()| Spaces::new(name, options.nodes)));
+        let spaces = note(&mut found, Capability::Namespaces, root().and_then(|()| Spaces::new(name, options.nodes)))?;
         let why = found.why_not(Capability::Namespaces).unwrap_or_default().to_owned();
         let queued = spaces.as_ref().ok_or_else(|| Error::not_here("packet queue", why));
-        note(&mut found, Capability::Queue, queued.and_then(queue::probe));
+        note(&mut found, Capability::Queue, queued.and_then(queue::probe))?;
         let network = match spaces {
             Some(spaces) => Network::Spaces(spaces),
             None => Network::Proxies(Proxies::new(name, options.nodes)?),
@@ -64,20 +65,21 @@ impl Shared {
 
         let ids = 1..=options.nodes;
         let mounted = || ids.clone().map(|id| Ok((id, Disk::mounted(&home, id, options.disk)?))).collect();
-        let disks: Option<Vec<(u64, Disk)>> = note(&mut found, Capability::Filesystem, root().and_then(|()| mounted()));
+        let disks: Option<Vec<(u64, Disk)>> =
+            note(&mut found, Capability::Filesystem, root().and_then(|()| mounted()))?;
         let first = disks.as_ref().and_then(|disks| Some(&disks.first()?.1));
         let why = found.why_not(Capability::Filesystem).unwrap_or_default().to_owned();
         let first = || first.ok_or_else(|| Error::not_here("filesystem", &why));
-        note(&mut found, Capability::PowerLoss, first().and_then(power::works));
-        note(&mut found, Capability::Freeze, first().and_then(freeze::probe));
+        note(&mut found, Capability::PowerLoss, first().and_then(power::works))?;
+        note(&mut found, Capability::Freeze, first().and_then(freeze::probe))?;
         let throttles = first().and_then(|_| Throttles::new(name, disks.as_deref().unwrap_or_default()));
-        let throttles = note(&mut found, Capability::Throttle, throttles);
+        let throttles = note(&mut found, Capability::Throttle, throttles)?;
         let disks = match disks {
             Some(disks) => disks,
             None => plain(&home, ids)?,
         };
 
-        let shim = note(&mut found, Capability::Shim, Shim::build(&home));
+        let shim = note(&mut found, Capability::Shim, Shim::build(&home))?;
         let mut shared = Self {
             name: name.to_owned(),
             nodes: Vec::new(),
@@ -159,7 +161,7 @@ impl Shared {
 
     /// Takes all away, once: what could not be.
     pub(crate) fn take_away(&self) -> Vec<String> {
-        let mut gone = self.gone.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         if std::mem::replace(&mut *gone, true) { Vec::new() } else { sweep::remove(&self.name) }
     }
 }
@@ -183,13 +185,48 @@ fn plain(home: &Path, ids: std::ops::RangeInclusive<u64>) -> Result<Vec<(u64, Di
     ids.map(|id| Ok((id, Disk::plain(home, id)?))).collect()
 }
 
-/// Notes whether something could be had.
-fn note<T>(found: &mut Capabilities, capability: Capability, tried: Result<T>) -> Option<T> {
+/// Notes whether something could be had. That this machine cannot do it may come as any error: a container gives root
+/// without its rights, a kernel knows no such call. But what this process has had before is here.
+///
+/// # Errors
+/// It was had before, and fails now: what would be tested without it is not what was asked for.
+fn note<T>(found: &mut Capabilities, capability: Capability, tried: Result<T>) -> Result<Option<T>> {
+    static HAD: Mutex<BTreeSet<Capability>> = Mutex::new(BTreeSet::new());
+    let mut had_before = HAD.lock().unwrap_or_else(PoisonError::into_inner);
     let (answer, had) = match tried {
-        Ok(had) => (Ok(()), Some(had)),
+        Ok(had) => {
+            had_before.insert(capability);
+            (Ok(()), Some(had))
+        }
         Err(Error::NotHere { why, .. }) => (Err(why), None),
+        Err(error) if had_before.contains(&capability) => {
+            let name = capability.name();
+            return Err(Error::State(format!("{name}: this machine could do it before, and now: {error}")));
+        }
         Err(error) => (Err(error.to_string()), None),
     };
     found.set(capability, answer);
-    had
+    Ok(had)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_had_before_is_not_done_without() {
+        let mut found = Capabilities::default();
+        let mut noted = |tried| note::<()>(&mut found, Capability::Throttle, tried).map(|had| had.is_some());
+        let broken = || Err(Error::State("it broke".into()));
+        let told_not_to = || Err(Error::not_here("means of root", "not allowed"));
+        assert!(!noted(told_not_to()).unwrap());
+        assert!(noted(Ok(())).unwrap());
+        assert!(noted(broken()).unwrap_err().to_string().ends_with("and now: it broke"));
+        assert!(!noted(told_not_to()).unwrap());
+        assert_eq!(found.missing().get("disk throttle").map(String::as_str), Some("not allowed"));
+        // Where it never worked, it is not here.
+        let mut found = Capabilities::default();
+        assert!(note::<()>(&mut found, Capability::Freeze, broken()).unwrap().is_none());
+        assert_eq!(found.had(), Vec::<&str>::new());
+    }
 }

@@ -52,6 +52,7 @@ pub(crate) struct Shim {
 impl Shim {
     /// Builds it, and sees that a program loads it.
     pub(crate) fn build(home: &Path) -> Result<Self> {
+        os::installed("cc").map_err(|why| Error::not_here("preloaded library", why))?;
         let (source, library) = (home.join("shim.c"), home.join("shim.so"));
         std::fs::write(&source, SOURCE).map_err(Error::io("write", &source))?;
         let (from, to) = (source.to_string_lossy(), library.to_string_lossy());

@@ -20,6 +20,9 @@ impl Throttles {
     pub(crate) fn new(name: &str, disks: &[(u64, Disk)]) -> Result<Self> {
         let own = Self { name: name.to_owned() };
         let root = sweep::cgroup(name);
+        if !root.parent().is_some_and(Path::is_dir) {
+            return Err(Error::not_here("disk throttle", "there are no blkio cgroups of version 1"));
+        }
         fs::create_dir(&root).map_err(Error::io("create", &root))?;
         for (id, disk) in disks {
             let dir = own.dir(*id);

@@ -7,9 +7,11 @@
 //! | `seeds` | simulated clusters, on a thread of their own |
 //! | `display` | what is seen while it runs |
 //! | `pages` | the page of the run |
+//! | `means` | what the machine could do |
 //! | `summary` | [`Summary`]: what came of it, as a table and as JSON |
 
 mod display;
+mod means;
 mod pages;
 mod profile;
 mod seeds;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::means::Means;
 use super::{Profile, Simulated};
 use crate::scenario::{Outcome, Verdict};
 use crate::workload::Figures;
@@ -108,6 +109,9 @@ impl fmt::Display for Summary {
                 seconds(row.gap),
                 seconds(row.agree)
             )?;
+        }
+        if !self.outcomes.is_empty() {
+            writeln!(f, "{}", Means(&self.outcomes))?;
         }
         let Simulated { failures, invalid, .. } = &self.simulated;
         let (failed, invalid) = (failures.len(), invalid.len());

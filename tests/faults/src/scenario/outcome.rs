@@ -55,6 +55,10 @@ pub struct Outcome {
     pub agree_ms: Option<u64>,
     /// From the beginning to the verdict, seconds.
     pub seconds: f64,
+    /// What the machine could do: with less, faults are others, or weaker.
+    pub means: Vec<&'static str>,
+    /// What it could not, and why.
+    pub missing: BTreeMap<&'static str, String>,
     /// The command that runs it again.
     pub replay: String,
     /// What happened, if it was kept.

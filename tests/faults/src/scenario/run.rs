@@ -56,6 +56,8 @@ struct Findings {
     faults: std::collections::BTreeMap<String, u64>,
     longest_gap: Duration,
     agree: Option<Duration>,
+    means: Vec<&'static str>,
+    missing: std::collections::BTreeMap<&'static str, String>,
 }
 
 impl Findings {
@@ -128,6 +130,8 @@ pub fn run(plan: &Plan, stop: &watch::Receiver<bool>) -> Outcome {
         longest_gap_ms: findings.longest_gap.as_millis() as u64,
         agree_ms: findings.agree.map(|agree| agree.as_millis() as u64),
         seconds: began.elapsed().as_secs_f64(),
+        means: findings.means,
+        missing: findings.missing,
         replay: plan.replay.clone(),
         history: history.is_file().then_some(history),
         report,
@@ -140,6 +144,8 @@ fn on_machine(plan: &Plan, stop: &watch::Receiver<bool>, history: &Path, logs: &
         Ok(machine) => machine,
         Err(error) => return findings.trouble(error.into()),
     };
+    findings.means = machine.capabilities().had();
+    findings.missing = machine.capabilities().missing();
     let work = || {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         match runtime {
