@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dledger::history::{Acked, Answer, Call, Hash};
+use dledger_faults::machine::Links;
 use dledger_faults::runner::{self, Job, Profile};
 use dledger_faults::scenario::{self, Outcome, Plan, Scenario, Stage, Trouble, Verdict};
 use dledger_faults::workload::Load;
@@ -89,6 +90,14 @@ async fn no_fault(stage: &mut Stage) -> Result<(), Trouble> {
     stage.at_work("without a fault").await
 }
 
+/// A cut that drops nothing, whatever else is said of it.
+async fn cuts_nothing(stage: &mut Stage) -> Result<(), Trouble> {
+    let cut = stage.machine.cut(Links::default());
+    let standing = stage.install(&*cut)?;
+    stage.see(&standing, "another one leads");
+    stage.remove(standing)
+}
+
 async fn does_nothing(stage: &mut Stage) -> Result<(), Trouble> {
     let standing = stage.begin("nothing", &[0], "it says so");
     stage.end(&standing, "it says so");
@@ -117,6 +126,10 @@ fn what_is_wrong_is_said_to_be() {
     let none = run(out.path(), "no-fault", |stage| Box::pin(no_fault(stage)));
     assert_eq!(none.verdict, Verdict::Invalid, "{:?}", none.reasons);
     assert_eq!(none.reasons, ["no fault was there"]);
+
+    let cut = run(out.path(), "cuts-nothing", |stage| Box::pin(cuts_nothing(stage)));
+    assert_eq!(cut.verdict, Verdict::Invalid, "{:?}", cut.reasons);
+    assert!(cut.reasons.iter().any(|reason| reason.contains("never observed")), "{:?}", cut.reasons);
 
     let crashed = run(out.path(), "crashes", |stage| Box::pin(crashes(stage)));
     assert_eq!(crashed.verdict, Verdict::Fail, "{:?}", crashed.reasons);
