@@ -110,8 +110,9 @@ impl Drop for Packets {
     }
 }
 
-/// How many packets the rules met, and where; nothing as long as no sender has met all of its rules. Slaves have nothing
-/// to say to each other: not every link is used. But who leads, or wants to, sends to everybody, and so do the clients.
+/// How many packets the rules met, and where; nothing as long as no sender has met all of its rules. Slaves have
+/// nothing to say to each other: not every link is used. But who leads, or wants to, sends to everybody, and so do the
+/// clients.
 fn evidence(links: &Links, counted: &BTreeMap<Link, u64>) -> Option<(u64, String)> {
     let met = |link: &Link| counted.get(link).is_some_and(|packets| *packets > 0);
     let all_of = |from: Party| links.iter().filter(|link| link.from == from).all(|link| met(&link));
