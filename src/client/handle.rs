@@ -208,16 +208,19 @@ impl Client {
         self.any(move |node| async move { node.status().await.map(|_| node) }).await
     }
 
-    /// One committed record, from the master if it is known, else from any node that answers.
+    /// One committed record, from the master if it is known, else from any node that answers. Each node removes old
+    /// records by itself: one that has been removed on the node asked first is asked of the others.
     ///
     /// # Errors
-    /// [`ClientError::NotYet`], [`ClientError::Removed`], [`ClientError::Damaged`], or
-    /// [`ClientError::Unreachable`] with all addresses tried.
+    /// [`ClientError::NotYet`], [`ClientError::Damaged`], or [`ClientError::Unreachable`] with all addresses tried.
+    /// [`ClientError::Removed`] when a node has removed the record and no other one gave it: all have removed it, or
+    /// could not be asked. Its `first` is the lowest index that any of those that said so begins at.
     pub async fn get(&self, index: u64) -> Result<Record, ClientError> {
         self.any(move |node| async move { node.get(index).await }).await
     }
 
-    /// Committed records from `from` on, up to the limit or to the committed end; none if `from` is the end.
+    /// Committed records from `from` on, up to the limit or to the committed end; none if `from` is the end. They are
+    /// from one node, which has the first of them.
     ///
     /// # Errors
     /// As [`Client::get`].
@@ -270,7 +273,8 @@ impl Client {
     /// within five seconds: where nothing is appended, silence of the connection is all there is to go by.
     ///
     /// Ends with an error when for the client's timeout no node was within reach, or every one that was failed without
-    /// giving a record (its ledger is closed, its bytes are damaged); also when retention overtakes it.
+    /// giving a record (its ledger is closed, its bytes are damaged); also when retention overtakes it: with
+    /// [`ClientError::Removed`], when no other node gave within the timeout what the one it read from has removed.
     pub fn tail(&self, from: u64) -> RecordStream {
         tail::follow(self.shared.directory.clone(), from)
     }

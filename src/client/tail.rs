@@ -64,12 +64,10 @@ impl Follow {
                     self.current = Some(current);
                     return Ok(record);
                 }
+                Some(Err(ClientError::Removed { first, .. })) => return self.elsewhere(first, &current.address).await,
                 Some(Err(error)) if !passes(&error) => return Err(error),
                 Some(Err(error)) => error,
-                None => {
-                    let reason = "the node ended the stream".into();
-                    ClientError::Broken { address: current.address.clone(), reason }
-                }
+                None => ended(&current.address),
             };
             tracing::debug!(address = current.address, %error, next = self.next, "tail goes on elsewhere");
             self.failed = Some(current.address);
@@ -84,6 +82,41 @@ impl Follow {
                 sleep(PAUSE).await;
             }
         }
+    }
+
+    /// The next record, which the node at `address` has removed: others may have it. One that is behind and waits for
+    /// it is given its share of the timeout, as one that is silent.
+    ///
+    /// # Errors
+    /// [`ClientError::Removed`] if none of them gives it, with the lowest index that any of them begins at.
+    async fn elsewhere(&mut self, first: u64, address: &str) -> Result<Record, ClientError> {
+        let (index, deadline) = (self.next, Instant::now() + self.directory.settings.timeout);
+        let mut addresses = self.directory.by_preference();
+        addresses.retain(|other| other != address);
+        let found = in_turn(
+            &self.directory,
+            addresses,
+            deadline,
+            |_| true,
+            move |node| async move {
+                let mut records = node.tail(index).await?;
+                let record = match records.next().await {
+                    Some(record) => record?,
+                    None => return Err(ended(node.address())),
+                };
+                Ok((record, Current { address: node.address().to_owned(), records, since: Instant::now() }))
+            },
+        );
+        let lowest = match found.await {
+            Ok(Ok((record, current))) => {
+                self.next = record.index + 1;
+                (self.barren, self.current) = (None, Some(current));
+                return Ok(record);
+            }
+            Ok(Err(ClientError::Removed { first: other, .. })) => first.min(other),
+            Ok(Err(_)) | Err(_) => first,
+        };
+        Err(ClientError::Removed { index, first: lowest })
     }
 
     /// A tail at the first node that gives one.
@@ -112,6 +145,10 @@ impl Follow {
             sleep(PAUSE).await;
         }
     }
+}
+
+fn ended(address: &str) -> ClientError {
+    ClientError::Broken { address: address.to_owned(), reason: "the node ended the stream".into() }
 }
 
 /// Whether another node may do better. One that lost bytes to damage or is not what it should be is passed over too.

@@ -11,6 +11,9 @@ use super::node::NodeClient;
 /// What the first of the nodes says that has an answer, or an error that does not pass: `Err` if none has. One that
 /// hangs leaves the others their share of the time until `deadline`.
 ///
+/// Each node removes records by itself. So what one has removed is asked of the others too, and [`ClientError::Removed`]
+/// is said when none of them gave it, whatever they said instead: with the lowest index that any of them begins at.
+///
 /// `call` is no `AsyncFn`: what calls one cannot be shown to be able to move to another thread.
 pub(super) async fn in_turn<T, F>(
     directory: &Arc<Directory>,
@@ -22,15 +25,22 @@ pub(super) async fn in_turn<T, F>(
 where
     F: Future<Output = Result<T, ClientError>>,
 {
-    let mut tried = Vec::new();
+    let (mut tried, mut removed) = (Vec::new(), None);
     for (left, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
         let node = NodeClient::new(directory.clone(), address.clone());
         let within = deadline.saturating_duration_since(Instant::now()) / left;
         match timeout(within, call(node)).await {
-            Ok(Err(error)) if passes(&error) => tried.push(Tried { why: error.why(), address }),
+            Ok(Err(ClientError::Removed { index, first })) => {
+                let lowest = removed.map_or(first, |(_, lowest)| first.min(lowest));
+                removed = Some((index, lowest));
+            }
+            Ok(Err(error)) if removed.is_some() || passes(&error) => tried.push(Tried { why: error.why(), address }),
             Ok(done) => return Ok(done),
             Err(_) => tried.push(Tried { address, why: format!("no answer within {within:.1?}") }),
         }
     }
-    Err(tried)
+    match removed {
+        Some((index, first)) => Ok(Err(ClientError::Removed { index, first })),
+        None => Err(tried),
+    }
 }

@@ -40,6 +40,8 @@ pub(super) struct State {
     pub(super) limit: Option<usize>,
     pub(super) reactions: VecDeque<Reaction>,
     pub(super) log: Vec<Bytes>,
+    /// Records below it have been removed.
+    pub(super) first: u64,
     /// How many records each request held.
     pub(super) requests: Vec<usize>,
     /// A tail breaks after so many records.
@@ -98,6 +100,14 @@ impl Fake {
 
     fn up(&self) -> Result<(), Status> {
         if self.set(|state| state.down) { Err(Status::unavailable("down")) } else { Ok(()) }
+    }
+
+    /// Reads and tails say it in their streams, as a node does.
+    fn stored(&self, index: u64) -> Result<(), Status> {
+        let first = self.set(|state| state.first);
+        let mut removed = failure(Code::Removed, "removed");
+        (removed.found, removed.first) = (index, first);
+        if index < first { Err(to_status(&removed)) } else { Ok(()) }
     }
 
     /// The answer to a request; `None`: never. An error breaks the stream.
@@ -197,6 +207,7 @@ impl LedgerService for Fake {
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {
         self.up()?;
         let index = request.into_inner().index;
+        self.stored(index)?;
         let record = self.log().get(index as usize).cloned();
         let record = record.map(|body| pb::Record { index, body, ..Default::default() });
         let mut not_yet = failure(Code::NotYet, "not yet");
@@ -210,6 +221,9 @@ impl LedgerService for Fake {
         self.up()?;
         let request = request.into_inner();
         let most = if request.max_records == 0 { usize::MAX } else { request.max_records as usize };
+        if let Err(removed) = self.stored(request.from) {
+            return Ok(Response::new(stream::iter([Err(removed)]).boxed()));
+        }
         Ok(Response::new(stream::iter(batches(self.log(), request.from)).take(most).boxed()))
     }
 
@@ -217,11 +231,16 @@ impl LedgerService for Fake {
 
     async fn tail(&self, request: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
         self.up()?;
-        let there = stream::iter(batches(self.log(), request.into_inner().from));
-        if self.set(|state| {
+        let from = request.into_inner().from;
+        let there = stream::iter(batches(self.log(), from));
+        let closed = self.set(|state| {
             state.tails += 1;
             state.closed
-        }) {
+        });
+        if let Err(removed) = self.stored(from) {
+            return Ok(Response::new(stream::iter([Err(removed)]).boxed()));
+        }
+        if closed {
             let closed = to_status(&failure(Code::Closed, "the disk is gone"));
             return Ok(Response::new(there.chain(stream::iter([Err(closed)])).boxed()));
         }

@@ -4,3 +4,4 @@ mod appends;
 mod failures;
 mod fake;
 mod reads;
+mod removed;
