@@ -147,9 +147,10 @@ impl Judge {
         match answer {
             Answer::Acked { acks } => self.acked(at, id, &acks, &hashes),
             Answer::Found { records } if records.is_empty() => {}
+            // Fewer than were asked for bound nothing: limits of bytes, damage and removals end an answer early too.
             Answer::Found { records } => {
                 self.dense(at, id, asked, &records);
-                self.seen(at, id, &records, promised);
+                self.seen(at, id, &records);
             }
             Answer::Absent { index } if promised => self.log.absent(index, Bound { at: called, call: id }),
             Answer::Removed { first } => self.retention.told(at, first, id),
@@ -184,7 +185,7 @@ impl Judge {
         };
         let next = self.dense(at, id, next, records);
         self.tails.insert(id, next);
-        self.seen(at, id, records, false);
+        self.seen(at, id, records);
     }
 
     /// Records come one after the other, from `next` on. Returns the index of the one after them.
@@ -206,10 +207,10 @@ impl Judge {
         next
     }
 
-    fn seen(&mut self, at: u64, id: CallId, records: &[Item], promised: bool) {
+    fn seen(&mut self, at: u64, id: CallId, records: &[Item]) {
         self.counts.records_read += records.len() as u64;
         for item in records {
-            self.log.seen(item, Bound { at, call: id }, promised);
+            self.log.seen(item, Bound { at, call: id });
         }
     }
 

@@ -43,7 +43,8 @@ pub(super) struct Claim {
     pub(super) acked: Option<CallId>,
     /// The first reader that saw it, and when.
     pub(super) seen: Option<Bound>,
-    /// The earliest moment by which it was there: an ack, or the end of a read that promises what it sees.
+    /// The earliest moment by which it was there: an ack, or that somebody saw it. A local read may be late, and yet
+    /// what it sees is committed.
     pub(super) by: Option<Bound>,
 }
 
@@ -132,13 +133,11 @@ impl Log {
         claim.by(bound);
     }
 
-    /// A reader saw a record; `promised` if the read promises what it sees.
-    pub(super) fn seen(&mut self, item: &Item, bound: Bound, promised: bool) {
+    /// A reader saw a record.
+    pub(super) fn seen(&mut self, item: &Item, bound: Bound) {
         let claim = self.claim(item.index, item.into());
         claim.seen.get_or_insert(bound);
-        if promised {
-            claim.by(bound);
-        }
+        claim.by(bound);
     }
 
     /// A call that promises what it sees was told that nothing is at `index`. It counts from when it was called.

@@ -1,18 +1,18 @@
 //! Sessions and real time: the order of the log beside the order of the calls.
 //!
 //! Index *i* became visible at some moment *T(i)*, and *T* never falls from one index to the next. Each call bounds
-//! it: a record is there by the time its append is answered, or a read that promises what it sees returns it, and not
-//! before its append is called, or such a read that found nothing there. The history can be put into one order that
+//! it: a record is there by the time its append is answered, or any reader has it, and not before its append is called,
+//! or a read that found nothing there and promises what it sees. The history can be put into one order that
 //! respects time if and only if the highest lower bound up to each index is not above its upper bound: one pass. The
 //! records of one append become visible together, and count as one. Two events of the same moment are concurrent.
 
 use std::collections::HashMap;
 
-use super::Law;
 use super::calls::{CallId, Calls, End};
 use super::findings::{Findings, moment};
 use super::log::{Bound, Log};
 use super::order::Known;
+use super::{Call, Law};
 
 /// The latest moment at which an index was not there yet.
 #[derive(Clone, Copy)]
@@ -63,7 +63,11 @@ fn same_append(one: &Known, two: &Known) -> bool {
 fn violated(index: u64, by: Bound, not: Not, calls: &Calls, findings: &mut Findings) {
     let (earlier, later) = (calls.get(by.call), calls.get(not.bound.call));
     findings.broken(Law::RealTime, |about| {
-        let verb = if earlier.promises() { "returned it" } else { "was acknowledged" };
+        let verb = match earlier.call {
+            Call::Append { .. } => "was acknowledged",
+            Call::Tail { .. } => "delivered it",
+            _ => "returned it",
+        };
         let why = if later.promises() { "found nothing at" } else { "is what appended" };
         about.index(index).op(earlier.op).op(later.op).at(by.at).says(format!(
             "Index {index} was there at {}, when {} {verb}. Yet {}, which was called after that, {why} index {}.",

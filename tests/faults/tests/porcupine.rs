@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use dledger::Consistency::{Lease, Linearizable};
+use dledger::Consistency::{Lease, Linearizable, Local};
 use dledger::history::{Acked, Answer, Begin, Call, Event, FORMAT, Hash, Item, Law, Replica, Verdict, What, check};
 use dledger::sim::Rng;
 use porcupine_rs::{Model, Operation, check_operations};
@@ -61,11 +61,15 @@ fn in_order(random: &mut Rng) -> Short {
             }
             5..8 => {
                 let index = random.below(end + 2);
-                let answer = match short.log.get(index as usize) {
+                let local = random.one_in(3);
+                // What a local read knows may be late; what it finds is there.
+                let knows = if local { random.below(end + 1) } else { end };
+                let answer = match short.log.get(index as usize).filter(|_| index < knows) {
                     Some(hash) => Answer::Found { records: vec![item(index, *hash)] },
                     None => Answer::Absent { index },
                 };
-                (Call::Get { index, consistency: Linearizable, node: None }, Some(answer))
+                let consistency = if local { Local } else { Linearizable };
+                (Call::Get { index, consistency, node: None }, Some(answer))
             }
             _ => {
                 let (from, count) = (random.below(end + 1), 1 + random.below(4));
@@ -87,11 +91,13 @@ fn disturbed(mut short: Short, random: &mut Rng) -> Short {
     if end > 0 && random.one_in(4) {
         // A record was found, and the one behind it, which may be of the same append, was not.
         let index = random.below(end);
+        let finds = if random.one_in(2) { Local } else { Linearizable };
         let records = vec![item(index, short.log[index as usize])];
-        for (index, answer) in [(index, Answer::Found { records }), (index + 1, Answer::Absent { index: index + 1 })] {
+        let found = (index, finds, Answer::Found { records });
+        for (index, consistency, answer) in [found, (index + 1, Linearizable, Answer::Absent { index: index + 1 })] {
             let near = &short.calls[random.below(calls) as usize];
             let (called, answered) = (near.called, near.answered);
-            let call = Call::Get { index, consistency: Linearizable, node: None };
+            let call = Call::Get { index, consistency, node: None };
             short.calls.push(Done { called, answered, call, answer: Some(answer) });
         }
         return short;
@@ -220,6 +226,8 @@ fn in_some_order(short: &Short) -> bool {
             (_, Some(Answer::Found { records })) => {
                 Step::Found { from: records[0].index, records: records.iter().map(|item| item.hash).collect() }
             }
+            // It may be late: it can have been so at any time.
+            (Call::Get { consistency: Local, .. }, Some(Answer::Absent { .. })) => continue,
             (_, Some(Answer::Absent { index })) => Step::Absent { index: *index },
             other => panic!("{other:?}"),
         };
