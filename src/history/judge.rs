@@ -88,7 +88,7 @@ impl Judge {
         let counts = &mut self.counts;
         counts.chains = self.nodes.chains_compared;
         if let Some(end) = log.end() {
-            self.nodes.finish(end, findings);
+            self.nodes.finish(end, log.ends(), findings);
         }
         counts.faults = self.faults.finish(findings);
         counts.replicas = log.replicas() as u64;

@@ -12,7 +12,7 @@ pub enum Law {
     Acked,
     /// What was read or tailed is in the log in the end, the same: nobody sees what is not committed.
     Read,
-    /// What a node called committed is in the log in the end.
+    /// What a node called committed is in the log in the end; what was durable on it too, in its own replica.
     Committed,
     /// Replicas hold the same record at the same index.
     Replicas,

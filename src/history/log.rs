@@ -208,6 +208,11 @@ impl Log {
         self.replicas.iter().map(|read| read.end).max()
     }
 
+    /// Of each replica, the index after its last record.
+    pub(super) fn ends(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.names.iter().zip(&self.replicas).map(|(name, read)| (name.as_str(), read.end))
+    }
+
     /// Whether a replica is known to lack the record at `index`, having those around it, or all of them do.
     pub(super) fn lacks(&self, index: u64) -> bool {
         let covered = self.replicas.iter().any(|read| (read.first..read.next.min(read.end)).contains(&index));

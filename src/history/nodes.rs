@@ -27,6 +27,8 @@ struct Node {
     term: Said,
     committed: Said,
     first: Said,
+    /// The most that was committed and durable before replicas were read: also in later lives.
+    kept: Said,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -46,7 +48,7 @@ impl Said {
 
 impl Nodes {
     pub(super) fn push(&mut self, at: u64, status: &NodeStatusEvent, findings: &mut Findings) {
-        let NodeStatusEvent { node: name, start, role, term, first, committed, chain, .. } = status;
+        let NodeStatusEvent { node: name, start, role, term, first, durable, committed, chain, .. } = status;
         pointers(at, status, findings);
         if let Some(chain) = chain {
             self.chain(at, name, *chain, findings);
@@ -69,6 +71,11 @@ impl Nodes {
         if *start != node.start {
             (node.start, node.committed) = (*start, Said::default());
         }
+        // What is not durable may be gone with the power, and a replica that is behind lacks it then.
+        let kept = *committed.min(durable);
+        if !self.replicas_read && kept > node.kept.value {
+            node.kept = Said { value: kept, at };
+        }
         let mut fell = |law, what: &str, said: &mut Said, value| {
             if let Err(before) = said.rises(value, at) {
                 findings.broken(law, |about| fell(about, name, what, before, Said { value, at }));
@@ -79,7 +86,8 @@ impl Nodes {
         fell(Law::FirstFell, "the lowest index it stores", &mut node.first, *first);
     }
 
-    /// A replica was read: so far everything a node called committed must be in one.
+    /// A replica was read: so far everything a node called committed must be in one, and in its own what was durable
+    /// too. What is said between the replicas counts for none: it may be newer than a replica whose line comes later.
     pub(super) fn replica_read(&mut self) {
         self.replicas_read = true;
     }
@@ -137,8 +145,21 @@ impl Nodes {
         }
     }
 
-    /// `end` is the index after the last record of the log in the end.
-    pub(super) fn finish(self, end: u64, findings: &mut Findings) {
+    /// `end` is the index after the last record of the log in the end, and `ends` are those of the replicas.
+    pub(super) fn finish<'a>(self, end: u64, ends: impl Iterator<Item = (&'a str, u64)>, findings: &mut Findings) {
+        for (name, replica) in ends {
+            let Some(Said { value, at }) = self.nodes.get(name).map(|node| node.kept) else { continue };
+            // What no replica has is said once, below.
+            if value > replica && value <= end {
+                findings.broken(Law::Committed, |about| {
+                    about.index(replica).node(name).at(at).says(format!(
+                        "{name} said at {} that {value} records are committed and durable, and in the end its replica \
+                         ends at index {replica}.",
+                        moment(at)
+                    ))
+                });
+            }
+        }
         let Some((committed, node, at)) = self.committed else { return };
         if committed > end {
             findings.broken(Law::Committed, |about| {

@@ -1,6 +1,6 @@
 //! What nodes say of themselves: one history for each way to break each law.
 
-use dledger::history::{Answer, Call, ChainAt, Law, What};
+use dledger::history::{Answer, Call, ChainAt, Law, NodeStatusEvent, What};
 
 use super::build::{Build, status};
 use super::laws::{breaks, holds};
@@ -78,4 +78,41 @@ fn a_node_says_nothing_impossible_of_itself() {
     breaks(change(|status| status.first = 4), Law::Pointers, &["n0 said", "it stores 4 to 3"]);
     breaks(change(|status| status.durable = 4), Law::Pointers, &["below 4 durable"]);
     breaks(change(|status| status.committed = 4), Law::Pointers, &["below 4 are committed"]);
+}
+
+#[test]
+fn a_replica_has_what_its_own_node_called_committed() {
+    let with = |said: &[NodeStatusEvent], wiped: bool| {
+        let mut build = Build::new();
+        build.appended(1, 0, &["a", "b", "c"]);
+        said.iter().for_each(|status| build.push(What::Status(status.clone())));
+        if wiped {
+            build.faulted(1, "wipe-disk", "n1");
+        }
+        build.replica("n0", 0, &["a", "b", "c"]);
+        build.replica("n1", 0, &["a", "b"]);
+        build.replica("n2", 0, &["a", "b", "c"]);
+        build
+    };
+    let (all, less) = (status("n1", "slave", 1, 0, 3), status("n1", "slave", 1, 0, 2));
+    let says = ["n1 said at 3.0", "that 3 records are committed and durable", "its replica ends at index 2"];
+    breaks(with(&[all.clone()], false), Law::Committed, &says);
+    // Its next life does not know better.
+    let mut restarted = less.clone();
+    restarted.start = 2;
+    breaks(with(&[all.clone(), restarted], false), Law::Committed, &says);
+
+    // It was not caught up, and never said so.
+    holds(with(&[less.clone(), status("n0", "master", 1, 0, 3)], false));
+    // What it said was of another disk.
+    holds(with(&[all.clone()], true));
+    // What was not durable may be gone with the power: others have it.
+    let mut volatile = all.clone();
+    volatile.durable = 2;
+    holds(with(&[volatile], false));
+
+    // It may have come to know of it after its replica was read.
+    let mut late = with(&[less], false);
+    late.push(What::Status(all));
+    holds(late);
 }
