@@ -11,8 +11,9 @@ use super::node::NodeClient;
 /// What the first of the nodes says that has an answer, or an error that does not pass: `Err` if none has. One that
 /// hangs leaves the others their share of the time until `deadline`.
 ///
-/// Each node removes records by itself. So what one has removed is asked of the others too, and [`ClientError::Removed`]
-/// is said when none of them gave it, whatever they said instead: with the lowest index that any of them begins at.
+/// Each node removes records by itself. So what one has removed is asked of the others too, and
+/// [`ClientError::Removed`] is said when none of them gave it, whatever they said instead: with the lowest index that
+/// any of them begins at.
 ///
 /// `call` is no `AsyncFn`: what calls one cannot be shown to be able to move to another thread.
 pub(super) async fn in_turn<T, F>(

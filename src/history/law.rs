@@ -34,8 +34,8 @@ pub enum Law {
     Batch,
     /// Acknowledged appends of one session lie in the log in the order they were called.
     Session,
-    /// A lease or linearizable read sees what was acknowledged, or seen by any read or tail, before it began; and of two
-    /// appends, one that was answered or seen before the other was called lies before it.
+    /// A lease or linearizable read sees what was acknowledged, or seen by any read or tail, before it began; and of
+    /// two appends, one that was answered or seen before the other was called lies before it.
     RealTime,
     /// Records are removed only where that was asked for.
     Retention,
