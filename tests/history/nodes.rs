@@ -82,10 +82,10 @@ fn a_node_says_nothing_impossible_of_itself() {
 
 #[test]
 fn a_replica_has_what_its_own_node_called_committed() {
-    let with = |said: &[NodeStatusEvent], wiped: bool| {
+    let with = |said: &[&NodeStatusEvent], wiped: bool| {
         let mut build = Build::new();
         build.appended(1, 0, &["a", "b", "c"]);
-        said.iter().for_each(|status| build.push(What::Status(status.clone())));
+        said.iter().for_each(|status| build.push(What::Status((*status).clone())));
         if wiped {
             build.faulted(1, "wipe-disk", "n1");
         }
@@ -96,23 +96,23 @@ fn a_replica_has_what_its_own_node_called_committed() {
     };
     let (all, less) = (status("n1", "slave", 1, 0, 3), status("n1", "slave", 1, 0, 2));
     let says = ["n1 said at 3.0", "that 3 records are committed and durable", "its replica ends at index 2"];
-    breaks(with(&[all.clone()], false), Law::Committed, &says);
+    breaks(with(&[&all], false), Law::Committed, &says);
     // Its next life does not know better.
     let mut restarted = less.clone();
     restarted.start = 2;
-    breaks(with(&[all.clone(), restarted], false), Law::Committed, &says);
+    breaks(with(&[&all, &restarted], false), Law::Committed, &says);
 
     // It was not caught up, and never said so.
-    holds(with(&[less.clone(), status("n0", "master", 1, 0, 3)], false));
+    holds(with(&[&less, &status("n0", "master", 1, 0, 3)], false));
     // What it said was of another disk.
-    holds(with(&[all.clone()], true));
+    holds(with(&[&all], true));
     // What was not durable may be gone with the power: others have it.
     let mut volatile = all.clone();
     volatile.durable = 2;
-    holds(with(&[volatile], false));
+    holds(with(&[&volatile], false));
 
     // It may have come to know of it after its replica was read.
-    let mut late = with(&[less], false);
+    let mut late = with(&[&less], false);
     late.push(What::Status(all));
     holds(late);
 }
