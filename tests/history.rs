@@ -12,6 +12,8 @@ mod nodes;
 mod random;
 #[path = "history/speed.rs"]
 mod speed;
+#[path = "history/time.rs"]
+mod time;
 #[path = "history/validity.rs"]
 mod validity;
 #[path = "history/world.rs"]
