@@ -138,7 +138,7 @@ pub const TABLE: &[Case] = &[
     Case { mutant: "TornTailKept", detectors: &[SCRIPT] },
     Case { mutant: "BodyNotVerified", detectors: &[lib(Layer::Unit, "damage_in_an_earlier_segment_is_found_by_the")] },
     // log
-    Case { mutant: "AckBeforeSync", detectors: &[RAFT, SCRIPT] },
+    Case { mutant: "AckBeforeSync", detectors: &[RAFT, SCRIPT, POWER_LOSS] },
     Case { mutant: "FailedSyncIgnored", detectors: &[FAILING] },
     Case { mutant: "DirectoryNotSynced", detectors: &[SCRIPT] },
     Case { mutant: "VoteNotSynced", detectors: &[RAFT, SCRIPT] },

@@ -1,7 +1,7 @@
 //! What is committed is on the disks of a quorum: a power loss of all nodes would leave it there.
 //!
-//! The disks are asked, not the nodes, for the very bytes. That nobody has removed them yet is sure: it is looked at when
-//! the first node has come to know that they are committed.
+//! The disks are asked, not the nodes, for the very bytes. That nobody has removed them yet is sure: it is looked at
+//! when the first node has come to know that they are committed.
 
 use super::{Invariant, Moment};
 
