@@ -212,6 +212,7 @@ impl Shared {
         let _ = self.failure.set(CLOSED.into());
         self.options.scheduler.forget(self);
         drop(held);
+        self.end_spare();
         let (done, wait) = std::sync::mpsc::channel::<()>();
         // Jobs run in order and a panic in one does not end the thread, so this one comes.
         self.options.background.run(Box::new(move || drop(done)));

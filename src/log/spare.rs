@@ -136,6 +136,7 @@ impl Shared {
     /// If the system fails.
     pub(super) fn take_spare(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = self.spare.state();
+        self.check()?;
         if matches!(*state, State::Made { zeros: Zeros::Now, .. }) {
             // The job may be in the middle of a slow write. It stays the spare if there is room for another file.
             match self.within_limits(1).and_then(|()| self.disk.create(path, self.options.segment_size)) {
@@ -156,6 +157,11 @@ impl Shared {
         self.disk.open(path)
     }
 
+    /// After the log has failed or was closed: whoever makes a spare now is waited for, and nobody makes one any more.
+    pub(super) fn end_spare(&self) {
+        drop(self.spare.state());
+    }
+
     fn fill_later(self: &Arc<Self>) {
         let shared = self.clone();
         self.options.background.run(Box::new(move || shared.prepare()));
@@ -164,6 +170,10 @@ impl Shared {
     /// The job: makes the spare if it is wanted, and fills it.
     fn prepare(&self) {
         let mut state = self.spare.state();
+        // A spare that is made is not filled any more either: it may be another log's by now.
+        if self.check().is_err() {
+            return;
+        }
         if matches!(*state, State::Wanted) && self.allocate(&mut state, None).is_err() {
             return;
         }
@@ -214,7 +224,9 @@ impl Shared {
         Ok(())
     }
 
+    /// With the state locked, for [`Shared::end_spare`].
     fn allocate(&self, state: &mut State, now: Option<u64>) -> io::Result<()> {
+        self.check()?;
         let path = self.directory.file(names::SPARE);
         let made = remove_if_there(self.disk.as_ref(), &path)
             .and_then(|()| self.within_limits(1))

@@ -1,7 +1,7 @@
 //! What a log does on a disk that is full, and when there is room again.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use super::disk::{Op, SimDisk};
 use super::file::lock;
 use super::rng::Rng;
 use crate::config::Retention;
+use crate::disk::Disk;
 use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
@@ -329,4 +330,61 @@ fn any_other_failure_of_a_roll_stops_the_log() {
 fn fill_up_or_stop(log: &mut Log) {
     let stopped = (0..100).any(|_| append(log, 1000, 0).is_err());
     assert!(stopped, "it goes on");
+}
+
+fn has_spare(disk: &SimDisk) -> bool {
+    disk.list(Path::new("/data")).unwrap().iter().any(|name| name == "spare")
+}
+
+/// The directory may be another log's by then, or be removed.
+#[test]
+fn a_closed_log_makes_no_spare() {
+    let disk = SimDisk::new();
+    let log = open(&disk);
+    let reader = log.reader();
+    reader.close().unwrap();
+    let why = reader.room_until(SIZE + 200, false, 5000).unwrap_err();
+    assert!(why.contains("closed"), "{why}");
+    assert!(matches!(reader.room_for(SIZE, 0, 5000), Room::None(_)));
+    assert!(!has_spare(&disk), "made at once");
+}
+
+#[test]
+fn a_closed_log_does_not_try_again_to_make_a_spare() {
+    let disk = SimDisk::new();
+    let mut log = open(&disk);
+    let reader = log.reader();
+    disk.set_capacity(Some(disk.used()));
+    while reader.disk_full().is_none() {
+        append(&mut log, 1000, 0).unwrap();
+    }
+    reader.close().unwrap();
+    disk.set_capacity(None);
+    let end = log.end().position;
+    reader.room_until(end, false, 5000).unwrap();
+    assert_eq!(reader.room_for(100, 0, 9000), Room::Enough);
+    assert!(!has_spare(&disk), "made by a job");
+}
+
+/// A spare that is being made when the log is closed is made before others get the directory.
+#[test]
+fn a_close_waits_for_a_spare_that_is_being_made() {
+    let disk = SimDisk::new();
+    let log = open(&disk);
+    let (reader, closing) = (log.reader(), log.reader());
+    let gate = Arc::new(Mutex::new(()));
+    disk.hold(Op::Create, gate.clone());
+    let held = lock(&gate);
+    let maker = std::thread::spawn(move || reader.room_until(SIZE + 200, false, 0));
+    let patience = Instant::now() + Duration::from_secs(60);
+    while Arc::strong_count(&gate) < 3 && Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    assert!(Arc::strong_count(&gate) > 2, "nobody makes a spare");
+    let closer = std::thread::spawn(move || closing.close());
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!closer.is_finished(), "closed while a file is being made");
+    drop(held);
+    closer.join().unwrap().unwrap();
+    let _ = maker.join().unwrap();
 }
