@@ -4,12 +4,13 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::real::RealDisk;
 use super::{Disk, DiskFile, Mapping, Space, TEMPORARY};
 
 type OnRead = dyn Fn(&Path, Range<u64>) -> io::Result<()> + Send + Sync;
+type Bytes = (PathBuf, Range<u64>);
 type BeforeRename = dyn Fn(&Path, &Path) + Send + Sync;
 type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
 
@@ -19,8 +20,13 @@ pub(crate) struct TestDisk {
     on_read: Option<Arc<OnRead>>,
     before_sync: Option<Arc<BeforeSync>>,
     before_rename: Option<Arc<BeforeRename>>,
+    /// Which bytes of a file cannot be read.
+    bad: Arc<Mutex<Option<Bytes>>>,
     no_sync: bool,
 }
+
+/// What the system reads and writes at once.
+const PAGE: u64 = 4096;
 
 impl TestDisk {
     /// `check` is asked before bytes of a file are read, and may fail that.
@@ -36,6 +42,40 @@ impl TestDisk {
     /// `act` is called before a file is renamed, or replaced.
     pub(crate) fn before_rename(act: impl Fn(&Path, &Path) + Send + Sync + 'static) -> Self {
         Self { before_rename: Some(Arc::new(act)), ..Self::default() }
+    }
+
+    /// These bytes of `file` cannot be read, until all of their pages are written: whoever writes a part of a page has
+    /// it read first.
+    pub(crate) fn with_bad_sector(file: PathBuf, bytes: Range<u64>) -> Self {
+        Self { bad: Arc::new(Mutex::new(Some((file, bytes)))), ..Self::default() }
+    }
+
+    /// Whether something still cannot be read.
+    pub(crate) fn is_bad(&self) -> bool {
+        self.bad.lock().unwrap().is_some()
+    }
+
+    fn check_read(&self, file: &Path, range: Range<u64>) -> io::Result<()> {
+        match &*self.bad.lock().unwrap() {
+            Some((bad, bytes)) if bad == file && range.start < bytes.end && range.end > bytes.start => {
+                Err(rustix::io::Errno::IO.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_write(&self, file: &Path, range: Range<u64>) -> io::Result<()> {
+        let mut state = self.bad.lock().unwrap();
+        let Some((bad, bytes)) = &*state else { return Ok(()) };
+        let pages = bytes.start / PAGE * PAGE..bytes.end.next_multiple_of(PAGE);
+        if bad != file || range.start >= pages.end || range.end <= pages.start {
+            return Ok(());
+        }
+        if range.start > pages.start || range.end < pages.end {
+            return Err(rustix::io::Errno::IO.into());
+        }
+        *state = None;
+        Ok(())
     }
 
     /// Says that it has synced, and has not: for tests to which it is all the same, and which are quicker then.
@@ -59,6 +99,7 @@ impl Disk for TestDisk {
         RealDisk.list(dir)
     }
     fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        self.check_read(file, 0..u64::MAX)?;
         RealDisk.read(file)
     }
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -120,9 +161,11 @@ impl DiskFile for TestFile {
         if let Some(check) = &self.disk.on_read {
             check(&self.path, offset..offset + buffer.len() as u64)?;
         }
+        self.disk.check_read(&self.path, offset..offset + buffer.len() as u64)?;
         self.file.read_at(buffer, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.check_write(&self.path, offset..offset + bytes.len() as u64)?;
         self.file.write_at(bytes, offset)
     }
     fn map(&self) -> io::Result<Mapping> {

@@ -258,7 +258,7 @@ impl Current {
                 }
                 Step::Stop(Stop::Sealed) => {
                     let rest = self.at.position - start.position + BLANK_HEADER as u64;
-                    let zeros = scanner.only_zeros_from(rest)?;
+                    let zeros = scanner.first_nonzero(rest..header.size)?.is_none();
                     return Ok(if zeros { Read::End } else { damaged("rest of the blank", "bytes", "zeros") });
                 }
                 Step::Stop(Stop::Clean) => return Ok(damaged("entry", "zeros", "an entry, or a blank")),

@@ -400,6 +400,7 @@ fn flip(file: &Path, at: u64) {
     std::fs::write(file, bytes).unwrap();
 }
 
+mod bad_sectors;
 mod recovery_files;
 mod recovery_table;
 mod regressions;

@@ -110,12 +110,16 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes zeros.
+    /// Writes zeros, in pieces that end where a page does: of one that is written in part the rest is read first, and
+    /// what cannot be read there is what has to be overwritten.
     fn zero(&self, range: Range<usize>) -> std::io::Result<()> {
         const CHUNK: usize = 1 << 20;
         let zeros = vec![0; CHUNK.min(range.len())];
-        for at in range.clone().step_by(CHUNK) {
-            self.write(at, &zeros[..CHUNK.min(range.end - at)])?;
+        let mut at = range.start;
+        while at < range.end {
+            let length = (CHUNK - at % CHUNK).min(range.end - at);
+            self.write(at, &zeros[..length])?;
+            at += length;
         }
         Ok(())
     }

@@ -137,12 +137,15 @@ impl<'a> Scanner<'a> {
         Ok(step)
     }
 
-    /// Whether there are only zeros from `offset` to the end of the file.
+    /// Whether there are only zeros from `offset` to the end of the file. What cannot be read is not known to be zero.
     ///
     /// # Errors
-    /// If the system fails a read.
+    /// If the system fails a read for another reason than the medium.
     pub(crate) fn only_zeros_from(&mut self, offset: u64) -> io::Result<bool> {
-        Ok(self.first_nonzero(offset..self.header.size)?.is_none())
+        match self.first_nonzero(offset..self.header.size) {
+            Err(error) if is_bad_sector(&error) => Ok(false),
+            nonzero => Ok(nonzero?.is_none()),
+        }
     }
 
     /// The offset of the first byte in `range` that is not zero; the end of the file if that is shorter.

@@ -165,12 +165,12 @@ impl Rebuild {
                 Step::Gap(_) => return Ok(Walked::Stopped(Stopped::Broken(Break::OtherPast))),
                 Step::Stop(Stop::Sealed) if !wanted(Offer::Blank) => return Ok(Walked::Stopped(Stopped::Nothing)),
                 Step::Stop(Stop::Sealed) => {
-                    let zeros = only_zeros(&mut scanner, offset + BLANK_HEADER as u64).map_err(&failed)?;
+                    let zeros = scanner.only_zeros_from(offset + BLANK_HEADER as u64).map_err(&failed)?;
                     self.seal(zeros)?;
                     return Ok(Walked::Sealed);
                 }
                 Step::Stop(Stop::Clean) => {
-                    let leftovers = !only_zeros(&mut scanner, offset).map_err(&failed)?;
+                    let leftovers = !scanner.only_zeros_from(offset).map_err(&failed)?;
                     return Ok(Walked::Stopped(Stopped::Clean(leftovers)));
                 }
                 Step::Stop(Stop::Broken(Broken { kind, .. })) => return Ok(Walked::Stopped(Stopped::Broken(kind))),
@@ -384,13 +384,6 @@ fn head(file: &dyn DiskFile, header: &SegmentHeader, first: u64) -> io::Result<H
 fn well_formed(entry: &EntryHeader, bytes: &[u8]) -> bool {
     let body = bytes.get(ENTRY_HEADER..ENTRY_HEADER + entry.body as usize).unwrap_or_default();
     entry.kind != EntryKind::Batch || Batch::parse(body, entry.records as usize).is_ok()
-}
-
-fn only_zeros(scanner: &mut Scanner<'_>, offset: u64) -> io::Result<bool> {
-    match scanner.only_zeros_from(offset) {
-        Err(error) if is_bad_sector(&error) => Ok(false),
-        zeros => zeros,
-    }
 }
 
 fn copy(from: &dyn DiskFile, to: &dyn DiskFile, mut offset: u64, end: u64) -> io::Result<()> {

@@ -17,7 +17,7 @@ fn peer() -> NodeId {
 }
 
 /// What a peer that has committed the entries below `committed` answers: two entries at a time.
-fn answer(peer: &LogReader, number: u64, committed: u64) -> Supply {
+pub(super) fn answer(peer: &LogReader, number: u64, committed: u64) -> Supply {
     let numbers = number..committed.min(number + 2);
     let frames = peer.frames(numbers, usize::MAX).unwrap();
     let last = committed.checked_sub(1).and_then(|last| peer.entry_header(last).unwrap());
@@ -38,7 +38,11 @@ fn begin(dir: &Path, disk: Arc<dyn Disk>) -> Repair {
     Repair::begin(disk, dir.join("log"), Some(identity())).unwrap()
 }
 
-fn repair_with(dir: &Path, disk: Arc<dyn Disk>, ask: impl FnMut(u64) -> Supply) -> Result<RepairReport, RepairError> {
+pub(super) fn repair_with(
+    dir: &Path,
+    disk: Arc<dyn Disk>,
+    ask: impl FnMut(u64) -> Supply,
+) -> Result<RepairReport, RepairError> {
     let mut repair = begin(dir, disk);
     run(&mut repair, ask)?;
     repair.finish(false)
@@ -50,7 +54,7 @@ fn repair(dir: &Path, from: &LogReader) -> Result<RepairReport, RepairError> {
 }
 
 /// A log with the same entries as every [`Case`].
-fn good() -> (Case, Log) {
+pub(super) fn good() -> (Case, Log) {
     let case = Case::new(Known::Committed);
     let (log, _) = case.open().unwrap();
     commit_all(&log);

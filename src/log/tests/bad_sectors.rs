@@ -1,0 +1,68 @@
+//! What the disk cannot read behind the end of the log keeps no node from starting.
+
+use super::recovery_table::{Case, position};
+use super::repair::{answer, good, repair_with};
+use super::*;
+use crate::disk::test_disk::TestDisk;
+use crate::log::recovery::{Find, Known};
+
+fn open_on(disk: &TestDisk, dir: &Path) -> Result<(Log, Recovered), OpenError> {
+    Log::open(Arc::new(disk.clone()), dir.join("log"), identity(), options())
+}
+
+/// A page behind the last entry of every [`Case`].
+const BEHIND: std::ops::Range<u64> = 5000..5100;
+
+#[test]
+fn a_bad_sector_behind_the_end_is_overwritten() {
+    for known in [Known::Nothing, Known::Committed] {
+        let case = Case::new(known);
+        let disk = TestDisk::with_bad_sector(case.segment(2 * SIZE), BEHIND);
+        let (log, recovered) = open_on(&disk, case.dir.path()).unwrap();
+        assert_eq!(recovered.cut.map(|cut| cut.find), Some(Find::StaleTail), "{known:?}");
+        assert_eq!(log.end().number, 12, "{known:?}");
+        assert!(!disk.is_bad(), "{known:?}: still cannot be read");
+        closed(log);
+        assert_eq!(open_on(&disk, case.dir.path()).unwrap().1.cut, None, "{known:?}");
+    }
+}
+
+/// Zeros are written in pieces. A piece that ends within a page would have that page read.
+#[test]
+fn a_bad_sector_anywhere_behind_the_end_is_overwritten() {
+    const LARGE: u64 = 4 << 20;
+    let identity = || Identity { segment_size: LARGE, ..identity() };
+    for page in [(1 << 20) / 4096, (2 << 20) / 4096, LARGE / 4096 - 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = || LogOptions { segment_size: LARGE, ..options() };
+        let mut log = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options()).unwrap().0;
+        append(&mut log, &["a"]);
+        flushed(&mut log);
+        closed(log);
+        let bad = page * 4096 + 3500..page * 4096 + 3600;
+        let disk = TestDisk::with_bad_sector(dir.path().join("log").join(names::segment(0)), bad);
+        let opened = Log::open(Arc::new(disk.clone()), dir.path().join("log"), identity(), options());
+        let (log, _) = opened.unwrap_or_else(|error| panic!("page {page}: {error}"));
+        assert_eq!((log.end().number, disk.is_bad()), (1, false), "page {page}");
+    }
+}
+
+/// A repair that is done leaves what starts, also if there was nothing for it to do.
+#[test]
+fn a_repair_that_is_done_leaves_a_log_that_opens_on_a_bad_sector_too() {
+    let (_theirs, theirs) = good();
+    for damaged in [None, Some(10), Some(2)] {
+        let case = Case::new(Known::Committed);
+        if let Some(number) = damaged {
+            case.flip(position(number) + 200);
+        }
+        let disk = TestDisk::with_bad_sector(case.segment(2 * SIZE), BEHIND);
+        let reader = theirs.reader();
+        let report = repair_with(case.dir.path(), Arc::new(disk.clone()), |number| answer(&reader, number, 12));
+        let report = report.unwrap_or_else(|error| panic!("{damaged:?}: {error}"));
+        assert!(report.done, "{damaged:?}");
+        let (log, _) = open_on(&disk, case.dir.path()).unwrap_or_else(|error| panic!("{damaged:?}: {error}"));
+        assert_eq!(log.end().number, 12, "{damaged:?}");
+        closed(log);
+    }
+}
