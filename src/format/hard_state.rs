@@ -78,7 +78,12 @@ pub(crate) enum Slot<T> {
     Version { found: u32 },
     /// Something else.
     Damaged { found: u32, computed: u32 },
+    /// The disk cannot read it.
+    Unreadable,
 }
+
+/// The slots of a file: two votes and two notes.
+pub(crate) type Slots = ([Slot<HardVote>; 2], [Slot<Noted>; 2]);
 
 /// A vote slot.
 pub(crate) fn encode_vote(sequence: u64, vote: &HardVote) -> [u8; SLOT] {

@@ -117,6 +117,7 @@ fn slot<T>(decoded: Slot<T>, bytes: &[u8], encode: impl Fn(u64, &T) -> [u8; SLOT
         Slot::Version { found } => assert_ne!(found, FORMAT_VERSION),
         Slot::Empty => assert!(bytes.iter().all(|byte| *byte == 0)),
         Slot::Damaged { .. } => {}
+        Slot::Unreadable => unreachable!("bytes were read"),
     }
 }
 

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::recovery::{FileDecision, StateFind, decide_state};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, is_bad_sector};
 use crate::error::{Damage, OpenError};
 use crate::format::FORMAT_VERSION;
 use crate::format::hard_state::{
-    HARD_STATE_SIZE, HardVote, LogPoint, Noted, SLOT, SLOT_DISTANCE, Slot, decode_noted, decode_vote, encode_noted,
-    encode_vote,
+    HARD_STATE_SIZE, HardVote, LogPoint, Noted, SLOT, SLOT_DISTANCE, Slot, Slots, decode_noted, decode_vote,
+    encode_noted, encode_vote,
 };
 use crate::mutants::{Mutant, planted};
 
@@ -178,14 +178,25 @@ impl Inspected {
                 disk.open(path).map_err(io("open"))?
             }
         };
+        let mut state = self.state;
         // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
         // on must be on the disk, and so must a note that is not written again before it moves.
         for slot in 0..4 {
-            let bytes = slot_bytes(file.as_ref(), slot).map_err(io("read"))?;
-            file.write_at(&bytes, slot * SLOT_DISTANCE).map_err(io("rewrite"))?;
+            let at = slot * SLOT_DISTANCE;
+            match slot_bytes(file.as_ref(), slot).map_err(io("read"))? {
+                Some(bytes) => file.write_at(&bytes, at),
+                // A note, or the file would not be used. All of its page: what is written in part is read first.
+                None => {
+                    state.noted_sequence += 1;
+                    let mut page = [0; SLOT_DISTANCE as usize];
+                    page[..SLOT].copy_from_slice(&encode_noted(state.noted_sequence, &state.noted));
+                    file.write_at(&page, at)
+                }
+            }
+            .map_err(io("rewrite"))?;
         }
         file.sync().map_err(io("sync"))?;
-        Ok(HardStateFile { file, state: self.state })
+        Ok(HardStateFile { file, state })
     }
 }
 
@@ -206,14 +217,26 @@ impl State {
     }
 }
 
-fn slot_bytes(file: &dyn DiskFile, slot: u64) -> io::Result<[u8; SLOT]> {
+/// `None`: the disk cannot read it.
+fn slot_bytes(file: &dyn DiskFile, slot: u64) -> io::Result<Option<[u8; SLOT]>> {
     let mut bytes = [0; SLOT];
-    file.read_at(&mut bytes, slot * SLOT_DISTANCE).map(|()| bytes)
+    match file.read_at(&mut bytes, slot * SLOT_DISTANCE) {
+        Err(error) if is_bad_sector(&error) => Ok(None),
+        read => read.map(|()| Some(bytes)),
+    }
+}
+
+pub(super) fn slots(file: &dyn DiskFile) -> io::Result<Slots> {
+    let (vote, note) = (|at| slot(file, at, decode_vote), |at| slot(file, at, decode_noted));
+    Ok(([vote(0)?, vote(1)?], [note(2)?, note(3)?]))
+}
+
+fn slot<T>(file: &dyn DiskFile, at: u64, decode: impl Fn(&[u8]) -> Slot<T>) -> io::Result<Slot<T>> {
+    Ok(slot_bytes(file, at)?.map_or(Slot::Unreadable, |bytes| decode(&bytes)))
 }
 
 fn look(file: &dyn DiskFile) -> io::Result<Looked> {
-    let votes = [decode_vote(&slot_bytes(file, 0)?), decode_vote(&slot_bytes(file, 1)?)];
-    let notes = [decode_noted(&slot_bytes(file, 2)?), decode_noted(&slot_bytes(file, 3)?)];
+    let (votes, notes) = slots(file)?;
     let version = votes.iter().find_map(later).or_else(|| notes.iter().find_map(later));
     let mut state = State::new();
     let looked = |find, what, found, state| Ok(Looked { find, what, found, state, version });
@@ -258,7 +281,7 @@ fn blank_file() -> Vec<u8> {
 fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
     match slot {
         Slot::Valid(sequence, value) => Some((sequence, value)),
-        Slot::Empty | Slot::Damaged { .. } | Slot::Version { .. } => None,
+        Slot::Empty | Slot::Damaged { .. } | Slot::Version { .. } | Slot::Unreadable => None,
     }
 }
 
@@ -288,5 +311,6 @@ fn named<T>(slot: &Slot<T>) -> String {
         Slot::Valid(sequence, _) => format!("number {sequence}"),
         Slot::Damaged { found, computed } => format!("a slot with checksum {found:#010x}, computed {computed:#010x}"),
         Slot::Version { found } => format!("a slot of format version {found}"),
+        Slot::Unreadable => "a slot that cannot be read".into(),
     }
 }

@@ -4,14 +4,14 @@ use std::io;
 use std::path::Path;
 
 use super::directory::{self, Directory, Identity, io_error};
-use super::hard_state::HardStateFile;
+use super::hard_state::{self, HardStateFile};
 use super::names;
 use super::open::{Examined, damage, examine};
 use super::recovery::{Decision, Find, Known, decide};
 use super::start::StartPoint;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, OpenError};
-use crate::format::hard_state::Noted;
+use crate::format::hard_state::{Noted, Slots};
 use crate::format::segment::Cursor;
 
 /// Keeps a node from starting in `dir` until the value is dropped.
@@ -69,6 +69,14 @@ pub(crate) fn verdict(disk: &dyn Disk, directory: &Directory) -> Result<Verdict,
     let find = walk.ended.find;
     let damage = damage(&walk, base, hard_state.noted(), known);
     Ok(Verdict { find, known, decision: decide(find, known), end: walk.end(base), damage })
+}
+
+/// The slots of a hard-state file.
+///
+/// # Errors
+/// If the system fails a read for another reason than the medium.
+pub(crate) fn slots(file: &dyn DiskFile) -> io::Result<Slots> {
+    hard_state::slots(file)
 }
 
 /// What is noted of the log.

@@ -159,7 +159,7 @@ impl Stopped {
                         visit(Item::Progress { slot, sequence, committed, durable })?;
                     }
                     Slot::Empty => visit(Item::EmptySlot { slot })?,
-                    Slot::Damaged { .. } | Slot::Version { .. } => {}
+                    Slot::Damaged { .. } | Slot::Version { .. } | Slot::Unreadable => {}
                 }
             }
         }

@@ -5,12 +5,11 @@ use std::io;
 use super::survey::SegmentEnd;
 use super::{AtStart, Finding, OfflineError, Severity, Stopped, Unusable};
 use crate::disk::is_bad_sector;
-use crate::format::hard_state::{
-    HARD_STATE_SIZE, HardVote, Noted, SLOT, SLOT_DISTANCE, Slot, decode_noted, decode_vote,
-};
+use crate::format::hard_state::{HARD_STATE_SIZE, HardVote, Noted, SLOT, SLOT_DISTANCE, Slot};
 use crate::format::index;
 use crate::log::names::{self, FileKind};
 use crate::log::recovery::{IndexFind, StateFind, decide_index, decide_state};
+use crate::log::stopped;
 use crate::segment::recovery::by_index;
 
 /// What is in the hard state.
@@ -60,10 +59,10 @@ impl Stopped {
             let severity = if self.is_fresh() { Severity::Note } else { Severity::Damage };
             new(severity, "file".into()).sides(found, format!("{HARD_STATE_SIZE} bytes")).decided("absent", decision)
         };
-        let bytes = match self.disk.read(&path) {
-            Ok(bytes) if bytes.len() as u64 == HARD_STATE_SIZE => bytes,
-            Ok(bytes) => {
-                findings.push(whole(format!("{} bytes", bytes.len())));
+        let file = match self.disk.open(&path) {
+            Ok(file) if file.size() == HARD_STATE_SIZE => file,
+            Ok(file) => {
+                findings.push(whole(format!("{} bytes", file.size())));
                 return Ok(None);
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -74,13 +73,10 @@ impl Stopped {
                 findings.push(new(Severity::Damage, "read of the disk".into()).sides(error, "votes and notes"));
                 return Ok(None);
             }
-            Err(error) => return Stopped::io("read", &path, Err(error)),
+            Err(error) => return Stopped::io("open", &path, Err(error)),
         };
-        let slot = |nth: usize| &bytes[nth * SLOT_DISTANCE as usize..][..SLOT];
-        let state = HardState {
-            votes: [decode_vote(slot(0)), decode_vote(slot(1))],
-            notes: [decode_noted(slot(2)), decode_noted(slot(3))],
-        };
+        let (votes, notes) = Stopped::io("read", &path, stopped::slots(file.as_ref()))?;
+        let state = HardState { votes, notes };
         let at = |nth: usize| nth as u64 * SLOT_DISTANCE;
         for (nth, vote) in state.votes.iter().enumerate() {
             if let Some((found, find, row)) = wrong(vote, false, (StateFind::VoteLost, "vote lost")) {
@@ -106,11 +102,18 @@ impl Stopped {
             }
         }
         for nth in 0..4 {
-            let from = nth * SLOT_DISTANCE as usize + SLOT;
-            let gap = &bytes[from..(nth + 1) * SLOT_DISTANCE as usize];
-            if let Some(byte) = gap.iter().position(|byte| *byte != 0) {
-                let finding = new(Severity::Note, "between the slots".into()).at((from + byte) as u64);
-                findings.push(finding.sides("a byte that is not zero", "zeros"));
+            let from = at(nth) + SLOT as u64;
+            let mut gap = [0; SLOT_DISTANCE as usize - SLOT];
+            let (byte, found) = match file.read_at(&mut gap, from) {
+                Err(error) if is_bad_sector(&error) => (Some(0), error.to_string()),
+                read => {
+                    Stopped::io("read", &path, read)?;
+                    (gap.iter().position(|byte| *byte != 0), "a byte that is not zero".into())
+                }
+            };
+            if let Some(byte) = byte {
+                let finding = new(Severity::Note, "between the slots".into()).at(from + byte as u64);
+                findings.push(finding.sides(found, "zeros"));
             }
         }
         Ok(Some(state))
@@ -185,6 +188,7 @@ fn wrong<T>(
         Slot::Damaged { found, computed } => {
             Some((format!("checksum {found:#010x}, computed {computed:#010x}"), find, row))
         }
+        Slot::Unreadable => Some(("what the disk cannot read".into(), find, row)),
         Slot::Version { found } => {
             Some((format!("format version {found}"), StateFind::Later, "a slot of a later format"))
         }

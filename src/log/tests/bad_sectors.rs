@@ -1,9 +1,11 @@
-//! What the disk cannot read behind the end of the log keeps no node from starting.
+//! What the disk cannot read behind the end of the log, or in a slot that has a second one, keeps no node from starting.
 
+use super::recovery_files::{edit, slot, with_votes};
 use super::recovery_table::{Case, position};
 use super::repair::{answer, good, repair_with};
 use super::*;
 use crate::disk::test_disk::TestDisk;
+use crate::format::hard_state::SLOT;
 use crate::log::recovery::{Find, Known};
 
 fn open_on(disk: &TestDisk, dir: &Path) -> Result<(Log, Recovered), OpenError> {
@@ -64,5 +66,41 @@ fn a_repair_that_is_done_leaves_a_log_that_opens_on_a_bad_sector_too() {
         let (log, _) = open_on(&disk, case.dir.path()).unwrap_or_else(|error| panic!("{damaged:?}: {error}"));
         assert_eq!(log.end().number, 12, "{damaged:?}");
         closed(log);
+    }
+}
+
+#[test]
+fn a_progress_slot_that_cannot_be_read_is_written_anew_and_the_other_one_is_used() {
+    for lost in [2, 3] {
+        let (dir, file) = with_votes();
+        let at = slot(lost) as u64;
+        let disk = TestDisk::with_bad_sector(file.clone(), at..at + 512);
+        let (log, _) = open_on(&disk, dir.path()).unwrap_or_else(|error| panic!("slot {lost}: {error}"));
+        assert_eq!((log.end().number, log.reader().vote().unwrap().term), (6, 2), "slot {lost}");
+        assert!(!disk.is_bad(), "slot {lost} still cannot be read");
+        let committed = log.progress().commit_point();
+        closed(log);
+        // The one that was good is not needed any more.
+        edit(&file, |bytes| bytes[slot(5 - lost) + 30] ^= 1);
+        let log = open(dir.path());
+        assert_eq!(log.progress().commit_point(), committed, "slot {lost}");
+    }
+}
+
+#[test]
+fn a_vote_slot_that_cannot_be_read_refuses_to_open_as_a_damaged_one_does() {
+    for lost in [0, 1] {
+        let (dir, file) = with_votes();
+        let before = std::fs::read(&file).unwrap();
+        let at = slot(lost) as u64;
+        let disk = TestDisk::with_bad_sector(file.clone(), at..at + SLOT as u64);
+        match open_on(&disk, dir.path()).map(drop) {
+            Err(OpenError::Damaged(damage)) => {
+                assert_eq!((damage.what, damage.file), ("vote slot", file.clone()));
+                assert!(damage.found.contains("cannot be read"), "{}", damage.found);
+            }
+            other => panic!("slot {lost}: {other:?}"),
+        }
+        assert!(std::fs::read(&file).unwrap() == before, "slot {lost}: changed");
     }
 }

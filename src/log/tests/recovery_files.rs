@@ -10,7 +10,7 @@ use crate::log::hard_state::HardStateFile;
 use crate::log::recovery::{FileDecision, IndexFind, StateFind, decide_index, decide_state};
 
 /// A closed log of five committed entries and two votes, and its hard-state file.
-fn with_votes() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn with_votes() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     for term in 1..3 {
@@ -26,13 +26,13 @@ fn with_votes() -> (tempfile::TempDir, PathBuf) {
     (dir, file)
 }
 
-fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+pub(super) fn edit(file: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = std::fs::read(file).unwrap();
     change(&mut bytes);
     std::fs::write(file, bytes).unwrap();
 }
 
-fn slot(number: u64) -> usize {
+pub(super) fn slot(number: u64) -> usize {
     (number * SLOT_DISTANCE) as usize
 }
 
