@@ -55,6 +55,14 @@ pub(crate) struct LogPoint {
     pub(crate) chain: u32,
 }
 
+impl LogPoint {
+    /// The point, or `cut` if that is before it. A roll lies between two places for the same entry: the later one would
+    /// still count what comes in the place of the roll.
+    pub(crate) fn at_most(self, cut: Self) -> Self {
+        if self.number > cut.number || self.position > cut.position { cut } else { self }
+    }
+}
+
 /// How far the node knew its log to be good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Noted {

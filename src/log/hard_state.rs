@@ -111,7 +111,7 @@ impl HardStateFile {
     /// Before what is behind `cut` is removed and zeros are written there: nothing behind it is durable any more, and a
     /// start that finds this writes the zeros again. Durable on return.
     pub(super) fn lower(&mut self, cut: LogPoint) -> io::Result<()> {
-        let durable = if self.state.noted.durable.number > cut.number { cut } else { self.state.noted.durable };
+        let durable = self.state.noted.durable.at_most(cut);
         self.write(Noted { durable, clearing: true, ..self.state.noted })?;
         self.file.sync()
     }

@@ -405,6 +405,7 @@ mod recovery_files;
 mod recovery_table;
 mod regressions;
 mod repair;
+mod taken_back;
 
 /// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.
 fn closed(log: Log) {

@@ -142,7 +142,7 @@ impl Log {
 
     /// Rolls to the next segment if an entry of `length` bytes does not fit. Depends on the position alone, so every
     /// replica rolls at the same place.
-    fn make_room(&mut self, length: usize) -> io::Result<()> {
+    pub(super) fn make_room(&mut self, length: usize) -> io::Result<()> {
         self.shared.check()?;
         let largest = self.shared.options.segment_size - (SEGMENT_HEADER + BLANK_HEADER) as u64;
         if length as u64 > largest {

@@ -71,8 +71,8 @@ impl Stopped {
         let plan = self.plan_truncation(to, discard_committed)?;
         let (directory, noted) = self.noted()?;
         // First of all: a start must not take it for damage that what is gone is not there.
-        let at_most = |point: LogPoint| if point.number > plan.cut.number { plan.cut } else { point };
-        let lowered = Noted { committed: at_most(noted.committed), durable: at_most(noted.durable), clearing: true };
+        let (committed, durable) = (noted.committed.at_most(plan.cut), noted.durable.at_most(plan.cut));
+        let lowered = Noted { committed, durable, clearing: true };
         if lowered != noted {
             stopped::take_back(self.disk.as_ref(), directory, lowered)?;
         }

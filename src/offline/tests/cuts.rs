@@ -1,6 +1,7 @@
 //! What a truncation leaves opens, and is the log as it was up to there.
 
 use super::*;
+use crate::format::hard_state::{LogPoint, Noted};
 
 impl Sample {
     /// Opens, and holds the records below `to`, and goes on; then all is well.
@@ -107,6 +108,20 @@ fn a_log_that_lacks_what_was_noted_is_taken_as_it_is() {
     assert!(Log::open(Arc::new(TestDisk::without_syncs()), sample.path(), identity("n0"), options()).is_err());
     sample.stopped().truncate(last.index, true).unwrap();
     sample.ends_at(last.index);
+}
+
+/// It was noted behind a roll, and what comes in the place of the roll was not synced.
+#[test]
+fn nothing_behind_a_cut_stays_noted_as_durable() {
+    let sample = Sample::new();
+    let ledger = sample.stopped();
+    let (disk, directory) = (ledger.disk.as_ref(), ledger.directory.as_ref().unwrap());
+    let noted = stopped::noted(disk, directory).unwrap();
+    let behind = (noted.durable.position / SIZE + 1) * SIZE + SEGMENT_HEADER as u64;
+    let durable = LogPoint { position: behind, ..noted.durable };
+    stopped::take_back(disk, directory, Noted { durable, ..noted }).unwrap();
+    ledger.truncate(noted.durable.index, false).unwrap();
+    assert_eq!(stopped::noted(disk, directory).unwrap().durable, noted.durable);
 }
 
 #[test]

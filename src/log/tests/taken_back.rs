@@ -1,0 +1,71 @@
+//! What was noted behind a roll, if that roll is taken back.
+
+use super::*;
+use crate::disk::test_disk::TestDisk;
+use crate::format::segment::SEGMENT_HEADER;
+
+fn by_hand(dir: &Path) -> Log {
+    let options = LogOptions { scheduler: Arc::new(ByHand), ..options() };
+    Log::open(Arc::new(RealDisk), dir.join("log"), identity(), options).unwrap().0
+}
+
+/// An entry that does not fit rolls; a flush pass comes before it is written, and it never is.
+fn flushed_behind_a_roll(dir: &Path) -> Log {
+    let mut log = by_hand(dir);
+    append(&mut log, &[&"x".repeat(6000)]);
+    log.shared.flush();
+    log.make_room(6000).unwrap();
+    log.shared.flush();
+    let noted = log.shared.hard_state().noted().durable;
+    assert_eq!((noted.number, noted.position), (1, SIZE + SEGMENT_HEADER as u64));
+    log
+}
+
+#[test]
+fn nothing_is_noted_as_durable_behind_a_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = flushed_behind_a_roll(dir.path());
+    let end = log.reader().entry_header(0).unwrap().unwrap().end();
+    let cut = Cursor { position: end, ..log.end() }.point();
+    log.shared.lower_durable(cut).unwrap();
+    assert_eq!(log.shared.hard_state().noted().durable, cut);
+    assert_eq!(log.shared.durable_position(), end);
+}
+
+/// The last note of a start is not synced: a power loss leaves what was noted before it. Torn entries that come in the
+/// place of the roll must not be believed on the strength of that.
+#[test]
+fn what_comes_in_the_place_of_a_roll_is_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    closed(flushed_behind_a_roll(dir.path()));
+    // As the sync that follows the lowering left it: what is written after it is lost.
+    let file = dir.path().join("log/hard-state");
+    let lowered = {
+        let lowered = Arc::new(Mutex::new(Vec::new()));
+        let (seen, watched) = (lowered.clone(), file.clone());
+        let disk = TestDisk::before_sync(move |path, _| {
+            if path == watched {
+                *seen.lock().unwrap() = std::fs::read(path)?;
+            }
+            Ok(())
+        });
+        let options = LogOptions { scheduler: Arc::new(ByHand), ..options() };
+        let mut log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options).unwrap().0;
+        assert_eq!(log.shared.segments().len(), 1, "the roll is taken back");
+        append(&mut log, &[&"y".repeat(1000)]);
+        append(&mut log, &[&"z".repeat(6000)]);
+        assert_eq!(log.shared.segments().len(), 2, "the test must roll");
+        closed(log);
+        lowered.lock().unwrap().clone()
+    };
+    std::fs::write(&file, lowered).unwrap();
+    let segment = dir.path().join("log").join(names::segment(0));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[6656..7168].fill(0);
+    std::fs::write(&segment, bytes).unwrap();
+    let log = open(dir.path());
+    for number in log.reader().numbers() {
+        let frame = log.reader().frame(number);
+        assert!(frame.is_ok(), "a start counts entry {number}, but {}", frame.unwrap_err());
+    }
+}
