@@ -62,13 +62,14 @@ impl Shared {
     /// Remembers damage; for repair, if it is in a segment that can be repaired while the log is open.
     pub(super) fn note_damage(&self, damage: &Damage, segment: &Arc<Segment>) {
         let position = segment.position();
-        self.health.state().newest = Some(damage.clone());
+        // Held while the segment is looked for: once it is gone, whoever has removed it takes back what was noted.
+        let mut state = self.health.state();
+        state.newest = Some(damage.clone());
         match self.settled_segment(position) {
             // Not one that was repaired meanwhile.
             Some((present, _)) if Arc::ptr_eq(&present, segment) => {}
             _ => return,
         }
-        let mut state = self.health.state();
         if state.damaged.insert(position, damage.clone()).is_none() {
             state.found += 1;
             tracing::error!(%damage, "a sealed segment is damaged");
@@ -79,10 +80,15 @@ impl Shared {
     /// The segment at `position` is good again.
     pub(super) fn note_repaired(&self, position: u64) {
         let mut state = self.health.state();
-        state.damaged.remove(&position);
-        state.repaired += 1;
+        // Not if it has gone meanwhile.
+        state.repaired += u64::from(state.damaged.remove(&position).is_some());
         drop(state);
         self.health.mended.notify_waiters();
+    }
+
+    /// The segments before `position` are gone, and their damage with them. Not to be called with the segments locked.
+    pub(super) fn forget_damage_before(&self, position: u64) {
+        self.health.state().damaged.retain(|damaged, _| *damaged >= position);
     }
 }
 

@@ -180,7 +180,9 @@ impl Log {
         }
         let gone: Vec<_> = segments.drain(..going).collect();
         self.shared.going.add(&gone);
+        let first = segments.first().map_or(0, |first| first.position());
         drop(segments);
+        self.shared.forget_damage_before(first);
         let shared = self.shared.clone();
         self.shared.options.background.run(Box::new(move || {
             // Each is let go of here: a file that is still mapped keeps its blocks.
@@ -248,6 +250,9 @@ impl Log {
         shared.restarted(next.point());
         shared.commit_at_start(next);
         shared.progress.set_first(next.index);
+        drop(segments);
+        // The one that is left is new, also if the log begins anew at an earlier place.
+        shared.forget_damage_before(u64::MAX);
         Ok(())
     }
 }
