@@ -43,8 +43,8 @@ impl LogReader {
         }
     }
 
-    /// Follower: whether the leader's entries from number `from` up to `position` can be written. Positions are the same
-    /// everywhere, so this needs no knowledge of what is under way. What is there from `from` on is cut off first.
+    /// Follower: whether the leader's entries from number `from` up to `position` can be written. Positions are the
+    /// same everywhere, so this needs no knowledge of what is under way. What is there from `from` on is cut off first.
     /// `control`: they are Raft's own, for which room is kept.
     ///
     /// # Errors

@@ -343,7 +343,7 @@ fn a_closed_log_makes_no_spare() {
     let log = open(&disk);
     let reader = log.reader();
     reader.close().unwrap();
-    let why = reader.room_until(SIZE + 200, false, 5000).unwrap_err();
+    let why = reader.room_until(log.end().number, SIZE + 200, false, 5000).unwrap_err();
     assert!(why.contains("closed"), "{why}");
     assert!(matches!(reader.room_for(SIZE, 0, 5000), Room::None(_)));
     assert!(!has_spare(&disk), "made at once");
@@ -360,8 +360,8 @@ fn a_closed_log_does_not_try_again_to_make_a_spare() {
     }
     reader.close().unwrap();
     disk.set_capacity(None);
-    let end = log.end().position;
-    reader.room_until(end, false, 5000).unwrap();
+    let end = log.end();
+    reader.room_until(end.number, end.position, false, 5000).unwrap();
     assert_eq!(reader.room_for(100, 0, 9000), Room::Enough);
     assert!(!has_spare(&disk), "made by a job");
 }
@@ -375,16 +375,18 @@ fn a_close_waits_for_a_spare_that_is_being_made() {
     let gate = Arc::new(Mutex::new(()));
     disk.hold(Op::Create, gate.clone());
     let held = lock(&gate);
-    let maker = std::thread::spawn(move || reader.room_until(SIZE + 200, false, 0));
+    let maker = std::thread::spawn(move || reader.room_until(0, SIZE + 200, false, 0));
     let patience = Instant::now() + Duration::from_secs(60);
     while Arc::strong_count(&gate) < 3 && Instant::now() < patience {
         std::thread::yield_now();
     }
     assert!(Arc::strong_count(&gate) > 2, "nobody makes a spare");
-    let closer = std::thread::spawn(move || closing.close());
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(!closer.is_finished(), "closed while a file is being made");
+    let (done, closed) = std::sync::mpsc::channel();
+    let closer = std::thread::spawn(move || done.send(closing.close()).unwrap());
+    let early = closed.recv_timeout(Duration::from_millis(100));
+    assert!(early.is_err(), "closed while a file is being made");
     drop(held);
-    closer.join().unwrap().unwrap();
+    closed.recv().unwrap().unwrap();
+    closer.join().unwrap();
     let _ = maker.join().unwrap();
 }

@@ -1,4 +1,5 @@
-//! What the disk cannot read behind the end of the log, or in a slot that has a second one, keeps no node from starting.
+//! What the disk cannot read behind the end of the log, or in a slot that has a second one, keeps no node from
+//! starting.
 
 use super::recovery_files::{edit, slot, with_votes};
 use super::recovery_table::{Case, position};
