@@ -53,9 +53,16 @@ async fn the_ledgers_of_a_node_share_its_connections_and_their_heartbeats_travel
     // Three nodes lead, each beats to two peers; every round would be a call per ledger and peer. On a busy machine a
     // round may fall apart.
     assert!(calls * 3 <= beats, "{beats} heartbeats in {calls} calls");
-    // Three lanes from each of the two others, however many ledgers.
+    // Three lanes from each of the two others, however many ledgers. On a busy machine some were given up for others
+    // meanwhile, and are closed soon.
+    let shared = async {
+        while nodes.iter().any(|node| node.connections() > 6) {
+            looks.tick().await;
+        }
+    };
+    let settled = tokio::time::timeout(Duration::from_secs(60), shared).await;
+    assert!(settled.is_ok(), "{:?} connections", nodes.iter().map(Node::connections).collect::<Vec<_>>());
     for node in &nodes {
-        assert!(node.connections() <= 6, "{} connections", node.connections());
         node.shutdown().await;
     }
 }

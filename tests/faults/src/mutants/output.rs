@@ -60,6 +60,25 @@ impl<'t> Output<'t> {
 
     /// The law that was broken; `None`: no test's assertion failed.
     pub(super) fn law(&self) -> Option<Law> {
+        self.asserted().or_else(|| self.judged())
+    }
+
+    /// The law that the judge found broken in a scenario of processes. What else fails one, like a process that ended,
+    /// names no law.
+    fn judged(&self) -> Option<Law> {
+        let mut lines = self.0.lines();
+        let failed = lines.find(|line| line.split_whitespace().nth(1) == Some("FAIL"))?;
+        let named = |line: &&str| {
+            let law = line.strip_prefix("    ").and_then(|line| line.split_once(": "));
+            law.is_some_and(|(law, _)| {
+                law.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && law != "again"
+            })
+        };
+        let found = lines.take_while(|line| line.starts_with("    ")).find(named)?.trim();
+        Some(Law { test: failed.split_whitespace().next()?.to_owned(), found: found.to_owned() })
+    }
+
+    fn asserted(&self) -> Option<Law> {
         let panic = self.panics().find(Panic::is_law)?;
         let test = self.0.lines().find_map(|line| {
             let name = line.strip_prefix("test ")?.strip_suffix(" ... FAILED")?;
@@ -110,6 +129,16 @@ mod tests {
         assert_eq!(output.seed(), Some(3));
         assert!(!output.ran_nothing() && Output("\nrunning 0 tests\n").ran_nothing());
         assert!(output.reached("VoteNotSynced") && !output.reached("VoteNot"));
+    }
+
+    #[test]
+    fn the_law_of_a_scenario_is_the_judges_and_not_that_a_process_ended() {
+        let judged = "power-all              FAIL       78 ops\n    n1 ended: signal 6\n    \
+                      read: index 7 is gone\n    again: dledger-faults run\n";
+        let law = Output(judged).law().unwrap();
+        assert_eq!((law.test.as_str(), law.found.as_str()), ("power-all", "read: index 7 is gone"));
+        assert_eq!(Output("power-all FAIL 7 ops\n    n1 ended: signal 6\n    again: it\nx: y\n").law(), None);
+        assert_eq!(Output("power-all pass 7 ops\n    read: index 7 is gone\n").law(), None);
     }
 
     #[test]

@@ -125,6 +125,11 @@ const POWER: Detector = Detector {
     seeds: None,
     limit: LIMIT,
 };
+/// A scenario of real processes, told apart from the rest by nobody but the judge.
+const fn processes(arguments: &'static [&'static str]) -> Detector {
+    Detector { layer: Layer::C, runs: Runs::Faults(arguments), seeds: None, limit: LIMIT }
+}
+
 const READS: Detector = scenario("a_promised_read_sees_all_that_was_acknowledged_before_it", 20);
 
 /// Every mutant of `src/mutants.rs`, and what is to catch it.

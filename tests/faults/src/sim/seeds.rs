@@ -16,15 +16,20 @@ pub fn each(family: &Family) {
     let history = std::env::var_os("DLEDGER_HISTORY");
     let history = history.as_ref().map(std::path::Path::new);
     if let Some(seed) = number("DLEDGER_SEED") {
-        let schedule = std::env::var("DLEDGER_SCHEDULE").ok().map(|schedule| Schedule::read(&schedule));
-        let outcome = match schedule.or_else(|| family.schedule(seed)) {
+        let given = std::env::var("DLEDGER_SCHEDULE").ok().map(|schedule| Schedule::read(&schedule));
+        let is_given = given.is_some();
+        let outcome = match given.or_else(|| family.schedule(seed)) {
             Some(schedule) => {
                 println!("{name}: seed {seed}:\n{}", schedule.text());
                 family.run_with(seed, Some(&schedule), history)
             }
             None => family.run(seed, history),
         };
-        println!("{name}: seed {seed}: {}", outcome.unwrap_or_else(|failure| panic!("{failure}")));
+        match outcome {
+            Ok(outcome) => println!("{name}: seed {seed}: {outcome}"),
+            Err(failure) if is_given => panic!("{failure}"),
+            Err(failure) => panic!("{failure}{}", smallest(family, &failure)),
+        }
         return;
     }
     let (seeds, began) = (number("DLEDGER_SEEDS").unwrap_or(family.seeds), Instant::now());
