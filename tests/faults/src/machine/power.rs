@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::disk::Disk;
 use super::{Active, Error, Result, Shared, os};
 
@@ -36,6 +38,12 @@ impl Dark {
         // All is got ready first: then the power fails everywhere as good as at once.
         for id in ids {
             prepare(shared.disk(*id))?;
+        }
+        if then == Then::Kill {
+            // Shutting one filesystem down after the other takes long enough for the last node to sync what the first
+            // ones have only acknowledged.
+            let pids: Vec<u32> = ids.iter().flat_map(|id| shared.processes(*id)).collect();
+            pids.iter().try_for_each(|pid| os::signal(*pid, Signal::STOP))?;
         }
         for id in ids {
             own.ids.push(*id);

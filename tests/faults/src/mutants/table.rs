@@ -125,9 +125,15 @@ const POWER: Detector = Detector {
     seeds: None,
     limit: LIMIT,
 };
-/// A scenario of real processes, told apart from the rest by nobody but the judge.
+/// Real processes in one scenario: only the judge of their history can tell.
 const fn processes(arguments: &'static [&'static str]) -> Detector {
     Detector { layer: Layer::C, runs: Runs::Faults(arguments), seeds: None, limit: LIMIT }
+}
+
+macro_rules! processes {
+    ($scenario:literal) => {
+        processes(&["run", "--profile=ci", "--seeds=0", concat!("--only=", $scenario), "--out=target/mutants/faults"])
+    };
 }
 
 const READS: Detector = scenario("a_promised_read_sees_all_that_was_acknowledged_before_it", 20);
@@ -173,7 +179,7 @@ pub const TABLE: &[Case] = &[
         mutant: "UnknownSaidRefused",
         detectors: &[scenario("an_append_that_is_committed_after_its_deadline", 1), POWER_LOSS],
     },
-    Case { mutant: "AckOfAnother", detectors: &[POWER_LOSS] },
+    Case { mutant: "AckOfAnother", detectors: &[processes!("isolate-leader"), POWER_LOSS] },
     Case { mutant: "ElectionOnOtherDisk", detectors: &[lib(Layer::Unit, "a_node_asks_for_votes_only_with_the_disk")] },
     Case { mutant: "MasterTooEarly", detectors: &[scenario("a_master_knows_from_the_first_moment", 5)] },
     // rpc
@@ -188,7 +194,10 @@ pub const TABLE: &[Case] = &[
     Case { mutant: "ReadOneBehind", detectors: &[READS] },
     Case { mutant: "BatchTorn", detectors: &[POWER_LOSS] },
     // client
-    Case { mutant: "UnknownResent", detectors: &[lib(Layer::B, "a_stream_that_breaks_leaves_the_outcome_unknown")] },
+    Case {
+        mutant: "UnknownResent",
+        detectors: &[processes!("reset"), lib(Layer::Unit, "a_stream_that_breaks_leaves_the_outcome_unknown")],
+    },
     Case { mutant: "BrokenSaidRefused", detectors: &[wire("a_master_that_is_held_is_left_for_the_next_one")] },
     Case { mutant: "DeadlineIgnored", detectors: &[wire("calls_over_held_links_end_at_their_deadline")] },
 ];

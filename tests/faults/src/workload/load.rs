@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use dledger::NodeId;
 use dledger::history::Recorder;
+use dledger::{Consistency, NodeId};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -20,6 +20,8 @@ use crate::rng::Rng;
 const CALL: Duration = Duration::from_secs(4);
 /// How often the nodes are asked what they are.
 const SAMPLE: Duration = Duration::from_millis(200);
+/// How often each node is asked for what is about the end.
+const PROBE: Duration = Duration::from_millis(40);
 /// How long a tail that broke waits.
 const TAIL_AGAIN: Duration = Duration::from_millis(100);
 /// Longest that the clients may take to end: a call's time, and what the client adds to it.
@@ -107,7 +109,9 @@ impl Workload {
         for n in 0..load.sessions {
             let ways = ways(load.every, &stopping);
             let bodies = bodies(&ways);
-            clients.spawn(appends::session(ways, bodies, 4 + 12 * n as usize));
+            // The second goes on for a while when nothing is acknowledged: a master that is cut off gets records that
+            // nobody else will.
+            clients.spawn(appends::session(ways, bodies, 4 + 60 * n as usize));
         }
         for _ in 0..load.readers {
             let ways = ways(load.every, &stopping);
@@ -115,6 +119,11 @@ impl Workload {
             clients.spawn(reads::reader(ways, rng, nodes.clone()));
         }
         for node in nodes.iter() {
+            for consistency in [Consistency::Local, Consistency::Lease] {
+                let ways = ways(PROBE, &stopping);
+                let rng = rng.fork(ways.number);
+                clients.spawn(reads::prober(ways, rng, node.clone(), consistency));
+            }
             clients.spawn(tails::tail(ways(TAIL_AGAIN, &stopping), node.clone()));
         }
         Ok(Self { progress, stop, clients, sampler: samplers, sampling, findings, filler: (filler, filling) })

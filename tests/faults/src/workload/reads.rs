@@ -15,6 +15,9 @@ const MOST: u64 = 64;
 /// So far behind the end most reads begin.
 const RECENT: u64 = 48;
 
+/// So far beyond what is acknowledged a master that is cut off may have records.
+const AHEAD: u64 = 48;
+
 /// Reads here and there, until it is told to stop.
 pub(super) async fn reader(ways: Ways, mut rng: Rng, nodes: Arc<Vec<NodeId>>) {
     let mut pace = ways.pace();
@@ -39,11 +42,29 @@ pub(super) async fn reader(ways: Ways, mut rng: Rng, nodes: Arc<Vec<NodeId>>) {
             let found = read_of(client, index, limit, consistency, node).await;
             finish(&ways, op, index, found);
         } else {
-            let op = recorder.invoke(ways.number, Call::Get { index, consistency, node: name });
-            let found = get_of(client, index, consistency, node).await;
-            finish(&ways, op, index, found.map(|record| vec![record]));
+            get(&ways, index, consistency, node).await;
         }
     }
+}
+
+/// Asks one node for what is about the end, always in the same way: who serves what is not committed, or does not know
+/// that another one leads, shows it there. One that waits for a node in vain holds up no other.
+pub(super) async fn prober(ways: Ways, mut rng: Rng, node: NodeId, consistency: Consistency) {
+    let mut pace = ways.pace();
+    while !ways.stopped() {
+        pace.tick().await;
+        let end = ways.progress.figures().end;
+        let ahead = if consistency == Consistency::Local { AHEAD } else { 2 };
+        let index = rng.within(end.saturating_sub(2)..end + ahead);
+        get(&ways, index, consistency, Some(node.clone())).await;
+    }
+}
+
+async fn get(ways: &Ways, index: u64, consistency: Consistency, node: Option<NodeId>) {
+    let name = node.as_ref().map(ToString::to_string);
+    let op = ways.progress.recorder().invoke(ways.number, Call::Get { index, consistency, node: name });
+    let found = get_of(ways.client.clone(), index, consistency, node).await;
+    finish(ways, op, index, found.map(|record| vec![record]));
 }
 
 async fn get_of(
