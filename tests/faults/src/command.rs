@@ -174,3 +174,13 @@ fn capabilities() -> ExitCode {
         Err(error) => failed(&error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// `cargo run -p dledger-faults` is what the documents say; the package has the command under test, too.
+    #[test]
+    fn cargo_runs_this_program_unless_it_is_told_another() {
+        let manifest: toml::Table = include_str!("../Cargo.toml").parse().unwrap();
+        assert_eq!(manifest["package"]["default-run"].as_str(), Some("dledger-faults"));
+    }
+}
