@@ -80,7 +80,9 @@ pub(super) fn run(
         (Some(false), Some(law)) => End::Law(law),
         (Some(false), None) => End::Died(output.panic().unwrap_or_else(|| last_line(&text))),
     };
-    let seed = output.seed().filter(|_| matches!(end, End::Law(_)));
+    // A scenario of processes has one, and it is no seed among many.
+    let seeds = matches!(detector.runs, Runs::Test { .. });
+    let seed = output.seed().filter(|_| seeds && matches!(end, End::Law(_)));
     Ok(Trial { mutant, detector, end, took, seed, reached: mutant.is_some_and(|name| output.reached(name)) })
 }
 
