@@ -109,8 +109,7 @@ impl Workload {
         for n in 0..load.sessions {
             let ways = ways(load.every, &stopping);
             let bodies = bodies(&ways);
-            // The second goes on for a while when nothing is acknowledged: a master that is cut off gets records that
-            // nobody else will.
+            // The second goes on for a while when nothing is acknowledged.
             clients.spawn(appends::session(ways, bodies, 4 + 60 * n as usize));
         }
         for _ in 0..load.readers {

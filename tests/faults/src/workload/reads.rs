@@ -15,7 +15,7 @@ const MOST: u64 = 64;
 /// So far behind the end most reads begin.
 const RECENT: u64 = 48;
 
-/// So far beyond what is acknowledged a master that is cut off may have records.
+/// So far beyond what is acknowledged there may be records that are not committed.
 const AHEAD: u64 = 48;
 
 /// Reads here and there, until it is told to stop.
