@@ -1,4 +1,4 @@
-//! openraft's own conformance suite, on real files with real syncs.
+//! openraft's own conformance suite, on real files with real syncs; and what a gate and a start do with such a log.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -6,20 +6,24 @@ use std::sync::{Arc, Mutex};
 use futures::stream;
 use openraft::entry::RaftEntry;
 use openraft::impls::TokioRuntime;
+use openraft::raft::AppendEntriesRequest;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
 use tempfile::TempDir;
 
 use super::TypeConfig;
-use super::config::{SnapshotMeta, StoredMembership, log_id};
+use super::config::{RaftVote, SnapshotMeta, StoredMembership, log_id};
 use super::entry::Entry;
+use super::gate::Gate;
 use super::state_machine::{StateMachine, finish_install};
 use super::storage::LogStore;
+use crate::config::Retention;
 use crate::disk::real::RealDisk;
+use crate::format::frame::Draft;
 use crate::format::segment::Cursor;
 use crate::log::directory::Identity;
 use crate::log::flusher::{BackgroundThread, FlushThread};
-use crate::log::{Log, LogOptions};
+use crate::log::{Background, Log, LogOptions};
 use crate::types::Incarnation;
 
 type Config = TypeConfig<TokioRuntime>;
@@ -36,6 +40,19 @@ impl StoreBuilder<Config, LogStore<TokioRuntime>, StateMachine<TokioRuntime>, Te
 }
 
 fn open(dir: &Path) -> Log {
+    open_with(dir, Arc::new(BackgroundThread::start().unwrap()))
+}
+
+/// File work is done at once.
+struct AtOnce;
+
+impl Background for AtOnce {
+    fn run(&self, job: Box<dyn FnOnce() + Send>) {
+        job();
+    }
+}
+
+fn open_with(dir: &Path, background: Arc<dyn Background>) -> Log {
     let identity = Identity {
         cluster: "c".parse().unwrap(),
         group: "g".parse().unwrap(),
@@ -47,7 +64,7 @@ fn open(dir: &Path) -> Log {
         segment_size: identity.segment_size,
         interval: None,
         scheduler: Arc::new(FlushThread::start().unwrap()),
-        background: Arc::new(BackgroundThread::start().unwrap()),
+        background,
     };
     Log::open(Arc::new(RealDisk), dir.join("g"), identity, options).unwrap().0
 }
@@ -113,4 +130,39 @@ async fn a_snapshot_that_was_built_here_leaves_the_log_as_it_is() {
     let mut log = open(dir.path());
     finish_install(&mut log).unwrap();
     assert_eq!((log.end().number, log.purged()), (5, None));
+}
+
+/// The tail of a leader that is gone reaches into the second segment; there is no room for another one. What the next
+/// leader has in its place may only come if it fits into the first.
+#[tokio::test]
+async fn a_gate_tells_what_is_there_from_what_is_there_instead() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    // So that no spare is left when a segment has taken it.
+    let [mut own, mut leaders] = [0, 1].map(|n: usize| open_with(dirs[n].path(), Arc::new(AtOnce)));
+    let large = "x".repeat(20 << 10);
+    // What both have; then four large entries, with which each rolls at another place.
+    for (log, length) in [(&mut own, 100), (&mut leaders, 200)] {
+        log.append_draft(Draft::batch(&["first"]), 1, 0).unwrap();
+        log.append_draft(Draft::batch(&["y".repeat(length)]), 1, 0).unwrap();
+        for _ in 0..4 {
+            log.append_draft(Draft::batch(&[&large]), 1, 0).unwrap();
+        }
+    }
+    let segment = own.identity().segment_size;
+    assert!(own.end().position > segment + (20 << 10) && leaders.end().position > segment);
+    own.refuse_above(&Retention { refuse: 0.0, ..Retention::default() });
+    let gate = Gate::new(own.reader(), Arc::new(|| 0));
+    let accepts = |log: &Log, numbers: std::ops::Range<u64>| {
+        let frames = log.reader().frames(numbers, usize::MAX).unwrap();
+        gate.accept::<TokioRuntime>(&AppendEntriesRequest {
+            vote: RaftVote::new(2, "n1".parse().unwrap()),
+            prev_log_id: None,
+            entries: frames.into_iter().map(|frame| Entry::stored(frame).unwrap()).collect(),
+            leader_commit: None,
+        })
+    };
+    assert_eq!(accepts(&own, 0..6), Ok(()), "all of it is there");
+    assert_eq!(accepts(&leaders, 0..3), Ok(()), "it fits where the tail begins");
+    accepts(&leaders, 0..6).unwrap_err();
+    accepts(&leaders, 4..6).unwrap_err();
 }

