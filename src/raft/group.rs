@@ -21,7 +21,7 @@ use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
 use super::reads::{Confirm, Leader, ReadIndex};
 use super::roles::{RoleTask, View};
-use super::state_machine::{self, SnapshotData, StateMachine};
+use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::{Config, Durability};
 use crate::error::{MemberError, RemoveError};
@@ -95,11 +95,10 @@ where
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
     let GroupOptions { config, mut log, clock, floor, pacer, confirm } = options;
-    state_machine::finish_install(&mut log).map_err(|error| error.to_string())?;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
-    let machine = StateMachine::<R>::new(reader.clone(), installed.clone()).map_err(|error| error.to_string())?;
+    let machine = StateMachine::<R>::new(&mut log, installed.clone()).map_err(|error| error.to_string())?;
     let gate = Gate::new(reader.clone(), clock.clone());
     let snapshots = machine.snapshots();
     let store = LogStore::<R>::new(log, clock.clone(), installed);

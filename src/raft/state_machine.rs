@@ -99,11 +99,14 @@ impl Snapshots {
 }
 
 impl<R: Runtime> StateMachine<R> {
-    /// The state machine of `log`, at the log's commit point: what was known to be committed still is.
+    /// The state machine of `log`, at the log's commit point: what was known to be committed still is. A snapshot that
+    /// was being installed is by then.
     ///
     /// # Errors
-    /// If a membership or the snapshot cannot be read.
-    pub(crate) fn new(log: LogReader, installed: InstalledStart) -> io::Result<Self> {
+    /// If a membership or the snapshot cannot be read, or the log cannot begin behind it.
+    pub(crate) fn new(log: &mut Log, installed: InstalledStart) -> io::Result<Self> {
+        finish_install(log)?;
+        let log = log.reader();
         let applied = recover(&log)?;
         let snapshots = Arc::new(Snapshots::new(log.clone()));
         Ok(Self { log, applied: Arc::new(Mutex::new(applied)), snapshots, installed, _runtime: PhantomData })
@@ -120,7 +123,7 @@ impl<R: Runtime> StateMachine<R> {
 ///
 /// # Errors
 /// If the snapshot or the log cannot be read, or no log can begin there.
-pub(crate) fn finish_install(log: &mut Log) -> io::Result<()> {
+fn finish_install(log: &mut Log) -> io::Result<()> {
     let Some(Snapshot { meta, snapshot: Some(next) }) = current_snapshot(&log.reader())? else { return Ok(()) };
     let Some(last) = meta.last_log_id else { return Ok(()) };
     if log.purged().is_some_and(|purged| purged.number >= last.index) {

@@ -15,7 +15,7 @@ use super::TypeConfig;
 use super::config::{RaftVote, SnapshotMeta, StoredMembership, log_id};
 use super::entry::Entry;
 use super::gate::Gate;
-use super::state_machine::{StateMachine, finish_install};
+use super::state_machine::StateMachine;
 use super::storage::LogStore;
 use crate::config::Retention;
 use crate::disk::real::RealDisk;
@@ -69,9 +69,9 @@ fn open_with(dir: &Path, background: Arc<dyn Background>) -> Log {
     Log::open(Arc::new(RealDisk), dir.join("g"), identity, options).unwrap().0
 }
 
-fn stores(log: Log) -> (LogStore<TokioRuntime>, StateMachine<TokioRuntime>) {
+fn stores(mut log: Log) -> (LogStore<TokioRuntime>, StateMachine<TokioRuntime>) {
     let installed = Arc::new(Mutex::new(None));
-    let machine = StateMachine::new(log.reader(), installed.clone()).unwrap();
+    let machine = StateMachine::new(&mut log, installed.clone()).unwrap();
     (LogStore::new(log, Arc::new(|| 0), installed), machine)
 }
 
@@ -108,13 +108,11 @@ async fn a_snapshot_that_was_being_installed_is_installed_at_the_start() {
     machine.install_snapshot(&meta, Some(next)).await.unwrap();
     drop((store, machine));
 
-    let mut log = open(dir.path());
-    finish_install(&mut log).unwrap();
+    drop(stores(open(dir.path())));
+    let log = open(dir.path());
     assert_eq!((log.end(), log.purged().map(|purged| purged.number)), (next, Some(5)));
-    drop(log);
-    let mut log = open(dir.path());
-    finish_install(&mut log).unwrap();
-    assert_eq!(log.end(), next, "once is enough");
+    drop(stores(log));
+    assert_eq!(open(dir.path()).end(), next, "once is enough");
 }
 
 #[tokio::test]
@@ -127,8 +125,8 @@ async fn a_snapshot_that_was_built_here_leaves_the_log_as_it_is() {
     machine.apply(stream::iter(applied)).await.unwrap();
     RaftSnapshotBuilder::<Config>::build_snapshot(&mut machine.get_snapshot_builder().await).await.unwrap();
     drop((store, machine));
-    let mut log = open(dir.path());
-    finish_install(&mut log).unwrap();
+    drop(stores(open(dir.path())));
+    let log = open(dir.path());
     assert_eq!((log.end().number, log.purged()), (5, None));
 }
 
