@@ -12,8 +12,9 @@ use dledger::{BatchAck, Client, ClientError, PendingAppend};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use crate::exit::Exit;
 use crate::lines;
-use crate::output::{Failure, Output, failure};
+use crate::output::{Failure, Output, ended, failure, usage};
 use crate::target::Target;
 
 /// Most lines whose outcome is awaited; the client bounds their bytes.
@@ -44,7 +45,7 @@ impl Append {
             return self.append_lines(&client).await;
         }
         let [record] = <[String; 1]>::try_from(self.what)
-            .map_err(|records| failure(format!("{} records given: quote the record, or use --lines", records.len())))?;
+            .map_err(|records| usage(format!("{} records given: quote the record, or use --lines", records.len())))?;
         let ack = client.append(record).await?;
         let mut output = Output::stdout();
         if self.json {
@@ -198,7 +199,8 @@ impl Load {
         if self.refused {
             lines.push(format!("nothing after line {} was read", self.read));
         }
-        Err(failure(format!("not all lines were appended\n{}", lines.join("\n"))))
+        let exit = Exit::worst(self.failed.iter().map(|(_, error)| Exit::of(error)));
+        Err(ended(exit, format_args!("not all lines were appended\n{}", lines.join("\n"))))
     }
 }
 
@@ -218,7 +220,7 @@ mod tests {
         assert!(load.check().is_ok());
         load.note(3, Err(ClientError::Unknown { reason: "gone".into() }));
         assert!(!load.refused, "the other lines still go");
-        let Err(Failure::Error(told)) = load.check() else { panic!("no failure") };
+        let Err(Failure::Error(_, told)) = load.check() else { panic!("no failure") };
         assert!(told.contains("line 3: the outcome is unknown (gone)"), "{told}");
         load.note(4, Err(ClientError::EmptyBatch));
         assert!(load.refused);

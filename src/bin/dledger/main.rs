@@ -3,6 +3,7 @@
 
 mod append;
 mod check;
+mod exit;
 mod get;
 mod leader_options;
 mod lines;
@@ -23,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use exit::Exit;
 use output::Failure;
 
 /// A replicated commitlog: run a node, append, read, look.
@@ -52,8 +54,7 @@ enum Command {
 async fn main() -> ExitCode {
     let command = Cli::parse().command;
     // Those that compare and check need 1 to say what they found.
-    let trouble =
-        if matches!(command, Command::Log(_) | Command::Check(_)) { ExitCode::from(2) } else { ExitCode::FAILURE };
+    let looks = matches!(command, Command::Log(_) | Command::Check(_));
     let outcome = match command {
         Command::Serve(command) => command.run().await,
         Command::Append(command) => command.run().await,
@@ -68,18 +69,19 @@ async fn main() -> ExitCode {
         Command::Check(command) => command.run(),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => Exit::Well,
         // Whoever read the output has seen enough.
-        Err(Failure::Pipe) => ExitCode::SUCCESS,
+        Err(Failure::Pipe) => Exit::Well,
         Err(Failure::Found(found)) => {
             eprintln!("{found}");
-            ExitCode::FAILURE
+            Exit::Failed
         }
-        Err(Failure::Error(error)) => {
+        Err(Failure::Error(exit, error)) => {
             eprintln!("error: {error}");
-            trouble
+            if looks { Exit::Usage } else { exit }
         }
     }
+    .into()
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 use dledger::Record;
 use serde_json::{Value, json};
 
+use crate::exit::Exit;
+
 /// Why the command ends early.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -13,19 +15,29 @@ pub(crate) enum Failure {
     Pipe,
     /// What was looked for was found: told like an error, and not one.
     Found(String),
-    /// To be told to the user.
-    Error(String),
+    /// To be told to the user, and what the command exits with for it.
+    Error(Exit, String),
 }
 
-impl<E: std::error::Error> From<E> for Failure {
+impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Error(error.to_string())
+        Self::Error(Exit::of(&error), error.to_string())
     }
 }
 
 /// An error with words of its own.
 pub(crate) fn failure(message: impl Display) -> Failure {
-    Failure::Error(message.to_string())
+    ended(Exit::Failed, message)
+}
+
+/// What was given to the command cannot be used.
+pub(crate) fn usage(message: impl Display) -> Failure {
+    ended(Exit::Usage, message)
+}
+
+/// An error with words and a code of its own.
+pub(crate) fn ended(exit: Exit, message: impl Display) -> Failure {
+    Failure::Error(exit, message.to_string())
 }
 
 /// What a look found, as the end of the command.

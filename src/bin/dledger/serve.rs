@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::output::{Failure, Output, failure};
+use crate::output::{Failure, Output, usage};
 use crate::serve_config::Options;
 
 /// Run a node until SIGTERM or SIGINT.
@@ -47,7 +47,7 @@ impl Serve {
         };
         // The node serves whether or not someone reads that.
         let told = tell(&node, &groups, self.json);
-        if let Err(Failure::Error(error)) = told {
+        if let Err(Failure::Error(_, error)) = told {
             tracing::warn!(error, "the line that says so could not be printed");
         }
         let signal = stop.signal().await;
@@ -74,10 +74,10 @@ fn tell(node: &Node, groups: &[String], json: bool) -> Result<(), Failure> {
 fn log_to_stderr() -> Result<(), Failure> {
     let filter = match std::env::var("DLEDGER_LOG") {
         Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| {
-            failure(format!("DLEDGER_LOG = {filter:?} cannot be read ({error}): write it like `info,dledger=debug`"))
+            usage(format!("DLEDGER_LOG = {filter:?} cannot be read ({error}): write it like `info,dledger=debug`"))
         })?,
         Err(std::env::VarError::NotPresent) => EnvFilter::new("info,openraft=warn"),
-        Err(error) => return Err(failure(format!("DLEDGER_LOG cannot be read: {error}"))),
+        Err(error) => return Err(usage(format!("DLEDGER_LOG cannot be read: {error}"))),
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     Ok(())

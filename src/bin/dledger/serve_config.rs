@@ -10,7 +10,7 @@ use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers, RepairPolic
 use serde::{Deserialize, Deserializer, de};
 
 use crate::leader_options::LeaderOptions;
-use crate::output::{Failure, failure};
+use crate::output::{Failure, usage};
 use crate::retention_options::RetentionOptions;
 
 /// How often an interval is when none is given.
@@ -74,7 +74,7 @@ pub(crate) struct Options {
 impl Options {
     /// The options of a TOML file.
     pub(crate) fn from_file(file: &Path) -> Result<Self, Failure> {
-        let told = |error: &dyn std::fmt::Display| failure(format!("{}: {error}", file.display()));
+        let told = |error: &dyn std::fmt::Display| usage(format!("{}: {error}", file.display()));
         let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
         toml::from_str(&text).map_err(|error| told(&error))
     }
@@ -101,7 +101,7 @@ impl Options {
 
     /// The node's configuration.
     pub(crate) fn into_config(self) -> Result<Config, Failure> {
-        let missing = |option: &str| failure(format!("--{option} is missing: give it, or set it in the --config file"));
+        let missing = |option: &str| usage(format!("--{option} is missing: give it, or set it in the --config file"));
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
             Some(text) => Peers::parse_for(text, &id)?,
@@ -216,7 +216,7 @@ mod tests {
 
     fn refusal(options: Options) -> String {
         match options.into_config() {
-            Err(Failure::Error(error)) => error,
+            Err(Failure::Error(_, error)) => error,
             other => panic!("{other:?}"),
         }
     }
@@ -288,7 +288,7 @@ mod tests {
             let error = toml::from_str::<Options>(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         }
-        let Err(Failure::Error(error)) = Options::from_file(Path::new("/no/such.toml")) else { panic!("opened") };
+        let Err(Failure::Error(_, error)) = Options::from_file(Path::new("/no/such.toml")) else { panic!("opened") };
         assert!(error.starts_with("/no/such.toml: "), "{error}");
     }
 
