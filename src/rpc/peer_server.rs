@@ -18,7 +18,7 @@ use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::{LogId, RaftVote, StoredMembership};
+use crate::raft::config::{LogId, RaftVote, SnapshotMeta, StoredMembership};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
@@ -210,6 +210,21 @@ impl<R: Runtime> PeerServer<R> {
         }
     }
 
+    /// A snapshot says that its last entry is committed. Where the log holds that entry, and perhaps more behind it,
+    /// openraft is told so by an append of nothing, and then has no need of the snapshot: it would take the log for one
+    /// that ends where the snapshot does (docs/findings.md).
+    async fn commit_what_is_held(&self, leader: &RaftVote, snapshot: &SnapshotMeta) -> Refused<()> {
+        let Some(last) = snapshot.last_log_id else { return Ok(()) };
+        let held = self.intake.raft.with_raft_state(move |state| state.log_ids.get(last.index) == Some(last));
+        if !held.await.map_err(closed)? {
+            return Ok(());
+        }
+        let (vote, last) = (leader.clone(), Some(last));
+        let append = AppendEntriesRequest { vote, prev_log_id: last, entries: Vec::new(), leader_commit: last };
+        // Whatever the answer is: the snapshot, which comes next, gets it too.
+        self.intake.raft.append_entries(append).await.map(drop).map_err(closed)
+    }
+
     fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<(NodeId, Incarnation)> {
         let (envelope, sender) = self.check_names(request.envelope.as_ref(), true)?;
         let Some(incarnation) = Incarnation::from_slice(&envelope.sender_incarnation) else {
@@ -322,6 +337,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
             checks::keeps(committed(&self.intake.raft).await?, meta.last_log_id).map_err(malformed)?;
             self.intake.hear(&vote, request.lease_window_ms)?;
+            self.commit_what_is_held(&vote, &meta).await?;
             let snapshot = Snapshot { meta, snapshot: Some(next) };
             let response = self.intake.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;
             Ok(pb::SnapshotResponse { vote: Some(convert::from_vote(&response.vote)) })

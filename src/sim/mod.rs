@@ -51,6 +51,8 @@ mod read_tests;
 #[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
+mod replication_tests;
+#[cfg(test)]
 mod retention_cluster_tests;
 #[cfg(test)]
 mod retention_tests;
