@@ -13,6 +13,7 @@ pub(crate) struct Progress {
     first: AtomicU64,
     end: AtomicU64,
     durable: AtomicU64,
+    /// That of `committed`, to be read without its lock.
     committed_index: AtomicU64,
     committed: watch::Sender<LogPoint>,
 }
@@ -92,10 +93,18 @@ impl Progress {
         self.durable.fetch_min(durable, Ordering::AcqRel);
     }
 
-    /// The caller has made the bytes below immutable; readers may see them from now on.
+    /// The caller has made the bytes below immutable; readers may see them from now on. A point that lies before the
+    /// present one changes nothing: whoever commits may be overtaken by somebody who commits more.
     pub(super) fn set_committed(&self, point: LogPoint) {
-        self.committed_index.store(point.index, Ordering::Release);
-        self.committed.send_replace(point);
+        self.committed.send_if_modified(|committed| {
+            if point.number <= committed.number {
+                return false;
+            }
+            *committed = point;
+            // With the watch locked: both tell of one place, and whoever sees the index finds the watch there.
+            self.committed_index.store(point.index, Ordering::Release);
+            true
+        });
     }
 }
 
@@ -105,6 +114,28 @@ mod tests {
 
     fn point(index: u64) -> LogPoint {
         LogPoint { number: index, index, position: index, chain: 0 }
+    }
+
+    /// Two threads commit, as Raft's state machine and a purge do: whoever is late moves nothing back, and the index
+    /// and the watch tell of one place.
+    #[test]
+    fn the_commit_point_never_goes_back() {
+        const POINTS: u64 = 100_000;
+        let progress = Progress::new(0, point(0), 0, 0);
+        let mut told = progress.watch_committed();
+        std::thread::scope(|scope| {
+            // One has every point, the other every third one, a while later.
+            let ahead = scope.spawn(|| (1..=POINTS).for_each(|index| progress.set_committed(point(index))));
+            let behind = scope.spawn(|| (1..=POINTS).step_by(3).for_each(|index| progress.set_committed(point(index))));
+            let (mut index, mut watched) = (0, 0);
+            while !(ahead.is_finished() && behind.is_finished()) {
+                let (now, seen) = (progress.committed(), told.borrow_and_update().index);
+                assert!(now >= index && seen >= watched, "from {index} to {now}, watched from {watched} to {seen}");
+                assert!(seen >= now, "the index tells of {now}, and the watch of {seen}");
+                (index, watched) = (now, seen);
+            }
+        });
+        assert_eq!((progress.committed(), progress.commit_point()), (POINTS, point(POINTS)));
     }
 
     /// One thread appends, syncs, commits, removes and truncates; the other looks.

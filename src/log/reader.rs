@@ -284,6 +284,7 @@ impl Shared {
     /// # Errors
     /// If the entry is damaged.
     pub(crate) fn commit(&self, number: u64) -> Result<(), Damage> {
+        // Only to spare the look: what decides is `set_committed`.
         if number < self.progress.commit_point().number {
             return Ok(());
         }
@@ -292,18 +293,14 @@ impl Shared {
         let Some(header) = header else { return Ok(()) };
         let end = after(&header);
         self.freeze(end.position);
-        let point = LogPoint { number: end.number, index: end.index, position: end.position, chain: end.chain };
-        self.progress.set_committed(point);
+        self.progress.set_committed(end.point());
         self.tail().forget_below(end.number);
         Ok(())
     }
 
     /// All before the start of a log that begins anew is committed: it came with a snapshot.
     pub(super) fn commit_at_start(&self, next: Cursor) {
-        if next.number > self.progress.commit_point().number {
-            let (number, index) = (next.number, next.index);
-            self.progress.set_committed(LogPoint { number, index, position: next.position, chain: next.chain });
-        }
+        self.progress.set_committed(next.point());
     }
 
     pub(super) fn freeze(&self, position: u64) {
