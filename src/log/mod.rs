@@ -6,6 +6,7 @@
 //! | [`open`] | opening a directory: identity, lock, recovery |
 //! | [`walk`] | going from segment to segment as long as they continue each other |
 //! | [`recovery`] | the decision table: what may be cut, what must not |
+//! | [`remains`] | what can still be read of a tail that goes |
 //! | [`repair`] | getting damaged segments back from another replica |
 //! | [`scrub`] | reading all sealed segments, and what is known to be damaged |
 //! | [`names`] | names of the files |
@@ -32,6 +33,7 @@ mod open;
 pub(crate) mod progress;
 pub(crate) mod reader;
 pub(crate) mod recovery;
+mod remains;
 pub(crate) mod repair;
 pub(crate) mod retention;
 pub(crate) mod room;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
@@ -11,6 +12,7 @@ use super::hard_state::{HardStateFile, Inspected};
 use super::names;
 use super::progress::Progress;
 use super::recovery::{Decision, Find, Known, decide};
+use super::remains::Remains;
 use super::retention::Going;
 use super::scrub::Health;
 use super::spare::Spare;
@@ -47,12 +49,22 @@ pub(crate) struct Cut {
     pub(crate) index: u64,
     /// What was there.
     pub(crate) found: String,
+    /// What of it could still be read.
+    pub(crate) lost: Remains,
 }
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { find, file, position, index, found } = self;
-        write!(f, "{} in {} at position {position} (index {index}): {found}", find.name(), file.display())
+        let Self { find, file, position, index, found, lost } = self;
+        write!(f, "{} in {} at position {position} (index {index}): {found}", find.name(), file.display())?;
+        let Remains { entries, records, .. } = lost;
+        match lost.indexes() {
+            Some(Range { start, end }) => {
+                write!(f, "; with it went {entries} entries with {records} records, of indexes {start} to {}", end - 1)
+            }
+            None if *entries > 0 => write!(f, "; with it went {entries} entries without records"),
+            None => f.write_str("; no entry could be read of what went"),
+        }
     }
 }
 
@@ -90,6 +102,10 @@ impl Log {
         let start_number = start.purged.map_or(0, |purged| purged.number + 1);
         let end = walk.end(base);
         let commit = if planted(Mutant::CommittedAtStart) { end.point() } else { commit };
+        let lost = match decision {
+            Decision::Cut => walk.remains(disk.as_ref(), end)?,
+            _ => Remains::default(),
+        };
         let shared = Arc::new(Shared {
             flush: FlushQueue::new(end.point()),
             progress: Progress::new(base.index, commit, base.index, base.index),
@@ -117,7 +133,7 @@ impl Log {
         }
         let cut = (decision == Decision::Cut).then(|| {
             let Ended { find, file, found, .. } = walk.ended;
-            Cut { find, file, position: end.position, index: end.index, found }
+            Cut { find, file, position: end.position, index: end.index, found, lost }
         });
         if let Some(cut) = &cut {
             tracing::warn!(%cut, "cut a tail that was never synced");
@@ -264,7 +280,8 @@ fn finish(
         let cleared = log.active.truncate(end.number, end, log.active.segment().end_position());
         cleared.map_err(io_error("write zeros to", log.active.segment().path()))?;
     }
-    for segment in log.shared.segments().iter() {
+    // What ends before was synced, and that was noted after it: to sync it again would make nothing more durable.
+    for segment in log.shared.segments().iter().filter(|segment| segment.end_position() > durable.position) {
         rewrite_unknown(segment, durable, end).map_err(io_error("rewrite", segment.path()))?;
         segment.sync().map_err(io_error("sync", segment.path()))?;
     }

@@ -12,7 +12,7 @@ pub(crate) enum Find {
     CleanEnd,
     /// A blank that fills the last file.
     SealedEnd,
-    /// A last file that was made and never written to.
+    /// A last file that was made and never written to: zeros to its end.
     UnwrittenEnd,
     /// A last file that is shorter than a segment.
     ShortEnd,
@@ -20,7 +20,7 @@ pub(crate) enum Find {
     StaleTail,
     /// Zeros where an entry would begin, and later files.
     LostPage,
-    /// A file whose header is zeros, and later files.
+    /// A file whose header is zeros, and something behind it: bytes in the file, or later files.
     LostHeader,
     /// A file that is not there, and later files.
     MissingSegment,

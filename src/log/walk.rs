@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::directory::{Directory, io_error};
 use super::names::{self, FileKind};
 use super::recovery::{FileDecision, Find, IndexFind, decide_index};
+use super::remains::Remains;
 use crate::disk::{Disk, DiskFile, is_bad_sector};
 use crate::error::{Damage, OpenError};
 use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
 use crate::format::{FORMAT_VERSION, index};
 use crate::mutants::{Mutant, planted};
 use crate::segment::recovery::{self, Scan};
-use crate::segment::scanner::{Break, Broken, Stop};
+use crate::segment::scanner::{Break, Broken, Scanner, Stop};
 use crate::segment::{Segment, after};
 
 /// What is in the directory.
@@ -155,6 +156,27 @@ impl Walk {
         }
     }
 
+    /// What can still be read of what is behind `end`, which is to be cut.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(super) fn remains(&self, disk: &dyn Disk, end: Cursor) -> Result<Remains, OpenError> {
+        let mut remains = Remains::default();
+        let last = self.segments.last();
+        let rest = last.map(|last| (last.position(), end.position.saturating_sub(last.position()), last.path()));
+        let later = self.leftovers.iter().filter_map(|file| {
+            let name = file.file_name()?.to_str()?;
+            match names::kind(name)? {
+                FileKind::Segment(position) => Some((position, SEGMENT_HEADER as u64, file.as_path())),
+                _ => None,
+            }
+        });
+        for (position, offset, file) in rest.into_iter().chain(later) {
+            remains.look(disk, file, position, offset, end).map_err(io_error("read", file))?;
+        }
+        Ok(remains)
+    }
+
     /// What comes next where the walk ended.
     pub(super) fn end(&self, base: Cursor) -> Cursor {
         self.segments.last().map_or(base, |last| last.end())
@@ -190,6 +212,9 @@ impl Walk {
         self.without_index.clear();
     }
 }
+
+/// What comes next where nothing is known.
+const NOWHERE: Cursor = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 0 };
 
 fn ended(file: PathBuf, stop: Stop, leftovers: bool, last: bool) -> Ended {
     let new = |find| Ended::new(find, file.clone());
@@ -239,7 +264,16 @@ fn open_segment(
     }
     let header = match SegmentHeader::decode(&bytes) {
         Ok(header) => header,
-        Err(SegmentError::Absent) if last => return Ok(Err(ended(Find::UnwrittenEnd))),
+        Err(SegmentError::Absent) if last => {
+            let start = Cursor { position, ..before.map_or(NOWHERE, |before| before.end()) };
+            let rest = Scanner::new(file.as_ref(), &SegmentHeader { size, start }, true)
+                .only_zeros_from(SEGMENT_HEADER as u64)
+                .map_err(io_error("read", &path))?;
+            return Ok(Err(match rest {
+                true => ended(Find::UnwrittenEnd),
+                false => ended(Find::LostHeader).with("segment header", "zeros, and bytes behind", "a header"),
+            }));
+        }
         Err(SegmentError::Absent) => {
             return Ok(Err(ended(Find::LostHeader).with("segment header", "zeros, and later segments", "a header")));
         }

@@ -61,7 +61,6 @@ impl Judge {
         let at_start = match (&self.verdict, find) {
             (_, None) => AtStart::Keep,
             (Err(_), _) => AtStart::Refuse,
-            (Ok(_), Some(Find::UnwrittenEnd)) => AtStart::Remove,
             (Ok(verdict), _) if position >= verdict.end.position => verdict.decision.into(),
             // It lies where a start believes what was noted.
             (Ok(_), _) => AtStart::Keep,

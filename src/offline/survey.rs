@@ -209,8 +209,8 @@ impl Segment<'_> {
                 match (self.last, empty) {
                     (true, true) => {}
                     (true, false) => {
-                        let expected = "zeros, as the header is".to_owned();
-                        self.problem(Find::UnwrittenEnd, "rest of the file", "bytes".into(), expected, visit)?;
+                        let (found, expected) = ("zeros, and bytes behind".to_owned(), "a header".to_owned());
+                        self.problem(Find::LostHeader, "segment header", found, expected, visit)?;
                     }
                     (false, _) => {
                         let (found, expected) = ("zeros, and later segments".to_owned(), "a header".to_owned());

@@ -188,8 +188,10 @@ impl Rebuild {
             (Head::Rotten, true) => Find::RottenSegment,
             (Head::Other, true) if first => Find::StartNotReached,
             (Head::Other, true) => Find::OtherSegment,
-            (Head::Zeros, true) if later => Find::LostHeader,
-            (Head::Zeros, true) => Find::UnwrittenEnd,
+            (Head::Zeros, true) => match stopped {
+                Stopped::Clean(false) | Stopped::Nothing if !later => Find::UnwrittenEnd,
+                _ => Find::LostHeader,
+            },
             _ => match stopped {
                 Stopped::Clean(_) | Stopped::Nothing if later => Find::LostPage,
                 Stopped::Clean(true) => Find::StaleTail,

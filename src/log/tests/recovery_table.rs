@@ -292,6 +292,46 @@ fn every_row_is_found_and_decided() {
     }
 }
 
+/// Pages reach the disk in any order: the sector with the header did not, later ones did.
+#[test]
+fn entries_behind_a_header_that_was_never_written_are_cut_and_reported() {
+    for known in KNOWN {
+        let case = Case::new(known);
+        case.zero(2 * SIZE..2 * SIZE + SEGMENT_HEADER as u64);
+        match case.open() {
+            Ok((log, recovered)) => {
+                assert_eq!((known, log.end().number), (Known::Nothing, 10));
+                let cut = recovered.cut.expect("two entries went, and nobody was told");
+                assert_eq!((cut.find, cut.lost.entries, cut.lost.indexes()), (Find::LostHeader, 2, Some(10..12)));
+                let told = cut.to_string();
+                assert!(told.contains("2 entries with 2 records, of indexes 10 to 11"), "{told}");
+                case.goes_on(log, "no header");
+            }
+            Err(error) => assert!(known > Known::Nothing, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn what_can_still_be_read_of_a_tail_that_goes_is_reported() {
+    let rows = [
+        (Find::UnwrittenEnd, None),
+        (Find::ShortEnd, Some((2, 10..12))),
+        (Find::StaleTail, Some((1, 11..12))),
+        (Find::LostPage, Some((2, 10..12))),
+        (Find::LostHeader, Some((7, 5..12))),
+        (Find::MissingSegment, Some((2, 10..12))),
+        (Find::Broken(Break::TornBody), Some((1, 11..12))),
+    ];
+    for (find, expected) in rows {
+        let mut case = Case::new(Known::Nothing);
+        case.damage(find);
+        let (_, recovered) = case.open().unwrap();
+        let lost = recovered.cut.map(|cut| (cut.lost.entries, cut.lost.indexes().unwrap_or_default()));
+        assert_eq!(lost, expected, "{}", find.name());
+    }
+}
+
 impl Case {
     /// What was opened takes entries, and opens again without anything to report.
     fn goes_on(&self, mut log: Log, row: &str) {
