@@ -110,6 +110,10 @@ pub struct Config {
     /// A master whose disk has made nothing durable for so long, although there was something, hands over. 100 ms to
     /// 600 s, default 2 s.
     pub disk_stall_timeout: Duration,
+    /// For how long a start waits for a directory that another process has open, which may be about to end: an
+    /// orchestrator starts the next one when it is told to forget the last. Zero: not at all. At most 1 h, default
+    /// 30 s, embedded or not: a wait is told in the log, and dropping the future of the start ends it.
+    pub lock_wait: Duration,
     /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
     /// default 5 s.
     pub stall_timeout: Duration,
@@ -155,6 +159,7 @@ impl Config {
             fast_failover: true,
             preferred_leaders: Vec::new(),
             disk_stall_timeout: Duration::from_secs(2),
+            lock_wait: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(5),
             max_connections: 1024,
         }
@@ -259,6 +264,9 @@ impl Config {
         }
         if !(Duration::from_millis(100)..=Duration::from_secs(600)).contains(&self.disk_stall_timeout) {
             return refused("disk_stall_timeout", format!("{:?}", self.disk_stall_timeout), "from 100 ms to 600 s");
+        }
+        if self.lock_wait > Duration::from_secs(3600) {
+            return refused("lock_wait", format!("{:?}", self.lock_wait), "at most 1 h");
         }
         if !(self.heartbeat_interval..=Duration::from_secs(600)).contains(&self.stall_timeout) {
             let expected = format!("from the heartbeat interval ({:?}) to 600 s", self.heartbeat_interval);

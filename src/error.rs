@@ -105,15 +105,26 @@ fn said(peers: &[(String, String)]) -> String {
     peers.iter().map(|(peer, why)| format!("{peer}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
+/// Who has a directory open.
+pub(crate) fn user(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) if pid == std::process::id() => "another node of this process".into(),
+        Some(pid) => format!("another process (pid {pid})"),
+        None => "another process".into(),
+    }
+}
+
 /// A ledger's directory could not be opened. Nothing of the log was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process, or another node of this one, has it open.
-    #[error("{} is in use by another process: stop it, or use another directory", dir.display())]
+    #[error("{} is in use by {}: stop it, or use another directory", dir.display(), user(*pid))]
     Locked {
         /// The directory.
         dir: PathBuf,
+        /// The process, if the system tells: it does not if that runs in another container, or on another machine.
+        pid: Option<u32>,
     },
     /// The directory was made for something else.
     #[error(

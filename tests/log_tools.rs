@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -212,4 +214,92 @@ async fn output_that_nobody_reads_is_no_error() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Some user who is neither root nor this one.
+const SERVICE: u32 = 4242;
+
+fn is_root(dir: &Path) -> bool {
+    std::fs::metadata(dir).unwrap().uid() == 0
+}
+
+fn permit(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// Runs `dledger log` as another user if this one is root, who may do anything; else as this one.
+fn run_restricted(dir: &TempDir, args: &[&str], dirs: &[&Path]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dledger"));
+    if is_root(dir.path()) {
+        // Where that user can get at it.
+        let binary = dir.path().join("dledger");
+        if !binary.exists() {
+            std::fs::copy(env!("CARGO_BIN_EXE_dledger"), &binary).unwrap();
+        }
+        command = Command::new(binary);
+        command.uid(SERVICE).gid(SERVICE).current_dir("/");
+    }
+    command.arg("log").args(args).args(dirs).output().unwrap()
+}
+
+#[tokio::test]
+async fn what_may_only_be_read_is_looked_at_and_left_as_it_is() {
+    let copy = Written::new().await.copy();
+    let files = || std::fs::read_dir(copy.path()).unwrap().map(|entry| entry.unwrap().path());
+    permit(copy.dir.path(), 0o755);
+    files().for_each(|file| permit(&file, 0o444));
+    permit(&copy.path(), 0o555);
+    let path = copy.path();
+    let path = path.as_path();
+    let looks: [(&str, Vec<&Path>); 3] = [("verify", vec![path]), ("dump", vec![path]), ("diff", vec![path, path])];
+    let look = |note: &str| {
+        for (command, dirs) in &looks {
+            let output = run_restricted(&copy.dir, &[*command], dirs);
+            let err = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(0), "{command}: {err}");
+            assert!(if note.is_empty() { err.is_empty() } else { err.contains(note) }, "{command}: {err}");
+        }
+    };
+    look("");
+    permit(&copy.path().join("lock"), 0o000);
+    look("is read without its lock (Permission denied");
+    permit(&copy.path(), 0o755);
+    std::fs::remove_file(copy.path().join("lock")).unwrap();
+    permit(&copy.path(), 0o555);
+    look("is read without its lock (it has no file lock)");
+    assert!(!copy.path().join("lock").exists());
+    permit(&copy.path(), 0o755);
+}
+
+#[tokio::test]
+async fn what_root_leaves_the_service_can_open() {
+    let written = Written::new().await;
+    if !is_root(written.dir.path()) {
+        eprintln!("skipped: not root, so there is nothing to leave to others");
+        return;
+    }
+    let files = || std::fs::read_dir(written.path()).unwrap().map(|entry| entry.unwrap().path());
+    for path in files().chain([written.path(), written.dir.path().to_owned()]) {
+        std::os::unix::fs::chown(path, Some(SERVICE), Some(SERVICE)).unwrap();
+    }
+    let cut = written.batches()[50]["index"].to_string();
+    let (_, err) = text(&["truncate", "--to", &cut, "--discard-committed", "--yes"], &[&written.path()], 0);
+    assert!(err.contains("are given to its owner, 4242:4242"), "{err}");
+    // It makes a lock, a spare, indexes, and replaces small files.
+    std::fs::remove_file(written.path().join("lock")).unwrap();
+    let node = written.start().await;
+    for n in 0..90u64 {
+        node.ledger("g").unwrap().append(format!("{n} {}", "x".repeat(900))).await.unwrap();
+    }
+    node.shutdown().await;
+    for file in files() {
+        let found = std::fs::metadata(&file).unwrap();
+        assert_eq!((found.uid(), found.gid()), (SERVICE, SERVICE), "{}", file.display());
+    }
+    permit(written.dir.path(), 0o755);
+    // It wants to write: the lock for itself alone.
+    let output =
+        run_restricted(&written.dir, &["truncate", "--to", &cut, "--discard-committed", "--yes"], &[&written.path()]);
+    let err = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{err}");
 }

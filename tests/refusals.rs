@@ -7,6 +7,7 @@ mod common;
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use common::{Cluster, GROUP, fast, free_ports, patient};
 use dledger::{AppendError, Node, NodeBuilder, NodeId, OpenError, Outcome, Peers, PeersError, ReadError, StartError};
@@ -59,12 +60,33 @@ async fn a_directory_of_something_else_is_refused_by_what_differs() {
 async fn a_directory_in_use_is_refused_and_its_owner_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let owner = single(dir.path()).start().await.unwrap();
-    match single(dir.path()).start().await {
-        Err(StartError::Open(OpenError::Locked { dir: found })) => assert_eq!(found, dir.path().join(GROUP)),
+    match single(dir.path()).configure(|config| config.lock_wait = Duration::ZERO).start().await {
+        Err(StartError::Open(OpenError::Locked { dir: found, pid })) => {
+            assert_eq!(found, dir.path().join(GROUP));
+            assert!(pid.is_none_or(|pid| pid == std::process::id()), "{pid:?}");
+        }
         other => panic!("{other:?}"),
     }
     patient(owner.ledger(GROUP).unwrap().append("still here")).await.unwrap();
     owner.shutdown().await;
+}
+
+/// An orchestrator starts the next process while the last one still ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_use_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let owner = single(dir.path()).start().await.unwrap();
+    patient(owner.ledger(GROUP).unwrap().append("first")).await.unwrap();
+    let mut next = std::pin::pin!(single(dir.path()).start());
+    // It is begun, and waits: nothing but the end of the other lets it go on.
+    assert!(futures::poll!(next.as_mut()).is_pending());
+    patient(owner.ledger(GROUP).unwrap().append("second")).await.unwrap();
+    assert!(futures::poll!(next.as_mut()).is_pending());
+    owner.shutdown().await;
+    drop(owner);
+    let node = next.await.unwrap();
+    assert_eq!(patient(node.ledger(GROUP).unwrap().append("third")).await.unwrap().index, 2);
+    node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,12 +3,16 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`mapping`] | mapped memory: all `unsafe` of the crate, with the argument why it is sound |
+//! | [`owner`] | whose the files are that are made |
 //! | [`real`] | the file system |
+//! | [`read_only`] | the file system, for who only looks at it |
 //! | `test_disk` | the file system, of which some calls do what a test wants |
 //!
 //! The simulation (feature `sim`) has the other implementation.
 
 pub(crate) mod mapping;
+pub(crate) mod owner;
+pub(crate) mod read_only;
 pub(crate) mod real;
 #[cfg(test)]
 pub(crate) mod test_disk;
@@ -30,16 +34,24 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 /// - after an error of a sync the state of the data is unknown: callers never retry it, they stop;
 /// - `create` really allocates: a full disk is an error here, never a fault at a later write to the mapping.
 pub(crate) trait Disk: Send + Sync + Debug + 'static {
-    /// Makes a directory and its parents, durably.
+    /// Makes a directory and its parents, durably, also if somebody made it before: whoever did may not have lived to
+    /// sync its name.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Takes the lock file; held until the value is dropped. `WouldBlock` if somebody else holds it.
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// The process that holds the lock file, where the system tells.
+    fn holder(&self, _file: &Path) -> Option<u32> {
+        None
+    }
     /// Names in a directory, in ascending order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// A whole small file.
     fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
     /// Replaces a small file: after a crash it is the old one or the new one. Durable on return.
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()>;
+    /// Replaces a small file that can be made again: whoever lives sees the old one or the new one. After a crash it
+    /// may be gone, or be any bytes.
+    fn write_cache(&self, file: &Path, bytes: &[u8]) -> io::Result<()>;
     /// A new file of `size` allocated zero bytes. `AlreadyExists` if there is one.
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>>;
     /// An existing file.

@@ -1,14 +1,15 @@
 //! The file system.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
+use super::owner::{to_the_directorys_owner, to_the_parents_owner};
 use super::{Disk, DiskFile, Mapping, Space, TEMPORARY, sync_failed};
 use crate::mutants::{Mutant, planted};
 
@@ -22,35 +23,68 @@ struct RealFile {
     size: u64,
 }
 
-/// Files hold user data: only the owner reads them. A link in the place of a file is refused.
+/// Files hold user data: only the owner reads them, and whom [`to_the_directorys_owner`] lets. A link in the place of a
+/// file is refused.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
     options
 }
 
+impl RealDisk {
+    /// An existing file, for who may not write to it.
+    pub(super) fn open_to_read(&self, file: &Path) -> io::Result<File> {
+        OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(file)
+    }
+
+    /// The same, as a file of a disk.
+    pub(super) fn reading(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.open_to_read(file)?;
+        let size = file.metadata()?.len();
+        Ok(Arc::new(RealFile { file, size }))
+    }
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        let mut missing = vec![];
-        let mut at = dir;
-        while !at.as_os_str().is_empty() && !at.exists() {
-            missing.push(at);
-            let Some(parent) = at.parent() else { break };
-            at = parent;
-        }
-        for dir in missing.into_iter().rev() {
-            match std::fs::create_dir(dir) {
+        for missing in missing(dir) {
+            match DirBuilder::new().mode(0o700).create(missing) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => self.sync_dir(parent_of(dir))?,
+                Err(_) => {}
+                Ok(()) => to_the_parents_owner(missing)?,
+            }
+            self.sync_dir(parent_of(missing))?;
+        }
+        for (parent, ours) in parents(dir) {
+            match File::open(parent) {
+                // Nobody makes a directory there who cannot look into it, short of a name he knew before.
+                Err(error) if !ours && error.kind() == io::ErrorKind::PermissionDenied => {}
+                opened => opened?.sync_all()?,
             }
         }
         Ok(())
     }
 
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
-        let file = options().create(true).truncate(false).open(file)?;
+        let made = options().create_new(true).open(file);
+        let file = match made {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options().open(file)?,
+            made => {
+                let made = made?;
+                to_the_directorys_owner(&made, file)?;
+                made
+            }
+        };
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
+    }
+
+    /// What `/proc/locks` says. It names processes as this one sees them: those of another container are not there, and
+    /// some file systems have another device number there.
+    fn holder(&self, file: &Path) -> Option<u32> {
+        let stat = std::fs::symlink_metadata(file).ok()?;
+        let (major, minor) = (rustix::fs::major(stat.dev()), rustix::fs::minor(stat.dev()));
+        holder_in(&std::fs::read_to_string("/proc/locks").ok()?, &format!("{major:02x}:{minor:02x}:{}", stat.ino()))
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -65,27 +99,24 @@ impl Disk for RealDisk {
     }
 
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut temporary = file.as_os_str().to_owned();
-        temporary.push(TEMPORARY);
-        let temporary = PathBuf::from(temporary);
-        let target = options().create(true).truncate(true).open(&temporary)?;
-        if !bytes.is_empty() {
-            // So that a full disk is an error here and not at the sync.
-            rustix::fs::fallocate(&target, FallocateFlags::empty(), 0, bytes.len() as u64)?;
-        }
-        target.write_all_at(bytes, 0)?;
+        let (target, temporary) = written_beside(file, bytes)?;
         target.sync_all().map_err(sync_failed)?;
         std::fs::rename(&temporary, file)?;
         self.sync_dir(parent_of(file)).map_err(sync_failed)
     }
 
+    fn write_cache(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        let (_, temporary) = written_beside(file, bytes)?;
+        std::fs::rename(&temporary, file)
+    }
+
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         let target = options().create_new(true).open(file)?;
-        let allocated = rustix::fs::fallocate(&target, FallocateFlags::empty(), 0, size);
-        if let Err(error) = allocated {
+        let allocated = rustix::fs::fallocate(&target, FallocateFlags::empty(), 0, size).map_err(io::Error::from);
+        if let Err(error) = allocated.and_then(|()| to_the_directorys_owner(&target, file)) {
             // Not to be mistaken for a segment later. If it cannot be removed either, opening reports it by name.
             let _ = std::fs::remove_file(file);
-            return Err(error.into());
+            return Err(error);
         }
         Ok(Arc::new(RealFile { file: target, size }))
     }
@@ -129,7 +160,45 @@ impl Disk for RealDisk {
     }
 }
 
-fn parent_of(path: &Path) -> &Path {
+/// A file with these bytes, to be renamed to `file`; and its name. Not synced.
+fn written_beside(file: &Path, bytes: &[u8]) -> io::Result<(File, PathBuf)> {
+    let mut temporary = file.as_os_str().to_owned();
+    temporary.push(TEMPORARY);
+    let temporary = PathBuf::from(temporary);
+    let target = options().create(true).truncate(true).open(&temporary)?;
+    to_the_directorys_owner(&target, &temporary)?;
+    if !bytes.is_empty() {
+        // So that a full disk is an error here and not at the sync.
+        rustix::fs::fallocate(&target, FallocateFlags::empty(), 0, bytes.len() as u64)?;
+    }
+    target.write_all_at(bytes, 0)?;
+    Ok((target, temporary))
+}
+
+/// The process that holds an flock on `inode`, of lines like `1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`.
+fn holder_in(locks: &str, inode: &str) -> Option<u32> {
+    locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+        [_, "FLOCK", _, _, pid, at, ..] if at == inode => pid.parse().ok().filter(|pid| *pid > 0),
+        _ => None,
+    })
+}
+
+/// Directories that are to be made for `dir`, the outermost first.
+fn missing(dir: &Path) -> Vec<&Path> {
+    let named = dir.ancestors().take_while(|at| !at.as_os_str().is_empty() && !at.exists());
+    let mut missing: Vec<_> = named.collect();
+    missing.reverse();
+    missing
+}
+
+/// Where the names are of a ledger's directory and of the node's directory it is in, which an earlier start may have
+/// made without living to sync them; and whether that is the node's own.
+fn parents(dir: &Path) -> [(&Path, bool); 2] {
+    let parent = parent_of(dir);
+    [(parent, true), (parent_of(parent), false)]
+}
+
+pub(super) fn parent_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -275,6 +344,19 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_a_lock_is_told_where_the_system_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = RealDisk.lock(&path).unwrap();
+        assert!(RealDisk.holder(&path).is_none_or(|pid| pid == std::process::id()));
+        drop(lock);
+        assert_eq!(RealDisk.holder(&path), None);
+        let locks = "1: POSIX  ADVISORY  WRITE 7 08:01:12 0 EOF\n2: FLOCK  ADVISORY  WRITE 471 08:01:12 0 EOF\n\
+                     2: -> FLOCK  ADVISORY  WRITE 472 08:01:12 0 EOF\n3: FLOCK  ADVISORY  READ 0 08:01:13 0 EOF\n";
+        assert_eq!((holder_in(locks, "08:01:12"), holder_in(locks, "08:01:13")), (Some(471), None));
+    }
+
+    #[test]
     fn an_atomic_write_replaces_and_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let deep = dir.path().join("a/b");
@@ -284,6 +366,18 @@ mod tests {
         RealDisk.write_atomic(&deep.join("m"), b"two").unwrap();
         assert_eq!(RealDisk.read(&deep.join("m")).unwrap(), b"two");
         assert_eq!(RealDisk.list(&deep).unwrap(), ["m"]);
+    }
+
+    /// Who made a directory may have died before he synced its name, or failed to.
+    #[test]
+    fn the_name_of_a_directory_is_synced_also_if_it_is_there_already() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("data/g");
+        assert_eq!(missing(&deep), [dir.path().join("data"), deep.clone()]);
+        RealDisk.create_dir(&deep).unwrap();
+        assert!(missing(&deep).is_empty());
+        assert_eq!(parents(&deep), [(dir.path().join("data").as_path(), true), (dir.path(), false)]);
+        assert_eq!(parents(Path::new("data/g")), [(Path::new("data"), true), (Path::new("."), false)]);
     }
 
     #[test]

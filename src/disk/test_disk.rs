@@ -95,6 +95,9 @@ impl Disk for TestDisk {
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
         RealDisk.lock(file)
     }
+    fn holder(&self, file: &Path) -> Option<u32> {
+        RealDisk.holder(file)
+    }
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
         RealDisk.list(dir)
     }
@@ -113,6 +116,9 @@ impl Disk for TestDisk {
         temporary.push(TEMPORARY);
         std::fs::write(&temporary, bytes)?;
         std::fs::rename(temporary, file)
+    }
+    fn write_cache(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        RealDisk.write_cache(file, bytes)
     }
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         Ok(self.file(file, RealDisk.create(file, size)?))

@@ -154,10 +154,25 @@ pub(crate) fn delete(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
 
 /// Keeps everybody else out of `dir` until the value is dropped.
 pub(super) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {
-    disk.lock(&dir.join(names::LOCK)).map_err(|source| match source.kind() {
-        io::ErrorKind::WouldBlock => OpenError::Locked { dir: dir.to_owned() },
+    let file = dir.join(names::LOCK);
+    disk.lock(&file).map_err(|source| match source.kind() {
+        io::ErrorKind::WouldBlock => OpenError::Locked { dir: dir.to_owned(), pid: disk.holder(&file) },
         _ => io_error("lock", dir)(source),
     })
+}
+
+/// Whether somebody has `dir` open at this moment. Makes nothing: a directory that is not there is free.
+///
+/// # Errors
+/// Somebody has it open. Whatever else is wrong with it, opening it will say.
+pub(crate) fn is_free(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    if !disk.list(dir).is_ok_and(|names| names.iter().any(|name| name == names::LOCK)) {
+        return Ok(());
+    }
+    match take_lock(disk, dir) {
+        Err(locked @ OpenError::Locked { .. }) => Err(locked),
+        _ => Ok(()),
+    }
 }
 
 /// Wraps a failed call.

@@ -203,11 +203,12 @@ pub(super) fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveS
 }
 
 impl Shared {
-    /// Has the index of a sealed segment written. A cache: without it the next start scans the segment.
+    /// Has the index of a sealed segment written. A cache: without it the next start scans the segment, so nothing of
+    /// it is synced. A sync of the directory that failed here, with only a warning, would never be told to the next.
     pub(super) fn write_index(&self, sealed: Arc<Segment>) {
         let (disk, index) = (self.disk.clone(), self.directory.index(sealed.position()));
         self.options.background.run(Box::new(move || {
-            if let Err(error) = disk.write_atomic(&index, &sealed.encode_index()) {
+            if let Err(error) = disk.write_cache(&index, &sealed.encode_index()) {
                 tracing::warn!(file = %index.display(), %error, "cannot write the index of a segment");
             }
         }));

@@ -10,11 +10,15 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::host::Node;
+use super::lock_wait::patiently;
 use super::start::Environment;
 use crate::config::{Config, Durability, RepairPolicy};
+use crate::disk::owner;
 use crate::disk::real::RealDisk;
 use crate::error::StartError;
+use crate::log::directory;
 use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::raft::TokioRuntime;
 use crate::raft::pacer::Pacer;
 use crate::rpc::grpc::acceptor::{Accept, AcceptorOptions};
 use crate::rpc::grpc::server::{GrpcServer, ServerOptions};
@@ -124,6 +128,14 @@ impl NodeBuilder {
         if !config.peers.is_empty() {
             config.peers.require(&config.id)?;
         }
+        if let Some((uid, gid)) = owner::given_to(&config.data_dir) {
+            let dir = config.data_dir.display();
+            tracing::info!(%dir, uid, gid, "run by root: files that are made are given to the owner of the directory");
+        }
+        // Before the address: whoever has the directory has that too.
+        let directories: Vec<_> = config.groups.iter().map(|group| config.data_dir.join(group.as_str())).collect();
+        let free = || directories.iter().try_for_each(|dir| directory::is_free(&RealDisk, dir));
+        patiently::<TokioRuntime, _>(config.lock_wait, free).await?;
         let bind = |source| StartError::Bind { address: config.bind.clone(), source };
         let listener = TcpListener::bind(&config.bind).await.map_err(bind)?;
         let env = environment(&config).map_err(bind)?;

@@ -5,6 +5,7 @@
 //! | [`builder`] | [`NodeBuilder`]: collects the configuration, starts the node |
 //! | [`host`] | [`Node`]: ledgers behind one port |
 //! | [`start`] | starts one ledger on any disk, clock and wire |
+//! | [`lock_wait`] | waits for a directory that another process is about to leave |
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
@@ -30,6 +31,7 @@ mod host;
 mod idle_tests;
 mod leadership;
 mod ledger;
+mod lock_wait;
 mod members;
 mod pending;
 mod read_stream;

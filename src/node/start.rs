@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::formation::Formation;
 use super::ledger::Ledger;
+use super::lock_wait::{MOMENT, patiently};
 use super::repair::{Patient, repair};
 use super::retention::Retainer;
 use super::scrub::Scrubber;
@@ -126,12 +127,13 @@ async fn open<R: Runtime>(
 ) -> Result<Log, StartError> {
     let group = identity.group.clone();
     let directory = config.data_dir.join(group.as_str());
-    let opened = Log::open(env.disk.clone(), directory.clone(), identity.clone(), options.clone());
-    let (mut log, recovered) = match opened {
+    let open = || Log::open(env.disk.clone(), directory.clone(), identity.clone(), options.clone());
+    let moment = config.lock_wait.min(MOMENT);
+    let (mut log, recovered) = match patiently::<R, _>(moment, open).await {
         // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
         Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
             repair_from_peers::<R>(env, config, identity.clone(), damage).await?;
-            Log::open(env.disk.clone(), directory, identity, options)?
+            patiently::<R, _>(moment, open).await?
         }
         opened => opened?,
     };
@@ -140,7 +142,8 @@ async fn open<R: Runtime>(
     }
     let identity = log.identity().clone();
     let (committed, end) = (log.progress().committed(), log.progress().end());
-    tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, ?recovered, "opened");
+    let cut = recovered.cut.map_or_else(|| "nothing".into(), |cut| cut.to_string());
+    tracing::info!(%group, node = %identity.node, disk = %identity.incarnation, committed, end, %cut, "opened");
     Ok(log)
 }
 

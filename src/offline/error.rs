@@ -59,16 +59,45 @@ pub enum OfflineError {
         /// Last record of the batch.
         last: u64,
     },
-    /// Records that are to go are known to be committed.
+    /// What is to go is known to be committed.
     #[error(
-        "records below index {committed} are known to be committed, and {to} is below: this node may have \
-        acknowledged them. With --discard-committed they go all the same"
+        "a cut before index {to} removes entries from number {number} on, and of those up to index {committed} some \
+        are known to be committed: this node may have acknowledged them. With --discard-committed they go all the same"
     )]
     Committed {
         /// The index asked for.
         to: u64,
+        /// Number of the first entry that would go.
+        number: u64,
         /// Index after the last record known to be committed.
         committed: u64,
+    },
+    /// What is to go was synced, so that others may count on it.
+    #[error(
+        "a cut before index {to} removes entries from number {number} on, and those up to index {durable} were synced \
+        here and may have been acknowledged. With --discard-committed they go all the same"
+    )]
+    Synced {
+        /// The index asked for.
+        to: u64,
+        /// Number of the first entry that would go.
+        number: u64,
+        /// Index after the last record noted as synced.
+        durable: u64,
+    },
+    /// What is to go may have been acknowledged, although it is not noted as synced.
+    #[error(
+        "a cut before index {to} removes entries from number {number} on that a start would not give up: with \
+        `interval`, or after a loss of power, they may have been acknowledged without a note (what can be read of them \
+        ends at index {acknowledged}). With --discard-committed they go all the same"
+    )]
+    Acknowledged {
+        /// The index asked for.
+        to: u64,
+        /// Number of the first entry that would go.
+        number: u64,
+        /// Index after the last of their records that can be read.
+        acknowledged: u64,
     },
     /// What is to be kept is damaged already.
     #[error("the log is damaged at index {index}, before {to} ({what} in {} at position {position}): truncate to \

@@ -1,8 +1,9 @@
 //! Tools for the directory of a ledger whose node is stopped: look at everything, check everything, cut, compare.
 //!
-//! A [`Stopped`] holds the directory's lock, so no node can start in it meanwhile. Whom the directory was made for is
-//! read from it. Only [`Stopped::truncate`] and [`repair()`] write. All files are read with `pread`: a bad sector is
-//! reported, and the rest is read.
+//! A [`Stopped`] holds the directory's lock, so no node can start in it meanwhile; [`Stopped::to_read`] goes without
+//! where none can be taken, and needs no right to write. Whom the directory was made for is read from it. Only
+//! [`Stopped::truncate`] and [`repair()`] write; what root makes there belongs to the directory's owner. All files are
+//! read with `pread`: a bad sector is reported, and the rest is read.
 //!
 //! | | |
 //! |---|---|
@@ -62,8 +63,9 @@ pub use repair::repair;
 pub use truncate::Truncation;
 pub use verify::{Checked, Summary};
 
-use crate::disk::Disk;
+use crate::disk::read_only::ReadOnlyDisk;
 use crate::disk::real::RealDisk;
+use crate::disk::{Disk, owner};
 use crate::error::OpenError;
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::log::StartPoint;
@@ -82,13 +84,25 @@ pub struct Stopped {
     segment_size: u64,
     /// What is there, ascending.
     names: Vec<String>,
-    _lock: Box<dyn Send + Sync>,
+    /// Why there is no lock, if there is none.
+    unlocked: Option<String>,
+    _lock: Option<Box<dyn Send + Sync>>,
 }
 
 impl std::fmt::Debug for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stopped").field("path", &self.path).finish_non_exhaustive()
     }
+}
+
+/// A lock, or why there is none.
+type Locked = (Option<Box<dyn Send + Sync>>, Option<String>);
+
+/// What to tell whoever runs a tool that writes in `dir`, if something is to be told: root gives what it makes there to
+/// the directory's owner.
+pub fn given_to_owner(dir: &Path) -> Option<String> {
+    let (uid, gid) = owner::given_to(dir)?;
+    Some(format!("run by root: files that are made in {} are given to its owner, {uid}:{gid}", dir.display()))
 }
 
 /// A file that every start needs and that cannot be used.
@@ -109,12 +123,44 @@ impl Stopped {
         Self::open_on(Arc::new(RealDisk), dir.into())
     }
 
+    /// The same, to look at: nothing is made or opened for writing, so the right to read is enough, and a read-only
+    /// file system will do. [`Stopped::truncate`] fails. Others may look at the same time. Where the lock cannot be
+    /// taken ([`Stopped::unlocked`] says why) nothing keeps a node from starting meanwhile.
+    ///
+    /// # Errors
+    /// As [`Stopped::open`].
+    pub fn to_read(dir: impl Into<PathBuf>) -> Result<Self, OfflineError> {
+        Self::look_on(Arc::new(ReadOnlyDisk), dir.into())
+    }
+
     fn open_on(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, OfflineError> {
+        Self::with_lock(disk, path, |disk, path| Ok((Some(stopped::lock(disk, path)?), None)))
+    }
+
+    fn look_on(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, OfflineError> {
+        Self::with_lock(disk, path, |disk, path| match stopped::lock(disk, path) {
+            Ok(lock) => Ok((Some(lock), None)),
+            Err(OpenError::Io { source, .. }) => {
+                let why = match source.kind() {
+                    io::ErrorKind::NotFound => format!("it has no file {}", names::LOCK),
+                    _ => source.to_string(),
+                };
+                Ok((None, Some(why)))
+            }
+            Err(locked) => Err(locked.into()),
+        })
+    }
+
+    fn with_lock(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        lock: impl FnOnce(&dyn Disk, &Path) -> Result<Locked, OfflineError>,
+    ) -> Result<Self, OfflineError> {
         let names = list(disk.as_ref(), &path)?;
         if !names.iter().any(|name| names::kind(name).is_some_and(|kind| kind != FileKind::Temporary)) {
             return Err(no_ledger(disk.as_ref(), path, &names));
         }
-        let lock = stopped::lock(disk.as_ref(), &path)?;
+        let (lock, unlocked) = lock(disk.as_ref(), &path)?;
         // What a node that has just ended did last.
         let names = list(disk.as_ref(), &path)?;
         let directory = usable(stopped::open(disk.as_ref(), &path), "identity")?;
@@ -122,7 +168,7 @@ impl Stopped {
             Ok(directory) => usable(stopped::start_point(disk.as_ref(), directory), "start of the log")?,
             Err(unusable) => Err(unusable.clone()),
         };
-        let mut stopped = Self { disk, path, directory, start, segment_size: 0, names, _lock: lock };
+        let mut stopped = Self { disk, path, directory, start, segment_size: 0, names, unlocked, _lock: lock };
         stopped.segment_size = match &stopped.directory {
             Ok(directory) => directory.identity().segment_size,
             Err(_) => stopped.guess_segment_size(),
@@ -132,6 +178,12 @@ impl Stopped {
             return Err(OfflineError::NoLedger { dir: stopped.path, why });
         }
         Ok(stopped)
+    }
+
+    /// Why the directory is looked at without its lock; `None` if it is held. A node may start meanwhile then, and what
+    /// is seen may be half of what it writes.
+    pub fn unlocked(&self) -> Option<&str> {
+        self.unlocked.as_deref()
     }
 
     /// The directory.

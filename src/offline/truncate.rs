@@ -11,8 +11,8 @@ use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::Cursor;
 use crate::log::directory::Directory;
-use crate::log::recovery::{Decision, Find};
-use crate::log::stopped;
+use crate::log::recovery::Decision;
+use crate::log::stopped::{self, Verdict};
 use crate::segment::after;
 
 /// A cut, made or planned.
@@ -32,6 +32,13 @@ pub struct Truncation {
     pub damaged: bool,
     /// Index after the last record known to be committed: more than `to` if committed records go.
     pub committed: u64,
+    /// Index after the last record noted as synced here: more than `to` if records go that were acknowledged to the
+    /// leader, and so may have been to a client.
+    pub durable: u64,
+    /// Index after the last record that may have been acknowledged, as far as it can be read: more than `to` if such
+    /// records go. Besides the committed and the synced ones these are all that a start would keep: with
+    /// `Durability::Interval` an ack needs no sync, and after a loss of power the note may be older than the last sync.
+    pub acknowledged: u64,
     /// Segment files that go as a whole, the last one first.
     pub segments: Vec<PathBuf>,
     /// The segment whose rest becomes zeros; `None` if no segment is left.
@@ -39,6 +46,20 @@ pub struct Truncation {
     keep: Option<u64>,
     #[serde(skip)]
     cut: LogPoint,
+    #[serde(skip)]
+    given_up: Option<GivenUp>,
+}
+
+/// What is given up with entries that go, the worst of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum GivenUp {
+    /// A start would keep them, or refuse because something is missing that no write explains: they may have been
+    /// acknowledged.
+    Kept,
+    /// They were noted as synced here: they may have been acknowledged.
+    Durable,
+    /// They are known to be committed.
+    Committed,
 }
 
 impl Stopped {
@@ -47,26 +68,42 @@ impl Stopped {
     /// # Errors
     /// As [`Stopped::truncate`].
     pub fn plan_truncation(&self, to: u64, discard_committed: bool) -> Result<Truncation, OfflineError> {
-        let (_, noted) = self.noted()?;
+        let (directory, noted) = self.noted()?;
         let mut plan = Plan::new(self, to, noted)?;
         self.survey(0..u64::MAX, &mut |seen| plan.see(seen))?;
-        let (truncation, first) = (plan.finish()?, plan.base.index);
+        let (mut truncation, first) = (plan.finish()?, plan.base.index);
         if to < first {
             return Err(OfflineError::OutOfRange { to, first, end: truncation.to });
         }
-        if to < truncation.committed && !discard_committed {
-            return Err(OfflineError::Committed { to, committed: truncation.committed });
+        let at_start = match stopped::verdict(self.disk.as_ref(), directory) {
+            Err(OpenError::Damaged(_)) => AtStart::Refuses,
+            verdict => AtStart::of(&verdict?),
+        };
+        truncation.given_up = given_up(&truncation, noted, at_start);
+        let readable = match at_start {
+            AtStart::Ends { index, .. } => index,
+            AtStart::Refuses => plan.readable,
+            AtStart::BeginsAnew => 0,
+        };
+        truncation.acknowledged = truncation.acknowledged.max(readable);
+        let Truncation { number, committed, durable, acknowledged, .. } = truncation;
+        match truncation.given_up.filter(|_| !discard_committed) {
+            Some(GivenUp::Committed) => Err(OfflineError::Committed { to, number, committed }),
+            Some(GivenUp::Durable) => Err(OfflineError::Synced { to, number, durable }),
+            Some(GivenUp::Kept) => Err(OfflineError::Acknowledged { to, number, acknowledged }),
+            None => Ok(truncation),
         }
-        Ok(truncation)
     }
 
     /// Removes the records from index `to` on, and the entries that hold them, durably. What is left opens. A batch is
-    /// never split. Records known to be committed stay unless `discard_committed`: a replica that loses them breaks
-    /// what the cluster has promised for them, so it is for the case that no replica has them.
+    /// never split. Whatever may have been acknowledged stays unless `discard_committed`: what is known to be
+    /// committed, what was noted as synced here, and what a start would keep or refuse for. A replica that loses it
+    /// breaks what the cluster has promised, so it is for the case that no replica has it. Without it goes what a
+    /// start would cut anyway.
     ///
     /// # Errors
-    /// If `to` is not the first record of an entry, or committed, or behind damage; if the identity, the start or the
-    /// hard state are damaged; or if the system fails.
+    /// If `to` is not the first record of an entry, or may have been acknowledged, or is behind damage; if the
+    /// identity, the start or the hard state are damaged; or if the system fails.
     pub fn truncate(&self, to: u64, discard_committed: bool) -> Result<Truncation, OfflineError> {
         let plan = self.plan_truncation(to, discard_committed)?;
         let (directory, noted) = self.noted()?;
@@ -143,6 +180,8 @@ struct Plan<'a> {
     /// The first problem, if it comes before the cut.
     problem: Option<Problem>,
     cut: Option<(Cursor, Option<u64>)>,
+    /// Index after the last record of a good entry, wherever it is.
+    readable: u64,
     found: Truncation,
 }
 
@@ -157,11 +196,14 @@ impl<'a> Plan<'a> {
             records: 0,
             damaged: false,
             committed: noted.committed.index,
+            durable: noted.durable.index,
+            acknowledged: noted.committed.index.max(noted.durable.index),
             segments: Vec::new(),
             keep: None,
             cut: LogPoint::default(),
+            given_up: None,
         };
-        Ok(Self { ledger, to, base, at: base, segment: None, problem: None, cut: None, found })
+        Ok(Self { ledger, to, base, at: base, segment: None, problem: None, cut: None, readable: 0, found })
     }
 
     fn see(&mut self, seen: Seen<'_>) -> Result<(), OfflineError> {
@@ -191,7 +233,9 @@ impl<'a> Plan<'a> {
 
     fn problem(&mut self, problem: Problem) {
         // No start looks at the rest of a blank, and the segment of the cut is zeroed.
-        let Some(find) = problem.find else { return };
+        if problem.find.is_none() {
+            return;
+        }
         self.found.damaged = true;
         if self.cut.is_some() || self.problem.is_some() {
             return;
@@ -201,13 +245,14 @@ impl<'a> Plan<'a> {
             self.cut = Some((self.base, None));
         } else if self.at.index == self.to {
             self.cut = Some((self.at, self.segment));
-        } else if find != Find::UnwrittenEnd {
+        } else {
             self.problem = Some(problem);
         }
     }
 
     fn entry(&mut self, header: &EntryHeader, fits: bool) -> Result<(), OfflineError> {
         self.found.committed = self.found.committed.max(header.committed);
+        self.found.acknowledged = self.found.acknowledged.max(header.committed);
         let (first, next) = (header.index, header.index + u64::from(header.records));
         if self.cut.is_none() && self.problem.is_none() {
             let counts = header.number >= self.base.number;
@@ -219,6 +264,9 @@ impl<'a> Plan<'a> {
                     if self.segment == Some(self.segment_of(header)) { header.position } else { self.at.position };
                 self.cut = Some((Cursor { position: place, ..self.at }, self.segment));
             }
+        }
+        if fits {
+            self.readable = self.readable.max(next);
         }
         if self.cut.is_some() {
             self.found.entries += u64::from(fits);
@@ -261,8 +309,49 @@ impl<'a> Plan<'a> {
 }
 
 impl Truncation {
-    /// Whether records go that are known to be committed.
+    /// Whether records, or other entries, go that are known to be committed.
     pub fn discards_committed(&self) -> bool {
-        self.to < self.committed
+        self.given_up == Some(GivenUp::Committed)
+    }
+
+    /// Whether anything goes that may have been acknowledged, committed or not.
+    pub fn discards_acknowledged(&self) -> bool {
+        self.given_up.is_some()
+    }
+}
+
+/// What a start would do with the log as it is.
+#[derive(Clone, Copy)]
+enum AtStart {
+    /// It would end the log there, and say itself what it does not keep.
+    Ends { number: u64, index: u64 },
+    /// It would throw all of it away: a reset was interrupted.
+    BeginsAnew,
+    /// What is missing may have been acknowledged, however little is known.
+    Refuses,
+}
+
+impl AtStart {
+    fn of(verdict: &Verdict) -> Self {
+        match verdict.decision {
+            Decision::Keep | Decision::Cut => Self::Ends { number: verdict.end.number, index: verdict.end.index },
+            Decision::Restart => Self::BeginsAnew,
+            Decision::Refuse => Self::Refuses,
+        }
+    }
+}
+
+/// What is given up with what goes. Compared by number: a change of members is acknowledged and has no index.
+fn given_up(cut: &Truncation, noted: Noted, at_start: AtStart) -> Option<GivenUp> {
+    let kept = match at_start {
+        AtStart::Ends { number, .. } => cut.number < number,
+        AtStart::BeginsAnew => false,
+        AtStart::Refuses => true,
+    };
+    match () {
+        () if cut.to < cut.committed || cut.number < noted.committed.number => Some(GivenUp::Committed),
+        () if cut.to < cut.durable || cut.number < noted.durable.number => Some(GivenUp::Durable),
+        () if kept => Some(GivenUp::Kept),
+        () => None,
     }
 }

@@ -105,6 +105,39 @@ impl SimDisk {
         state.names.sync(dir);
         state.end_step();
     }
+
+    /// A temporary file, its sync if it is to be synced, a rename.
+    fn replace(&self, file: &Path, bytes: &[u8], synced: bool) -> io::Result<()> {
+        let mut temporary = file.as_os_str().to_owned();
+        temporary.push(TEMPORARY);
+        let temporary = PathBuf::from(temporary);
+        let (mut state, written, failed) = match self.call(Op::WriteAtomic) {
+            Ok(state) => (state, bytes, None),
+            Err(short) if short.written > 0 => {
+                let part = (bytes.len() as u64 * short.written / 1000) as usize;
+                (self.machine.state(), &bytes[..part], Some(short.error))
+            }
+            Err(failure) => return Err(failure.error),
+        };
+        // The old content stays until the new one is there.
+        if written.len() as u64 > state.available() {
+            state.full += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let inode = Inode::written(written.to_vec(), self.owner())?;
+        Self::change(&mut state, NameChange::Add(temporary.clone(), inode.clone()));
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if synced {
+            state.begin_step()?;
+            inode.sync();
+            state.end_step();
+        }
+        state.begin_step()?;
+        Self::change(&mut state, NameChange::Rename(temporary, file.to_owned(), inode));
+        Ok(())
+    }
 }
 
 impl Disk for SimDisk {
@@ -142,37 +175,15 @@ impl Disk for SimDisk {
     /// In the steps of the real one: a temporary file, its sync, a rename, the sync of the directory. After a failure
     /// of the last the file is replaced, and a power loss may undo it.
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut temporary = file.as_os_str().to_owned();
-        temporary.push(TEMPORARY);
-        let temporary = PathBuf::from(temporary);
-        let (mut state, written, failed) = match self.call(Op::WriteAtomic) {
-            Ok(state) => (state, bytes, None),
-            Err(short) if short.written > 0 => {
-                let part = (bytes.len() as u64 * short.written / 1000) as usize;
-                (self.machine.state(), &bytes[..part], Some(short.error))
-            }
-            Err(failure) => return Err(failure.error),
-        };
-        // The old content stays until the new one is there.
-        if written.len() as u64 > state.available() {
-            state.full += 1;
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let inode = Inode::written(written.to_vec(), self.owner())?;
-        Self::change(&mut state, NameChange::Add(temporary.clone(), inode.clone()));
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        state.begin_step()?;
-        inode.sync();
-        state.end_step();
-        state.begin_step()?;
-        Self::change(&mut state, NameChange::Rename(temporary, file.to_owned(), inode));
-        drop(state);
+        self.replace(file, bytes, true)?;
         match file.parent() {
             Some(dir) => self.sync_dir(dir).map_err(sync_failed),
             None => Ok(()),
         }
+    }
+
+    fn write_cache(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.replace(file, bytes, false)
     }
 
     /// In two steps: the name, then the blocks.

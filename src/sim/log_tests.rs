@@ -165,6 +165,39 @@ fn a_restart_after_a_failed_sync_does_not_believe_a_purge_either() {
     assert_eq!(open(&disk).0.progress().end(), durable, "{durable} records were said to be durable");
 }
 
+/// An index file is a cache that nobody needs after a crash. Where its sync of the directory failed, the next one
+/// seemed to make up for that, and the name of a segment was called durable that was not.
+#[test]
+fn a_failed_sync_of_the_directory_stops_the_log_whatever_else_is_written() {
+    let disk = SimDisk::new();
+    let (mut log, later) = open(&disk);
+    while log.end().position < SIZE {
+        append(&mut log, &format!("{:.<1000}", "record"));
+    }
+    disk.fail_nth(Op::SyncDir, 0, io::ErrorKind::Other);
+    later.work(); // the index of the first segment
+    later.flush();
+    assert!(log.reader().failure().is_some(), "the name of a segment was not synced, and the log goes on");
+    assert_eq!(log.progress().durable(), 0);
+}
+
+/// What is noted as durable was synced before it was noted.
+#[test]
+fn a_start_syncs_no_segment_that_was_noted_as_durable() {
+    let disk = SimDisk::new();
+    let (mut log, later) = open(&disk);
+    while log.end().position < 4 * SIZE {
+        append(&mut log, &format!("{:.<1000}", "record"));
+    }
+    later.flush();
+    drop(log);
+    let disk = disk.kill().unwrap();
+    // The hard state is synced, and the segment with the end.
+    disk.fail_nth(Op::Sync, 2, io::ErrorKind::Other);
+    let opened = log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)).map(drop);
+    assert!(opened.is_ok(), "a third sync: {}", opened.unwrap_err());
+}
+
 /// What a clean end remembers may have been in the page cache before, after a sync that failed.
 #[test]
 fn a_clean_end_remembers_the_commit_point_after_a_failed_sync_too() {

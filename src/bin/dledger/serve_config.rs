@@ -63,6 +63,11 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_MAX_RECORD")]
     #[serde(deserialize_with = "size_text")]
     max_record: Option<ByteSize>,
+    /// For how long a directory that another process has open is waited for: one that is about to end. 0 gives up at
+    /// once. Default 30s.
+    #[arg(long, env = "DLEDGER_LOCK_WAIT", value_parser = wait, value_name = "TIME")]
+    #[serde(deserialize_with = "wait_text")]
+    lock_wait: Option<Duration>,
     #[command(flatten)]
     #[serde(flatten)]
     retention: RetentionOptions,
@@ -94,6 +99,7 @@ impl Options {
             repair: self.repair.or(other.repair),
             segment_size: self.segment_size.or(other.segment_size),
             max_record: self.max_record.or(other.max_record),
+            lock_wait: self.lock_wait.or(other.lock_wait),
             retention: self.retention.or(other.retention),
             leader: self.leader.or(other.leader),
         }
@@ -129,6 +135,7 @@ impl Options {
             config.max_batch_bytes = config.max_batch_bytes.max(config.max_record_bytes);
             config.max_inflight_bytes = config.max_inflight_bytes.max(config.max_batch_bytes);
         }
+        config.lock_wait = self.lock_wait.unwrap_or(config.lock_wait);
         config.retention = self.retention.into_retention();
         self.leader.apply(&mut config);
         config.validate()?;
@@ -150,6 +157,30 @@ fn durability(text: &str) -> Result<Durability, String> {
 
 fn durability_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Durability>, D::Error> {
     durability(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
+}
+
+/// A time; a zero needs no unit.
+fn wait(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::ZERO),
+        _ => humantime::parse_duration(text)
+            .map_err(|error| format!("{text:?} is no time ({error}): write it like \"30s\", or 0")),
+    }
+}
+
+/// Text, or the number 0.
+fn wait_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a time like \"30s\", or 0")]
+    enum Time {
+        Number(u64),
+        Text(String),
+    }
+    let text = match Time::deserialize(value)? {
+        Time::Number(number) => number.to_string(),
+        Time::Text(text) => text,
+    };
+    wait(&text).map(Some).map_err(de::Error::custom)
 }
 
 fn repair(text: &str) -> Result<RepairPolicy, String> {
@@ -301,6 +332,18 @@ mod tests {
         assert!(refusal(flags(&["--id", "n7", "--peers", PEERS])).contains("own id n7 is not among the peers"));
         let all = ["--group", "g", "--id", "n0", "--peers", PEERS, "--data-dir", "D", "--segment-size", "1000"];
         assert!(refusal(flags(&all)).contains("segment_size = 1000"));
+    }
+
+    #[test]
+    fn the_wait_for_a_directory_is_half_a_minute_unless_it_is_given() {
+        let all = ["--group", "g", "--id", "n0", "--peers", PEERS, "--data-dir", "D"];
+        let waits = |options: Options| options.into_config().unwrap().lock_wait;
+        assert_eq!(waits(flags(&all)), Duration::from_secs(30));
+        assert_eq!(waits(flags(&[&all[..], &["--lock-wait", "0"]].concat())), Duration::ZERO);
+        for (text, expected) in [("lock-wait = 0", 0), ("lock-wait = \"90s\"", 90)] {
+            assert_eq!(waits(flags(&all).or(toml::from_str(text).unwrap())), Duration::from_secs(expected));
+        }
+        assert!(toml::from_str::<Options>("lock-wait = 7").unwrap_err().to_string().contains("is no time"));
     }
 
     #[test]

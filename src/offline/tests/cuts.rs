@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::hard_state::{LogPoint, Noted};
+use crate::log::directory::is_free;
 
 impl Sample {
     /// Opens, and holds the records below `to`, and goes on; then all is well.
@@ -50,24 +51,100 @@ fn every_first_record_of_an_entry_can_be_cut_at_and_no_other() {
 
 #[test]
 fn committed_records_stay_unless_they_are_given_up() {
-    let mut sample = Sample::new();
+    let sample = Sample::new();
     let before = sample.content();
     let end = sample.records().len() as u64;
     let error = sample.stopped().truncate(sample.batch(25).index, false).unwrap_err();
     assert!(matches!(error, OfflineError::Committed { committed, .. } if committed == end), "{error}");
     assert_eq!(sample.content(), before);
-    let mut log = sample.log();
-    for n in 0..20 {
-        log.append_draft(Draft::batch(&[vec![b'x'; 300 + n]]), 5, 0).unwrap();
+    let cut = sample.stopped().truncate(end, false).unwrap();
+    assert_eq!((cut.entries, cut.discards_committed(), cut.discards_acknowledged()), (0, false, false));
+}
+
+impl Sample {
+    /// Appends what is committed nowhere; if it is `synced`, it is noted as durable and may have been acknowledged.
+    fn uncommitted(&self, synced: bool) {
+        let mut log = self.log();
+        for n in 0..20 {
+            log.append_draft(Draft::batch(&[vec![b'x'; 300 + n]]), 5, 0).unwrap();
+        }
+        if synced {
+            flush(&mut log);
+        }
+        self.killed(log);
     }
-    flush(&mut log);
-    close(log);
-    let cut = sample.stopped().truncate(end + 3, false).unwrap();
-    assert_eq!((cut.records, cut.discards_committed(), cut.segments.len()), (17, false, 1));
+
+    /// As after `kill -9`: nothing more is noted. Its threads may hold it, and so the lock, a moment longer.
+    fn killed(&self, log: Log) {
+        drop(log);
+        let free = (0..1_000_000).any(|_| {
+            std::thread::yield_now();
+            is_free(&RealDisk, &self.path()).is_ok()
+        });
+        assert!(free, "the log is still open");
+    }
+}
+
+/// An ack follows the note of what was synced; the note of what is committed comes with the flush after that.
+#[test]
+fn what_was_synced_stays_unless_it_is_given_up() {
+    let mut sample = Sample::new();
+    let end = sample.records().len() as u64;
+    sample.uncommitted(true);
+    let before = sample.content();
+    let error = sample.stopped().truncate(end + 3, false).unwrap_err();
+    assert!(error.to_string().contains("synced here and may have been acknowledged"), "{error}");
+    assert_eq!(sample.content(), before);
+    let cut = sample.stopped().truncate(end + 3, true).unwrap();
+    assert_eq!((cut.records, cut.discards_committed(), cut.discards_acknowledged()), (17, false, true));
+    assert_eq!((cut.committed, cut.durable, cut.acknowledged, cut.segments.len()), (end, end + 20, end + 20, 1));
     let log = sample.log();
     assert_eq!((log.end().index, log.progress().committed()), (end + 3, end));
     close(log);
-    sample.stopped().truncate(end, false).unwrap();
+    sample.stopped().truncate(end, true).unwrap();
+    sample.ends_at(end);
+}
+
+/// With `Durability::Interval` an ack needs no sync, and after a loss of power the note may be older than the last one.
+#[test]
+fn what_a_start_would_keep_stays_unless_it_is_given_up() {
+    let mut sample = Sample::new();
+    let end = sample.records().len() as u64;
+    sample.uncommitted(false);
+    let before = sample.content();
+    let error = sample.stopped().truncate(end + 3, false).unwrap_err();
+    assert!(error.to_string().contains("may have been acknowledged"), "{error}");
+    assert_eq!(sample.content(), before);
+    sample.stopped().truncate(end, true).unwrap();
+    sample.ends_at(end);
+}
+
+/// Membership changes and blanks are acknowledged and committed like records, and have no index.
+#[test]
+fn an_entry_without_records_stays_unless_it_is_given_up() {
+    let sample = Sample::of(ENTRIES - 1);
+    let last = sample.appended.last().unwrap();
+    assert_eq!(last.kind, EntryKindName::Blank);
+    sample.flip(last.position + 20);
+    let error = sample.stopped().plan_truncation(last.index, false).unwrap_err();
+    assert!(error.to_string().contains("known to be committed"), "{error}");
+    assert!(sample.stopped().plan_truncation(last.index, true).unwrap().discards_committed());
+}
+
+/// Nobody counted on what was being written when the process died: the next start would cut it, asked or not.
+#[test]
+fn a_torn_tail_goes_without_being_given_up() {
+    let mut sample = Sample::new();
+    let end = sample.records().len() as u64;
+    let mut log = sample.log();
+    let torn = log.append_draft(Draft::batch(&[[b'x'; 1500]]), 5, 0).unwrap().position;
+    sample.killed(log);
+    let mut bytes = std::fs::read(sample.segment(torn)).unwrap();
+    let sector = (torn % SIZE) as usize / 512 * 512 + 512;
+    bytes[sector..sector + 512].fill(0);
+    std::fs::write(sample.segment(torn), bytes).unwrap();
+    let cut = sample.stopped().truncate(end, false).unwrap();
+    assert!(cut.damaged && !cut.discards_acknowledged(), "{cut:?}");
     sample.ends_at(end);
 }
 

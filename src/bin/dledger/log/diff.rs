@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dledger::offline::{Comparison, Difference, EntryItem, Side, Stopped, diff};
+use dledger::offline::{Comparison, Difference, EntryItem, Side, diff};
 use serde_json::json;
 
+use super::opened;
 use crate::output::{Failure, Output, found};
 
 /// Name the first difference of two replicas of a ledger. Fails if there is one, or if one ends earlier.
@@ -22,7 +23,7 @@ pub(crate) struct Diff {
 
 impl Diff {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let (left, right) = (Stopped::open(&self.left)?, Stopped::open(&self.right)?);
+        let (left, right) = (opened(&self.left)?, opened(&self.right)?);
         let comparison = diff(&left, &right)?;
         let mut output = Output::stdout();
         if self.json {

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
-use dledger::offline::{DumpOptions, DumpedRecord, EntryItem, Item, Point, Stopped};
+use dledger::offline::{DumpOptions, DumpedRecord, EntryItem, Item, Point};
 use serde_json::Value;
 
+use super::opened;
 use crate::output::{Failure, Output, found, hex, readable};
 
 /// Show everything in a ledger's directory, in order. Goes on behind damage, and then fails.
@@ -30,7 +31,7 @@ pub(crate) struct Dump {
 
 impl Dump {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let ledger = Stopped::open(self.dir)?;
+        let ledger = opened(&self.dir)?;
         let options = DumpOptions::default().from(self.from).to(self.to).bodies(self.bodies);
         let mut output = Output::stdout();
         let mut damages = 0u64;

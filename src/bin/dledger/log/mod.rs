@@ -6,7 +6,10 @@ mod repair;
 mod truncate;
 mod verify;
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
+use dledger::offline::{OfflineError, Stopped, given_to_owner};
 
 use crate::output::Failure;
 
@@ -37,5 +40,21 @@ impl Log {
             Command::Diff(command) => command.run(),
             Command::Repair(command) => command.run().await,
         }
+    }
+}
+
+/// A ledger's directory, to be looked at.
+fn opened(dir: &Path) -> Result<Stopped, OfflineError> {
+    let ledger = Stopped::to_read(dir)?;
+    if let Some(why) = ledger.unlocked() {
+        eprintln!("note: {} is read without its lock ({why}): see that no node starts in it", dir.display());
+    }
+    Ok(ledger)
+}
+
+/// Says whose the files will be, if that is not as one would think.
+fn tell_owner(dir: &Path) {
+    if let Some(told) = given_to_owner(dir) {
+        eprintln!("note: {told}");
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use dledger::{RepairReport, Repaired, RepairedRange};
 use serde_json::{Value, json};
 
+use super::tell_owner;
 use crate::output::{Failure, Output};
 
 /// Get the damaged ranges of a ledger back from replicas that run.
@@ -29,6 +30,7 @@ pub(crate) struct Repair {
 
 impl Repair {
     pub(crate) async fn run(self) -> Result<(), Failure> {
+        tell_owner(&self.dir);
         let report = dledger::offline::repair(self.dir, self.from, self.dry_run).await?;
         let mut output = Output::stdout();
         match self.json {

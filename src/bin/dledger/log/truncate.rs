@@ -6,6 +6,7 @@ use clap::Args;
 use dledger::offline::{Stopped, Truncation};
 use serde_json::json;
 
+use super::{opened, tell_owner};
 use crate::output::{Failure, Output, found};
 
 /// Remove the records from an index on: the last resort against damage, if no replica has them.
@@ -21,8 +22,9 @@ pub(crate) struct Truncate {
     /// Do it. Without this, only what would be done is shown.
     #[arg(long)]
     yes: bool,
-    /// Remove records even if they are known to be committed. Acknowledged records are lost if no other replica has
-    /// them; and if others have, this one may vote for a leader without them.
+    /// Remove records even if they may have been acknowledged: those known to be committed, those that were synced
+    /// here, and all others that a start would keep. They are lost if no other replica has them; and if others have,
+    /// this one may vote for a leader without them.
     #[arg(long)]
     discard_committed: bool,
     /// Print an object.
@@ -32,7 +34,11 @@ pub(crate) struct Truncate {
 
 impl Truncate {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let ledger = Stopped::open(&self.dir)?;
+        // The plan alone changes nothing, and needs no right to.
+        let ledger = if self.yes { Stopped::open(&self.dir)? } else { opened(&self.dir)? };
+        if self.yes {
+            tell_owner(&self.dir);
+        }
         let cut = if self.yes {
             ledger.truncate(self.to, self.discard_committed)?
         } else {
@@ -43,6 +49,7 @@ impl Truncate {
             let mut object = json!(cut);
             object["done"] = self.yes.into();
             object["discards_committed"] = cut.discards_committed().into();
+            object["discards_acknowledged"] = cut.discards_acknowledged().into();
             output.line(object)?;
         } else {
             words(&cut, self.yes).into_iter().try_for_each(|line| output.line(line))?;
@@ -56,14 +63,23 @@ impl Truncate {
 }
 
 fn words(cut: &Truncation, done: bool) -> Vec<String> {
-    let Truncation { to, position, entries, records, committed, segments, .. } = cut;
+    let Truncation { to, position, number, entries, records, committed, durable, acknowledged, segments, .. } = cut;
     let (removes, ends) = if done { ("removed", "the log ends") } else { ("would remove", "the log would end") };
     let damaged = if cut.damaged { ", and what cannot be read" } else { "" };
     let mut lines = vec![format!("{removes} {records} records in {entries} entries{damaged}")];
     lines.extend(segments.iter().map(|segment| format!("{removes} {}", segment.display())));
     lines.push(format!("{ends} at position {position}, before index {to}"));
-    if cut.discards_committed() {
-        lines.push(format!("records {to} to {} are known to be committed: they are given up", committed - 1));
+    // From the least to the most certain; each row begins where the one before it ends.
+    let rows = [
+        (*to, *committed, "are known to be committed"),
+        (*to.max(committed), *durable, "were synced here and may have been acknowledged"),
+        (*to.max(committed).max(durable), *acknowledged, "are not noted as synced and may have been acknowledged"),
+    ];
+    for (from, end, what) in rows.into_iter().filter(|(from, end, _)| from < end && cut.discards_acknowledged()) {
+        lines.push(format!("records {from} to {} {what}: they are given up", end - 1));
+    }
+    if cut.discards_acknowledged() && to >= acknowledged {
+        lines.push(format!("entries from number {number} on may have been acknowledged: they are given up"));
     }
     lines
 }

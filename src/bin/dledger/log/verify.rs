@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
-use dledger::offline::{AtStart, Checked, Stopped, Summary};
+use dledger::offline::{AtStart, Checked, Summary};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::opened;
 use crate::output::{Failure, Output, found};
 
 /// Check every byte of a ledger's directory, and say what a start of the node would do. Fails if there is damage.
@@ -23,7 +24,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let ledger = Stopped::open(&self.dir)?;
+        let ledger = opened(&self.dir)?;
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}") {
             bar.set_style(style);

@@ -1,0 +1,93 @@
+//! Whose the files are that are made here: a tool that root runs must leave nothing that the service cannot open.
+
+use std::fs::{File, Metadata, Permissions, metadata, set_permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, fchown};
+use std::path::Path;
+
+use super::real::parent_of;
+
+/// Gives a file that was just made to whom its directory belongs, with the directory's permissions for the group and
+/// none for others. The service must be able to open what root made for it, and another user of the group what this one
+/// did. Only root can give files away; who is not root has made the file his, as in any directory.
+pub(super) fn to_the_directorys_owner(file: &File, path: &Path) -> io::Result<()> {
+    let (dir, made) = (metadata(parent_of(path))?, file.metadata()?);
+    if made.uid() == 0 && (made.uid(), made.gid()) != (dir.uid(), dir.gid()) {
+        let given = fchown(file, Some(dir.uid()), Some(dir.gid()));
+        given.map_err(|error| cannot_give(path, &dir, &error))?;
+    }
+    let mode = 0o600 | dir.mode() & 0o060;
+    if made.mode() & 0o777 != mode {
+        file.set_permissions(Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// The same for a directory that was just made: it goes to the owner of the one it is in, and to the group only if that
+/// one hands its group on (setgid).
+pub(super) fn to_the_parents_owner(dir: &Path) -> io::Result<()> {
+    let (parent, made) = (metadata(parent_of(dir))?, metadata(dir)?);
+    if made.uid() == 0 && parent.uid() != 0 {
+        let (uid, gid) = (Some(parent.uid()), Some(parent.gid()));
+        chown(dir, uid, gid).map_err(|error| cannot_give(dir, &parent, &error))?;
+    }
+    if parent.mode() & 0o2000 != 0 {
+        set_permissions(dir, Permissions::from_mode(0o2700 | parent.mode() & 0o070))?;
+    }
+    Ok(())
+}
+
+fn cannot_give(path: &Path, dir: &Metadata, error: &io::Error) -> io::Error {
+    let (uid, gid) = (dir.uid(), dir.gid());
+    let why = format!("cannot give {} to {uid}:{gid}, the owner of its directory: {error}", path.display());
+    io::Error::new(error.kind(), why)
+}
+
+/// To whom files made in `dir` are given, user and group: this process is root's, and the directory is not.
+pub(crate) fn given_to(dir: &Path) -> Option<(u32, u32)> {
+    let root = metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    let dir = metadata(dir).ok().filter(|dir| root && dir.uid() != 0)?;
+    Some((dir.uid(), dir.gid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+    use crate::disk::real::RealDisk;
+
+    /// Only root can give files away: as anybody else the test sees the permissions alone.
+    #[test]
+    fn what_is_made_belongs_to_whom_the_directory_does() {
+        const SERVICE: u32 = 4242;
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        RealDisk.create_dir(&data).unwrap();
+        assert_eq!(metadata(&data).unwrap().mode() & 0o7777, 0o700);
+        let root = metadata(&data).unwrap().uid() == 0;
+        if root {
+            chown(&data, Some(SERVICE), Some(SERVICE)).unwrap();
+        } else {
+            eprintln!("skipped: not root, so no file is given away");
+        }
+        set_permissions(&data, Permissions::from_mode(0o2775)).unwrap();
+        let ledger = data.join("g");
+        RealDisk.create_dir(&ledger).unwrap();
+        RealDisk.create(&ledger.join("0"), 4096).unwrap();
+        RealDisk.write_atomic(&ledger.join("start"), b"bytes").unwrap();
+        RealDisk.write_cache(&ledger.join("0.index"), b"bytes").unwrap();
+        drop(RealDisk.lock(&ledger.join("lock")).unwrap());
+        let belongs = |path: &Path, mode: u32| {
+            let found = metadata(path).unwrap();
+            assert_eq!(format!("{:o}", found.mode() & 0o7777), format!("{mode:o}"), "{}", path.display());
+            assert!(!root || (found.uid(), found.gid()) == (SERVICE, SERVICE), "{}", path.display());
+        };
+        belongs(&ledger, 0o2770);
+        for name in ["0", "start", "0.index", "lock"] {
+            belongs(&ledger.join(name), 0o660);
+        }
+        set_permissions(&ledger, Permissions::from_mode(0o755)).unwrap();
+        RealDisk.write_atomic(&ledger.join("start"), b"more").unwrap();
+        belongs(&ledger.join("start"), 0o640);
+    }
+}

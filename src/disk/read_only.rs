@@ -1,0 +1,80 @@
+//! The file system, for who only looks at it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustix::fs::FlockOperation;
+
+use super::real::RealDisk;
+use super::{Disk, DiskFile, Space};
+
+/// The operating system's files, of which none is made, changed or opened for writing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ReadOnlyDisk;
+
+fn refused<T>() -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "it was opened to be read only"))
+}
+
+impl Disk for ReadOnlyDisk {
+    fn create_dir(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    /// Shared with others who look, and kept from who writes: that one takes it for himself alone. The file must be
+    /// there.
+    fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let file = RealDisk.open_to_read(file)?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)?;
+        Ok(Box::new(file))
+    }
+
+    fn holder(&self, file: &Path) -> Option<u32> {
+        RealDisk.holder(file)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        RealDisk.list(dir)
+    }
+
+    fn read(&self, file: &Path) -> io::Result<Vec<u8>> {
+        RealDisk.read(file)
+    }
+
+    fn write_atomic(&self, _: &Path, _: &[u8]) -> io::Result<()> {
+        refused()
+    }
+
+    fn write_cache(&self, _: &Path, _: &[u8]) -> io::Result<()> {
+        refused()
+    }
+
+    fn create(&self, _: &Path, _: u64) -> io::Result<Arc<dyn DiskFile>> {
+        refused()
+    }
+
+    fn open(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.reading(file)
+    }
+
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn remove_dir(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn space(&self, dir: &Path) -> io::Result<Space> {
+        RealDisk.space(dir)
+    }
+}

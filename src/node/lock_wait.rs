@@ -1,0 +1,49 @@
+//! Waits for a directory that another process is about to leave.
+//!
+//! Who starts a node when its machine is told to forget the last one starts it while that one still ends: a pod that is
+//! deleted by force, a unit that is restarted. To give up at once would have it started again and again.
+
+use std::time::Duration;
+
+use crate::error::{OpenError, user};
+use crate::raft::Runtime;
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// For how long a directory that was free a moment ago, or should be, is waited for: whoever looks whether it is free
+/// holds it meanwhile.
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
+
+/// Tries `attempt` until it says something else than that the directory is in use, but not for longer than `wait`.
+///
+/// # Errors
+/// What the last attempt said.
+pub(super) async fn patiently<R: Runtime, T>(
+    wait: Duration,
+    mut attempt: impl FnMut() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    let mut waited = Duration::ZERO;
+    let mut told = None;
+    loop {
+        match attempt() {
+            Err(OpenError::Locked { dir, pid }) if waited < wait => {
+                if told != Some(pid) {
+                    let (holder, dir) = (user(pid), dir.display());
+                    let seconds = (wait - waited).as_secs_f64();
+                    tracing::warn!(%dir, "in use by {holder}: waits up to {seconds} s for it");
+                    told = Some(pid);
+                }
+                let pause = LOOK.min(wait - waited);
+                R::sleep(pause).await;
+                waited += pause;
+            }
+            outcome => {
+                if told.is_some() && outcome.is_ok() {
+                    tracing::info!(seconds = waited.as_secs_f64(), "the directory is free");
+                }
+                return outcome;
+            }
+        }
+    }
+}
