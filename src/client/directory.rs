@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::{Channel, Endpoint};
 
 use super::builder::Settings;
+use super::connections::{Connections, Place, shared};
 use super::error::{ClientError, Tried, root};
 use crate::rpc::client_wire::MAX_MESSAGE;
 use crate::rpc::grpc::dialer::Dialer;
@@ -26,6 +27,8 @@ pub(super) type Service = LedgerServiceClient<Channel>;
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 /// How soon a node that is not master is asked again.
 const PROBE_PAUSE: Duration = Duration::from_millis(25);
+/// How soon a node that has no place for this client is asked again: there are others that it turns away too.
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest a connect may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the other end of a connection must show that it lives.
@@ -53,7 +56,7 @@ struct Known {
     /// Addresses by preference of the list, then those that nodes named and the list does not have.
     addresses: Vec<String>,
     /// Connections are made at the first call, and again after every failure, resolving the name each time.
-    channels: HashMap<String, Channel>,
+    connections: HashMap<String, Connections>,
     master: Option<String>,
 }
 
@@ -109,27 +112,41 @@ impl Directory {
         new
     }
 
-    /// Reads and status at one address, over the connection that is kept for it.
-    pub(super) fn service(&self, address: &str) -> Result<Service, ClientError> {
-        Ok(service(self.channel(address)?))
+    /// Status at one address, over the connection that is kept for it.
+    fn control(&self, address: &str) -> Result<Service, ClientError> {
+        let endpoint = endpoint(address)?;
+        Ok(service(self.connection(address, &endpoint, |all, dial| all.control(dial))))
     }
 
     /// What operators ask, over the same connection.
     pub(super) fn admin(&self, address: &str) -> Result<AdminServiceClient<Channel>, ClientError> {
-        Ok(AdminServiceClient::new(self.channel(address)?))
+        let endpoint = endpoint(address)?;
+        Ok(AdminServiceClient::new(self.connection(address, &endpoint, |all, dial| all.control(dial))))
     }
 
-    fn channel(&self, address: &str) -> Result<Channel, ClientError> {
-        let mut known = self.known();
-        let channel = match known.channels.get(address) {
-            Some(channel) => channel.clone(),
-            None => {
-                let channel = self.dialer.lazy(&endpoint(address)?, CONNECT_TIMEOUT);
-                known.channels.insert(address.to_owned(), channel.clone());
-                channel
-            }
-        };
-        Ok(channel)
+    /// For a read at one address; its place is to be kept until it is answered.
+    pub(super) fn read(&self, address: &str) -> Result<(Service, Place), ClientError> {
+        let endpoint = shared(endpoint(address)?);
+        let place = self.connection(address, &endpoint, |all, dial| all.read(dial));
+        Ok((service(place.channel()), place))
+    }
+
+    /// For a stream of records from one address; its place is to be kept until it is dropped.
+    pub(super) fn stream(&self, address: &str) -> Result<(Service, Place), ClientError> {
+        let endpoint = shared(endpoint(address)?);
+        let place = self.connection(address, &endpoint, |all, dial| all.stream(dial));
+        Ok((service(place.channel()), place))
+    }
+
+    /// Takes one of the connections to `address`, or makes one.
+    fn connection<T>(
+        &self,
+        address: &str,
+        endpoint: &Endpoint,
+        take: impl FnOnce(&mut Connections, &dyn Fn() -> Channel) -> T,
+    ) -> T {
+        let dial = || self.dialer.lazy(endpoint, CONNECT_TIMEOUT);
+        take(self.known().connections.entry(address.to_owned()).or_default(), &dial)
     }
 
     /// A connection of its own, for the append stream.
@@ -154,7 +171,7 @@ impl Directory {
     /// What the node at `address` says of the ledger.
     pub(super) async fn status(&self, address: &str, within: Duration) -> Result<pb::StatusResponse, ClientError> {
         let request = pb::StatusRequest { cluster: self.cluster(), group: self.group() };
-        let mut service = self.service(address)?;
+        let mut service = self.control(address)?;
         match timeout(within, service.status(request)).await {
             Ok(Ok(status)) => Ok(status.into_inner()),
             Ok(Err(status)) => Err(ClientError::from_status(address, &status)),
@@ -230,7 +247,8 @@ impl Search<'_> {
                 }
                 Err(error) => Err(error),
             };
-            self.asked.push(self.directory.probe(address.clone(), PROBE_PAUSE));
+            let pause = if matches!(said, Err(ClientError::Busy { .. })) { BUSY_PAUSE } else { PROBE_PAUSE };
+            self.asked.push(self.directory.probe(address.clone(), pause));
             self.said.insert(address, said);
             let hopeless = |said: &Result<_, ClientError>| said.as_ref().err().filter(|e| !e.is_passing()).cloned();
             if self.said.len() == self.probes
@@ -243,8 +261,16 @@ impl Search<'_> {
         Err(self.nobody())
     }
 
-    /// None of them was master in time: [`ClientError::NoMaster`], or [`ClientError::Unreachable`] if none answered.
+    /// None of them was master in time: [`ClientError::NoMaster`], [`ClientError::Unreachable`] if none answered, or
+    /// [`ClientError::Busy`] if all that answered have no place for this client.
     pub(super) fn nobody(&self) -> ClientError {
+        let answered = || self.said.values().filter(|said| !matches!(said, Err(ClientError::Broken { .. })));
+        let busy = |said: &Result<_, ClientError>| matches!(said, Err(ClientError::Busy { .. }));
+        if answered().all(busy)
+            && let Some(Err(busy)) = answered().next()
+        {
+            return busy.clone();
+        }
         let why = |address: &str| match self.said.get(address) {
             Some(Ok(role)) => role.clone(),
             Some(Err(error)) => error.why(),
@@ -253,7 +279,7 @@ impl Search<'_> {
         let addresses = self.directory.by_preference();
         let tried = addresses.into_iter().map(|address| Tried { why: why(&address), address }).collect();
         let waited = self.started.elapsed();
-        if self.said.values().any(|said| !matches!(said, Err(ClientError::Broken { .. }))) {
+        if answered().next().is_some() {
             ClientError::NoMaster { waited, tried }
         } else {
             ClientError::Unreachable { waited, tried }

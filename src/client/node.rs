@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tokio::time::timeout;
 
+use super::connections::Place;
 use super::directory::Directory;
 use super::error::ClientError;
 use crate::rpc::client_wire::millis;
@@ -199,7 +200,7 @@ impl NodeClient {
             timeout_ms: self.timeout_ms(),
             ..request
         };
-        let mut service = self.directory.service(&self.address)?;
+        let (mut service, _place) = self.directory.read(&self.address)?;
         Ok(self.answer(service.get(request)).await?.into_inner().record)
     }
 
@@ -216,7 +217,7 @@ impl NodeClient {
             consistency: pb::Consistency::from(consistency).into(),
             timeout_ms: self.timeout_ms(),
         };
-        let mut service = self.directory.service(&self.address)?;
+        let (mut service, _place) = self.directory.read(&self.address)?;
         Ok(self.answer(service.index_at(request)).await?.into_inner().index)
     }
 
@@ -266,9 +267,9 @@ impl NodeClient {
             consistency: pb::Consistency::from(consistency).into(),
             timeout_ms: self.timeout_ms(),
         };
-        let mut service = self.directory.service(&self.address)?;
+        let (mut service, place) = self.directory.stream(&self.address)?;
         let batches = self.answer(service.read(request)).await?.into_inner();
-        Ok(self.records(batches, from, Some(self.directory.settings.timeout)))
+        Ok(self.records(batches, place, from, Some(self.directory.settings.timeout)))
     }
 
     /// Committed records from `from` on, waiting for more, from this node only: ends with an error when it fails.
@@ -278,15 +279,21 @@ impl NodeClient {
     /// [`NodeClient::get`].
     pub async fn tail(&self, from: u64) -> Result<RecordStream, ClientError> {
         let request = pb::TailRequest { cluster: self.directory.cluster(), group: self.directory.group(), from };
-        let mut service = self.directory.service(&self.address)?;
+        let (mut service, place) = self.directory.stream(&self.address)?;
         let batches = self.answer(service.tail(request)).await?.into_inner();
-        Ok(self.records(batches, from, None))
+        Ok(self.records(batches, place, from, None))
     }
 
     /// The records of the batches, each checked to be the one that is due. `within`: longest wait for a batch.
-    fn records(&self, batches: tonic::Streaming<pb::RecordBatch>, from: u64, within: Option<Duration>) -> RecordStream {
-        let state = (self.clone(), batches, from);
-        let checked = stream::try_unfold(state, move |(node, mut batches, next)| async move {
+    fn records(
+        &self,
+        batches: tonic::Streaming<pb::RecordBatch>,
+        place: Place,
+        from: u64,
+        within: Option<Duration>,
+    ) -> RecordStream {
+        let state = (self.clone(), batches, place, from);
+        let checked = stream::try_unfold(state, move |(node, mut batches, place, next)| async move {
             let answer = match within {
                 Some(within) => timeout(within, batches.message()).await.map_err(|_| node.silent(within))?,
                 None => batches.message().await,
@@ -301,7 +308,7 @@ impl NodeClient {
             }
             let next = end;
             let records = stream::iter(batch.records.into_iter().map(|record| Ok(Record::from(record))));
-            Ok(Some((records, (node, batches, next))))
+            Ok(Some((records, (node, batches, place, next))))
         });
         RecordStream::new(checked.try_flatten())
     }
