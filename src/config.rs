@@ -1,12 +1,14 @@
 //! What a node can be told, with units, defaults and bounds.
 
 mod lease;
+mod limits;
 mod retention;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::types::{ClusterName, Group, NodeId, Peers, checked_address, checked_bind};
+pub(crate) use limits::{CLIENT_FRAME_BYTES, MESSAGE_SLACK};
 pub use retention::Retention;
 
 /// What an ack means for the disks.
@@ -117,8 +119,18 @@ pub struct Config {
     /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
     /// default 5 s.
     pub stall_timeout: Duration,
-    /// Most connections the node accepts at once. Default 1024.
+    /// Most connections that clients may have open, at least 8; those beyond are told that there is no place. At the
+    /// start it is lowered, with a warning, to what the descriptors of the process allow. Default 1024.
     pub max_connections: usize,
+    /// Most connections that other nodes may have open, at least 6. A node has up to three to each other node. Clients
+    /// take none of these. Default 64.
+    pub max_peer_connections: usize,
+    /// Bytes of clients' appends that may be on the node before a ledger has taken them, of all connections together.
+    /// One half is for messages: above it they wait, unread, and are refused as busy when their time is up. The other
+    /// half is what clients may send before the node reads it, divided by `max_connections`: from 128 KiB to about 1 MiB
+    /// for each append stream. At least twice the largest batch and 1 MiB, and 256 KiB for each connection. Default
+    /// 512 MiB.
+    pub max_client_bytes: usize,
 }
 
 /// A configuration value was not usable.
@@ -162,6 +174,8 @@ impl Config {
             lock_wait: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(5),
             max_connections: 1024,
+            max_peer_connections: 64,
+            max_client_bytes: 512 << 20,
         }
     }
 
@@ -237,10 +251,7 @@ impl Config {
         {
             return refused("scrub", format!("{scrub:?}"), "at least a byte per second, and a second between passes");
         }
-        if self.max_connections < 8 {
-            return refused("max_connections", self.max_connections, "at least 8");
-        }
-        Ok(())
+        self.check_connections()
     }
 
     fn check_times(&self) -> Result<(), ConfigError> {

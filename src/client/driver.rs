@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::directory::Directory;
+use super::directory::{BUSY_PAUSE, Directory};
 use super::error::ClientError;
 use super::request::{Job, Queue};
 use super::session::{End, Session, Verdict, fail};
@@ -88,8 +88,11 @@ impl Driver {
                     None => search.master().await?,
                 };
                 let opened = Session::open(&directory, address).await;
-                if opened.is_err() {
+                if let Err(error) = &opened {
                     directory.set_master(None);
+                    if matches!(error, ClientError::Busy { .. }) {
+                        sleep(BUSY_PAUSE).await;
+                    }
                 }
                 Ok(opened)
             };
@@ -207,9 +210,13 @@ impl Driver {
     fn refused(&mut self, session: Session, error: &ClientError) {
         tracing::debug!(address = session.address, %error, "append stream refused");
         self.refusals += 1;
-        // One that had too much to decode is master still.
-        let master = matches!(error, ClientError::TooLarge { .. }).then(|| session.address.clone());
+        // One that had too much to decode, or no room, is master still.
+        let master = matches!(error, ClientError::TooLarge { .. } | ClientError::Busy { .. });
+        let master = master.then(|| session.address.clone());
         self.queue.put_back(session.refused_all(error));
+        if matches!(error, ClientError::Busy { .. }) {
+            fail(self.queue.expired(Instant::now()), error);
+        }
         self.directory.set_master(master);
     }
 

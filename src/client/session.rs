@@ -11,7 +11,7 @@ use super::directory::Directory;
 use super::error::{ClientError, reason};
 use super::request::{Job, acknowledge, deadline_of, records_of};
 use crate::mutants::{Mutant, planted};
-use crate::rpc::client_wire::{from_status, millis};
+use crate::rpc::client_wire::{TIMEOUT_HEADER, from_status, millis};
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 use crate::types::BatchAck;
 
@@ -58,7 +58,10 @@ impl Session {
     pub(super) async fn open(directory: &Directory, address: String) -> Result<Self, ClientError> {
         let mut service = directory.connect(&address).await?;
         let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS);
-        let answers = match timeout(OPEN_TIMEOUT, service.append_stream(ReceiverStream::new(outgoing))).await {
+        let mut call = tonic::Request::new(ReceiverStream::new(outgoing));
+        // Said of all requests at once, before the first: one that the node has no room to read says nothing.
+        call.metadata_mut().insert(TIMEOUT_HEADER, millis(directory.settings.timeout).max(1).into());
+        let answers = match timeout(OPEN_TIMEOUT, service.append_stream(call)).await {
             Ok(answers) => answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner(),
             Err(_) => {
                 let reason = format!("no append stream within {OPEN_TIMEOUT:?}");
@@ -112,7 +115,7 @@ impl Session {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(End::Broken("the node ended the stream".into())),
             Err(status) => match from_status(&status) {
-                Some(failure) if matches!(failure.code(), Code::TooLarge | Code::Closed) => {
+                Some(failure) if matches!(failure.code(), Code::TooLarge | Code::Closed | Code::Busy) => {
                     Err(End::Refused(ClientError::from_failure(&self.address, failure)))
                 }
                 _ => Err(End::Broken(reason(&status))),

@@ -12,7 +12,7 @@ use tonic::service::Routes;
 use super::host::Node;
 use super::lock_wait::patiently;
 use super::start::Environment;
-use crate::config::{Config, Durability, RepairPolicy};
+use crate::config::{CLIENT_FRAME_BYTES, Config, Durability, RepairPolicy};
 use crate::disk::owner;
 use crate::disk::real::RealDisk;
 use crate::error::StartError;
@@ -21,6 +21,7 @@ use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::raft::TokioRuntime;
 use crate::raft::pacer::Pacer;
 use crate::rpc::grpc::acceptor::{Accept, AcceptorOptions};
+use crate::rpc::grpc::gate::Places;
 use crate::rpc::grpc::server::{GrpcServer, ServerOptions};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::types::{ClusterName, Group, Incarnation, Peers};
@@ -152,8 +153,9 @@ impl NodeBuilder {
         let local = local.map_err(|source| StartError::Bind { address: config.bind.clone(), source })?;
         let advertised = advertised(&config, local);
         let options = ServerOptions {
-            acceptor: AcceptorOptions { max_connections: config.max_connections, ..AcceptorOptions::default() },
+            acceptor: acceptor_options(&config),
             max_message_bytes: message_limit(config.segment_size),
+            client_window: (config.client_stream() - CLIENT_FRAME_BYTES) as u32,
             ..ServerOptions::default()
         };
         let node = Node::new(config, local, advertised.clone(), env);
@@ -174,6 +176,13 @@ impl NodeBuilder {
         tracing::info!(node = %node.id(), %local, %advertised, "listening");
         Ok(node)
     }
+}
+
+/// How many connections the node takes.
+fn acceptor_options(config: &Config) -> AcceptorOptions {
+    let options = AcceptorOptions::default();
+    let places = Places { clients: config.max_connections, peers: config.max_peer_connections, ..options.places };
+    AcceptorOptions { places, ..options }
 }
 
 /// How peers are called.

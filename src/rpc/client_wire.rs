@@ -16,7 +16,10 @@ use crate::types::{Consistency, Record, Role, Status};
 pub(crate) const MAX_MESSAGE: usize = 80 << 20;
 /// Room in an append request beside the largest batch, bytes: the names in it. What frames the records is counted as
 /// part of the batch, with more than the 1 to 5 bytes that it takes on the wire.
-pub(crate) const REQUEST_SLACK: usize = 1 << 20;
+pub(crate) const REQUEST_SLACK: usize = crate::config::MESSAGE_SLACK;
+/// Says in the header of an append call how long any of its requests may wait to be read, milliseconds. Without it, as
+/// long as the node lets an append wait.
+pub(crate) const TIMEOUT_HEADER: &str = "dledger-timeout-ms";
 /// Most records in one append request: a record that takes 2 bytes on the wire takes 32 in memory.
 pub(crate) const MAX_REQUEST_RECORDS: usize = 64 << 10;
 /// Bytes that one record takes in a batch besides its own: its length.

@@ -3,6 +3,7 @@
 //! All of it is one stream that the connection polls: a client that does not take its answers is not read from, and
 //! nothing here is done per record.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -65,10 +66,11 @@ fn failed(id: u64, failure: pb::Failure) -> pb::AppendRecordsResponse {
     pb::AppendRecordsResponse { id, result: Some(Answered::Failure(failure)) }
 }
 
-impl<R, S, F, P> Answers<R, S, P>
+impl<R, Q, S, F, P> Answers<R, S, P>
 where
-    R: Stream<Item = Result<pb::AppendRecordsRequest, tonic::Status>> + Unpin,
-    S: FnMut(pb::AppendRecordsRequest) -> F + Unpin,
+    R: Stream<Item = Result<Q, tonic::Status>> + Unpin,
+    Q: Borrow<pb::AppendRecordsRequest>,
+    S: FnMut(Q) -> F + Unpin,
     F: Future<Output = Result<P, pb::Failure>> + Send + 'static,
     P: Future<Output = Outcome> + Unpin,
 {
@@ -112,7 +114,8 @@ where
             let Some(requests) = &mut self.requests else { return };
             match requests.poll_next_unpin(cx) {
                 Poll::Ready(Some(Ok(request))) => {
-                    self.submitting = Some((request.id, (self.submit)(request).boxed()));
+                    let id = request.borrow().id;
+                    self.submitting = Some((id, (self.submit)(request).boxed()));
                 }
                 Poll::Ready(Some(Err(broken))) => {
                     // What was submitted goes on; its answers are sent if the client still takes them.
@@ -128,10 +131,11 @@ where
     }
 }
 
-impl<R, S, F, P> Stream for Answers<R, S, P>
+impl<R, Q, S, F, P> Stream for Answers<R, S, P>
 where
-    R: Stream<Item = Result<pb::AppendRecordsRequest, tonic::Status>> + Unpin,
-    S: FnMut(pb::AppendRecordsRequest) -> F + Unpin,
+    R: Stream<Item = Result<Q, tonic::Status>> + Unpin,
+    Q: Borrow<pb::AppendRecordsRequest>,
+    S: FnMut(Q) -> F + Unpin,
     F: Future<Output = Result<P, pb::Failure>> + Send + 'static,
     P: Future<Output = Outcome> + Unpin,
 {

@@ -4,11 +4,15 @@
 //! |---|---|
 //! | `service` | the calls of `LedgerService` and what each needs of the node |
 //! | `admin` | the calls of `AdminService`: retention, members |
+//! | `front` | what stands before the service: it reads the appends |
+//! | `intake` | appends as they come in, and how many bytes of them may be on the node |
 //! | `append` | the append stream: submits in arrival order, answers as outcomes come |
 //! | `read` | batches of bounded size for read and tail |
 
 mod admin;
 mod append;
+mod front;
+mod intake;
 mod read;
 mod service;
 #[cfg(test)]

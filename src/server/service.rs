@@ -3,28 +3,27 @@
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::append::{Answers, appended};
+use super::front::Front;
+use super::intake::{Requests, Taken};
 use super::read;
 use crate::error::AppendError;
 use crate::node::{Ledger, Node, Pending};
-use crate::rpc::client_wire::{
-    self, MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many, wrong_cluster,
-};
+use crate::rpc::client_wire::{self, MAX_REQUEST_RECORDS, failure, to_status, too_many, wrong_cluster};
 use crate::rpc::pb::admin_service_server::AdminServiceServer;
-use crate::rpc::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
+use crate::rpc::pb::ledger_service_server::LedgerService;
 use crate::rpc::pb::{self, failure::Code};
 use crate::types::Role;
 
 /// The service as the node's port takes it.
 pub(super) fn routes(node: &Node) -> tonic::service::Routes {
-    let service = LedgerServiceServer::new(Service { node: node.clone() });
-    // A batch over the limit need not be read to be refused.
-    let service = service.max_decoding_message_size(node.config().max_batch_bytes + REQUEST_SLACK);
-    tonic::service::Routes::new(service).add_service(AdminServiceServer::new(Service { node: node.clone() }))
+    let service = Service { node: node.clone() };
+    let admin = AdminServiceServer::new(service.clone());
+    tonic::service::Routes::new(Front::new(service, node.config())).add_service(admin)
 }
 
 /// Answers clients from the ledgers of one node.
@@ -41,9 +40,58 @@ impl Service {
         self.node.ledger(group).map_err(|unknown| (&unknown).into())
     }
 
+    /// The answer to the only request of a call.
+    pub(super) async fn answer(self, mut requests: Requests) -> Result<pb::AppendRecordsResponse, Status> {
+        let none = || to_status(&failure(Code::Malformed, "the call has no request: send one"));
+        let Taken { request, room } = requests.next().await.ok_or_else(none)??;
+        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
+        let id = request.id;
+        let pending = submit(&ledger, request).await.map_err(|failure| to_status(&failure))?;
+        // From here on it is the ledger's: as are its bytes.
+        drop((room, requests));
+        let ack = pending.await.map_err(|error| to_status(&(&error).into()))?;
+        Ok(appended(id, ack))
+    }
+
+    /// The answers to the requests of an append stream.
+    pub(super) fn answers(
+        self,
+        requests: Requests,
+    ) -> impl Stream<Item = Result<pb::AppendRecordsResponse, Status>> + Send + 'static {
+        let roles = self.node.ledgers().iter().map(Ledger::role).collect();
+        // The ledger of the requests so far: only the first need name it.
+        let mut named: Option<Ledger> = None;
+        let take = move |Taken { request, room }: Taken| {
+            let found = match &named {
+                Some(ledger) if request.group.is_empty() || request.group == ledger.group().as_str() => {
+                    Ok(ledger.clone())
+                }
+                None if request.group.is_empty() => {
+                    Err(failure(Code::Malformed, "the first request of the stream names no group: set `group`"))
+                }
+                _ => self.ledger(&request.cluster, &request.group),
+            };
+            if let Ok(ledger) = &found {
+                named = Some(ledger.clone());
+            }
+            async move {
+                let pending = submit(&found?, request).await?;
+                // From here on it is the ledger's: as are its bytes.
+                drop(room);
+                Ok(pending.map(|done| done.map_err(|error| pb::Failure::from(&error))))
+            }
+        };
+        Answers::new(requests, take, closed(roles))
+    }
+
     pub(super) fn ledger_or_status(&self, cluster: &str, group: &str) -> Result<Ledger, Status> {
         self.ledger(cluster, group).map_err(|failure| to_status(&failure))
     }
+}
+
+/// What is said where nothing reads appends.
+fn unread() -> Status {
+    Status::unimplemented("appends are not served here")
 }
 
 /// The time a client gives the node; `None`: the node's default.
@@ -85,53 +133,21 @@ async fn closed(roles: Vec<watch::Receiver<Role>>) -> pb::Failure {
 
 #[async_trait]
 impl LedgerService for Service {
+    // Appends are read by [`Front`], which does not come here.
     async fn append(
         &self,
-        request: Request<pb::AppendRecordsRequest>,
+        _: Request<pb::AppendRecordsRequest>,
     ) -> Result<Response<pb::AppendRecordsResponse>, Status> {
-        let request = request.into_inner();
-        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        let id = request.id;
-        let pending = submit(&ledger, request).await.map_err(|failure| to_status(&failure))?;
-        let ack = pending.await.map_err(|error| to_status(&(&error).into()))?;
-        Ok(Response::new(appended(id, ack)))
+        Err(unread())
     }
 
     type AppendStreamStream = BoxStream<'static, Result<pb::AppendRecordsResponse, Status>>;
 
     async fn append_stream(
         &self,
-        requests: Request<tonic::Streaming<pb::AppendRecordsRequest>>,
+        _: Request<tonic::Streaming<pb::AppendRecordsRequest>>,
     ) -> Result<Response<Self::AppendStreamStream>, Status> {
-        let service = self.clone();
-        // The ledger of the requests so far: only the first need name it.
-        let mut named: Option<Ledger> = None;
-        let take = move |request: pb::AppendRecordsRequest| {
-            let found = match &named {
-                Some(ledger) if request.group.is_empty() || request.group == ledger.group().as_str() => {
-                    Ok(ledger.clone())
-                }
-                None if request.group.is_empty() => {
-                    Err(failure(Code::Malformed, "the first request of the stream names no group: set `group`"))
-                }
-                _ => service.ledger(&request.cluster, &request.group),
-            };
-            if let Ok(ledger) = &found {
-                named = Some(ledger.clone());
-            }
-            async move {
-                let pending = submit(&found?, request).await?;
-                Ok(pending.map(|done| done.map_err(|error| pb::Failure::from(&error))))
-            }
-        };
-        let limit = self.node.config().max_batch_bytes;
-        let requests = requests.into_inner().map_err(move |status| match status.code() {
-            // What tonic says of a message over the limit. Nothing can be read behind it.
-            tonic::Code::OutOfRange => to_status(&oversized(limit)),
-            _ => status,
-        });
-        let roles = self.node.ledgers().iter().map(Ledger::role).collect();
-        Ok(Response::new(Answers::new(requests, take, closed(roles)).boxed()))
+        Err(unread())
     }
 
     async fn get(&self, request: Request<pb::GetRequest>) -> Result<Response<pb::GetResponse>, Status> {

@@ -1,5 +1,8 @@
 //! The service over a node: what it bounds, and how its streams end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use bytes::Bytes;
 use futures::StreamExt;
 use tempfile::TempDir;
@@ -43,7 +46,8 @@ async fn a_message_over_the_limit_is_not_even_decoded() {
     let status = service.append(request(vec![vec![0; LIMIT + 1].into()])).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::InvalidArgument);
     let status = service.append(request(vec![vec![0; LIMIT + REQUEST_SLACK].into()])).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::OutOfRange);
+    let failure = from_status(&status).unwrap();
+    assert_eq!((failure.code(), failure.found, failure.limit), (Code::TooLarge, 0, LIMIT as u64));
     node.shutdown().await;
 }
 
@@ -104,6 +108,58 @@ async fn a_remote_tail_that_is_not_read_costs_a_bounded_buffer_and_meets_retenti
     let resumed = pb::TailRequest { group: "g".into(), from: end.first, ..Default::default() };
     let batch = slow.tail(resumed).await.unwrap().into_inner().message().await.unwrap().unwrap();
     assert_eq!(batch.records[0].body, "after");
+    node.shutdown().await;
+}
+
+/// The requests of a client that never runs out of them, and how many of their bytes were called for.
+fn endless(called_for: &Arc<AtomicUsize>) -> impl futures::Stream<Item = pb::AppendRecordsRequest> + use<> {
+    const SIZE: usize = 128 << 10;
+    let (called_for, record) = (called_for.clone(), Bytes::from(vec![7; SIZE]));
+    futures::stream::repeat_with(move || {
+        called_for.fetch_add(SIZE, Ordering::Relaxed);
+        request(vec![record.clone()])
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_a_node_takes_no_more_of_all_its_clients_than_it_was_told_to() {
+    const CLIENTS: usize = 40;
+    let dir = tempfile::tempdir().unwrap();
+    // The other one is never there.
+    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group("g".parse().unwrap()).data_dir(dir.path());
+    let builder = builder.peers("n0=127.0.0.1:9;n1=127.0.0.1:1".parse().unwrap()).configure(|c| {
+        (c.max_record_bytes, c.max_batch_bytes, c.max_inflight_bytes) = (LIMIT, LIMIT, LIMIT);
+        c.append_timeout = std::time::Duration::from_secs(2);
+        c.max_connections = CLIENTS;
+        c.max_client_bytes = c.least_client_bytes();
+    });
+    let mut limit = 0;
+    let builder = builder.configure(|c| limit = c.max_client_bytes + c.max_inflight_bytes);
+    let node = super::serve(builder).await.unwrap();
+    let called_for = Arc::new(AtomicUsize::new(0));
+    let mut streams = Vec::new();
+    for _ in 0..CLIENTS {
+        // Each over a connection of its own.
+        let mut service = service(&node).await;
+        streams.push(service.append_stream(endless(&called_for)).await.unwrap().into_inner());
+    }
+    let answers = streams.iter_mut().map(|stream| Box::pin(stream.message()));
+    let (first, _, rest) = futures::future::select_all(answers).await;
+    let taken = called_for.load(Ordering::Relaxed);
+    // What a client itself holds back: a message that it wants to send, and one that it has begun to.
+    let held_back = CLIENTS * (256 << 10);
+    assert!(taken <= limit + held_back, "{taken} bytes of {CLIENTS} clients; the node is to hold {limit}");
+    let refused = |code: Code| matches!(code, Code::NoMaster | Code::Busy);
+    let code = |answer: Result<Option<pb::AppendRecordsResponse>, tonic::Status>| match answer {
+        Ok(Some(pb::AppendRecordsResponse { result: Some(Answered::Failure(failure)), .. })) => failure.code(),
+        Ok(other) => panic!("{other:?}"),
+        Err(status) => from_status(&status).unwrap().code(),
+    };
+    assert!(refused(code(first)));
+    for answer in rest {
+        let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap();
+        assert!(refused(code(answer)), "every client is told by name");
+    }
     node.shutdown().await;
 }
 

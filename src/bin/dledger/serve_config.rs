@@ -68,6 +68,17 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_LOCK_WAIT", value_parser = wait, value_name = "TIME")]
     #[serde(deserialize_with = "wait_text")]
     lock_wait: Option<Duration>,
+    /// Most connections of clients at once; those beyond are told so. Default 1024, or what `ulimit -n` leaves room for.
+    #[arg(long, env = "DLEDGER_MAX_CONNECTIONS", value_name = "COUNT")]
+    max_connections: Option<usize>,
+    /// Most connections of other nodes at once; clients take none of these. Default 64.
+    #[arg(long, env = "DLEDGER_MAX_PEER_CONNECTIONS", value_name = "COUNT")]
+    max_peer_connections: Option<usize>,
+    /// Bytes of clients' appends that may be in memory before a ledger has taken them, of all connections together.
+    /// Default 512MiB, and never less than 256KiB for each connection.
+    #[arg(long, env = "DLEDGER_MAX_CLIENT_BYTES", value_name = "SIZE")]
+    #[serde(deserialize_with = "size_text")]
+    max_client_bytes: Option<ByteSize>,
     #[command(flatten)]
     #[serde(flatten)]
     retention: RetentionOptions,
@@ -100,6 +111,9 @@ impl Options {
             segment_size: self.segment_size.or(other.segment_size),
             max_record: self.max_record.or(other.max_record),
             lock_wait: self.lock_wait.or(other.lock_wait),
+            max_connections: self.max_connections.or(other.max_connections),
+            max_peer_connections: self.max_peer_connections.or(other.max_peer_connections),
+            max_client_bytes: self.max_client_bytes.or(other.max_client_bytes),
             retention: self.retention.or(other.retention),
             leader: self.leader.or(other.leader),
         }
@@ -136,6 +150,13 @@ impl Options {
             config.max_inflight_bytes = config.max_inflight_bytes.max(config.max_batch_bytes);
         }
         config.lock_wait = self.lock_wait.unwrap_or(config.lock_wait);
+        config.max_connections = self.max_connections.unwrap_or(config.max_connections);
+        config.max_peer_connections = self.max_peer_connections.unwrap_or(config.max_peer_connections);
+        config.max_client_bytes = match self.max_client_bytes {
+            Some(ByteSize(size)) => usize::try_from(size)?,
+            // What follows from the others, where nobody says more.
+            None => config.max_client_bytes.max(config.least_client_bytes()),
+        };
         config.retention = self.retention.into_retention();
         self.leader.apply(&mut config);
         config.validate()?;

@@ -219,6 +219,8 @@ async fn what_a_node_has_not_taken_when_it_ends_the_stream_is_sent_again() {
     let client = client(&[&fake.address]);
     fake.set(|state| state.reactions.push_back(Reaction::End(failure(Code::Closed, "the node stops"))));
     assert_eq!(client.append("hello").await.unwrap().index, 0);
+    fake.set(|state| state.reactions.push_back(Reaction::End(failure(Code::Busy, "no room to read it"))));
+    assert_eq!(client.append("again").await.unwrap().index, 1);
     // Only the one over the limit is refused; what was sent with it is not.
     let mut oversized = failure(Code::TooLarge, "split it");
     oversized.limit = 100;
@@ -227,7 +229,7 @@ async fn what_a_node_has_not_taken_when_it_ends_the_stream_is_sent_again() {
     let small = client.submit(texts(0..2)).await.unwrap();
     let error = large.await.unwrap_err();
     assert!(matches!(error, ClientError::TooLarge { size: 101, limit: 100, .. }), "{error}");
-    assert_eq!(small.await.unwrap().first_index, 1);
+    assert_eq!(small.await.unwrap().first_index, 2);
     // An end that says nothing of what was taken leaves it unknown.
     let unknown = failure(Code::UnknownOutcome, "who knows");
     fake.set(|state| state.reactions.push_back(Reaction::End(unknown)));

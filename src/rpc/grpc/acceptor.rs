@@ -3,15 +3,18 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, stream};
+use futures::stream::{self, FuturesUnordered, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 use tonic::transport::server::Connected;
 
-use super::gate::Gate;
+use super::gate::{Gate, Places};
+use super::greeting::Caller;
 use super::guarded::Guarded;
 
 /// First pause after a failed accept; doubled up to [`MAX_PAUSE`] while it goes on failing.
@@ -19,19 +22,23 @@ const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause: a descriptor that becomes free is used within it.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a want of places is over.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Settings of the accept loop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AcceptorOptions {
     /// Most connections open at once.
-    pub(crate) max_connections: usize,
+    pub(crate) places: Places,
     /// A connection that has not begun to speak HTTP/2 after so long is closed.
     pub(crate) preface_timeout: Duration,
 }
 
 impl Default for AcceptorOptions {
-    /// 1024; 1 s.
+    /// 1024 clients, 64 peers, 64 that have no place yet; 1 s.
     fn default() -> Self {
-        Self { max_connections: 1024, preface_timeout: Duration::from_secs(1) }
+        let places = Places { clients: 1024, peers: 64, porch: 64 };
+        Self { places, preface_timeout: Duration::from_secs(1) }
     }
 }
 
@@ -62,21 +69,59 @@ impl Accept for TcpListener {
     }
 }
 
-/// The connections that pass `gate`, guarded. Never ends and never yields an error: what cannot be accepted is logged.
-pub(crate) fn connections<L: Accept>(
+/// Where accepted connections go. Who serves them takes them from the other ends.
+pub(crate) struct Doors<S> {
+    pub(crate) peers: mpsc::UnboundedSender<Guarded<S>>,
+    pub(crate) clients: mpsc::UnboundedSender<Guarded<S>>,
+    /// There is no place for these: they are told so.
+    pub(crate) turned_away: [mpsc::UnboundedSender<Guarded<S>>; 2],
+}
+
+impl<S> Doors<S> {
+    /// Where a connection goes. It may be that nobody serves any more: then it is closed.
+    fn let_in(&self, connection: Guarded<S>, caller: Caller, has_place: bool) {
+        let [no_peer, no_client] = &self.turned_away;
+        let door = match (caller, has_place) {
+            (Caller::Peer, true) => &self.peers,
+            (Caller::Client, true) => &self.clients,
+            (Caller::Peer, false) => no_peer,
+            (Caller::Client, false) => no_client,
+        };
+        drop(door.send(connection));
+    }
+}
+
+/// Accepts connections, learns what each of them is, and lets it in where it belongs. Never ends: what cannot be
+/// accepted is logged.
+pub(crate) async fn receive<L: Accept>(
     listener: L,
     gate: Arc<Gate>,
     preface_timeout: Duration,
-) -> impl Stream<Item = io::Result<Guarded<L::Connection>>> + Send {
-    stream::unfold((listener, gate), move |(mut listener, gate)| async move {
-        loop {
-            let stream = accepted(&mut listener).await;
-            match gate.admit() {
-                Some(ticket) => return Some((Ok(Guarded::new(stream, ticket, preface_timeout)), (listener, gate))),
-                None => tracing::debug!("connection turned away: all places are taken"),
-            }
+    doors: Doors<L::Connection>,
+) {
+    let mut accepted = pin!(stream::unfold(listener, |mut listener| async move {
+        let stream = accepted(&mut listener).await;
+        Some((stream, listener))
+    }));
+    let mut greetings = FuturesUnordered::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some(stream) = accepted.next() => match gate.admit() {
+                Some(ticket) => greetings.push(Guarded::new(stream, ticket).greeted(preface_timeout)),
+                None => tracing::debug!("connection turned away: the server stops"),
+            },
+            Some(greeted) = greetings.next() => match greeted {
+                Ok((connection, caller)) => {
+                    let has_place = connection.seat(caller);
+                    doors.let_in(connection, caller, has_place);
+                }
+                Err(error) => tracing::debug!("a connection that says nothing of use is closed: {error}"),
+            },
+            _ = look.tick() => gate.look(),
         }
-    })
+    }
 }
 
 /// The next connection, however often it takes.
@@ -105,7 +150,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures::StreamExt;
+    use tokio::io::AsyncWriteExt;
 
     use super::*;
 
@@ -142,22 +187,35 @@ mod tests {
         (Full { fails, tried: tried.clone(), error, listener }, tried, client)
     }
 
+    /// What a client says.
+    const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+    /// The clients that `listener` has.
+    fn clients<L: Accept>(listener: L) -> mpsc::UnboundedReceiver<Guarded<L::Connection>> {
+        let (clients, let_in) = mpsc::unbounded_channel();
+        let nobody = || mpsc::unbounded_channel().0;
+        let doors = Doors { peers: nobody(), clients, turned_away: [nobody(), nobody()] };
+        let gate = Gate::new(Places { clients: 1, peers: 1, porch: 1 });
+        tokio::spawn(receive(listener, gate, Duration::from_secs(1), doors));
+        let_in
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_full_descriptor_table_is_waited_out_without_spinning() {
         let (listener, tried, _client) = full(1_000_000, EMFILE).await;
-        let mut all = Box::pin(connections(listener, Gate::new(1), Duration::from_secs(1)));
-        assert!(tokio::time::timeout(Duration::from_secs(10), all.next()).await.is_err());
+        let mut all = clients(listener);
+        assert!(tokio::time::timeout(Duration::from_secs(10), all.recv()).await.is_err());
         let tries = tried.load(Ordering::Relaxed);
         assert!((5..=20).contains(&tries), "{tries} tries in 10 s");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn accepting_goes_on_after_errors() {
         for error in [EMFILE, ECONNABORTED] {
-            let (listener, tried, client) = full(7, error).await;
-            let mut all = Box::pin(connections(listener, Gate::new(1), Duration::from_secs(1)));
-            let guarded = all.next().await.unwrap().unwrap();
-            assert_eq!(tried.load(Ordering::Relaxed), 8);
+            let (listener, tried, mut client) = full(3, error).await;
+            client.write_all(GREETING).await.unwrap();
+            let guarded = clients(listener).recv().await.unwrap();
+            assert!(tried.load(Ordering::Relaxed) >= 4);
             let info = tonic::transport::server::Connected::connect_info(&guarded);
             assert_eq!(info.remote_addr(), Some(client.local_addr().unwrap()));
         }
@@ -165,10 +223,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_aborted_connection_costs_the_others_no_time() {
-        let (listener, _, _client) = full(1000, ECONNABORTED).await;
+        let (mut listener, _, _client) = full(1000, ECONNABORTED).await;
         let began = tokio::time::Instant::now();
-        let mut all = Box::pin(connections(listener, Gate::new(1), Duration::from_secs(1)));
-        all.next().await.unwrap().unwrap();
+        accepted(&mut listener).await;
         assert!(began.elapsed() < MIN_PAUSE, "virtual time passes only in pauses");
     }
 }

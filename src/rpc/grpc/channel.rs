@@ -63,6 +63,8 @@ impl KeptChannel {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME_BYTES)
             .http2_max_header_list_size(HEADER_BYTES)
+            // What still comes for calls that timed out is no fault of the peer's, however often.
+            .http2_max_local_error_reset_streams(None)
             .http2_keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(silence)
             .keep_alive_while_idle(true);

@@ -1,19 +1,37 @@
-//! How many connections may be open; the silent ones make room first.
+//! Who may have how many connections open: peers and clients have places of their own.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
+use std::time::Duration;
 
 use futures::task::AtomicWaker;
+use tokio::time::Instant;
+
+use super::greeting::Caller;
+
+/// Nobody was turned away for so long: the want of places is over.
+const CALM: Duration = Duration::from_secs(5);
+
+/// How many connections of which kind may be open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Places {
+    /// Clients, tools, and whatever else does not greet as a peer does.
+    pub(crate) clients: usize,
+    /// Other nodes.
+    pub(crate) peers: usize,
+    /// Those that have not said what they are, and those that are being told that there is no place for them.
+    pub(crate) porch: usize,
+}
 
 /// Counts the open connections of a server and holds a string to each of them.
 ///
-/// When all places are taken a newcomer gets the place of the connection that has been silent longest, that is, has
-/// not begun to speak HTTP/2: an honest client speaks at once, so idle connections cannot keep it out. Connections that
-/// have spoken keep their place; if all have, the newcomer is turned away.
+/// A newcomer waits on the porch until it has said what it is, and then gets a place among its kind: clients, however
+/// many, take none from peers. Where there is none it stays on the porch while it is told. The porch is never full: who
+/// has been there longest makes room, so that silent connections keep nobody out.
 pub(crate) struct Gate {
-    max: usize,
+    places: Places,
     seats: Mutex<Seats>,
 }
 
@@ -21,12 +39,26 @@ pub(crate) struct Gate {
 struct Seats {
     next: u64,
     shut: bool,
-    taken: BTreeMap<u64, Arc<Seat>>,
+    porch: BTreeMap<u64, Arc<Seat>>,
+    clients: Kind,
+    peers: Kind,
+}
+
+#[derive(Default)]
+struct Kind {
+    seated: BTreeMap<u64, Arc<Seat>>,
+    want: Option<Want>,
+}
+
+/// Newcomers are turned away.
+struct Want {
+    since: Instant,
+    last: Instant,
+    turned_away: u64,
 }
 
 #[derive(Default)]
 struct Seat {
-    spoken: AtomicBool,
     closed: AtomicBool,
     waker: AtomicWaker,
 }
@@ -39,48 +71,111 @@ pub(crate) struct Ticket {
 }
 
 impl Gate {
-    /// A gate with places for `max` connections.
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, seats: Mutex::default() })
+    /// A gate to so many places.
+    pub(crate) fn new(places: Places) -> Arc<Self> {
+        Arc::new(Self { places, seats: Mutex::default() })
     }
 
-    /// A place for one more connection; `None` if there is none, or the gate is shut.
+    /// A place on the porch for one more connection; `None` if the gate is shut.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<Ticket> {
         let mut seats = self.lock();
         if seats.shut {
             return None;
         }
-        if seats.taken.len() >= self.max {
-            let silent = seats.taken.iter().find(|(_, seat)| !seat.spoken.load(Ordering::Relaxed));
-            let number = *silent?.0;
-            if let Some(seat) = seats.taken.remove(&number) {
-                tracing::debug!("all {} connections are taken: the longest silent one is closed", self.max);
-                seat.close();
-            }
+        if seats.porch.len() >= self.places.porch
+            && let Some((_, seat)) = seats.porch.pop_first()
+        {
+            tracing::debug!("{} connections have no place yet: the oldest of them is closed", self.places.porch);
+            seat.close();
         }
         let number = seats.next;
         seats.next += 1;
         let seat = Arc::new(Seat::default());
-        seats.taken.insert(number, seat.clone());
+        seats.porch.insert(number, seat.clone());
         Some(Ticket { gate: self.clone(), number, seat })
+    }
+
+    /// Says that a want of places is over, if one is. To be called now and then.
+    pub(crate) fn look(&self) {
+        let mut seats = self.lock();
+        for caller in [Caller::Client, Caller::Peer] {
+            let places = self.places.of(caller);
+            let kind = seats.kind(caller);
+            if let Some(want) = kind.want.take_if(|want| want.last.elapsed() >= CALM) {
+                let (taken, turned_away) = (kind.seated.len(), want.turned_away);
+                let lasted = (want.last - want.since).as_secs();
+                tracing::warn!(
+                    "no {caller} is turned away any more: {turned_away} connections were, over {lasted} s; \
+                     {taken} of {places} places are taken now"
+                );
+            }
+        }
     }
 
     /// Closes all connections and admits no more.
     pub(crate) fn shut(&self) {
         let mut seats = self.lock();
         seats.shut = true;
-        for seat in std::mem::take(&mut seats.taken).into_values() {
-            seat.close();
+        let Seats { porch, clients, peers, .. } = &mut *seats;
+        for all in [porch, &mut clients.seated, &mut peers.seated] {
+            for seat in std::mem::take(all).into_values() {
+                seat.close();
+            }
         }
     }
 
-    /// How many connections have a place.
+    /// How many connections are open.
     pub(crate) fn taken(&self) -> usize {
-        self.lock().taken.len()
+        let seats = self.lock();
+        seats.porch.len() + seats.clients.seated.len() + seats.peers.seated.len()
+    }
+
+    /// How many connections there may be of this kind.
+    pub(crate) fn places(&self, caller: Caller) -> usize {
+        self.places.of(caller)
     }
 
     fn lock(&self) -> MutexGuard<'_, Seats> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    fn of(&self, caller: Caller) -> usize {
+        match caller {
+            Caller::Client => self.clients,
+            Caller::Peer => self.peers,
+        }
+    }
+}
+
+impl Seats {
+    fn kind(&mut self, caller: Caller) -> &mut Kind {
+        match caller {
+            Caller::Client => &mut self.clients,
+            Caller::Peer => &mut self.peers,
+        }
+    }
+}
+
+impl Kind {
+    /// Counts one more that is turned away. The first one is worth a line.
+    fn turn_away(&mut self, caller: Caller, places: usize) {
+        let now = Instant::now();
+        match &mut self.want {
+            Some(want) => {
+                want.turned_away += 1;
+                want.last = now;
+            }
+            None => {
+                self.want = Some(Want { since: now, last: now, turned_away: 1 });
+                let option = caller.option();
+                tracing::warn!(
+                    "all {places} {caller} connections are taken: newcomers are turned away. Close some, or raise \
+                     {option}"
+                );
+            }
+        }
     }
 }
 
@@ -92,9 +187,22 @@ impl Seat {
 }
 
 impl Ticket {
-    /// The connection has begun to speak: it keeps its place from now on.
-    pub(crate) fn spoken(&self) {
-        self.seat.spoken.store(true, Ordering::Relaxed);
+    /// The connection has said what it is: it leaves the porch for a place among its kind. False if there is none, and
+    /// for one that has been closed.
+    pub(crate) fn seat(&self, caller: Caller) -> bool {
+        let places = self.gate.places.of(caller);
+        let mut seats = self.gate.lock();
+        if !seats.porch.contains_key(&self.number) {
+            return false;
+        }
+        let kind = seats.kind(caller);
+        if kind.seated.len() >= places {
+            kind.turn_away(caller, places);
+            return false;
+        }
+        kind.seated.insert(self.number, self.seat.clone());
+        seats.porch.remove(&self.number);
+        true
     }
 
     /// Whether the gate has closed the connection; if not, the task is woken when it does.
@@ -106,7 +214,10 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.gate.lock().taken.remove(&self.number);
+        let mut seats = self.gate.lock();
+        seats.porch.remove(&self.number);
+        seats.clients.seated.remove(&self.number);
+        seats.peers.seated.remove(&self.number);
     }
 }
 
@@ -116,33 +227,72 @@ mod tests {
 
     use super::*;
 
+    fn gate(clients: usize, peers: usize, porch: usize) -> Arc<Gate> {
+        Gate::new(Places { clients, peers, porch })
+    }
+
     fn closed(ticket: &Ticket) -> bool {
         ticket.is_closed(&Context::from_waker(Waker::noop()))
     }
 
     #[test]
-    fn the_longest_silent_connection_makes_room() {
-        let gate = Gate::new(3);
-        let [first, second, third] = [(); 3].map(|()| gate.admit().unwrap());
-        first.spoken();
+    fn who_is_longest_on_the_porch_makes_room_and_who_is_seated_does_not() {
+        let gate = gate(3, 1, 2);
+        let [first, second, third] = [(); 3].map(|()| {
+            let ticket = gate.admit().unwrap();
+            assert!(ticket.seat(Caller::Client));
+            ticket
+        });
         let fourth = gate.admit().unwrap();
-        assert_eq!([&first, &second, &third, &fourth].map(closed), [false, true, false, false]);
-        drop(second);
-        assert_eq!(gate.taken(), 3, "the place of an evicted connection is not freed twice");
-        third.spoken();
-        fourth.spoken();
-        assert!(gate.admit().is_none());
+        assert!(!fourth.seat(Caller::Client), "no place: it stays on the porch and is told");
+        let [fifth, sixth] = [(); 2].map(|()| gate.admit().unwrap());
+        assert_eq!(
+            [&first, &second, &third, &fourth, &fifth, &sixth].map(closed),
+            [false, false, false, true, false, false]
+        );
+        drop(fourth);
+        assert_eq!(gate.taken(), 5, "the place of one that had to go is not freed twice");
         drop(first);
-        assert!(gate.admit().is_some());
+        assert!(fifth.seat(Caller::Client));
+        assert!(!sixth.seat(Caller::Client));
+    }
+
+    #[test]
+    fn clients_take_no_place_of_a_peer() {
+        let gate = gate(2, 2, 4);
+        let clients: Vec<_> = (0..10).map(|_| gate.admit().unwrap()).collect();
+        let seated: Vec<_> = clients.iter().map(|client| client.seat(Caller::Client)).collect();
+        // The first six had to leave the porch before they said what they are.
+        assert_eq!(seated, [[false; 6].as_slice(), &[true; 2], &[false; 2]].concat());
+        let peers: Vec<_> = (0..3).map(|_| gate.admit().unwrap()).collect();
+        assert_eq!(peers.iter().map(|peer| peer.seat(Caller::Peer)).collect::<Vec<_>>(), [true, true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_want_of_places_begins_once_counts_and_ends_once() {
+        let gate = gate(1, 1, 8);
+        let kept = gate.admit().unwrap();
+        assert!(kept.seat(Caller::Client));
+        let turned_away = |gate: &Gate| gate.lock().clients.want.as_ref().map(|want| want.turned_away);
+        for expected in 1..=3 {
+            assert!(!gate.admit().unwrap().seat(Caller::Client));
+            assert_eq!(turned_away(&gate), Some(expected));
+            tokio::time::advance(CALM / 2).await;
+            gate.look();
+        }
+        assert_eq!(turned_away(&gate), Some(3), "it goes on while any are turned away");
+        tokio::time::advance(CALM / 2).await;
+        gate.look();
+        assert_eq!(turned_away(&gate), None);
+        assert!(gate.lock().peers.want.is_none());
     }
 
     #[test]
     fn a_shut_gate_closes_all_and_admits_none() {
-        let gate = Gate::new(2);
-        let ticket = gate.admit().unwrap();
-        ticket.spoken();
+        let gate = gate(1, 1, 2);
+        let [client, peer, silent] = [(); 3].map(|()| gate.admit().unwrap());
         gate.shut();
-        assert!(closed(&ticket));
+        assert!([&client, &peer, &silent].map(closed).iter().all(|closed| *closed));
         assert!(gate.admit().is_none());
         assert_eq!(gate.taken(), 0);
     }

@@ -1,41 +1,72 @@
 //! A connection that must speak HTTP/2 soon and can be closed from outside.
 
-use std::future::Future;
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 use tonic::transport::server::Connected;
 
 use super::gate::Ticket;
+use super::greeting::{self, Caller};
 
-/// Bytes by which a connection has begun to speak HTTP/2: the preface (24) and the header of a first frame (9). What
-/// comes after is watched by HTTP/2's own keepalive, which does not see a connection before.
-const OPENING: usize = 24 + 9;
+/// Read at a time while a connection has not said what it is.
+const CHUNK: usize = 512;
 
 /// An accepted connection.
 pub(crate) struct Guarded<S> {
     stream: S,
     ticket: Ticket,
-    /// `None` once the opening has arrived.
-    opening: Option<Opening>,
+    /// What was read to learn who it is, and is to be read again.
+    said: Bytes,
 }
 
-struct Opening {
-    deadline: Pin<Box<Sleep>>,
-    missing: usize,
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    pub(crate) fn new(stream: S, ticket: Ticket) -> Self {
+        Self { stream, ticket, said: Bytes::new() }
+    }
+
+    /// Waits until the connection has said what it is, for as long as `limit` says: bytes that trickle in buy no time.
+    /// What comes after is watched by HTTP/2's own keepalive, which does not see a connection before.
+    ///
+    /// # Errors
+    /// It said something else, nothing in time, or was closed.
+    pub(crate) async fn greeted(mut self, limit: Duration) -> io::Result<(Self, Caller)> {
+        let mut said = BytesMut::new();
+        let heard = tokio::time::timeout(limit, async {
+            loop {
+                if let Some(caller) = greeting::caller(&said).map_err(io::Error::other)? {
+                    return Ok::<_, io::Error>(caller);
+                }
+                let mut chunk = [0; CHUNK];
+                let mut chunk = ReadBuf::new(&mut chunk);
+                poll_fn(|cx| Pin::new(&mut self).poll_read(cx, &mut chunk)).await?;
+                if chunk.filled().is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                said.extend_from_slice(chunk.filled());
+            }
+        });
+        let caller = match heard.await {
+            Ok(caller) => caller?,
+            Err(_) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} bytes in {limit:?}", said.len())));
+            }
+        };
+        self.said = said.freeze();
+        Ok((self, caller))
+    }
+
+    /// Whether there is a place for the connection, which it has from now on.
+    pub(crate) fn seat(&self, caller: Caller) -> bool {
+        self.ticket.seat(caller)
+    }
 }
 
 impl<S> Guarded<S> {
-    /// Guards `stream`, which has until `deadline` from now to speak.
-    pub(crate) fn new(stream: S, ticket: Ticket, deadline: Duration) -> Self {
-        let opening = Opening { deadline: Box::pin(tokio::time::sleep(deadline)), missing: OPENING };
-        Self { stream, ticket, opening: Some(opening) }
-    }
-
     fn check(&self, cx: &Context<'_>) -> io::Result<()> {
         if self.ticket.is_closed(cx) {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the server"));
@@ -48,22 +79,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check(cx)?;
-        let Some(opening) = &mut this.opening else {
-            return Pin::new(&mut this.stream).poll_read(cx, buf);
-        };
-        // Before the read: bytes that trickle in do not buy time.
-        if opening.deadline.as_mut().poll(cx).is_ready() {
-            let why = format!("no HTTP/2 in time: {} of {OPENING} bytes", OPENING - opening.missing);
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
+        if this.said.has_remaining() {
+            let again = this.said.split_to(this.said.len().min(buf.remaining()));
+            buf.put_slice(&again);
+            return Poll::Ready(Ok(()));
         }
-        let before = buf.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(cx, buf);
-        opening.missing = opening.missing.saturating_sub(buf.filled().len() - before);
-        if opening.missing == 0 {
-            this.opening = None;
-            this.ticket.spoken();
-        }
-        read
+        Pin::new(&mut this.stream).poll_read(cx, buf)
     }
 }
 

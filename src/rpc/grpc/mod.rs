@@ -13,7 +13,9 @@
 //! | [`service`] | the peer service: routes each call to its ledger |
 //! | [`server`] | [`GrpcServer`](server::GrpcServer): listener, services, an end that comes |
 //! | [`acceptor`] | the accept loop, which a full descriptor table does not spin; the seam to TCP on the serving side |
-//! | [`gate`] | how many connections may be open; the silent ones make room first |
+//! | [`greeting`] | what a connection says first: peer or client |
+//! | [`gate`] | how many connections of which kind may be open |
+//! | [`turned_away`] | what answers where there is no place |
 //! | [`guarded`] | a connection that must speak HTTP/2 soon and can be closed from outside |
 
 pub(crate) mod acceptor;
@@ -22,6 +24,7 @@ pub(crate) mod beats;
 pub(crate) mod channel;
 pub(crate) mod dialer;
 pub(crate) mod gate;
+pub(crate) mod greeting;
 pub(crate) mod guarded;
 pub(crate) mod link;
 pub(crate) mod resolver;
@@ -29,6 +32,7 @@ pub(crate) mod server;
 pub(crate) mod service;
 pub(crate) mod status;
 pub(crate) mod transport;
+pub(crate) mod turned_away;
 
 #[cfg(test)]
 mod tests;
@@ -38,7 +42,7 @@ mod tests;
 const STREAM_WINDOW: u32 = 8 << 20;
 /// The same for all streams of a connection together.
 const CONNECTION_WINDOW: u32 = 16 << 20;
-/// Largest HTTP/2 frame, bytes: whole batches travel in few frames.
+/// Largest HTTP/2 frame between nodes, bytes: whole batches travel in few frames.
 const FRAME_BYTES: u32 = 1 << 20;
 /// Most bytes of headers (and trailers, which carry refusals) in one message.
 const HEADER_BYTES: u32 = 16 << 10;

@@ -18,7 +18,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         Reason::Malformed | Reason::Unspecified => Code::InvalidArgument,
         Reason::Group => Code::NotFound,
         Reason::Closed | Reason::NoQuorum => Code::Unavailable,
-        Reason::DiskFull => Code::ResourceExhausted,
+        Reason::DiskFull | Reason::NoPlace => Code::ResourceExhausted,
         Reason::Purged => Code::OutOfRange,
         Reason::Damaged => Code::DataLoss,
         Reason::WireVersion
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn every_refusal_survives_its_status() {
-        for number in 1..=15 {
+        for number in 1..=17 {
             let refusal = Refusal { reason: number, found: format!("found {number}"), expected: "ä\n%".into() };
             let status = from_refusal(&refusal);
             assert_ne!(status.code(), Code::Ok);

@@ -6,20 +6,25 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::kit::*;
+use crate::rpc::client_wire::from_status;
 use crate::rpc::grpc::acceptor::AcceptorOptions;
+use crate::rpc::grpc::gate::Places;
 use crate::rpc::grpc::server::ServerOptions;
+use crate::rpc::pb;
 use crate::rpc::transport::{Lane, Link, TransportError};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// An empty SETTINGS frame.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
-fn options(max_connections: usize, preface_timeout: Duration) -> ServerOptions {
-    ServerOptions { acceptor: AcceptorOptions { max_connections, preface_timeout }, ..server_options() }
+fn options(places: usize, preface_timeout: Duration) -> ServerOptions {
+    let places = Places { clients: places, peers: places, porch: places };
+    ServerOptions { acceptor: AcceptorOptions { places, preface_timeout }, ..server_options() }
 }
 
-async fn rig(max_connections: usize, preface_timeout: Duration) -> Rig {
-    Rig::start_at("127.0.0.1:0", Replication::Echo, options(max_connections, preface_timeout)).await
+/// A server with so many places of each kind.
+async fn rig(places: usize, preface_timeout: Duration) -> Rig {
+    Rig::start_at("127.0.0.1:0", Replication::Echo, options(places, preface_timeout)).await
 }
 
 /// Waits until the server has closed the connection.
@@ -99,27 +104,54 @@ async fn silent_connections_far_over_the_cap_do_not_starve_an_honest_client() {
     closed(&mut attackers[0]).await;
 }
 
+/// Takes a client's place and says no more.
+async fn speaker(rig: &Rig) -> TcpStream {
+    let mut stream = connect(rig, &[PREFACE, SETTINGS].concat()).await;
+    // The server's own settings say that it has heard.
+    soon(stream.read_exact(&mut [0; 9])).await.unwrap();
+    stream
+}
+
 #[tokio::test]
-async fn when_all_places_are_taken_by_speakers_the_next_is_turned_away_until_one_leaves() {
+async fn clients_that_take_all_their_places_keep_no_peer_out() {
     let rig = rig(2, LONG).await;
     let mut speakers = Vec::new();
-    for _ in 0..2 {
-        let mut stream = connect(&rig, &[PREFACE, SETTINGS].concat()).await;
-        // The server's own settings say that it has heard.
-        soon(stream.read_exact(&mut [0; 9])).await.unwrap();
-        speakers.push(stream);
+    for _ in 0..10 {
+        speakers.push(speaker(&rig).await);
     }
-    closed(&mut connect(&rig, b"").await).await;
-    let link = rig.link(Lane::Control);
-    let error = link.request_vote(vote(1), LONG).await.unwrap_err();
-    assert!(matches!(error, TransportError::Broken { .. } | TransportError::Unreachable { .. }), "{error}");
-    drop(speakers.pop());
-    soon(async {
-        while link.request_vote(vote(1), LONG).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    honest(rig.link(Lane::Control).as_ref()).await;
+    honest(rig.link(Lane::Data).as_ref()).await;
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_told_so_by_name_until_one_is_free() {
+    let rig = rig(2, LONG).await;
+    let [_kept, leaves] = [speaker(&rig).await, speaker(&rig).await];
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", rig.address())).unwrap();
+    let mut client = pb::ledger_service_client::LedgerServiceClient::new(endpoint.connect_lazy());
+    let mut status = async || soon(client.status(pb::StatusRequest::default())).await.unwrap_err();
+    for _ in 0..20 {
+        let failure = from_status(&status().await).expect("a typed answer, and no broken connection");
+        assert_eq!(failure.code(), pb::failure::Code::Busy);
+        assert!(failure.message.contains("all 2 client connections"), "{}", failure.message);
+        assert!(failure.message.contains("--max-connections"), "{}", failure.message);
+    }
+    drop(leaves);
+    // The rig has no ledger service: that it is told that says that it was let in.
+    soon(async { while status().await.code() != tonic::Code::Unimplemented {} }).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_finds_no_place_is_told_so_by_name() {
+    let rig = rig(1, LONG).await;
+    let first = rig.link(Lane::Control);
+    honest(first.as_ref()).await;
+    let second = rig.link(Lane::Control);
+    let error = second.request_vote(vote(1), LONG).await.unwrap_err();
+    let TransportError::Refused { refusal, .. } = &error else { panic!("{error}") };
+    assert_eq!(refusal.reason(), pb::refusal::Reason::NoPlace, "{error}");
+    assert!(refusal.found.contains("all 1 peer connections"), "{error}");
+    honest(first.as_ref()).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,54 @@
+//! How many clients the descriptors of the process leave room for.
+
+use crate::config::Config;
+use crate::disk::limits::OpenFileLimit;
+
+/// Connections that have no place yet, see `rpc::grpc::acceptor`.
+const PORCH: usize = 64;
+/// Files of a ledger.
+const PER_LEDGER: usize = 16;
+/// To one peer: control, heartbeats, data.
+const PER_PEER: usize = 3;
+/// What else a process has open: its runtime, its logs.
+const OTHERS: usize = 64;
+/// Fewer connections than any use needs: the least that [`Config::validate`] takes.
+const LEAST: usize = 8;
+
+/// Lowers `max_connections` to what the process may have open: where clients take the last descriptor, the node reaches
+/// no peer and opens no file.
+pub(super) fn fit(config: &mut Config) {
+    if let Some(limit) = OpenFileLimit::now().soft {
+        let (fits, beside) = clients(config, usize::try_from(limit).unwrap_or(usize::MAX));
+        if fits < config.max_connections {
+            tracing::warn!(
+                "this process may have {limit} files and connections open, {beside} of which are for peers and ledgers: \
+                 {fits} clients may connect, not {}. Raise the limit (`ulimit -n`), or lower --max-connections",
+                config.max_connections
+            );
+            config.max_connections = fits;
+        }
+    }
+}
+
+/// How many clients there is room for, and what is needed beside them.
+fn clients(config: &Config, limit: usize) -> (usize, usize) {
+    let peers = PER_PEER * config.peers.len().max(3);
+    let beside = config.max_peer_connections + PORCH + peers + PER_LEDGER * config.groups.len() + OTHERS;
+    (limit.saturating_sub(beside).clamp(LEAST, config.max_connections), beside)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::NodeId;
+
+    #[test]
+    fn clients_get_what_peers_and_files_leave() {
+        let config = Config { groups: vec!["g".parse().unwrap()], ..Config::new(NodeId::new(0), "127.0.0.1:0") };
+        let (all, beside) = clients(&config, 1 << 20);
+        assert_eq!(all, config.max_connections);
+        assert_eq!(clients(&config, 1024), (1024 - beside, beside));
+        assert_eq!(clients(&config, beside + config.max_connections), (config.max_connections, beside));
+        assert_eq!(clients(&config, 10), (LEAST, beside), "with so few nothing can be promised");
+    }
+}

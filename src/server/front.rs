@@ -1,0 +1,83 @@
+//! What stands before the service: it reads appends itself, each when the node has room for it. All else is the
+//! service's.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::stream::{self, Stream, StreamExt};
+use tonic::body::Body;
+use tonic::codec::{Codec, EncodeBody, SingleMessageCompressionOverride};
+use tonic::codegen::{BoxFuture, Service as HttpService, http};
+use tonic::server::NamedService;
+use tonic::{Status, metadata::GRPC_CONTENT_TYPE};
+use tonic_prost::ProstCodec;
+
+use super::intake::Intake;
+use super::service::Service;
+use crate::config::Config;
+use crate::rpc::client_wire::TIMEOUT_HEADER;
+use crate::rpc::pb::ledger_service_server::{LedgerServiceServer, SERVICE_NAME};
+use crate::rpc::pb::{AppendRecordsRequest, AppendRecordsResponse};
+
+/// The ledger service as the node's port takes it.
+#[derive(Clone)]
+pub(super) struct Front {
+    service: Service,
+    rest: LedgerServiceServer<Service>,
+    intake: Arc<Intake>,
+}
+
+impl Front {
+    pub(super) fn new(service: Service, config: &Config) -> Self {
+        let intake = Intake::new(config);
+        Self { rest: LedgerServiceServer::new(service.clone()), service, intake }
+    }
+}
+
+impl NamedService for Front {
+    const NAME: &'static str = SERVICE_NAME;
+}
+
+type Response = http::Response<Body>;
+
+impl HttpService<http::Request<Body>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = request.uri().path().rsplit('/').next();
+        let streams = match method {
+            Some("AppendStream") => true,
+            Some("Append") => false,
+            _ => return self.rest.call(request),
+        };
+        let limit = request.headers().get(TIMEOUT_HEADER).and_then(|millis| millis.to_str().ok()?.parse().ok());
+        let requests = match self.intake.requests(request.into_body(), limit.map(Duration::from_millis)) {
+            Ok(requests) => requests,
+            Err(busy) => return Box::pin(std::future::ready(Ok(busy.into_http()))),
+        };
+        let service = self.service.clone();
+        let response = match streams {
+            true => response(service.answers(requests)),
+            false => response(stream::once(service.answer(requests))),
+        };
+        Box::pin(std::future::ready(Ok(response)))
+    }
+}
+
+/// The answer to a call, as its messages come.
+fn response(answers: impl Stream<Item = Result<AppendRecordsResponse, Status>> + Send + 'static) -> Response {
+    let encoder = ProstCodec::<AppendRecordsResponse, AppendRecordsRequest>::default().encoder();
+    let plain = SingleMessageCompressionOverride::default();
+    let body = EncodeBody::new_server(encoder, answers.boxed(), None, plain, None);
+    let mut response = http::Response::new(Body::new(body));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    response
+}

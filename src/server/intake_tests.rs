@@ -1,0 +1,132 @@
+//! What comes in, without a node.
+
+use futures::StreamExt;
+use futures::channel::mpsc;
+use tonic::codec::{Codec, EncodeBody};
+use tonic_prost::ProstCodec;
+
+use super::*;
+use crate::rpc::client_wire::from_status;
+use crate::types::NodeId;
+
+const BATCH: usize = 1 << 20;
+const WAIT: Duration = Duration::from_secs(3);
+
+/// The smallest budget that holds a message of 2 MiB.
+fn intake() -> Arc<Intake> {
+    let mut config = Config::new(NodeId::new(0), "127.0.0.1:0");
+    (config.max_batch_bytes, config.max_connections, config.append_timeout) = (BATCH, 8, WAIT);
+    config.max_client_bytes = config.least_client_bytes();
+    Intake::new(&config)
+}
+
+fn request(id: u64, size: usize) -> pb::AppendRecordsRequest {
+    pb::AppendRecordsRequest { id, records: vec![vec![id as u8; size].into()], ..Default::default() }
+}
+
+type Sender = mpsc::UnboundedSender<pb::AppendRecordsRequest>;
+
+/// What a client sends.
+fn body() -> (Sender, Body) {
+    let (sender, requests) = mpsc::unbounded();
+    let encoder = ProstCodec::<pb::AppendRecordsRequest, pb::AppendRecordsResponse>::default().encoder();
+    (sender, Body::new(EncodeBody::new_client(encoder, requests.map(Ok), None, None)))
+}
+
+fn send(sender: &Sender, id: u64, size: usize) {
+    sender.unbounded_send(request(id, size)).unwrap();
+}
+
+#[tokio::test]
+async fn requests_come_whole_and_in_order_and_give_back_their_room() {
+    let intake = intake();
+    let (streams, messages) = (intake.streams.available_permits(), intake.messages.available_permits());
+    let (sender, body) = body();
+    let mut requests = intake.requests(body, None).unwrap();
+    assert!(futures::poll!(requests.next()).is_pending());
+    let sizes = [0, 1, 100, 16 << 10, 300 << 10, 3, BATCH];
+    for (id, size) in (0..).zip(sizes) {
+        send(&sender, id, size);
+    }
+    for (id, size) in (0..).zip(sizes) {
+        let taken = requests.next().await.unwrap().unwrap();
+        assert!(taken.request == request(id, size), "{id}");
+        assert!(messages - intake.messages.available_permits() >= size, "it takes room until it is let go");
+    }
+    drop(sender);
+    assert!(requests.next().await.is_none());
+    drop(requests);
+    assert_eq!((intake.streams.available_permits(), intake.messages.available_permits()), (streams, messages));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_waits_for_it_and_is_told_busy_when_its_time_is_up() {
+    let intake = intake();
+    let streams: Vec<_> = (0..3)
+        .map(|_| {
+            let (sender, body) = body();
+            (0..3).for_each(|id| send(&sender, id, BATCH));
+            intake.requests(body, None).unwrap()
+        })
+        .collect();
+    let [mut first, mut second, mut third] = <[Requests; 3]>::try_from(streams).ok().unwrap();
+    let held = first.next().await.unwrap().unwrap();
+    // A second one has no room beside it.
+    assert!(futures::poll!(second.next()).is_pending());
+    tokio::time::advance(WAIT / 2).await;
+    assert!(futures::poll!(third.next()).is_pending());
+    drop(held);
+    let held = second.next().await.unwrap().unwrap();
+    assert!(futures::poll!(third.next()).is_pending());
+    tokio::time::advance(WAIT / 2).await;
+    let status = third.next().await.unwrap().err().unwrap();
+    let busy = from_status(&status).unwrap();
+    assert_eq!((busy.code(), busy.limit as usize), (Code::Busy, intake.total), "{}", busy.message);
+    assert!(busy.message.contains("--max-client-bytes"), "{}", busy.message);
+    assert!(third.next().await.is_none(), "what comes behind it is not read");
+    drop(held);
+    assert_eq!(first.next().await.unwrap().unwrap().request.id, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_waits_no_longer_than_it_says() {
+    let intake = intake();
+    let ((one, body_of_one), (other, body_of_other)) = (body(), body());
+    send(&one, 0, BATCH);
+    send(&other, 0, BATCH);
+    let mut patient = intake.requests(body_of_one, None).unwrap();
+    let held = patient.next().await.unwrap().unwrap();
+    let mut hurried = intake.requests(body_of_other, Some(WAIT / 10)).unwrap();
+    let before = tokio::time::Instant::now();
+    assert!(hurried.next().await.unwrap().is_err());
+    assert_eq!(before.elapsed().as_millis(), (WAIT / 10).as_millis(), "by the virtual clock");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_request_over_the_limit_is_refused_by_its_length() {
+    let intake = intake();
+    let (sender, body) = body();
+    send(&sender, 0, BATCH + REQUEST_SLACK);
+    let mut requests = intake.requests(body, None).unwrap();
+    let status = requests.next().await.unwrap().err().unwrap();
+    assert_eq!(from_status(&status).unwrap().code(), Code::TooLarge);
+    assert!(requests.next().await.is_none());
+}
+
+#[tokio::test]
+async fn append_streams_are_as_many_as_there_is_room_for() {
+    let intake = intake();
+    let mut open = Vec::new();
+    let busy = loop {
+        match intake.requests(Body::empty(), None) {
+            Ok(requests) => open.push(requests),
+            Err(busy) => break busy,
+        }
+    };
+    assert!(open.len() >= 8, "one for each connection: {}", open.len());
+    assert!(open.len() * intake.stream as usize <= intake.total / 2, "{}", open.len());
+    assert_eq!(from_status(&busy).unwrap().code(), Code::Busy);
+    open.pop();
+    assert!(intake.requests(Body::empty(), None).is_ok());
+}
