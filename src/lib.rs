@@ -94,6 +94,7 @@ pub mod testing;
 
 pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
+pub use disk::limits::OpenFileLimit;
 pub use error::{
     AppendError, CreateLedgerError, Damage, MemberError, OpenError, Outcome, ReadError, RemoveError, RemoveLedgerError,
     RepairError, StartError, UnknownGroup,

@@ -2,6 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
+//! | [`limits`] | how many files a process may have open |
 //! | [`mapping`] | mapped memory: all `unsafe` of the crate, with the argument why it is sound |
 //! | [`owner`] | whose the files are that are made |
 //! | [`real`] | the file system |
@@ -10,6 +11,7 @@
 //!
 //! The simulation (feature `sim`) has the other implementation.
 
+pub mod limits;
 pub(crate) mod mapping;
 pub(crate) mod owner;
 pub(crate) mod read_only;

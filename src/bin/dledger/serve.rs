@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::Args;
-use dledger::{Config, Node, NodeBuilder};
+use dledger::{Config, Node, NodeBuilder, OpenFileLimit};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -35,6 +35,7 @@ impl Serve {
             None => self.options,
         };
         let config: Config = options.into_config()?;
+        raise_open_files();
         // Before the node starts: a signal that comes while it does is not lost.
         let mut stop = Stop::new()?;
         let groups: Vec<_> = config.groups.iter().map(ToString::to_string).collect();
@@ -69,6 +70,16 @@ fn tell(node: &Node, groups: &[String], json: bool) -> Result<(), Failure> {
         output.line(format_args!("node {id} of cluster {cluster} serves {} on {address}", groups.join(", ")))?;
     }
     output.flush()
+}
+
+/// Connections and segments take descriptors, and the soft limit is often 1024.
+fn raise_open_files() {
+    let limit = OpenFileLimit::raise().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot raise the limit of open files (ulimit -n) to the hard one: it stays as it is");
+        OpenFileLimit::now()
+    });
+    let said = |limit: Option<u64>| limit.map_or("unlimited".into(), |limit| limit.to_string());
+    tracing::info!(soft = said(limit.soft), hard = said(limit.hard), "limit of open files");
 }
 
 fn log_to_stderr() -> Result<(), Failure> {

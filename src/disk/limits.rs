@@ -1,0 +1,49 @@
+//! How many files this process may have open.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// How many descriptors (files and connections) this process may have open at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenFileLimit {
+    /// What holds now, `ulimit -Sn`; `None`: no limit.
+    pub soft: Option<u64>,
+    /// As far as a process may raise that by itself, `ulimit -Hn`; `None`: no limit.
+    pub hard: Option<u64>,
+}
+
+impl OpenFileLimit {
+    /// What the system says of this process.
+    pub fn now() -> Self {
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        Self { soft: current, hard: maximum }
+    }
+
+    /// Raises the soft limit of this process to the hard one, and gives back what holds then. Many systems start a
+    /// process with 1024 and let it have far more. `dledger serve` calls it; a program that embeds a node may, before it
+    /// starts one: programs that still use `select` cannot take descriptors above 1023.
+    ///
+    /// # Errors
+    /// If the system refuses it; nothing has changed then.
+    pub fn raise() -> io::Result<Self> {
+        let limit = Self::now();
+        if limit.soft != limit.hard {
+            setrlimit(Resource::Nofile, Rlimit { current: limit.hard, maximum: limit.hard })?;
+        }
+        Ok(Self::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_is_raised_to_the_hard_one() {
+        let before = OpenFileLimit::now();
+        let raised = OpenFileLimit::raise().unwrap();
+        assert_eq!((raised.soft, raised.hard), (before.hard, before.hard));
+        assert_eq!(OpenFileLimit::now(), raised);
+    }
+}
