@@ -127,9 +127,9 @@ pub struct Config {
     pub max_peer_connections: usize,
     /// Bytes of clients' appends that may be on the node before a ledger has taken them, of all connections together.
     /// One half is for messages: above it they wait, unread, and are refused as busy when their time is up. The other
-    /// half is what clients may send before the node reads it, divided by `max_connections`: from 128 KiB to about 1 MiB
-    /// for each append stream. At least twice the largest batch and 1 MiB, and 256 KiB for each connection. Default
-    /// 512 MiB.
+    /// half is what clients may send before the node reads it, divided by `max_connections`: from 128 KiB to about
+    /// 1 MiB for each append stream. At least twice the largest batch and 1 MiB, and 256 KiB for each connection.
+    /// Default 512 MiB.
     pub max_client_bytes: usize,
 }
 

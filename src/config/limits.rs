@@ -2,8 +2,8 @@
 
 use super::{Config, ConfigError, refused};
 
-/// Least that one append stream of a client takes of the node's memory before it is read, bytes: HTTP/2's own window, and
-/// a frame.
+/// Least that one append stream of a client takes of the node's memory before it is read, bytes: HTTP/2's own window,
+/// and a frame.
 const MIN_STREAM: usize = (64 << 10) + CLIENT_FRAME_BYTES;
 /// The most: enough for 100 MiB/s over 10 ms.
 const MAX_STREAM: usize = (1 << 20) + CLIENT_FRAME_BYTES;

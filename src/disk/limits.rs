@@ -21,8 +21,8 @@ impl OpenFileLimit {
     }
 
     /// Raises the soft limit of this process to the hard one, and gives back what holds then. Many systems start a
-    /// process with 1024 and let it have far more. `dledger serve` calls it; a program that embeds a node may, before it
-    /// starts one: programs that still use `select` cannot take descriptors above 1023.
+    /// process with 1024 and let it have far more. `dledger serve` calls it; a program that embeds a node may, before
+    /// it starts one: programs that still use `select` cannot take descriptors above 1023.
     ///
     /// # Errors
     /// If the system refuses it; nothing has changed then.

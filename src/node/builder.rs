@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
+use super::descriptors;
 use super::host::Node;
 use super::lock_wait::patiently;
 use super::start::Environment;
@@ -124,8 +125,9 @@ impl NodeBuilder {
     /// The configuration is not usable, the address cannot be had, or a directory cannot be opened. Nothing is left
     /// running then.
     pub async fn start(self) -> Result<Node, StartError> {
-        let Self { config, services } = self;
+        let Self { mut config, services } = self;
         config.validate()?;
+        descriptors::fit(&mut config);
         if !config.peers.is_empty() {
             config.peers.require(&config.id)?;
         }

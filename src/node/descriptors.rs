@@ -21,7 +21,7 @@ pub(super) fn fit(config: &mut Config) {
         let (fits, beside) = clients(config, usize::try_from(limit).unwrap_or(usize::MAX));
         if fits < config.max_connections {
             tracing::warn!(
-                "this process may have {limit} files and connections open, {beside} of which are for peers and ledgers: \
+                "this process may have {limit} files and connections open, {beside} of them for peers and ledgers: \
                  {fits} clients may connect, not {}. Raise the limit (`ulimit -n`), or lower --max-connections",
                 config.max_connections
             );

@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`builder`] | [`NodeBuilder`]: collects the configuration, starts the node |
+//! | [`descriptors`] | how many clients the descriptors of the process leave room for |
 //! | [`host`] | [`Node`]: ledgers behind one port |
 //! | [`start`] | starts one ledger on any disk, clock and wire |
 //! | [`lock_wait`] | waits for a directory that another process is about to leave |
@@ -23,6 +24,7 @@
 mod ahead;
 mod barrier;
 pub(crate) mod builder;
+mod descriptors;
 mod formation;
 #[cfg(test)]
 mod groups_tests;

@@ -68,7 +68,7 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_LOCK_WAIT", value_parser = wait, value_name = "TIME")]
     #[serde(deserialize_with = "wait_text")]
     lock_wait: Option<Duration>,
-    /// Most connections of clients at once; those beyond are told so. Default 1024, or what `ulimit -n` leaves room for.
+    /// Most connections of clients at once; those beyond are told so. Default 1024, or what `ulimit -n` has room for.
     #[arg(long, env = "DLEDGER_MAX_CONNECTIONS", value_name = "COUNT")]
     max_connections: Option<usize>,
     /// Most connections of other nodes at once; clients take none of these. Default 64.

@@ -45,7 +45,8 @@ impl fmt::Display for Caller {
 /// enough of them yet.
 ///
 /// A peer is known by three settings that no client has together by accident: what `channel` sets for the connections
-/// between nodes. It is no proof: whoever wants a peer's place can have one, as whoever reaches the port can do anything.
+/// between nodes. It is no proof: whoever wants a peer's place can have one, as whoever reaches the port can do
+/// anything.
 ///
 /// # Errors
 /// It is not HTTP/2; what was found instead.
