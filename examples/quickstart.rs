@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = tempfile::tempdir()?;
-    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group("RaftNode00".parse()?);
+    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").single().group("RaftNode00".parse()?);
     let node = builder.data_dir(dir.path()).start().await?;
     let ledger = node.ledger("RaftNode00")?;
 

@@ -1,5 +1,6 @@
 //! What a node can be told, with units, defaults and bounds.
 
+mod cluster;
 mod lease;
 mod limits;
 mod retention;
@@ -74,6 +75,10 @@ pub struct Config {
     /// Whether the node joins a cluster that exists. It then never forms one: it needs no peer list, and waits until
     /// the leader of its ledgers adds it. Once it is a member this changes nothing. Default: false.
     pub join: bool,
+    /// Whether the node is a cluster of its own. Only a node that is asked to be one forms one: a node that is told
+    /// neither of `peers`, nor to `join`, nor of this, does not start on a ledger without a membership, for whoever
+    /// forgot to name its cluster would have two. Once there is a membership this changes nothing. Default: false.
+    pub single: bool,
     /// The ledgers to host.
     pub groups: Vec<Group>,
     /// What an ack means.
@@ -156,6 +161,7 @@ impl Config {
             data_dir: PathBuf::from("dledger-data"),
             peers: Peers::default(),
             join: false,
+            single: false,
             groups: Vec::new(),
             durability: Durability::default(),
             repair: RepairPolicy::default(),
@@ -218,6 +224,7 @@ impl Config {
         {
             return refused("advertise", format!("{address:?}"), format!("write host:port ({why})"));
         }
+        self.check_cluster()?;
         let listed = self.peers.get(&self.id).is_some();
         if self.join && self.advertise.is_none() && !listed && is_everywhere(&self.bind) {
             let expected = format!("host:port that the others reach this node at, for it listens on {}", self.bind);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 pub use self::members::MemberError;
 use crate::config::ConfigError;
-use crate::types::{Consistency, Group, Member, PeersError};
+use crate::types::{Consistency, Group, Member, NodeId, PeersError};
 
 pub use hosting::{CreateLedgerError, RemoveLedgerError};
 
@@ -30,6 +30,18 @@ pub enum StartError {
         address: String,
         /// What the system said.
         source: io::Error,
+    },
+    /// The ledger has no membership yet, and nothing says which cluster the node is of. Nothing was made.
+    #[error(
+        "node {node} is told of no cluster for ledger {group}, which has no membership yet. Name the nodes it is \
+         formed of (--peers, NodeBuilder::peers), have it join a cluster that exists (--join, NodeBuilder::join), \
+         or ask for a cluster of this node alone (--single, NodeBuilder::single)"
+    )]
+    NoCluster {
+        /// The node.
+        node: NodeId,
+        /// The ledger.
+        group: Group,
     },
     /// A group's directory cannot be opened.
     #[error(transparent)]

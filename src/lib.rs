@@ -10,7 +10,8 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dir = tempfile::tempdir()?;
-//! let node = Node::builder(NodeId::new(0), "127.0.0.1:0") // a cluster of its own, without `.peers(…)`
+//! let node = Node::builder(NodeId::new(0), "127.0.0.1:0")
+//!     .single() // a cluster of its own; `.peers(…)` names one of several
 //!     .group("RaftNode00".parse()?)
 //!     .data_dir(dir.path())
 //!     .start()

@@ -207,3 +207,64 @@ fn a_master_that_is_silent_is_succeeded_and_follows_when_it_speaks_again() {
     assert_eq!(lines, ["before", "after"]);
     assert_ne!(serving.master(), old);
 }
+
+#[test]
+fn a_lost_quorum_is_told_by_every_look_at_the_members_and_a_survivor_is_recovered() {
+    let mut serving = Serving::three();
+    for n in 0..3 {
+        assert!(serving.ok(&["append", "--json", &format!("record {n}")]).contains(&format!("\"index\":{n}")));
+    }
+    for n in [1, 2] {
+        serving.children[n].kill().unwrap();
+        serving.children[n].wait().unwrap();
+    }
+    let ask = |words: &[&str], more: &[&str]| {
+        dledger(&[words, &["--group", "g", "--peers", &serving.peers], more].concat()).output().unwrap()
+    };
+    // It may take itself for the master for a moment more.
+    let lost = loop {
+        let list = ask(&["members", "list"], &[]);
+        if !list.status.success() {
+            break list;
+        }
+    };
+    let (told, said) = (String::from_utf8_lossy(&lost.stdout), String::from_utf8_lossy(&lost.stderr));
+    assert_eq!(lost.status.code(), Some(4), "{told}{said}");
+    let first = told.lines().next().unwrap();
+    assert!(first.starts_with("NO MASTER: n0 is ") && first.contains("n1 at ") && first.contains("n2 at "), "{told}");
+    let addresses: Vec<_> = serving.peers.split(';').filter_map(|peer| peer.split_once('-')).collect();
+    let changes = [
+        &["members", "promote", "n1", "--wait", "10m"][..],
+        &["members", "replace", "n1", "127.0.0.1:1", "--wait", "10m"],
+        &["members", "add", "127.0.0.1:1"],
+        &["members", "move", "n1", "127.0.0.1:1"],
+        &["members", "remove", "n1"],
+        &["transfer", "--to", "n1"],
+    ];
+    for change in changes {
+        let refused = ask(change, &["--timeout", "1s"]);
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(4), "{change:?}: {said}");
+        assert!(addresses.iter().all(|(_, address)| said.contains(address)), "{change:?}: {said}");
+    }
+
+    let dir = serving.dir.path().join("n0").join("g");
+    let recover = |more: &[&str]| {
+        let dir = dir.to_str().unwrap();
+        dledger(&[&["recover", "--from", dir, "--new-cluster"], more].concat()).output().unwrap()
+    };
+    let running = recover(&["--yes"]);
+    assert!(!running.status.success() && String::from_utf8_lossy(&running.stderr).contains("in use"));
+    serving.children[0].kill().unwrap();
+    serving.children[0].wait().unwrap();
+    let planned = recover(&[]);
+    assert_eq!(planned.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&planned.stdout).contains("GIVEN UP FOR EVER: n1 at "));
+    let made = recover(&["--yes"]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    serving.children[0] = serving.serve(0);
+    assert!(serving.ok(&["append", "--json", "after"]).contains("\"index\":3"));
+    assert_eq!(serving.ok(&["read", "--from", "0", "--lines"]), "record 0\nrecord 1\nrecord 2\nafter\n");
+    let list = dledger(&["members", "list", "--group", "g", "--peers", &serving.peers]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&list.stdout).lines().count(), 2, "the head, and n0");
+}

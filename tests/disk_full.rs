@@ -57,7 +57,7 @@ fn on(name: &str, mount: &str) {
 }
 
 async fn start(dir: &Path) -> (Node, Ledger) {
-    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group(GROUP.parse().unwrap()).data_dir(dir);
+    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").single().group(GROUP.parse().unwrap()).data_dir(dir);
     let configure = |config: &mut dledger::Config| {
         (config.max_record_bytes, config.max_batch_bytes) = (256 << 10, 512 << 10);
     };

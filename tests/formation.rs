@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Cluster, GROUP, committed, fast, patient};
-use dledger::{AppendError, Config, Ledger, NodeBuilder, NodeId, Peers};
+use dledger::{AppendError, Config, Ledger, Node, NodeBuilder, NodeId, Peer, Peers};
 
 /// Node `n` with a peer list of its own.
 fn builder(cluster: &Cluster, n: usize, peers: Peers) -> NodeBuilder {
@@ -115,4 +115,53 @@ async fn a_node_takes_entries_larger_than_it_would_append_itself() {
     committed(&restarted.ledger(GROUP).unwrap(), 1).await;
     restarted.shutdown().await;
     cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_whose_peers_are_of_two_clusters_appends_to_neither_and_names_both() {
+    let cluster = Cluster::with_spares(3, 1, fast);
+    let nodes = (0..3).map(|n| dledger::server::serve(cluster.builder(n)));
+    let mut nodes: Vec<Node> = futures::future::try_join_all(nodes).await.unwrap();
+    // Somebody wanted it to join, and wrote something else.
+    let stray = cluster.builder(3).peers(Peers::default()).single();
+    nodes.push(dledger::server::serve(stray).await.unwrap());
+    let incarnations = |nodes: &[Node]| -> Vec<_> {
+        nodes.iter().map(|node| node.ledger(GROUP).unwrap().status().cluster_incarnation).collect()
+    };
+    for node in &nodes {
+        members(&node.ledger(GROUP).unwrap()).await;
+    }
+    let known = incarnations(&nodes);
+    assert!(known[0].is_some() && known[..3].iter().all(|of| *of == known[0]), "{known:?}");
+    assert!(known[3].is_some() && known[3] != known[0], "{known:?}");
+    for _ in 0..5 {
+        let client = dledger::Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).build();
+        let error = patient(client.append("x")).await.unwrap_err();
+        let said = error.to_string();
+        let named = [known[0].unwrap().to_string(), known[3].unwrap().to_string(), cluster.address(3).to_owned()];
+        assert!(named.iter().all(|name| said.contains(name)), "{named:?} are not in {said:?}");
+    }
+    for node in &nodes {
+        assert_eq!(node.ledger(GROUP).unwrap().status().end, 0);
+        node.shutdown().await;
+    }
+}
+
+/// A node that nobody has told which cluster it is of.
+fn untold(dir: &std::path::Path) -> NodeBuilder {
+    Node::builder(NodeId::new(0), "127.0.0.1:0").group(GROUP.parse().unwrap()).data_dir(dir)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_told_of_no_cluster_is_refused_with_the_ways_named_and_forms_none() {
+    let alone = Peers::new(vec![Peer { id: NodeId::new(0), address: "127.0.0.1:40911".into() }]).unwrap();
+    for peers in [Peers::default(), alone] {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = untold(dir.path()).peers(peers).start().await;
+        let said = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        for way in ["--peers", "--join", "--single"] {
+            assert!(said.contains(way), "{way} is not in {said:?}");
+        }
+        assert!(!dir.path().join(GROUP).exists(), "a directory was made");
+    }
 }

@@ -12,6 +12,7 @@ use futures::StreamExt;
 async fn a_single_node_is_master_and_serves_what_it_acked() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::builder(NodeId::new(0), "127.0.0.1:0")
+        .single()
         .group(GROUP.parse().unwrap())
         .data_dir(dir.path())
         .start()

@@ -37,7 +37,7 @@ impl Written {
     }
 
     async fn start_group(&self, group: &str) -> Node {
-        let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group(group.parse().unwrap());
+        let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").single().group(group.parse().unwrap());
         let builder = builder.data_dir(self.dir.path()).configure(|config| {
             config.segment_size = 64 << 10;
             config.max_record_bytes = 16 << 10;

@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient, segment_bytes};
-use dledger::{Ledger, MemberError, NodeId, Peers};
+use dledger::{Ledger, MemberError, NodeId, Peers, Role};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -168,7 +168,8 @@ async fn no_command_takes_the_quorum_away() {
     };
     patient(missed).await;
     let error = patient(master.remove_member(&id(alive))).await.unwrap_err();
-    assert_eq!(error, MemberError::QuorumAtRisk { voters: 2, alive: 1, needed: 2 });
+    let missing = format!("n{dead} at {}", cluster.address(dead));
+    assert_eq!(error, MemberError::QuorumAtRisk { voters: 2, alive: 1, needed: 2, missing });
     assert_eq!(voters(&master).len(), 3);
     patient(master.remove_member(&id(dead))).await.unwrap();
     patient(master.remove_member(&id(dead))).await.unwrap();
@@ -273,11 +274,102 @@ async fn a_member_is_not_taken_out_for_one_that_cannot_take_its_place() {
     cluster.stop(other).await;
     std::fs::rename(cluster.dir(other), cluster.dir(other).with_extension("good")).unwrap();
     // Its new directory belongs to a cluster of its own.
-    let alone = cluster.builder(other).peers(Peers::default()).start().await.unwrap();
+    let alone = cluster.builder(other).peers(Peers::default()).single().start().await.unwrap();
     patient(alone.ledger(GROUP).unwrap().role().wait_for(dledger::Role::is_master)).await.unwrap();
     let error = patient(master.replace_member(&id(other), cluster.address(other), PATIENCE)).await.unwrap_err();
     assert!(matches!(error, MemberError::Unfit { .. }), "{error}");
     assert_eq!(voters(&master), ["n0", "n1", "n2"]);
     alone.shutdown().await;
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_survivor_of_a_lost_quorum_becomes_a_cluster_that_grows_and_that_the_dead_never_rejoin() {
+    let mut cluster = formed(3, 2).await;
+    let m = cluster.master().await;
+    for n in 0..20 {
+        patient(cluster.ledger(m).append(format!("record {n}"))).await.unwrap();
+    }
+    cluster.committed(20).await;
+    let (before, kept) = (cluster.ledger(0).status(), cluster.bodies(0).await);
+    cluster.stop_all().await;
+    let stopped = || dledger::offline::Stopped::open(cluster.dir(0).join(GROUP)).unwrap();
+    let plan = stopped().plan_new_cluster(None).unwrap();
+    assert_eq!(plan.given_up.iter().map(|gone| gone.node.as_str()).collect::<Vec<_>>(), ["n1", "n2"]);
+    let made = stopped().make_new_cluster(None).unwrap();
+
+    // Its options are what they were: the membership counts.
+    cluster.up(0).await;
+    assert_eq!(cluster.master().await, 0);
+    let survivor = cluster.ledger(0);
+    cluster.committed(20).await;
+    assert_eq!(cluster.bodies(0).await, kept);
+    let now = survivor.status();
+    assert_eq!(voters(&survivor), ["n0"]);
+    assert_ne!(now.cluster_incarnation, before.cluster_incarnation);
+    assert_eq!(now.cluster_incarnation.map(|of| of.to_string()), made.incarnation);
+    let ack = patient(survivor.append("after")).await.unwrap();
+    assert_eq!(ack.index, 20);
+
+    // One of the dead comes back, and knows nothing of it.
+    cluster.up(1).await;
+    let error = patient(survivor.add_learner(cluster.address(1))).await.unwrap_err();
+    let said = error.to_string();
+    let old = before.cluster_incarnation.unwrap().to_string();
+    assert!(said.contains(&old) && said.contains("nobody here has"), "{said}");
+    // The other one too: they are a quorum of the old cluster, and go on without the survivor.
+    cluster.up(2).await;
+    let revenant = cluster.ledger(1);
+    let elected = |role: &Role| matches!(role, Role::Master { .. } | Role::Slave { .. });
+    patient(revenant.role().wait_for(elected)).await.unwrap();
+    patient(async {
+        while survivor.status().term != now.term || !survivor.role().borrow().is_master() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(voters(&survivor), ["n0"]);
+    assert_eq!(voters(&revenant), ["n0", "n1", "n2"]);
+    assert!(revenant.members().iter().all(|member| member.member.id != id(0) || member.heard.is_none()));
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+
+    // Grown to three again.
+    for spare in [3, 4] {
+        cluster.up(spare).await;
+        let member = patient(survivor.add_learner(cluster.address(spare))).await.unwrap();
+        patient(survivor.promote(&member.id, PATIENCE)).await.unwrap();
+    }
+    patient(survivor.append("of three")).await.unwrap();
+    cluster.committed(22).await;
+    assert_eq!(voters(&survivor), ["n0", "n3", "n4"]);
+    assert_eq!(cluster.ledger(4).status().cluster_incarnation, now.cluster_incarnation);
+    assert_identical(&mut cluster).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_waits_says_that_the_quorum_is_lost_and_who_is_missing() {
+    let mut cluster = formed(3, 1).await;
+    let m = cluster.master().await;
+    let master = cluster.ledger(m);
+    cluster.up(3).await;
+    patient(master.add_learner(cluster.address(3))).await.unwrap();
+    // It will not catch up.
+    cluster.stop(3).await;
+    let others = [(m + 1) % 3, (m + 2) % 3];
+    let promoted = tokio::spawn({
+        let master = master.clone();
+        async move { master.promote(&id(3), 10 * PATIENCE).await }
+    });
+    for other in others {
+        cluster.stop(other).await;
+    }
+    let error = patient(promoted).await.unwrap().unwrap_err();
+    let said = error.to_string();
+    for other in others {
+        assert!(said.contains(&format!("n{other} at {}", cluster.address(other))), "{said}");
+    }
+    // Where the learner was taken for one that has caught up, the change was proposed: nobody knows what becomes of it.
+    assert!(matches!(error, MemberError::NoQuorum { .. } | MemberError::Unknown { .. }), "{error:?}");
     cluster.stop_all().await;
 }

@@ -10,7 +10,8 @@ const LIMIT: usize = 1 << 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_the_node_does_not_decode_is_refused_and_takes_no_other_with_it() {
     let dir = tempfile::tempdir().unwrap();
-    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group("g".parse().unwrap()).data_dir(dir.path());
+    let builder =
+        Node::builder(NodeId::new(0), "127.0.0.1:0").single().group("g".parse().unwrap()).data_dir(dir.path());
     let builder = builder.segment_size(32 << 20);
     let builder = builder.configure(|config| (config.max_record_bytes, config.max_batch_bytes) = (LIMIT, LIMIT));
     let node = dledger::server::serve(builder).await.unwrap();

@@ -13,7 +13,8 @@ use common::{Cluster, GROUP, fast, free_ports, patient};
 use dledger::{AppendError, Node, NodeBuilder, NodeId, OpenError, Outcome, Peers, PeersError, ReadError, StartError};
 
 fn single(dir: &std::path::Path) -> NodeBuilder {
-    Node::builder(NodeId::new(0), "127.0.0.1:0").group(GROUP.parse().unwrap()).data_dir(dir).segment_size(32 << 20)
+    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").single().group(GROUP.parse().unwrap());
+    builder.data_dir(dir).segment_size(32 << 20)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -21,7 +22,7 @@ async fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let dir = tempfile::tempdir().unwrap();
-    let builder = Node::builder(NodeId::new(0), &address).group(GROUP.parse().unwrap()).data_dir(dir.path());
+    let builder = Node::builder(NodeId::new(0), &address).single().group(GROUP.parse().unwrap()).data_dir(dir.path());
     match builder.start().await {
         Err(StartError::Bind { address: found, .. }) => assert_eq!(found, address),
         other => panic!("{other:?}"),
@@ -32,7 +33,7 @@ async fn a_port_in_use_is_named() {
 async fn the_own_id_must_be_among_the_peers() {
     let dir = tempfile::tempdir().unwrap();
     let peers: Peers = "n1-127.0.0.1:1;n2-127.0.0.1:2".parse().unwrap();
-    match single(dir.path()).peers(peers).start().await {
+    match single(dir.path()).peers(peers).configure(|config| config.single = false).start().await {
         Err(StartError::Peers(PeersError::OwnIdMissing { id, .. })) => assert_eq!(id, NodeId::new(0)),
         other => panic!("{other:?}"),
     }

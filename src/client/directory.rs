@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 
 use super::builder::Settings;
@@ -18,7 +18,7 @@ use crate::rpc::grpc::dialer::Dialer;
 use crate::rpc::pb;
 use crate::rpc::pb::admin_service_client::AdminServiceClient;
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
-use crate::types::{NodeId, Peers};
+use crate::types::{Incarnation, NodeId, Peers};
 
 pub(super) type Service = LedgerServiceClient<Channel>;
 
@@ -36,6 +36,10 @@ const PING: Duration = Duration::from_secs(2);
 /// How long it may take to. Not short: a node under full load is slow, and a broken stream leaves outcomes unknown. A
 /// master that hangs is found out by the append stream sooner.
 const PONG: Duration = Duration::from_secs(3);
+
+/// For how long, at least, a master that was found is not used while peers are silent that were never heard of: one of
+/// them may be of another cluster. Never less than the master took to be found.
+const HEED: Duration = Duration::from_millis(300);
 
 /// The role that takes appends, as [`Role::name`](crate::Role::name) spells it.
 const MASTER: &str = "master";
@@ -58,6 +62,32 @@ struct Known {
     /// Connections are made at the first call, and again after every failure, resolving the name each time.
     connections: HashMap<String, Connections>,
     master: Option<String>,
+    /// Of which cluster the node at each address last said to be.
+    clusters: BTreeMap<String, ClusterOf>,
+}
+
+/// A cluster as its nodes name it: by its name and, if it has one, its incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct ClusterOf {
+    name: String,
+    incarnation: Option<Incarnation>,
+}
+
+impl ClusterOf {
+    /// Whether it cannot be the same as `other`.
+    fn differs(&self, other: &Self) -> bool {
+        let both = self.incarnation.zip(other.incarnation);
+        self.name != other.name || both.is_some_and(|(one, other)| one != other)
+    }
+}
+
+impl std::fmt::Display for ClusterOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.incarnation {
+            Some(incarnation) => write!(f, "cluster {} of incarnation {incarnation}", self.name),
+            None => write!(f, "cluster {}", self.name),
+        }
+    }
 }
 
 impl Directory {
@@ -110,6 +140,56 @@ impl Directory {
             known.addresses.push(address.to_owned());
         }
         new
+    }
+
+    /// Takes down of which cluster the node at `address` is, if it is a member of one.
+    fn note(&self, address: &str, status: &pb::StatusResponse) {
+        let mut known = self.known();
+        if status.members.is_empty() {
+            known.clusters.remove(address);
+            return;
+        }
+        let incarnation = Incarnation::from_slice(&status.cluster_incarnation);
+        known.clusters.insert(address.to_owned(), ClusterOf { name: status.cluster.clone(), incarnation });
+    }
+
+    /// Whether all nodes that were heard of are of one cluster.
+    ///
+    /// # Errors
+    /// [`ClientError::TwoClusters`].
+    pub(super) fn one_cluster(&self) -> Result<(), ClientError> {
+        let known = self.known();
+        let all = || known.clusters.values();
+        if !all().any(|one| all().any(|other| one.differs(other))) {
+            return Ok(());
+        }
+        let mut clusters: BTreeMap<&ClusterOf, Vec<String>> = BTreeMap::new();
+        for (address, cluster) in &known.clusters {
+            clusters.entry(cluster).or_default().push(address.clone());
+        }
+        let clusters = clusters.into_iter().map(|(cluster, nodes)| (cluster.to_string(), nodes)).collect();
+        Err(ClientError::TwoClusters { clusters })
+    }
+
+    /// Makes sure that the node at `address` is of the same cluster as the others. It is asked if that is not known, or
+    /// `anew`.
+    ///
+    /// # Errors
+    /// [`ClientError::TwoClusters`], or that of [`Directory::status`].
+    pub(super) async fn vet(&self, address: &str, anew: bool) -> Result<(), ClientError> {
+        if anew || !self.known().clusters.contains_key(address) {
+            let status = self.status(address, self.settings.timeout).await?;
+            self.note(address, &status);
+        }
+        self.one_cluster()
+    }
+
+    /// Whether there is a node of which it is not known of which cluster it is, and that is not among those that
+    /// `said` something.
+    fn has_unheard<T>(&self, said: &BTreeMap<String, T>) -> bool {
+        let known = self.known();
+        let mut addresses = known.addresses.iter().chain(&known.master);
+        addresses.any(|address| !said.contains_key(address) && !known.clusters.contains_key(address))
     }
 
     /// Status at one address, over the connection that is kept for it.
@@ -186,7 +266,8 @@ impl Directory {
     pub(super) fn search(&self) -> Search<'_> {
         let asked: FuturesUnordered<_> =
             self.by_preference().into_iter().map(|address| self.probe(address, Duration::ZERO)).collect();
-        Search { directory: self, started: Instant::now(), probes: asked.len(), asked, said: BTreeMap::new() }
+        let (probes, started) = (asked.len(), Instant::now());
+        Search { directory: self, started, probes, asked, said: BTreeMap::new(), found: None, members: BTreeMap::new() }
     }
 
     /// A node that is master where `address` is not, or not any more: of a higher term, in one round of questions.
@@ -209,6 +290,9 @@ impl Directory {
                 sleep(after).await;
             }
             let answer = self.status(&address, PROBE_TIMEOUT).await;
+            if let Ok(status) = &answer {
+                self.note(&address, status);
+            }
             (address, answer)
         }
         .boxed()
@@ -222,21 +306,45 @@ pub(super) struct Search<'a> {
     asked: FuturesUnordered<BoxFuture<'a, Probed>>,
     probes: usize,
     said: BTreeMap<String, Result<String, ClientError>>,
+    /// The master, and how long to wait at most for what the others say of their cluster.
+    found: Option<(String, Instant)>,
+    /// Addresses and ids of the members that anybody named.
+    members: BTreeMap<String, String>,
 }
 
 impl Search<'_> {
-    /// The master's address, as soon as there is one. May be dropped and called again without losing anything.
+    /// The master's address, as soon as there is one and the others had their say: a client that was given nodes of two
+    /// clusters is to append to neither, whichever answers first. May be dropped and called again without losing
+    /// anything.
     ///
     /// # Errors
-    /// Every node refuses for a reason that does not pass, like a group that none of them hosts.
+    /// Every node refuses for a reason that does not pass, like a group that none of them hosts; or
+    /// [`ClientError::TwoClusters`].
     pub(super) async fn master(&mut self) -> Result<String, ClientError> {
-        while let Some((address, answer)) = self.asked.next().await {
+        loop {
+            let unheard = self.directory.has_unheard(&self.said);
+            if !unheard {
+                self.directory.one_cluster()?;
+            }
+            let next = match &self.found {
+                None => self.asked.next().await,
+                Some(_) if !unheard => return self.take_found(),
+                Some((_, heed)) => match timeout_at(*heed, self.asked.next()).await {
+                    Ok(next) => next,
+                    Err(_) => return self.take_found(),
+                },
+            };
+            let Some((address, answer)) = next else { break };
+            if let Ok(status) = &answer {
+                self.members.extend(status.members.iter().map(|member| (member.address.clone(), member.id.clone())));
+            }
             let said = match answer {
                 Ok(status) if status.role == MASTER => {
-                    // Asked again, should the caller find it to be none after all.
-                    self.asked.push(self.directory.probe(address.clone(), PROBE_PAUSE));
-                    self.directory.set_master(Some(address.clone()));
-                    return Ok(address);
+                    if self.found.is_none() {
+                        let heed = Instant::now() + self.started.elapsed().max(HEED);
+                        self.found = Some((address.clone(), heed));
+                    }
+                    Ok(status.role)
                 }
                 Ok(status) => {
                     if self.directory.learn(&status.master_address) {
@@ -261,6 +369,19 @@ impl Search<'_> {
         Err(self.nobody())
     }
 
+    /// Takes the master that was found, though not all had their say: for reads.
+    pub(super) fn settle(&mut self) {
+        // Whoever reads looks for two clusters too.
+        let _ = self.take_found();
+    }
+
+    fn take_found(&mut self) -> Result<String, ClientError> {
+        self.directory.one_cluster()?;
+        let Some((address, _)) = self.found.take() else { return Err(self.nobody()) };
+        self.directory.set_master(Some(address.clone()));
+        Ok(address)
+    }
+
     /// None of them was master in time: [`ClientError::NoMaster`], [`ClientError::Unreachable`] if none answered, or
     /// [`ClientError::Busy`] if all that answered have no place for this client.
     pub(super) fn nobody(&self) -> ClientError {
@@ -277,7 +398,12 @@ impl Search<'_> {
             None => "no answer yet".to_owned(),
         };
         let addresses = self.directory.by_preference();
-        let tried = addresses.into_iter().map(|address| Tried { why: why(&address), address }).collect();
+        let unasked = self.members.iter().filter(|(address, _)| !addresses.contains(address));
+        let unasked: Vec<_> = unasked
+            .map(|(address, id)| (address.clone(), format!("{id}, a member that is not among the peers: not asked")))
+            .collect();
+        let asked = addresses.into_iter().map(|address| Tried { why: why(&address), address });
+        let tried = asked.chain(unasked.into_iter().map(|(address, why)| Tried { address, why })).collect();
         let waited = self.started.elapsed();
         if answered().next().is_some() {
             ClientError::NoMaster { waited, tried }

@@ -78,7 +78,9 @@ impl Driver {
     /// A session with the master; `None` if the queue ran empty before there was one.
     async fn open(&mut self) -> Option<Session> {
         let directory = self.directory.clone();
-        let mut target = self.hint.take().or_else(|| directory.master());
+        let hint = self.hint.take().or_else(|| directory.master());
+        // With nodes of two clusters among them, all are asked again.
+        let mut target = hint.filter(|_| directory.one_cluster().is_ok());
         let mut search = directory.search();
         loop {
             let deadline = self.queue.first()?.deadline;
@@ -157,6 +159,10 @@ impl Driver {
                     session.expire(now);
                     let message = format!("{} took no more before the deadline", session.address);
                     fail(self.queue.expired(now), &ClientError::Busy { message });
+                    if leaving.is_none() && self.directory.one_cluster().is_err() {
+                        // The next search refuses what waits, or finds that they are of one cluster after all.
+                        leaving = Some(Leaving { hint: None, until: now + DRAIN });
+                    }
                     if leaving.as_ref().is_some_and(|leaving| leaving.until <= now) {
                         break;
                     }

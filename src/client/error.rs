@@ -41,6 +41,17 @@ pub enum ClientError {
         /// What each node said.
         tried: Vec<Tried>,
     },
+    /// The nodes that the client was given, or was led to, are of more than one cluster: what is appended to one of
+    /// them is not in the others. An append was refused.
+    #[error(
+        "these nodes are not of one cluster ({}): find out which of them holds the records that count, and take the \
+         others off the peer list",
+        among(clusters)
+    )]
+    TwoClusters {
+        /// Each cluster by name and incarnation, with the addresses of its nodes.
+        clusters: Vec<(String, Vec<String>)>,
+    },
     /// A record or a batch is over the cluster's limit, or over the client's (64 MiB, 65 536 records). The append was
     /// refused.
     #[error("{size} is over the limit of {limit}: {message}")]
@@ -183,6 +194,11 @@ fn list(tried: &[Tried]) -> String {
     if each.is_empty() { "none was tried".into() } else { each.join("; ") }
 }
 
+fn among(clusters: &[(String, Vec<String>)]) -> String {
+    let each: Vec<_> = clusters.iter().map(|(name, nodes)| format!("{} of {name}", nodes.join(", "))).collect();
+    each.join("; ")
+}
+
 impl ClientError {
     /// Whether the records of a failed append can be in the log.
     pub fn outcome(&self) -> Outcome {
@@ -212,6 +228,8 @@ impl ClientError {
             | ClientError::Unconfirmed { .. }
             | ClientError::Broken { .. } => true,
             ClientError::TooLarge { .. }
+            // It is not for a client to say which of them is meant.
+            | ClientError::TwoClusters { .. }
             | ClientError::EmptyBatch
             // Somebody has to see to it, and is to hear of it at once.
             | ClientError::DiskFull { .. }

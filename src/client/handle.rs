@@ -274,7 +274,8 @@ impl Client {
     ///
     /// Ends with an error when for the client's timeout no node was within reach, or every one that was failed without
     /// giving a record (its ledger is closed, its bytes are damaged); also when retention overtakes it: with
-    /// [`ClientError::Removed`], when no other node gave within the timeout what the one it read from has removed.
+    /// [`ClientError::Removed`], when no other node gave within the timeout what the one it read from has removed. With
+    /// [`ClientError::TwoClusters`] when the node it is to go on at is of another cluster.
     pub fn tail(&self, from: u64) -> RecordStream {
         tail::follow(self.shared.directory.clone(), from)
     }
@@ -287,9 +288,13 @@ impl Client {
         let directory = &self.shared.directory;
         let started = Instant::now();
         let deadline = started + directory.settings.timeout;
-        if directory.master().is_none() {
+        if directory.master().is_none() || directory.one_cluster().is_err() {
+            let mut search = directory.search();
             // Not finding it is no error: any node will do. Only a follower may lag.
-            let _ = timeout(PREFER_MASTER, directory.search().master()).await;
+            if timeout(PREFER_MASTER, search.master()).await.is_err() {
+                search.settle();
+            }
+            directory.one_cluster()?;
         }
         loop {
             let addresses = directory.by_preference();

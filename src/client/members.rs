@@ -111,14 +111,25 @@ impl Client {
 
     async fn change(&self, change: Change, wait: Duration) -> Result<String, ClientError> {
         let directory = self.directory();
-        let deadline = Instant::now() + directory.settings.timeout + wait;
+        let timeout = directory.settings.timeout;
+        let deadline = Instant::now() + timeout + wait;
+        // What waits is a master that has taken the change up: without one, there is nothing to wait for.
+        let mut without = Instant::now();
         loop {
             let mut search = directory.search();
-            let Ok(found) = timeout_at(deadline, search.master()).await else { return Err(search.nobody()) };
+            let Ok(found) = timeout_at(deadline.min(without + timeout), search.master()).await else {
+                return Err(search.nobody());
+            };
             let node = NodeClient::new(directory.clone(), found?);
+            let asked = Instant::now();
             match timeout_at(deadline, node.change(change.clone(), wait)).await {
                 // The one that was to go has handed over, or another one came.
-                Ok(Err(ClientError::NotMaster { .. })) => sleep(PAUSE).await,
+                Ok(Err(ClientError::NotMaster { .. })) => {
+                    if asked.elapsed() > timeout {
+                        without = Instant::now();
+                    }
+                    sleep(PAUSE).await;
+                }
                 Ok(outcome) => return outcome,
                 Err(_) => {
                     let message = "no answer in time: it may be under way. Look at the members, and ask again";

@@ -14,7 +14,7 @@ use super::directory::Directory;
 use super::error::ClientError;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb;
-use crate::types::{Consistency, ReadLimit, Record};
+use crate::types::{Consistency, Incarnation, ReadLimit, Record};
 
 /// A node and no other: what it says and what it stores.
 #[derive(Clone)]
@@ -35,6 +35,8 @@ impl fmt::Debug for NodeClient {
 pub struct NodeStatus {
     /// The node's cluster.
     pub cluster: String,
+    /// Incarnation of the cluster; see [`Status::cluster_incarnation`](crate::Status::cluster_incarnation).
+    pub cluster_incarnation: Option<Incarnation>,
     /// The ledger.
     pub group: String,
     /// The node.
@@ -72,6 +74,7 @@ impl From<pb::StatusResponse> for NodeStatus {
         let known = |text: String| (!text.is_empty()).then_some(text);
         Self {
             cluster: s.cluster,
+            cluster_incarnation: Incarnation::from_slice(&s.cluster_incarnation),
             group: s.group,
             node: s.node,
             role: s.role,

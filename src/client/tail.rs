@@ -130,9 +130,15 @@ impl Follow {
             let mut addresses = self.directory.by_preference();
             addresses.sort_by_key(|address| self.failed.as_ref() == Some(address));
             let next = self.next;
-            let begun = in_turn(&self.directory, addresses, started + timeout, passes, move |node| async move {
-                let records = node.tail(next).await?;
-                Ok(Current { address: node.address().to_owned(), records, since: Instant::now() })
+            let directory = self.directory.clone();
+            let begun = in_turn(&self.directory, addresses, started + timeout, passes, move |node| {
+                let directory = directory.clone();
+                async move {
+                    // Another node may run there by now.
+                    directory.vet(node.address(), true).await?;
+                    let records = node.tail(next).await?;
+                    Ok(Current { address: node.address().to_owned(), records, since: Instant::now() })
+                }
             });
             let tried = match begun.await {
                 Ok(current) => return current,

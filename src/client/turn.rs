@@ -30,7 +30,11 @@ where
     for (left, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
         let node = NodeClient::new(directory.clone(), address.clone());
         let within = deadline.saturating_duration_since(Instant::now()) / left;
-        match timeout(within, call(node)).await {
+        let vetted = async {
+            directory.vet(&address, false).await?;
+            call(node).await
+        };
+        match timeout(within, vetted).await {
             Ok(Err(ClientError::Removed { index, first })) => {
                 let lowest = removed.map_or(first, |(_, lowest)| first.min(lowest));
                 removed = Some((index, lowest));

@@ -56,7 +56,7 @@ pub enum MemberError {
     /// The change would leave a group in which those that answer are no quorum.
     #[error(
         "of the {voters} voters there would be only {alive} answer, and {needed} are needed: nothing could be appended \
-         or changed any more. Bring others back first"
+         or changed any more. Bring others back first: {missing}"
     )]
     QuorumAtRisk {
         /// Voters after the change.
@@ -65,6 +65,19 @@ pub enum MemberError {
         alive: usize,
         /// How many make a quorum.
         needed: usize,
+        /// The voters that have not answered lately, with their addresses.
+        missing: String,
+    },
+    /// The master has no quorum any more, so there is none. Nothing was changed.
+    #[error(
+        "no quorum answers this node, which leads: {missing} must come back first. If they are lost for good, see \
+         `dledger recover`"
+    )]
+    NoQuorum {
+        /// The voters that do not answer, with their addresses.
+        missing: String,
+        /// How long this call has waited.
+        waited: Duration,
     },
     /// The member is too far behind for what was asked of it.
     #[error("{id} is {behind} entries behind after {waited:?}: wait until it has caught up, and ask again")]

@@ -157,6 +157,7 @@ fn envelope() -> Option<pb::Envelope> {
         target_incarnation: disk.into(),
         sender_address: "h:1".into(),
         membership: Some(pb::LogId { term: 2, number: 4 }),
+        cluster_incarnation: vec![8; 16].into(),
     })
 }
 
@@ -236,6 +237,7 @@ fn membership_message() -> pb::Membership {
     pb::Membership {
         configs: vec![ids(&["n0", "n1"]), ids(&["n1", "n2"])],
         members: ["n0", "n1", "n2", "n3"].map(member).into(),
+        cluster_incarnation: vec![8; 16].into(),
     }
 }
 
@@ -245,7 +247,7 @@ pub(super) fn members() -> Vec<u8> {
 }
 
 pub(super) fn membership() -> Seeds {
-    vec![members(), pb::Membership { members: membership_message().members, configs: Vec::new() }.encode_to_vec()]
+    vec![members(), pb::Membership { configs: Vec::new(), ..membership_message() }.encode_to_vec()]
 }
 
 pub(super) fn snapshot() -> Seeds {
@@ -305,6 +307,7 @@ pub(super) fn status() -> Seeds {
         committed_position: 8,
         closed_reason: String::new(),
         disk_full: "no space left".into(),
+        cluster_incarnation: vec![8; 16].into(),
     };
     vec![status.encode_to_vec(), pb::StatusResponse { closed_reason: "disk".into(), ..status }.encode_to_vec()]
 }

@@ -18,7 +18,7 @@ use crate::types::{ClusterName, Group, Incarnation, NodeId};
 /// Mark of the identity file.
 pub(crate) const MAGIC: [u8; 8] = *b"DLEDGIDY";
 
-/// What a directory is made for. Written once.
+/// What a directory is made for. Written once; anew only where a survivor becomes another cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// The cluster.
@@ -127,6 +127,22 @@ impl Directory {
     pub(crate) fn index(&self, position: u64) -> PathBuf {
         self.path.join(names::index(position))
     }
+}
+
+/// Writes anew what `dir` was made for. The caller has locked it.
+///
+/// # Errors
+/// If the system fails: it is made for what it was, or for this.
+pub(crate) fn replace_identity(disk: &dyn Disk, dir: &Path, identity: &Identity) -> Result<(), OpenError> {
+    let file = dir.join(names::IDENTITY);
+    let bytes = sealed::encode(&MAGIC, identity).map_err(|e| io_error("encode", &file)(io::Error::other(e)))?;
+    disk.write_atomic(&file, &bytes).map_err(io_error("write", &file))
+}
+
+/// Whether `dir` has not been made for any ledger yet.
+pub(crate) fn is_new(disk: &dyn Disk, dir: &Path) -> bool {
+    // What cannot be read is there: whoever opens it says what is wrong with it.
+    matches!(disk.read(&dir.join(names::IDENTITY)), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Deletes a ledger's directory that nobody has open.

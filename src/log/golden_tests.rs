@@ -67,7 +67,7 @@ fn membership() -> pb::Membership {
     let disk = (0..16).collect::<Vec<u8>>().into();
     let voters = pb::Voters { ids: vec!["n0".into()] };
     let member = pb::Member { id: "n0".into(), address: "h:1".into(), incarnation: disk };
-    pb::Membership { configs: vec![voters], members: vec![member] }
+    pb::Membership { configs: vec![voters], members: vec![member], ..pb::Membership::default() }
 }
 
 fn snapshot() -> Vec<u8> {

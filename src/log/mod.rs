@@ -134,6 +134,15 @@ impl Log {
         reader::LogReader::new(self.shared.clone())
     }
 
+    /// Whether it has never had a vote or an entry.
+    pub(crate) fn is_pristine(&self) -> bool {
+        let begins_later = {
+            let start = self.shared.start_point();
+            start.purged.is_some() || start.snapshot.is_some()
+        };
+        !begins_later && self.end().number == 0 && self.reader().vote().is_none()
+    }
+
     /// What the log knows of itself.
     pub(crate) fn progress(&self) -> &Progress {
         &self.shared.progress

@@ -7,7 +7,9 @@ use tokio::sync::watch;
 
 use crate::error::ReadError;
 use crate::mutants::{Mutant, planted};
+use crate::pb;
 use crate::raft::group::Group;
+use crate::raft::members;
 use crate::raft::reads::{NoReadIndex, Proof};
 use crate::rpc::convert;
 use crate::rpc::envelope::envelope;
@@ -87,7 +89,10 @@ impl Barrier<'_> {
 
     /// Asks the leader.
     async fn ask(&self, master: &Member, proof: Proof, within: Duration) -> Result<u64, NoReadIndex> {
-        let envelope = envelope(&self.group.identity, &master.id, Some(master.incarnation));
+        let envelope = pb::Envelope {
+            cluster_incarnation: members::bytes_of(self.group.view.borrow().cluster),
+            ..envelope(&self.group.identity, &master.id, Some(master.incarnation))
+        };
         let request = convert::from_read_index(proof, within, envelope);
         let answer = self.transport.link(&master.address, Lane::Control).read_index(request, within).await;
         let nobody = |error: &dyn std::fmt::Display| NoReadIndex::NotLeader(format!("{} leads: {error}", master.id));

@@ -64,7 +64,7 @@ impl NodeBuilder {
         self
     }
 
-    /// The nodes the cluster is first formed of, this one included. Without it, the node is a cluster of its own.
+    /// The nodes the cluster is first formed of, this one included.
     pub fn peers(mut self, peers: Peers) -> Self {
         self.config.peers = peers;
         self
@@ -73,6 +73,12 @@ impl NodeBuilder {
     /// The node joins a cluster that exists, and never forms one; see [`Config::join`].
     pub fn join(mut self) -> Self {
         self.config.join = true;
+        self
+    }
+
+    /// The node is a cluster of its own; see [`Config::single`].
+    pub fn single(mut self) -> Self {
+        self.config.single = true;
         self
     }
 
@@ -122,8 +128,8 @@ impl NodeBuilder {
     /// from then on ([`Ledger::role`](crate::Ledger::role)).
     ///
     /// # Errors
-    /// The configuration is not usable, the address cannot be had, or a directory cannot be opened. Nothing is left
-    /// running then.
+    /// The configuration is not usable, the address cannot be had, or a directory cannot be opened; or nothing names
+    /// the cluster of a ledger that has no membership ([`StartError::NoCluster`]). Nothing is left running then.
     pub async fn start(self) -> Result<Node, StartError> {
         let Self { mut config, services } = self;
         config.validate()?;

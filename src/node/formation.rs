@@ -5,7 +5,7 @@
 //! partition never form two. A peer that is empty says so only to who has the same peer list, so that two nodes with
 //! different lists, each the lowest of its own, never form two either. The membership carries the incarnation of
 //! every disk from the beginning. A node that is to join a cluster that exists ([`Config::join`]) forms none and
-//! promises itself to nobody.
+//! promises itself to nobody. A cluster of one is formed only where it is asked for ([`Config::single`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +39,8 @@ pub(super) struct Formation {
     peers: String,
     others: Vec<Peer>,
     lowest: bool,
+    /// What the cluster is to be known by, should it be formed here.
+    cluster: Incarnation,
     transport: Arc<dyn Transport>,
     ledger: WeakLedger,
 }
@@ -56,14 +58,16 @@ impl Formation {
         identity: Identity,
         config: &Config,
         advertised: &str,
+        cluster: Incarnation,
         transport: Arc<dyn Transport>,
         ledger: WeakLedger,
     ) -> Self {
         let me =
             Member { id: identity.node.clone(), address: advertised.to_owned(), incarnation: identity.incarnation };
-        let lowest = !config.join && config.peers.lowest().is_none_or(|lowest| lowest.id == config.id);
+        let lowest = config.single || config.peers.lowest().is_some_and(|lowest| lowest.id == config.id);
+        let lowest = lowest && !config.join && config.names_a_cluster();
         let others = config.peers.iter().filter(|peer| peer.id != config.id).cloned().collect();
-        Self { identity, me, peers: config.peers.agreed(), others, lowest, transport, ledger }
+        Self { identity, me, peers: config.peers.agreed(), others, lowest, cluster, transport, ledger }
     }
 
     /// Runs until there is a membership or the ledger is gone.
@@ -82,7 +86,7 @@ impl Formation {
             match self.ask_all().await {
                 Round::Empty(members) => {
                     tracing::info!(group = %self.identity.group, ?members, "forming the cluster");
-                    if let Err(error) = ledger.raft_group().initialize(members).await {
+                    if let Err(error) = ledger.raft_group().initialize(members, self.cluster).await {
                         tracing::error!(group = %self.identity.group, %error, "cannot form the cluster");
                     }
                 }

@@ -29,7 +29,7 @@ impl Ledger {
         }
         // A master of a moment ago has not heard from all yet.
         let settled = |picture: &Picture| picture.get(to).is_none_or(|seen| picture.has_caught_up(seen));
-        self.raft_group().wait_for(&settled, CATCH_UP).await;
+        self.raft_group().wait_for(&settled, CATCH_UP).await?;
         let picture = self.raft_group().picture();
         let Some(seen) = picture.get(to) else { return Err(picture.unknown(to)) };
         if !seen.voter {
@@ -47,7 +47,8 @@ impl Ledger {
         let picture = self.raft_group().picture();
         let Some(best) = successor(&picture, &self.raft_group().identity.node) else {
             let voters = picture.members.iter().filter(|seen| seen.voter).count();
-            return Err(MemberError::QuorumAtRisk { voters: voters.saturating_sub(1), alive: 0, needed: voters / 2 });
+            let (voters, needed, missing) = (voters.saturating_sub(1), voters / 2, picture.missing());
+            return Err(MemberError::QuorumAtRisk { voters, alive: 0, needed, missing });
         };
         self.transfer(&best.member.id).await
     }

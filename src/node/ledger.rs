@@ -331,6 +331,7 @@ impl Ledger {
         };
         Status {
             cluster: group.identity.cluster.clone(),
+            cluster_incarnation: view.cluster,
             group: group.identity.group.clone(),
             node: group.identity.node.clone(),
             term: view.term_in(&role),

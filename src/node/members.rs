@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::ledger::Ledger;
 use crate::error::MemberError;
 use crate::pb;
+use crate::raft::members;
 use crate::raft::membership::{Change, Picture, Seen};
 use crate::rpc::envelope::envelope_to_anybody;
 use crate::rpc::transport::Lane;
@@ -20,6 +21,10 @@ struct Newcomer {
     member: Member,
     /// It has never had a vote or an entry.
     empty: bool,
+    /// The cluster it is a member of already.
+    cluster: Option<Incarnation>,
+    /// Index after the last record it stores.
+    end: u64,
 }
 
 impl Ledger {
@@ -55,7 +60,7 @@ impl Ledger {
     }
 
     async fn add(&self, newcomer: &Newcomer) -> Result<(), MemberError> {
-        let Newcomer { member, empty } = newcomer;
+        let Newcomer { member, empty, .. } = newcomer;
         let decide = |picture: &Picture| match picture.get(&member.id) {
             Some(seen) if seen.member == *member => Ok(None),
             Some(seen) if seen.member.incarnation == member.incarnation => Err(MemberError::Unfit {
@@ -66,7 +71,7 @@ impl Ledger {
                 ),
             }),
             Some(seen) => Err(other_disk(&seen.member, member.incarnation)),
-            None if !empty => Err(not_empty(member)),
+            None if !empty => Err(self.not_empty(newcomer)),
             None => Ok(Some(Change::AddLearner(member.clone()))),
         };
         self.raft_group().change(&decide).await
@@ -83,7 +88,7 @@ impl Ledger {
             !picture.leads || picture.get(id).is_none_or(|seen| seen.voter || picture.has_caught_up(seen))
         };
         // Whether it did is decided on the newest picture, below.
-        self.raft_group().wait_for(&settled, wait).await;
+        self.raft_group().wait_for(&settled, wait).await?;
         let decide = |picture: &Picture| match picture.get(id) {
             None => Err(picture.unknown(id)),
             Some(seen) if seen.voter => Ok(None),
@@ -119,7 +124,7 @@ impl Ledger {
             let decide = |picture: &Picture| {
                 match picture.get(id).filter(|seen| seen.member.incarnation != member.incarnation) {
                     // Not before it is sure that there is something to put in its place.
-                    Some(_) if !newcomer.empty => Err(not_empty(&member)),
+                    Some(_) if !newcomer.empty => Err(self.not_empty(&newcomer)),
                     old => Ok(old.map(|_| Change::Remove(id.clone()))),
                 }
             };
@@ -176,7 +181,10 @@ impl Ledger {
         checked_address(address).map_err(|why| unfit(why.to_string()))?;
         let identity = &self.raft_group().identity;
         let request = pb::IdentifyRequest {
-            envelope: Some(envelope_to_anybody(identity)),
+            envelope: Some(pb::Envelope {
+                cluster_incarnation: members::bytes_of(self.raft_group().view.borrow().cluster),
+                ..envelope_to_anybody(identity)
+            }),
             segment_size: identity.segment_size,
             join: true,
             ..Default::default()
@@ -187,14 +195,28 @@ impl Ledger {
         let incarnation =
             Incarnation::from_slice(&answer.incarnation).ok_or_else(|| unfit("it gives no incarnation".into()))?;
         let member = Member { id, address: address.to_owned(), incarnation };
-        Ok(Newcomer { member, empty: answer.empty })
+        let cluster = Incarnation::from_slice(&answer.cluster_incarnation);
+        Ok(Newcomer { member, empty: answer.empty, cluster, end: answer.end })
     }
-}
 
-fn not_empty(member: &Member) -> MemberError {
-    MemberError::Unfit {
-        address: member.address.clone(),
-        reason: "its ledger is not empty: it was a member of a cluster before. Give it an empty directory".into(),
+    /// A directory that is not empty is not taken over, and what it holds is not passed over.
+    fn not_empty(&self, newcomer: &Newcomer) -> MemberError {
+        let Newcomer { member, cluster, end, .. } = newcomer;
+        let own = self.raft_group().view.borrow().cluster;
+        let reason = match cluster {
+            Some(theirs) if Some(*theirs) != own && *end > 0 => format!(
+                "it is of another cluster, of incarnation {theirs}, and its ledger ends at index {end}: those are \
+                 records that nobody here has. Read them first (`dledger read --node {}` with that node as the only \
+                 peer) and append here what is wanted, then give it an empty directory",
+                member.id
+            ),
+            Some(theirs) if Some(*theirs) != own => format!(
+                "it is of another cluster, of incarnation {theirs}, which has no records. Give it an empty directory, \
+                 and start it with --join"
+            ),
+            _ => "its ledger is not empty: it was a member of a cluster before. Give it an empty directory".into(),
+        };
+        MemberError::Unfit { address: member.address.clone(), reason }
     }
 }
 

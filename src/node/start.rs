@@ -12,7 +12,7 @@ use super::steward::Steward;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
-use crate::log::directory::Identity;
+use crate::log::directory::{self, Identity};
 use crate::log::flusher::Scheduler;
 use crate::log::{Background, Log, LogOptions};
 use crate::mutants;
@@ -46,7 +46,8 @@ pub(crate) struct Environment {
 /// none yet. `advertised` is where peers reach this node.
 ///
 /// # Errors
-/// If the directory cannot be opened or Raft refuses what it finds.
+/// If the directory cannot be opened or Raft refuses what it finds; if there is no membership, and nothing says which
+/// cluster the node is of.
 pub(crate) async fn start_ledger<R: Runtime>(
     env: &Environment,
     config: &Config,
@@ -62,6 +63,9 @@ pub(crate) async fn start_ledger<R: Runtime>(
         segment_size: config.segment_size,
         incarnation: (env.incarnation)(),
     };
+    if !config.names_a_cluster() && directory::is_new(&*env.disk, &config.data_dir.join(group.as_str())) {
+        return Err(no_cluster(config, group));
+    }
     let options = LogOptions {
         segment_size: config.segment_size,
         interval: match config.durability {
@@ -78,6 +82,9 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let mut repaired = false;
     let (running, raft, network, identity) = loop {
         let log = open::<R>(env, config, identity.clone(), options.clone()).await?;
+        if !config.names_a_cluster() && log.is_pristine() {
+            return Err(no_cluster(config, group));
+        }
         let (identity, reader) = (log.identity().clone(), log.reader());
         let (floor, purge_floor) = PurgeFloor::new(reader.clone());
         let network = network(&identity, purge_floor);
@@ -107,7 +114,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let ledger = Ledger::new(running, env.transport.clone(), config);
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
-    let formation = Formation::new(identity, config, advertised, env.transport.clone(), ledger.downgrade());
+    let formation =
+        Formation::new(identity, config, advertised, (env.incarnation)(), env.transport.clone(), ledger.downgrade());
     let steward = Steward::new(ledger.downgrade(), config);
     // It ends by itself; nothing waits for it.
     drop(R::spawn(formation.run::<R>()));
@@ -116,6 +124,10 @@ pub(crate) async fn start_ledger<R: Runtime>(
     drop(R::spawn(steward.run::<R>()));
     drop(R::spawn(retainer.run::<R>()));
     Ok(ledger)
+}
+
+fn no_cluster(config: &Config, group: &Group) -> StartError {
+    StartError::NoCluster { node: config.id.clone(), group: group.clone() }
 }
 
 /// The log, repaired if it is found to be damaged and that is wanted.

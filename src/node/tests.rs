@@ -45,7 +45,8 @@ impl Three {
 /// A node alone that is master.
 pub(super) async fn alone() -> (TempDir, Node, Ledger) {
     let dir = tempfile::tempdir().unwrap();
-    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group("g".parse().unwrap()).data_dir(dir.path());
+    let builder =
+        Node::builder(NodeId::new(0), "127.0.0.1:0").single().group("g".parse().unwrap()).data_dir(dir.path());
     let node = builder.durability(Durability::Interval(Duration::from_millis(10))).start().await.unwrap();
     let ledger = ledger(&node);
     ledger.role().wait_for(Role::is_master).await.unwrap();

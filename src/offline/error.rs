@@ -124,6 +124,20 @@ pub enum OfflineError {
         /// Index after the last record.
         end: u64,
     },
+    /// A start would refuse the directory as it is.
+    #[error("a start would refuse it: {why}")]
+    StartRefused {
+        /// What it would say.
+        why: String,
+    },
+    /// No cluster can be made of what the directory holds.
+    #[error("no cluster can be made of {}: {why}", dir.display())]
+    NotAMember {
+        /// The directory.
+        dir: PathBuf,
+        /// What is missing, and what to do.
+        why: String,
+    },
     /// The cut was made, and a start would still refuse.
     #[error("the log was cut, and a start would still refuse: {why}")]
     StillRefused {

@@ -2,14 +2,15 @@
 //!
 //! A [`Stopped`] holds the directory's lock, so no node can start in it meanwhile; [`Stopped::to_read`] goes without
 //! where none can be taken, and needs no right to write. Whom the directory was made for is read from it. Only
-//! [`Stopped::truncate`] and [`repair()`] write; what root makes there belongs to the directory's owner. All files are
-//! read with `pread`: a bad sector is reported, and the rest is read.
+//! [`Stopped::truncate`], [`Stopped::make_new_cluster`] and [`repair()`] write; what root makes there belongs to the
+//! directory's owner. All files are read with `pread`: a bad sector is reported, and the rest is read.
 //!
 //! | | |
 //! |---|---|
 //! | [`Stopped::dump`] | everything there is, in order; goes on behind damage |
 //! | [`Stopped::verify`] | every byte checked, and what a start of the node would do |
 //! | [`Stopped::truncate`] | removes records from an index on, also in front of damage |
+//! | [`Stopped::make_new_cluster`] | a cluster of one of a survivor whose quorum is lost for good |
 //! | [`diff()`] | the first difference of two replicas |
 //! | [`repair()`] | damaged ranges back from replicas that run |
 //!
@@ -19,7 +20,7 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let dir = tempfile::tempdir()?;
-//! # let builder = dledger::Node::builder(dledger::NodeId::new(0), "127.0.0.1:0").group("g".parse()?);
+//! # let builder = dledger::Node::builder(dledger::NodeId::new(0), "127.0.0.1:0").single().group("g".parse()?);
 //! # let node = builder.data_dir(dir.path()).configure(|c| c.segment_size = 32 << 20).start().await?;
 //! # node.ledger("g")?.append("hello").await?;
 //! # node.shutdown().await;
@@ -41,6 +42,7 @@ mod error;
 mod finding;
 mod item;
 mod judge;
+mod recover;
 mod repair;
 mod sidefiles;
 mod survey;
@@ -59,6 +61,7 @@ pub use dump::DumpOptions;
 pub use error::OfflineError;
 pub use finding::{AtStart, Finding, Severity};
 pub use item::{DumpedRecord, EntryItem, EntryKindName, Item, Point};
+pub use recover::{GivenUp, NewCluster};
 pub use repair::repair;
 pub use truncate::Truncation;
 pub use verify::{Checked, Summary};

@@ -20,6 +20,7 @@ mod diffs;
 mod dumps;
 mod flips;
 mod notes;
+mod recover;
 
 const SIZE: u64 = 8192;
 const ENTRIES: u64 = 49;

@@ -29,7 +29,7 @@ use crate::log::Log;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::log::retention::Removal;
-use crate::types::{Member, NodeId, Role};
+use crate::types::{Incarnation, Member, NodeId, Role};
 
 /// A running ledger, without its runtime type: what the node layer works with.
 pub(crate) struct Group {
@@ -56,10 +56,11 @@ pub(crate) struct Group {
 /// What the node layer asks of Raft besides appends.
 trait Control: Send + Sync {
     fn is_pristine(&self) -> BoxFuture<'_, Result<bool, String>>;
-    fn initialize(&self, members: Vec<Member>) -> BoxFuture<'_, Result<(), String>>;
+    fn initialize(&self, members: Vec<Member>, cluster: Incarnation) -> BoxFuture<'_, Result<(), String>>;
     fn picture(&self) -> Picture;
     fn change<'a>(&'a self, decide: &'a Decide<'a>) -> BoxFuture<'a, Result<(), MemberError>>;
     fn wait_for<'a>(&'a self, settled: &'a Settled<'a>) -> BoxFuture<'a, ()>;
+    fn quorum_lost(&self) -> BoxFuture<'_, String>;
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
@@ -114,7 +115,7 @@ where
 
     let saved_term = reader.vote().map_or(0, |vote| vote.term);
     let (role_sender, role) = watch::channel(Role::Electing { term: saved_term });
-    let (view_sender, view) = watch::channel(View { term: saved_term, members: Vec::new(), set_by: None });
+    let (view_sender, view) = watch::channel(View { term: saved_term, ..View::default() });
     let (proposals, submitted) = mpsc::unbounded_channel();
     let (contact, contacted) = watch::channel(false);
     let roles = RoleTask::<R> {
@@ -158,12 +159,12 @@ impl Group {
         self.control.is_pristine().await
     }
 
-    /// Makes `members` the first membership. Harmless if there is one already.
+    /// Makes `members` the first membership of a cluster of this incarnation. Harmless if there is one already.
     ///
     /// # Errors
     /// If Raft has stopped, or the members do not include this node.
-    pub(crate) async fn initialize(&self, members: Vec<Member>) -> Result<(), String> {
-        self.control.initialize(members).await
+    pub(crate) async fn initialize(&self, members: Vec<Member>, cluster: Incarnation) -> Result<(), String> {
+        self.control.initialize(members, cluster).await
     }
 
     /// Removes what retention decided.
@@ -203,11 +204,16 @@ impl Group {
     }
 
     /// Waits until the members are seen as `settled` wants them, and no longer than `limit`.
-    pub(crate) async fn wait_for(&self, settled: &Settled<'_>, limit: Duration) {
+    ///
+    /// # Errors
+    /// This node leads and has no quorum any more: waiting is of no use.
+    pub(crate) async fn wait_for(&self, settled: &Settled<'_>, limit: Duration) -> Result<(), MemberError> {
+        let mut clock = self.control.clock();
         tokio::select! {
             biased;
-            () = self.control.wait_for(settled) => {}
-            () = self.control.sleep(limit) => {}
+            () = self.control.wait_for(settled) => Ok(()),
+            missing = self.control.quorum_lost() => Err(MemberError::NoQuorum { missing, waited: clock() }),
+            () = self.control.sleep(limit) => Ok(()),
         }
     }
 
@@ -263,9 +269,10 @@ where
         })
     }
 
-    fn initialize(&self, members: Vec<Member>) -> BoxFuture<'_, Result<(), String>> {
+    fn initialize(&self, members: Vec<Member>, cluster: Incarnation) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            let node = |m: Member| (m.id, MemberNode { address: m.address, incarnation: m.incarnation });
+            let cluster = Some(cluster);
+            let node = |m: Member| (m.id, MemberNode { address: m.address, incarnation: m.incarnation, cluster });
             let members: BTreeMap<_, _> = members.into_iter().map(node).collect();
             match self.raft.initialize(members).await {
                 Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
@@ -300,6 +307,10 @@ where
 
     fn wait_for<'a>(&'a self, settled: &'a Settled<'a>) -> BoxFuture<'a, ()> {
         Box::pin(membership::wait_for(&self.raft, self.lease, settled))
+    }
+
+    fn quorum_lost(&self) -> BoxFuture<'_, String> {
+        Box::pin(membership::quorum_lost(&self.raft, self.lease, self.lease))
     }
 
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>> {

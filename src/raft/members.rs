@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::config::{StoredMembership, log_id};
@@ -19,6 +20,9 @@ pub(crate) struct MemberNode {
     pub(crate) address: String,
     /// The disk.
     pub(crate) incarnation: Incarnation,
+    /// The cluster that the membership is of. The same for all its nodes: openraft keeps nothing else of ours when it
+    /// makes one membership of another.
+    pub(crate) cluster: Option<Incarnation>,
 }
 
 /// Bytes or a message are not a membership.
@@ -48,7 +52,25 @@ pub(crate) fn to_message(membership: &Membership) -> pb::Membership {
     pb::Membership {
         configs: membership.get_joint_config().iter().map(voters).collect(),
         members: membership.nodes().map(member).collect(),
+        cluster_incarnation: bytes_of(cluster(membership)),
     }
+}
+
+/// The incarnation of the cluster that a membership is of, if it has one.
+pub(crate) fn cluster(membership: &Membership) -> Option<Incarnation> {
+    membership.nodes().find_map(|(_, node)| node.cluster)
+}
+
+/// The cluster that node `id` with this disk is a member of by `membership`. One that learns the log from the beginning
+/// has memberships of before its time: of a cluster that was given up for this one, too.
+pub(crate) fn cluster_of(membership: &Membership, id: &NodeId, disk: Incarnation) -> Option<Incarnation> {
+    membership.get_node(id).filter(|node| node.incarnation == disk)?;
+    cluster(membership)
+}
+
+/// An incarnation as it travels; empty if there is none.
+pub(crate) fn bytes_of(incarnation: Option<Incarnation>) -> Bytes {
+    incarnation.map_or_else(Bytes::new, |incarnation| incarnation.to_bytes().to_vec().into())
 }
 
 /// The reverse of [`to_message`].
@@ -61,11 +83,17 @@ pub(crate) fn from_message(message: &pb::Membership) -> Result<Membership, Membe
     if configs.is_empty() {
         return Err(fail("it has no set of voters".into()));
     }
+    let cluster = match &message.cluster_incarnation[..] {
+        [] => None,
+        bytes => Some(Incarnation::from_slice(bytes).ok_or_else(|| {
+            fail(format!("the incarnation of the cluster is {} bytes, and 16 are expected", bytes.len()))
+        })?),
+    };
     let mut nodes = BTreeMap::new();
     for member in &message.members {
         let incarnation = Incarnation::from_slice(&member.incarnation)
             .ok_or_else(|| fail(format!("incarnation of {} is {} bytes", member.id, member.incarnation.len())))?;
-        nodes.insert(id(&member.id)?, MemberNode { address: member.address.clone(), incarnation });
+        nodes.insert(id(&member.id)?, MemberNode { address: member.address.clone(), incarnation, cluster });
     }
     Membership::new(configs, nodes).map_err(|error| fail(error.to_string()))
 }
@@ -122,22 +150,36 @@ mod tests {
     #[test]
     fn a_membership_survives_its_bytes() {
         let node = |n: u64| {
-            (NodeId::new(n), MemberNode { address: format!("h{n}:1"), incarnation: Incarnation::from_u128(n.into()) })
+            let (incarnation, cluster) = (Incarnation::from_u128(n.into()), Some(Incarnation::from_u128(7)));
+            (NodeId::new(n), MemberNode { address: format!("h{n}:1"), incarnation, cluster })
         };
         let ids = |ids: &[u64]| ids.iter().map(|n| NodeId::new(*n)).collect::<BTreeSet<_>>();
         let joint = vec![ids(&[0, 1, 2]), ids(&[1, 2, 3])];
         let membership = Membership::new(joint, BTreeMap::from_iter((0..5).map(node))).unwrap();
         assert_eq!(decode(&encode(&membership)).unwrap(), membership);
+        assert_eq!(cluster(&membership), Some(Incarnation::from_u128(7)));
         let statuses = statuses(&membership);
         assert_eq!(statuses.iter().map(|s| s.voter).collect::<Vec<_>>(), [true, true, true, true, false]);
         assert!(decode(b"\x12\x03\x0a\x01 ").is_err());
+    }
+
+    #[test]
+    fn a_membership_of_before_there_were_incarnations_of_clusters_is_read() {
+        let voters = vec![pb::Voters { ids: vec!["n0".into()] }];
+        let members = vec![pb::Member { id: "n0".into(), address: "h:1".into(), incarnation: vec![7; 16].into() }];
+        let old = pb::Membership { configs: voters, members, cluster_incarnation: Bytes::new() };
+        let membership = decode(&old.encode_to_vec()).unwrap();
+        assert_eq!(cluster(&membership), None);
+        assert_eq!(encode(&membership), old.encode_to_vec(), "and written as it was");
+        let odd = pb::Membership { cluster_incarnation: vec![1].into(), ..old };
+        assert!(decode(&odd.encode_to_vec()).unwrap_err().to_string().contains("16 are expected"));
     }
 
     /// openraft would find a quorum of it in any set of nodes.
     #[test]
     fn a_membership_without_voters_is_refused() {
         assert!(decode(b"").unwrap_err().to_string().contains("no set of voters"));
-        let message = pb::Membership { configs: vec![pb::Voters::default()], members: Vec::new() };
+        let message = pb::Membership { configs: vec![pb::Voters::default()], ..pb::Membership::default() };
         assert!(decode(&message.encode_to_vec()).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::Precondition;
@@ -11,10 +12,16 @@ use openraft::{ChangeMembers, Instant, ServerState};
 use super::config::{LogId, Raft, Runtime, TypeConfig};
 use super::members::{self, MemberNode, Membership};
 use crate::error::MemberError;
-use crate::types::{Member, NodeId};
+use crate::types::{Incarnation, Member, NodeId};
 
 /// A member that lacks no more entries than this has caught up: the next round brings them.
 const CAUGHT_UP: u64 = 512;
+
+/// How often the quorum is looked at while a change waits for it.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// For how many leases a change that was proposed waits for a quorum that does not answer.
+const PATIENCE: u32 = 10;
 
 /// What is to become of the membership.
 #[derive(Debug, Clone)]
@@ -79,6 +86,7 @@ impl Picture {
 
     fn request(&self, change: Change) -> Result<ChangeMembers<NodeId, MemberNode>, MemberError> {
         let only = |id: NodeId| BTreeSet::from([id]);
+        let node = |member: &Member| node(member, members::cluster(&self.membership));
         Ok(match change {
             Change::AddLearner(member) => ChangeMembers::AddNodes(BTreeMap::from([node(&member)])),
             Change::Promote(id) => ChangeMembers::AddVoterIds(only(id)),
@@ -111,7 +119,21 @@ impl Picture {
         if alive >= needed {
             return Ok(());
         }
-        Err(MemberError::QuorumAtRisk { voters: voters.len(), alive, needed })
+        let missing = self.missing();
+        Err(MemberError::QuorumAtRisk { voters: voters.len(), alive, needed, missing })
+    }
+
+    /// Whether those that answer are a quorum.
+    fn has_quorum(&self) -> bool {
+        let alive: Vec<_> = self.members.iter().filter(|seen| seen.alive).map(|seen| seen.member.id.clone()).collect();
+        members::is_quorum(&self.membership, &alive)
+    }
+
+    /// The voters that have not answered lately, for people.
+    pub(crate) fn missing(&self) -> String {
+        let missing = self.members.iter().filter(|seen| seen.voter && !seen.alive);
+        let missing: Vec<_> = missing.map(|seen| format!("{} at {}", seen.member.id, seen.member.address)).collect();
+        if missing.is_empty() { "nobody is missing".into() } else { missing.join(", ") }
     }
 
     pub(crate) fn unknown(&self, id: &NodeId) -> MemberError {
@@ -168,6 +190,22 @@ pub(crate) async fn wait_for<R: Runtime>(raft: &Raft<R>, lease: Duration, settle
     }
 }
 
+/// Ends when this node leads and has had no quorum for so long, `within`, and says who is missing. openraft would wait
+/// for ever: it goes on calling itself the leader.
+pub(crate) async fn quorum_lost<R: Runtime>(raft: &Raft<R>, lease: Duration, within: Duration) -> String {
+    let mut since = None;
+    loop {
+        let picture = picture(raft, lease);
+        let now = R::Instant::now();
+        if !picture.leads || picture.has_quorum() {
+            since = None;
+        } else if now.saturating_duration_since(*since.get_or_insert(now)) >= within {
+            return picture.missing();
+        }
+        R::sleep(LOOK).await;
+    }
+}
+
 /// Makes the change that `decide` finds necessary. Ends when it is committed.
 ///
 /// # Errors
@@ -184,30 +222,37 @@ pub(crate) async fn change<R: Runtime>(
         }
         if let Some(voters) = picture.half_done() {
             // The change of a leader that was lost over it. First things first.
-            propose(raft, &picture, ChangeMembers::ReplaceAllVoters(voters)).await?;
+            propose(raft, lease, &picture, ChangeMembers::ReplaceAllVoters(voters)).await?;
             continue;
         }
         let Some(change) = decide(&picture)? else { return Ok(()) };
         picture.check_quorum(&change)?;
-        return propose(raft, &picture, picture.request(change)?).await;
+        return propose(raft, lease, &picture, picture.request(change)?).await;
     }
 }
 
 /// To the membership of `picture` and no other.
 async fn propose<R: Runtime>(
     raft: &Raft<R>,
+    lease: Duration,
     picture: &Picture,
     change: ChangeMembers<NodeId, MemberNode>,
 ) -> Result<(), MemberError> {
     let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: picture.set_by };
-    match raft.change_membership_if(change, false, [unchanged]).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(failed(raft, error)),
+    let changed = std::pin::pin!(raft.change_membership_if(change, false, [unchanged]));
+    // The voters to be are counted too, and may not have been heard of as such yet.
+    let lost = std::pin::pin!(quorum_lost(raft, lease, PATIENCE * lease));
+    match select(changed, lost).await {
+        Either::Left((Ok(_), _)) => Ok(()),
+        Either::Left((Err(error), _)) => Err(failed(raft, error)),
+        Either::Right((missing, _)) => {
+            Err(MemberError::Unknown { reason: format!("the quorum was lost over it: {missing} must come back") })
+        }
     }
 }
 
-fn node(member: &Member) -> (NodeId, MemberNode) {
-    let node = MemberNode { address: member.address.clone(), incarnation: member.incarnation };
+fn node(member: &Member, cluster: Option<Incarnation>) -> (NodeId, MemberNode) {
+    let node = MemberNode { address: member.address.clone(), incarnation: member.incarnation, cluster };
     (member.id.clone(), node)
 }
 

@@ -21,12 +21,14 @@ type RaftMetrics<R> = openraft::RaftMetrics<TypeConfig<R>>;
 pub(crate) type Metrics<R> = WatchReceiverOf<TypeConfig<R>, RaftMetrics<R>>;
 
 /// What the role task publishes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) term: u64,
     pub(crate) members: Vec<MemberStatus>,
     /// The entry that set them.
     pub(crate) set_by: Option<LogId>,
+    /// The incarnation of the cluster that they are of, if this node is one of them.
+    pub(crate) cluster: Option<Incarnation>,
 }
 
 impl View {
@@ -73,7 +75,8 @@ impl<R: Runtime> RoleTask<R> {
                 let contact = *self.contact.borrow();
                 let term = metrics.current_term.max(self.saved_term);
                 let shows = Some((term, *metrics.membership_config.log_id()));
-                let view = (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics, term));
+                let view =
+                    (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics, self.incarnation, term));
                 (role(&self.id, &metrics, term, alone_at, contact), view, alone_at)
             };
             let alone_at = alone_at.filter(|_| role.is_master());
@@ -168,9 +171,10 @@ fn role<R: Runtime>(
     }
 }
 
-fn view<R: Runtime>(metrics: &RaftMetrics<R>, term: u64) -> View {
-    let members = members::statuses(metrics.membership_config.membership());
-    View { term, members, set_by: *metrics.membership_config.log_id() }
+fn view<R: Runtime>(metrics: &RaftMetrics<R>, disk: Incarnation, term: u64) -> View {
+    let membership = metrics.membership_config.membership();
+    let (members, cluster) = (members::statuses(membership), members::cluster_of(membership, &metrics.id, disk));
+    View { term, members, set_by: *metrics.membership_config.log_id(), cluster }
 }
 
 #[cfg(test)]
@@ -183,7 +187,7 @@ mod tests {
     fn a_node_asks_for_votes_only_with_the_disk_that_the_membership_means() {
         let (id, stranger) = (NodeId::new(1), NodeId::new(2));
         let disk = Incarnation::from_u128(7);
-        let node = MemberNode { address: "h:1".into(), incarnation: disk };
+        let node = MemberNode { address: "h:1".into(), incarnation: disk, cluster: None };
         let nodes = BTreeMap::from([(id.clone(), node)]);
         let membership = Membership::new(vec![[id.clone()].into()], nodes).unwrap();
         assert!(may_lead(&id, disk, &membership));
@@ -194,7 +198,7 @@ mod tests {
     #[test]
     fn a_master_is_shown_with_the_term_it_is_master_of() {
         // It has heard of term 4 and is about to step down: another node may be master of that.
-        let view = View { term: 4, members: Vec::new(), set_by: None };
+        let view = View { term: 4, ..View::default() };
         assert_eq!(view.term_in(&Role::Master { term: 3 }), 3);
         assert_eq!(view.term_in(&Role::Closed { reason: "disk".into() }), 4);
     }

@@ -123,7 +123,7 @@ impl<R: Runtime> StateMachine<R> {
 ///
 /// # Errors
 /// If the snapshot or the log cannot be read, or no log can begin there.
-fn finish_install(log: &mut Log) -> io::Result<()> {
+pub(crate) fn finish_install(log: &mut Log) -> io::Result<()> {
     let Some(Snapshot { meta, snapshot: Some(next) }) = current_snapshot(&log.reader())? else { return Ok(()) };
     let Some(last) = meta.last_log_id else { return Ok(()) };
     if log.purged().is_some_and(|purged| purged.number >= last.index) {

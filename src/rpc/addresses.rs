@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
-use crate::raft::config::LogId;
-use crate::raft::members::MemberNode;
+use super::convert;
+use crate::pb;
+use crate::raft::members::{self, MemberNode};
 use crate::raft::roles::View;
 use crate::types::NodeId;
 
@@ -20,9 +21,14 @@ impl Addresses {
         let _ = self.0.set(view);
     }
 
-    /// The entry that set the membership.
-    pub(super) fn set_by(&self) -> Option<LogId> {
-        self.0.get().and_then(|view| view.borrow().set_by)
+    /// Says by which membership, and of which cluster, the caller acts.
+    pub(super) fn stamp(&self, envelope: pb::Envelope) -> pb::Envelope {
+        let Some(view) = self.0.get().map(watch::Receiver::borrow) else { return envelope };
+        pb::Envelope {
+            membership: view.set_by.map(convert::from_log_id),
+            cluster_incarnation: members::bytes_of(view.cluster),
+            ..envelope
+        }
     }
 
     /// Where the member `id` with this disk is; `known`, if the membership does not say.

@@ -9,6 +9,7 @@ use tonic::Code;
 
 use super::pb::{self, failure};
 use crate::error::{AppendError, MemberError, ReadError, RemoveError, UnknownGroup};
+use crate::raft::members;
 use crate::types::{Consistency, Record, Role, Status};
 
 /// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`]. It trusts
@@ -42,6 +43,9 @@ impl From<&MemberError> for pb::Failure {
                 failure
             }
             MemberError::Closed { .. } => failure(failure::Code::Closed, error),
+            MemberError::NoQuorum { waited, .. } => {
+                pb::Failure { found: millis(*waited), ..failure(failure::Code::NoMaster, error) }
+            }
             _ => failure(failure::Code::Members, error),
         }
     }
@@ -308,6 +312,7 @@ impl From<Status> for pb::StatusResponse {
             committed_position: status.committed_position,
             closed_reason,
             disk_full: status.disk_full.map(|why| quote(&why)).unwrap_or_default(),
+            cluster_incarnation: members::bytes_of(status.cluster_incarnation),
         }
     }
 }

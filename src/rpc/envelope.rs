@@ -17,6 +17,7 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
         target_incarnation: incarnation.map(|i| i.to_bytes().to_vec()).unwrap_or_default().into(),
         sender_address: String::new(),
         membership: None,
+        cluster_incarnation: Default::default(),
     }
 }
 

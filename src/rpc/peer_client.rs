@@ -192,7 +192,7 @@ fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
 
 impl<R: Runtime> PeerClient<R> {
     fn envelope(&self) -> pb::Envelope {
-        pb::Envelope { membership: self.addresses.set_by().map(convert::from_log_id), ..self.envelope.clone() }
+        self.addresses.stamp(self.envelope.clone())
     }
 
     fn link(&self, lane: Lane) -> Arc<dyn Link> {

@@ -147,6 +147,25 @@ impl<R: Runtime> PeerServer<R> {
         Ok(sender)
     }
 
+    /// Refuses a caller of another cluster of the same name: a survivor that was made one of its own does not take back
+    /// those that it was given up for, nor do they take it back.
+    fn check_cluster(&self, envelope: &pb::Envelope) -> Refused<()> {
+        let own = self.cluster();
+        match (Incarnation::from_slice(&envelope.cluster_incarnation), own) {
+            (Some(found), Some(own)) if found != own => {
+                let found = format!("{} of incarnation {found}", self.identity.cluster);
+                Err(refusal(Reason::Cluster, found, format!("{} of incarnation {own}", self.identity.cluster)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The incarnation of the cluster that this node is a member of.
+    fn cluster(&self) -> Option<Incarnation> {
+        let Identity { node, incarnation, .. } = &self.identity;
+        members::cluster_of(self.intake.metrics.borrow_watched().membership_config.membership(), node, *incarnation)
+    }
+
     /// `anybody`: the call may be for whoever is here.
     fn check_names<'e>(
         &self,
@@ -163,6 +182,11 @@ impl<R: Runtime> PeerServer<R> {
         };
         if sender == self.identity.node {
             return Err(refusal(Reason::Sender, format!("{sender} with disk {incarnation}"), "another node id"));
+        }
+        // Before its place in the membership: that is another cluster's. Whoever only asks who is here may be of any.
+        match self.check_cluster(envelope) {
+            Err(_) if anybody => return Ok((envelope, sender)),
+            checked => checked?,
         }
         let acts_by = envelope.membership.map(convert::to_log_id).transpose().map_err(malformed)?;
         // Not held while the log is read: Raft could not say anything meanwhile.
@@ -274,6 +298,8 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 segment_size: self.identity.segment_size,
                 advertised_address: self.advertised.clone(),
                 node: self.identity.node.to_string(),
+                cluster_incarnation: members::bytes_of(self.cluster()),
+                end: self.log.progress().end(),
             })
         })
     }

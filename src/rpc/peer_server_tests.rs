@@ -99,10 +99,19 @@ impl Served {
         self.server.heartbeat(request).await.unwrap().result.unwrap()
     }
 
+    /// The disk of who calls.
+    fn sender_disk(&self) -> Bytes {
+        self.envelope.clone().unwrap().sender_incarnation
+    }
+
     fn snapshot(&self, term: u64, last: pb::LogId) -> pb::SnapshotRequest {
         let member = |id: &str| pb::Member { id: id.into(), address: "h:1".into(), incarnation: vec![1; 16].into() };
         let voters = pb::Voters { ids: vec!["n1".into()] };
-        let membership = pb::Membership { configs: vec![voters], members: vec![member("n1")] };
+        let membership = pb::Membership {
+            configs: vec![voters],
+            members: vec![member("n1")],
+            cluster_incarnation: vec![7; 16].into(),
+        };
         pb::SnapshotRequest {
             envelope: self.envelope.clone(),
             vote: vote(term, "n1", true),
@@ -320,7 +329,7 @@ async fn a_read_index_is_given_by_the_leader_and_only_for_a_proof_it_knows() {
     }
     let own = n0.group.identity.clone();
     let member = crate::types::Member { id: own.node, address: "h:0".into(), incarnation: own.incarnation };
-    n0.group.initialize(vec![member]).await.unwrap();
+    n0.group.initialize(vec![member], Incarnation::random()).await.unwrap();
     let mut role = n0.group.role.clone();
     role.wait_for(Role::is_master).await.unwrap();
     for proof in [1, 2] {
@@ -337,7 +346,7 @@ fn memberships() -> Bytes {
     let of = |members: &[u8]| {
         let members: Vec<_> = members.iter().map(|n| member(*n)).collect();
         let voters = pb::Voters { ids: members.iter().map(|member| member.id.clone()).collect() };
-        let body = pb::Membership { configs: vec![voters], members }.encode_to_vec();
+        let body = pb::Membership { configs: vec![voters], members, ..Default::default() }.encode_to_vec();
         (1, Draft::control(EntryKind::Membership, &body))
     };
     entries(0, [of(&[1, 2]), of(&[1])])
@@ -381,4 +390,32 @@ async fn a_member_has_its_own_disk_and_address_or_knows_a_later_membership() {
     for later in [id(1, 2), id(2, 0)] {
         knock(1, 7, "h:9", later).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_cluster_of_the_same_name_and_another_incarnation_is_refused_by_it() {
+    let n0 = served().await;
+    let voters = pb::Voters { ids: vec!["n1".into()] };
+    let own = Bytes::from(n0.group.identity.incarnation.to_bytes().to_vec());
+    let member = |id: &str, incarnation| pb::Member { id: id.into(), address: "h:1".into(), incarnation };
+    let members = vec![member("n0", own), member("n1", n0.sender_disk())];
+    let cluster_incarnation = Bytes::from(vec![5; 16]);
+    let membership = pb::Membership { configs: vec![voters], members, cluster_incarnation };
+    let draft = Draft::control(EntryKind::Membership, &membership.encode_to_vec());
+    let leader =
+        pb::AppendRequest { vote: vote(1, "n1", true), frames: entries(0, [(1, draft)]), ..Default::default() };
+    n0.append(leader).await;
+    let knock = async |cluster: &[u8]| {
+        let cluster_incarnation = Bytes::copy_from_slice(cluster);
+        let envelope = pb::Envelope { cluster_incarnation, ..n0.envelope.clone().unwrap() };
+        let vote = vote(9, "n1", false);
+        n0.server.pre_vote(pb::VoteRequest { envelope: Some(envelope), vote, ..Default::default() }).await
+    };
+    // Not every caller has a membership.
+    knock(&[]).await.unwrap();
+    knock(&[5; 16]).await.unwrap();
+    let other = knock(&[6; 16]).await.unwrap_err();
+    assert_eq!(other.reason(), Reason::Cluster);
+    let name = |byte: u8| Incarnation::from_slice(&[byte; 16]).unwrap().to_string();
+    assert!(other.found.contains(&name(6)) && other.expected.contains(&name(5)), "{other:?}");
 }

@@ -30,9 +30,9 @@ use crate::node::{Node, NodeBuilder};
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 /// use dledger::{Node, NodeId};
 ///
-/// let builder = Node::builder(NodeId::new(0), "127.0.0.1:40911")
+/// let builder = Node::builder(NodeId::new(0), "host0:40911")
 ///     .group("orders".parse()?)
-///     .peers("n0=127.0.0.1:40911".parse()?)
+///     .peers("n0=host0:40911;n1=host1:40911;n2=host2:40911".parse()?)
 ///     .data_dir("/var/lib/orders");
 /// let node = dledger::server::serve(builder).await?;
 /// println!("clients reach it at {}", node.local_addr());

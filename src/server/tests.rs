@@ -21,7 +21,8 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 /// A node alone, with a small limit for batches, that is master.
 async fn node() -> (TempDir, Node, Ledger) {
     let dir = tempfile::tempdir().unwrap();
-    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group("g".parse().unwrap()).data_dir(dir.path());
+    let builder =
+        Node::builder(NodeId::new(0), "127.0.0.1:0").single().group("g".parse().unwrap()).data_dir(dir.path());
     let builder =
         builder.configure(|c| (c.max_record_bytes, c.max_batch_bytes, c.segment_size) = (LIMIT, LIMIT, 32 << 20));
     let node = super::serve(builder).await.unwrap();

@@ -84,6 +84,7 @@ impl SimCluster {
         let node = |i: usize| {
             let mut config = Config {
                 peers: peers.clone(),
+                single: size == 1,
                 // It reads on a thread of its own, which no seed determines.
                 scrub: None,
                 groups: vec![group()],

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClusterName, Group, Member, NodeId, Role};
+use super::{ClusterName, Group, Incarnation, Member, NodeId, Role};
 
 /// What a node knows of a ledger at one moment. `first ≤ committed ≤ end` and `durable ≤ end`; `committed ≤ durable`
 /// need not hold on one node.
@@ -10,6 +10,10 @@ use super::{ClusterName, Group, Member, NodeId, Role};
 pub struct Status {
     /// The node's cluster.
     pub cluster: ClusterName,
+    /// Incarnation of the cluster: made when it was formed, and the same on all its nodes for ever. Nodes that name
+    /// different ones are not of one cluster, whatever its name. `None` before there is a membership, and in a cluster
+    /// that was formed by a version that made none.
+    pub cluster_incarnation: Option<Incarnation>,
     /// The ledger.
     pub group: Group,
     /// The node.

@@ -35,7 +35,7 @@ impl Exit {
         }
         if let Some(error) = error.downcast_ref::<StartError>() {
             return match error {
-                StartError::Config(_) | StartError::Peers(_) => Exit::Usage,
+                StartError::Config(_) | StartError::Peers(_) | StartError::NoCluster { .. } => Exit::Usage,
                 StartError::Open(_) | StartError::Unrepaired { .. } | StartError::Raft { .. } => Exit::Closed,
                 _ => Exit::Failed,
             };

@@ -11,6 +11,7 @@ mod log;
 mod members;
 mod output;
 mod read;
+mod recover;
 mod retention;
 mod retention_options;
 mod serve;
@@ -46,6 +47,7 @@ enum Command {
     Members(members::Members),
     Transfer(members::Transfer),
     Retention(retention::Retention),
+    Recover(recover::Recover),
     Log(log::Log),
     Check(check::Check),
 }
@@ -65,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Members(command) => command.run().await,
         Command::Transfer(command) => command.run().await,
         Command::Retention(command) => command.run().await,
+        Command::Recover(command) => command.run(),
         Command::Log(command) => command.run().await,
         Command::Check(command) => command.run(),
     };
@@ -139,6 +142,8 @@ mod tests {
             vec!["log", "verify", "DIR", "--json"],
             vec!["log", "truncate", "DIR", "--to", "9", "--yes", "--discard-committed"],
             vec!["log", "diff", "DIR", "OTHER"],
+            vec!["recover", "--from", "DIR", "--new-cluster"],
+            vec!["recover", "--from", "DIR", "--new-cluster", "--address", "h:1", "--yes", "--json"],
             vec!["check", "HISTORY"],
             vec!["check", "-", "--json"],
         ];
@@ -156,6 +161,7 @@ mod tests {
             (vec!["get", "--group", "g", "--peers", "", "1"], "the peer list is empty"),
             (vec!["get", "--group", "g", "--peers", "n0=a:1;n0=b:1", "1"], "peer id n0 stands for both"),
             (vec!["append", "--group", "g", "--peers", "n0=a:1"], "<RECORD|FILE>"),
+            (vec!["recover", "--from", "DIR"], "--new-cluster"),
             (vec!["get", "--group", "g", "--peers", "n0=a:1"], "<INDEX>"),
             (vec!["get", "--group", "g", "--peers", "n0=a:1", "1", "--consistency", "strong"], "no consistency"),
             (vec!["read", "--group", "g", "--peers", "n0=a:1", "--since", "then"], "15m"),

@@ -4,16 +4,19 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use dledger::{ClientError, MemberProgress, NodeId};
+use dledger::{ClientError, MemberProgress, NodeId, Peer, Peers};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::output::{Failure, Output};
+use crate::exit::Exit;
+use crate::output::{Failure, Output, ended};
 use crate::status::table;
 use crate::target::Target;
 
 /// How often the progress of a member that is waited for is asked for.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a member may take to answer where it is only looked for.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// Show the members of the ledger, or change them. Every change finds the master by itself, and may be repeated: what
 /// has happened is found to have happened.
@@ -34,6 +37,8 @@ enum Command {
 }
 
 /// Print the members and, as the master sees it, how far each of them is.
+///
+/// Where nobody leads, the first line says so and who does not answer, and it exits with 4.
 #[derive(Debug, Args)]
 struct List {
     #[command(flatten)]
@@ -135,8 +140,15 @@ impl Members {
 impl List {
     async fn run(self) -> Result<(), Failure> {
         let node = self.target.node(None).await?;
-        let members = node.members().await?;
+        let (status, members) = (node.status().await?, node.members().await?);
+        let no_master = match status.role.as_str() {
+            "master" | "slave" => None,
+            role => Some(self.no_master(&status.node, role, &members).await),
+        };
         let mut output = Output::stdout();
+        if let Some(why) = no_master.as_ref().filter(|_| !self.json) {
+            output.line(why)?;
+        }
         if self.json {
             output.line(serde_json::Value::Array(members.iter().map(object).collect()))?;
         } else {
@@ -145,7 +157,28 @@ impl List {
                 output.line(line)?;
             }
         }
-        output.flush()
+        output.flush()?;
+        no_master.map_or(Ok(()), |why| Err(ended(Exit::NoMaster, why)))
+    }
+
+    /// What is to be said first where nobody leads: who says so, and which members do not answer.
+    async fn no_master(&self, node: &str, role: &str, members: &[MemberProgress]) -> String {
+        let silent = self.silent(members).await;
+        let silent =
+            if silent.is_empty() { "all answer".into() } else { format!("no answer from {}", silent.join(", ")) };
+        format!("NO MASTER: {node} is {role}, and this is what it last knew of the members ({silent})")
+    }
+
+    /// The members that do not answer.
+    async fn silent(&self, members: &[MemberProgress]) -> Vec<String> {
+        let peers = members.iter().map(|m| Peer { id: m.member.id.clone(), address: m.member.address.clone() });
+        let Ok(peers) = Peers::new(peers.collect()) else { return Vec::new() };
+        let client = self.target.client_of(&peers, ANSWER);
+        let asked = peers.iter().map(|peer| {
+            let client = &client;
+            async move { client.status(&peer.id).await.is_err().then(|| format!("{} at {}", peer.id, peer.address)) }
+        });
+        futures::future::join_all(asked).await.into_iter().flatten().collect()
     }
 }
 

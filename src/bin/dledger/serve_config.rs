@@ -33,6 +33,9 @@ pub(crate) struct Options {
     /// Join a cluster that exists: the node forms none and needs no --peers; it waits until a leader adds it.
     #[arg(long, env = "DLEDGER_JOIN")]
     join: bool,
+    /// Be a cluster of this node alone. Without --peers, --join and this, a node that is no member yet does not start.
+    #[arg(long, env = "DLEDGER_SINGLE")]
+    single: bool,
     /// Directory of the node's data.
     #[arg(long, env = "DLEDGER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -102,6 +105,7 @@ impl Options {
             id: self.id.or(other.id),
             peers: self.peers.or(other.peers),
             join: self.join || other.join,
+            single: self.single || other.single,
             data_dir: self.data_dir.or(other.data_dir),
             bind: self.bind.or(other.bind),
             advertise: self.advertise.or(other.advertise),
@@ -125,7 +129,12 @@ impl Options {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
             Some(text) => Peers::parse_for(text, &id)?,
-            None if self.bind.is_none() => return Err(missing(if self.join { "bind" } else { "peers" })),
+            None if self.bind.is_none() && (self.join || self.single) => return Err(missing("bind")),
+            None if self.bind.is_none() => {
+                let ways = "--peers is missing: give it with the nodes the cluster is formed of, or give --bind and \
+                            --join (a cluster that exists) or --single (a cluster of this node alone)";
+                return Err(usage(ways));
+            }
             None => Peers::default(),
         };
         let own = peers.get(&id).map(|peer| peer.address.clone());
@@ -137,6 +146,7 @@ impl Options {
         config.groups = self.group;
         config.peers = peers;
         config.join = self.join;
+        config.single = self.single;
         config.data_dir = self.data_dir.ok_or_else(|| missing("data-dir"))?;
         config.advertise = self.advertise;
         config.cluster = self.cluster.unwrap_or(config.cluster);
@@ -292,6 +302,19 @@ mod tests {
         assert!(config.join && config.peers.is_empty());
         let file: Options = toml::from_str("join = true").unwrap();
         assert!(flags(&[&all[..6], &all[7..], &bind].concat()).or(file).join);
+    }
+
+    #[test]
+    fn a_cluster_of_one_is_asked_for_by_name() {
+        let all = ["--group", "g", "--id", "n0", "--data-dir", "D"];
+        let said = refusal(flags(&all));
+        assert!(["--peers", "--join", "--single"].iter().all(|way| said.contains(way)), "{said}");
+        assert!(refusal(flags(&[&all[..], &["--single"]].concat())).contains("--bind is missing"));
+        let file: Options = toml::from_str("single = true\nbind = \"127.0.0.1:1\"").unwrap();
+        let config = flags(&all).or(file).into_config().unwrap();
+        assert!(config.single && config.peers.is_empty());
+        let both = [&all[..], &["--bind", "127.0.0.1:1", "--single", "--join"]].concat();
+        assert!(refusal(flags(&both)).contains("single = true"));
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub(crate) fn object(Answer { peer, status, .. }: &Answer) -> Value {
         "durable": s.durable, "end": s.end, "committed_position": s.committed_position,
         "committed_chain": format!("{:08x}", s.committed_chain), "members": members.collect::<Vec<_>>(),
         "closed_reason": s.closed_reason,
-        "disk_full": s.disk_full,
+        "disk_full": s.disk_full, "cluster_incarnation": s.cluster_incarnation.map(|of| of.to_string()),
     })
 }
 

@@ -107,6 +107,7 @@ fn what_is_quoted_back_is_bounded() {
 fn a_status_keeps_its_figures() {
     let status = Status {
         cluster: Default::default(),
+        cluster_incarnation: None,
         group: "g".parse().unwrap(),
         node: 0.into(),
         role: Role::Closed { reason: "disk".into() },

@@ -11,10 +11,11 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::client::Client;
+use crate::raft::members;
 use crate::rpc::client_wire::{failure, to_status};
 use crate::rpc::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
-use crate::types::{Peer, Peers};
+use crate::types::{Incarnation, Peer, Peers};
 
 /// What the node does with the next append request, in place of what its role says.
 pub(super) enum Reaction {
@@ -34,6 +35,8 @@ pub(super) struct State {
     pub(super) role: &'static str,
     pub(super) term: u64,
     pub(super) master_address: String,
+    /// The incarnation of the cluster that it is a member of.
+    pub(super) cluster: Option<u128>,
     /// Every call fails like one over a connection that broke.
     pub(super) down: bool,
     /// Largest record.
@@ -268,6 +271,9 @@ impl LedgerService for Fake {
             term: state.term,
             master_address: state.master_address.clone(),
             committed: state.log.len() as u64,
+            cluster: "c".into(),
+            cluster_incarnation: members::bytes_of(state.cluster.map(Incarnation::from_u128)),
+            members: state.cluster.iter().map(|_| pb::MemberStatus::default()).collect(),
             ..Default::default()
         })))
     }

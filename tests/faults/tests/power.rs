@@ -28,7 +28,7 @@ async fn start(dir: &Path) -> Node {
     let small = |config: &mut Config| {
         (config.segment_size, config.max_batch_bytes, config.max_record_bytes) = (64 << 10, 16 << 10, 8 << 10);
     };
-    let node = Node::builder(NodeId::new(0), "127.0.0.1:0").group(GROUP.parse().unwrap()).data_dir(dir);
+    let node = Node::builder(NodeId::new(0), "127.0.0.1:0").single().group(GROUP.parse().unwrap()).data_dir(dir);
     let node = node.configure(small).start().await;
     node.unwrap_or_else(|error| panic!("it does not start: {error}"))
 }

@@ -82,7 +82,7 @@ impl PeerHandler for FakeLedger {
             empty: true,
             segment_size: request.segment_size + 1,
             advertised_address: request.envelope.unwrap_or_default().sender,
-            node: String::new(),
+            ..Default::default()
         };
         async move { Ok(answer) }.boxed()
     }
@@ -148,6 +148,7 @@ pub(super) fn envelope() -> pb::Envelope {
         target_incarnation: vec![7; 16].into(),
         sender_address: String::new(),
         membership: None,
+        cluster_incarnation: Default::default(),
     }
 }
 

@@ -1,0 +1,193 @@
+//! Making a cluster of its own of a survivor, when the quorum of its cluster is lost for good.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prost::Message;
+use serde::Serialize;
+
+use super::survey::Seen;
+use super::{OfflineError, Stopped, Unusable};
+use crate::format::entry::EntryKind;
+use crate::format::frame::{Draft, Frame};
+use crate::format::hard_state::HardVote;
+use crate::log::directory::{self, Identity, io_error};
+use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::log::recovery::Decision;
+use crate::log::{Log, LogOptions, stopped};
+use crate::pb;
+use crate::raft::state_machine;
+use crate::types::{Incarnation, checked_address};
+
+/// A cluster of one that was made of a survivor, or is planned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewCluster {
+    /// The cluster's name, which stays.
+    pub cluster: String,
+    /// The ledger.
+    pub group: String,
+    /// The node, its only member.
+    pub node: String,
+    /// Where it is reached.
+    pub address: String,
+    /// Lowest index that is stored.
+    pub first: u64,
+    /// Index after the last record that is stored. All of them will be committed records of the new cluster.
+    pub end: u64,
+    /// Index after the last record that this node knew to be committed. Of those behind it nobody can say whether they
+    /// were acknowledged, so they stay.
+    pub committed: u64,
+    /// The members that are given up.
+    pub given_up: Vec<GivenUp>,
+    /// Incarnation of the cluster that is given up, if it had one.
+    pub old_incarnation: Option<String>,
+    /// Incarnation of the new cluster; `None` as long as it is only planned.
+    pub incarnation: Option<String>,
+}
+
+/// A member of the cluster that is given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GivenUp {
+    /// Its id.
+    pub node: String,
+    /// Where it was reached.
+    pub address: String,
+}
+
+/// What the log says besides records.
+struct Found {
+    /// The newest membership, and the number of its entry.
+    membership: Option<(u64, pb::Membership)>,
+    /// Index after the last record known to be committed.
+    committed: u64,
+}
+
+impl Stopped {
+    /// What [`Stopped::make_new_cluster`] would do. Writes nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn plan_new_cluster(&self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
+        let damaged = |Unusable { file, what, found, expected }: &Unusable| OfflineError::Damaged {
+            file: file.clone(),
+            what,
+            found: found.clone(),
+            expected: expected.clone(),
+        };
+        let directory = self.directory.as_ref().map_err(damaged)?;
+        let start = self.start.as_ref().map_err(damaged)?;
+        let verdict = stopped::verdict(self.disk.as_ref(), directory)?;
+        if verdict.decision == Decision::Refuse {
+            return Err(OfflineError::StartRefused { why: verdict.damage.to_string() });
+        }
+        let identity = directory.identity();
+        let no_member = |why: String| OfflineError::NotAMember { dir: self.path.clone(), why };
+        let in_snapshot = start.snapshot.as_deref().map(pb::SnapshotRequest::decode).transpose();
+        let in_snapshot = in_snapshot.map_err(|error| no_member(format!("its snapshot cannot be read: {error}")))?;
+        let in_snapshot = in_snapshot
+            .and_then(|snapshot| snapshot.membership)
+            .and_then(|stored| Some((stored.log_id.map_or(0, |id| id.number), stored.membership?)));
+        let noted = stopped::noted(self.disk.as_ref(), directory)?.committed.index;
+        let mut found = Found { membership: in_snapshot, committed: noted };
+        self.survey(0..u64::MAX, &mut |seen| found.see(seen, verdict.end.number))?;
+        let Some((_, membership)) = found.membership.filter(|(_, membership)| !membership.configs.is_empty()) else {
+            return Err(no_member("it has no membership: it was never a member of a cluster".into()));
+        };
+        let me = membership.members.iter().find(|member| member.id == identity.node.as_str());
+        let address = match (address, me) {
+            (Some(address), _) => checked_address(address)
+                .map_err(|why| no_member(format!("the address {address:?} cannot be read: {why}")))?,
+            (None, Some(me)) => me.address.clone(),
+            (None, None) => {
+                return Err(no_member(format!("{} is not among its members: name its address", identity.node)));
+            }
+        };
+        let others = membership.members.iter().filter(|member| member.id != identity.node.as_str());
+        Ok(NewCluster {
+            cluster: identity.cluster.to_string(),
+            group: identity.group.to_string(),
+            node: identity.node.to_string(),
+            address,
+            first: self.base().map_or(0, |base| base.index),
+            end: verdict.end.index,
+            committed: found.committed.min(verdict.end.index),
+            given_up: others.map(|m| GivenUp { node: m.id.clone(), address: m.address.clone() }).collect(),
+            old_incarnation: Incarnation::from_slice(&membership.cluster_incarnation).map(|old| old.to_string()),
+            incarnation: None,
+        })
+    }
+
+    /// Makes the node of this directory a cluster of one, with all records that it stores at their indexes and
+    /// positions. For the case that the quorum of its cluster is lost for good: what was acknowledged and has not come
+    /// to this node is lost with it, so choose the survivor that stores most.
+    ///
+    /// The cluster gets another incarnation, and the directory another disk: members that are given up refuse this node
+    /// from then on, and it refuses them, should they ever come back. `address` is where the node is reached, if not
+    /// where it was.
+    ///
+    /// May be done again if it was interrupted: a directory that it was begun on takes part in no cluster.
+    ///
+    /// # Errors
+    /// If a start would refuse the directory, or it holds no membership; or the system fails.
+    pub fn make_new_cluster(self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
+        let mut made = self.plan_new_cluster(address)?;
+        let (disk, path) = (self.disk.clone(), self.path.clone());
+        let Ok(old) = self.identity().cloned() else { return Ok(made) };
+        // First of all: with a disk that the membership does not name, the node neither asks for votes nor is heard.
+        let identity = Identity { incarnation: Incarnation::random(), ..old };
+        directory::replace_identity(disk.as_ref(), &path, &identity)?;
+        // The log takes the lock itself.
+        drop(self);
+        let system = |op: &'static str| {
+            let path = path.clone();
+            move |error| OfflineError::from(io_error(op, &path)(error))
+        };
+        let options = LogOptions {
+            segment_size: identity.segment_size,
+            interval: None,
+            scheduler: Arc::new(FlushThread::start().map_err(system("start a thread for"))?),
+            background: Arc::new(BackgroundThread::start().map_err(system("start a thread for"))?),
+        };
+        let (mut log, _) = Log::open(disk, path.clone(), identity.clone(), options)?;
+        state_machine::finish_install(&mut log).map_err(system("begin anew the log in"))?;
+        let reader = log.reader();
+        let incarnation = Incarnation::random();
+        let member = pb::Member {
+            id: made.node.clone(),
+            address: made.address.clone(),
+            incarnation: identity.incarnation.to_bytes().to_vec().into(),
+        };
+        let membership = pb::Membership {
+            configs: vec![pb::Voters { ids: vec![made.node.clone()] }],
+            members: vec![member],
+            cluster_incarnation: incarnation.to_bytes().to_vec().into(),
+        };
+        // As a leader of a term that nobody has heard of.
+        let term = reader.vote().map_or(0, |vote| vote.term).max(log.end().term) + 1;
+        let vote = HardVote { term, node: Some(identity.node.clone()), granted: true };
+        log.save_vote(vote).map_err(system("save the vote in"))?;
+        let draft = Draft::control(EntryKind::Membership, &membership.encode_to_vec());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        log.append_draft(draft, term, now).map_err(system("append the membership in"))?;
+        (made.first, made.end) = (reader.progress().first(), log.end().index);
+        reader.close().map_err(system("sync the log in"))?;
+        made.incarnation = Some(incarnation.to_string());
+        Ok(made)
+    }
+}
+
+impl Found {
+    fn see(&mut self, seen: Seen<'_>, end: u64) -> Result<(), OfflineError> {
+        let Seen::Entry { header, bytes, fits: true } = seen else { return Ok(()) };
+        self.committed = self.committed.max(header.committed);
+        let newer = self.membership.as_ref().is_none_or(|(number, _)| *number < header.number);
+        if header.kind == EntryKind::Membership && newer && header.number < end {
+            let frames = Frame::parse_all(bytes.to_vec().into()).ok();
+            let body = frames.and_then(|frames| frames.first().map(Frame::body));
+            if let Some(membership) = body.and_then(|body| pb::Membership::decode(body).ok()) {
+                self.membership = Some((header.number, membership));
+            }
+        }
+        Ok(())
+    }
+}

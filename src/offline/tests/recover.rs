@@ -1,0 +1,115 @@
+//! A survivor that becomes a cluster of its own.
+
+use prost::Message;
+
+use super::*;
+use crate::log::directory;
+use crate::pb;
+
+const OLD: u128 = 9;
+
+/// The newest entry, which holds a membership.
+fn newest(log: &Log) -> (u64, pb::Membership) {
+    let frame = log.reader().frame(log.end().number - 1).unwrap().unwrap();
+    assert_eq!(frame.header.kind, EntryKind::Membership);
+    (frame.header.term, pb::Membership::decode(frame.body()).unwrap())
+}
+
+/// A node of three, with records of which it knows only the first to be committed.
+fn survivor() -> Sample {
+    let mut sample = Sample::empty();
+    let mut log = sample.log();
+    log.save_vote(HardVote { term: 4, node: Some("n1".parse().unwrap()), granted: true }).unwrap();
+    let member = |n: u8| pb::Member {
+        id: format!("n{n}"),
+        address: format!("h{n}:1"),
+        incarnation: Incarnation::from_u128(7 + u128::from(n)).to_bytes().to_vec().into(),
+    };
+    let membership = pb::Membership {
+        configs: vec![pb::Voters { ids: vec!["n0".into(), "n1".into(), "n2".into()] }],
+        members: (0..3).map(member).collect(),
+        cluster_incarnation: Incarnation::from_u128(OLD).to_bytes().to_vec().into(),
+    };
+    let draft = Draft::control(EntryKind::Membership, &membership.encode_to_vec());
+    log.append_draft(draft, 0, 1).unwrap();
+    for n in 0..6_u64 {
+        log.append_draft(Draft::batch(&[format!("record {n}")]), 4, 2 + n).unwrap();
+    }
+    flush(&mut log);
+    log.reader().commit(2).unwrap();
+    flush(&mut log);
+    sample.appended.clear();
+    close(log);
+    sample
+}
+
+#[test]
+fn a_plan_says_what_is_given_up_and_changes_nothing() {
+    let sample = survivor();
+    let before = sample.content();
+    let plan = sample.stopped().plan_new_cluster(None).unwrap();
+    assert_eq!((plan.first, plan.committed, plan.end), (0, 2, 6));
+    assert_eq!((plan.node.as_str(), plan.address.as_str()), ("n0", "h0:1"));
+    let given_up: Vec<_> = plan.given_up.iter().map(|member| (member.node.as_str(), member.address.as_str())).collect();
+    assert_eq!(given_up, [("n1", "h1:1"), ("n2", "h2:1")]);
+    assert_eq!(plan.old_incarnation, Some(Incarnation::from_u128(OLD).to_string()));
+    assert_eq!(plan.incarnation, None);
+    assert_eq!(sample.content(), before);
+}
+
+#[test]
+fn a_survivor_keeps_all_it_stores_and_is_another_disk_of_another_cluster() {
+    let sample = survivor();
+    let before = dumped(&sample.stopped(), DumpOptions::default());
+    let made = sample.stopped().make_new_cluster(Some("new:2")).unwrap();
+    assert_eq!((made.end, made.address.as_str()), (6, "new:2"));
+    let after = dumped(&sample.stopped(), DumpOptions::default());
+    let entries = |items: &[Item]| -> Vec<String> {
+        let entries = items.iter().filter(|item| matches!(item, Item::Entry(_)));
+        entries.map(|entry| format!("{entry:?}")).collect()
+    };
+    let (before, after) = (entries(&before), entries(&after));
+    assert_eq!(after[..before.len()], before[..], "what was there has changed");
+    assert_eq!(after.len(), before.len() + 1);
+
+    let log = sample.log();
+    let (term, membership) = newest(&log);
+    let disk = log.identity().incarnation;
+    assert_ne!(disk, Incarnation::from_u128(7));
+    assert_eq!(membership.configs, [pb::Voters { ids: vec!["n0".into()] }]);
+    assert_eq!((membership.members.len(), membership.members[0].address.as_str()), (1, "new:2"));
+    assert_eq!(Incarnation::from_slice(&membership.members[0].incarnation), Some(disk));
+    let cluster = Incarnation::from_slice(&membership.cluster_incarnation).unwrap();
+    assert_eq!(made.incarnation, Some(cluster.to_string()));
+    assert_ne!(cluster, Incarnation::from_u128(OLD));
+    assert!(term > 4 && log.reader().vote().is_some_and(|vote| vote.term == term));
+    close(log);
+}
+
+#[test]
+fn what_was_interrupted_can_be_done_again() {
+    let sample = survivor();
+    let identity = Identity { incarnation: Incarnation::from_u128(77), ..identity("n0") };
+    directory::replace_identity(&TestDisk::without_syncs(), &sample.path(), &identity).unwrap();
+    let first = sample.stopped().make_new_cluster(None).unwrap();
+    let again = sample.stopped().make_new_cluster(None).unwrap();
+    assert_eq!((first.end, again.end), (6, 6));
+    assert_eq!(again.old_incarnation, first.incarnation);
+    assert_eq!(verified(&sample.stopped()).1.damages, 0);
+}
+
+#[test]
+fn no_cluster_is_made_of_damage_or_of_nothing() {
+    let sample = survivor();
+    let header = SEGMENT_HEADER as u64;
+    sample.flip(header + 20);
+    let before = sample.content();
+    let refused = sample.stopped().make_new_cluster(None).unwrap_err();
+    assert!(matches!(refused, OfflineError::StartRefused { .. }), "{refused}");
+    assert_eq!(sample.content(), before);
+
+    let empty = Sample::empty();
+    close(empty.log());
+    let refused = empty.stopped().make_new_cluster(None).unwrap_err();
+    assert!(matches!(refused, OfflineError::NotAMember { .. }), "{refused}");
+}
