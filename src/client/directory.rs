@@ -184,12 +184,12 @@ impl Directory {
         self.one_cluster()
     }
 
-    /// Whether there is a node of which it is not known of which cluster it is, and that is not among those that
-    /// `said` something.
-    fn has_unheard<T>(&self, said: &BTreeMap<String, T>) -> bool {
+    /// Whether there is a node that is not among those that `said` something, and of which it is not known of which
+    /// cluster it is; or, `anew`, whether that is known or not.
+    fn has_unheard<T>(&self, said: &BTreeMap<String, T>, anew: bool) -> bool {
         let known = self.known();
         let mut addresses = known.addresses.iter().chain(&known.master);
-        addresses.any(|address| !said.contains_key(address) && !known.clusters.contains_key(address))
+        addresses.any(|address| !said.contains_key(address) && (anew || !known.clusters.contains_key(address)))
     }
 
     /// Status at one address, over the connection that is kept for it.
@@ -322,14 +322,19 @@ impl Search<'_> {
     /// [`ClientError::TwoClusters`].
     pub(super) async fn master(&mut self) -> Result<String, ClientError> {
         loop {
-            let unheard = self.directory.has_unheard(&self.said);
-            if !unheard {
-                self.directory.one_cluster()?;
-            }
-            let next = match &self.found {
+            // What was said before may not hold any more: where it does not fit together, all are asked again.
+            let conflict = self.directory.one_cluster().err();
+            let unheard = self.directory.has_unheard(&self.said, conflict.is_some());
+            let heed = match (conflict, &self.found) {
+                (Some(conflict), _) if !unheard || self.started.elapsed() >= HEED => return Err(conflict),
+                (Some(_), _) => Some(self.started + HEED),
+                (None, Some(_)) if !unheard => return self.take_found(),
+                (None, Some((_, heed))) => Some(*heed),
+                (None, None) => None,
+            };
+            let next = match heed {
                 None => self.asked.next().await,
-                Some(_) if !unheard => return self.take_found(),
-                Some((_, heed)) => match timeout_at(*heed, self.asked.next()).await {
+                Some(heed) => match timeout_at(heed, self.asked.next()).await {
                     Ok(next) => next,
                     Err(_) => return self.take_found(),
                 },
