@@ -79,6 +79,7 @@ impl Cluster {
             .data_dir(self.dir(n))
             .segment_size(1 << 20)
             .configure(|config| {
+                config.single = listed == 1;
                 config.max_record_bytes = 256 << 10;
                 config.max_batch_bytes = 512 << 10;
             });
