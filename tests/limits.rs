@@ -17,7 +17,8 @@ const CALL: Duration = Duration::from_secs(15);
 /// A node alone that clients can reach.
 async fn node() -> (TempDir, Node) {
     let dir = tempfile::tempdir().unwrap();
-    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group(GROUP.parse().unwrap()).data_dir(dir.path());
+    let builder =
+        Node::builder(NodeId::new(0), "127.0.0.1:0").single().group(GROUP.parse().unwrap()).data_dir(dir.path());
     let builder = builder.configure(|config| config.durability = dledger::Durability::Interval(CALL));
     (dir, dledger::server::serve(builder).await.unwrap())
 }
