@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use common::{Cluster, GROUP, bodies, fast, patient, segment_bytes};
 use dledger::sim::{self, SimCluster};
-use dledger::{Ack, Config, OpenError, ReadError, RepairPolicy, StartError};
+use dledger::{Ack, Config, OpenError, ReadError, RepairPolicy, Role, StartError};
+use futures::StreamExt;
 
 const SIZE: u64 = 1 << 20;
 
@@ -302,4 +303,65 @@ fn a_damaged_node_does_not_vote_on_what_it_lacks() {
             assert_eq!((records[1].position, &records[1].body[..]), (ack.position, &b"on nodes 0 and 2"[..]));
         }
     });
+}
+
+/// Nothing has to read the disk again for it: what is sent comes from where it was written, or was verified before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bit_that_flips_under_a_running_master_is_repaired_from_a_peer() {
+    let mut cluster = Cluster::start_with(3, |config| {
+        fast(config);
+        config.repair = RepairPolicy::FromPeers;
+        config.scrub = None;
+    })
+    .await;
+    let acks = fill(&cluster, 5).await;
+    let master = cluster.master().await;
+    let away = (master + 1) % 3;
+    cluster.stop(away).await;
+    let ledger = cluster.ledger(master);
+    let mut later = Vec::new();
+    for n in 5..40 {
+        later.push(patient(ledger.append(record(n))).await.unwrap());
+    }
+    rot(&cluster.dir(master).join(GROUP), later[10].position + 100);
+    assert!(later[10].position > acks[4].position);
+    up_from_peers(&mut cluster, away).await;
+    cluster.committed(40).await;
+    assert_eq!(bodies(&cluster.ledger(away)).await, (0..40).map(record).collect::<Vec<_>>());
+    assert_eq!(cluster.ledger(master).status().scrub.repaired, 1);
+    assert_eq!(bodies(&cluster.ledger(master)).await, (0..40).map(record).collect::<Vec<_>>());
+}
+
+/// What is damaged is in the segment that is being written, or nobody repairs anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_master_whose_peers_refuse_what_it_cannot_repair_hands_over_and_closes() {
+    let mut cluster = Cluster::start_with(3, |config| {
+        fast(config);
+        config.scrub = None;
+    })
+    .await;
+    fill(&cluster, 2).await;
+    let master = cluster.master().await;
+    let away = (master + 1) % 3;
+    cluster.stop(away).await;
+    let ledger = cluster.ledger(master);
+    for n in 2..4 {
+        patient(ledger.append(record(n))).await.unwrap();
+    }
+    let position = ledger.get(3).await.unwrap().position;
+    rot(&cluster.dir(master).join(GROUP), position + 100);
+    cluster.nodes[away] = Some(patient(cluster.builder(away).start()).await.unwrap());
+    let mut role = ledger.role();
+    let closed = patient(role.wait_for(|role| matches!(role, Role::Closed { .. }))).await.unwrap().clone();
+    let Role::Closed { reason } = closed else { panic!("{closed:?}") };
+    assert!(reason.contains("is damaged at position"), "{reason}");
+    let other = (master + 2) % 3;
+    let leads = |role: &Role| matches!(role, Role::Master { .. });
+    patient(cluster.ledger(other).role().wait_for(leads)).await.unwrap();
+    patient(cluster.ledger(other).append(record(4))).await.unwrap();
+    let all = (0..5).map(record).collect::<Vec<_>>();
+    let mut tail = cluster.ledger(away).tail(0);
+    for expected in all {
+        assert_eq!(patient(tail.next()).await.unwrap().unwrap().body, expected);
+    }
 }

@@ -49,6 +49,7 @@ fn progress(message: pb::MemberProgress) -> Result<MemberProgress, String> {
         end: message.end,
         behind: message.behind,
         heard: message.heard_ms.map(Duration::from_millis),
+        alarm: Some(message.alarm).filter(|alarm| !alarm.is_empty()),
     })
 }
 

@@ -67,6 +67,8 @@ pub struct NodeStatus {
     pub closed_reason: Option<String>,
     /// Why the node cannot make another segment file, if it cannot.
     pub disk_full: Option<String>,
+    /// What an operator should look into, a line for each.
+    pub alarm: Option<String>,
 }
 
 impl From<pb::StatusResponse> for NodeStatus {
@@ -90,6 +92,7 @@ impl From<pb::StatusResponse> for NodeStatus {
             members: s.members.into_iter().map(|m| (m.id, m.address, m.voter)).collect(),
             closed_reason: known(s.closed_reason),
             disk_full: known(s.disk_full),
+            alarm: known(s.alarm),
         }
     }
 }

@@ -216,5 +216,5 @@ pub fn snapshot(bytes: &[u8]) {
 /// Frames back to back, for seeds.
 pub(super) fn request(frames: Bytes, previous: Option<pb::LogId>) -> pb::AppendRequest {
     let vote = Some(pb::Vote { term: 3, node: "n0".into(), committed: true });
-    pb::AppendRequest { envelope: None, vote, previous, committed: previous, frames, lease_window_ms: 0 }
+    pb::AppendRequest { vote, previous, committed: previous, frames, ..Default::default() }
 }

@@ -187,7 +187,7 @@ pub(super) fn append_response() -> Seeds {
         Answer::Conflict(pb::LogId { term: 1, number: 2 }),
         Answer::HigherVote(vote(true).unwrap_or_default()),
     ];
-    answers.into_iter().map(|answer| pb::AppendResponse { result: Some(answer) }.encode_to_vec()).collect()
+    answers.into_iter().map(|answer| pb::AppendResponse { result: Some(answer), end: None }.encode_to_vec()).collect()
 }
 
 pub(super) fn heartbeats_request() -> Seeds {
@@ -202,7 +202,7 @@ pub(super) fn heartbeats_request() -> Seeds {
 pub(super) fn heartbeats_response() -> Seeds {
     use pb::append_response::Result as Answer;
     use pb::beat_answer::Result::{Answer as Answered, Refusal as Refused};
-    let matched = pb::AppendResponse { result: Some(Answer::Matched(pb::Matched { last: id(2, 9) })) };
+    let matched = pb::AppendResponse { result: Some(Answer::Matched(pb::Matched { last: id(2, 9) })), end: None };
     let refusal = pb::Refusal { reason: 3, found: "g".into(), expected: "h".into() };
     let answer = |beat, result| pb::BeatAnswer { beat, result: Some(result) };
     let answers = vec![answer(2, Answered(matched)), answer(0, Refused(refusal.clone())), answer(3, Refused(refusal))];
@@ -211,7 +211,7 @@ pub(super) fn heartbeats_response() -> Seeds {
 
 pub(super) fn transfer_request() -> Seeds {
     let (envelope, from, last_log_id) = (envelope(), vote(true), id(2, 9));
-    vec![pb::TransferRequest { envelope, from, to: "n1".into(), last_log_id }.encode_to_vec()]
+    vec![pb::TransferRequest { envelope, from, to: "n1".into(), last_log_id, ..Default::default() }.encode_to_vec()]
 }
 
 pub(super) fn transfer_response() -> Seeds {
@@ -308,6 +308,7 @@ pub(super) fn status() -> Seeds {
         closed_reason: String::new(),
         disk_full: "no space left".into(),
         cluster_incarnation: vec![8; 16].into(),
+        alarm: "n1 had more".into(),
     };
     vec![status.encode_to_vec(), pb::StatusResponse { closed_reason: "disk".into(), ..status }.encode_to_vec()]
 }

@@ -9,6 +9,7 @@
 //! | [`remains`] | what can still be read of a tail that goes |
 //! | [`repair`] | getting damaged segments back from another replica |
 //! | [`scrub`] | reading all sealed segments, and what is known to be damaged |
+//! | [`doubt`] | looking again at entries that a peer refuses as damaged |
 //! | [`names`] | names of the files |
 //! | [`directory`] | the identity file, the lock, and paths |
 //! | [`writer`] | append, roll, truncate |
@@ -25,6 +26,7 @@
 //! | [`progress`] | first, committed, durable, end |
 
 pub(crate) mod directory;
+pub(crate) mod doubt;
 pub(crate) mod flush;
 pub(crate) mod flusher;
 mod hard_state;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -26,6 +27,8 @@ pub(super) struct Health {
     found: Notify,
     /// Told of every repair.
     mended: Notify,
+    /// Told of entries that a peer refuses.
+    doubted: Notify,
 }
 
 #[derive(Default)]
@@ -40,9 +43,25 @@ struct State {
     repaired: u64,
     passes: u64,
     last_pass: Option<u64>,
+    /// Numbers of the entries that a peer refused last.
+    doubted: Option<Range<u64>>,
 }
 
 impl Health {
+    pub(super) fn doubt(&self, numbers: Range<u64>) {
+        self.state().doubted = Some(numbers);
+        self.doubted.notify_one();
+    }
+
+    pub(super) async fn doubted(&self) -> Range<u64> {
+        loop {
+            self.doubted.notified().await;
+            if let Some(numbers) = self.state().doubted.take() {
+                return numbers;
+            }
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

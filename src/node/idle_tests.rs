@@ -12,6 +12,7 @@ use crate::error::AppendError;
 use crate::log::directory::Identity;
 use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
+use crate::raft::acked::Acknowledged;
 use crate::raft::flight::Waiter;
 use crate::raft::group::{self, GroupOptions};
 use crate::raft::pacer::Pacer;
@@ -40,13 +41,20 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let (log, _) = Log::open(Arc::new(RealDisk), dir.join("g"), identity.clone(), options).unwrap();
     let (floor, purge_floor) = PurgeFloor::new(log.reader());
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
-    let network = PeerNetwork::new(identity, transport, "h:0".into(), Duration::ZERO, purge_floor);
+    let network = PeerNetwork::new(
+        identity,
+        transport,
+        "h:0".into(),
+        Duration::ZERO,
+        purge_floor,
+        Acknowledged::new(Arc::new(|_| None), true),
+    );
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
     let confirm = network.rounds::<TokioRuntime>();
-    group::start(GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer, confirm }, network)
-        .await
-        .unwrap()
+    let (clock, acked) = (Arc::new(|| 0), network.acknowledged());
+    let options = GroupOptions { config: &config, log, clock, floor, pacer: &pacer, confirm, acked };
+    group::start(options, network).await.unwrap()
 }
 
 /// How long this thread has been on a processor.

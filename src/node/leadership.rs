@@ -6,12 +6,10 @@ use bytes::Bytes;
 
 use super::ledger::Ledger;
 use super::pending::Pending;
-use crate::error::{AppendError, MemberError};
+use crate::error::{AppendError, Damage, MemberError};
+use crate::raft::handover::HAND_OVER;
 use crate::raft::membership::{Picture, Seen};
 use crate::types::{Ack, NodeId, Role};
-
-/// How long a hand-over may take. What is in flight must be on the successor first; then it is one election.
-const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// How long is waited for the successor to catch up first.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -64,6 +62,20 @@ impl Ledger {
         }
     }
 
+    /// Closes the ledger, whose stored entries are damaged. A master hands over first, as well as that can be done: its
+    /// peers refuse what it sends.
+    pub(super) async fn close_damaged(&self, damage: &Damage) {
+        tracing::error!(group = %self.group(), %damage, "stored entries are damaged and cannot be repaired while the \
+            ledger is open: it is closed");
+        if self.raft_group().picture().leads
+            && let Err(error) = self.hand_over().await
+        {
+            tracing::error!(group = %self.group(), %error, "closing without a successor");
+        }
+        self.raft_group().log.fail(&damage.to_string());
+        self.raft_group().stop().await;
+    }
+
     async fn transfer(&self, to: &NodeId) -> Result<(), MemberError> {
         let group = self.raft_group();
         tracing::info!(group = %self.group(), %to, "handing the leadership over");
@@ -77,7 +89,7 @@ impl Ledger {
             Some(Ok(Role::Closed { reason })) => Err(MemberError::Closed { reason }),
             Some(Ok(role)) => unknown(format!("the role is {}", role.name())),
             Some(Err(_)) => unknown("the node is shutting down".into()),
-            None => unknown(format!("{to} has not taken over within {HAND_OVER:?}")),
+            None => unknown(format!("{to} has not taken over within {HAND_OVER:?}: one that can is elected")),
         }
     }
 

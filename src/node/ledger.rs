@@ -329,6 +329,7 @@ impl Ledger {
             Role::Slave { master, .. } => Some(master.clone()),
             Role::Electing { .. } | Role::Closed { .. } => None,
         };
+        let alarms: Vec<_> = view.members.iter().filter_map(|m| self.alarm_of(&role, &m.member)).collect();
         Status {
             cluster: group.identity.cluster.clone(),
             cluster_incarnation: view.cluster,
@@ -344,6 +345,7 @@ impl Ledger {
             committed_position: committed.position,
             committed_chain: committed.chain,
             disk_full: group.log.disk_full(),
+            alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
             scrub: group.log.scrub_status(),
             members: view.members,
         }

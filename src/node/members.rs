@@ -9,7 +9,7 @@ use crate::raft::members;
 use crate::raft::membership::{Change, Picture, Seen};
 use crate::rpc::envelope::envelope_to_anybody;
 use crate::rpc::transport::Lane;
-use crate::types::{Incarnation, Member, MemberProgress, NodeId, checked_address};
+use crate::types::{Incarnation, Member, MemberProgress, NodeId, Role, checked_address};
 
 /// How long a node may take to say who it is.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -31,14 +31,23 @@ impl Ledger {
     /// All members and, on the master, how far each of them is.
     pub fn members(&self) -> Vec<MemberProgress> {
         let picture = self.raft_group().picture();
+        let role = self.raft_group().role.borrow().clone();
+        let alarm = |member: &Member| self.alarm_of(&role, member);
         let progress = |seen: &Seen| MemberProgress {
             member: seen.member.clone(),
             voter: seen.voter,
             end: seen.matched.and_then(|number| self.index_after(number)),
             behind: seen.matched.map(|_| picture.behind(seen)),
             heard: seen.heard,
+            alarm: alarm(&seen.member),
         };
         picture.members.iter().map(progress).collect()
+    }
+
+    /// What this node, if it is the master, found to be wrong with a member.
+    pub(super) fn alarm_of(&self, role: &Role, member: &Member) -> Option<String> {
+        let Role::Master { term } = role else { return None };
+        self.raft_group().acked.alarm(*term, &member.id, member.incarnation)
     }
 
     /// Index after the last record up to entry `number`; `None` if that cannot be told any more.

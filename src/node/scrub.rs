@@ -1,12 +1,14 @@
 //! The task that reads sealed segments, and has repaired what is found.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::ledger::WeakLedger;
 use super::repair::repair_segment;
 use crate::config::{Config, RepairPolicy, Scrub};
+use crate::log::doubt::Doubted;
 use crate::log::reader::LogReader;
 use crate::log::scrub::Scrub as Pass;
 use crate::raft::storage::Clock;
@@ -42,9 +44,6 @@ impl Scrubber {
 
     /// Runs until the ledger is closed.
     pub(super) async fn run<R: Runtime>(self) {
-        if self.scrub.is_none() && self.peers.is_empty() {
-            return;
-        }
         let Some(ledger) = self.ledger.upgrade() else { return };
         let (log, mut role) = (ledger.raft_group().log.clone(), ledger.role());
         drop(ledger);
@@ -80,6 +79,7 @@ impl Scrubber {
                 // As in `retention`: so that a seed of a simulation determines which is first.
                 biased;
                 () = log.damage_found() => {}
+                numbers = log.doubted() => self.look_again::<R>(&log, numbers).await,
                 () = R::sleep(rest) => {}
             }
         }
@@ -100,6 +100,36 @@ impl Scrubber {
             Ok((_, Err(error))) | Err(error) => {
                 tracing::warn!(%error, "cannot read the sealed segments");
                 (log.scrub(), scrub.every)
+            }
+        }
+    }
+
+    /// Looks at entries that a peer refuses as damaged. What cannot be repaired while the log is open ends it here.
+    async fn look_again<R: Runtime>(&self, log: &LogReader, numbers: Range<u64>) {
+        let (looks, range) = (log.clone(), numbers.clone());
+        let found = match R::spawn_blocking(move || looks.look_again(range)).await {
+            Ok(found) => found,
+            // A simulation has no threads.
+            Err(_) => log.look_again(numbers.clone()),
+        };
+        match found {
+            Ok(None) => tracing::warn!(
+                first = numbers.start,
+                end = numbers.end,
+                "a peer refuses entries as damaged that are sound here: what is between damages them"
+            ),
+            Err(error) => {
+                tracing::error!(first = numbers.start, end = numbers.end, %error, "a peer refuses entries as \
+                damaged, and they cannot be read")
+            }
+            // It is among what is to be repaired.
+            Ok(Some(Doubted { damage, repairable: true })) if !self.peers.is_empty() => {
+                tracing::error!(%damage, "a peer refuses entries as damaged, and they are");
+            }
+            Ok(Some(Doubted { damage, .. })) => {
+                if let Some(ledger) = self.ledger.upgrade() {
+                    ledger.close_damaged(&damage).await;
+                }
             }
         }
     }

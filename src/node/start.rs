@@ -14,9 +14,11 @@ use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
 use crate::log::directory::{self, Identity};
 use crate::log::flusher::Scheduler;
+use crate::log::reader::LogReader;
 use crate::log::{Background, Log, LogOptions};
 use crate::mutants;
 use crate::raft::Runtime;
+use crate::raft::acked::Acknowledged;
 use crate::raft::group::{self, GroupOptions};
 use crate::raft::pacer::Pacer;
 use crate::raft::purge::PurgeFloor;
@@ -75,9 +77,12 @@ pub(crate) async fn start_ledger<R: Runtime>(
         scheduler: env.scheduler.clone(),
         background: env.background.clone(),
     };
-    let network = |identity: &Identity, purge_floor| {
+    let lasting = options.interval.is_none();
+    let network = |identity: &Identity, reader: LogReader, purge_floor| {
+        let after = move |number| reader.cursor_after(number).ok().flatten().map(|next| next.index);
+        let acked = Acknowledged::new(Arc::new(after), lasting);
         let (transport, window) = (env.transport.clone(), config.lease_window());
-        PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor)
+        PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor, acked)
     };
     let mut repaired = false;
     let (running, raft, network, identity) = loop {
@@ -87,9 +92,10 @@ pub(crate) async fn start_ledger<R: Runtime>(
         }
         let (identity, reader) = (log.identity().clone(), log.reader());
         let (floor, purge_floor) = PurgeFloor::new(reader.clone());
-        let network = network(&identity, purge_floor);
+        let network = network(&identity, reader.clone(), purge_floor);
         let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
-        let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm };
+        let acked = network.acknowledged();
+        let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm, acked };
         let reason = match group::start::<R, _>(options, network.clone()).await {
             Ok((running, raft)) => break (running, raft, network, identity),
             Err(reason) => reason,

@@ -10,12 +10,15 @@ use openraft::network::{NetSnapshot, RaftNetworkFactory};
 use openraft::{Config as RaftConfig, Instant, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::acked::Acknowledged;
 use super::config::{Raft, Runtime, TypeConfig};
 use super::flight::Waiter;
 use super::gate::Gate;
+use super::handover;
 use super::hold::VoteHold;
 use super::members::MemberNode;
 use super::membership::{self, Decide, Picture, Settled};
+use super::owed::Owed;
 use super::pacer::{Heard, Paced, Pacer};
 use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
@@ -23,7 +26,7 @@ use super::reads::{Confirm, Leader, ReadIndex};
 use super::roles::{RoleTask, View};
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
-use crate::config::{Config, Durability};
+use crate::config::Config;
 use crate::error::{MemberError, RemoveError};
 use crate::log::Log;
 use crate::log::directory::Identity;
@@ -48,6 +51,10 @@ pub(crate) struct Group {
     pub(crate) reads: Arc<dyn ReadIndex>,
     /// Votes wait for it.
     pub(crate) votes: VoteHold,
+    /// What this node has acknowledged and does not have: it votes as if it had it.
+    pub(crate) owed: Owed,
+    /// What the members have acknowledged to this node.
+    pub(crate) acked: Acknowledged,
     /// To be told when this node hears from a leader for the first time.
     pub(crate) contact: watch::Sender<bool>,
     control: Box<dyn Control>,
@@ -83,6 +90,8 @@ pub(crate) struct GroupOptions<'a> {
     pub(crate) pacer: &'a Pacer,
     /// What proves that this node leads.
     pub(crate) confirm: Arc<dyn Confirm>,
+    /// Where the network notes what members acknowledge.
+    pub(crate) acked: Acknowledged,
 }
 
 /// Starts Raft on a log. Returns the group and the handle that the network's server needs.
@@ -95,7 +104,7 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, mut log, clock, floor, pacer, confirm } = options;
+    let GroupOptions { config, mut log, clock, floor, pacer, confirm, acked } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
@@ -118,11 +127,13 @@ where
     let (view_sender, view) = watch::channel(View { term: saved_term, ..View::default() });
     let (proposals, submitted) = mpsc::unbounded_channel();
     let (contact, contacted) = watch::channel(false);
+    let owed = Owed::new();
     let roles = RoleTask::<R> {
         id: identity.node.clone(),
         incarnation: identity.incarnation,
         raft: raft.clone(),
         votes: votes.clone(),
+        owed: owed.clone(),
         contact: contacted,
         metrics: raft.metrics(),
         saved_term,
@@ -145,8 +156,22 @@ where
         lease: config.election_timeout.1,
         tasks: Mutex::new(vec![role_task, proposer]),
     });
-    let group =
-        Group { identity, log: reader, gate, heard, role, view, proposals, budget, reads, votes, contact, control };
+    let group = Group {
+        identity,
+        log: reader,
+        gate,
+        heard,
+        role,
+        view,
+        proposals,
+        budget,
+        reads,
+        votes,
+        owed,
+        acked,
+        contact,
+        control,
+    };
     Ok((group, raft))
 }
 
@@ -217,7 +242,8 @@ impl Group {
         }
     }
 
-    /// Has the leader, if this is it, hand over to `to`. Ends before that has happened; it may not.
+    /// Has the leader, if this is it, hand over to `to`. Ends before that has happened; it may not, and is taken back
+    /// then ([`handover`]).
     ///
     /// # Errors
     /// If Raft has stopped.
@@ -314,7 +340,7 @@ where
     }
 
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(async move { self.raft.trigger().transfer_leader(to).await.map_err(|fatal| fatal.to_string()) })
+        Box::pin(handover::begin(&self.raft, to))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
@@ -362,8 +388,9 @@ fn raft_config(config: &Config) -> Result<RaftConfig, String> {
         backoff: "20ms".into(),
         // A restarted leader is elected anew: what it applied before may not be known to it any more.
         enable_leader_restore: Some(false),
-        // With an interval a follower may come back without what it had acknowledged.
-        allow_log_reversion: Some(matches!(config.durability, Durability::Interval(_))),
+        // A follower that comes back without what it had acknowledged counts for what it has, and is brought up to
+        // date. With `Sync` that is an alarm (`acked`): its disk was lost or set back.
+        allow_log_reversion: Some(true),
         ..RaftConfig::default()
     }
     .validate()

@@ -8,6 +8,9 @@
 //! | [`membership`] | changes of the membership, with what guards them |
 //! | [`storage`] | the log as openraft's log storage |
 //! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
+//! | [`acked`] | what members have acknowledged to this leader, and who came back with less |
+//! | [`owed`] | what this node has acknowledged, and does not have any more |
+//! | [`handover`] | handing the leadership over, and taking it back |
 //! | [`flight`] | a batch on its way through Raft, and who waits for it |
 //! | [`gate`] | keeps entries away from Raft for which the log has no room |
 //! | [`pacer`] | one clock for all ledgers of a node, in place of openraft's for each |
@@ -19,14 +22,17 @@
 //! | [`roles`] | the task that turns Raft's state into the broker's role |
 //! | [`group`] | all of it for one ledger, started and stopped |
 
+pub(crate) mod acked;
 pub(crate) mod config;
 pub(crate) mod entry;
 pub(crate) mod flight;
 pub(crate) mod gate;
 pub(crate) mod group;
+pub(crate) mod handover;
 pub(crate) mod hold;
 pub(crate) mod members;
 pub(crate) mod membership;
+pub(crate) mod owed;
 pub(crate) mod pacer;
 pub(crate) mod proposer;
 pub(crate) mod purge;

@@ -41,6 +41,11 @@ impl PurgeFloor {
         (raise, Self { wanted, log })
     }
 
+    /// The log that it is of.
+    pub(crate) fn log(&self) -> &LogReader {
+        &self.log
+    }
+
     /// What raises it.
     pub(crate) fn wanted(&self) -> watch::Receiver<u64> {
         self.wanted.clone()

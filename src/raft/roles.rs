@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::config::{LogId, Raft, Runtime, TypeConfig};
 use super::hold::VoteHold;
 use super::members::{self, MemberNode, Membership};
+use super::owed::Owed;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::types::{Incarnation, MemberStatus, NodeId, Role};
@@ -48,6 +49,8 @@ pub(crate) struct RoleTask<R: Runtime> {
     pub(crate) contact: watch::Receiver<bool>,
     /// As long as it lasts, this node asks for no votes.
     pub(crate) votes: VoteHold,
+    /// As long as there is anything, too.
+    pub(crate) owed: Owed,
     pub(crate) metrics: Metrics<R>,
     /// The term this node was in when it was started. openraft's metrics say 0 until its core has something to tell.
     pub(crate) saved_term: u64,
@@ -62,16 +65,19 @@ impl<R: Runtime> RoleTask<R> {
     pub(crate) async fn run(mut self) {
         let votes = self.votes.clone();
         let held = votes.over().fuse();
+        let mut owed = self.owed.watch();
         futures::pin_mut!(held);
         // What the view shows. The metrics of a leader change with every heartbeat; this hardly ever does.
         let mut shown = None;
         loop {
+            // Before openraft's state is held: it may have to read.
+            let owes = self.owed.lacking(&self.log).is_some();
             let (role, view, alone_at) = {
                 let metrics = self.metrics.borrow_watched();
                 let alone_at = alone_at(&self.id, &metrics, self.lease);
                 let membership = metrics.membership_config.membership();
                 let may_lead = may_lead(&self.id, self.incarnation, membership);
-                self.raft.runtime_config().elect(may_lead && self.votes.is_over());
+                self.raft.runtime_config().elect(may_lead && self.votes.is_over() && !owes);
                 let contact = *self.contact.borrow();
                 let term = metrics.current_term.max(self.saved_term);
                 let shows = Some((term, *metrics.membership_config.log_id()));
@@ -98,6 +104,7 @@ impl<R: Runtime> RoleTask<R> {
                 () = &mut held, if !held.is_terminated() => {}
                 // An error: nobody is left to hear anything.
                 Ok(()) = self.contact.changed() => {}
+                Ok(()) = owed.changed() => {}
                 () = sleep_until::<R>(alone_at) => {}
             }
         }

@@ -112,7 +112,7 @@ mod tests {
         let answer = |beat: &u32| {
             let last = Some(pb::LogId { term: 1, number: u64::from(*beat) });
             let matched = pb::append_response::Result::Matched(pb::Matched { last });
-            let answer = pb::AppendResponse { result: Some(matched) };
+            let answer = pb::AppendResponse { result: Some(matched), end: None };
             pb::BeatAnswer { beat: *beat, result: Some(beat_answer::Result::Answer(answer)) }
         };
         pb::HeartbeatsResponse { answers: beats.iter().map(answer).collect() }

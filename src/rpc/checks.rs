@@ -72,6 +72,11 @@ pub(crate) fn append<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>, 
     of_term("committed entry", request.leader_commit, &request.vote)
 }
 
+/// What a leader says that the receiver has acknowledged to it.
+pub(crate) fn acknowledged(id: Option<LogId>, by: &RaftVote) -> Checked {
+    of_term("acknowledged entry", id, by)
+}
+
 /// Terms never fall from one entry to the next, and what is committed stays: up to the last entry committed here there
 /// is none of a later term than that one.
 pub(crate) fn keeps(committed: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Checked {

@@ -313,6 +313,7 @@ impl From<Status> for pb::StatusResponse {
             closed_reason,
             disk_full: status.disk_full.map(|why| quote(&why)).unwrap_or_default(),
             cluster_incarnation: members::bytes_of(status.cluster_incarnation),
+            alarm: status.alarm.unwrap_or_default(),
         }
     }
 }

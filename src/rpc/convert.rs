@@ -109,6 +109,7 @@ pub(crate) fn from_append<R: Runtime>(request: AppendEntriesRequest<TypeConfig<R
         committed: request.leader_commit.map(from_log_id),
         frames: join(&request.entries),
         lease_window_ms: 0,
+        acknowledged: None,
     }
 }
 
@@ -162,7 +163,7 @@ pub(crate) fn from_append_result<R: Runtime>(result: StreamAppendResult<TypeConf
         Err(StreamAppendError::Conflict(id)) => Answer::Conflict(from_log_id(id)),
         Err(StreamAppendError::HigherVote(vote)) => Answer::HigherVote(from_vote(&vote)),
     };
-    pb::AppendResponse { result: Some(answer) }
+    pb::AppendResponse { result: Some(answer), end: None }
 }
 
 pub(crate) fn to_append_result<R: Runtime>(
@@ -176,6 +177,11 @@ pub(crate) fn to_append_result<R: Runtime>(
     })
 }
 
+/// The end of the log of a peer that answers with a conflict.
+pub(crate) fn to_end(response: &pb::AppendResponse) -> Result<Option<LogId>, Malformed> {
+    to_optional(response.end.as_ref().and_then(|end| end.last))
+}
+
 pub(crate) fn from_transfer<R: Runtime>(
     request: &TransferLeaderRequest<TypeConfig<R>>,
     envelope: pb::Envelope,
@@ -185,6 +191,7 @@ pub(crate) fn from_transfer<R: Runtime>(
         from: Some(from_vote(request.from_leader())),
         to: request.to_node_id().to_string(),
         last_log_id: request.last_log_id().copied().map(from_log_id),
+        acknowledged: None,
     }
 }
 

@@ -27,10 +27,11 @@ use tokio::sync::{mpsc, watch};
 use super::leader_hold::Hold;
 use super::peer_client::PeerNetwork;
 use crate::log::reader::LogReader;
-use crate::raft::config::{LogId, RaftVote, log_id};
+use crate::raft::config::RaftVote;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
 use crate::raft::members::{MemberNode, is_quorum};
+use crate::raft::owed::{self, Owed};
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::types::NodeId;
@@ -62,6 +63,7 @@ struct Inner<R: Runtime> {
     network: PeerNetwork,
     hold: Mutex<Hold<R::Instant>>,
     votes: VoteHold,
+    owed: Owed,
     /// Whether a leader has been heard.
     contact: watch::Sender<bool>,
 }
@@ -104,6 +106,7 @@ impl<R: Runtime> LeaderWatch<R> {
             network,
             hold: Mutex::new(Hold::new()),
             votes: group.votes.clone(),
+            owed: group.owed.clone(),
             contact: group.contact.clone(),
         });
         let (lost, losses) = mpsc::unbounded_channel();
@@ -138,7 +141,7 @@ impl<R: Runtime> LeaderWatch<R> {
     pub(crate) async fn would_vote(&self, request: &VoteRequest<TypeConfig<R>>) -> Option<(RaftVote, bool)> {
         let _freed = self.frees(&request.vote)?;
         let vote = self.inner.raft.with_raft_state(|state| state.vote_ref().clone()).await.ok()?;
-        let last = last_log_id(&self.inner.log)?;
+        let last = owed::last(&self.inner.log)?;
         let granted = request.last_log_id >= last && request.vote.leader_id.term > vote.leader_id.term;
         Some((vote, granted))
     }
@@ -265,7 +268,10 @@ impl<R: Runtime> Inner<R> {
 
     /// Whether a quorum would vote for this node, which nobody's term is raised for.
     async fn has_pre_votes(&self, leader: &RaftVote) -> bool {
-        let Some(last) = last_log_id(&self.log) else { return false };
+        let Some(last) = owed::last(&self.log) else { return false };
+        if self.owed.lacking(&self.log).is_some() {
+            return false;
+        }
         let membership = self.metrics.borrow_watched().membership_config.membership().clone();
         let me = self.network.identity();
         let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), me.node.clone());
@@ -291,14 +297,4 @@ impl<R: Runtime> Inner<R> {
         // A peer that cannot be asked does not vote.
         answer.is_ok_and(|answer| answer.vote_granted).then(|| id.clone())
     }
-}
-
-/// The last entry; `Some(None)` of an empty log, `None` if it cannot be read.
-fn last_log_id(log: &LogReader) -> Option<Option<LogId>> {
-    let numbers = log.numbers();
-    if numbers.is_empty() {
-        return Some(log.purged().map(|purged| log_id(purged.term, purged.number)));
-    }
-    let header = log.entry_header(numbers.end - 1).ok()??;
-    Some(Some(log_id(header.term, header.number)))
 }

@@ -7,6 +7,8 @@
 //! | [`addresses`] | where the members are reached, as the membership says |
 //! | [`envelope`] | who calls whom |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
+//! | `answered` | what members answer on their replication streams |
+//! | `pace` | how soon a replication stream that ended without a gain is begun again |
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
 //! | `stranded` | ends the replication streams that stand at entries that are gone |
 //! | [`rounds`] | asks a quorum whether this node leads |
@@ -21,6 +23,7 @@
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
 pub(crate) mod addresses;
+mod answered;
 pub(crate) mod beats;
 pub(crate) mod checks;
 pub(crate) mod client_wire;
@@ -31,6 +34,7 @@ pub(crate) mod grpc;
 pub(crate) mod leader_hold;
 pub(crate) mod leader_watch;
 mod overtaken;
+mod pace;
 pub(crate) mod peer_client;
 pub(crate) mod peer_server;
 pub(crate) mod rounds;

@@ -1,8 +1,10 @@
 //! The calling side: openraft's network over a [`Transport`].
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,14 +23,17 @@ use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
 
 use super::addresses::Addresses;
+use super::answered::Answered;
 use super::convert;
 use super::envelope::envelope;
 use super::overtaken::Overtaken;
+use super::pace::Pace;
 use super::rounds::Rounds;
 use super::stranded::until_stranded;
 use super::transport::{Lane, Link, Transport, TransportError};
 use crate::log::directory::Identity;
 use crate::pb;
+use crate::raft::acked::Acknowledged;
 use crate::raft::config::{CommittedLeaderId, RaftVote};
 use crate::raft::members::MemberNode;
 use crate::raft::purge::PurgeFloor;
@@ -54,6 +59,7 @@ pub(crate) struct PeerNetwork {
     lease_window: u32,
     refusals: Arc<Refusals>,
     floor: PurgeFloor,
+    acked: Acknowledged,
 }
 
 /// The last refusal of every kind of call to every peer. Calls are made over and over: the operator is told once why
@@ -91,6 +97,8 @@ pub(crate) struct PeerClient<R> {
     lease_window: u32,
     refusals: Arc<Refusals>,
     floor: PurgeFloor,
+    acked: Acknowledged,
+    pace: Pace,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -103,16 +111,22 @@ impl PeerNetwork {
         advertised: String,
         lease_window: Duration,
         floor: PurgeFloor,
+        acked: Acknowledged,
     ) -> Self {
         // The bounds of the configuration are far below.
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
         let addresses = Addresses::default();
-        Self { identity, transport, advertised, addresses, lease_window, refusals: Arc::default(), floor }
+        Self { identity, transport, advertised, addresses, lease_window, refusals: Arc::default(), floor, acked }
     }
 
     /// What asks a quorum whether this node leads.
     pub(crate) fn rounds<R: Runtime>(&self) -> Arc<dyn Confirm> {
         Arc::new(Rounds::<R>::new(self.clone()))
+    }
+
+    /// What the members have acknowledged.
+    pub(crate) fn acknowledged(&self) -> Acknowledged {
+        self.acked.clone()
     }
 
     /// This node.
@@ -146,6 +160,8 @@ impl PeerNetwork {
             lease_window: self.lease_window,
             refusals: self.refusals.clone(),
             floor: self.floor.clone(),
+            acked: self.acked.clone(),
+            pace: Pace::default(),
             _runtime: PhantomData,
         }
     }
@@ -185,7 +201,7 @@ fn note<T>(
     ended
 }
 
-fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
+pub(super) fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
     tracing::warn!(%error, "a peer answered nonsense");
     Unreachable::new(&error).into()
 }
@@ -204,19 +220,32 @@ impl<R: Runtime> PeerClient<R> {
         note(&self.refusals, &self.envelope.target, call, ended)
     }
 
+    /// As [`PeerClient::note`], of a call that failed.
+    fn noted(&self, call: &'static str, error: TransportError) -> TransportError {
+        match self.note(call, Err::<Infallible, _>(error)) {
+            Err(error) => error,
+            Ok(never) => match never {},
+        }
+    }
+
     /// An append without entries, as a call of its own.
     pub(super) async fn beat(&self, request: AppendEntriesRequest<TypeConfig<R>>, option: &RPCOption) -> Given<R> {
-        let begins = request.prev_log_id.is_none();
+        let (leader, previous) = (request.vote.clone(), request.prev_log_id);
         let mut message = convert::from_append(request);
         message.envelope = Some(self.envelope());
         message.lease_window_ms = self.lease_window;
+        message.acknowledged = self.acked.reminder(&leader, self.node.incarnation).map(convert::from_log_id);
         let answer = self.link(Lane::Heartbeat).heartbeat(message, option.hard_ttl()).await;
         let answer = self.note("heartbeat", answer).map_err(failed)?;
+        let end = convert::to_end(&answer).map_err(malformed::<R>)?;
         let result = convert::to_append_result::<R>(answer).map_err(malformed)?;
-        if begins && matches!(result, Err(StreamAppendError::Conflict(_))) {
+        if matches!(result, Err(StreamAppendError::Conflict(_))) {
             // openraft asks which entry it was.
-            let (found, expected) = ("a conflict".into(), "none before the first entry".into());
-            return Err(malformed(convert::Malformed::Contradiction { found, expected }));
+            let Some(previous) = previous else {
+                let (found, expected) = ("a conflict".into(), "none before the first entry".into());
+                return Err(malformed(convert::Malformed::Contradiction { found, expected }));
+            };
+            self.acked.lacks(&leader, (&self.target, self.node.incarnation), previous, end);
         }
         Ok(result)
     }
@@ -228,13 +257,20 @@ impl<R: Runtime> PeerClient<R> {
         // openraft waits out its back-off where it makes a request. To connect before there is one would be to connect
         // to a dead peer over and over, without a pause.
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+        self.pace.wait::<R>().await;
+        let (leader, began) = (first.vote.clone(), first.prev_log_id);
         let acked = first.prev_log_id.map_or(0, |id| id.index + 1);
         let floor = self.floor.clone();
         let input = stream::once(future::ready(first)).chain(input);
         let (input, stranded) = until_stranded(input, move |number| floor.is_gone(number));
         let mut envelope = Some(self.envelope());
         let lease_window_ms = self.lease_window;
+        let sent = Arc::new(AtomicU64::new(acked));
+        let sending = sent.clone();
         let requests = input.map(move |request| {
+            if let Some(last) = request.entries.last() {
+                sending.store(last.number().saturating_add(1), Ordering::Relaxed);
+            }
             let mut message = convert::from_append(request);
             message.envelope = envelope.take();
             message.lease_window_ms = lease_window_ms;
@@ -243,14 +279,24 @@ impl<R: Runtime> PeerClient<R> {
         // That the stream opens says nothing yet: a refusal comes as its first answer.
         let answers = match self.link(Lane::Data).replicate(requests.boxed()).await {
             Ok(answers) => answers,
-            refused => self.note("replicate", refused).map_err(failed)?,
+            Err(error) => {
+                let error = failed::<R>(self.noted("replicate", error));
+                self.pace.failed::<R>(&error, false);
+                return Err(error);
+            }
         };
         let (refusals, target) = (self.refusals.clone(), self.envelope.target.clone());
+        let member = (self.target.clone(), self.node.incarnation);
+        let mut heard = Answered::new(self.acked.clone(), leader, member, self.floor.log().clone(), (acked, sent));
         let answers = answers.map(move |answer| match note(&refusals, &target, "replicate", answer) {
-            Ok(answer) => convert::to_append_result::<R>(answer).map_err(malformed),
-            Err(error) => Err(failed(error)),
+            Ok(answer) => heard.answer::<R>(answer),
+            Err(error) => {
+                heard.ended(&error);
+                Err(failed(error))
+            }
         });
-        Ok(Overtaken::watch(stranded.told(answers).boxed(), acked, self.floor.wanted()).boxed())
+        let answers = Overtaken::watch(stranded.told(answers).boxed(), acked, self.floor.wanted());
+        Ok(self.pace.watch(answers, began).boxed())
     }
 }
 
@@ -335,7 +381,9 @@ impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
         request: TransferLeaderRequest<TypeConfig<R>>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
-        let message = convert::from_transfer(&request, self.envelope());
+        let mut message = convert::from_transfer(&request, self.envelope());
+        let reminder = self.acked.reminder(request.from_leader(), self.node.incarnation);
+        message.acknowledged = reminder.map(convert::from_log_id);
         let answer = self.link(Lane::Control).transfer_leader(message, option.hard_ttl()).await;
         let answer = self.note("transfer", answer).map_err(failed)?;
         convert::to_transfer_response(answer, &request).map_err(malformed)
@@ -349,101 +397,5 @@ impl<R: Runtime> NetBackoff<TypeConfig<R>> for PeerClient<R> {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-
-    use super::*;
-    use crate::raft::TokioRuntime;
-    use crate::rpc::fetch;
-    use crate::rpc::transport::{Answer, AnswerStream};
-
-    /// A peer that is down.
-    struct Down;
-
-    fn down<'a, T: Send + 'a>() -> Answer<'a, T> {
-        future::ready(Err(TransportError::Unreachable { address: "n1:1".into(), reason: "it is down".into() })).boxed()
-    }
-
-    impl Transport for Down {
-        fn link(&self, _: &str, _: Lane) -> Arc<dyn Link> {
-            Arc::new(Down)
-        }
-        fn nobody_listens(&self, _: &str) -> BoxFuture<'static, bool> {
-            future::ready(true).boxed()
-        }
-    }
-
-    impl Link for Down {
-        fn identify(&self, _: pb::IdentifyRequest, _: Duration) -> Answer<'_, pb::IdentifyResponse> {
-            down()
-        }
-        fn request_vote(&self, _: pb::VoteRequest, _: Duration) -> Answer<'_, pb::VoteResponse> {
-            down()
-        }
-        fn pre_vote(&self, _: pb::VoteRequest, _: Duration) -> Answer<'_, pb::VoteResponse> {
-            down()
-        }
-        fn heartbeat(&self, _: pb::AppendRequest, _: Duration) -> Answer<'_, pb::AppendResponse> {
-            down()
-        }
-        fn install_snapshot(&self, _: pb::SnapshotRequest, _: Duration) -> Answer<'_, pb::SnapshotResponse> {
-            down()
-        }
-        fn transfer_leader(&self, _: pb::TransferRequest, _: Duration) -> Answer<'_, pb::TransferResponse> {
-            down()
-        }
-        fn fetch_entries(&self, _: pb::FetchRequest, _: Duration) -> Answer<'_, pb::FetchResponse> {
-            down()
-        }
-        fn read_index(&self, _: pb::ReadIndexRequest, _: Duration) -> Answer<'_, pb::ReadIndexResponse> {
-            down()
-        }
-        fn replicate(&self, _: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
-            down()
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_told_once_until_its_reason_changes() {
-        let refused = |reason: pb::refusal::Reason, found: &str| {
-            let refusal = pb::Refusal { reason: reason.into(), found: found.into(), expected: String::new() };
-            Err::<(), _>(TransportError::Refused { address: "n1:1".into(), refusal })
-        };
-        let sender = |found| refused(pb::refusal::Reason::Sender, found);
-        let broken = || Err::<(), _>(TransportError::Broken { address: "n1:1".into(), reason: "gone".into() });
-        let refusals = Refusals::default();
-        assert!(!refusals.is_new("n1", "vote", &broken()));
-        assert!(refusals.is_new("n1", "vote", &sender("a")));
-        assert!(!refusals.is_new("n1", "vote", &sender("b")));
-        assert!(!refusals.is_new("n1", "vote", &broken()));
-        assert!(!refusals.is_new("n1", "vote", &sender("b")));
-        // Another peer, another call, another reason, and the same after an answer.
-        assert!(refusals.is_new("n2", "vote", &sender("a")));
-        assert!(refusals.is_new("n1", "heartbeat", &sender("a")));
-        assert!(refusals.is_new("n1", "vote", &refused(pb::refusal::Reason::Closed, "a")));
-        assert!(!refusals.is_new("n1", "vote", &Ok::<_, TransportError>(())));
-        assert!(refusals.is_new("n1", "vote", &sender("a")));
-    }
-
-    #[test]
-    fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let log = fetch::tests::open(dir.path());
-        let mut client = PeerClient::<TokioRuntime> {
-            envelope: pb::Envelope::default(),
-            transport: Arc::new(Down),
-            addresses: Addresses::default(),
-            target: NodeId::new(1),
-            node: MemberNode::default(),
-            heartbeat: false,
-            lease_window: 0,
-            refusals: Arc::default(),
-            floor: PurgeFloor::new(log.reader()).1,
-            _runtime: PhantomData,
-        };
-        // The back-off: no request yet.
-        let requests = stream::pending::<AppendEntriesRequest<TypeConfig<TokioRuntime>>>();
-        let called = client.stream_append(requests, RPCOption::new(Duration::from_secs(1))).now_or_never();
-        assert!(called.is_none(), "it called the peer without waiting for a request");
-    }
-}
+#[path = "peer_client_tests.rs"]
+mod tests;

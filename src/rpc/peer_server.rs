@@ -18,10 +18,11 @@ use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::{LogId, RaftVote, SnapshotMeta, StoredMembership};
+use crate::raft::config::{LogId, RaftVote, StoredMembership};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
+use crate::raft::owed::Owed;
 use crate::raft::pacer::Heard;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
@@ -39,6 +40,7 @@ pub(crate) struct PeerServer<R: Runtime> {
     log: LogReader,
     reads: Arc<dyn ReadIndex>,
     votes: VoteHold,
+    owed: Owed,
     intake: Intake<R>,
 }
 
@@ -132,8 +134,9 @@ impl<R: Runtime> PeerServer<R> {
     ) -> Self {
         let (gate, heard) = (group.gate.clone(), group.heard.clone());
         let intake = Intake { metrics: raft.metrics(), raft, gate, heard, watch };
-        let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
-        Self { identity, advertised, peers, promised: Mutex::default(), log, reads, votes, intake }
+        let (log, reads, votes, owed) =
+            (group.log.clone(), group.reads.clone(), group.votes.clone(), group.owed.clone());
+        Self { identity, advertised, peers, promised: Mutex::default(), log, reads, votes, owed, intake }
     }
 
     /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
@@ -234,21 +237,6 @@ impl<R: Runtime> PeerServer<R> {
         }
     }
 
-    /// A snapshot says that its last entry is committed. Where the log holds that entry, and perhaps more behind it,
-    /// openraft is told so by an append of nothing, and then has no need of the snapshot: it would take the log for one
-    /// that ends where the snapshot does (docs/findings.md).
-    async fn commit_what_is_held(&self, leader: &RaftVote, snapshot: &SnapshotMeta) -> Refused<()> {
-        let Some(last) = snapshot.last_log_id else { return Ok(()) };
-        let held = self.intake.raft.with_raft_state(move |state| state.log_ids.get(last.index) == Some(last));
-        if !held.await.map_err(closed)? {
-            return Ok(());
-        }
-        let (vote, last) = (leader.clone(), Some(last));
-        let append = AppendEntriesRequest { vote, prev_log_id: last, entries: Vec::new(), leader_commit: last };
-        // Whatever the answer is: the snapshot, which comes next, gets it too.
-        self.intake.raft.append_entries(append).await.map(drop).map_err(closed)
-    }
-
     fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<(NodeId, Incarnation)> {
         let (envelope, sender) = self.check_names(request.envelope.as_ref(), true)?;
         let Some(incarnation) = Incarnation::from_slice(&envelope.sender_incarnation) else {
@@ -313,6 +301,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             if !request.leadership_transfer {
                 self.votes.over().await;
             }
+            if let Some(answer) = self.votes_as_before(&request).await? {
+                return Ok(answer);
+            }
             let freed = self.intake.watch.frees(&request.vote);
             // openraft's word for a vote that may be given although the leader's lease is not over.
             request.leadership_transfer |= freed.is_some();
@@ -327,6 +318,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
             self.votes.over().await;
+            if let Some(answer) = self.votes_as_before(&request).await? {
+                return Ok(answer);
+            }
             if let Some((vote, granted)) = self.intake.watch.would_vote(&request).await {
                 let vote = Some(convert::from_vote(&vote));
                 return Ok(pb::VoteResponse { vote, granted, last_log_id: None });
@@ -339,7 +333,9 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn heartbeat(&self, request: pb::AppendRequest) -> Reply<'_, pb::AppendResponse> {
         Box::pin(async move {
             let sender = self.check(request.envelope.as_ref())?;
+            let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
             let request = self.intake.usable(&sender, request).await?;
+            checks::acknowledged(reminder, &request.vote).map_err(malformed)?;
             let last = request.entries.last().map(|entry| entry.id()).or(request.prev_log_id);
             let previous = request.prev_log_id;
             let response = self.intake.raft.append_entries(request).await.map_err(closed)?;
@@ -349,7 +345,11 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             }
             let result = response.into_stream_result(previous, last);
             self.intake.note(&result);
-            Ok(convert::from_append_result::<R>(result))
+            let led = !matches!(result, Err(StreamAppendError::HigherVote(_)));
+            if let Some(reminder) = reminder.filter(|_| led) {
+                self.owed.note(reminder, &self.log);
+            }
+            self.intake.answer(result).await
         })
     }
 
@@ -373,8 +373,14 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn transfer_leader(&self, request: pb::TransferRequest) -> Reply<'_, pb::TransferResponse> {
         Box::pin(async move {
             let sender = self.check(request.envelope.as_ref())?;
+            let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
             let request = convert::to_transfer::<R>(request).map_err(malformed)?;
             checks::transfer(&request, &sender).map_err(malformed)?;
+            checks::acknowledged(reminder, request.from_leader()).map_err(malformed)?;
+            let term = self.intake.metrics.borrow_watched().current_term;
+            if let Some(reminder) = reminder.filter(|_| request.from_leader().leader_id.term >= term) {
+                self.owed.note(reminder, &self.log);
+            }
             let response = self.intake.raft.handle_transfer_leader(request).await.map_err(closed)?;
             Ok(convert::from_transfer_response::<R>(response))
         })
@@ -423,18 +429,22 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             });
             let answers = self.intake.raft.stream_append(requests.boxed());
             let intake = self.intake.clone();
-            let answers = answers.map(move |answer| match answer {
-                Ok(result) => {
+            let answers = answers.then(move |answer| {
+                let intake = intake.clone();
+                async move {
+                    let result = answer.map_err(closed)?;
                     intake.note(&result);
-                    Ok(convert::from_append_result::<R>(result))
+                    intake.answer(result).await
                 }
-                Err(fatal) => Err(closed(fatal)),
             });
             let last = stream::once(async move { refused.lock().unwrap_or_else(PoisonError::into_inner).take() });
             Ok(answers.chain(last.filter_map(|refusal| std::future::ready(refusal.map(Err)))).boxed())
         })
     }
 }
+
+#[path = "peer_server_log.rs"]
+mod of_the_log;
 
 #[cfg(test)]
 #[path = "peer_server_tests.rs"]

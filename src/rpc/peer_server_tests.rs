@@ -18,6 +18,7 @@ use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::pb::{self, refusal::Reason};
 use crate::raft::TokioRuntime;
+use crate::raft::acked::Acknowledged;
 use crate::raft::group::{self, Group, GroupOptions};
 use crate::raft::pacer::Pacer;
 use crate::raft::purge::PurgeFloor;
@@ -61,11 +62,19 @@ async fn served() -> Served {
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
     let (floor, purge_floor) = PurgeFloor::new(log.reader());
     let transport = Arc::new(GrpcTransport::new(GrpcOptions::default()));
-    let network = PeerNetwork::new(identity.clone(), transport, "h:0".into(), Duration::ZERO, purge_floor);
+    let network = PeerNetwork::new(
+        identity.clone(),
+        transport,
+        "h:0".into(),
+        Duration::ZERO,
+        purge_floor,
+        Acknowledged::new(Arc::new(|_| None), true),
+    );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
     let confirm = network.rounds::<TokioRuntime>();
-    let options = GroupOptions { config: &config, log, clock: Arc::new(|| 0), floor, pacer: &pacer, confirm };
+    let (clock, acked) = (Arc::new(|| 0), network.acknowledged());
+    let options = GroupOptions { config: &config, log, clock, floor, pacer: &pacer, confirm, acked };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network.clone()).await.unwrap();
     let watch = LeaderWatch::start(&group, network, raft.clone(), true);
     let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);
@@ -171,7 +180,7 @@ async fn nobody_speaks_for_another() {
     let request = pb::SnapshotRequest { vote: vote(3, "n0", true), ..n0.snapshot(3, last) };
     n0.refuses(n0.server.install_snapshot(request).await, "n0").await;
     let from = vote(3, "n2", true);
-    let request = pb::TransferRequest { envelope: n0.envelope.clone(), from, to: "n0".into(), last_log_id: None };
+    let request = pb::TransferRequest { envelope: n0.envelope.clone(), from, to: "n0".into(), ..Default::default() };
     n0.refuses(n0.server.transfer_leader(request).await, "n2").await;
 }
 
@@ -186,7 +195,7 @@ async fn only_a_leader_leads_and_only_a_candidate_asks_for_votes() {
     let request = pb::SnapshotRequest { vote: vote(3, "n1", false), ..request };
     n0.refuses(n0.server.install_snapshot(request).await, "not granted").await;
     let from = vote(3, "n1", false);
-    let request = pb::TransferRequest { envelope: n0.envelope.clone(), from, to: "n0".into(), last_log_id: None };
+    let request = pb::TransferRequest { envelope: n0.envelope.clone(), from, to: "n0".into(), ..Default::default() };
     n0.refuses(n0.server.transfer_leader(request).await, "not granted").await;
 }
 

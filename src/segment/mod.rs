@@ -213,6 +213,52 @@ impl Segment {
         Ok(Frame { header, bytes })
     }
 
+    /// Verifies entry `number` again: its bytes in memory, and those that `disk`, the file, has if they were synced,
+    /// which is all before position `synced`. `None` if they are sound.
+    ///
+    /// # Errors
+    /// If the disk cannot be read.
+    pub(crate) fn look_again(&self, number: u64, disk: &dyn DiskFile, synced: u64) -> std::io::Result<Option<Damage>> {
+        let units = self.units();
+        let Some(slot) = units.slot(number) else { return Ok(None) };
+        let start = units.get(slot).offset();
+        let next = units.as_slice().get(slot + 1).map(Unit::offset);
+        let end = next.unwrap_or_else(|| (units.end().position - self.position()) as usize).max(start + ENTRY_HEADER);
+        // What is mapped, but as an error where the disk cannot read.
+        let mut bytes = vec![0; end - start];
+        self.file.read_at(&mut bytes, start as u64)?;
+        let mut found = self.unsound(&units, slot, &bytes);
+        if found.is_none() && self.position() + end as u64 <= synced {
+            disk.read_at(&mut bytes, start as u64)?;
+            found = self.unsound(&units, slot, &bytes);
+        }
+        drop(units);
+        if found.is_some() {
+            self.units_mut().clear_verified(slot);
+        }
+        Ok(found)
+    }
+
+    /// That the disk cannot read entry `number`.
+    pub(crate) fn unreadable(&self, number: u64, error: &std::io::Error) -> Option<Damage> {
+        let units = self.units();
+        let slot = units.slot(number)?;
+        Some(self.damage(&units, slot, "read of the disk", error.to_string(), "an entry".into()))
+    }
+
+    /// What is wrong with `bytes`, which are to be the entry at `slot`, and perhaps a blank behind it.
+    fn unsound(&self, units: &Units, slot: usize, bytes: &[u8]) -> Option<Damage> {
+        let header = match self.header_in(units, slot, bytes) {
+            Ok(header) => header,
+            Err(damage) => return Some(damage),
+        };
+        let wrong = match bytes.get(..header.length()) {
+            Some(entry) => header.verify(entry).err()?.to_string(),
+            None => format!("{} bytes", header.length()),
+        };
+        Some(self.damage(units, slot, "chain value", wrong, "the bytes written".into()))
+    }
+
     /// The index file's bytes.
     pub(crate) fn encode_index(&self) -> Vec<u8> {
         let units = self.units();

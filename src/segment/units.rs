@@ -92,6 +92,16 @@ impl Units {
         self.seen.get(slot).is_none_or(|seen| seen.load(Ordering::Relaxed))
     }
 
+    /// From now on the entry is checked again before it is given to anybody.
+    pub(crate) fn clear_verified(&mut self, slot: usize) {
+        // What was written in this life of the node is not on the list.
+        let listed = self.seen.len().max(slot + 1).min(self.units.len());
+        self.seen.resize_with(listed, || AtomicBool::new(true));
+        if let Some(seen) = self.seen.get(slot) {
+            seen.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Remembers that it has been.
     pub(crate) fn set_verified(&self, slot: usize) {
         if let Some(seen) = self.seen.get(slot) {

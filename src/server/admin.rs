@@ -41,6 +41,7 @@ fn progress(member: MemberProgress) -> pb::MemberProgress {
         end: member.end,
         behind: member.behind,
         heard_ms: member.heard.map(millis),
+        alarm: member.alarm.unwrap_or_default(),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cluster::{SimCluster, group};
-use super::disk::Op;
+use super::disk::{Op, SimDisk};
 use super::network::{Noise, Traffic};
 use crate::disk::Disk;
 
@@ -34,6 +35,10 @@ pub struct DiskEvidence {
     /// Blocks that were on the disk after a power loss although nothing had synced them.
     pub blocks_kept: u64,
 }
+
+/// What was on a disk.
+#[derive(Debug, Clone)]
+pub struct Backup(Vec<(PathBuf, Vec<u8>)>);
 
 impl SimCluster {
     /// Has a later sync on node `i` fail, after `n` that succeed.
@@ -91,6 +96,36 @@ impl SimCluster {
         let mut byte = [0];
         file.read_at(&mut byte, range.start).expect("a byte");
         file.write_at(&[byte[0] ^ 0x40], range.start).and_then(|()| file.sync()).expect("a disk that works");
+    }
+
+    /// All files of node `i`, which is down.
+    ///
+    /// # Panics
+    /// If they cannot be read.
+    pub fn backup(&self, i: usize) -> Backup {
+        let node = &self.nodes()[i];
+        let dir = node.config.data_dir.join(group().as_str());
+        let names = node.disk.list(&dir).expect("a directory");
+        let read = |name: String| {
+            let file = dir.join(name);
+            let bytes = node.disk.read(&file).expect("a file");
+            (file, bytes)
+        };
+        Backup(names.into_iter().map(read).collect())
+    }
+
+    /// Node `i`, which is down, has a disk with the files of a backup and no others.
+    ///
+    /// # Panics
+    /// If they cannot be written.
+    pub fn restore(&self, i: usize, backup: &Backup) {
+        self.note(&format!("restore {i}"));
+        let node = &mut self.nodes()[i];
+        node.disk = SimDisk::new();
+        node.disk.create_dir(&node.config.data_dir.join(group().as_str())).expect("a directory");
+        for (file, bytes) in &backup.0 {
+            node.disk.write_atomic(file, bytes).expect("a disk that works");
+        }
     }
 
     /// No disk fails any more.

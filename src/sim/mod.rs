@@ -68,7 +68,7 @@ use openraft::{AsyncRuntime, Instant};
 use openraft_rt_sim::{SimInstant, SimRuntime};
 
 pub use cluster::SimCluster;
-pub use faults::{DiskCall, DiskEvidence};
+pub use faults::{Backup, DiskCall, DiskEvidence};
 pub use network::{Noise, Traffic};
 pub use rng::Rng;
 pub use view::{EntryView, NodeView, PointView, VoteView};

@@ -95,3 +95,149 @@ fn a_snapshot_that_ends_inside_a_followers_tail_does_not_set_it_back() {
         });
     }
 }
+
+/// Three nodes with `end` records each, the master, a member that comes back with the first 5 of them, and the third.
+async fn set_back(seed: u64, end: u64) -> (SimCluster, [usize; 3]) {
+    let (cluster, master) = started(seed, 5, |config| config.append_timeout = ms(2000)).await;
+    let (member, other) = ((master + 1) % 3, (master + 2) % 3);
+    cluster.kill(member);
+    let backup = cluster.backup(member);
+    cluster.start(member).await.unwrap();
+    let follows = || matches!(cluster.role(member), Some(Role::Slave { .. }));
+    cluster.wait("it to follow", SOON, follows).await;
+    // The third one sees none of it.
+    cluster.isolate(other);
+    for n in 5..end {
+        cluster.append(master, vec![record(n)]).await.unwrap();
+    }
+    pass(ms(100)).await;
+    cluster.kill(member);
+    cluster.restore(member, &backup);
+    assert_eq!(cluster.master(), Some(master), "seed {seed}");
+    (cluster, [master, member, other])
+}
+
+fn alarm(cluster: &SimCluster, i: usize) -> String {
+    cluster.ledger(i).unwrap().status().alarm.unwrap_or_default()
+}
+
+/// An older copy of its directory, a snapshot of its volume, a log that was cut: the ledger is idle meanwhile.
+#[test]
+fn a_member_that_comes_back_with_less_is_named_and_brought_up_to_date() {
+    for seed in seeds(4) {
+        run(seed, async {
+            let (cluster, [master, member, _]) = set_back(seed, 40).await;
+            cluster.start(member).await.unwrap();
+            let committed = || cluster.ledger(member).unwrap().status().committed;
+            cluster.wait("it to be up to date", SOON, || committed() == 40).await;
+            let whole = || alarm(&cluster, master).ends_with("it has all of it again");
+            cluster.wait("the master to say so", SOON, whole).await;
+            pass(ms(20)).await;
+            let said = alarm(&cluster, master);
+            assert!(said.contains("(records below 40) and came back with entries to"), "seed {seed}: {said}");
+            assert!(said.starts_with(&format!("n{member} had acknowledged entries to ")), "seed {seed}: {said}");
+            assert!(said.contains("(records below 5)"), "seed {seed}: {said}");
+            let members = cluster.ledger(master).unwrap().members();
+            let seen = members.iter().find(|seen| seen.alarm.is_some()).expect("a member with an alarm");
+            assert_eq!((seen.end, seen.behind), (Some(40), Some(0)), "seed {seed}");
+            assert_eq!(cluster.append(master, vec![record(40)]).await.unwrap()[0].index, 40, "seed {seed}");
+            assert_eq!((cluster.master(), alarm(&cluster, member)), (Some(master), String::new()), "seed {seed}");
+        });
+    }
+}
+
+/// What it had acknowledged is gone from it: a majority without it is none.
+#[test]
+fn a_member_counts_for_what_it_has_and_not_for_what_it_had() {
+    for seed in seeds(3) {
+        run(seed, async {
+            let (cluster, [master, member, _]) = set_back(seed, 40).await;
+            cluster.hang_syncs(member, true);
+            cluster.start(member).await.unwrap();
+            cluster.wait("the alarm", SOON, || !alarm(&cluster, master).is_empty()).await;
+            assert!(alarm(&cluster, master).ends_with("until it has the rest again"), "seed {seed}");
+            let seen = || cluster.ledger(master).unwrap().members();
+            assert!(seen().iter().all(|seen| seen.alarm.is_none() || seen.end < Some(40)), "seed {seed}: {:?}", seen());
+            let append = cluster.append(master, vec![record(40)]).await;
+            append.expect_err("acknowledged on the strength of what was lost");
+            cluster.hang_syncs(member, false);
+            let ledger = |i: usize| cluster.ledger(i).unwrap();
+            cluster.wait("all to be committed", SOON, || ledger(master).status().committed == 41).await;
+            cluster.wait("it to have all", SOON, || ledger(member).status().durable == 41).await;
+        });
+    }
+}
+
+/// The two that are left are a majority, and neither has what was committed.
+#[test]
+fn a_member_that_lost_what_it_acknowledged_elects_nobody_who_lacks_it() {
+    let mut reminded = 0;
+    for seed in seeds(6) {
+        run(seed, async {
+            let (cluster, [master, member, other]) = set_back(seed, 40).await;
+            cluster.start(member).await.unwrap();
+            let owes = || {
+                let ledger = cluster.ledger(member).unwrap();
+                let group = ledger.raft_group();
+                group.owed.lacking(&group.log).is_some()
+            };
+            for _ in 0..20_000 {
+                if owes() || cluster.ledger(member).unwrap().status().end == 40 {
+                    break;
+                }
+                pass(Duration::from_micros(50)).await;
+            }
+            if !owes() {
+                return;
+            }
+            reminded += 1;
+            cluster.kill(master);
+            cluster.heal();
+            pass(SOON).await;
+            assert_eq!(cluster.master(), None, "seed {seed}: {}", cluster.describe());
+            cluster.start(master).await.unwrap();
+            let all = || [master, member, other].iter().all(|i| cluster.ledger(*i).unwrap().status().committed == 40);
+            cluster.wait("all to have it", SOON, all).await;
+        });
+    }
+    assert!(reminded > 0, "nobody was reminded in time: the scenario says nothing");
+}
+
+/// openraft takes no entry from the moment a hand-over begins, and does not take that back.
+#[test]
+fn a_hand_over_that_nobody_takes_is_taken_back() {
+    for seed in seeds(3) {
+        run(seed, async {
+            let (cluster, master) = started(seed, 5, |config| config.fast_failover = false).await;
+            let to = (master + 1) % 3;
+            let term = cluster.ledger(master).unwrap().status().term;
+            (0..3).for_each(|i| cluster.isolate(i));
+            let id = cluster.ledger(to).unwrap().status().node;
+            cluster.ledger(master).unwrap().raft_group().transfer(id).await.unwrap();
+            let over = || cluster.ledger(master).unwrap().status().term > term;
+            cluster.wait("it to step down", SOON, over).await;
+            cluster.heal();
+            cluster.wait("a master", SOON, || cluster.master().is_some()).await;
+            let acks = cluster.append(cluster.master().unwrap(), vec![record(5)]).await.unwrap();
+            assert_eq!(acks[0].index, 5, "seed {seed}");
+        });
+    }
+}
+
+/// Its master has not heard of it yet, and hands over to it.
+#[test]
+fn a_hand_over_to_a_member_that_came_back_with_less_ends() {
+    for seed in seeds(3) {
+        run(seed, async {
+            let (cluster, [master, member, _]) = set_back(seed, 40).await;
+            cluster.start(member).await.unwrap();
+            let id = cluster.ledger(member).unwrap().status().node;
+            cluster.ledger(master).unwrap().raft_group().transfer(id).await.unwrap();
+            cluster.heal();
+            pass(ms(3000)).await;
+            cluster.wait("a master", SOON, || cluster.master().is_some()).await;
+            let acks = cluster.append(cluster.master().unwrap(), vec![record(40)]).await.unwrap();
+            assert_eq!(acks[0].index, 40, "seed {seed}");
+        });
+    }
+}

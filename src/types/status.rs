@@ -40,6 +40,9 @@ pub struct Status {
     /// Why the node cannot make another segment file, as it last tried. It takes no records once the present one is
     /// full: as master it refuses appends, as slave it falls behind.
     pub disk_full: Option<String>,
+    /// What an operator should look into, a line for each. On the master: a member that had less than it had
+    /// acknowledged, which with [`Durability::Sync`](crate::Durability::Sync) means that its disk was lost or set back.
+    pub alarm: Option<String>,
     /// What is known of the sealed segments.
     pub scrub: ScrubStatus,
     /// All members.
@@ -84,4 +87,6 @@ pub struct MemberProgress {
     pub behind: Option<u64>,
     /// How long ago the newest append was sent that it answered; `None` if it has not answered.
     pub heard: Option<Duration>,
+    /// That it had less than it had acknowledged to this master, and whether it has it again.
+    pub alarm: Option<String>,
 }

@@ -279,7 +279,7 @@ fn head() -> Vec<String> {
 fn row(progress: &MemberProgress) -> Vec<String> {
     let votes = if progress.voter { "voter" } else { "learner" };
     let heard = progress.heard.map_or_else(|| "-".into(), |heard| format!("{} ms ago", heard.as_millis()));
-    vec![
+    let mut row = vec![
         progress.member.id.to_string(),
         progress.member.address.clone(),
         votes.into(),
@@ -287,7 +287,9 @@ fn row(progress: &MemberProgress) -> Vec<String> {
         figure(progress.behind),
         heard,
         progress.member.incarnation.to_string(),
-    ]
+    ];
+    row.extend(progress.alarm.clone());
+    row
 }
 
 fn figure(value: Option<u64>) -> String {
@@ -299,7 +301,7 @@ fn object(progress: &MemberProgress) -> serde_json::Value {
         "node": progress.member.id.as_str(), "address": progress.member.address, "voter": progress.voter,
         "end": progress.end, "behind": progress.behind,
         "heard_ms": progress.heard.map(|heard| u64::try_from(heard.as_millis()).unwrap_or(u64::MAX)),
-        "disk": progress.member.incarnation.to_string(),
+        "disk": progress.member.incarnation.to_string(), "alarm": progress.alarm,
     })
 }
 
@@ -318,6 +320,7 @@ mod tests {
             end: Some(12),
             behind: Some(3),
             heard: Some(Duration::from_millis(40)),
+            alarm: None,
         };
         assert_eq!(row(&known)[..6].join(" "), "n1 h:1 voter 12 3 40 ms ago");
         let unknown = MemberProgress { voter: false, end: None, behind: None, heard: None, ..known };

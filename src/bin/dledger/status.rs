@@ -104,6 +104,7 @@ pub(crate) fn object(Answer { peer, status, .. }: &Answer) -> Value {
         "committed_chain": format!("{:08x}", s.committed_chain), "members": members.collect::<Vec<_>>(),
         "closed_reason": s.closed_reason,
         "disk_full": s.disk_full, "cluster_incarnation": s.cluster_incarnation.map(|of| of.to_string()),
+        "alarm": s.alarm,
     })
 }
 

@@ -120,6 +120,7 @@ fn a_status_keeps_its_figures() {
         committed_position: 6,
         committed_chain: 7,
         disk_full: Some("no room".into()),
+        alarm: None,
         scrub: Default::default(),
         members: vec![MemberStatus { member: member(), voter: true }],
     };

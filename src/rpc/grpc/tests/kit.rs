@@ -72,7 +72,7 @@ impl FakeLedger {
 }
 
 pub(super) fn matched(last: Option<pb::LogId>) -> pb::AppendResponse {
-    pb::AppendResponse { result: Some(pb::append_response::Result::Matched(pb::Matched { last })) }
+    pb::AppendResponse { result: Some(pb::append_response::Result::Matched(pb::Matched { last })), end: None }
 }
 
 impl PeerHandler for FakeLedger {

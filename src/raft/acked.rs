@@ -1,0 +1,219 @@
+//! What the members have acknowledged to this node while it leads, and who came back with less.
+//!
+//! A member acknowledges what is where its durability says it is, so it never has less later: unless its disk was lost
+//! or set back, its log was cut by hand, or, with an interval, its power failed. Raft counts it for what it has from
+//! the moment this shows. Here is kept what is to be said about it.
+//!
+//! What a member acknowledged is also told to itself, by heartbeats: see [`owed`](super::owed).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::config::{LogId, RaftVote};
+use crate::types::{Incarnation, NodeId};
+
+/// The index after the last record up to an entry, if that can be told.
+pub(crate) type IndexAfter = Arc<dyn Fn(u64) -> Option<u64> + Send + Sync>;
+
+/// What the members of one ledger have acknowledged. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Acknowledged {
+    state: Arc<Mutex<State>>,
+    index_after: IndexAfter,
+    /// Whether what is acknowledged survives a loss of power.
+    lasting: bool,
+}
+
+#[derive(Default)]
+struct State {
+    /// What is kept was acknowledged under this vote.
+    leader: Option<RaftVote>,
+    /// By the disk.
+    members: BTreeMap<Incarnation, Acked>,
+}
+
+#[derive(Default)]
+struct Acked {
+    /// The most it has acknowledged.
+    most: Option<LogId>,
+    /// What it has acknowledged and was not found to lack since.
+    now: Option<LogId>,
+    /// How often it was found to have less.
+    losses: u64,
+    lost: Option<Loss>,
+}
+
+/// What a member was found to lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Loss {
+    had: LogId,
+    /// The end of its log; `None`: it has nothing, or did not say.
+    has: Option<LogId>,
+}
+
+impl State {
+    /// What is kept under `leader`; `None` if that is one of the past.
+    fn under(&mut self, leader: &RaftVote) -> Option<&mut BTreeMap<Incarnation, Acked>> {
+        let term = |vote: &RaftVote| vote.leader_id.term;
+        match &self.leader {
+            Some(current) if current == leader => {}
+            Some(current) if term(current) >= term(leader) => return None,
+            _ => *self = Self { leader: Some(leader.clone()), members: BTreeMap::new() },
+        }
+        Some(&mut self.members)
+    }
+}
+
+impl Acknowledged {
+    /// `lasting`: what is acknowledged was synced.
+    pub(crate) fn new(index_after: IndexAfter, lasting: bool) -> Self {
+        Self { state: Arc::default(), index_after, lasting }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The member has all entries up to `matched`.
+    pub(crate) fn note(&self, leader: &RaftVote, (id, disk): (&NodeId, Incarnation), matched: LogId) {
+        let mut state = self.state();
+        let Some(acked) = state.under(leader).map(|members| members.entry(disk).or_default()) else { return };
+        if acked.now >= Some(matched) {
+            return;
+        }
+        let lacked = acked.lacks();
+        acked.now = Some(matched);
+        acked.most = acked.most.max(Some(matched));
+        if lacked && !acked.lacks() {
+            tracing::info!(node = %id, upto = %matched, "the member has again what it had acknowledged");
+        }
+    }
+
+    /// The member does not have the leader's entry `at`; its log ends with `has`, as far as it says.
+    pub(crate) fn lacks(&self, leader: &RaftVote, (id, disk): (&NodeId, Incarnation), at: LogId, has: Option<LogId>) {
+        let mut state = self.state();
+        let Some(acked) = state.under(leader).and_then(|members| members.get_mut(&disk)) else { return };
+        // Whoever is asked for what it never said it has says nothing new.
+        let (Some(now), Some(had)) = (acked.now, acked.most) else { return };
+        if at.index > now.index {
+            return;
+        }
+        acked.now = has.filter(|has| has.index < at.index);
+        acked.losses += 1;
+        let loss = Loss { had, has };
+        acked.lost = Some(loss);
+        drop(state);
+        let (had, has) = (self.place(Some(had)), self.place(has));
+        if self.lasting {
+            tracing::error!(node = %id, %disk, %had, %has, "a member has less than it acknowledged: its disk was lost \
+                or set back, or its log was cut; it counts for what it has, and is brought up to date");
+        } else {
+            tracing::warn!(node = %id, %disk, %had, %has, "a member has less than it acknowledged, as a loss of power \
+                may leave it that syncs at intervals; it counts for what it has, and is brought up to date");
+        }
+    }
+
+    /// How often the disk was found to have less than it acknowledged.
+    pub(crate) fn losses(&self, disk: Incarnation) -> u64 {
+        self.state().members.get(&disk).map_or(0, |acked| acked.losses)
+    }
+
+    /// What the member is to be reminded of; nothing where a loss of power may have taken it.
+    pub(crate) fn reminder(&self, leader: &RaftVote, disk: Incarnation) -> Option<LogId> {
+        let mut state = self.state();
+        state.under(leader).and_then(|members| members.get(&disk)?.most).filter(|_| self.lasting)
+    }
+
+    /// What is wrong with a member, if this node leads in `term`. With an interval it is not an alarm.
+    pub(crate) fn alarm(&self, term: u64, id: &NodeId, disk: Incarnation) -> Option<String> {
+        let state = self.state();
+        state.leader.as_ref().filter(|leader| self.lasting && leader.leader_id.term == term)?;
+        let acked = state.members.get(&disk)?;
+        let (Loss { had, has }, lacks) = (acked.lost?, acked.lacks());
+        drop(state);
+        let (had, has) = (self.place(Some(had)), self.place(has));
+        let now = match lacks {
+            true => "it counts for what it has until it has the rest again",
+            false => "it has all of it again",
+        };
+        let why = "its disk was lost or set back, or its log was cut";
+        Some(format!("{id} had acknowledged {had} and came back with {has}: {why}; {now}"))
+    }
+
+    fn place(&self, id: Option<LogId>) -> Place {
+        let number = id.map(|id| id.index);
+        Place { number, records: number.and_then(|number| (self.index_after)(number)) }
+    }
+}
+
+impl Acked {
+    /// Whether it does not have all that it has acknowledged.
+    fn lacks(&self) -> bool {
+        self.now < self.most
+    }
+}
+
+/// The end of a log, for people.
+struct Place {
+    number: Option<u64>,
+    /// Index after its last record, if that can be told.
+    records: Option<u64>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.number, self.records) {
+            (None, _) => write!(f, "nothing"),
+            (Some(number), None) => write!(f, "entries to {number}"),
+            (Some(number), Some(records)) => write!(f, "entries to {number} (records below {records})"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::log_id;
+    use super::*;
+
+    #[test]
+    fn a_member_that_lacks_what_it_acknowledged_is_named_with_what_it_had_and_has() {
+        let acked = Acknowledged::new(Arc::new(|_| None), true);
+        let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
+        let leader = RaftVote::new_committed(3, NodeId::new(0));
+        let member = (&id, disk);
+        // A conflict above what it acknowledged is how a leader looks for the end of a log.
+        acked.lacks(&leader, member, log_id(3, 90), Some(log_id(2, 5)));
+        acked.note(&leader, member, log_id(3, 60));
+        acked.lacks(&leader, member, log_id(3, 90), Some(log_id(3, 60)));
+        assert_eq!((acked.alarm(3, &id, disk), acked.losses(disk)), (None, 0));
+        assert_eq!(acked.reminder(&leader, disk), Some(log_id(3, 60)));
+
+        acked.lacks(&leader, member, log_id(3, 60), Some(log_id(2, 20)));
+        let alarm = acked.alarm(3, &id, disk).unwrap();
+        assert!(alarm.starts_with("n1 had acknowledged entries to 60 and came back with entries to 20:"), "{alarm}");
+        assert!(alarm.ends_with("it counts for what it has until it has the rest again"), "{alarm}");
+        // While the leader looks for the end of its log, that is not another loss.
+        acked.lacks(&leader, member, log_id(3, 40), Some(log_id(2, 20)));
+        acked.note(&leader, member, log_id(2, 20));
+        assert_eq!((acked.losses(disk), acked.reminder(&leader, disk)), (1, Some(log_id(3, 60))));
+        acked.note(&leader, member, log_id(3, 61));
+        assert!(acked.alarm(3, &id, disk).unwrap().ends_with("it has all of it again"));
+        // It is said by the leader of that term.
+        assert_eq!(acked.alarm(4, &id, disk), None);
+        let next = RaftVote::new_committed(4, NodeId::new(0));
+        acked.note(&next, member, log_id(4, 70));
+        acked.note(&leader, member, log_id(3, 99));
+        assert_eq!((acked.alarm(4, &id, disk), acked.reminder(&next, disk)), (None, Some(log_id(4, 70))));
+    }
+
+    #[test]
+    fn with_an_interval_a_loss_is_no_alarm_and_nobody_is_reminded() {
+        let acked = Acknowledged::new(Arc::new(|_| None), false);
+        let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
+        let leader = RaftVote::new_committed(3, NodeId::new(0));
+        acked.note(&leader, (&id, disk), log_id(3, 60));
+        acked.lacks(&leader, (&id, disk), log_id(3, 60), None);
+        assert_eq!((acked.losses(disk), acked.alarm(3, &id, disk), acked.reminder(&leader, disk)), (1, None, None));
+    }
+}

@@ -1,0 +1,73 @@
+//! Answers on a replication stream, on their way to openraft.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use openraft::errors::NetworkError;
+use openraft::raft::StreamAppendError;
+
+use super::convert;
+use super::peer_client::{Given, malformed};
+use super::transport::TransportError;
+use crate::log::reader::LogReader;
+use crate::pb::{self, refusal::Reason};
+use crate::raft::Runtime;
+use crate::raft::acked::Acknowledged;
+use crate::raft::config::RaftVote;
+use crate::types::{Incarnation, NodeId};
+
+/// What a member answers on one replication stream, on its way to openraft.
+pub(super) struct Answered {
+    acked: Acknowledged,
+    leader: RaftVote,
+    member: (NodeId, Incarnation),
+    /// The member's losses when the stream began.
+    losses: u64,
+    log: LogReader,
+    /// The number behind the last entry that it has, as far as it has answered; behind the last that was sent.
+    numbers: (u64, Arc<AtomicU64>),
+}
+
+impl Answered {
+    pub(super) fn new(
+        acked: Acknowledged,
+        leader: RaftVote,
+        member: (NodeId, Incarnation),
+        log: LogReader,
+        numbers: (u64, Arc<AtomicU64>),
+    ) -> Self {
+        let losses = acked.losses(member.1);
+        Self { acked, leader, member, losses, log, numbers }
+    }
+
+    pub(super) fn answer<R: Runtime>(&mut self, answer: pb::AppendResponse) -> Given<R> {
+        let end = convert::to_end(&answer).map_err(malformed::<R>)?;
+        let result = convert::to_append_result::<R>(answer).map_err(malformed::<R>)?;
+        let member = (&self.member.0, self.member.1);
+        match &result {
+            // A heartbeat has shown meanwhile that the member has less: what it said before does not hold any more.
+            Ok(Some(_)) if self.acked.losses(self.member.1) != self.losses => {
+                let error = io::Error::other("the member has lost what it acknowledges here: the stream begins anew");
+                return Err(NetworkError::new(&error).into());
+            }
+            Ok(Some(matched)) => {
+                self.acked.note(&self.leader, member, *matched);
+                self.numbers.0 = self.numbers.0.max(matched.index.saturating_add(1));
+            }
+            Err(StreamAppendError::Conflict(at)) => self.acked.lacks(&self.leader, member, *at, end),
+            Ok(None) | Err(StreamAppendError::HigherVote(_)) => {}
+        }
+        Ok(result)
+    }
+
+    /// The stream ends with `error`. Nobody sends what is not well-formed: where that is what the member says, what was
+    /// sent is not what was written.
+    pub(super) fn ended(&self, error: &TransportError) {
+        if let TransportError::Refused { refusal, .. } = error
+            && refusal.reason() == Reason::Malformed
+        {
+            self.log.doubt(self.numbers.0..self.numbers.1.load(Ordering::Relaxed));
+        }
+    }
+}
