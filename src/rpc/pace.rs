@@ -112,7 +112,7 @@ mod tests {
         // openraft itself pauses after a peer that cannot be reached; not if that one answered before.
         let unreachable = || Err(Unreachable::new(&io::Error::other("refused")).into());
         (0..100).for_each(|_| assert_eq!(stream(&pace, vec![unreachable()]), Duration::ZERO));
-        (0..4).for_each(|_| drop(stream(&pace, vec![nothing_new(), unreachable()])));
+        (0..4).for_each(|_| _ = stream(&pace, vec![nothing_new(), unreachable()]));
         assert_eq!(stream(&pace, vec![nothing_new(), unreachable()]), FIRST);
     }
 
@@ -122,7 +122,7 @@ mod tests {
         let conflict = || Ok(Err(StreamAppendError::Conflict(log_id(1, 5))));
         (0..64).for_each(|_| assert_eq!(stream(&pace, vec![conflict()]), Duration::ZERO));
         assert_eq!(stream(&pace, vec![conflict()]), FIRST);
-        (0..10_000).for_each(|_| drop(stream(&pace, vec![conflict()])));
+        (0..10_000).for_each(|_| _ = stream(&pace, vec![conflict()]));
         assert_eq!(stream(&pace, vec![conflict()]), LONGEST);
     }
 }

@@ -133,7 +133,9 @@ pub(crate) fn row(
             let mut row = vec![s.node.clone(), peer.address.clone(), s.role.clone(), s.term.to_string()];
             row.push(s.master.clone().unwrap_or_else(|| "-".into()));
             row.extend(figures(s));
-            row.extend(s.closed_reason.as_ref().or(s.disk_full.as_ref()).cloned());
+            let wrong = s.closed_reason.as_ref().or(s.disk_full.as_ref()).or(s.alarm.as_ref());
+            // One line a node, whatever there is to say.
+            row.extend(wrong.map(|wrong| wrong.replace('\n', "; ")));
             row
         }
         Err(ClientError::Broken { reason, .. }) => {
