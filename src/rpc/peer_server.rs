@@ -8,6 +8,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 use openraft::storage::Snapshot;
 
+use self::of_the_log::committed;
 use super::checks;
 use super::convert::{self, Malformed};
 use super::fetch;
@@ -18,7 +19,7 @@ use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::{LogId, RaftVote, StoredMembership};
+use crate::raft::config::{RaftVote, StoredMembership};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
@@ -76,11 +77,6 @@ fn malformed(error: Malformed) -> pb::Refusal {
 
 fn closed(error: impl ToString) -> pb::Refusal {
     refusal(Reason::Closed, error, "a running ledger")
-}
-
-/// The last entry committed here.
-async fn committed<R: Runtime>(raft: &Raft<R>) -> Refused<Option<LogId>> {
-    raft.with_raft_state(|state| state.local_committed().copied()).await.map_err(closed)
 }
 
 impl<R: Runtime> Intake<R> {

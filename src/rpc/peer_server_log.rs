@@ -4,9 +4,14 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult
 
 use super::{Intake, PeerServer, Refused, closed};
 use crate::pb;
-use crate::raft::config::{RaftVote, SnapshotMeta};
-use crate::raft::{Runtime, TypeConfig};
+use crate::raft::config::{LogId, RaftVote, SnapshotMeta};
+use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::rpc::convert;
+
+/// The last entry committed here.
+pub(super) async fn committed<R: Runtime>(raft: &Raft<R>) -> Refused<Option<LogId>> {
+    raft.with_raft_state(|state| state.local_committed().copied()).await.map_err(closed)
+}
 
 impl<R: Runtime> PeerServer<R> {
     /// A snapshot says that its last entry is committed. Where the log holds that entry, and perhaps more behind it,
