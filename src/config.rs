@@ -4,6 +4,7 @@ mod cluster;
 mod lease;
 mod limits;
 mod retention;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::types::{ClusterName, Group, NodeId, Peers, checked_address, checked_bind};
 pub(crate) use limits::{CLIENT_FRAME_BYTES, MESSAGE_SLACK};
 pub use retention::Retention;
+pub use upkeep::{RepairPolicy, Scrub};
 
 /// What an ack means for the disks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,32 +25,6 @@ pub enum Durability {
     /// on one node while another that has them is out of reach of the next election. This is DLedger's and Kafka's
     /// bargain. Votes are fsynced all the same.
     Interval(Duration),
-}
-
-/// What is done about a ledger whose stored bytes are damaged where they may be committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RepairPolicy {
-    /// The node does not start: the operator decides.
-    #[default]
-    Refuse,
-    /// The damaged ranges, and only those, are taken from the peers before the ledger starts. If they cannot be had,
-    /// the node does not start.
-    FromPeers,
-}
-
-/// How the stored bytes are read again and again, so that damage is found while other replicas are still good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Scrub {
-    /// Bytes read per second, about. Default 8 MiB.
-    pub bytes_per_second: u64,
-    /// From the end of a pass to the beginning of the next. Default 1 h.
-    pub every: Duration,
-}
-
-impl Default for Scrub {
-    fn default() -> Self {
-        Self { bytes_per_second: 8 << 20, every: Duration::from_secs(3600) }
-    }
 }
 
 /// Smallest segment size, bytes.
@@ -83,8 +59,12 @@ pub struct Config {
     pub groups: Vec<Group>,
     /// What an ack means.
     pub durability: Durability,
-    /// What is done about damage. Default: nothing, the node does not start.
+    /// What is done about damage. Default: nothing, the ledger stays closed.
     pub repair: RepairPolicy,
+    /// Whether one ledger that cannot be opened keeps the whole node from starting. Default: false. The others serve,
+    /// and that one is closed, with its reason ([`Node::status`](crate::Node::status)). A node of which no ledger can
+    /// be opened never starts.
+    pub strict: bool,
     /// How sealed segments are read in the background; `None`: not at all.
     pub scrub: Option<Scrub>,
     /// Which records are removed when; `None`, the default: none, ever, unless somebody asks for it
@@ -165,6 +145,7 @@ impl Config {
             groups: Vec::new(),
             durability: Durability::default(),
             repair: RepairPolicy::default(),
+            strict: false,
             scrub: Some(Scrub::default()),
             retention: None,
             segment_size: 256 << 20,

@@ -11,7 +11,7 @@ pub use self::members::MemberError;
 use crate::config::ConfigError;
 use crate::types::{Consistency, Group, Member, NodeId, PeersError};
 
-pub use hosting::{CreateLedgerError, RemoveLedgerError};
+pub use hosting::{CreateLedgerError, LedgerError, RemoveLedgerError};
 
 /// A node could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,12 @@ pub enum StartError {
         /// Why it could not be repaired.
         error: RepairError,
     },
+    /// None of several ledgers can be opened. Of one that can, the others are none's business: they stay closed.
+    #[error("none of the ledgers can be opened: {}", reasons(failed))]
+    Ledgers {
+        /// Each of them, and why.
+        failed: Vec<(Group, StartError)>,
+    },
     /// Raft refused to start on what it found.
     #[error("ledger {group} cannot start: {reason}")]
     Raft {
@@ -62,6 +68,10 @@ pub enum StartError {
         /// What it said.
         reason: String,
     },
+}
+
+fn reasons(failed: &[(Group, StartError)]) -> String {
+    failed.iter().map(|(group, error)| format!("{group}: {error}")).collect::<Vec<_>>().join("; ")
 }
 
 /// A damaged directory could not be repaired. What was there is as it was.

@@ -97,8 +97,8 @@ pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, Pen
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
 pub use disk::limits::OpenFileLimit;
 pub use error::{
-    AppendError, CreateLedgerError, Damage, MemberError, OpenError, Outcome, ReadError, RemoveError, RemoveLedgerError,
-    RepairError, StartError, UnknownGroup,
+    AppendError, CreateLedgerError, Damage, LedgerError, MemberError, OpenError, Outcome, ReadError, RemoveError,
+    RemoveLedgerError, RepairError, StartError, UnknownGroup,
 };
 pub use node::{Leadership, Ledger, Node, NodeBuilder, Pending, ReadStream, RetentionStatus, Tail};
 pub use types::{

@@ -57,7 +57,8 @@ impl Serving {
 
     /// The number of the node that says it is the master.
     fn master(&self) -> usize {
-        let status: serde_json::Value = serde_json::from_str(&self.ok(&["status", "--json"])).unwrap();
+        // Whatever its exit code: one that has not heard of the master yet is none of the others' business.
+        let status: serde_json::Value = serde_json::from_slice(&self.run(&["status", "--json"]).stdout).unwrap();
         let nodes = status.as_array().unwrap();
         nodes.iter().position(|node| node["role"] == "master").unwrap()
     }
@@ -267,4 +268,81 @@ fn a_lost_quorum_is_told_by_every_look_at_the_members_and_a_survivor_is_recovere
     assert_eq!(serving.ok(&["read", "--from", "0", "--lines"]), "record 0\nrecord 1\nrecord 2\nafter\n");
     let list = dledger(&["members", "list", "--group", "g", "--peers", &serving.peers]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&list.stdout).lines().count(), 2, "the head, and n0");
+}
+
+/// What it exited with.
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// One node alone with the ledgers `g` and `h`, each with a record, that is stopped; then a byte of `h` is damaged.
+fn damaged_one_of_two(dir: &std::path::Path, peers: &str) {
+    let mut child = alone(dir, peers, &[]);
+    for group in ["g", "h"] {
+        let output = dledger(&["append", "--group", group, "--peers", peers, "record"]).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    damage(&dir.join("h"));
+}
+
+/// Turns bits of the identity: what no other node has.
+fn damage(ledger: &std::path::Path) {
+    let identity = ledger.join("identity");
+    let mut bytes = std::fs::read(&identity).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(&identity, bytes).unwrap();
+}
+
+/// Returns when the node says that it serves.
+fn alone(dir: &std::path::Path, peers: &str, more: &[&str]) -> Child {
+    let args = ["serve", "--single", "--group", "g,h", "--id", "n0", "--peers", peers, "--segment-size", "32MiB"];
+    let mut command = dledger(&[&args[..], more].concat());
+    let mut child = command.arg("--data-dir").arg(dir).stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("serves g"), "{line}");
+    child
+}
+
+#[test]
+fn one_damaged_ledger_is_closed_and_told_and_the_others_serve() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peers = format!("n0-{}", listener.local_addr().unwrap());
+    drop(listener);
+    damaged_one_of_two(dir.path(), &peers);
+    let run = |args: &[&str]| {
+        let output = dledger(args).env("DLEDGER_PEERS", &peers).env("DLEDGER_ID", "n0").output().unwrap();
+        let said = String::from_utf8(output.stdout.clone()).unwrap() + &String::from_utf8_lossy(&output.stderr);
+        (code(&output), said)
+    };
+    // Nobody is there.
+    assert_eq!(run(&["health", "--group", "g,h"]).0, 1);
+    assert_eq!(run(&["status", "--group", "g", "--timeout", "1s"]).0, 1);
+
+    let mut child = alone(dir.path(), &peers, &[]);
+    assert_eq!(run(&["append", "--group", "g", "another"]).0, 0);
+    assert_eq!(run(&["status", "--group", "g"]).0, 0);
+    let (code, said) = run(&["status", "--group", "h"]);
+    assert!(code == 3 && said.contains("closed") && said.contains("identity is damaged"), "{code}: {said}");
+    let (code, said) = run(&["get", "--group", "h", "--node", "n0", "0"]);
+    assert!(code == 3 && said.contains("identity is damaged"), "{code}: {said}");
+    let (code, said) = run(&["health", "--group", "g,h"]);
+    assert!(code == 3 && said.contains("identity is damaged") && said.contains("master"), "{code}: {said}");
+    assert_eq!(run(&["health", "--group", "g,h", "--live"]).0, 0);
+    assert_eq!(run(&["health", "--group", "g,h", "--id", "n7", "--bind", &peers["n0-".len()..]]).0, 2);
+    assert_eq!(run(&["health", "--group", "g,h", "--bind", "127.0.0.1:0"]).0, 2);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let data = dir.path().to_str().unwrap();
+    let strict = ["serve", "--single", "--group", "g,h", "--data-dir", data, "--segment-size", "32MiB"];
+    let (code, said) = run(&[&strict[..], &["--strict"]].concat());
+    assert!(code == 3 && said.contains("identity is damaged"), "{code}: {said}");
+    damage(&dir.path().join("g"));
+    let (code, said) = run(&strict);
+    assert!(code == 3 && said.contains("g: ") && said.contains("h: "), "{code}: {said}");
 }

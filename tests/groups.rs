@@ -5,7 +5,10 @@
 mod common;
 
 use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient};
-use dledger::{AppendError, CreateLedgerError, Group, Ledger, LedgerFiles, Node, ReadError, RemoveLedgerError, Role};
+use dledger::{
+    AppendError, Client, ClientError, CreateLedgerError, Group, Ledger, LedgerError, LedgerFiles, Node, ReadError,
+    RemoveLedgerError, Role, StartError,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_ledgers_in_one_process_know_nothing_of_each_other() {
@@ -190,4 +193,106 @@ async fn ledgers_come_and_go_side_by_side() {
     let left: Vec<_> = std::fs::read_dir(cluster.dir(0)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, [GROUP]);
     node.shutdown().await;
+}
+
+/// Damages what no other node has.
+fn damage(cluster: &Cluster, n: usize, group: &str) {
+    let identity = cluster.dir(n).join(group).join("identity");
+    let mut bytes = std::fs::read(&identity).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(&identity, bytes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_cannot_be_opened_is_closed_and_the_others_serve() {
+    let cluster = Cluster::down(1, fast);
+    let several = || {
+        let names = ["damaged", "foreign", "locked"].into_iter();
+        let builder = names.fold(cluster.builder(0), |builder, name| builder.group(group(name)));
+        builder.configure(|config| config.lock_wait = std::time::Duration::ZERO)
+    };
+    let node = several().start().await.unwrap();
+    node.shutdown().await;
+    damage(&cluster, 0, "damaged");
+    std::fs::copy(cluster.dir(0).join(GROUP).join("identity"), cluster.dir(0).join("foreign/identity")).unwrap();
+    let holder = std::fs::File::open(cluster.dir(0).join("locked/lock")).unwrap();
+    rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let error = several().strict().start().await.unwrap_err();
+    assert!(matches!(error, StartError::Open(_)), "{error}");
+
+    let node = dledger::server::serve(several()).await.unwrap();
+    let ledger = node.ledger(GROUP).unwrap();
+    patient(ledger.append("one")).await.unwrap();
+    assert_eq!(names(&node), [GROUP]);
+    let expected = [("damaged", "is damaged"), ("foreign", "belongs to group g"), ("locked", "is in use by another")];
+    for (name, why) in expected {
+        let Err(LedgerError::Closed { reason, .. }) = node.ledger(name) else { panic!("{name} is open") };
+        assert!(reason.contains(why), "{reason}");
+        let status = node.status(name).unwrap();
+        assert_eq!((&status.role, status.end), (&Role::Closed { reason: reason.clone() }, 0));
+        // The same over the wire.
+        let client = Client::builder(cluster.peers.clone(), group(name)).build();
+        let remote = client.node(node.id()).unwrap();
+        assert_eq!(remote.status().await.unwrap().closed_reason.as_ref(), Some(&reason));
+        let error = remote.get(0).await.unwrap_err();
+        assert!(matches!(error, ClientError::Closed { .. }), "{error}");
+        let error = node.create_ledger(group(name)).await.unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+        assert!(node.status(name).is_ok(), "it stays in view");
+    }
+    let roles: Vec<_> = node.statuses().iter().map(|s| format!("{} {}", s.group, s.role.name())).collect();
+    assert_eq!(roles, ["damaged closed", "foreign closed", "g master", "locked closed"]);
+
+    // Whoever had it lets go; what is damaged is given up.
+    drop(holder);
+    let opened = patient(node.create_ledger(group("locked"))).await.unwrap();
+    patient(opened.append("two")).await.unwrap();
+    node.remove_ledger("damaged", LedgerFiles::Delete).await.unwrap();
+    assert!(!cluster.dir(0).join("damaged").exists());
+    assert!(matches!(node.ledger("damaged"), Err(LedgerError::Unknown(_))));
+    node.remove_ledger("foreign", LedgerFiles::Keep).await.unwrap();
+    assert!(cluster.dir(0).join("foreign").exists());
+    let created = patient(node.create_ledger(group("damaged"))).await.unwrap();
+    assert_eq!(patient(created.append("anew")).await.unwrap().index, 0);
+    assert_eq!(node.statuses().len(), 3);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_which_no_ledger_can_be_opened_does_not_start_and_says_why_for_each() {
+    let cluster = Cluster::down(1, fast);
+    let two = || cluster.builder(0).group(group("h"));
+    two().start().await.unwrap().shutdown().await;
+    for name in [GROUP, "h"] {
+        damage(&cluster, 0, name);
+    }
+    match two().start().await {
+        Err(StartError::Ledgers { failed }) => {
+            let named: Vec<_> = failed.iter().map(|(group, _)| group.as_str()).collect();
+            assert_eq!(named, [GROUP, "h"]);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_end_of_all_ledgers_is_told_of_the_last_one_and_of_the_reasons() {
+    let cluster = Cluster::down(1, fast);
+    let two = || cluster.builder(0).group(group("h"));
+    two().start().await.unwrap().shutdown().await;
+    damage(&cluster, 0, "h");
+    let node = two().start().await.unwrap();
+    let waiting = node.clone();
+    let closed = tokio::spawn(async move { waiting.closed().await });
+    // One serves, and one more comes and goes: not yet.
+    patient(node.ledger(GROUP).unwrap().append("one")).await.unwrap();
+    node.create_ledger(group("later")).await.unwrap();
+    node.remove_ledger("later", LedgerFiles::Delete).await.unwrap();
+    assert!(!closed.is_finished(), "one ledger serves");
+    node.shutdown().await;
+    let mut closed = patient(closed).await.unwrap();
+    closed.sort_by(|a, b| a.0.as_str().cmp(b.0.as_str()));
+    assert_eq!(closed.len(), 2);
+    assert!(closed[1].1.contains("is damaged"), "{closed:?}");
 }

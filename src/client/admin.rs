@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::ClientError;
-use super::node::NodeClient;
+use super::node::{NodeClient, NodeStatus};
 use crate::config::Retention;
 use crate::node::RetentionStatus;
 use crate::rpc::pb;
@@ -19,6 +19,18 @@ impl NodeClient {
         let mut service = self.directory().admin(self.address())?;
         let answer = self.answer(service.retention(request)).await?.into_inner();
         status(answer).map_err(|what| self.malformed(what))
+    }
+
+    /// The node's id, and what it knows of every ledger that it is to host, whatever ledger this client is for: also of
+    /// one that it could not open, which is `closed`, with the reason, and has no figures.
+    ///
+    /// # Errors
+    /// [`ClientError::Broken`], [`ClientError::WrongCluster`].
+    pub async fn ledgers(&self) -> Result<(String, Vec<NodeStatus>), ClientError> {
+        let request = pb::LedgersRequest { cluster: self.directory().cluster() };
+        let mut service = self.directory().admin(self.address())?;
+        let pb::LedgersResponse { node, ledgers } = self.answer(service.ledgers(request)).await?.into_inner();
+        Ok((node, ledgers.into_iter().map(Into::into).collect()))
     }
 
     /// Removes the whole segments on the node whose records all lie below `index`; see

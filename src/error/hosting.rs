@@ -6,6 +6,23 @@ use std::path::PathBuf;
 use super::{StartError, UnknownGroup};
 use crate::types::Group;
 
+/// A node has no handle of a ledger.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The node hosts no such ledger.
+    #[error(transparent)]
+    Unknown(#[from] UnknownGroup),
+    /// The node is to host it, and could not open it. [`Node::status`](crate::Node::status) says the same.
+    #[error("ledger {group} is closed on this node: {reason}")]
+    Closed {
+        /// The ledger.
+        group: String,
+        /// Why it could not be opened.
+        reason: String,
+    },
+}
+
 /// A ledger could not be created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

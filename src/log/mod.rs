@@ -16,6 +16,7 @@
 //! | [`spare`] | the segment file prepared ahead |
 //! | [`room`] | whether entries can be stored, asked before Raft sees them |
 //! | [`retention`] | which segments may go, and why |
+//! | [`age`] | how old they are, as far as the clock can be believed |
 //! | [`start`] | purge and reset: where the log begins |
 //! | [`reader`] | [`LogReader`](reader::LogReader): entries and records, from any thread |
 //! | [`tail`] | the entries that are not committed yet, in memory |
@@ -25,6 +26,7 @@
 //! | [`stopped`] | what the tools for a stopped node need |
 //! | [`progress`] | first, committed, durable, end |
 
+pub(crate) mod age;
 pub(crate) mod directory;
 pub(crate) mod doubt;
 pub(crate) mod flush;

@@ -106,6 +106,12 @@ impl NodeBuilder {
         self
     }
 
+    /// One ledger that cannot be opened keeps the node from starting; see [`Config::strict`].
+    pub fn strict(mut self) -> Self {
+        self.config.strict = true;
+        self
+    }
+
     /// Bytes of a segment file; the same on all nodes, for ever.
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.config.segment_size = bytes;
@@ -125,11 +131,14 @@ impl NodeBuilder {
     }
 
     /// Starts the node within the current tokio runtime. Returns as soon as it listens; the ledgers elect their masters
-    /// from then on ([`Ledger::role`](crate::Ledger::role)).
+    /// from then on ([`Ledger::role`](crate::Ledger::role)). A ledger that cannot be opened stays closed, and the
+    /// others serve: [`Node::ledger`] and [`Node::status`] say why, [`Node::closed`] waits for the end of the last
+    /// one.
     ///
     /// # Errors
-    /// The configuration is not usable, the address cannot be had, or a directory cannot be opened; or nothing names
-    /// the cluster of a ledger that has no membership ([`StartError::NoCluster`]). Nothing is left running then.
+    /// The configuration is not usable, the address cannot be had, or no ledger can be opened; with [`Config::strict`],
+    /// if one cannot; or nothing names the cluster of a ledger that has no membership ([`StartError::NoCluster`]).
+    /// Nothing is left running then.
     pub async fn start(self) -> Result<Node, StartError> {
         let Self { mut config, services } = self;
         config.validate()?;
@@ -144,7 +153,13 @@ impl NodeBuilder {
         // Before the address: whoever has the directory has that too.
         let directories: Vec<_> = config.groups.iter().map(|group| config.data_dir.join(group.as_str())).collect();
         let free = || directories.iter().try_for_each(|dir| directory::is_free(&RealDisk, dir));
-        patiently::<TokioRuntime, _>(config.lock_wait, free).await?;
+        let waited = patiently::<TokioRuntime, _>(config.lock_wait, free).await;
+        let none = || directories.iter().all(|dir| directory::is_free(&RealDisk, dir).is_err());
+        if let Err(error) = waited
+            && (config.strict || none())
+        {
+            return Err(error.into());
+        }
         let bind = |source| StartError::Bind { address: config.bind.clone(), source };
         let listener = TcpListener::bind(&config.bind).await.map_err(bind)?;
         let env = environment(&config).map_err(bind)?;
@@ -167,11 +182,9 @@ impl NodeBuilder {
             ..ServerOptions::default()
         };
         let node = Node::new(config, local, advertised.clone(), env);
-        for group in &node.config().groups {
-            if let Err(error) = node.start(group).await {
-                node.shutdown().await;
-                return Err(error);
-            }
+        if let Err(error) = start_ledgers(&node).await {
+            node.shutdown().await;
+            return Err(error);
         }
         let routes = services.map(|make| make(&node)).unwrap_or_default();
         match GrpcServer::start(listener, node.router().clone(), routes, options) {
@@ -191,6 +204,34 @@ fn acceptor_options(config: &Config) -> AcceptorOptions {
     let options = AcceptorOptions::default();
     let places = Places { clients: config.max_connections, peers: config.max_peer_connections, ..options.places };
     AcceptorOptions { places, ..options }
+}
+
+/// Starts what can be started of the configured ledgers.
+///
+/// # Errors
+/// If none can, or, where that is wanted, one cannot.
+async fn start_ledgers(node: &Node) -> Result<(), StartError> {
+    let mut failed = Vec::new();
+    for group in &node.config().groups {
+        match node.start(group).await {
+            Ok(_) => {}
+            // It is nothing about this ledger that is wrong then.
+            Err(error @ StartError::NoCluster { .. }) => return Err(error),
+            Err(error) if node.config().strict => return Err(error),
+            Err(error) => {
+                tracing::error!(%group, %error, "the ledger is closed on this node: it cannot be opened");
+                node.keep_closed(group, &error);
+                failed.push((group.clone(), error));
+            }
+        }
+    }
+    if failed.len() < node.config().groups.len() || failed.is_empty() {
+        return Ok(());
+    }
+    match <[_; 1]>::try_from(failed) {
+        Ok([(_, error)]) => Err(error),
+        Err(failed) => Err(StartError::Ledgers { failed }),
+    }
 }
 
 /// How peers are called.

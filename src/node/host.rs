@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures::future::join_all;
+use tokio::sync::watch;
 
 use super::builder::NodeBuilder;
+use super::closed::Unopened;
 use super::ledger::Ledger;
 use super::start::{Environment, start_ledger};
 use crate::config::Config;
-use crate::error::{CreateLedgerError, RemoveLedgerError, StartError, UnknownGroup};
+use crate::error::{CreateLedgerError, LedgerError, RemoveLedgerError, StartError, UnknownGroup};
 use crate::log::directory;
 use crate::raft::TokioRuntime;
 use crate::rpc::grpc::server::GrpcServer;
@@ -31,6 +33,10 @@ struct Inner {
     env: Environment,
     router: Arc<Router>,
     ledgers: RwLock<Vec<Ledger>>,
+    /// Those that are to be hosted and could not be opened.
+    unopened: Unopened,
+    /// Told when ledgers come and go.
+    changes: watch::Sender<()>,
     /// Held while ledgers come and go; whether the node has stopped.
     changing: tokio::sync::Mutex<bool>,
     server: Mutex<Option<GrpcServer>>,
@@ -45,8 +51,9 @@ impl Node {
     /// A node without ledgers that does not listen yet.
     pub(super) fn new(config: Config, local: SocketAddr, advertised: String, env: Environment) -> Self {
         let router = Arc::new(Router::new(config.cluster.clone()));
-        let (ledgers, changing, server) = Default::default();
-        Self { inner: Arc::new(Inner { config, local, advertised, env, router, ledgers, changing, server }) }
+        let (ledgers, unopened, changes, changing, server) = Default::default();
+        let inner = Inner { config, local, advertised, env, router, ledgers, unopened, changes, changing, server };
+        Self { inner: Arc::new(inner) }
     }
 
     pub(super) fn router(&self) -> &Arc<Router> {
@@ -55,6 +62,19 @@ impl Node {
 
     pub(super) fn set_server(&self, server: GrpcServer) {
         *self.inner.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+    }
+
+    pub(super) fn unopened(&self) -> &Unopened {
+        &self.inner.unopened
+    }
+
+    /// Told when ledgers come and go.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.inner.changes.subscribe()
+    }
+
+    pub(super) fn tell_changed(&self) {
+        self.inner.changes.send_replace(());
     }
 
     /// How many connections to this node are open.
@@ -67,23 +87,29 @@ impl Node {
     /// The ledger of `group`.
     ///
     /// # Errors
-    /// If the node does not host it.
-    pub fn ledger(&self, group: &str) -> Result<Ledger, UnknownGroup> {
+    /// If the node does not host it, or could not open it.
+    pub fn ledger(&self, group: &str) -> Result<Ledger, LedgerError> {
         let ledgers = self.hosted();
-        let ledger = ledgers.iter().find(|ledger| ledger.group().as_str() == group);
-        ledger.cloned().ok_or_else(|| {
-            let hosted = ledgers.iter().map(|ledger| ledger.group().as_str()).collect::<Vec<_>>().join(", ");
-            UnknownGroup { group: group.to_owned(), hosted }
-        })
+        if let Some(ledger) = ledgers.iter().find(|ledger| ledger.group().as_str() == group) {
+            return Ok(ledger.clone());
+        }
+        if let Some(reason) = self.inner.unopened.reason(group) {
+            return Err(LedgerError::Closed { group: group.to_owned(), reason });
+        }
+        let hosted = ledgers.iter().map(|ledger| ledger.group().as_str()).collect::<Vec<_>>().join(", ");
+        Err(UnknownGroup { group: group.to_owned(), hosted }.into())
     }
 
-    /// All ledgers that the node hosts now.
+    /// All ledgers that the node hosts now and could open; [`Node::statuses`] has the others too.
     pub fn ledgers(&self) -> Vec<Ledger> {
         self.hosted().clone()
     }
 
     /// Hosts one more ledger, with the node's configuration. It is opened if its directory is there, else made. A new
     /// ledger is formed, and has a master, once all nodes of [`Config::peers`] host it.
+    ///
+    /// One that could not be opened when the node started is tried again: after a repair of its directory, or when it
+    /// is let go of by whoever had it. If it still cannot be opened it stays closed, for the new reason.
     ///
     /// Which ledgers were made at run time is not kept: after a restart the program makes them again, or names them in
     /// [`Config::groups`]. Dropping the future does not take it back.
@@ -110,13 +136,20 @@ impl Node {
         if self.ledger(group.as_str()).is_ok() {
             return Err(CreateLedgerError::Hosted { group });
         }
-        Ok(self.start(&group).await?)
+        let unopened = self.inner.unopened.reason(group.as_str()).is_some();
+        let started = self.start(&group).await;
+        if let (true, Err(error)) = (unopened, &started) {
+            self.keep_closed(&group, error);
+        }
+        Ok(started?)
     }
 
     pub(super) async fn start(&self, group: &Group) -> Result<Ledger, StartError> {
         let Inner { config, advertised, env, router, .. } = &*self.inner;
         let ledger = start_ledger::<TokioRuntime>(env, config, group, advertised, router).await?;
         self.hosted_mut().push(ledger.clone());
+        self.inner.unopened.remove(group.as_str());
+        self.tell_changed();
         Ok(ledger)
     }
 
@@ -128,6 +161,7 @@ impl Node {
     /// its files kept, the ledger can be created again and takes up where it was. With its files deleted, it comes
     /// back with another disk as far as the others are concerned, and they refuse it as they refuse every wiped disk:
     /// its place in the membership must be given up first. To be rid of a ledger altogether, remove it on all nodes.
+    /// One that could not be opened is removed like any other.
     ///
     /// Dropping the future does not take it back. Must be called within a tokio runtime.
     ///
@@ -145,14 +179,15 @@ impl Node {
         if *stopped {
             return Err(RemoveLedgerError::Stopped { group: group.to_owned() });
         }
-        let ledger = self.ledger(group)?;
-        let group = ledger.group().clone();
-        // While it can still be heard.
-        ledger.step_down().await;
-        self.inner.router.remove(&group);
-        self.hosted_mut().retain(|hosted| *hosted.group() != group);
-        ledger.raft_group().stop().await;
-        close(&ledger).await.map_err(|source| RemoveLedgerError::Close { group: group.clone(), source })?;
+        let group = match self.inner.unopened.remove(group) {
+            // Nothing of it runs, and nobody here has its directory open.
+            Some(group) => {
+                self.inner.router.remove(&group);
+                self.tell_changed();
+                group
+            }
+            None => self.take_down(group).await?,
+        };
         tracing::info!(%group, ?files, "no longer hosted");
         if files == LedgerFiles::Delete {
             let path = self.inner.config.data_dir.join(group.as_str());
@@ -162,6 +197,26 @@ impl Node {
             deleted.map_err(|source| RemoveLedgerError::Delete { group, path, source })?;
         }
         Ok(())
+    }
+
+    /// Ends a ledger that is open, and lets go of its directory.
+    async fn take_down(&self, group: &str) -> Result<Group, RemoveLedgerError> {
+        let ledger = match self.ledger(group) {
+            Ok(ledger) => ledger,
+            Err(LedgerError::Unknown(unknown)) => return Err(unknown.into()),
+            Err(LedgerError::Closed { group, reason }) => {
+                return Err(RemoveLedgerError::Ended { reason: format!("{group} came back closed: {reason}") });
+            }
+        };
+        let group = ledger.group().clone();
+        // While it can still be heard.
+        ledger.step_down().await;
+        self.inner.router.remove(&group);
+        self.hosted_mut().retain(|hosted| *hosted.group() != group);
+        self.tell_changed();
+        ledger.raft_group().stop().await;
+        close(&ledger).await.map_err(|source| RemoveLedgerError::Close { group: group.clone(), source })?;
+        Ok(group)
     }
 
     /// The node's id.

@@ -5,6 +5,7 @@
 //! | [`builder`] | [`NodeBuilder`]: collects the configuration, starts the node |
 //! | [`descriptors`] | how many clients the descriptors of the process leave room for |
 //! | [`host`] | [`Node`]: ledgers behind one port |
+//! | [`closed`] | the ledgers that are to be hosted and could not be opened; waiting until all are closed |
 //! | [`start`] | starts one ledger on any disk, clock and wire |
 //! | [`lock_wait`] | waits for a directory that another process is about to leave |
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
@@ -15,6 +16,7 @@
 //! | [`barrier`] | waits until this node has all that a read must see |
 //! | [`members`] | the members, and changes of them |
 //! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
+//! | [`timekeeper`] | the task that asks the others what time it is, when a leader's clock is doubted |
 //! | [`steward`] | the task that has the leadership where it belongs |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
 //! | [`ahead`] | records read ahead of who takes them, no more than a bound |
@@ -24,6 +26,7 @@
 mod ahead;
 mod barrier;
 pub(crate) mod builder;
+mod closed;
 mod descriptors;
 mod formation;
 #[cfg(test)]
@@ -45,6 +48,7 @@ mod steward;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod timekeeper;
 
 pub use builder::NodeBuilder;
 pub use host::Node;

@@ -1,10 +1,12 @@
 //! Retention of one ledger on this node: the task that removes, what operators see of it, and removing by hand.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::ledger::{Ledger, WeakLedger};
 use crate::config::{Config, Retention};
 use crate::error::RemoveError;
+use crate::log::age::{Ages, Doubt, Look};
 use crate::log::reader::LogReader;
 use crate::log::retention::Decision;
 use crate::raft::Runtime;
@@ -32,7 +34,8 @@ pub struct RetentionStatus {
     pub retention: Option<Retention>,
     /// What was removed last, in this life of the node.
     pub last: Option<LastRemoval>,
-    /// Why the newest attempt to remove something failed, if it did.
+    /// Why the newest attempt to remove something failed, if it did; or else why age is not what the clock says: it has
+    /// jumped ahead, or the records are stamped in the future.
     pub problem: Option<String>,
 }
 
@@ -56,7 +59,9 @@ impl Ledger {
             level: retention.map(|_| stock.level),
             retention,
             last: outcome.last,
-            problem: outcome.problem,
+            problem: outcome
+                .problem
+                .or_else(|| group.clock_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         })
     }
 
@@ -111,7 +116,10 @@ impl Retainer {
     }
 
     async fn watch<R: Runtime>(&self, log: LogReader, retention: Retention, seed: u64) {
-        let mut level = DiskLevel::Calm;
+        let (mut level, mut ages, mut told) = (DiskLevel::Calm, Ages::default(), None);
+        let Some(mut passed) = self.ledger.upgrade().map(|ledger| ledger.raft_group().clock()) else { return };
+        // Before anything is written in this life: what is written now carries a clock that may be the wrong one.
+        log.look(&mut ages, (self.clock)(), passed());
         for look in 0_u64.. {
             tokio::select! {
                 // Else the order in which they are asked is left to a chance that no seed of a simulation determines.
@@ -119,11 +127,32 @@ impl Retainer {
                 () = log.grown() => {}
                 () = R::sleep(jittered(retention.every, seed ^ look)) => {}
             }
-            match log.review(&retention, u64::MAX, (self.clock)()) {
-                Ok(decision) => level = self.act(decision, level).await,
+            match log.review_by(&retention, &mut ages, (self.clock)(), passed()) {
+                Ok((decision, look)) => {
+                    // Who does not go by age has no use for the clock.
+                    if retention.max_age.is_some() {
+                        told = self.tell(look, told);
+                    }
+                    level = self.act(decision, level).await;
+                }
                 Err(error) => tracing::warn!(%error, "cannot tell how full the disk is: nothing is removed"),
             }
         }
+    }
+
+    /// Says what is wrong with the clock or the stamps, once, and when it is over. Gives back what was said.
+    fn tell(&self, look: Look, before: Option<Wrong>) -> Option<Wrong> {
+        let Some(ledger) = self.ledger.upgrade() else { return before };
+        let group = ledger.group();
+        let wrong = wrong(look);
+        let now = wrong.as_ref().map(|(wrong, _)| *wrong);
+        match &wrong {
+            Some((_, why)) if now != before => tracing::warn!(%group, "{why}"),
+            None if before.is_some() => tracing::info!(%group, "the age of records is what the clock says again"),
+            Some(_) | None => {}
+        }
+        *ledger.raft_group().clock_problem.lock().unwrap_or_else(PoisonError::into_inner) = wrong.map(|(_, why)| why);
+        now
     }
 
     /// Does what was decided, and says so when the disk has crossed a line. Gives back how full it is.
@@ -144,6 +173,48 @@ impl Retainer {
     }
 }
 
+/// What can be wrong with the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wrong {
+    /// The clock is ahead of what it should be.
+    Clock,
+    /// The newest record is stamped in the future.
+    Stamps,
+}
+
+/// What is wrong, what comes of it and what to do.
+fn wrong(look: Look) -> Option<(Wrong, String)> {
+    let long = |millis: u64| humane(Duration::from_millis(millis));
+    if let Some(Doubt { clock, ahead, left }) = look.doubt {
+        let why = format!(
+            "this node's clock ({clock} ms since 1970) is {} ahead of the newest record or of the time that has \
+             passed: for age, only what has aged since is removed. It is believed in {}; if it is wrong, set it right \
+             before",
+            long(ahead),
+            humane(left)
+        );
+        return Some((Wrong::Clock, why));
+    }
+    let ahead = look.stamped_ahead?;
+    let why = format!(
+        "the newest record is stamped {} ahead of this node's clock: a master's clock was, or this one is behind. \
+         Segments with such records age from when this process saw them full; check the clocks",
+        long(ahead)
+    );
+    Some((Wrong::Stamps, why))
+}
+
+/// In words, as exact as it is long.
+fn humane(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// `every`, a tenth more or less: nodes that were started together need not look together.
 fn jittered(every: Duration, seed: u64) -> Duration {
     // Fibonacci hashing: the upper bits are as good as random.
@@ -154,6 +225,17 @@ fn jittered(every: Duration, seed: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_wrong_with_the_time_is_said_with_what_comes_of_it() {
+        let right = Look { now: 5, doubt: None, stamped_ahead: None };
+        assert_eq!(wrong(right), None);
+        let doubt = Doubt { clock: 9, ahead: 90_000_000, left: Duration::from_secs(3000) };
+        let (what, why) = wrong(Look { doubt: Some(doubt), stamped_ahead: Some(1), ..right }).unwrap();
+        assert!(what == Wrong::Clock && why.contains("25 h ahead") && why.contains("believed in 50 min"), "{why}");
+        let (what, why) = wrong(Look { stamped_ahead: Some(90_000), ..right }).unwrap();
+        assert!(what == Wrong::Stamps && why.contains("stamped 90 s ahead"), "{why}");
+    }
 
     #[test]
     fn nodes_do_not_look_at_the_same_moments_and_look_about_as_often_as_told() {

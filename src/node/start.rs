@@ -9,6 +9,7 @@ use super::repair::{Patient, repair};
 use super::retention::Retainer;
 use super::scrub::Scrubber;
 use super::steward::Steward;
+use super::timekeeper::Timekeeper;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
@@ -129,6 +130,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     drop(R::spawn(scrubber.run::<R>()));
     drop(R::spawn(steward.run::<R>()));
     drop(R::spawn(retainer.run::<R>()));
+    drop(R::spawn(Timekeeper::new(ledger.downgrade()).run::<R>()));
     Ok(ledger)
 }
 

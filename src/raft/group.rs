@@ -24,6 +24,7 @@ use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
 use super::reads::{Confirm, Leader, ReadIndex};
 use super::roles::{RoleTask, View};
+use super::stamps::Stamps;
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::Config;
@@ -39,6 +40,10 @@ pub(crate) struct Group {
     pub(crate) identity: Identity,
     pub(crate) log: LogReader,
     pub(crate) gate: Gate,
+    /// What time entries are stamped with where this node leads.
+    pub(crate) stamps: Arc<Stamps>,
+    /// What is wrong with the clock or the stamps, as far as retention goes by them.
+    pub(crate) clock_problem: Mutex<Option<String>>,
     /// Where the peer server tells that the leader lives.
     pub(crate) heard: Heard,
     pub(crate) role: watch::Receiver<Role>,
@@ -112,6 +117,7 @@ where
     let gate = Gate::new(reader.clone(), clock.clone());
     let snapshots = machine.snapshots();
     let store = LogStore::<R>::new(log, clock.clone(), installed);
+    let stamps = store.stamps();
     let mut settings = raft_config(config)?;
     let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
     // The role task allows elections, once it knows that this disk is the one the membership means.
@@ -160,6 +166,8 @@ where
         identity,
         log: reader,
         gate,
+        stamps,
+        clock_problem: Mutex::default(),
         heard,
         role,
         view,

@@ -6,6 +6,7 @@
 //! | [`entry`] | payloads and entries |
 //! | [`members`] | memberships as bytes |
 //! | [`membership`] | changes of the membership, with what guards them |
+//! | [`stamps`] | the time that a leader stamps entries with |
 //! | [`storage`] | the log as openraft's log storage |
 //! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
 //! | [`acked`] | what members have acknowledged to this leader, and who came back with less |
@@ -39,6 +40,7 @@ pub(crate) mod purge;
 pub(crate) mod reads;
 mod rest;
 pub(crate) mod roles;
+pub(crate) mod stamps;
 pub(crate) mod state_machine;
 pub(crate) mod storage;
 #[cfg(test)]

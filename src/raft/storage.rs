@@ -19,6 +19,7 @@ use openraft::{OptionalSend, RaftTypeConfig};
 use super::config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
 use super::entry::{Content, Entry, NewEntry};
 use super::flight::Placed;
+use super::stamps::Stamps;
 use crate::error::Damage;
 use crate::format::batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
@@ -46,7 +47,7 @@ const MENDING: u32 = 50;
 /// The writing side.
 pub(crate) struct LogStore<R> {
     log: Log,
-    clock: Clock,
+    stamps: Arc<Stamps>,
     installed: InstalledStart,
     _runtime: PhantomData<fn() -> R>,
 }
@@ -59,7 +60,12 @@ pub(crate) struct EntryReader<R> {
 
 impl<R: Runtime> LogStore<R> {
     pub(crate) fn new(log: Log, clock: Clock, installed: InstalledStart) -> Self {
-        Self { log, clock, installed, _runtime: PhantomData }
+        Self { log, stamps: Arc::new(Stamps::new::<R>(clock)), installed, _runtime: PhantomData }
+    }
+
+    /// What time it stamps entries with.
+    pub(crate) fn stamps(&self) -> Arc<Stamps> {
+        self.stamps.clone()
     }
 
     fn append_one(&mut self, entry: Entry) -> io::Result<()> {
@@ -76,13 +82,19 @@ impl<R: Runtime> LogStore<R> {
             Content::New(new) => {
                 let NewEntry { draft, flight } = Arc::try_unwrap(new).unwrap_or_else(|shared| shared.copy());
                 self.check_number(id)?;
-                let header = self.log.append_draft(draft, id.leader_id.term, (self.clock)())?;
+                let now = self.stamps.next(self.log.end().timestamp);
+                let header = self.log.append_draft(draft, id.leader_id.term, now)?;
                 if let Some(flight) = flight {
                     flight.place(placed(&header));
                 }
                 Ok(())
             }
-            Content::Stored(frame) => self.log.append_frame(frame),
+            Content::Stored(frame) => {
+                let stamp = frame.header.timestamp;
+                self.log.append_frame(frame)?;
+                self.stamps.heard(stamp);
+                Ok(())
+            }
             Content::Header(_) => Err(invalid(format!("entry {id} has no bytes to be written"))),
         }
     }

@@ -8,7 +8,7 @@ use prost::Message;
 use tonic::Code;
 
 use super::pb::{self, failure};
-use crate::error::{AppendError, MemberError, ReadError, RemoveError, UnknownGroup};
+use crate::error::{AppendError, LedgerError, MemberError, ReadError, RemoveError, UnknownGroup};
 use crate::raft::members;
 use crate::types::{Consistency, Record, Role, Status};
 
@@ -160,6 +160,15 @@ impl From<&RemoveError> for pb::Failure {
 impl From<&UnknownGroup> for pb::Failure {
     fn from(error: &UnknownGroup) -> Self {
         failure(failure::Code::UnknownGroup, error)
+    }
+}
+
+impl From<&LedgerError> for pb::Failure {
+    fn from(error: &LedgerError) -> Self {
+        match error {
+            LedgerError::Unknown(unknown) => unknown.into(),
+            LedgerError::Closed { reason, .. } => failure(failure::Code::Closed, reason),
+        }
     }
 }
 

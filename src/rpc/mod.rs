@@ -14,6 +14,7 @@
 //! | [`rounds`] | asks a quorum whether this node leads |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
+//! | [`refusing`] | the receiving side of a ledger that could not be opened: refused as closed, with the reason |
 //! | [`beats`] | heartbeats of many ledgers in one call, both sides |
 //! | [`leader_watch`] | gives up a leader whose process has died before its lease is over |
 //! | [`leader_hold`] | for how long a follower is bound to its leader |
@@ -37,6 +38,7 @@ mod overtaken;
 mod pace;
 pub(crate) mod peer_client;
 pub(crate) mod peer_server;
+pub(crate) mod refusing;
 pub(crate) mod rounds;
 pub(crate) mod router;
 mod stranded;

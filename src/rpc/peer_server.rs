@@ -27,6 +27,7 @@ use crate::raft::owed::Owed;
 use crate::raft::pacer::Heard;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
+use crate::raft::stamps::Stamps;
 use crate::raft::{Raft, Runtime, TypeConfig, members, state_machine};
 use crate::types::{Incarnation, NodeId};
 
@@ -42,6 +43,7 @@ pub(crate) struct PeerServer<R: Runtime> {
     reads: Arc<dyn ReadIndex>,
     votes: VoteHold,
     owed: Owed,
+    stamps: Arc<Stamps>,
     intake: Intake<R>,
 }
 
@@ -130,9 +132,9 @@ impl<R: Runtime> PeerServer<R> {
     ) -> Self {
         let (gate, heard) = (group.gate.clone(), group.heard.clone());
         let intake = Intake { metrics: raft.metrics(), raft, gate, heard, watch };
-        let (log, reads, votes, owed) =
-            (group.log.clone(), group.reads.clone(), group.votes.clone(), group.owed.clone());
-        Self { identity, advertised, peers, promised: Mutex::default(), log, reads, votes, owed, intake }
+        let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
+        let (owed, stamps, promised) = (group.owed.clone(), group.stamps.clone(), Mutex::default());
+        Self { identity, advertised, peers, promised, log, reads, votes, owed, stamps, intake }
     }
 
     /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
@@ -284,6 +286,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 node: self.identity.node.to_string(),
                 cluster_incarnation: members::bytes_of(self.cluster()),
                 end: self.log.progress().end(),
+                clock_ms: self.stamps.clock(),
             })
         })
     }

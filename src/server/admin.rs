@@ -89,6 +89,12 @@ impl AdminService for Service {
         let first = removed.map_err(|error| to_status(&(&error).into()))?;
         Ok(Response::new(pb::RemoveBelowResponse { first }))
     }
+
+    async fn ledgers(&self, request: Request<pb::LedgersRequest>) -> Result<Response<pb::LedgersResponse>, Status> {
+        let statuses = self.statuses(&request.into_inner().cluster).map_err(|failure| to_status(&failure))?;
+        let ledgers = statuses.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::LedgersResponse { node: self.id().to_string(), ledgers }))
+    }
 }
 
 fn told(status: RetentionStatus) -> pb::RetentionResponse {

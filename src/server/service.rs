@@ -33,10 +33,15 @@ pub(super) struct Service {
 }
 
 impl Service {
-    fn ledger(&self, cluster: &str, group: &str) -> Result<Ledger, pb::Failure> {
-        if !cluster.is_empty() && cluster != self.node.cluster().as_str() {
-            return Err(wrong_cluster(cluster, self.node.cluster()));
+    fn check_cluster(&self, cluster: &str) -> Result<(), pb::Failure> {
+        match cluster.is_empty() || cluster == self.node.cluster().as_str() {
+            true => Ok(()),
+            false => Err(wrong_cluster(cluster, self.node.cluster())),
         }
+    }
+
+    fn ledger(&self, cluster: &str, group: &str) -> Result<Ledger, pb::Failure> {
+        self.check_cluster(cluster)?;
         self.node.ledger(group).map_err(|unknown| (&unknown).into())
     }
 
@@ -82,6 +87,22 @@ impl Service {
             }
         };
         Answers::new(requests, take, closed(roles))
+    }
+
+    pub(super) fn id(&self) -> &crate::types::NodeId {
+        self.node.id()
+    }
+
+    /// What the node knows of a ledger, also of one that could not be opened.
+    fn status_of(&self, cluster: &str, group: &str) -> Result<crate::types::Status, pb::Failure> {
+        self.check_cluster(cluster)?;
+        self.node.status(group).map_err(|error| (&error).into())
+    }
+
+    /// What the node knows of all its ledgers.
+    pub(super) fn statuses(&self, cluster: &str) -> Result<Vec<crate::types::Status>, pb::Failure> {
+        self.check_cluster(cluster)?;
+        Ok(self.node.statuses())
     }
 
     pub(super) fn ledger_or_status(&self, cluster: &str, group: &str) -> Result<Ledger, Status> {
@@ -190,7 +211,7 @@ impl LedgerService for Service {
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         let request = request.into_inner();
-        let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        Ok(Response::new(ledger.status().into()))
+        let status = self.status_of(&request.cluster, &request.group).map_err(|failure| to_status(&failure))?;
+        Ok(Response::new(status.into()))
     }
 }

@@ -33,6 +33,8 @@ mod view;
 pub mod wire;
 
 #[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
 mod disk_tests;

@@ -276,3 +276,91 @@ fn a_node_takes_no_more_of_its_disk_than_it_was_told() {
         assert!(reason.contains("the limit is 25.0 %"), "{reason}");
     });
 }
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: i64 = 24 * 3_600_000;
+/// Thirty days and a little.
+const JUMP: i64 = 30 * DAY + 15 * 60_000;
+
+/// One node that keeps records for two hours.
+async fn aging(seed: u64) -> SimCluster {
+    let aged = |config: &mut Config| {
+        let max_age = Some(120 * MINUTE);
+        config.retention = Some(Retention { max_age, every: MINUTE, ..Retention::default() });
+        // Hours pass: nobody is there to hear the beats.
+        config.heartbeat_interval = Duration::from_secs(4);
+        config.stall_timeout = Duration::from_secs(5);
+        config.election_timeout = (Duration::from_secs(12), Duration::from_secs(24));
+    };
+    let cluster = SimCluster::new(seed, 1, aged);
+    cluster.start(0).await.unwrap();
+    alone(&cluster).await;
+    cluster
+}
+
+async fn alone(cluster: &SimCluster) {
+    cluster.wait("a master", 10 * MINUTE, || cluster.master().is_some()).await;
+}
+
+fn problem(cluster: &SimCluster) -> String {
+    cluster.ledger(0).unwrap().retention().unwrap().problem.unwrap_or_default()
+}
+
+#[test]
+fn a_clock_that_jumps_ahead_removes_nothing_before_it_has_stood_for_an_hour() {
+    run(4, async {
+        let cluster = aging(4).await;
+        append(&cluster, 0, 0..60).await;
+        pass(5 * MINUTE).await;
+        cluster.jump(0, JUMP);
+        append(&cluster, 0, 60..65).await;
+        pass(10 * MINUTE).await;
+        assert_eq!(first(&cluster, 0), 0, "{}", problem(&cluster));
+        assert!(problem(&cluster).contains("30 days ahead"), "{}", problem(&cluster));
+        // Set right: as if nothing had been. What was stamped meanwhile is told of.
+        cluster.jump(0, -JUMP);
+        pass(20 * MINUTE).await;
+        assert_eq!(first(&cluster, 0), 0);
+        assert!(problem(&cluster).contains("stamped 29 days ahead"), "{}", problem(&cluster));
+        // So it is, after all.
+        cluster.jump(0, JUMP);
+        pass(50 * MINUTE).await;
+        assert_eq!(first(&cluster, 0), 0);
+        pass(15 * MINUTE).await;
+        assert!(first(&cluster, 0) > 0, "{}", problem(&cluster));
+    });
+}
+
+#[test]
+fn records_stamped_in_the_future_go_when_they_have_been_there_for_long_enough() {
+    run(5, async {
+        let cluster = aging(5).await;
+        cluster.jump(0, 300 * DAY);
+        append(&cluster, 0, 0..60).await;
+        cluster.jump(0, -300 * DAY);
+        append(&cluster, 0, 60..65).await;
+        pass(60 * MINUTE).await;
+        assert_eq!(first(&cluster, 0), 0);
+        assert!(problem(&cluster).contains("days ahead of this node's clock"), "{}", problem(&cluster));
+        pass(65 * MINUTE).await;
+        assert!(first(&cluster, 0) > 0, "{}", problem(&cluster));
+    });
+}
+
+#[test]
+fn after_a_long_downtime_records_still_age_out() {
+    run(6, async {
+        let cluster = aging(6).await;
+        append(&cluster, 0, 0..60).await;
+        cluster.stop(0).await.unwrap();
+        cluster.jump(0, JUMP);
+        cluster.start(0).await.unwrap();
+        alone(&cluster).await;
+        // By the time of the first look they are not the newest any more.
+        append(&cluster, 0, 60..65).await;
+        pass(30 * MINUTE).await;
+        assert_eq!(first(&cluster, 0), 0);
+        pass(35 * MINUTE).await;
+        assert!(first(&cluster, 0) > 0, "{}", problem(&cluster));
+    });
+}

@@ -37,6 +37,7 @@ impl Exit {
             return match error {
                 StartError::Config(_) | StartError::Peers(_) | StartError::NoCluster { .. } => Exit::Usage,
                 StartError::Open(_) | StartError::Unrepaired { .. } | StartError::Raft { .. } => Exit::Closed,
+                StartError::Ledgers { failed } => Exit::worst(failed.iter().map(|(_, error)| Exit::of(error))),
                 _ => Exit::Failed,
             };
         }

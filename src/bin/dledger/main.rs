@@ -5,6 +5,7 @@ mod append;
 mod check;
 mod exit;
 mod get;
+mod health;
 mod leader_options;
 mod lines;
 mod log;
@@ -44,6 +45,7 @@ enum Command {
     Read(read::Read),
     Tail(tail::Tail),
     Status(status::Status),
+    Health(health::Health),
     Members(members::Members),
     Transfer(members::Transfer),
     Retention(retention::Retention),
@@ -64,6 +66,7 @@ async fn main() -> ExitCode {
         Command::Read(command) => command.run().await,
         Command::Tail(command) => command.run().await,
         Command::Status(command) => command.run().await,
+        Command::Health(command) => command.run().await,
         Command::Members(command) => command.run().await,
         Command::Transfer(command) => command.run().await,
         Command::Retention(command) => command.run().await,
@@ -126,6 +129,9 @@ mod tests {
             vec!["read", "--group", "g", "--peers", peers, "--node", "n1", "--from", "0", "--lines"],
             vec!["tail", "--group", "g", "--peers", peers, "--from", "5", "--node", "n2", "--json"],
             vec!["status", "--group", "g", "--peers", peers, "--json"],
+            vec!["health"],
+            vec!["health", "--group", "g", "--id", "n0", "--bind", "0.0.0.0:1", "--live", "--json"],
+            vec!["serve", "--group", "g", "--id", "n0", "--peers", peers, "--data-dir", "DIR", "--strict", "--stay"],
             vec!["status", "--group", "g", "--peers", peers, "--watch"],
             vec!["status", "--group", "g", "--peers", peers, "--watch=500ms", "--json"],
             vec!["members", "list", "--group", "g", "--peers", peers, "--json"],

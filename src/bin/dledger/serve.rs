@@ -3,15 +3,16 @@
 use std::io;
 
 use clap::Args;
-use dledger::{Config, Node, NodeBuilder, OpenFileLimit};
+use dledger::{Config, Group, Node, NodeBuilder, OpenFileLimit, Role};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::output::{Failure, Output, usage};
+use crate::exit::Exit;
+use crate::output::{Failure, Output, ended, usage};
 use crate::serve_config::Options;
 
-/// Run a node until SIGTERM or SIGINT.
+/// Run a node until SIGTERM or SIGINT, or until all of its ledgers are closed.
 ///
 /// Every option but --config and --json can be set in the TOML file under its own name; where both are given, the
 /// option wins. Logs go to standard error; `DLEDGER_LOG` filters them (default `info,openraft=warn`).
@@ -34,11 +35,11 @@ impl Serve {
             Some(file) => self.options.or(Options::from_file(file)?),
             None => self.options,
         };
+        let stay = options.stay;
         let config: Config = options.into_config()?;
         raise_open_files();
         // Before the node starts: a signal that comes while it does is not lost.
         let mut stop = Stop::new()?;
-        let groups: Vec<_> = config.groups.iter().map(ToString::to_string).collect();
         let node = tokio::select! {
             started = dledger::server::serve(NodeBuilder::from_config(config)) => started?,
             signal = stop.signal() => {
@@ -47,27 +48,52 @@ impl Serve {
             }
         };
         // The node serves whether or not someone reads that.
-        let told = tell(&node, &groups, self.json);
+        let told = tell(&node, self.json);
         if let Err(Failure::Error(_, error)) = told {
             tracing::warn!(error, "the line that says so could not be printed");
         }
-        let signal = stop.signal().await;
-        tracing::info!(signal, "shutting down");
+        let outcome = tokio::select! {
+            biased;
+            signal = stop.signal() => {
+                tracing::info!(signal, "shutting down");
+                Ok(())
+            }
+            closed = node.closed(), if !stay => Err(all_closed(&closed)),
+        };
         node.shutdown().await;
-        Ok(())
+        outcome
     }
 }
 
-fn tell(node: &Node, groups: &[String], json: bool) -> Result<(), Failure> {
+/// A node that serves nobody: whoever started it is to know.
+fn all_closed(closed: &[(Group, String)]) -> Failure {
+    let each = closed.iter().map(|(group, reason)| format!("{group}: {reason}")).collect::<Vec<_>>().join("; ");
+    let what = if closed.len() == 1 { "the ledger is closed" } else { "all ledgers are closed" };
+    ended(Exit::Closed, format_args!("{what} ({each}). --stay would have the process go on"))
+}
+
+fn tell(node: &Node, json: bool) -> Result<(), Failure> {
     let (id, cluster, address) = (node.id().as_str(), node.cluster().as_str(), node.local_addr());
+    let (mut groups, mut closed) = (Vec::new(), Vec::new());
+    for status in node.statuses() {
+        match status.role {
+            Role::Closed { reason } => closed.push((status.group, reason)),
+            _ => groups.push(status.group.to_string()),
+        }
+    }
     let mut output = Output::stdout();
     if json {
         let address = address.to_string();
-        output.line(
-            json!({ "event": "serving", "node": id, "cluster": cluster, "address": address, "groups": groups }),
-        )?;
+        let closed = closed.iter().map(|(group, reason)| json!({ "group": group.as_str(), "reason": reason }));
+        output.line(json!({
+            "event": "serving", "node": id, "cluster": cluster, "address": address, "groups": groups,
+            "closed": closed.collect::<Vec<_>>(),
+        }))?;
     } else {
         output.line(format_args!("node {id} of cluster {cluster} serves {} on {address}", groups.join(", ")))?;
+        for (group, reason) in closed {
+            output.line(format_args!("{group} is closed: {reason}"))?;
+        }
     }
     output.flush()
 }

@@ -53,11 +53,18 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_DURABILITY", value_parser = durability)]
     #[serde(deserialize_with = "durability_text")]
     durability: Option<Durability>,
-    /// What is done about a damaged ledger: `refuse` (the node does not start, the default) or `from-peers` (what is
-    /// damaged is taken from the peers before the ledger starts).
+    /// What is done about a damaged ledger: `refuse` (it stays closed, the default) or `from-peers` (what is damaged is
+    /// taken from the peers before the ledger starts).
     #[arg(long, env = "DLEDGER_REPAIR", value_parser = repair)]
     #[serde(deserialize_with = "repair_text")]
     repair: Option<RepairPolicy>,
+    /// Do not start if one ledger cannot be opened. Without it the others serve, and that one is closed.
+    #[arg(long, env = "DLEDGER_STRICT")]
+    strict: bool,
+    /// Go on when all ledgers are closed, so that they can still be asked why. Without it the process ends with exit
+    /// code 3.
+    #[arg(long, env = "DLEDGER_STAY")]
+    pub(crate) stay: bool,
     /// Size of a segment file, like `256MiB`. All nodes must agree, for ever.
     #[arg(long, env = "DLEDGER_SEGMENT_SIZE")]
     #[serde(deserialize_with = "size_text")]
@@ -112,6 +119,8 @@ impl Options {
             cluster: self.cluster.or(other.cluster),
             durability: self.durability.or(other.durability),
             repair: self.repair.or(other.repair),
+            strict: self.strict || other.strict,
+            stay: self.stay || other.stay,
             segment_size: self.segment_size.or(other.segment_size),
             max_record: self.max_record.or(other.max_record),
             lock_wait: self.lock_wait.or(other.lock_wait),
@@ -123,9 +132,22 @@ impl Options {
         }
     }
 
+    /// The node as it is reached from the same machine.
+    pub(crate) fn own(self) -> Result<Own, Failure> {
+        let id = self.id.ok_or_else(|| missing("id"))?;
+        let peers = match &self.peers {
+            Some(text) => Peers::parse_for(text, &id)?,
+            None => Peers::default(),
+        };
+        let listed = peers.get(&id).map(|peer| peer.address.clone());
+        let bind = self.bind.or(listed).ok_or_else(|| missing("bind"))?;
+        let group = self.group.into_iter().next().ok_or_else(|| missing("group"))?;
+        let cluster = self.cluster.unwrap_or_else(|| Config::new(id.clone(), bind.clone()).cluster);
+        Ok(Own { id, group, cluster, address: from_here(&bind)? })
+    }
+
     /// The node's configuration.
     pub(crate) fn into_config(self) -> Result<Config, Failure> {
-        let missing = |option: &str| usage(format!("--{option} is missing: give it, or set it in the --config file"));
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
             Some(text) => Peers::parse_for(text, &id)?,
@@ -152,6 +174,7 @@ impl Options {
         config.cluster = self.cluster.unwrap_or(config.cluster);
         config.durability = self.durability.unwrap_or(config.durability);
         config.repair = self.repair.unwrap_or(config.repair);
+        config.strict = self.strict;
         config.segment_size = self.segment_size.map_or(config.segment_size, |size| size.as_u64());
         if let Some(ByteSize(size)) = self.max_record {
             config.max_record_bytes = usize::try_from(size)?;
@@ -171,6 +194,33 @@ impl Options {
         self.leader.apply(&mut config);
         config.validate()?;
         Ok(config)
+    }
+}
+
+/// A node as it is reached from the same machine.
+pub(crate) struct Own {
+    pub(crate) id: NodeId,
+    /// One of its ledgers.
+    pub(crate) group: Group,
+    pub(crate) cluster: ClusterName,
+    /// `host:port`.
+    pub(crate) address: String,
+}
+
+fn missing(option: &str) -> Failure {
+    usage(format!("--{option} is missing: give it, or set it in the --config file"))
+}
+
+/// Where who listens at `bind` is reached from the same machine: on the loopback, if it listens everywhere.
+fn from_here(bind: &str) -> Result<String, Failure> {
+    let (host, port) = bind.rsplit_once(':').unwrap_or((bind, ""));
+    if port == "0" {
+        return Err(usage(format_args!("--bind {bind} takes any free port, which nobody else knows: name a port")));
+    }
+    match host {
+        "0.0.0.0" => Ok(format!("127.0.0.1:{port}")),
+        "[::]" => Ok(format!("[::1]:{port}")),
+        _ => Ok(bind.to_owned()),
     }
 }
 
@@ -258,143 +308,5 @@ fn one_or_many<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Group>, D::Err
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::Parser;
-    use dledger::Retention;
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Flags {
-        #[command(flatten)]
-        options: Options,
-    }
-
-    const PEERS: &str = "n0-127.0.0.1:40911;n1-127.0.0.1:40912;n2-127.0.0.1:40913";
-
-    fn flags(line: &[&str]) -> Options {
-        Flags::try_parse_from(std::iter::once("serve").chain(line.iter().copied())).unwrap().options
-    }
-
-    fn refusal(options: Options) -> String {
-        match options.into_config() {
-            Err(Failure::Error(_, error)) => error,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_node_binds_to_its_own_address() {
-        let options = flags(&["--group", "g", "--group", "h", "--id", "n1", "--peers", PEERS, "--data-dir", "DIR"]);
-        let config = options.into_config().unwrap();
-        assert_eq!((config.bind.as_str(), config.peers.len()), ("127.0.0.1:40912", 3));
-        assert_eq!(config.groups, ["g".parse().unwrap(), "h".parse().unwrap()]);
-        assert_eq!(config.data_dir, PathBuf::from("DIR"));
-        assert_eq!(config.retention, None, "nothing is removed unless that is wanted");
-    }
-
-    #[test]
-    fn a_node_that_joins_needs_no_peers_but_an_address() {
-        let all = ["--group", "g", "--group", "h", "--id", "n3", "--join", "--data-dir", "D"];
-        assert!(refusal(flags(&all)).contains("--bind is missing"));
-        let bind = ["--bind", "0.0.0.0:1", "--advertise", "n3.example:1"];
-        let config = flags(&[&all[..], &bind].concat()).into_config().unwrap();
-        assert!(config.join && config.peers.is_empty());
-        let file: Options = toml::from_str("join = true").unwrap();
-        assert!(flags(&[&all[..6], &all[7..], &bind].concat()).or(file).join);
-    }
-
-    #[test]
-    fn a_cluster_of_one_is_asked_for_by_name() {
-        let all = ["--group", "g", "--id", "n0", "--data-dir", "D"];
-        let said = refusal(flags(&all));
-        assert!(["--peers", "--join", "--single"].iter().all(|way| said.contains(way)), "{said}");
-        assert!(refusal(flags(&[&all[..], &["--single"]].concat())).contains("--bind is missing"));
-        let file: Options = toml::from_str("single = true\nbind = \"127.0.0.1:1\"").unwrap();
-        let config = flags(&all).or(file).into_config().unwrap();
-        assert!(config.single && config.peers.is_empty());
-        let both = [&all[..], &["--bind", "127.0.0.1:1", "--single", "--join"]].concat();
-        assert!(refusal(flags(&both)).contains("single = true"));
-    }
-
-    #[test]
-    fn flags_win_over_the_file() {
-        let text = r#"
-            group = ["a", "b"]
-            id = "n0"
-            peers = "n0=h:1;n1=h:2"
-            data-dir = "/from/file"
-            durability = "interval:5ms"
-            repair = "from-peers"
-            segment-size = "64MiB"
-            max-record = 1048576
-            retention-age = "72h"
-            retention-size = "64GiB"
-            retention-force = 0.8
-        "#;
-        let file: Options = toml::from_str(text).unwrap();
-        let config = flags(&["--data-dir", "/from/flag", "--segment-size", "32MiB"]).or(file).into_config().unwrap();
-        assert_eq!(config.data_dir, PathBuf::from("/from/flag"));
-        assert_eq!((config.segment_size, config.max_record_bytes), (32 << 20, 1 << 20));
-        assert_eq!(config.durability, Durability::Interval(Duration::from_millis(5)));
-        assert_eq!((config.groups.len(), config.repair), (2, RepairPolicy::FromPeers));
-        let expected = Retention {
-            max_age: Some(Duration::from_secs(72 * 3600)),
-            max_bytes: Some(64 << 30),
-            force: 0.8,
-            ..Retention::default()
-        };
-        assert_eq!(config.retention, Some(expected));
-    }
-
-    #[test]
-    fn what_is_wrong_in_the_file_is_named() {
-        let cases = [
-            ("data_directory = \"x\"", "data_directory"),
-            ("durability = \"maybe\"", "no durability"),
-            ("segment-size = \"big\"", "no size"),
-            ("group = \"a b\"", "not valid"),
-            ("repair = \"maybe\"", "write `refuse` or `from-peers`"),
-            ("retention-age = \"long\"", "no time"),
-            ("retention-size = \"big\"", "no size"),
-            ("retention-hours = 3", "retention-hours"),
-        ];
-        for (text, expected) in cases {
-            let error = toml::from_str::<Options>(text).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        let Err(Failure::Error(_, error)) = Options::from_file(Path::new("/no/such.toml")) else { panic!("opened") };
-        assert!(error.starts_with("/no/such.toml: "), "{error}");
-    }
-
-    #[test]
-    fn what_is_missing_or_does_not_fit_is_named() {
-        assert!(refusal(flags(&["--group", "g"])).contains("--id is missing"));
-        assert!(refusal(flags(&["--group", "g", "--id", "n0"])).contains("--peers is missing"));
-        assert!(refusal(flags(&["--id", "n0", "--peers", PEERS, "--data-dir", "D"])).contains("--group is missing"));
-        assert!(refusal(flags(&["--id", "n0", "--peers", PEERS, "--group", "g"])).contains("--data-dir is missing"));
-        assert!(refusal(flags(&["--id", "n7", "--peers", PEERS])).contains("own id n7 is not among the peers"));
-        let all = ["--group", "g", "--id", "n0", "--peers", PEERS, "--data-dir", "D", "--segment-size", "1000"];
-        assert!(refusal(flags(&all)).contains("segment_size = 1000"));
-    }
-
-    #[test]
-    fn the_wait_for_a_directory_is_half_a_minute_unless_it_is_given() {
-        let all = ["--group", "g", "--id", "n0", "--peers", PEERS, "--data-dir", "D"];
-        let waits = |options: Options| options.into_config().unwrap().lock_wait;
-        assert_eq!(waits(flags(&all)), Duration::from_secs(30));
-        assert_eq!(waits(flags(&[&all[..], &["--lock-wait", "0"]].concat())), Duration::ZERO);
-        for (text, expected) in [("lock-wait = 0", 0), ("lock-wait = \"90s\"", 90)] {
-            assert_eq!(waits(flags(&all).or(toml::from_str(text).unwrap())), Duration::from_secs(expected));
-        }
-        assert!(toml::from_str::<Options>("lock-wait = 7").unwrap_err().to_string().contains("is no time"));
-    }
-
-    #[test]
-    fn durability_reads_as_documented() {
-        assert_eq!(durability("sync"), Ok(Durability::Sync));
-        assert_eq!(durability("interval"), Ok(Durability::Interval(INTERVAL)));
-        assert_eq!(durability("interval:1s"), Ok(Durability::Interval(Duration::from_secs(1))));
-        assert!(durability("interval:soon").unwrap_err().contains("interval:10ms"));
-    }
-}
+#[path = "serve_config_tests.rs"]
+mod tests;

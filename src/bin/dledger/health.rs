@@ -1,0 +1,104 @@
+//! `dledger health`: whether the node of this environment serves.
+
+use std::time::Duration;
+
+use clap::Args;
+use dledger::{Client, NodeStatus, Peer, Peers};
+use serde_json::{Value, json};
+
+use crate::exit::Exit;
+use crate::output::{Failure, Output, ended};
+use crate::serve_config::{Options, Own};
+use crate::status::table;
+
+/// Ask the node that `dledger serve` runs with the same options how its ledgers are: that process and no other.
+///
+/// It takes the options of `serve`, from the environment and the --config file like `serve`, and needs none besides:
+/// made for the health checks of Docker and Kubernetes. Exits with 0 if all ledgers serve, 1 if the node gives no
+/// answer, 3 if a ledger is closed, 4 if one knows of no master.
+#[derive(Debug, Args)]
+pub(crate) struct Health {
+    /// TOML file with the options of `serve`.
+    #[arg(long, env = "DLEDGER_CONFIG", value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    options: Box<Options>,
+    /// Only whether it is of use to let the process run: 0 also while there is no master, and while one of several
+    /// ledgers is closed. For liveness probes: a restart brings no master back.
+    #[arg(long)]
+    live: bool,
+    /// How long to wait for the answer, like `3s`.
+    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+    /// Print one object instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Health {
+    pub(crate) async fn run(self) -> Result<(), Failure> {
+        let options = match &self.config {
+            Some(file) => self.options.or(Options::from_file(file)?),
+            None => *self.options,
+        };
+        let Own { id, group, cluster, address } = options.own()?;
+        let peers = Peers::new(vec![Peer { id: id.clone(), address: address.clone() }])?;
+        let client = Client::builder(peers, group).cluster(cluster).timeout(self.timeout).build();
+        let (node, ledgers) = client.node(&id)?.ledgers().await?;
+        if node != id.as_str() {
+            let found = format!("node {node} answers at {address}, not {id}: correct --id, --bind or --peers");
+            return Err(ended(Exit::Failed, found));
+        }
+        let mut output = Output::stdout();
+        if self.json {
+            output.line(object(&node, &address, &ledgers))?;
+        } else {
+            let rows: Vec<_> = std::iter::once(head()).chain(ledgers.iter().map(row)).collect();
+            for line in table(&rows) {
+                output.line(line)?;
+            }
+        }
+        output.flush()?;
+        verdict(&ledgers, self.live)
+    }
+}
+
+/// What the ledgers come to.
+fn verdict(ledgers: &[NodeStatus], live: bool) -> Result<(), Failure> {
+    let code = |ledger: &NodeStatus| Exit::of_role(&ledger.role);
+    let those = |exit| ledgers.iter().filter(move |ledger| code(ledger) == exit);
+    let names = |exit| those(exit).map(|ledger| ledger.group.as_str()).collect::<Vec<_>>().join(", ");
+    let closed = those(Exit::Closed).count();
+    // A process that has lost all of its ledgers serves nobody.
+    if closed > 0 && (!live || closed == ledgers.len()) {
+        return Err(ended(Exit::Closed, format_args!("closed: {}", names(Exit::Closed))));
+    }
+    if !live && those(Exit::NoMaster).next().is_some() {
+        let names = names(Exit::NoMaster);
+        return Err(ended(Exit::NoMaster, format_args!("no master is known of: {names}")));
+    }
+    Ok(())
+}
+
+fn head() -> Vec<String> {
+    ["LEDGER", "ROLE", "TERM", "MASTER", "COMMITTED", "END"].map(String::from).to_vec()
+}
+
+/// Which ledger, how it is, and what is wrong with it.
+fn row(s: &NodeStatus) -> Vec<String> {
+    let mut row = vec![s.group.clone(), s.role.clone(), s.term.to_string()];
+    row.push(s.master.clone().unwrap_or_else(|| "-".into()));
+    row.extend([s.committed.to_string(), s.end.to_string()]);
+    row.extend(s.closed_reason.as_ref().or(s.disk_full.as_ref()).cloned());
+    row
+}
+
+fn object(node: &str, address: &str, ledgers: &[NodeStatus]) -> Value {
+    let each = ledgers.iter().map(|s| {
+        json!({
+            "group": s.group, "role": s.role, "term": s.term, "master": s.master, "committed": s.committed,
+            "end": s.end, "closed_reason": s.closed_reason, "disk_full": s.disk_full,
+        })
+    });
+    json!({ "node": node, "address": address, "ledgers": each.collect::<Vec<_>>() })
+}

@@ -1,0 +1,144 @@
+//! The task that asks the other members what time it is, when this node's clock is doubted as a leader's.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+
+use super::ledger::{Ledger, WeakLedger};
+use crate::log::age::SLACK;
+use crate::pb;
+use crate::raft::Runtime;
+use crate::rpc::envelope::envelope_to_anybody;
+use crate::rpc::transport::Lane;
+use crate::types::{Member, Role};
+
+/// How long one may take to answer.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How long until they are asked again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What the members' clocks come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// A majority of the voters has it that late, this node included.
+    Agreed,
+    /// Too many have it earlier for that.
+    Alone,
+    /// Too few answer.
+    Unknown,
+}
+
+/// Asks for one ledger.
+pub(super) struct Timekeeper {
+    ledger: WeakLedger,
+}
+
+impl Timekeeper {
+    pub(super) fn new(ledger: WeakLedger) -> Self {
+        Self { ledger }
+    }
+
+    /// Runs until the ledger is closed.
+    pub(super) async fn run<R: Runtime>(self) {
+        let Some(mut role) = self.ledger.upgrade().map(|ledger| ledger.role()) else { return };
+        tokio::select! {
+            biased;
+            // An error: nobody is left to say what the role is.
+            _ = role.wait_for(|role| matches!(role, Role::Closed { .. })) => {}
+            () = self.watch::<R>() => {}
+        }
+    }
+
+    async fn watch<R: Runtime>(&self) {
+        let Some(mut doubt) = self.ledger.upgrade().map(|ledger| ledger.raft_group().stamps.doubt()) else { return };
+        let mut told = None;
+        loop {
+            let Ok(Some(doubted)) = doubt.wait_for(Option::is_some).await.map(|doubt| *doubt) else { return };
+            let Some(ledger) = self.ledger.upgrade() else { return };
+            let verdict = ask(&ledger).await;
+            let (group, stamps) = (ledger.group(), &ledger.raft_group().stamps);
+            let ahead = Duration::from_millis(doubted.ahead);
+            match verdict {
+                Verdict::Agreed => {
+                    stamps.confirm();
+                    tracing::info!(%group, ?ahead, "this node's clock is ahead of the newest entry, and is right");
+                    told = None;
+                    continue;
+                }
+                Verdict::Alone => stamps.refute(),
+                Verdict::Unknown => {}
+            }
+            if told != Some(verdict) {
+                let others = match verdict {
+                    Verdict::Alone => "the other voters' clocks are not: set this one right",
+                    _ => "too few voters say what time it is: it is believed if it still says so in an hour",
+                };
+                tracing::warn!(
+                    %group,
+                    ?ahead,
+                    "this node's clock is ahead of the newest entry and the time that has passed, and {others}. Until \
+                     then entries are stamped with the time that is due"
+                );
+                told = Some(verdict);
+            }
+            drop(ledger);
+            R::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Asks all voters.
+async fn ask(ledger: &Ledger) -> Verdict {
+    let group = ledger.raft_group();
+    let voters: Vec<Member> =
+        group.view.borrow().members.iter().filter(|member| member.voter).map(|member| member.member.clone()).collect();
+    let others = voters.iter().filter(|member| member.id != group.identity.node);
+    let answers = join_all(others.map(|member| clock_of(ledger, member))).await;
+    verdict(voters.len(), group.stamps.clock(), &answers)
+}
+
+/// What time the member has; `None` if it does not say.
+async fn clock_of(ledger: &Ledger, member: &Member) -> Option<u64> {
+    let identity = &ledger.raft_group().identity;
+    let request = pb::IdentifyRequest {
+        envelope: Some(envelope_to_anybody(identity)),
+        segment_size: identity.segment_size,
+        join: true,
+        ..Default::default()
+    };
+    let answer = ledger.transport().link(&member.address, Lane::Control).identify(request, ANSWER).await.ok()?;
+    (answer.node == member.id.as_str() && answer.clock_ms != 0).then_some(answer.clock_ms)
+}
+
+/// `answers`: the clocks of the others of so many voters.
+fn verdict(voters: usize, own: u64, answers: &[Option<u64>]) -> Verdict {
+    let majority = voters / 2 + 1;
+    let late = answers.iter().flatten().filter(|clock| clock.saturating_add(SLACK) >= own).count();
+    let early = answers.iter().flatten().count() - late;
+    if late + 1 >= majority {
+        Verdict::Agreed
+    } else if voters - early < majority {
+        Verdict::Alone
+    } else {
+        Verdict::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_right_if_a_majority_of_the_voters_has_it_that_late() {
+        let (own, late, early) = (1_000_000, Some(1_000_000 - SLACK), Some(1_000_000 - SLACK - 1));
+        assert_eq!(verdict(1, own, &[]), Verdict::Agreed);
+        assert_eq!(verdict(3, own, &[late, early]), Verdict::Agreed);
+        assert_eq!(verdict(3, own, &[early, early]), Verdict::Alone);
+        assert_eq!(verdict(3, own, &[None, early]), Verdict::Unknown);
+        assert_eq!(verdict(3, own, &[None, None]), Verdict::Unknown);
+        assert_eq!(verdict(2, own, &[early]), Verdict::Alone);
+        assert_eq!(verdict(2, own, &[Some(u64::MAX)]), Verdict::Agreed);
+        assert_eq!(verdict(5, own, &[late, early, early, None]), Verdict::Unknown);
+        assert_eq!(verdict(0, own, &[]), Verdict::Agreed);
+    }
+}

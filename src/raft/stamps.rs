@@ -1,0 +1,79 @@
+//! The time that a leader stamps entries with: its clock, as far as that can be believed.
+//!
+//! Stamps never fall, so one that is far in the future stays for ever. A clock that is ahead of what the newest entry
+//! and the time that has passed since it came make due is therefore not taken at its word: entries are stamped with
+//! the time that is due, until the other members' clocks have been asked (`node/timekeeper`). What a follower hears
+//! from its leader it holds against its own clock when it leads.
+
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::Instant;
+use super::config::Runtime;
+use super::storage::Clock;
+use crate::log::age::{Belief, Doubt};
+
+/// Shared by the log's writer and who asks the others.
+pub(crate) struct Stamps {
+    clock: Clock,
+    /// The time that has passed, by a clock that nobody sets.
+    passed: Box<dyn Fn() -> Duration + Send + Sync>,
+    belief: Mutex<Belief>,
+    doubt: watch::Sender<Option<Doubt>>,
+}
+
+impl Stamps {
+    pub(crate) fn new<R: Runtime>(clock: Clock) -> Self {
+        let began: OnceLock<R::Instant> = OnceLock::new();
+        let passed = move || {
+            let now = R::Instant::now();
+            now - *began.get_or_init(|| now)
+        };
+        Self { clock, passed: Box::new(passed), belief: Mutex::default(), doubt: watch::Sender::new(None) }
+    }
+
+    /// The stamp of the leader's next entry, milliseconds since 1970, if the entry before it has none that is later.
+    /// `newest`: that of the entry before.
+    pub(crate) fn next(&self, newest: u64) -> u64 {
+        let (clock, passed) = ((self.clock)(), (self.passed)());
+        let (stamp, doubt) = self.belief().believe(clock, passed, newest);
+        self.doubt.send_if_modified(|known| {
+            let changed = known.is_some() != doubt.is_some();
+            *known = doubt;
+            changed
+        });
+        stamp
+    }
+
+    /// A leader's entry with this stamp has come: it was that late at least.
+    pub(crate) fn heard(&self, stamp: u64) {
+        self.belief().at_least(stamp, (self.passed)());
+    }
+
+    /// Told when the clock comes to be doubted, and when that is over.
+    pub(crate) fn doubt(&self) -> watch::Receiver<Option<Doubt>> {
+        self.doubt.subscribe()
+    }
+
+    /// What the clock says, milliseconds since 1970.
+    pub(crate) fn clock(&self) -> u64 {
+        (self.clock)()
+    }
+
+    /// The others' clocks say the same.
+    pub(crate) fn confirm(&self) {
+        self.belief().confirm((self.clock)(), (self.passed)());
+        self.doubt.send_replace(None);
+    }
+
+    /// The others' clocks say otherwise: this one is not believed for having stood long.
+    pub(crate) fn refute(&self) {
+        self.belief().refute((self.passed)());
+    }
+
+    fn belief(&self) -> MutexGuard<'_, Belief> {
+        self.belief.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
