@@ -296,6 +296,17 @@ pub enum AppendError {
         /// What there is no room for, and what the system said.
         reason: String,
     },
+    /// Refused: the master's process has no descriptor or no memory mapping left for another segment, and there is no
+    /// room in those it has. Its disk has nothing to do with it. Appends are taken again as soon as there is one,
+    /// without a restart.
+    #[error(
+        "the master's process can open or map no further file ({reason}): raise its limit of open files (ulimit -n) or \
+         vm.max_map_count, or close what uses them up, then append again"
+    )]
+    Exhausted {
+        /// What is missing, and what the system said.
+        reason: String,
+    },
     /// Refused: the ledger is closed on this node, and was before the records reached it.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {

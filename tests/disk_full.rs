@@ -1,4 +1,5 @@
-//! A node on a real file system that is full: a small one, mounted where nobody else sees it.
+//! A node that finds no room: on a real file system that is full, a small one, mounted where nobody else sees it; and
+//! in a process that may open few files.
 //!
 //! Mounting needs the right to; where there is none, the test says what it skipped.
 
@@ -56,12 +57,73 @@ fn on(name: &str, mount: &str) {
     assert!(ran.status.success() && out.contains("1 passed"), "{}\n{out}\n{err}", ran.status);
 }
 
+/// Where the data is, for the test that runs with few descriptors.
+const DATA: &str = "DLEDGER_TEST_DATA";
+/// Fewer than there are segments.
+const DESCRIPTORS: u64 = 64;
+
+#[test]
+fn with_more_segments_than_descriptors_a_ledger_runs_and_starts_and_without_any_it_refuses() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = format!("ulimit -n {DESCRIPTORS} && exec \"$1\" --exact few_descriptors --ignored --nocapture");
+    let ran = Command::new("sh")
+        .args(["-c", &script, "sh"])
+        .arg(std::env::current_exe().unwrap())
+        .env(DATA, dir.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success() && out.contains("1 passed"), "{}\n{out}\n{err}", ran.status);
+}
+
+#[tokio::test]
+#[ignore = "takes all descriptors of its process; run by the other"]
+async fn few_descriptors() {
+    let data = std::env::var_os(DATA).unwrap();
+    let (node, ledger) = start_with(Path::new(&data), 256 << 10).await;
+    patient(ledger.role().wait_for(|role| role.is_master())).await.unwrap();
+    let mut end = 0;
+    while std::fs::read_dir(Path::new(&data).join(GROUP)).unwrap().count() < 2 * DESCRIPTORS as usize + 16 {
+        let acks = patient(ledger.append_batch([body(end), body(end + 1), body(end + 2)])).await.unwrap();
+        assert_eq!(acks[0].index, end);
+        end += 3;
+    }
+    assert_holds(&ledger, end).await;
+    node.shutdown().await;
+    let (node, ledger) = start_with(Path::new(&data), 256 << 10).await;
+    patient(ledger.role().wait_for(|role| role.is_master())).await.unwrap();
+    assert_holds(&ledger, end).await;
+
+    let mut taken = Vec::new();
+    let refused = loop {
+        // Also what a segment lets go of meanwhile.
+        taken.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+        match patient(ledger.append(body(end))).await {
+            Ok(ack) => assert_eq!(ack.index, end),
+            Err(error) => break error,
+        }
+        end += 1;
+    };
+    assert!(matches!(refused, AppendError::Exhausted { .. }), "{refused}");
+    assert!(refused.outcome() == Outcome::Refused && refused.to_string().contains("ulimit -n"), "{refused}");
+    assert!(ledger.role().borrow().is_master() && ledger.status().disk_full.is_none());
+    assert_holds(&ledger, end).await;
+    drop(taken);
+    goes_on(&ledger, end).await;
+    node.shutdown().await;
+}
+
 async fn start(dir: &Path) -> (Node, Ledger) {
+    start_with(dir, MIB).await
+}
+
+async fn start_with(dir: &Path, segment_size: u64) -> (Node, Ledger) {
     let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").single().group(GROUP.parse().unwrap()).data_dir(dir);
     let configure = |config: &mut dledger::Config| {
-        (config.max_record_bytes, config.max_batch_bytes) = (256 << 10, 512 << 10);
+        (config.max_record_bytes, config.max_batch_bytes) = (64 << 10, (segment_size / 2) as usize);
     };
-    let node = builder.segment_size(MIB).configure(configure).start().await.unwrap();
+    let node = builder.segment_size(segment_size).configure(configure).start().await.unwrap();
     let ledger = node.ledger(GROUP).unwrap();
     (node, ledger)
 }
@@ -100,7 +162,9 @@ async fn goes_on(ledger: &Ledger, n: u64) {
     loop {
         match patient(ledger.append(body(n))).await {
             Ok(ack) => return assert_eq!(ack.index, n),
-            Err(error @ AppendError::DiskFull { .. }) => assert!(began.elapsed() < PATIENCE, "record {n}: {error}"),
+            Err(error @ (AppendError::DiskFull { .. } | AppendError::Exhausted { .. })) => {
+                assert!(began.elapsed() < PATIENCE, "record {n}: {error}");
+            }
             Err(other) => panic!("record {n}: {other}"),
         }
         // The file system is asked once a second.

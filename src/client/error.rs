@@ -78,6 +78,15 @@ pub enum ClientError {
         /// What there is no room for, and what its system said.
         reason: String,
     },
+    /// The master's process can open or map no further file: it takes no append until it can. The append was refused.
+    #[error(
+        "the master's process can open or map no further file ({reason}): raise its limit of open files (ulimit -n) or \
+         vm.max_map_count, or close what uses them up, then append again"
+    )]
+    Exhausted {
+        /// What is missing, and what its system said.
+        reason: String,
+    },
     /// The ledger is closed on the node: its storage failed, or it shuts down. An append was refused.
     #[error("the ledger is closed on the node: {reason}")]
     Closed {
@@ -233,6 +242,7 @@ impl ClientError {
             | ClientError::EmptyBatch
             // Somebody has to see to it, and is to hear of it at once.
             | ClientError::DiskFull { .. }
+            | ClientError::Exhausted { .. }
             | ClientError::Unknown { .. }
             | ClientError::UnknownGroup { .. }
             | ClientError::WrongCluster { .. }
@@ -259,6 +269,7 @@ impl ClientError {
             Code::EmptyBatch => Self::EmptyBatch,
             Code::Busy => Self::Busy { message },
             Code::DiskFull => Self::DiskFull { reason: message },
+            Code::Exhausted => Self::Exhausted { reason: message },
             Code::UnknownOutcome => Self::Unknown { reason: message },
             Code::Closed => Self::Closed { reason: message },
             Code::Members => Self::Members { message },

@@ -23,13 +23,16 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 use memmap2::MmapRaw;
+use rustix::io::Errno;
 
 /// Told of every written range. The simulation needs it to know what a crash may lose.
 #[cfg(any(test, feature = "sim"))]
@@ -88,6 +91,7 @@ impl AsRef<[u8]> for Loan {
 impl Mapping {
     /// A mapping of a file. Nothing is frozen yet.
     pub(crate) fn new(memory: MmapRaw) -> Self {
+        through();
         let region = Arc::new(Region { memory, frozen: AtomicUsize::new(0), unfrozen: Mutex::new(()) });
         Self {
             region,
@@ -197,6 +201,34 @@ impl Mapping {
         copy
     }
 
+    /// As [`Mapping::copy`], of bytes that the disk may not be able to read: the system copies them, and what would be
+    /// a fault here is an error there. Takes two copies and a lock of the whole process: for who has no descriptor left
+    /// to read the file.
+    ///
+    /// # Errors
+    /// If the bytes cannot be read, or `range` is outside the mapping.
+    pub(crate) fn read(&self, range: Range<usize>) -> io::Result<Vec<u8>> {
+        const CHUNK: usize = 64 << 10;
+        if range.start > range.end || range.end > self.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let Some(through) = through() else { return Ok(self.copy(range)) };
+        let through = through.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut copy = vec![0; range.len()];
+        let _no_writer = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (at, piece) in (range.start..range.end).step_by(CHUNK).zip(copy.chunks_mut(CHUNK)) {
+            // SAFETY: in bounds (checked), mapped while `self` lives, and not written meanwhile, as in `copy`. Nothing
+            // here touches the bytes: the system does, and says so if it cannot.
+            let bytes = unsafe { std::slice::from_raw_parts(self.region.memory.as_ptr().add(at), piece.len()) };
+            through.write_all_at(bytes, 0).map_err(|error| match Errno::from_io_error(&error) {
+                Some(Errno::FAULT) => Errno::IO.into(),
+                _ => error,
+            })?;
+            through.read_exact_at(piece, 0)?;
+        }
+        Ok(copy)
+    }
+
     /// A slice of frozen bytes, without a copy; `None` if `range` reaches above the line. Keeps the memory mapped as
     /// long as it lives.
     pub(crate) fn slice(&self, range: Range<usize>) -> Option<Bytes> {
@@ -225,6 +257,19 @@ impl Mapping {
         *self.loan.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Some(slice)
     }
+}
+
+/// A file in memory through which bytes are copied by the system. Made before anything is mapped: later there may be no
+/// descriptor left for it. `None` where there is no such thing.
+fn through() -> Option<&'static Mutex<File>> {
+    static THROUGH: OnceLock<Option<Mutex<File>>> = OnceLock::new();
+    let make = || {
+        #[cfg(target_os = "linux")]
+        return rustix::fs::memfd_create("dledger", rustix::fs::MemfdFlags::CLOEXEC).ok().map(File::from);
+        #[cfg(not(target_os = "linux"))]
+        return None;
+    };
+    THROUGH.get_or_init(|| make().map(Mutex::new)).as_ref()
 }
 
 impl fmt::Debug for Mapping {
@@ -279,6 +324,26 @@ mod tests {
         let slice = m.slice(0..4).unwrap();
         drop(m);
         assert_eq!(&slice[..], b"kept");
+    }
+
+    /// The end of the file is what a test can take away; a bad sector faults alike.
+    #[test]
+    fn what_cannot_be_read_is_an_error_and_no_fault() {
+        let file = tempfile::tempfile().unwrap();
+        let bytes: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
+        file.write_all_at(&bytes, 0).unwrap();
+        let mapped = memmap2::MmapOptions::new().len(bytes.len()).map_raw_read_only(&file).unwrap();
+        let mapping = Mapping::new(mapped);
+        assert!(mapping.read(0..bytes.len()).unwrap() == bytes);
+        assert!(mapping.read(70_000..150_001).unwrap() == bytes[70_000..150_001]);
+        assert!(mapping.read(0..bytes.len() + 1).is_err());
+        if through().is_none() {
+            return eprintln!("skipped: this system has no files in memory");
+        }
+        file.set_len(100_000).unwrap();
+        assert!(mapping.read(0..100_000).unwrap() == bytes[..100_000]);
+        let error = mapping.read(90_000..150_000).unwrap_err();
+        assert!(crate::disk::is_bad_sector(&error), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! | [`owner`] | whose the files are that are made |
 //! | [`real`] | the file system |
 //! | [`read_only`] | the file system, for who only looks at it |
+//! | `reserve` | descriptors kept for what must not fail for want of one |
 //! | `test_disk` | the file system, of which some calls do what a test wants |
 //!
 //! The simulation (feature `sim`) has the other implementation.
@@ -16,11 +17,13 @@ pub(crate) mod mapping;
 pub(crate) mod owner;
 pub(crate) mod read_only;
 pub(crate) mod real;
+mod reserve;
 #[cfg(test)]
 pub(crate) mod test_disk;
 
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -71,6 +74,8 @@ pub(crate) trait Disk: Send + Sync + Debug + 'static {
     fn remove_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The directory, so that syncing it needs no further descriptor.
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>>;
     /// How full the file system of a directory is.
     fn space(&self, dir: &Path) -> io::Result<Space>;
 }
@@ -98,10 +103,22 @@ impl Space {
 /// A sync that failed, whatever the reason: it is never tried again, so it must not look like a disk that is merely
 /// full.
 pub(crate) fn sync_failed(error: io::Error) -> io::Error {
-    if is_full(&error) { io::Error::other(error) } else { error }
+    if passes(&error) { io::Error::other(error) } else { error }
 }
 
-/// Whether a call failed because the file system, or the user's share of it, is full. That passes; nothing else does.
+/// Whether a call failed for want of something that may be there again later: nothing is wrong with the disk.
+pub(crate) fn passes(error: &io::Error) -> bool {
+    is_full(error) || is_exhausted(error)
+}
+
+/// Whether a call failed because this process, or the system, has no descriptor or no memory mapping left.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let descriptors = [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error);
+    error.raw_os_error().is_some_and(|raw| descriptors.contains(&raw)) || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+/// Whether a call failed because the file system, or the user's share of it, is full.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -114,9 +131,17 @@ pub(crate) trait DiskFile: Send + Sync + Debug + 'static {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Makes sure that the blocks of `range` are there: a file that was copied may lack those that held zeros.
+    fn allocate(&self, range: Range<u64>) -> io::Result<()>;
     /// The whole file in memory, to be read: what `write_at` wrote is seen there at once.
     fn map(&self) -> io::Result<Mapping>;
     /// Makes everything written durable.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// An open directory.
+pub(crate) trait DiskDir: Send + Sync + Debug + 'static {
+    /// As [`Disk::sync_dir`].
     fn sync(&self) -> io::Result<()>;
 }
 

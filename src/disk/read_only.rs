@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 use super::real::RealDisk;
-use super::{Disk, DiskFile, Space};
+use super::{Disk, DiskDir, DiskFile, Space};
 
 /// The operating system's files, of which none is made, changed or opened for writing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,6 +71,10 @@ impl Disk for ReadOnlyDisk {
     }
 
     fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        refused()
+    }
+
+    fn open_dir(&self, _: &Path) -> io::Result<Arc<dyn DiskDir>> {
         refused()
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,8 @@ use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
 use super::owner::{to_the_directorys_owner, to_the_parents_owner};
-use super::{Disk, DiskFile, Mapping, Space, TEMPORARY, sync_failed};
+use super::reserve::{open_surely, reserve};
+use super::{Disk, DiskDir, DiskFile, Mapping, Space, TEMPORARY, sync_failed};
 use crate::mutants::{Mutant, planted};
 
 /// The operating system's files.
@@ -45,6 +47,15 @@ impl RealDisk {
     }
 }
 
+#[derive(Debug)]
+struct RealDir(File);
+
+impl DiskDir for RealDir {
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+}
+
 impl Disk for RealDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         for missing in missing(dir) {
@@ -66,6 +77,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        reserve();
         let made = options().create_new(true).open(file);
         let file = match made {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options().open(file)?,
@@ -99,14 +111,19 @@ impl Disk for RealDisk {
     }
 
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (target, temporary) = written_beside(file, bytes)?;
+        // First of all: it is too late to do without it once the file is renamed.
+        let dir = open_surely(|| File::open(parent_of(file)))?;
+        let (target, temporary) = written_beside(file, bytes, true)?;
         target.sync_all().map_err(sync_failed)?;
         std::fs::rename(&temporary, file)?;
-        self.sync_dir(parent_of(file)).map_err(sync_failed)
+        dir.sync_all().map_err(sync_failed)?;
+        drop((dir, target));
+        reserve();
+        Ok(())
     }
 
     fn write_cache(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (_, temporary) = written_beside(file, bytes)?;
+        let (_, temporary) = written_beside(file, bytes, false)?;
         std::fs::rename(&temporary, file)
     }
 
@@ -153,6 +170,10 @@ impl Disk for RealDisk {
         File::open(dir)?.sync_all()
     }
 
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>> {
+        Ok(Arc::new(RealDir(File::open(dir)?)))
+    }
+
     fn space(&self, dir: &Path) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(dir)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
@@ -160,12 +181,13 @@ impl Disk for RealDisk {
     }
 }
 
-/// A file with these bytes, to be renamed to `file`; and its name. Not synced.
-fn written_beside(file: &Path, bytes: &[u8]) -> io::Result<(File, PathBuf)> {
+/// A file with these bytes, to be renamed to `file`; and its name. Not synced. `surely`: the reserve helps out.
+fn written_beside(file: &Path, bytes: &[u8], surely: bool) -> io::Result<(File, PathBuf)> {
     let mut temporary = file.as_os_str().to_owned();
     temporary.push(TEMPORARY);
     let temporary = PathBuf::from(temporary);
-    let target = options().create(true).truncate(true).open(&temporary)?;
+    let open = || options().create(true).truncate(true).open(&temporary);
+    let target = if surely { open_surely(open)? } else { open()? };
     to_the_directorys_owner(&target, &temporary)?;
     if !bytes.is_empty() {
         // So that a full disk is an error here and not at the sync.
@@ -210,6 +232,14 @@ impl DiskFile for RealFile {
         self.size
     }
 
+    fn allocate(&self, range: Range<u64>) -> io::Result<()> {
+        let length = range.end.saturating_sub(range.start);
+        if length == 0 {
+            return Ok(());
+        }
+        Ok(rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, range.start, length)?)
+    }
+
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }
@@ -220,7 +250,12 @@ impl DiskFile for RealFile {
 
     fn map(&self) -> io::Result<Mapping> {
         let length = usize::try_from(self.size).map_err(io::Error::other)?;
-        Ok(Mapping::new(MmapOptions::new().len(length).map_raw_read_only(&self.file)?))
+        let mapped = MmapOptions::new().len(length).map_raw_read_only(&self.file).map_err(|error| {
+            let kind = error.kind();
+            let why = "use larger segments, or raise vm.max_map_count (each segment takes one mapping of a process)";
+            if kind == io::ErrorKind::OutOfMemory { io::Error::new(kind, format!("{error}: {why}")) } else { error }
+        })?;
+        Ok(Mapping::new(mapped))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -260,6 +295,10 @@ impl DirectFile {
 impl DiskFile for DirectFile {
     fn size(&self) -> u64 {
         self.plain.size()
+    }
+
+    fn allocate(&self, range: Range<u64>) -> io::Result<()> {
+        self.plain.allocate(range)
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {

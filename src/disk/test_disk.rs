@@ -4,13 +4,16 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use super::real::RealDisk;
-use super::{Disk, DiskFile, Mapping, Space, TEMPORARY};
+use super::{Disk, DiskDir, DiskFile, Mapping, Space, TEMPORARY};
 
 type OnRead = dyn Fn(&Path, Range<u64>) -> io::Result<()> + Send + Sync;
 type Bytes = (PathBuf, Range<u64>);
+type Name = Mutex<PathBuf>;
+type OnOpen = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
+type OnAllocate = dyn Fn(Range<u64>) -> io::Result<()> + Send + Sync;
 type BeforeRename = dyn Fn(&Path, &Path) + Send + Sync;
 type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
 
@@ -18,11 +21,15 @@ type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
 #[derive(Clone, Default)]
 pub(crate) struct TestDisk {
     on_read: Option<Arc<OnRead>>,
+    on_open: Option<Arc<OnOpen>>,
+    on_allocate: Option<Arc<OnAllocate>>,
     before_sync: Option<Arc<BeforeSync>>,
     before_rename: Option<Arc<BeforeRename>>,
     /// Which bytes of a file cannot be read.
     bad: Arc<Mutex<Option<Bytes>>>,
     no_sync: bool,
+    /// The names of open files.
+    names: Arc<Mutex<Vec<Weak<Name>>>>,
 }
 
 /// What the system reads and writes at once.
@@ -32,6 +39,16 @@ impl TestDisk {
     /// `check` is asked before bytes of a file are read, and may fail that.
     pub(crate) fn on_read(check: impl Fn(&Path, Range<u64>) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { on_read: Some(Arc::new(check)), ..Self::default() }
+    }
+
+    /// `check` is asked before a file is opened, or made, and may fail that.
+    pub(crate) fn on_open(check: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { on_open: Some(Arc::new(check)), ..Self::default() }
+    }
+
+    /// `check` is asked before blocks of a file that is there are allocated, and may fail that.
+    pub(crate) fn on_allocate(check: impl Fn(Range<u64>) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { on_allocate: Some(Arc::new(check)), ..Self::default() }
     }
 
     /// `act` is called before a file is synced.
@@ -84,7 +101,13 @@ impl TestDisk {
     }
 
     fn file(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(TestFile { disk: self.clone(), path: path.to_owned(), file })
+        let name = Arc::new(Mutex::new(path.to_owned()));
+        self.names.lock().unwrap().push(Arc::downgrade(&name));
+        Arc::new(TestFile { disk: self.clone(), name, file })
+    }
+
+    fn check_open(&self, file: &Path) -> io::Result<()> {
+        self.on_open.as_ref().map_or(Ok(()), |check| check(file))
     }
 }
 
@@ -121,16 +144,27 @@ impl Disk for TestDisk {
         RealDisk.write_cache(file, bytes)
     }
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.check_open(file)?;
         Ok(self.file(file, RealDisk.create(file, size)?))
     }
     fn open(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.check_open(file)?;
         Ok(self.file(file, RealDisk.open(file)?))
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         if let Some(act) = &self.before_rename {
             act(from, to);
         }
-        RealDisk.rename(from, to)
+        RealDisk.rename(from, to)?;
+        self.names.lock().unwrap().retain(|name| {
+            let Some(name) = name.upgrade() else { return false };
+            let mut name = name.lock().unwrap();
+            if *name == from {
+                *name = to.to_owned();
+            }
+            true
+        });
+        Ok(())
     }
     fn remove(&self, file: &Path) -> io::Result<()> {
         RealDisk.remove(file)
@@ -140,6 +174,9 @@ impl Disk for TestDisk {
     }
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         if self.no_sync { Ok(()) } else { RealDisk.sync_dir(dir) }
+    }
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>> {
+        Ok(Arc::new(TestDir { disk: self.clone(), path: dir.to_owned() }))
     }
     fn space(&self, dir: &Path) -> io::Result<Space> {
         RealDisk.space(dir)
@@ -153,10 +190,28 @@ impl fmt::Debug for TestDisk {
 }
 
 #[derive(Debug)]
-struct TestFile {
+struct TestDir {
     disk: TestDisk,
     path: PathBuf,
+}
+
+impl DiskDir for TestDir {
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync_dir(&self.path)
+    }
+}
+
+#[derive(Debug)]
+struct TestFile {
+    disk: TestDisk,
+    name: Arc<Name>,
     file: Arc<dyn DiskFile>,
+}
+
+impl TestFile {
+    fn path(&self) -> PathBuf {
+        self.name.lock().unwrap().clone()
+    }
 }
 
 impl DiskFile for TestFile {
@@ -165,21 +220,27 @@ impl DiskFile for TestFile {
     }
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         if let Some(check) = &self.disk.on_read {
-            check(&self.path, offset..offset + buffer.len() as u64)?;
+            check(&self.path(), offset..offset + buffer.len() as u64)?;
         }
-        self.disk.check_read(&self.path, offset..offset + buffer.len() as u64)?;
+        self.disk.check_read(&self.path(), offset..offset + buffer.len() as u64)?;
         self.file.read_at(buffer, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.disk.check_write(&self.path, offset..offset + bytes.len() as u64)?;
+        self.disk.check_write(&self.path(), offset..offset + bytes.len() as u64)?;
         self.file.write_at(bytes, offset)
+    }
+    fn allocate(&self, range: Range<u64>) -> io::Result<()> {
+        if let Some(check) = &self.disk.on_allocate {
+            check(range.clone())?;
+        }
+        self.file.allocate(range)
     }
     fn map(&self) -> io::Result<Mapping> {
         self.file.map()
     }
     fn sync(&self) -> io::Result<()> {
         if let Some(act) = &self.disk.before_sync {
-            act(&self.path, self.file.as_ref())?;
+            act(&self.path(), self.file.as_ref())?;
         }
         if self.disk.no_sync { Ok(()) } else { self.file.sync() }
     }

@@ -8,9 +8,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::format::batch::Batch;
 use crate::format::entry::EntryKind;
 use crate::format::segment::{BLANK_HEADER, SEGMENT_HEADER, SegmentHeader};
-use crate::segment::Segment;
 use crate::segment::recovery::{self, Scan};
 use crate::segment::scanner::Stop;
+use crate::segment::{Mapped, Segment};
 use crate::sim::disk::SimDisk;
 
 /// Bytes of the segment file.
@@ -29,7 +29,7 @@ fn scanned(bytes: &[u8]) {
     if header.size != SIZE as u64 || !header.start.position.is_multiple_of(header.size) {
         return;
     }
-    let disk = SimDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
     let path = Path::new("/segment");
     disk.write_atomic(path, bytes).expect("there is memory");
     let file = disk.open(path).expect("it is there");
@@ -40,8 +40,8 @@ fn scanned(bytes: &[u8]) {
     if strict.stop == Stop::Sealed {
         indexed(&file, &header, &strict);
     }
-    whole(&file, &header, strict, true);
-    whole(&file, &header, quick, false);
+    whole(&disk, &file, &header, strict, true);
+    whole(&disk, &file, &header, quick, false);
 }
 
 /// The index of a sealed segment stands for its scan.
@@ -55,13 +55,14 @@ fn indexed(file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: &Scan) {
 }
 
 /// What a scan has found can be read, and is in bounds.
-fn whole(file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: Scan, verified: bool) {
+fn whole(disk: &Arc<dyn Disk>, file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: Scan, verified: bool) {
     let end = scan.units.end();
     let first = header.start.number;
     let offset = end.position - header.start.position;
     assert!(offset >= SEGMENT_HEADER as u64 && offset <= header.size);
     assert!(scan.stop != Stop::Sealed || offset + BLANK_HEADER as u64 <= header.size);
-    let segment = Segment::new("/segment".into(), *header, file.clone(), scan.units).expect("it can be mapped");
+    let mapped = Mapped::new(file.clone()).expect("it can be mapped");
+    let segment = Segment::new(disk.clone(), "/segment".into(), *header, mapped, scan.units);
     let memberships = segment.memberships();
     let mut index = header.start.index;
     for number in first..end.number {

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::names::{self, FileKind};
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskDir, sync_failed};
 use crate::error::{Damage, OpenError};
 use crate::format::FORMAT_VERSION;
 use crate::format::sealed::{self, SealedError};
@@ -51,6 +51,8 @@ impl Identity {
 pub(crate) struct Directory {
     path: PathBuf,
     identity: Identity,
+    /// Kept open, so that a sync of it needs no descriptor. `None`: nobody writes there.
+    dir: Option<Arc<dyn DiskDir>>,
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
@@ -78,7 +80,8 @@ impl Directory {
             }
             Err(error) => return Err(io_error("read", &file)(error)),
         };
-        Ok(Self { path, identity, lock: Mutex::new(Some(lock)) })
+        let dir = disk.open_dir(&path).map_err(io_error("open directory", &path))?;
+        Ok(Self { path, identity, dir: Some(dir), lock: Mutex::new(Some(lock)) })
     }
 
     /// Locks a directory that is there already, for whatever it was made.
@@ -100,7 +103,7 @@ impl Directory {
 
     /// A directory that the caller has locked, and whose identity it has read.
     pub(super) fn of(path: PathBuf, identity: Identity) -> Self {
-        Self { path, identity, lock: Mutex::new(None) }
+        Self { path, identity, dir: None, lock: Mutex::new(None) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -109,6 +112,17 @@ impl Directory {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Makes creations, renames and removals in it durable.
+    ///
+    /// # Errors
+    /// If the system fails; what is durable is not known then.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        match &self.dir {
+            Some(dir) => dir.sync().map_err(sync_failed),
+            None => Err(io::Error::other("the directory is open to be read only")),
+        }
     }
 
     /// Lets others have the directory.

@@ -1,6 +1,7 @@
 //! Group commit: what waits for a sync, and one pass over it.
 
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -73,6 +74,22 @@ impl Shared {
     /// Everything before is synced.
     pub(super) fn durable_position(&self) -> u64 {
         self.flush.state().durable.position
+    }
+
+    /// Lets go of the descriptors of the segments of which all is durable and committed: nothing is written to them any
+    /// more. Their mappings stay.
+    pub(super) fn let_go(&self) {
+        let size = self.options.segment_size;
+        let settled = |position: u64| position / size * size;
+        let committed = self.progress.commit_point().position;
+        if settled(committed) <= self.let_go_below.load(Ordering::Acquire) {
+            return;
+        }
+        let end = settled(committed.min(self.durable_position()));
+        let before = self.let_go_below.fetch_max(end, Ordering::AcqRel);
+        let segments = self.segments();
+        let settled = segments.iter().rev().skip_while(|segment| segment.end_position() > end);
+        settled.take_while(|segment| segment.end_position() > before).for_each(|segment| segment.let_go());
     }
 
     /// Keeps passes from beginning, and waits for the one that runs: what a pass found when it began must still be
@@ -182,7 +199,7 @@ impl Shared {
             self.or_fail("syncing", synced)?;
         }
         if files_changed && !planted(Mutant::DirectoryNotSynced) {
-            let synced = self.disk.sync_dir(self.directory.path());
+            let synced = self.directory.sync();
             self.or_fail("syncing the directory", synced)?;
         }
         Ok(upto)
@@ -195,7 +212,9 @@ impl Shared {
         self.flush.state().durable = upto;
         self.progress.set_durable(upto.index);
         let written = self.hard_state().note(pass.committed, upto);
-        self.or_fail("noting what is durable", written)
+        self.or_fail("noting what is durable", written)?;
+        self.let_go();
+        Ok(())
     }
 
     /// Syncs everything, ends the log's file work and lets others have the directory. The log takes no write after.

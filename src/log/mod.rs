@@ -66,6 +66,7 @@ use tokio::sync::Notify;
 
 use crate::disk::Disk;
 use crate::format::hard_state::HardVote;
+use crate::format::segment::Cursor;
 use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
@@ -77,6 +78,7 @@ use hard_state::HardStateFile;
 use open::Recovered;
 use progress::Progress;
 use retention::Going;
+use room::Sparse;
 use scrub::Health;
 use spare::Spare;
 pub(crate) use start::StartPoint;
@@ -106,7 +108,8 @@ pub(crate) trait Background: Send + Sync + 'static {
 /// The writer's half of a log. There is one; readers come from [`Log::reader`].
 pub(crate) struct Log {
     shared: Arc<Shared>,
-    active: ActiveSegment,
+    /// The one that is written to. Without one, what its first entry will continue: there was no room for it yet.
+    active: Result<ActiveSegment, Cursor>,
 }
 
 /// What the writer, the readers and the flusher share.
@@ -114,14 +117,18 @@ pub(crate) struct Shared {
     disk: Arc<dyn Disk>,
     directory: Directory,
     options: LogOptions,
-    /// Ascending by position, the active one last; never empty. Held for writing while entries are removed, so a
-    /// reader that holds it for reading sees no entry change.
+    /// Ascending by position, the active one last; empty while there is no room for that. Held for writing while
+    /// entries are removed.
     segments: RwLock<Vec<Arc<Segment>>>,
     tail: Mutex<Tail>,
     start: Mutex<StartPoint>,
     hard_state: Mutex<HardStateFile>,
     spare: Spare,
+    /// The active segment, while there is no room for all of its blocks.
+    sparse: Sparse,
     going: Going,
+    /// Segments that end at this position or before it hold no descriptor.
+    let_go_below: AtomicU64,
     /// Told when a segment is begun, and when one cannot be made: retention may have something to do.
     grown: Notify,
     flush: FlushQueue,

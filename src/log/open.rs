@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use super::directory::{Directory, Identity, io_error};
@@ -14,14 +14,15 @@ use super::progress::Progress;
 use super::recovery::{Decision, Find, Known, decide};
 use super::remains::Remains;
 use super::retention::Going;
+use super::room::Sparse;
 use super::scrub::Health;
 use super::spare::Spare;
 use super::start::StartPoint;
 use super::tail::Tail;
 use super::walk::{Ended, Listing, Walk};
-use super::writer::{begin_segment, remove_if_there};
+use super::writer::remove_if_there;
 use super::{Log, LogOptions, Shared};
-use crate::disk::Disk;
+use crate::disk::{Disk, passes};
 use crate::error::{Damage, OpenError};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
@@ -81,7 +82,7 @@ impl Log {
         options: LogOptions,
     ) -> Result<(Self, Recovered), OpenError> {
         let directory = Directory::open(disk.as_ref(), path, wanted)?;
-        let Examined { start, base, mut stale, hard_state, mut walk, known } = examine(disk.as_ref(), &directory)?;
+        let Examined { start, base, mut stale, hard_state, mut walk, known } = examine(&disk, &directory)?;
         let decision = match decide(walk.ended.find, known) {
             Decision::Refuse if planted(Mutant::CutOnCorruption) => Decision::Cut,
             decision => decision,
@@ -114,6 +115,8 @@ impl Log {
             start: Mutex::new(start),
             hard_state: Mutex::new(hard_state),
             spare: Spare::default(),
+            sparse: Sparse::default(),
+            let_go_below: 0.into(),
             going: Going::default(),
             grown: tokio::sync::Notify::new(),
             health: Health::default(),
@@ -160,7 +163,8 @@ pub(super) struct Examined {
 }
 
 /// Looks at everything in `directory`, and changes nothing.
-pub(super) fn examine(disk: &dyn Disk, directory: &Directory) -> Result<Examined, OpenError> {
+pub(super) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> Result<Examined, OpenError> {
+    let disk = files.as_ref();
     let start = StartPoint::read(disk, directory)?;
     let base = start.purged.map_or(directory.identity().genesis(), |purged| purged.next);
     let Listing { positions, stale } = Listing::read(disk, directory, base)?;
@@ -168,7 +172,8 @@ pub(super) fn examine(disk: &dyn Disk, directory: &Directory) -> Result<Examined
     let hard_state = HardStateFile::inspect(disk, &directory.file(names::HARD_STATE), fresh)?;
     let noted = hard_state.noted();
     let trusted = noted.durable.position.max(base.position);
-    let mut walk = Walk::run(disk, directory, &positions, base, trusted)?;
+    let settled = noted.durable.position.min(noted.committed.position);
+    let mut walk = Walk::run(files, directory, &positions, base, trusted, settled)?;
     let mut known = known(&walk, base, walk.end(base), noted);
     if decide(walk.ended.find, Known::Nothing) != Decision::Refuse && !walk.reaches(base)? {
         // Without a recorded start nothing was ever reset: the segments are another ledger's.
@@ -265,20 +270,23 @@ fn finish(
     }
     let dir = shared.directory.path().to_owned();
     let last = shared.segments().last().cloned();
-    let active = match &last {
-        Some(last) => ActiveSegment::resume(last.clone()),
-        None => begin_segment(&shared, base).map_err(io_error("begin a segment in", &dir))?,
-    };
+    let active = last.clone().map(ActiveSegment::resume).ok_or(base);
     let mut log = Log { shared, active };
-    if last.is_none() {
-        log.shared.segments_mut().push(log.active.segment().clone());
+    match &last {
+        Some(last) => {
+            let allocated = log.shared.sparse.look_at(last, log.shared.reserve());
+            allocated.map_err(io_error("allocate the blocks of", last.path()))?;
+        }
+        None => log.first_segment(base, &dir)?,
     }
     let end = log.end();
     let hard_state = log.shared.directory.file(names::HARD_STATE);
     if clear {
         log.shared.hard_state().lower(end.point()).map_err(io_error("write", &hard_state))?;
-        let cleared = log.active.truncate(end.number, end, log.active.segment().end_position());
-        cleared.map_err(io_error("write zeros to", log.active.segment().path()))?;
+        if let Ok(active) = &mut log.active {
+            let cleared = active.truncate(end.number, end, active.segment().end_position());
+            cleared.map_err(io_error("write zeros to", active.segment().path()))?;
+        }
     }
     // What ends before was synced, and that was noted after it: to sync it again would make nothing more durable.
     for segment in log.shared.segments().iter().filter(|segment| segment.end_position() > durable.position) {
@@ -286,7 +294,7 @@ fn finish(
         segment.sync().map_err(io_error("sync", segment.path()))?;
     }
     log.shared.make_ballast();
-    log.shared.disk.sync_dir(&dir).map_err(io_error("sync directory", &dir))?;
+    log.shared.directory.sync().map_err(io_error("sync directory", &dir))?;
     log.shared.progress.set_end(end.index);
     log.shared.progress.set_durable(end.index);
     let commit = log.shared.progress.commit_point();
@@ -298,5 +306,19 @@ fn finish(
         // A reset, or a purge whose tail was lost, stopped half-way: the start is recorded, the segments are old.
         log.begin_at(base).map_err(io_error("begin the log anew in", &dir))?;
     }
+    log.shared.let_go();
     Ok(log)
+}
+
+impl Log {
+    /// Begins the first segment. Without room for it, later: a log that has begun anew at `base` is one that can vote.
+    fn first_segment(&mut self, base: Cursor, dir: &Path) -> Result<(), OpenError> {
+        match self.secure_spare().and_then(|()| self.begin(base)) {
+            Err(error) if passes(&error) && base.number > 0 => {
+                tracing::warn!(dir = %dir.display(), %error, "nothing can be written before there is room");
+                Ok(())
+            }
+            begun => begun.map_err(io_error("begin a segment in", dir)),
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Reading entries and records, from any thread.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, RwLockReadGuard};
 
 use bytes::Buf;
 use tokio::sync::watch;
@@ -77,8 +77,8 @@ impl LogReader {
     pub(crate) fn numbers(&self) -> Range<u64> {
         let first = self.shared.first_number.load(Ordering::Acquire);
         let segments = self.shared.segments();
-        let stored = segments.first().map_or(0, |segment| segment.start().number);
-        let end = segments.last().map_or(0, |segment| segment.end().number);
+        let stored = segments.first().map_or(first, |segment| segment.start().number);
+        let end = segments.last().map_or(first, |segment| segment.end().number);
         first.max(stored).min(end)..end
     }
 
@@ -101,18 +101,11 @@ impl LogReader {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn frame(&self, number: u64) -> Result<Option<Frame>, Damage> {
-        let segments = self.shared.segments();
-        if let Some(frame) = self.shared.tail().get(number) {
-            return Ok(Some(frame.clone()));
+        let in_tail = self.shared.tail().get(number).cloned();
+        if in_tail.is_some() {
+            return Ok(in_tail);
         }
-        let Some(segment) = segment_of_number(&segments, number) else { return Ok(None) };
-        match segment.frame(number) {
-            Err(damage) => {
-                let segment = segment.clone();
-                self.shared.noted(damage, segments, &segment)
-            }
-            found => found,
-        }
+        self.shared.look(&|segments| segment_of_number(segments, number), &|segment| segment.frame(number))
     }
 
     /// Consecutive entries of `numbers`, until about `bytes`; at least one if the first is there.
@@ -231,16 +224,10 @@ impl LogReader {
         if index < first {
             return Err(ReadError::Removed { index, first });
         }
-        let segments = self.shared.segments();
-        let after = segments.partition_point(|segment| segment.start().index <= index);
-        let segment = after.checked_sub(1).and_then(|at| segments.get(at)).ok_or_else(|| self.gone(index))?;
-        match segment.frame_of_index(index) {
-            Err(damage) => {
-                let segment = segment.clone();
-                Ok(self.shared.noted(damage, segments, &segment)?)
-            }
-            Ok(found) => found.ok_or_else(|| self.gone(index)),
-        }
+        let found = self
+            .shared
+            .look(&|segments| segment_of_index(segments, index), &|segment| segment.frame_of_index(index))?;
+        found.ok_or_else(|| self.gone(index))
     }
 
     /// A committed index at or above `first` that is not found was removed in between.
@@ -256,27 +243,33 @@ impl Shared {
         if in_tail.is_some() {
             return Ok(in_tail);
         }
-        let segments = self.segments();
-        let Some(segment) = segment_of_number(&segments, number) else { return Ok(None) };
-        match segment.entry_header(number) {
-            Err(damage) => {
-                let segment = segment.clone();
-                self.noted(damage, segments, &segment)
+        self.look(&|segments| segment_of_number(segments, number), &|segment| segment.entry_header(number))
+    }
+
+    /// What is found in the segment that is chosen. The list is not locked while the disk is read: that may take long.
+    /// Damage is noted, but not of a segment that has gone or was replaced meanwhile: then another one is chosen.
+    fn look<T>(
+        &self,
+        choose: &dyn Fn(&[Arc<Segment>]) -> Option<&Arc<Segment>>,
+        look: &dyn Fn(&Segment) -> Result<Option<T>, Damage>,
+    ) -> Result<Option<T>, Damage> {
+        loop {
+            let Some(segment) = choose(&self.segments()).cloned() else { return Ok(None) };
+            match look(&segment) {
+                Err(damage) if self.has(&segment) => {
+                    self.note_damage(&damage, &segment);
+                    return Err(damage);
+                }
+                Err(_) => {}
+                found => return found,
             }
-            found => found,
         }
     }
 
-    /// Notes what was found while `segments` were looked at, which noting it does again.
-    fn noted<T>(
-        &self,
-        damage: Damage,
-        segments: RwLockReadGuard<'_, Vec<Arc<Segment>>>,
-        segment: &Arc<Segment>,
-    ) -> Result<T, Damage> {
-        drop(segments);
-        self.note_damage(&damage, segment);
-        Err(damage)
+    fn has(&self, segment: &Arc<Segment>) -> bool {
+        let segments = self.segments();
+        let at = segments.partition_point(|there| there.position() < segment.position());
+        segments.get(at).is_some_and(|there| Arc::ptr_eq(there, segment))
     }
 
     /// Declares entry `number` and all before it committed: they never change again, readers may see them.
@@ -295,6 +288,7 @@ impl Shared {
         self.freeze(end.position);
         self.progress.set_committed(end.point());
         self.tail().forget_below(end.number);
+        self.let_go();
         Ok(())
     }
 
@@ -313,6 +307,11 @@ impl Shared {
             }
         }
     }
+}
+
+fn segment_of_index(segments: &[Arc<Segment>], index: u64) -> Option<&Arc<Segment>> {
+    let after = segments.partition_point(|segment| segment.start().index <= index);
+    segments.get(after.checked_sub(1)?)
 }
 
 fn segment_of_number(segments: &[Arc<Segment>], number: u64) -> Option<&Arc<Segment>> {

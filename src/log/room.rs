@@ -3,9 +3,16 @@
 //! Room is what is left of the active segment, and the spare. A little of it is kept for Raft's own entries: a ledger
 //! that takes no records still elects and changes its members.
 
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use super::Shared;
 use super::reader::LogReader;
+use super::spare::is_due;
+use crate::disk::{is_exhausted, is_full};
 use crate::format::segment::{BLANK_HEADER, SEGMENT_HEADER};
+use crate::segment::Segment;
 
 /// Most bytes that are kept for Raft's own entries. A blank takes 80 of them.
 const RESERVE: u64 = 64 << 10;
@@ -17,8 +24,90 @@ pub(crate) enum Room {
     Enough,
     /// Perhaps, once those before it have their places.
     Later,
-    /// The disk is full: why.
-    None(String),
+    /// It cannot.
+    None(NoRoom),
+}
+
+/// Why there is no room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct NoRoom {
+    /// What there is no room for, and what the system said.
+    pub(crate) why: String,
+    /// What is missing is not room on the disk, but a descriptor or a memory mapping for this process.
+    pub(crate) process: bool,
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+/// The segment that is written to, as long as blocks of it are not there: it is a copy that was made without those that
+/// held zeros, and the disk is full.
+#[derive(Default)]
+pub(super) struct Sparse(Mutex<Option<Lacking>>);
+
+struct Lacking {
+    segment: Arc<Segment>,
+    /// When somebody last tried.
+    at: Option<u64>,
+    why: NoRoom,
+}
+
+impl Sparse {
+    fn state(&self) -> MutexGuard<'_, Option<Lacking>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on `segment` is written to. `reserve`: bytes that Raft's own entries may take although there is no
+    /// room.
+    ///
+    /// # Errors
+    /// If there is no room even for those, or the system fails.
+    pub(super) fn look_at(&self, segment: &Arc<Segment>, reserve: u64) -> io::Result<()> {
+        let mut state = self.state();
+        *state = None;
+        let Err(error) = segment.allocate() else { return Ok(()) };
+        if !is_full(&error) {
+            return Err(error);
+        }
+        segment.allocate_next(reserve + BLANK_HEADER as u64)?;
+        tracing::warn!(file = %segment.path().display(), %error, "blocks of it are not on the disk, which has no room");
+        let why =
+            format!("no room for the blocks of {}, which is a copy without them: {error}", segment.path().display());
+        *state = Some(Lacking { segment: segment.clone(), at: None, why: NoRoom { why, process: false } });
+        Ok(())
+    }
+
+    /// Makes sure that the blocks are there, unless that was tried a moment ago.
+    fn filled(&self, now: u64) -> Result<(), NoRoom> {
+        let mut state = self.state();
+        let Some(lacking) = &mut *state else { return Ok(()) };
+        if !is_due(lacking.at, now) {
+            return Err(lacking.why.clone());
+        }
+        match lacking.segment.allocate() {
+            Ok(()) => *state = None,
+            Err(error) => {
+                lacking.at = Some(now);
+                let file = lacking.segment.path().display();
+                let why = format!("no room for the blocks of {file}, which is a copy without them: {error}");
+                lacking.why = NoRoom { why, process: is_exhausted(&error) };
+                return Err(lacking.why.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn failure(&self) -> Option<NoRoom> {
+        self.state().as_ref().map(|lacking| lacking.why.clone())
+    }
+
+    /// Nothing is written to that segment any more.
+    pub(super) fn forget(&self) {
+        *self.state() = None;
+    }
 }
 
 impl LogReader {
@@ -27,6 +116,9 @@ impl LogReader {
     pub(crate) fn room_for(&self, length: u64, pending: u64, now: u64) -> Room {
         let shared = self.shared();
         let wanted = pending + length + shared.reserve() + BLANK_HEADER as u64;
+        if let Err(why) = shared.sparse.filled(now) {
+            return if pending > 0 { Room::Later } else { Room::None(why) };
+        }
         let (end, active_end) = shared.write_end();
         if end + wanted <= active_end {
             shared.want_spare_again(now);
@@ -49,8 +141,11 @@ impl LogReader {
     ///
     /// # Errors
     /// Why not.
-    pub(crate) fn room_until(&self, from: u64, position: u64, control: bool, now: u64) -> Result<(), String> {
+    pub(crate) fn room_until(&self, from: u64, position: u64, control: bool, now: u64) -> Result<(), NoRoom> {
         let shared = self.shared();
+        if !control {
+            shared.sparse.filled(now)?;
+        }
         let active_end = shared.active_end_before(from);
         let reserve = if control { 0 } else { shared.reserve() };
         if position + reserve + BLANK_HEADER as u64 <= active_end {
@@ -63,14 +158,31 @@ impl LogReader {
         shared.room_for_segments(behind - 1)
     }
 
-    /// Why the next segment cannot be made, if it cannot: appends are refused once the active one is full.
+    /// Why the next segment cannot be made for want of room on the disk, if it cannot: appends are refused once the
+    /// active one is full.
     pub(crate) fn disk_full(&self) -> Option<String> {
-        self.shared().spare.failure()
+        let shared = self.shared();
+        let why = shared.sparse.failure().or_else(|| shared.spare.failure());
+        why.filter(|no_room| !no_room.process).map(|no_room| no_room.why)
+    }
+
+    /// Whether this log can begin anew: what it begins behind can be written down. Its segments make room for the one
+    /// that comes in their place.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn room_to_begin_anew(&self) -> Result<(), NoRoom> {
+        let shared = self.shared();
+        shared.secure_ballast().map_err(|error| {
+            let dir = shared.directory.path().display();
+            let why = format!("where the log begins cannot be written down in {dir}: {error}");
+            NoRoom { why, process: is_exhausted(&error) }
+        })
     }
 }
 
 impl Shared {
-    fn reserve(&self) -> u64 {
+    pub(super) fn reserve(&self) -> u64 {
         RESERVE.min(self.options.segment_size / 16)
     }
 
@@ -79,7 +191,9 @@ impl Shared {
         let segments = self.segments();
         let cut = segments.last().is_some_and(|active| from < active.end().number);
         let keep = if cut { segments.partition_point(|segment| segment.start().number < from) } else { segments.len() };
-        segments.get(keep.max(1) - 1).map_or(0, |active| active.end_position())
+        // Without a segment, as with one before the next that is full.
+        let begin = || self.durable_position() / self.options.segment_size * self.options.segment_size;
+        segments.get(keep.max(1) - 1).map_or_else(begin, |active| active.end_position())
     }
 
     /// Where the next entry goes, and where the active segment ends. Asked before the spare is looked at: so a roll in

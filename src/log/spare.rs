@@ -4,15 +4,16 @@
 //! stored. Its blocks are allocated first: from then on it counts as room. Filling it with zeros takes longer and only
 //! makes later syncs cheaper.
 
-use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Shared;
 use super::names;
+use super::room::NoRoom;
 use super::writer::remove_if_there;
-use crate::disk::{DiskFile, is_full};
+use crate::disk::{DiskFile, is_exhausted, passes};
+use crate::segment::Mapped;
 
 /// How long after a failure the file system is not asked again, milliseconds.
 const RETRY: u64 = 1000;
@@ -33,10 +34,10 @@ enum State {
     Missing,
     /// A job that makes it is queued.
     Wanted,
-    /// Allocated.
-    Made { file: Arc<dyn DiskFile>, zeros: Zeros },
+    /// Allocated, open and mapped: a segment needs nothing more of the system.
+    Made { mapped: Mapped, zeros: Zeros },
     /// There is no room for it, or it could not be made. `at`: when somebody who waits for it last tried.
-    Failed { at: Option<u64>, why: String },
+    Failed { at: Option<u64>, why: NoRoom },
 }
 
 /// Whether the spare's blocks have been written to.
@@ -55,7 +56,7 @@ impl Spare {
     }
 
     /// Why it could not be made, if it could not.
-    pub(super) fn failure(&self) -> Option<String> {
+    pub(super) fn failure(&self) -> Option<NoRoom> {
         match &*self.state() {
             State::Failed { why, .. } => Some(why.clone()),
             _ => None,
@@ -68,7 +69,7 @@ impl Spare {
     }
 
     fn is(&self, file: &Arc<dyn DiskFile>) -> bool {
-        matches!(&*self.state(), State::Made { file: spare, .. } if Arc::ptr_eq(spare, file))
+        matches!(&*self.state(), State::Made { mapped, .. } if Arc::ptr_eq(&mapped.file, file))
     }
 }
 
@@ -108,7 +109,7 @@ impl Shared {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) fn need_spare(self: &Arc<Self>, now: u64) -> Result<(), String> {
+    pub(super) fn need_spare(self: &Arc<Self>, now: u64) -> Result<(), NoRoom> {
         let mut state = self.spare.state();
         match &*state {
             State::Made { .. } => return Ok(()),
@@ -117,7 +118,7 @@ impl Shared {
         }
         let made = self.allocate(&mut state, Some(now));
         drop(state);
-        made.map(|()| self.fill_later()).map_err(|error| self.spare.failure().unwrap_or_else(|| error.to_string()))
+        made.map(|()| self.fill_later()).map_err(|error| self.no_room(&error))
     }
 
     /// Makes sure that [`Shared::take_spare`] has a file to take: the roll, which cannot wait. Nothing has changed
@@ -134,13 +135,13 @@ impl Shared {
     ///
     /// # Errors
     /// If the system fails.
-    pub(super) fn take_spare(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    pub(super) fn take_spare(&self, path: &Path) -> io::Result<Mapped> {
         let mut state = self.spare.state();
         self.check()?;
         if matches!(*state, State::Made { zeros: Zeros::Now, .. }) {
             // The job may be in the middle of a slow write. It stays the spare if there is room for another file.
-            match self.within_limits(1).and_then(|()| self.disk.create(path, self.options.segment_size)) {
-                Err(error) if is_full(&error) => {}
+            match self.within_limits(1).and_then(|()| self.make_segment(path)) {
+                Err(error) if passes(&error) => {}
                 made => return made,
             }
         }
@@ -150,11 +151,23 @@ impl Shared {
         // Before anybody can make another spare under that name: that one would become the segment, and still be filled
         // with zeros.
         self.disk.rename(&self.directory.file(names::SPARE), path)?;
-        *state = State::Missing;
+        let taken = std::mem::take(&mut *state);
         drop(state);
         // A write of zeros that has begun ends, and there is no other: it is the spare no more.
         drop(self.spare.filling.lock().unwrap_or_else(PoisonError::into_inner));
-        self.disk.open(path)
+        match taken {
+            State::Made { mapped, .. } => Ok(mapped),
+            _ => Err(io::Error::other("the spare is not there although it was made")),
+        }
+    }
+
+    /// A file for a segment, open and mapped. It is not there after an error.
+    fn make_segment(&self, path: &Path) -> io::Result<Mapped> {
+        let file = self.disk.create(path, self.options.segment_size)?;
+        Mapped::new(file).or_else(|error| {
+            remove_if_there(self.disk.as_ref(), path)?;
+            Err(error)
+        })
     }
 
     /// After the log has failed or was closed: whoever makes a spare now is waited for, and nobody makes one any more.
@@ -177,13 +190,13 @@ impl Shared {
         if matches!(*state, State::Wanted) && self.allocate(&mut state, None).is_err() {
             return;
         }
-        let State::Made { file, zeros: zeros @ Zeros::No } = &mut *state else { return };
+        let State::Made { mapped, zeros: zeros @ Zeros::No } = &mut *state else { return };
         *zeros = Zeros::Now;
-        let file = file.clone();
+        let file = mapped.file.clone();
         drop(state);
         let Err(error) = self.fill(&file) else { return };
         let mut state = self.spare.state();
-        if matches!(&*state, State::Made { file: spare, .. } if Arc::ptr_eq(spare, &file)) {
+        if matches!(&*state, State::Made { mapped, .. } if Arc::ptr_eq(&mapped.file, &file)) {
             self.failed(&mut state, None, &error);
             return;
         }
@@ -216,8 +229,8 @@ impl Shared {
             }
         }
         file.sync()?;
-        if let State::Made { file: spare, zeros } = &mut *self.spare.state()
-            && Arc::ptr_eq(spare, file)
+        if let State::Made { mapped, zeros } = &mut *self.spare.state()
+            && Arc::ptr_eq(&mapped.file, file)
         {
             *zeros = Zeros::Yes;
         }
@@ -230,13 +243,13 @@ impl Shared {
         let path = self.directory.file(names::SPARE);
         let made = remove_if_there(self.disk.as_ref(), &path)
             .and_then(|()| self.within_limits(1))
-            .and_then(|()| self.disk.create(&path, self.options.segment_size));
+            .and_then(|()| self.make_segment(&path));
         match made {
-            Ok(file) => {
+            Ok(mapped) => {
                 if matches!(state, State::Failed { .. }) {
                     tracing::info!(file = %path.display(), "there is room for a segment again");
                 }
-                *state = State::Made { file, zeros: Zeros::No };
+                *state = State::Made { mapped, zeros: Zeros::No };
                 Ok(())
             }
             Err(error) => {
@@ -263,7 +276,7 @@ impl Shared {
     ///
     /// # Errors
     /// Why not.
-    pub(super) fn room_for_segments(&self, count: u64) -> Result<(), String> {
+    pub(super) fn room_for_segments(&self, count: u64) -> Result<(), NoRoom> {
         if count == 0 {
             return Ok(());
         }
@@ -274,17 +287,26 @@ impl Shared {
         let wanted = count * self.options.segment_size;
         match available {
             Ok(available) if available >= wanted => Ok(()),
-            Ok(available) => Err(self.no_room(&format_args!("{available} bytes are left of {wanted} wanted"))),
+            Ok(available) => {
+                let why = format!("{available} bytes are left of {wanted} wanted");
+                Err(self.no_room(&io::Error::new(io::ErrorKind::StorageFull, why)))
+            }
             Err(error) => Err(self.no_room(&error)),
         }
     }
 
-    fn no_room(&self, why: &dyn Display) -> String {
-        format!("no room for another segment in {}: {why}", self.directory.path().display())
+    fn no_room(&self, error: &io::Error) -> NoRoom {
+        let (dir, process) = (self.directory.path().display(), is_exhausted(error));
+        let what = if process { "no descriptor or memory mapping" } else { "no room" };
+        NoRoom { why: format!("{what} for another segment in {dir}: {error}"), process }
     }
 
-    /// Whether so many more segments keep the disk below the ratio above which writes are refused.
+    /// Whether so many more segments keep the disk below the ratio above which writes are refused. One that comes in
+    /// the place of all that there were is not one more.
     fn within_limits(&self, segments: u64) -> io::Result<()> {
+        if self.segments().is_empty() {
+            return Ok(());
+        }
         let Some(refuse) = *self.spare.refuse.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
         let more = i128::from(segments) * i128::from(self.options.segment_size);
         let used = self.disk.space(self.directory.path())?.used_ratio(more);
@@ -296,7 +318,7 @@ impl Shared {
     }
 }
 
-/// The clock may have been set back.
-fn is_due(at: Option<u64>, now: u64) -> bool {
+/// Whether it is to be tried again. The clock may have been set back.
+pub(super) fn is_due(at: Option<u64>, now: u64) -> bool {
     at.is_none_or(|at| now.checked_sub(at).is_none_or(|waited| waited >= RETRY))
 }

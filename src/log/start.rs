@@ -7,9 +7,9 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 
 use super::names;
-use super::writer::{begin_segment, remove_if_there};
+use super::writer::remove_if_there;
 use super::{Log, Shared};
-use crate::disk::{Disk, is_full};
+use crate::disk::{Disk, is_full, passes};
 use crate::error::{Damage, OpenError};
 use crate::format::sealed;
 use crate::format::segment::Cursor;
@@ -107,13 +107,26 @@ impl Shared {
 
     /// Sets some blocks aside for [`Shared::write_start`], if that has not been done.
     pub(super) fn make_ballast(&self) {
+        if let Err(error) = self.secure_ballast() {
+            // Tried again after the next purge.
+            let path = self.directory.file(names::BALLAST);
+            tracing::warn!(file = %path.display(), %error, "cannot set blocks aside for a purge on a full disk");
+        }
+    }
+
+    /// Makes sure that where the log begins can be written down.
+    ///
+    /// # Errors
+    /// If there is no room for that, or the system fails.
+    pub(super) fn secure_ballast(&self) -> io::Result<()> {
         let path = self.directory.file(names::BALLAST);
         match self.disk.create(&path, BALLAST) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                // Tried again after the next purge.
-                tracing::warn!(file = %path.display(), %error, "cannot set blocks aside for a purge on a full disk");
+            // A copy of a directory has the name, and need not have the blocks.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let ballast = self.disk.open(&path)?;
+                ballast.allocate(0..ballast.size())
             }
-            _ => {}
+            made => made.map(drop),
         }
     }
 
@@ -230,20 +243,22 @@ impl Log {
         self.replace_segments(next)
     }
 
-    /// With the flush held.
+    /// With the flush held. What there is goes before anything new is made: a disk that is full has room then, if no
+    /// reader holds on to it. If it has not, the log has no segment before the first entry that finds room for one.
     fn replace_segments(&mut self, next: Cursor) -> io::Result<()> {
         let shared = self.shared.clone();
         let mut segments = shared.segments_mut();
-        let begun = (|| {
-            // The last first: after a crash in between, the log merely ends earlier.
-            for segment in segments.iter().rev() {
-                shared.disk.remove(segment.path())?;
-                remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))?;
-            }
-            begin_segment(&shared, next)
-        })();
-        self.active = shared.or_fail("beginning the log anew", begun)?;
-        *segments = vec![self.active.segment().clone()];
+        // The last first: after a crash in between, the log merely ends earlier.
+        let removed = segments.iter().rev().try_for_each(|segment| {
+            shared.disk.remove(segment.path())?;
+            remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))
+        });
+        shared.or_fail("beginning the log anew", removed)?;
+        self.active = Err(next);
+        shared.sparse.forget();
+        segments.clear();
+        let size = shared.options.segment_size;
+        shared.let_go_below.store(next.position / size * size, Ordering::Release);
         shared.tail().truncate(0);
         // The end before all that is not behind it, the first index after all that is not before it.
         shared.progress.set_end(next.index);
@@ -251,8 +266,14 @@ impl Log {
         shared.commit_at_start(next);
         shared.progress.set_first(next.index);
         drop(segments);
-        // The one that is left is new, also if the log begins anew at an earlier place.
+        // None is left, also if the log begins anew at an earlier place.
         shared.forget_damage_before(u64::MAX);
-        Ok(())
+        match self.secure_spare().and_then(|()| self.begin(next)) {
+            Err(error) if passes(&error) => {
+                tracing::warn!(%error, "the log begins anew, and nothing can be written before there is room");
+                Ok(())
+            }
+            begun => begun,
+        }
     }
 }

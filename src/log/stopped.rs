@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::directory::{self, Directory, Identity, io_error};
 use super::hard_state::{self, HardStateFile};
@@ -64,7 +65,7 @@ pub(crate) struct Verdict {
 ///
 /// # Errors
 /// If it would refuse before it comes to the table of the segments.
-pub(crate) fn verdict(disk: &dyn Disk, directory: &Directory) -> Result<Verdict, OpenError> {
+pub(crate) fn verdict(disk: &Arc<dyn Disk>, directory: &Directory) -> Result<Verdict, OpenError> {
     let Examined { base, hard_state, walk, known, .. } = examine(disk, directory)?;
     let find = walk.ended.find;
     let damage = damage(&walk, base, hard_state.noted(), known);

@@ -401,6 +401,7 @@ fn flip(file: &Path, at: u64) {
 }
 
 mod bad_sectors;
+mod descriptors;
 mod health;
 mod recovery_files;
 mod recovery_table;

@@ -15,7 +15,7 @@ use crate::format::{FORMAT_VERSION, index};
 use crate::mutants::{Mutant, planted};
 use crate::segment::recovery::{self, Scan};
 use crate::segment::scanner::{Break, Broken, Scanner, Stop};
-use crate::segment::{Segment, after};
+use crate::segment::{Mapped, Segment, after};
 
 /// What is in the directory.
 pub(super) struct Listing {
@@ -88,13 +88,14 @@ impl Ended {
 
 impl Walk {
     /// Walks from `base`. Segments that end below `trusted` were synced, and that was noted; in later ones every byte
-    /// is checked, for a page may be missing anywhere.
+    /// is checked, for a page may be missing anywhere. Segments that end below `settled` are never written to again.
     pub(super) fn run(
-        disk: &dyn Disk,
+        disk: &Arc<dyn Disk>,
         directory: &Directory,
         positions: &[u64],
         base: Cursor,
         trusted: u64,
+        settled: u64,
     ) -> Result<Self, OpenError> {
         let size = directory.identity().segment_size;
         let mut walk = Self {
@@ -118,6 +119,9 @@ impl Walk {
             match looked {
                 Ok(opened) => {
                     let segment = Arc::new(opened.segment);
+                    if segment.end_position() <= settled {
+                        segment.let_go();
+                    }
                     walk.committed = walk.committed.max(opened.committed);
                     walk.segments.push(segment.clone());
                     walk.last_is_sealed = opened.stop == Stop::Sealed;
@@ -240,7 +244,7 @@ struct Opened {
 }
 
 fn open_segment(
-    disk: &dyn Disk,
+    disk: &Arc<dyn Disk>,
     directory: &Directory,
     position: u64,
     verify: bool,
@@ -291,9 +295,10 @@ fn open_segment(
         let found = format!("{:?}, {} bytes", header.start, header.size);
         return Ok(Err(other.with("segment header", found, format!("{expected:?}, {size} bytes"))));
     }
-    let (scan, index) = scan(disk, directory, file.as_ref(), &header, verify)?;
+    let (scan, index) = scan(disk.as_ref(), directory, file.as_ref(), &header, verify)?;
     let Scan { units, stop, committed, leftovers } = scan;
-    let segment = Segment::new(path.clone(), header, file, units).map_err(io_error("map", &path))?;
+    let mapped = Mapped::new(file).map_err(io_error("map", &path))?;
+    let segment = Segment::new(disk.clone(), path, header, mapped, units);
     Ok(Ok(Opened { segment, stop, leftovers, committed, index }))
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Log, Shared};
-use crate::disk::{Disk, is_full};
+use crate::disk::{Disk, passes};
 use crate::format::ALIGNMENT;
 use crate::format::entry::EntryHeader;
 use crate::format::frame::{Draft, Frame};
@@ -18,7 +18,12 @@ use crate::segment::scanner::{Mismatch, breaks};
 impl Log {
     /// What the next entry must continue.
     pub(crate) fn end(&self) -> Cursor {
-        self.active.segment().end()
+        self.active.as_ref().map_or_else(|next| *next, |active| active.segment().end())
+    }
+
+    /// The segment that is written to; there is one after [`Log::make_room`].
+    pub(super) fn active(&mut self) -> io::Result<&mut ActiveSegment> {
+        self.active.as_mut().map_err(|next| io::Error::other(format!("no segment was begun for entry {}", next.number)))
     }
 
     /// Leader: gives `draft` its place and writes it. It can be read at once and is not durable yet.
@@ -92,13 +97,14 @@ impl Log {
     /// With the flush held.
     fn remove_from(&mut self, from: u64) -> io::Result<Cursor> {
         let shared = self.shared.clone();
-        let mut segments = shared.segments_mut();
         let written = self.end().position;
-        shared.tail().truncate(from);
-        let keep = segments.partition_point(|segment| segment.start().number < from).max(1);
-        let Some(last) = segments.get(keep - 1).cloned() else {
-            return Err(io::Error::other("a log without segments"));
+        // Looked at before anybody has to wait: the disk may take long to read it, and only this writer changes it.
+        let (keep, last) = {
+            let segments = shared.segments();
+            let keep = segments.partition_point(|segment| segment.start().number < from).max(1);
+            (keep, segments.get(keep - 1).cloned())
         };
+        let last = last.ok_or_else(|| io::Error::other("a log without segments"))?;
         let cut = match last.entry_header(from).map_err(io::Error::other)? {
             Some(header) => {
                 before(last.entry_header(from.wrapping_sub(1)).map_err(io::Error::other)?, &header, last.start())
@@ -106,6 +112,8 @@ impl Log {
             // The segments behind began with `from`: this one stays as it is, unsealed.
             None => last.end(),
         };
+        let mut segments = shared.segments_mut();
+        shared.tail().truncate(from);
         shared.lower_durable(cut.point())?;
         let removed = segments.split_off(keep);
         // Later segments go first: after a crash in between, the log merely ends earlier.
@@ -115,11 +123,12 @@ impl Log {
         }
         remove_if_there(shared.disk.as_ref(), &shared.directory.index(last.position()))?;
         if !removed.is_empty() {
-            shared.disk.sync_dir(shared.directory.path())?;
+            shared.directory.sync()?;
         }
-        self.active = ActiveSegment::resume(last.clone());
+        shared.sparse.look_at(&last, shared.reserve())?;
+        self.active = Ok(ActiveSegment::resume(last.clone()));
         // A sealed segment's blank reaches to its end.
-        self.active.truncate(from, cut, if removed.is_empty() { written } else { last.end_position() })?;
+        self.active()?.truncate(from, cut, if removed.is_empty() { written } else { last.end_position() })?;
         if !planted(Mutant::TruncationNotSynced) {
             last.sync()?;
         }
@@ -127,7 +136,7 @@ impl Log {
     }
 
     fn write(&mut self, frame: Frame) -> io::Result<()> {
-        let written = self.active.append(&frame);
+        let written = self.active().and_then(|active| active.append(&frame));
         self.shared.or_fail("writing", written)?;
         self.shared.tail().push(frame);
         self.shared.progress.set_end(self.end().index);
@@ -137,7 +146,7 @@ impl Log {
 
     /// Where the next entry goes; after [`Log::make_room`].
     fn next(&self) -> Cursor {
-        self.active.segment().end()
+        self.end()
     }
 
     /// Rolls to the next segment if an entry of `length` bytes does not fit. Depends on the position alone, so every
@@ -149,31 +158,54 @@ impl Log {
             let why = format!("an entry of {length} bytes does not fit into a segment, which takes {largest}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        if self.active.has_room(length) { Ok(()) } else { self.roll() }
+        match &self.active {
+            Ok(active) if active.has_room(length) => Ok(()),
+            Ok(_) => self.roll(),
+            Err(next) => {
+                let next = *next;
+                self.secure_spare()?;
+                self.begin(next)
+            }
+        }
     }
 
     fn roll(&mut self) -> io::Result<()> {
-        // The only step that a full disk fails comes first: nothing has changed then, and it can be tried again.
-        if let Err(error) = self.shared.secure_spare() {
-            return if is_full(&error) { Err(error) } else { self.shared.or_fail("making a segment", Err(error)) };
-        }
-        let sealed = self.active.seal();
-        self.shared.or_fail("ending a segment", sealed)?;
-        let sealed = self.active.segment().clone();
-        let next = Cursor { position: sealed.end_position(), ..sealed.end() };
-        let active = begin_segment(&self.shared, next);
-        self.active = self.shared.or_fail("beginning a segment", active)?;
-        // In this order: a flush pass that sees the segment also syncs its name.
-        self.shared.flush.files_changed();
-        self.shared.segments_mut().push(self.active.segment().clone());
+        self.secure_spare()?;
+        let sealed = self.active().and_then(|active| {
+            active.seal()?;
+            Ok(active.segment().clone())
+        });
+        let sealed = self.shared.or_fail("ending a segment", sealed)?;
+        self.begin(Cursor { position: sealed.end_position(), ..sealed.end() })?;
         self.shared.write_index(sealed);
         self.shared.grown.notify_one();
         Ok(())
     }
 
+    /// The only step that a full disk fails, or the want of a descriptor: nothing has changed then, and it can be tried
+    /// again.
+    pub(super) fn secure_spare(&self) -> io::Result<()> {
+        match self.shared.secure_spare() {
+            Err(error) if !passes(&error) => self.shared.or_fail("making a segment", Err(error)),
+            secured => secured,
+        }
+    }
+
+    /// Begins the segment in which `next` lies, behind all that there are; after [`Log::secure_spare`].
+    pub(super) fn begin(&mut self, next: Cursor) -> io::Result<()> {
+        let active = begin_segment(&self.shared, next);
+        let active = self.shared.or_fail("beginning a segment", active)?;
+        // In this order: a flush pass that sees the segment also syncs its name.
+        self.shared.flush.files_changed();
+        self.shared.segments_mut().push(active.segment().clone());
+        self.active = Ok(active);
+        Ok(())
+    }
+
     /// Has the next segment file made while this one still has room.
     fn prepare_ahead(&self) {
-        let segment = self.active.segment();
+        let Ok(active) = &self.active else { return };
+        let segment = active.segment();
         if segment.end().position - segment.position() >= self.shared.options.segment_size / 2 {
             self.shared.want_spare();
         }
@@ -193,13 +225,12 @@ fn before(previous: Option<EntryHeader>, header: &EntryHeader, start: Cursor) ->
     }
 }
 
-/// Begins the segment in which `next` lies.
-pub(super) fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveSegment> {
+/// Begins the segment in which `next` lies; after [`Shared::secure_spare`].
+fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveSegment> {
     let size = shared.options.segment_size;
     let path = shared.directory.segment(next.position / size * size);
-    shared.secure_spare()?;
     let file = shared.take_spare(&path)?;
-    ActiveSegment::begin(path, file, size, next)
+    ActiveSegment::begin(shared.disk.clone(), path, file, size, next)
 }
 
 impl Shared {

@@ -1,15 +1,18 @@
 //! Repairs a closed ledger from its peers, before Raft starts on it.
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
+
 use crate::disk::Disk;
-use crate::error::RepairError;
+use crate::error::{OpenError, RepairError};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::log::repair::online::SegmentRepair;
-use crate::log::repair::{Repair, Repairing, Step};
+use crate::log::repair::{Repair, Repairing, Step, Supply};
 use crate::pb;
 use crate::raft::Runtime;
 use crate::rpc::envelope::{envelope, envelope_to_anybody};
@@ -46,9 +49,13 @@ pub(crate) struct Patient {
 ///
 /// # Errors
 /// The directory cannot be looked at, or no peer could help in all rounds. It is as it was then.
-pub(crate) async fn repair<R: Runtime>(patient: Patient) -> Result<RepairReport, RepairError> {
+pub(crate) fn repair<R: Runtime>(patient: Patient) -> BoxFuture<'static, Result<RepairReport, RepairError>> {
+    Box::pin(go_round::<R>(patient))
+}
+
+async fn go_round<R: Runtime>(patient: Patient) -> Result<RepairReport, RepairError> {
     let Patient { disk, path, wanted, peers, transport, dry_run } = patient;
-    let mut repair = Repair::begin(disk, path, wanted)?;
+    let mut repair = beside::<R, _>(move || Repair::begin(disk, path, wanted)).await??;
     let mut said: Vec<_> = peers.into_iter().map(|peer| (peer, "was not asked".to_owned())).collect();
     for round in 0..ROUNDS {
         if round > 0 {
@@ -56,8 +63,10 @@ pub(crate) async fn repair<R: Runtime>(patient: Patient) -> Result<RepairReport,
         }
         for (address, why) in &mut said {
             let link = transport.link(address, Lane::Data);
-            match ask(&mut repair, link.as_ref()).await {
-                Ok(()) => return repair.finish(dry_run),
+            let asked;
+            (repair, asked) = ask::<R, _>(repair, link.as_ref()).await?;
+            match asked {
+                Ok(()) => return beside::<R, _>(move || repair.finish(dry_run)).await?,
                 Err(Trouble::Here(error)) => return Err(error),
                 Err(Trouble::There(error)) => {
                     tracing::warn!(peer = %address, %error, round, "no repair from this peer");
@@ -73,23 +82,53 @@ pub(crate) async fn repair<R: Runtime>(patient: Patient) -> Result<RepairReport,
 ///
 /// # Errors
 /// No peer could help, or the system fails. The segment is as it was then.
-pub(crate) async fn repair_segment(
+pub(crate) async fn repair_segment<R: Runtime>(
     log: &LogReader,
     position: u64,
     peers: &[String],
     transport: &dyn Transport,
 ) -> Result<RepairReport, RepairError> {
-    let Some(mut repair) = SegmentRepair::begin(log, position)? else { return Ok(RepairReport::default()) };
+    let log = log.clone();
+    let begun = beside::<R, _>(move || SegmentRepair::begin(&log, position)).await??;
+    let Some(mut repair) = begun else { return Ok(RepairReport::default()) };
     let mut said = Vec::new();
     for address in peers {
         let link = transport.link(address, Lane::Data);
-        match ask(&mut repair, link.as_ref()).await {
-            Ok(()) => return repair.finish(),
+        let asked;
+        (repair, asked) = ask::<R, _>(repair, link.as_ref()).await?;
+        match asked {
+            Ok(()) => return beside::<R, _>(move || repair.finish()).await?,
             Err(Trouble::Here(error)) => return Err(error),
             Err(Trouble::There(error)) => said.push((address.clone(), error)),
         }
     }
     Err(RepairError::NoPeer { peers: said })
+}
+
+/// Runs what reads and writes files on a thread of its own: a whole segment takes its time, and a sector may take long.
+///
+/// # Errors
+/// If it panicked, or the runtime is shutting down.
+fn beside<R: Runtime, T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> BoxFuture<'static, Result<T, RepairError>> {
+    let work = Arc::new(Mutex::new(Some(work)));
+    let theirs = work.clone();
+    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Box::pin(async move {
+        let done = R::spawn_blocking(move || take(&theirs).map(|work| work())).await;
+        let lost = |source| OpenError::Io { op: "finish the file work of", path: "a repair".into(), source }.into();
+        match done {
+            Ok(Some(done)) => Ok(done),
+            Ok(None) => Err(lost(io::ErrorKind::Interrupted.into())),
+            // A simulation has one thread, and does not call.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => match take(&work) {
+                Some(work) => Ok(work()),
+                None => Err(lost(error)),
+            },
+            Err(error) => Err(lost(error)),
+        }
+    })
 }
 
 /// Why a repair does not go on.
@@ -115,24 +154,55 @@ impl From<TransportError> for Trouble {
     }
 }
 
-async fn ask(repair: &mut (impl Repairing + Send), link: &dyn Link) -> Result<(), Trouble> {
+/// Goes on with the help of the peer at `link`, and gives the repair back.
+///
+/// # Errors
+/// If what was done beside the runtime was not finished: the repair is lost.
+async fn ask<R: Runtime, T: Repairing + Send + 'static>(
+    mut repair: T,
+    link: &dyn Link,
+) -> Result<(T, Result<(), Trouble>), RepairError> {
     let mut known = None;
+    let mut supplied = None;
     loop {
-        let Step::Need(number) = repair.advance()? else { return Ok(()) };
-        let me = repair.identity().clone();
-        let (node, incarnation) = match &known {
-            Some(known) => known,
-            None => known.insert(identify(&me, link).await?),
+        let step = move || {
+            let supplied = supplied.map_or(Ok(()), |(from, supply)| repair.supply(&from, supply));
+            let step = supplied.and_then(|()| repair.advance());
+            (repair, step)
         };
-        let request = pb::FetchRequest {
-            envelope: Some(envelope(&me, node, Some(*incarnation))),
-            first_number: number,
-            most_bytes: MOST_BYTES as u64,
+        let step = beside::<R, _>(step).await?;
+        repair = step.0;
+        let number = match step.1 {
+            Ok(Step::Done) => return Ok((repair, Ok(()))),
+            Ok(Step::Need(number)) => number,
+            Err(error) => return Ok((repair, Err(error.into()))),
         };
-        let answer = link.fetch_entries(request, FETCH).await?;
-        let supply = to_supply(answer).map_err(|error| Trouble::There(format!("it sent nonsense: {error}")))?;
-        repair.supply(node, supply)?;
+        match fetch(repair.identity(), &mut known, number, link).await {
+            Ok(answer) => supplied = Some(answer),
+            Err(trouble) => return Ok((repair, Err(trouble))),
+        }
     }
+}
+
+/// The entries from `number` on, from whoever is at `link`.
+async fn fetch(
+    me: &Identity,
+    known: &mut Option<(NodeId, Incarnation)>,
+    number: u64,
+    link: &dyn Link,
+) -> Result<(NodeId, Supply), Trouble> {
+    let (node, incarnation) = match known {
+        Some(known) => known,
+        None => known.insert(identify(me, link).await?),
+    };
+    let request = pb::FetchRequest {
+        envelope: Some(envelope(me, node, Some(*incarnation))),
+        first_number: number,
+        most_bytes: MOST_BYTES as u64,
+    };
+    let answer = link.fetch_entries(request, FETCH).await?;
+    let supply = to_supply(answer).map_err(|error| Trouble::There(format!("it sent nonsense: {error}")))?;
+    Ok((node.clone(), supply))
 }
 
 /// Who is there.

@@ -152,7 +152,7 @@ impl Scrubber {
                 Some(attempt) => (attempt.wait * 2).min(RETRY_AT_MOST),
                 None => RETRY,
             };
-            match repair_segment(log, position, &self.peers, self.transport.as_ref()).await {
+            match repair_segment::<R>(log, position, &self.peers, self.transport.as_ref()).await {
                 Ok(report) => {
                     tried.remove(&position);
                     for range in report.ranges {

@@ -29,7 +29,7 @@ impl Judge {
     pub(super) fn new(ledger: &Stopped) -> Result<Self, OfflineError> {
         let verdict = match (&ledger.directory, &ledger.start) {
             (Err(unusable), _) | (_, Err(unusable)) => Err(Refusal::of(unusable)),
-            (Ok(directory), Ok(_)) => stopped::verdict(ledger.disk.as_ref(), directory).map_err(Refusal::from),
+            (Ok(directory), Ok(_)) => stopped::verdict(&ledger.disk, directory).map_err(Refusal::from),
         };
         Ok(Self { verdict, rows: HashSet::new(), refused: HashSet::new() })
     }

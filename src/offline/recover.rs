@@ -76,7 +76,7 @@ impl Stopped {
         };
         let directory = self.directory.as_ref().map_err(damaged)?;
         let start = self.start.as_ref().map_err(damaged)?;
-        let verdict = stopped::verdict(self.disk.as_ref(), directory)?;
+        let verdict = stopped::verdict(&self.disk, directory)?;
         if verdict.decision == Decision::Refuse {
             return Err(OfflineError::StartRefused { why: verdict.damage.to_string() });
         }

@@ -75,7 +75,7 @@ impl Stopped {
         if to < first {
             return Err(OfflineError::OutOfRange { to, first, end: truncation.to });
         }
-        let at_start = match stopped::verdict(self.disk.as_ref(), directory) {
+        let at_start = match stopped::verdict(&self.disk, directory) {
             Err(OpenError::Damaged(_)) => AtStart::Refuses,
             verdict => AtStart::of(&verdict?),
         };
@@ -128,7 +128,7 @@ impl Stopped {
         if let Some(keep) = plan.keep {
             self.zero(keep, plan.position)?;
         }
-        match stopped::verdict(self.disk.as_ref(), directory)? {
+        match stopped::verdict(&self.disk, directory)? {
             verdict if verdict.decision == Decision::Keep => Ok(plan),
             verdict => Err(OfflineError::StillRefused { why: verdict.damage.to_string() }),
         }

@@ -5,7 +5,7 @@ use super::entry::{Content, Entry};
 use super::storage::Clock;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::log::reader::LogReader;
-use crate::log::room::Room;
+use crate::log::room::{NoRoom, Room};
 
 type Request<R> = openraft::raft::AppendEntriesRequest<TypeConfig<R>>;
 
@@ -29,8 +29,8 @@ impl Gate {
     /// Follower: whether the entries of `request` may be handed to Raft.
     ///
     /// # Errors
-    /// Why not: the disk is full.
-    pub(crate) fn accept<R: Runtime>(&self, request: &Request<R>) -> Result<(), String> {
+    /// Why not: the disk is full, or the process has no descriptor left.
+    pub(crate) fn accept<R: Runtime>(&self, request: &Request<R>) -> Result<(), NoRoom> {
         let frame = |entry: &Entry| match &entry.content {
             Content::Stored(frame) => Some(frame.header),
             Content::New(_) | Content::Header(_) => None,
@@ -42,6 +42,14 @@ impl Gate {
         };
         let control = new.all(|header| header.kind != EntryKind::Batch);
         self.log.room_until(first.number, last.end(), control, (self.clock)())
+    }
+
+    /// Follower: whether the log can begin anew behind a snapshot.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn accept_snapshot(&self) -> Result<(), NoRoom> {
+        self.log.room_to_begin_anew()
     }
 
     /// Whether the log has this very entry.

@@ -18,7 +18,7 @@ use crate::error::AppendError;
 use crate::format::batch;
 use crate::format::entry::entry_length;
 use crate::format::frame::Draft;
-use crate::log::room::Room;
+use crate::log::room::{NoRoom, Room};
 use crate::types::Role;
 
 /// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
@@ -174,8 +174,9 @@ impl<R: Runtime> Proposer<R> {
                     waiters.into_iter().rev().for_each(|waiter| self.backlog.push_front(waiter));
                     return;
                 }
-                Room::None(reason) => {
-                    let full = AppendError::DiskFull { reason };
+                Room::None(NoRoom { why: reason, process }) => {
+                    let full =
+                        if process { AppendError::Exhausted { reason } } else { AppendError::DiskFull { reason } };
                     waiters.into_iter().for_each(|waiter| waiter.finish(Err(full.clone())));
                     continue;
                 }

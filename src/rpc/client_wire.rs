@@ -82,6 +82,10 @@ impl From<&AppendError> for pb::Failure {
                 failure.message = quote(reason);
                 failure::Code::DiskFull
             }
+            AppendError::Exhausted { reason } => {
+                failure.message = quote(reason);
+                failure::Code::Exhausted
+            }
             AppendError::Closed { reason } => {
                 failure.message = quote(reason);
                 failure::Code::Closed
@@ -228,7 +232,7 @@ pub(crate) fn to_status(failure: &pb::Failure) -> tonic::Status {
         Failed::NotMaster | Failed::WrongCluster | Failed::Members => Code::FailedPrecondition,
         Failed::NoMaster | Failed::Closed | Failed::Unconfirmed => Code::Unavailable,
         Failed::TooLarge | Failed::EmptyBatch | Failed::Malformed => Code::InvalidArgument,
-        Failed::Busy | Failed::DiskFull => Code::ResourceExhausted,
+        Failed::Busy | Failed::DiskFull | Failed::Exhausted => Code::ResourceExhausted,
         Failed::UnknownOutcome | Failed::Unspecified => Code::Unknown,
         Failed::UnknownGroup => Code::NotFound,
         Failed::NotYet | Failed::Removed | Failed::NoRecordAt => Code::OutOfRange,

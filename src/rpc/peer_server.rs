@@ -17,6 +17,7 @@ use super::router::refusal;
 use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
+use crate::log::room::NoRoom;
 use crate::mutants::{Mutant, planted};
 use crate::pb::{self, refusal::Reason};
 use crate::raft::config::{RaftVote, StoredMembership};
@@ -81,6 +82,13 @@ fn closed(error: impl ToString) -> pb::Refusal {
     refusal(Reason::Closed, error, "a running ledger")
 }
 
+fn no_room(no_room: NoRoom) -> pb::Refusal {
+    match no_room.process {
+        true => refusal(Reason::Exhausted, no_room, "a free descriptor and memory mapping"),
+        false => refusal(Reason::DiskFull, no_room, "room on the disk"),
+    }
+}
+
 impl<R: Runtime> Intake<R> {
     /// Notes that the leader lives, if it is still one.
     fn note(&self, result: &StreamAppendResult<TypeConfig<R>>) {
@@ -105,8 +113,7 @@ impl<R: Runtime> Intake<R> {
         }
         checks::keeps(known, checks::named(&request)).map_err(malformed)?;
         // Last: whoever is told that there is no room has sent something that would have been taken.
-        let full = |why: String| refusal(Reason::DiskFull, why, "room on the disk");
-        self.gate.accept::<R>(&request).map_err(full)?;
+        self.gate.accept::<R>(&request).map_err(no_room)?;
         self.hear(&request.vote, window)?;
         Ok(request)
     }
@@ -361,6 +368,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
             checks::keeps(committed(&self.intake.raft).await?, meta.last_log_id).map_err(malformed)?;
+            self.intake.gate.accept_snapshot().map_err(no_room)?;
             self.intake.hear(&vote, request.lease_window_ms)?;
             self.commit_what_is_held(&vote, &meta).await?;
             let snapshot = Snapshot { meta, snapshot: Some(next) };

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Segment, Units};
-use crate::disk::DiskFile;
+use super::{Mapped, Segment, Units};
+use crate::disk::Disk;
 use crate::format::frame::Frame;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader, encode_blank};
 
@@ -21,11 +21,11 @@ impl ActiveSegment {
     ///
     /// # Errors
     /// If the system fails.
-    pub(crate) fn begin(path: PathBuf, file: Arc<dyn DiskFile>, size: u64, next: Cursor) -> io::Result<Self> {
+    pub(crate) fn begin(disk: Arc<dyn Disk>, path: PathBuf, file: Mapped, size: u64, next: Cursor) -> io::Result<Self> {
         let position = next.position / size * size;
         let first_entry = (position + SEGMENT_HEADER as u64).max(next.position);
         let start = Cursor { position, ..next };
-        let segment = Segment::new(path, SegmentHeader { size, start }, file, Units::empty(start, first_entry))?;
+        let segment = Segment::new(disk, path, SegmentHeader { size, start }, file, Units::empty(start, first_entry));
         segment.write(0, &segment.header.encode())?;
         let gap = first_entry - position - SEGMENT_HEADER as u64;
         if gap > 0 {
@@ -34,7 +34,7 @@ impl ActiveSegment {
         Ok(Self { segment: Arc::new(segment) })
     }
 
-    /// Goes on in a segment that was found on disk.
+    /// Goes on in a segment that was found on disk, and has not been let go of.
     pub(crate) fn resume(segment: Arc<Segment>) -> Self {
         Self { segment }
     }
@@ -94,16 +94,15 @@ impl ActiveSegment {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::Disk;
     use crate::disk::real::RealDisk;
 
     #[test]
     fn what_is_frozen_is_not_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0");
-        let file = RealDisk.create(&path, 1 << 16).unwrap();
+        let file = Mapped::new(RealDisk.create(&path, 1 << 16).unwrap()).unwrap();
         let next = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 7 };
-        let active = ActiveSegment::begin(path.clone(), file, 1 << 16, next).unwrap();
+        let active = ActiveSegment::begin(Arc::new(RealDisk), path.clone(), file, 1 << 16, next).unwrap();
         let segment = active.segment();
         segment.freeze(SEGMENT_HEADER as u64 + 8);
         let before = std::fs::read(&path).unwrap();

@@ -4,24 +4,27 @@
 //! |---|---|
 //! | this | [`Segment`], what readers and the writer share |
 //! | [`active`] | [`ActiveSegment`](active::ActiveSegment), the only way to write: appends, seals, truncates |
+//! | [`again`] | verifies an entry that somebody doubts |
 //! | [`scanner`] | goes over the bytes of a segment and says what stands where |
 //! | [`window`] | reads for it |
 //! | [`recovery`] | finds a segment's entries again: by a scan or by the index file |
 //! | [`units`] | where each entry is, and which have been verified since opening |
 
 pub(crate) mod active;
+mod again;
 pub(crate) mod recovery;
 pub(crate) mod scanner;
 mod units;
 mod window;
 
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 
-use crate::disk::{Alive, DiskFile, Mapping};
+use crate::disk::{Alive, Disk, DiskFile, Mapping};
 use crate::error::Damage;
 use crate::format::batch::Batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
@@ -35,23 +38,61 @@ pub(crate) use units::{Units, after};
 /// [`ActiveSegment`](active::ActiveSegment); readers need not know.
 #[derive(Debug)]
 pub(crate) struct Segment {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     header: SegmentHeader,
-    file: Arc<dyn DiskFile>,
+    /// As long as something may be written to it, or is not synced: what is written through a descriptor is synced
+    /// through the same one. Afterwards the mapping is enough.
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
     mapping: Mapping,
     units: RwLock<Units>,
 }
 
+/// An open file and its mapping: all that a segment needs of the system.
+#[derive(Debug)]
+pub(crate) struct Mapped {
+    pub(crate) file: Arc<dyn DiskFile>,
+    mapping: Mapping,
+}
+
+impl Mapped {
+    /// Maps `file`.
+    ///
+    /// # Errors
+    /// If the system has no mapping left.
+    pub(crate) fn new(file: Arc<dyn DiskFile>) -> io::Result<Self> {
+        let mapping = file.map()?;
+        Ok(Self { file, mapping })
+    }
+}
+
+/// An entry as its segment's list has it, at a moment.
+struct Spot {
+    slot: usize,
+    number: u64,
+    unit: Unit,
+    range: Range<usize>,
+    /// Its bytes, if they have been looked at before: a slice of the mapping if all of it is committed, else a copy.
+    verified: Option<Bytes>,
+}
+
+impl Spot {
+    /// Whether the list has the entry where it was.
+    fn is_in(&self, units: &Units) -> bool {
+        units.slot(self.number).is_some_and(|slot| units.get(slot) == self.unit)
+    }
+}
+
 impl Segment {
-    /// Puts a segment together from its parts. `units` must describe `file`.
+    /// Puts a segment together from its parts. `units` must describe `mapped`, which is the file at `path`.
     pub(crate) fn new(
+        disk: Arc<dyn Disk>,
         path: PathBuf,
         header: SegmentHeader,
-        file: Arc<dyn DiskFile>,
+        Mapped { file, mapping }: Mapped,
         units: Units,
-    ) -> std::io::Result<Self> {
-        let mapping = file.map()?;
-        Ok(Self { path, header, file, mapping, units: RwLock::new(units) })
+    ) -> Self {
+        Self { disk, path, header, file: Mutex::new(Some(file)), mapping, units: RwLock::new(units) }
     }
 
     /// First position of the segment: its header's.
@@ -91,20 +132,57 @@ impl Segment {
         self.mapping.alive()
     }
 
+    /// Lets go of the descriptor. All of the segment must be durable, and committed: nothing may be written to it, or
+    /// synced, any more.
+    pub(crate) fn let_go(&self) {
+        *self.held() = None;
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Arc<dyn DiskFile>>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
+        self.held().clone().ok_or_else(|| {
+            io::Error::other(format!(
+                "{} is durable and committed: nothing is to be written to it",
+                self.path.display()
+            ))
+        })
+    }
+
+    /// Makes sure that the blocks of all of it are there. A copy of a file may lack those in which there are zeros.
+    ///
+    /// # Errors
+    /// If there is no room for them, or the system fails.
+    pub(crate) fn allocate(&self) -> io::Result<()> {
+        self.file()?.allocate(0..self.header.size)
+    }
+
+    /// As [`Segment::allocate`], of the next `bytes` behind the last entry.
+    ///
+    /// # Errors
+    /// As [`Segment::allocate`].
+    pub(crate) fn allocate_next(&self, bytes: u64) -> io::Result<()> {
+        let from = self.end().position - self.position();
+        self.file()?.allocate(from..self.header.size.min(from + bytes))
+    }
+
     /// Makes everything written so far durable.
-    pub(crate) fn sync(&self) -> std::io::Result<()> {
-        self.file.sync()
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file()?.sync()
     }
 
     /// Writes what lies at `positions` once more. After a failed sync the system shows bytes that the disk does not
     /// have and calls them clean: only what is written again is sure to be in the next sync.
-    pub(crate) fn rewrite(&self, positions: Range<u64>) -> std::io::Result<()> {
+    pub(crate) fn rewrite(&self, positions: Range<u64>) -> io::Result<()> {
         const CHUNK: u64 = 1 << 20;
+        let file = self.file()?;
         let mut at = positions.start;
         while at < positions.end {
             let mut bytes = vec![0; CHUNK.min(positions.end - at) as usize];
-            self.file.read_at(&mut bytes, at - self.position())?;
-            self.file.write_at(&bytes, at - self.position())?;
+            file.read_at(&mut bytes, at - self.position())?;
+            file.write_at(&bytes, at - self.position())?;
             at += bytes.len() as u64;
         }
         Ok(())
@@ -112,7 +190,7 @@ impl Segment {
 
     /// Writes zeros, in pieces that end where a page does: of one that is written in part the rest is read first, and
     /// what cannot be read there is what has to be overwritten.
-    fn zero(&self, range: Range<usize>) -> std::io::Result<()> {
+    fn zero(&self, range: Range<usize>) -> io::Result<()> {
         const CHUNK: usize = 1 << 20;
         let zeros = vec![0; CHUNK.min(range.len())];
         let mut at = range.start;
@@ -126,9 +204,9 @@ impl Segment {
 
     /// Through the file, not the mapping: a store to a clean page faults, once per page and sync, and has it written
     /// back with all its neighbours (docs/performance.md). And what cannot be written is an error here.
-    fn write(&self, offset: usize, bytes: &[u8]) -> std::io::Result<()> {
+    fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         self.mapping.check_unfrozen(offset, bytes.len())?;
-        self.file.write_at(bytes, offset as u64)
+        self.file()?.write_at(bytes, offset as u64)
     }
 
     /// Declares everything below `position` committed: it never changes again and may be read without a copy.
@@ -148,9 +226,7 @@ impl Segment {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
-        let units = self.units();
-        let Some(slot) = units.slot(number) else { return Ok(None) };
-        self.header_at(&units, slot).map(Some)
+        self.look(&|units| units.slot(number), Some(ENTRY_HEADER), &|spot, bytes| self.header_in(spot, bytes))
     }
 
     /// Entry `number`, verified; `None` if it is not in this segment. A slice of the mapping if it is committed, else
@@ -159,8 +235,7 @@ impl Segment {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn frame(&self, number: u64) -> Result<Option<Frame>, Damage> {
-        let units = self.units();
-        units.slot(number).map(|slot| self.frame_at(&units, slot)).transpose()
+        self.look(&|units| units.slot(number), None, &|spot, bytes| self.frame_at(spot, bytes.clone()))
     }
 
     /// Number of the last entry that begins at `position` or before it; `None` if all of this segment's begin later.
@@ -176,87 +251,124 @@ impl Segment {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn frame_of_index(&self, index: u64) -> Result<Option<(Frame, usize)>, Damage> {
-        let units = self.units();
-        let Some(slot) = units.find_index(index) else { return Ok(None) };
-        let frame = self.frame_at(&units, slot)?;
-        let record = (index - frame.header.index) as usize;
-        Ok(Some((frame, record)))
+        let look = |spot: &Spot, bytes: &Bytes| self.frame_at(spot, bytes.clone());
+        let found = self.look(&|units| units.find_index(index), None, &look)?;
+        Ok(found.map(|frame| {
+            let record = (index - frame.header.index) as usize;
+            (frame, record)
+        }))
     }
 
-    fn frame_at(&self, units: &Units, slot: usize) -> Result<Frame, Damage> {
-        let start = units.get(slot).offset();
+    /// Looks at the bytes of an entry, or at the first `length` of them. Nothing is locked while they are read, for a
+    /// sector may take long: whatever does not fit then is looked at again if the list says something else by now.
+    fn look<T>(
+        &self,
+        find: &dyn Fn(&Units) -> Option<usize>,
+        length: Option<usize>,
+        look: &dyn Fn(&Spot, &Bytes) -> Result<T, Damage>,
+    ) -> Result<Option<T>, Damage> {
+        loop {
+            let Some(spot) = self.spot(find, length) else { return Ok(None) };
+            let seen = match &spot.verified {
+                Some(bytes) => look(&spot, bytes),
+                None => self.read(&spot, spot.range.clone()).and_then(|bytes| look(&spot, &bytes)),
+            };
+            match seen {
+                Err(_) if !self.is_current(&spot) => {}
+                seen => return seen.map(Some),
+            }
+        }
+    }
+
+    fn spot(&self, find: &dyn Fn(&Units) -> Option<usize>, length: Option<usize>) -> Option<Spot> {
+        let units = self.units();
+        let slot = find(&units)?;
+        let mut spot = self.spot_in(&units, slot);
+        if let Some(length) = length {
+            spot.range.end = spot.range.start + length;
+        }
+        spot.verified = units.is_verified(slot).then(|| self.mapped(spot.range.clone()));
+        Some(spot)
+    }
+
+    /// Where entry `number` is; none of its bytes.
+    fn place(&self, number: u64) -> Option<Spot> {
+        let units = self.units();
+        let slot = units.slot(number)?;
+        Some(self.spot_in(&units, slot))
+    }
+
+    fn spot_in(&self, units: &Units, slot: usize) -> Spot {
+        let unit = units.get(slot);
+        let start = unit.offset();
         let next = units.as_slice().get(slot + 1).map(Unit::offset);
-        let end = next.unwrap_or_else(|| (units.end().position - self.position()) as usize);
-        let mut bytes = self.bytes(units, slot, start..end.max(start))?;
-        let header = self.header_in(units, slot, &bytes)?;
+        let end = next.unwrap_or_else(|| (units.end().position - self.position()) as usize).max(start);
+        Spot { slot, number: units.first_number() + slot as u64, unit, range: start..end, verified: None }
+    }
+
+    /// Whether the list still says so.
+    fn is_current(&self, spot: &Spot) -> bool {
+        let units = self.units();
+        spot.is_in(&units) && units.is_verified(spot.slot) == spot.verified.is_some()
+    }
+
+    /// With the list locked: no writer changes what is not committed.
+    fn mapped(&self, range: Range<usize>) -> Bytes {
+        self.mapping.slice(range.clone()).unwrap_or_else(|| self.mapping.copy(range).into())
+    }
+
+    /// What was not read since opening may not be in memory: it is read in one piece, and what the disk cannot read is
+    /// damage and not a fault. Also without a descriptor to read it by, or when the file has gone: it is mapped.
+    fn read(&self, spot: &Spot, range: Range<usize>) -> Result<Bytes, Damage> {
+        let held = self.held().clone();
+        let read = match held.map_or_else(|| self.disk.open(&self.path), Ok) {
+            Ok(file) => {
+                let mut bytes = vec![0; range.len()];
+                file.read_at(&mut bytes, range.start as u64).map(|()| bytes)
+            }
+            Err(_) => {
+                let _no_change = self.units();
+                self.mapping.read(range)
+            }
+        };
+        read.map(Bytes::from)
+            .map_err(|error| self.damage(spot, "read of the disk", error.to_string(), "an entry".into()))
+    }
+
+    fn frame_at(&self, spot: &Spot, mut bytes: Bytes) -> Result<Frame, Damage> {
+        let header = self.header_in(spot, &bytes)?;
         if header.length() != bytes.len() {
             // It is the next one that is not where the list says.
+            let start = spot.unit.offset();
             let end = start + header.length();
             if end > self.mapping.len() {
                 let (found, expected) = (end.to_string(), self.mapping.len().to_string());
-                return Err(self.damage(units, slot, "entry length", found, expected));
+                return Err(self.damage(spot, "entry length", found, expected));
             }
-            bytes = self.bytes(units, slot, start..end)?;
+            bytes = match spot.verified {
+                Some(_) => {
+                    let _no_change = self.units();
+                    self.mapped(start..end)
+                }
+                None => self.read(spot, start..end)?,
+            };
         }
-        if !units.is_verified(slot) && !planted(Mutant::BodyNotVerified) {
-            header.verify(&bytes).map_err(|error| {
-                self.damage(units, slot, "chain value", error.to_string(), "the bytes written".into())
-            })?;
+        if spot.verified.is_none() && !planted(Mutant::BodyNotVerified) {
+            header
+                .verify(&bytes)
+                .map_err(|error| self.damage(spot, "chain value", error.to_string(), "the bytes written".into()))?;
             // The chain value says that these are the bytes a leader made, not that it made them well.
             if header.kind == EntryKind::Batch {
                 let body = &bytes[ENTRY_HEADER..ENTRY_HEADER + header.body as usize];
                 Batch::parse(body, header.records as usize)
-                    .map_err(|error| self.damage(units, slot, "batch", error.to_string(), "a batch".into()))?;
+                    .map_err(|error| self.damage(spot, "batch", error.to_string(), "a batch".into()))?;
             }
-            units.set_verified(slot);
+            let units = self.units();
+            if spot.is_in(&units) {
+                units.set_verified(spot.slot);
+            }
         }
         Ok(Frame { header, bytes })
-    }
-
-    /// Verifies entry `number` again: its bytes in memory, and those that `disk`, the file, has if they were synced,
-    /// which is all before position `synced`. `None` if they are sound.
-    ///
-    /// # Errors
-    /// If the disk cannot be read.
-    pub(crate) fn look_again(&self, number: u64, disk: &dyn DiskFile, synced: u64) -> std::io::Result<Option<Damage>> {
-        let units = self.units();
-        let Some(slot) = units.slot(number) else { return Ok(None) };
-        let start = units.get(slot).offset();
-        let next = units.as_slice().get(slot + 1).map(Unit::offset);
-        let end = next.unwrap_or_else(|| (units.end().position - self.position()) as usize).max(start + ENTRY_HEADER);
-        // What is mapped, but as an error where the disk cannot read.
-        let mut bytes = vec![0; end - start];
-        self.file.read_at(&mut bytes, start as u64)?;
-        let mut found = self.unsound(&units, slot, &bytes);
-        if found.is_none() && self.position() + end as u64 <= synced {
-            disk.read_at(&mut bytes, start as u64)?;
-            found = self.unsound(&units, slot, &bytes);
-        }
-        drop(units);
-        if found.is_some() {
-            self.units_mut().clear_verified(slot);
-        }
-        Ok(found)
-    }
-
-    /// That the disk cannot read entry `number`.
-    pub(crate) fn unreadable(&self, number: u64, error: &std::io::Error) -> Option<Damage> {
-        let units = self.units();
-        let slot = units.slot(number)?;
-        Some(self.damage(&units, slot, "read of the disk", error.to_string(), "an entry".into()))
-    }
-
-    /// What is wrong with `bytes`, which are to be the entry at `slot`, and perhaps a blank behind it.
-    fn unsound(&self, units: &Units, slot: usize, bytes: &[u8]) -> Option<Damage> {
-        let header = match self.header_in(units, slot, bytes) {
-            Ok(header) => header,
-            Err(damage) => return Some(damage),
-        };
-        let wrong = match bytes.get(..header.length()) {
-            Some(entry) => header.verify(entry).err()?.to_string(),
-            None => format!("{} bytes", header.length()),
-        };
-        Some(self.damage(units, slot, "chain value", wrong, "the bytes written".into()))
     }
 
     /// The index file's bytes.
@@ -265,50 +377,26 @@ impl Segment {
         index::encode(self.position(), units.end().chain, units.as_slice())
     }
 
-    fn header_at(&self, units: &Units, slot: usize) -> Result<EntryHeader, Damage> {
-        let start = units.get(slot).offset();
-        self.header_in(units, slot, &self.bytes(units, slot, start..start + ENTRY_HEADER)?)
-    }
-
-    /// The header at the beginning of `bytes`, which are those of the entry at `slot`.
-    fn header_in(&self, units: &Units, slot: usize, bytes: &[u8]) -> Result<EntryHeader, Damage> {
+    /// The header at the beginning of `bytes`, which are those of the entry at `spot`.
+    fn header_in(&self, spot: &Spot, bytes: &[u8]) -> Result<EntryHeader, Damage> {
         let header = EntryHeader::decode(bytes)
-            .map_err(|error| self.damage(units, slot, "entry header", error.to_string(), "an entry".into()))?;
-        let start = units.get(slot).offset() as u64;
-        let (position, number) = (self.position() + start, units.first_number() + slot as u64);
+            .map_err(|error| self.damage(spot, "entry header", error.to_string(), "an entry".into()))?;
+        let (position, number) = (self.position() + spot.unit.offset() as u64, spot.number);
         // What the index file says of an entry need not be true.
-        let index = self.header.start.index + u64::from(units.get(slot).index);
+        let index = self.header.start.index + u64::from(spot.unit.index);
         if (header.position, header.number, header.index) != (position, number, index) {
             let place = |position, number, index| format!("entry {number} of position {position} and index {index}");
             let found = place(header.position, header.number, header.index);
-            return Err(self.damage(units, slot, "entry", found, place(position, number, index)));
+            return Err(self.damage(spot, "entry", found, place(position, number, index)));
         }
         Ok(header)
     }
 
-    /// Bytes of the entry at `slot`: a slice of the mapping if all of it is committed, else a copy. What was not read
-    /// since opening may not be in memory: it is read in one piece, and what the disk cannot read is damage and not a
-    /// fault.
-    fn bytes(&self, units: &Units, slot: usize, range: Range<usize>) -> Result<Bytes, Damage> {
-        if !units.is_verified(slot) {
-            let mut bytes = vec![0; range.len()];
-            return match self.file.read_at(&mut bytes, range.start as u64) {
-                Ok(()) => Ok(bytes.into()),
-                Err(error) => Err(self.damage(units, slot, "read of the disk", error.to_string(), "an entry".into())),
-            };
-        }
-        Ok(match self.mapping.slice(range.clone()) {
-            Some(bytes) => bytes,
-            None => self.mapping.copy(range).into(),
-        })
-    }
-
-    fn damage(&self, units: &Units, slot: usize, what: &'static str, found: String, expected: String) -> Damage {
-        let unit = units.get(slot);
+    fn damage(&self, spot: &Spot, what: &'static str, found: String, expected: String) -> Damage {
         Damage {
             file: self.path.clone(),
-            position: self.position() + unit.offset() as u64,
-            index: self.header.start.index + u64::from(unit.index),
+            position: self.position() + spot.unit.offset() as u64,
+            index: self.header.start.index + u64::from(spot.unit.index),
             what,
             found,
             expected,

@@ -13,7 +13,7 @@ use std::sync::{Arc, MutexGuard};
 use super::file::{Inode, SimFile};
 pub(crate) use super::machine::Op;
 use super::machine::{Failure, Machine, NameChange, Owner, State, UNLIMITED};
-use crate::disk::{Disk, DiskFile, Space, TEMPORARY, sync_failed};
+use crate::disk::{Disk, DiskDir, DiskFile, Space, TEMPORARY, sync_failed};
 use crate::log::names::BALLAST;
 
 /// A disk as one life of its machine sees it.
@@ -78,13 +78,13 @@ impl SimDisk {
         self.machine.state().held = Some((op, gate));
     }
 
-    /// Bytes that files have.
+    /// Bytes that files have, also those that have no name any more and are still open or mapped.
     pub(crate) fn used(&self) -> u64 {
         self.machine.state().used()
     }
 
     fn file(&self, inode: Arc<Inode>) -> Arc<dyn DiskFile> {
-        Arc::new(SimFile { inode, machine: self.machine.clone(), life: self.life })
+        Arc::new(SimFile::new(inode, self.machine.clone(), self.life))
     }
 
     fn owner(&self) -> Owner {
@@ -97,7 +97,7 @@ impl SimDisk {
 
     /// One step that changes a name.
     fn change(state: &mut State, change: NameChange) {
-        state.names.change(change);
+        state.change(change);
         state.end_step();
     }
 
@@ -245,12 +245,29 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>> {
+        Ok(Arc::new(SimDir { disk: self.clone(), dir: dir.to_owned() }))
+    }
+
     fn space(&self, _: &Path) -> io::Result<Space> {
         let mut state = self.call(Op::List)?;
         // Who is told so may refuse before a call has to.
         let nearly_full = state.capacity.is_some_and(|capacity| state.available() < capacity / 10);
         state.full += u64::from(nearly_full);
         Ok(Space { total: state.capacity.unwrap_or(UNLIMITED), available: state.available() })
+    }
+}
+
+/// An open directory.
+#[derive(Debug)]
+struct SimDir {
+    disk: SimDisk,
+    dir: PathBuf,
+}
+
+impl DiskDir for SimDir {
+    fn sync(&self) -> io::Result<()> {
+        self.disk.sync_dir(&self.dir)
     }
 }
 

@@ -330,3 +330,27 @@ fn what_the_system_writes_back_by_itself_is_on_the_disk_and_may_be_overtaken() {
     };
     assert_eq!((seen(0), seen(1)), (vec![0, b'1'], vec![b'2']));
 }
+
+#[test]
+fn a_file_without_a_name_keeps_its_blocks_while_it_is_open_or_mapped() {
+    let disk = disk();
+    let open = file(&disk);
+    let (mapped, all) = (open.map().unwrap(), 2 * PAGE as u64);
+    disk.remove(&path("f")).unwrap();
+    assert_eq!(disk.used(), all);
+    drop(open);
+    assert_eq!(disk.used(), all, "it is mapped");
+    drop(mapped);
+    assert_eq!(disk.used(), 0);
+    // One that loses its name to another.
+    let old = file(&disk);
+    disk.create(&path("g"), PAGE as u64).unwrap();
+    disk.rename(&path("g"), &path("f")).unwrap();
+    assert_eq!(disk.used(), all + PAGE as u64);
+    drop(old);
+    assert_eq!(disk.used(), PAGE as u64);
+    // The next process has nothing open.
+    let _still_open = disk.open(&path("f")).unwrap();
+    disk.remove(&path("f")).unwrap();
+    assert_eq!(disk.kill().unwrap().used(), 0);
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::machine::{Failure, Machine, Op, Owner};
@@ -18,6 +19,8 @@ const BLOCK: usize = 512;
 pub(super) struct Inode {
     owner: Owner,
     size: usize,
+    /// How often it is open.
+    opens: AtomicUsize,
     /// Live bytes: what a process sees.
     memory: Mutex<Mapping>,
     /// What a power loss leaves.
@@ -48,11 +51,17 @@ impl Inode {
     fn new(live: &[u8], durable: Vec<u8>, dirty: BTreeSet<usize>, owner: Owner) -> io::Result<Arc<Self>> {
         let dirty = Arc::new(Mutex::new(dirty));
         let memory = Mutex::new(memory(durable.len(), live, &dirty, &owner)?);
-        Ok(Arc::new(Self { owner, size: durable.len(), memory, durable: Mutex::new(durable), dirty }))
+        let opens = AtomicUsize::new(0);
+        Ok(Arc::new(Self { owner, size: durable.len(), opens, memory, durable: Mutex::new(durable), dirty }))
     }
 
     pub(super) fn size(&self) -> u64 {
         self.size as u64
+    }
+
+    /// Whether somebody has it open, or mapped: it keeps its blocks though it may have no name.
+    pub(super) fn is_open(&self) -> bool {
+        self.opens.load(Ordering::Relaxed) > 0 || lock(&self.memory).is_shared()
     }
 
     pub(super) fn live(&self) -> Vec<u8> {
@@ -182,12 +191,23 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// An open file, of one life of the machine.
 pub(super) struct SimFile {
-    pub(super) inode: Arc<Inode>,
-    pub(super) machine: Arc<Machine>,
-    pub(super) life: u64,
+    inode: Arc<Inode>,
+    machine: Arc<Machine>,
+    life: u64,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.inode.opens.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl SimFile {
+    pub(super) fn new(inode: Arc<Inode>, machine: Arc<Machine>, life: u64) -> Self {
+        inode.opens.fetch_add(1, Ordering::Relaxed);
+        Self { inode, machine, life }
+    }
+
     fn check(&self, length: usize, offset: u64) -> io::Result<usize> {
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
         match offset.checked_add(length) {
@@ -223,6 +243,11 @@ impl DiskFile for SimFile {
             self.inode.write(at, &bytes[..part])?;
         }
         failure.map_or(Ok(()), |failure| Err(failure.error))
+    }
+
+    /// All blocks of a simulated file are there.
+    fn allocate(&self, _: Range<u64>) -> io::Result<()> {
+        Ok(())
     }
 
     fn map(&self) -> io::Result<Mapping> {

@@ -173,3 +173,33 @@ fn nodes_that_are_full_still_elect_a_master() {
         });
     }
 }
+
+/// Retention takes from the others what it still needs: it begins anew where they do, in the room of what it had.
+#[test]
+fn a_slave_whose_disk_is_full_and_that_is_overtaken_begins_anew_and_catches_up() {
+    for seed in 0..3 {
+        run(seed, async {
+            let (cluster, master) = started(seed, 3).await;
+            let slave = (master + 1) % 3;
+            cluster.set_capacity(slave, Some(cluster.used(slave) + MIN_SEGMENT_SIZE));
+            for n in 0..100 {
+                assert_eq!(append(&cluster, master, n).await, Ok(n), "{}", cluster.describe());
+            }
+            let status = || cluster.ledger(slave).unwrap().status();
+            cluster.wait("it to be full", SOON, || status().disk_full.is_some()).await;
+            // Not a byte more than it has.
+            cluster.set_capacity(slave, Some(cluster.used(slave)));
+            for i in (0..3).filter(|i| *i != slave) {
+                cluster.wait("all to have it", SOON, || cluster.ledger(i).unwrap().status().committed == 100).await;
+                cluster.ledger(i).unwrap().remove_below(90).await.unwrap();
+            }
+            cluster.wait("it to begin anew", 3 * SOON, || status().first > 50).await;
+            assert!(matches!(status().role, Role::Slave { .. }), "{}", cluster.describe());
+            cluster.set_capacity(slave, None);
+            cluster.wait("it to catch up", 3 * SOON, || status().committed == 100).await;
+            let from = status().first;
+            assert_all_everywhere(&cluster, 100, from.max(90)).await;
+            assert!((0..3).all(|i| cluster.starts(i) == 1));
+        });
+    }
+}

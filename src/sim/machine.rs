@@ -53,6 +53,8 @@ pub(super) struct Owner {
 pub(super) struct State {
     pub(super) life: u64,
     pub(super) names: Names,
+    /// Files that lost their name while they were open or mapped.
+    nameless: Vec<Arc<Inode>>,
     pub(super) dirs: BTreeSet<PathBuf>,
     pub(super) locked: BTreeSet<PathBuf>,
     pub(super) power: Power,
@@ -177,10 +179,11 @@ impl State {
             }
             None => {
                 let fault = self.faults.remove(at);
-                let full =
-                    matches!(op, Op::Create | Op::WriteAtomic | Op::Remove) && fault.kind == io::ErrorKind::StorageFull;
+                let full = matches!(op, Op::Create | Op::Map | Op::WriteAtomic | Op::Remove)
+                    && fault.kind == io::ErrorKind::StorageFull;
                 self.fired += 1;
-                self.failures += u64::from(!full);
+                // What cannot be opened is refused, or read where it is mapped: no log has to stop.
+                self.failures += u64::from(!full && op != Op::Open);
                 Err(Failure { error: fault.kind.into(), written: fault.written })
             }
         }
@@ -192,7 +195,16 @@ impl State {
     }
 
     pub(super) fn used(&self) -> u64 {
-        self.names.live.values().map(|inode| inode.size()).sum()
+        let nameless = self.nameless.iter().filter(|inode| inode.is_open());
+        self.names.live.values().chain(nameless).map(|inode| inode.size()).sum()
+    }
+
+    /// Changes a name. The blocks of the file that loses it are free when nobody has that open or mapped any more.
+    pub(super) fn change(&mut self, change: NameChange) {
+        let (NameChange::Add(name, _) | NameChange::Remove(name) | NameChange::Rename(_, name, _)) = &change;
+        self.nameless.retain(|inode| inode.is_open());
+        self.nameless.extend(self.names.live.get(name).cloned());
+        self.names.change(change);
     }
 
     pub(super) fn find(&self, path: &Path) -> io::Result<Arc<Inode>> {
@@ -270,6 +282,7 @@ impl State {
 
     pub(super) fn next_life(&mut self) -> u64 {
         self.locked.clear();
+        self.nameless.clear();
         self.faults.clear();
         (self.power.last, self.power.left) = (None, None);
         self.life += 1;

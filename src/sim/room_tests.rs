@@ -12,6 +12,7 @@ use crate::config::Retention;
 use crate::disk::Disk;
 use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
+use crate::format::segment::Cursor;
 use crate::log::directory::Identity;
 use crate::log::flush::{Completion, FlushTarget};
 use crate::log::flusher::Scheduler;
@@ -169,14 +170,14 @@ fn a_follower_lets_in_what_it_can_write_and_keeps_room_for_rafts_own() {
     let written = log.end().position;
     room(&log, written + 1000, false, 0).unwrap();
     let why = room(&log, SIZE - 100, false, 0).unwrap_err();
-    assert!(why.contains("no room for another segment in /data"), "{why}");
+    assert!(why.why.contains("no room for another segment in /data"), "{why}");
     room(&log, SIZE - 100, true, 0).unwrap();
     room(&log, SIZE + 200, true, 0).unwrap_err();
     // For one more segment, and then for two.
     disk.set_capacity(Some(disk.used() + SIZE + SIZE / 2));
     room(&log, SIZE + 200, false, 1000).unwrap();
     let why = room(&log, 2 * SIZE + 200, false, 1000).unwrap_err();
-    assert!(why.contains("no room for another segment in /data"), "{why}");
+    assert!(why.why.contains("no room for another segment in /data"), "{why}");
     disk.set_capacity(Some(disk.used() + SIZE + 4096));
     room(&log, 2 * SIZE + 200, false, 1000).unwrap();
     while log.end().position < 2 * SIZE + 200 {
@@ -205,7 +206,7 @@ fn what_comes_in_place_of_a_tail_is_let_in_only_if_it_can_be_written() {
     // Behind it there is none, though the log reaches further now.
     assert!(SIZE + 2000 < log.end().position);
     let why = reader.room_until(kept, SIZE + 2000, false, 0).unwrap_err();
-    assert!(why.contains("no room for another segment in /data"), "{why}");
+    assert!(why.why.contains("no room for another segment in /data"), "{why}");
     // What is kept for Raft's own entries is kept in the segment that is left.
     reader.room_until(kept, SIZE - 100, false, 0).unwrap_err();
     reader.room_until(kept, SIZE - 100, true, 0).unwrap();
@@ -344,7 +345,7 @@ fn a_closed_log_makes_no_spare() {
     let reader = log.reader();
     reader.close().unwrap();
     let why = reader.room_until(log.end().number, SIZE + 200, false, 5000).unwrap_err();
-    assert!(why.contains("closed"), "{why}");
+    assert!(why.why.contains("closed"), "{why}");
     assert!(matches!(reader.room_for(SIZE, 0, 5000), Room::None(_)));
     assert!(!has_spare(&disk), "made at once");
 }
@@ -389,4 +390,39 @@ fn a_close_waits_for_a_spare_that_is_being_made() {
     closed.recv().unwrap().unwrap();
     closer.join().unwrap();
     let _ = maker.join().unwrap();
+}
+
+/// What there was makes room for what comes in its place, as soon as no reader holds on to it.
+#[test]
+fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
+    for held in [false, true] {
+        let disk = SimDisk::new();
+        let mut log = open(&disk);
+        disk.set_capacity(Some(disk.used() + 2 * SIZE));
+        fill_up(&mut log);
+        let (end, reader) = (log.end(), log.reader());
+        reader.commit(end.number - 1).unwrap();
+        let slice = held.then(|| (0..end.number).map(|number| reader.frame(number).unwrap()).collect::<Vec<_>>());
+        // With what is set aside it can write down where it begins, and no more.
+        disk.set_capacity(Some(disk.used() - 60_000));
+        let next = Cursor { position: 20 * SIZE + 400, number: 999, index: 999, ..end };
+        log.reset(end.term, 998, next).unwrap();
+        assert_eq!((log.end(), reader.numbers(), reader.failure()), (next, 999..999, None));
+        assert_eq!(reader.progress().commit_point().number, 999);
+        if held {
+            assert_eq!(append(&mut log, 1000, 0).unwrap_err().kind(), io::ErrorKind::StorageFull);
+            assert!(matches!(reader.room_for(1000, 0, 1000), Room::None(_)));
+            reader.room_until(999, next.position + 1100, false, 2000).unwrap_err();
+            // A start finds the same.
+            let later = disk.kill().unwrap();
+            later.set_capacity(Some(later.used()));
+            drop((slice, log));
+            log = open(&later);
+            assert_eq!(log.end(), next);
+            later.set_capacity(None);
+        }
+        assert_eq!(log.reader().room_for(1000, 0, 9000), Room::Enough);
+        append(&mut log, 1000, 0).unwrap();
+        assert_eq!((log.end().number, log.reader().failure()), (1000, None));
+    }
 }

@@ -33,6 +33,7 @@ fn append_errors_arrive_with_all_their_fields_and_the_same_outcome() {
         AppendError::EmptyBatch,
         AppendError::Busy { inflight_limit: 77 },
         AppendError::DiskFull { reason: "no room".into() },
+        AppendError::Exhausted { reason: "no descriptor".into() },
         AppendError::Closed { reason: "disk".into() },
         AppendError::Unknown { reason: "lost its place".into() },
     ];
@@ -51,6 +52,7 @@ fn append_errors_arrive_with_all_their_fields_and_the_same_outcome() {
             (AppendError::EmptyBatch, ClientError::EmptyBatch) => {}
             (AppendError::Busy { .. }, ClientError::Busy { message }) => assert!(message.contains("77")),
             (AppendError::DiskFull { reason }, ClientError::DiskFull { reason: told }) => assert_eq!(told, reason),
+            (AppendError::Exhausted { reason }, ClientError::Exhausted { reason: told }) => assert_eq!(told, reason),
             (AppendError::Closed { reason }, ClientError::Closed { reason: told }) => assert_eq!(told, reason),
             (AppendError::Unknown { reason }, ClientError::Unknown { reason: told }) => assert_eq!(told, reason),
             other => panic!("{other:?}"),

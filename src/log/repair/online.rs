@@ -14,8 +14,8 @@ use crate::format::segment::Cursor;
 use crate::log::Shared;
 use crate::log::directory::{Identity, io_error};
 use crate::log::reader::LogReader;
-use crate::segment::Segment;
 use crate::segment::scanner::breaks;
+use crate::segment::{Mapped, Segment};
 use crate::types::{NodeId, RepairReport};
 
 /// The repair of one segment.
@@ -61,8 +61,11 @@ impl SegmentRepair {
             RepairReport { end: end.index, end_position: end.position, done: true, ..RepairReport::default() };
         if let Some(Finished { new, units, ranges, header, .. }) = rebuild.complete(true)? {
             let failed = io_error("replace", old.path());
-            let segment = Segment::new(old.path().to_owned(), header, new.file().clone(), units).map_err(&failed)?;
+            let mapped = Mapped::new(new.file().clone()).map_err(&failed)?;
+            let segment = Segment::new(shared.disk.clone(), old.path().to_owned(), header, mapped, units);
             segment.freeze(segment.end_position());
+            // It has been synced, and all of it is committed.
+            segment.let_go();
             // The directory is this node's until the log is closed, and no longer.
             let _not_closing = shared.hold_flush();
             shared.check().map_err(&failed)?;
@@ -74,7 +77,7 @@ impl SegmentRepair {
             }
             drop(segments);
             // A later sync of the directory would seem to make up for it.
-            let synced = shared.disk.sync_dir(shared.directory.path());
+            let synced = shared.directory.sync();
             shared.or_fail("syncing the directory", synced).map_err(&failed)?;
             report.ranges = ranges;
         }

@@ -258,7 +258,7 @@ impl Case {
     /// What is found and known before anything is done.
     fn examine(&self) -> (Find, Known) {
         let directory = Directory::open(self.disk().as_ref(), self.dir.path().join("log"), identity()).unwrap();
-        let examined = examine(self.disk().as_ref(), &directory).unwrap();
+        let examined = examine(&self.disk(), &directory).unwrap();
         (examined.walk.ended.find, examined.known)
     }
 }

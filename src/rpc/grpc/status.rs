@@ -18,7 +18,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
         Reason::Malformed | Reason::Unspecified => Code::InvalidArgument,
         Reason::Group => Code::NotFound,
         Reason::Closed | Reason::NoQuorum => Code::Unavailable,
-        Reason::DiskFull | Reason::NoPlace => Code::ResourceExhausted,
+        Reason::DiskFull | Reason::Exhausted | Reason::NoPlace => Code::ResourceExhausted,
         Reason::Purged => Code::OutOfRange,
         Reason::Damaged => Code::DataLoss,
         Reason::WireVersion
