@@ -42,7 +42,8 @@ pub struct Config {
     pub id: NodeId,
     /// `host:port` to listen on; port 0 takes a free one.
     pub bind: String,
-    /// `host:port` the others reach this node at. Default: its address in `peers`.
+    /// `host:port` the others reach this node at. Default: its address in `peers`, or else where it listens: which must
+    /// then be an address that leads here, and not all of them.
     pub advertise: Option<String>,
     /// Directory of the node's data. One subdirectory per group.
     pub data_dir: PathBuf,
@@ -206,12 +207,24 @@ impl Config {
             return refused("advertise", format!("{address:?}"), format!("write host:port ({why})"));
         }
         self.check_cluster()?;
-        let listed = self.peers.get(&self.id).is_some();
-        if self.join && self.advertise.is_none() && !listed && is_everywhere(&self.bind) {
-            let expected = format!("host:port that the others reach this node at, for it listens on {}", self.bind);
-            return refused("advertise", "none", expected);
+        if self.advertise.is_some() {
+            return Ok(());
         }
-        Ok(())
+        // What is advertised is kept by the membership, of one node as of many: nobody would find it there.
+        match self.peers.get(&self.id) {
+            Some(listed) if self.bind.rsplit_once(':').is_some_and(|(_, port)| port.parse() == Ok(0_u16)) => {
+                let expected = format!(
+                    "the port at which the others find this node: the peer list has {}. Or advertise what leads to it",
+                    listed.address
+                );
+                refused("bind", format!("{:?}", self.bind), expected)
+            }
+            None if is_everywhere(&self.bind) => {
+                let expected = format!("host:port that others reach this node at, for it listens on {}", self.bind);
+                refused("advertise", "none", expected)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
@@ -321,7 +334,6 @@ mod tests {
 
     #[test]
     fn addresses_are_checked() {
-        assert_eq!(key(|c| c.bind = "0.0.0.0:0".into()), None);
         assert_eq!(key(|c| c.bind = "40911".into()), Some("bind"));
         assert_eq!(key(|c| c.advertise = Some("broker-0.brokers:40911".into())), None);
         assert_eq!(key(|c| c.advertise = Some("broker-0.brokers".into())), Some("advertise"));
@@ -329,17 +341,32 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_joins_says_where_it_is_reached() {
-        let join = |bind: &'static str| {
+    fn a_node_says_where_it_is_reached_also_one_that_is_alone() {
+        for join in [false, true] {
+            let at = |bind: &'static str, advertise: Option<&'static str>| {
+                move |c: &mut Config| (c.join, c.bind, c.advertise) = (join, bind.into(), advertise.map(String::from))
+            };
+            for everywhere in ["0.0.0.0:40911", "[::]:40911", "0.0.0.0:0", "[::ffff:0.0.0.0]:1"] {
+                assert_eq!(key(at(everywhere, None)), Some("advertise"), "{everywhere}");
+                assert_eq!(key(at(everywhere, Some("n3.example:1"))), None, "{everywhere}");
+            }
+            assert_eq!(key(at("127.0.0.1:0", None)), None);
+            assert_eq!(key(at("broker-3.brokers:40911", None)), None);
+        }
+    }
+
+    #[test]
+    fn a_node_of_a_list_does_not_listen_where_nobody_looks() {
+        let at = |bind: &'static str, advertise: Option<&'static str>| {
             move |c: &mut Config| {
-                c.join = true;
-                c.bind = bind.into();
+                c.peers = "n0=10.0.0.1:40911;n1=10.0.0.2:40911".parse().unwrap();
+                (c.bind, c.advertise) = (bind.into(), advertise.map(String::from));
             }
         };
-        assert_eq!(key(join("0.0.0.0:40911")), Some("advertise"));
-        assert_eq!(key(join("[::]:40911")), Some("advertise"));
-        assert_eq!(key(join("127.0.0.1:0")), None);
-        assert_eq!(key(join("broker-3.brokers:40911")), None);
+        assert_eq!(key(at("0.0.0.0:40911", None)), None);
+        assert_eq!(key(at("0.0.0.0:0", None)), Some("bind"));
+        assert_eq!(key(at("10.0.0.1:00", None)), Some("bind"));
+        assert_eq!(key(at("0.0.0.0:0", Some("proxy.example:1"))), None);
     }
 
     #[test]

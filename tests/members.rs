@@ -373,3 +373,29 @@ async fn a_change_that_waits_says_that_the_quorum_is_lost_and_who_is_missing() {
     assert!(matches!(error, MemberError::NoQuorum { .. } | MemberError::Unknown { .. }), "{error:?}");
     cluster.stop_all().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_of_one_moves_to_where_it_advertises_itself() {
+    let mut cluster = formed(1, 2).await;
+    cluster.master().await;
+    patient(cluster.ledger(0).append("before")).await.unwrap();
+    cluster.stop(0).await;
+    let (address, other) = (cluster.address(1).to_owned(), cluster.address(2).to_owned());
+    let moved = cluster.builder(0).configure(|c| c.bind.clone_from(&address)).advertise(&address);
+    cluster.nodes[0] = Some(moved.start().await.unwrap());
+    cluster.master().await;
+    let master = cluster.ledger(0);
+    let error = patient(master.move_member(&id(0), &other)).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("--advertise {other}")), "{error}");
+    for _ in 0..2 {
+        patient(master.move_member(&id(0), &address)).await.unwrap();
+    }
+    assert_eq!(master.members()[0].member.address, address);
+    // Whom it calls finds it where the membership says.
+    cluster.up(2).await;
+    patient(master.add_learner(&other)).await.unwrap();
+    patient(master.promote(&id(2), PATIENCE)).await.unwrap();
+    patient(master.append("after")).await.unwrap();
+    committed(&cluster.ledger(2), 2).await;
+    cluster.stop_all().await;
+}

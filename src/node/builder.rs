@@ -13,7 +13,7 @@ use super::descriptors;
 use super::host::Node;
 use super::lock_wait::patiently;
 use super::start::Environment;
-use crate::config::{CLIENT_FRAME_BYTES, Config, Durability, RepairPolicy};
+use crate::config::{CLIENT_FRAME_BYTES, Config, ConfigError, Durability, RepairPolicy};
 use crate::disk::owner;
 use crate::disk::real::RealDisk;
 use crate::error::StartError;
@@ -25,7 +25,7 @@ use crate::rpc::grpc::acceptor::{Accept, AcceptorOptions};
 use crate::rpc::grpc::gate::Places;
 use crate::rpc::grpc::server::{GrpcServer, ServerOptions};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
-use crate::types::{ClusterName, Group, Incarnation, Peers};
+use crate::types::{ClusterName, Group, Incarnation, Peers, checked_address};
 
 /// Room in a message beside the largest entry: its framing, and the other entries of one replication request.
 const MESSAGE_SLACK: usize = 4 << 20;
@@ -88,7 +88,7 @@ impl NodeBuilder {
         self
     }
 
-    /// `host:port` the others reach this node at, if not its address in the peer list.
+    /// `host:port` the others reach this node at, if not its address in the peer list; see [`Config::advertise`].
     pub fn advertise(mut self, address: impl Into<String>) -> Self {
         self.config.advertise = Some(address.into());
         self
@@ -174,7 +174,7 @@ impl NodeBuilder {
         let Self { config, services } = self;
         let local = listener.local_addr();
         let local = local.map_err(|source| StartError::Bind { address: config.bind.clone(), source })?;
-        let advertised = advertised(&config, local);
+        let advertised = advertised(&config, local)?;
         let options = ServerOptions {
             acceptor: acceptor_options(&config),
             max_message_bytes: message_limit(config.segment_size),
@@ -259,9 +259,19 @@ fn environment(config: &Config) -> std::io::Result<Environment> {
 }
 
 /// Where peers reach this node: as told, as the peer list says, or where it listens.
-fn advertised(config: &Config, local: SocketAddr) -> String {
+///
+/// # Errors
+/// Nobody reaches it there: it listens everywhere, by a name that means that.
+fn advertised(config: &Config, local: SocketAddr) -> Result<String, ConfigError> {
     let listed = || config.peers.get(&config.id).map(|peer| peer.address.clone());
-    config.advertise.clone().or_else(listed).unwrap_or_else(|| local.to_string())
+    if let Some(told) = config.advertise.clone().or_else(listed) {
+        return Ok(told);
+    }
+    checked_address(&local.to_string()).map_err(|why| ConfigError {
+        key: "advertise",
+        found: "none".into(),
+        expected: format!("host:port that others reach this node at, for it listens on {local} ({why})"),
+    })
 }
 
 impl fmt::Debug for NodeBuilder {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
@@ -15,14 +15,11 @@ use super::read_stream::ReadStream;
 use super::tail::Tail;
 use crate::config::{Config, Retention};
 use crate::error::{AppendError, ReadError};
-use crate::log::progress::Pointers;
 use crate::mutants::{Mutant, planted};
 use crate::raft;
 use crate::raft::flight::Waiter;
 use crate::rpc::transport::Transport;
-use crate::types::{
-    Ack, BatchAck, Consistency, Group, Member, RECORD_OVERHEAD, ReadLimit, Record, Role, ScrubStatus, Status,
-};
+use crate::types::{Ack, BatchAck, Consistency, Group, RECORD_OVERHEAD, ReadLimit, Record, Role};
 
 /// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.
 const RECORD_COST: usize = 64;
@@ -38,6 +35,8 @@ pub struct Ledger {
 struct Inner {
     group: raft::group::Group,
     transport: Arc<dyn Transport>,
+    /// Where peers reach this node.
+    advertised: String,
     limits: Limits,
 }
 
@@ -53,7 +52,12 @@ struct Limits {
 pub(crate) struct WeakLedger(Weak<Inner>);
 
 impl Ledger {
-    pub(super) fn new(group: raft::group::Group, transport: Arc<dyn Transport>, config: &Config) -> Self {
+    pub(super) fn new(
+        group: raft::group::Group,
+        transport: Arc<dyn Transport>,
+        advertised: &str,
+        config: &Config,
+    ) -> Self {
         let limits = Limits {
             record: config.max_record_bytes,
             batch: config.max_batch_bytes,
@@ -61,7 +65,7 @@ impl Ledger {
             timeout: config.append_timeout,
             retention: config.retention,
         };
-        Self { inner: Arc::new(Inner { group, transport, limits }) }
+        Self { inner: Arc::new(Inner { group, transport, advertised: advertised.to_owned(), limits }) }
     }
 
     pub(super) fn downgrade(&self) -> WeakLedger {
@@ -78,6 +82,11 @@ impl Ledger {
 
     pub(super) fn transport(&self) -> &dyn Transport {
         &*self.inner.transport
+    }
+
+    /// Where peers reach this node.
+    pub(super) fn advertised(&self) -> &str {
+        &self.inner.advertised
     }
 
     /// The ledger's group.
@@ -315,58 +324,6 @@ impl Ledger {
     /// here.
     pub fn role(&self) -> watch::Receiver<Role> {
         self.inner.group.role.clone()
-    }
-
-    /// A picture of the ledger on this node.
-    pub fn status(&self) -> Status {
-        let group = &self.inner.group;
-        let role = group.role.borrow().clone();
-        let view = group.view.borrow().clone();
-        let Pointers { first, committed, durable, end } = group.log.progress().in_order();
-        let myself = || view.members.iter().map(|m| &m.member).find(|member| member.id == group.identity.node).cloned();
-        let master: Option<Member> = match &role {
-            Role::Master { .. } => myself(),
-            Role::Slave { master, .. } => Some(master.clone()),
-            Role::Electing { .. } | Role::Closed { .. } => None,
-        };
-        let alarms: Vec<_> = view.members.iter().filter_map(|m| self.alarm_of(&role, &m.member)).collect();
-        Status {
-            cluster: group.identity.cluster.clone(),
-            cluster_incarnation: view.cluster,
-            group: group.identity.group.clone(),
-            node: group.identity.node.clone(),
-            term: view.term_in(&role),
-            role,
-            master,
-            first,
-            committed: committed.index,
-            durable,
-            end,
-            committed_position: committed.position,
-            committed_chain: committed.chain,
-            disk_full: group.log.disk_full(),
-            alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
-            scrub: group.log.scrub_status(),
-            members: view.members,
-        }
-    }
-
-    /// Reads all sealed segments at once and as fast as the disk can, past the page cache where that can be done.
-    /// Damage is reported as if the background had found it, and is in [`Status::scrub`], which is returned.
-    ///
-    /// Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// If the system fails, for another reason than the medium.
-    pub async fn scrub(&self) -> std::io::Result<ScrubStatus> {
-        let log = self.inner.group.log.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-            let mut pass = log.scrub();
-            while pass.step(now)?.is_some() {}
-            Ok(log.scrub_status())
-        });
-        read.await.map_err(std::io::Error::other)?
     }
 
     /// Checks a batch against the limits. Returns its cost.

@@ -148,11 +148,16 @@ impl Ledger {
     }
 
     /// Notes that member `id` is reached at `address` from now on. It must be there already, with the same disk. To be
-    /// called on the master; the master itself hands over first, and the call is then for the next one.
+    /// called on the master; the master itself hands over first, and the call is then for the next one. The only voter
+    /// has nobody to hand over to: it notes that it is reached where it advertises itself, and nowhere else.
     ///
     /// # Errors
     /// If this is not the master, or somebody else answers there.
     pub async fn move_member(&self, id: &NodeId, address: &str) -> Result<(), MemberError> {
+        self.check_master()?;
+        if self.is_only_voter(id) {
+            return self.move_myself(id, address).await;
+        }
         self.leave_first(id).await?;
         let found = self.identify(address).await?.member;
         if found.id != *id {
@@ -164,6 +169,29 @@ impl Ledger {
             Some(seen) if seen.member.incarnation != found.incarnation => {
                 Err(other_disk(&seen.member, found.incarnation))
             }
+            Some(seen) if seen.member.address == address => Ok(None),
+            Some(_) => Ok(Some(Change::Move(id.clone(), address.to_owned()))),
+        };
+        self.raft_group().change(&decide).await
+    }
+
+    /// Whether there is no other voter than `id`, which is this node.
+    fn is_only_voter(&self, id: &NodeId) -> bool {
+        let picture = self.raft_group().picture();
+        let others = picture.members.iter().any(|seen| seen.voter && seen.member.id != *id);
+        *id == self.raft_group().identity.node && !others
+    }
+
+    /// Nobody else could tell whether this node is there. Whom it calls compares where it says it is with the
+    /// membership, so it can be nowhere else.
+    async fn move_myself(&self, id: &NodeId, address: &str) -> Result<(), MemberError> {
+        let advertised = self.advertised();
+        if address != advertised {
+            let reason = format!("{id} advertises {advertised}: start it with --advertise {address} first");
+            return Err(MemberError::Unfit { address: address.to_owned(), reason });
+        }
+        let decide = |picture: &Picture| match picture.get(id) {
+            None => Err(picture.unknown(id)),
             Some(seen) if seen.member.address == address => Ok(None),
             Some(_) => Ok(Some(Change::Move(id.clone(), address.to_owned()))),
         };

@@ -12,7 +12,8 @@
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`retention`] | [`RetentionStatus`]; the task that removes old segments, and removing by hand |
-//! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status |
+//! | [`ledger`] | [`Ledger`]: append, get, read, tail, role |
+//! | [`status`] | what a ledger is at one moment |
 //! | [`barrier`] | waits until this node has all that a read must see |
 //! | [`members`] | the members, and changes of them |
 //! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
@@ -44,6 +45,7 @@ pub(crate) mod repair;
 mod retention;
 mod scrub;
 pub(crate) mod start;
+mod status;
 mod steward;
 mod tail;
 #[cfg(test)]

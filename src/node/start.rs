@@ -118,7 +118,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let peers = if config.join { String::new() } else { config.peers.agreed() };
     let server = PeerServer::<R>::new(identity.clone(), advertised.to_owned(), peers, &running, raft, watch);
     router.insert(group, Arc::new(server));
-    let ledger = Ledger::new(running, env.transport.clone(), config);
+    let ledger = Ledger::new(running, env.transport.clone(), advertised, config);
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation =

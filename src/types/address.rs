@@ -1,6 +1,6 @@
 //! `host:port`, the way it is written.
 
-use std::net::{Ipv4Addr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, SocketAddrV6};
 
 /// Longest host name, in bytes, as DNS has it.
 const MAX_HOST: usize = 253;
@@ -11,7 +11,8 @@ pub(crate) fn checked_address(text: &str) -> Result<String, String> {
     if port == 0 {
         return Err("port 0 is no port to connect to: use 1 to 65535".into());
     }
-    if matches!(host.as_str(), "0.0.0.0" | "[::]") {
+    let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+    if ip.is_some_and(|ip| ip.to_canonical().is_unspecified()) {
         return Err(format!("{host} is where to listen, not where to be reached: use a name or the real IP"));
     }
     Ok(format!("{host}:{port}"))
@@ -50,7 +51,8 @@ fn checked_host(host: &str) -> Result<String, String> {
     if !starts_well || host.len() > MAX_HOST || !host.bytes().all(good) {
         return Err("the host is neither a name nor an IP".into());
     }
-    let numeric = host.contains('.') && host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    // Digits alone are an address to the resolver too: 0 is every address there is.
+    let numeric = host.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     if numeric && host.parse::<Ipv4Addr>().is_err() {
         return Err("the host is not an IPv4 address: use four numbers from 0 to 255".into());
     }
@@ -99,6 +101,9 @@ mod tests {
             ("10.0.0.300:1", "not an IPv4"),
             ("0.0.0.0:1", "where to listen"),
             ("[::0]:1", "where to listen"),
+            ("[::ffff:0.0.0.0]:1", "where to listen"),
+            ("0:1", "not an IPv4"),
+            ("2130706433:1", "not an IPv4"),
         ] {
             let error = checked_address(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

@@ -1,0 +1,61 @@
+//! What a ledger is on this node, at one moment.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::ledger::Ledger;
+use crate::log::progress::Pointers;
+use crate::types::{Member, Role, ScrubStatus, Status};
+
+impl Ledger {
+    /// A picture of the ledger on this node.
+    pub fn status(&self) -> Status {
+        let group = self.raft_group();
+        let role = group.role.borrow().clone();
+        let view = group.view.borrow().clone();
+        let Pointers { first, committed, durable, end } = group.log.progress().in_order();
+        let myself = || view.members.iter().map(|m| &m.member).find(|member| member.id == group.identity.node).cloned();
+        let master: Option<Member> = match &role {
+            Role::Master { .. } => myself(),
+            Role::Slave { master, .. } => Some(master.clone()),
+            Role::Electing { .. } | Role::Closed { .. } => None,
+        };
+        let alarms: Vec<_> = view.members.iter().filter_map(|m| self.alarm_of(&role, &m.member)).collect();
+        Status {
+            cluster: group.identity.cluster.clone(),
+            cluster_incarnation: view.cluster,
+            group: group.identity.group.clone(),
+            node: group.identity.node.clone(),
+            term: view.term_in(&role),
+            role,
+            master,
+            first,
+            committed: committed.index,
+            durable,
+            end,
+            committed_position: committed.position,
+            committed_chain: committed.chain,
+            disk_full: group.log.disk_full(),
+            alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
+            scrub: group.log.scrub_status(),
+            members: view.members,
+        }
+    }
+
+    /// Reads all sealed segments at once and as fast as the disk can, past the page cache where that can be done.
+    /// Damage is reported as if the background had found it, and is in [`Status::scrub`], which is returned.
+    ///
+    /// Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If the system fails, for another reason than the medium.
+    pub async fn scrub(&self) -> std::io::Result<ScrubStatus> {
+        let log = self.raft_group().log.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+            let mut pass = log.scrub();
+            while pass.step(now)?.is_some() {}
+            Ok(log.scrub_status())
+        });
+        read.await.map_err(std::io::Error::other)?
+    }
+}
