@@ -3,6 +3,7 @@
 mod cluster;
 mod lease;
 mod limits;
+mod reach;
 mod retention;
 mod upkeep;
 
@@ -207,24 +208,7 @@ impl Config {
             return refused("advertise", format!("{address:?}"), format!("write host:port ({why})"));
         }
         self.check_cluster()?;
-        if self.advertise.is_some() {
-            return Ok(());
-        }
-        // What is advertised is kept by the membership, of one node as of many: nobody would find it there.
-        match self.peers.get(&self.id) {
-            Some(listed) if self.bind.rsplit_once(':').is_some_and(|(_, port)| port.parse() == Ok(0_u16)) => {
-                let expected = format!(
-                    "the port at which the others find this node: the peer list has {}. Or advertise what leads to it",
-                    listed.address
-                );
-                refused("bind", format!("{:?}", self.bind), expected)
-            }
-            None if is_everywhere(&self.bind) => {
-                let expected = format!("host:port that others reach this node at, for it listens on {}", self.bind);
-                refused("advertise", "none", expected)
-            }
-            Some(_) | None => Ok(()),
-        }
+        self.check_reach()
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
@@ -288,11 +272,6 @@ impl Config {
     }
 }
 
-/// Whether `bind` says where to listen, but not where to be reached.
-fn is_everywhere(bind: &str) -> bool {
-    bind.rsplit_once(':').is_some_and(|(host, _)| checked_address(&format!("{host}:1")).is_err())
-}
-
 fn refused(key: &'static str, found: impl ToString, expected: impl Into<String>) -> Result<(), ConfigError> {
     Err(ConfigError { key, found: found.to_string(), expected: expected.into() })
 }
@@ -338,35 +317,6 @@ mod tests {
         assert_eq!(key(|c| c.advertise = Some("broker-0.brokers:40911".into())), None);
         assert_eq!(key(|c| c.advertise = Some("broker-0.brokers".into())), Some("advertise"));
         assert_eq!(key(|c| c.advertise = Some("0.0.0.0:40911".into())), Some("advertise"));
-    }
-
-    #[test]
-    fn a_node_says_where_it_is_reached_also_one_that_is_alone() {
-        for join in [false, true] {
-            let at = |bind: &'static str, advertise: Option<&'static str>| {
-                move |c: &mut Config| (c.join, c.bind, c.advertise) = (join, bind.into(), advertise.map(String::from))
-            };
-            for everywhere in ["0.0.0.0:40911", "[::]:40911", "0.0.0.0:0", "[::ffff:0.0.0.0]:1"] {
-                assert_eq!(key(at(everywhere, None)), Some("advertise"), "{everywhere}");
-                assert_eq!(key(at(everywhere, Some("n3.example:1"))), None, "{everywhere}");
-            }
-            assert_eq!(key(at("127.0.0.1:0", None)), None);
-            assert_eq!(key(at("broker-3.brokers:40911", None)), None);
-        }
-    }
-
-    #[test]
-    fn a_node_of_a_list_does_not_listen_where_nobody_looks() {
-        let at = |bind: &'static str, advertise: Option<&'static str>| {
-            move |c: &mut Config| {
-                c.peers = "n0=10.0.0.1:40911;n1=10.0.0.2:40911".parse().unwrap();
-                (c.bind, c.advertise) = (bind.into(), advertise.map(String::from));
-            }
-        };
-        assert_eq!(key(at("0.0.0.0:40911", None)), None);
-        assert_eq!(key(at("0.0.0.0:0", None)), Some("bind"));
-        assert_eq!(key(at("10.0.0.1:00", None)), Some("bind"));
-        assert_eq!(key(at("0.0.0.0:0", Some("proxy.example:1"))), None);
     }
 
     #[test]

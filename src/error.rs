@@ -120,6 +120,10 @@ pub enum RepairError {
     },
 }
 
+fn absent(waiting: Option<&String>) -> &str {
+    waiting.map_or("check that a quorum of the members is up and reachable", String::as_str)
+}
+
 fn said(peers: &[(String, String)]) -> String {
     if peers.is_empty() {
         return "there is none".into();
@@ -261,13 +265,12 @@ pub enum AppendError {
         term: u64,
     },
     /// Refused: no master took the records up within the deadline: there was none, or it had too much to do.
-    #[error(
-        "no master took the records up within {waited:?}: check that a quorum of the members is up and reachable, \
-         then append again"
-    )]
+    #[error("no master took the records up within {waited:?}: {}. Then append again", absent(waiting.as_ref()))]
     NoMaster {
         /// How long the append waited.
         waited: Duration,
+        /// Why there is none, as far as the node can tell, and what to do.
+        waiting: Option<String>,
     },
     /// Refused: over the limit.
     #[error("{what} of {size} bytes is over the limit of {limit}: split it, or raise the limit on all nodes")]
@@ -291,7 +294,10 @@ pub enum AppendError {
     },
     /// Refused: the master's disk has no room for another segment file, and there is none left in those it has. Reads,
     /// votes and the membership go on; appends are taken again as soon as there is room, without a restart.
-    #[error("the disk of the master is full ({reason}): free space on it or remove old records, then append again")]
+    #[error(
+        "the disk of the master is full ({reason}): free space on it, remove old records, or have a node lead that has \
+         room (`dledger transfer`), then append again"
+    )]
     DiskFull {
         /// What there is no room for, and what the system said.
         reason: String,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient, segment_bytes};
 use dledger::{Ledger, MemberError, NodeId, Peers, Role};
+use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -375,6 +376,31 @@ async fn a_change_that_waits_says_that_the_quorum_is_lost_and_who_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_tail_goes_on_elsewhere_when_its_node_is_a_member_no_more() {
+    let mut cluster = Cluster::down(4, fast);
+    for n in 0..4 {
+        cluster.nodes[n] = Some(dledger::server::serve(cluster.builder(n)).await.unwrap());
+    }
+    // A client that knows of no master begins at the first of its list.
+    if cluster.master().await == 0 {
+        patient(cluster.ledger(0).transfer_leadership(&id(1))).await.unwrap();
+    }
+    let master = cluster.ledger(cluster.master().await);
+    patient(master.append("before")).await.unwrap();
+    let client = dledger::Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).build();
+    let mut tail = client.tail(0);
+    assert_eq!(patient(tail.next()).await.unwrap().unwrap().body, "before");
+    patient(master.remove_member(&id(0))).await.unwrap();
+    patient(master.append("after")).await.unwrap();
+    assert_eq!(patient(tail.next()).await.unwrap().unwrap().body, "after");
+    let mut role = cluster.ledger(0).role();
+    patient(role.wait_for(|role| matches!(role, dledger::Role::Removed { .. }))).await.unwrap();
+    let error = patient(cluster.ledger(0).append("nowhere")).await.unwrap_err();
+    assert!(error.to_string().contains("removed from the cluster"), "{error}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_one_moves_to_where_it_advertises_itself() {
     let mut cluster = formed(1, 2).await;
     cluster.master().await;
@@ -393,6 +419,9 @@ async fn a_cluster_of_one_moves_to_where_it_advertises_itself() {
     assert_eq!(master.members()[0].member.address, address);
     // Whom it calls finds it where the membership says.
     cluster.up(2).await;
+    let elsewhere = other.replace("127.0.0.1", "localhost");
+    let error = patient(master.add_learner(&elsewhere)).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("it advertises {other}")), "{error}");
     patient(master.add_learner(&other)).await.unwrap();
     patient(master.promote(&id(2), PATIENCE)).await.unwrap();
     patient(master.append("after")).await.unwrap();

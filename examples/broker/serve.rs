@@ -75,6 +75,7 @@ async fn tell(mut role: watch::Receiver<Role>) {
             Role::Master { term } => println!("is the master of term {term}"),
             Role::Slave { term, master } => println!("is a slave of {} in term {term}", master.id),
             Role::Electing { .. } => {}
+            Role::Removed { reason, .. } => println!("is removed: {reason}"),
             Role::Closed { reason } => println!("is closed: {reason}"),
         }
         if role.changed().await.is_err() {

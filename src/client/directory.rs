@@ -356,7 +356,10 @@ impl Search<'_> {
                         self.probes += 1;
                         self.asked.push(self.directory.probe(status.master_address, Duration::ZERO));
                     }
-                    Ok(status.role)
+                    Ok(match status.waiting.is_empty() {
+                        true => status.role,
+                        false => format!("{}: {}", status.role, status.waiting),
+                    })
                 }
                 Err(error) => Err(error),
             };

@@ -73,7 +73,10 @@ pub enum ClientError {
         message: String,
     },
     /// The master's disk is full: it takes no append until there is room again. The append was refused.
-    #[error("the disk of the master is full ({reason}): free space on it or remove old records, then append again")]
+    #[error(
+        "the disk of the master is full ({reason}): free space on it, remove old records, or have a node lead that has \
+         room (`dledger transfer`), then append again"
+    )]
     DiskFull {
         /// What there is no room for, and what its system said.
         reason: String,

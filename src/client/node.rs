@@ -41,7 +41,7 @@ pub struct NodeStatus {
     pub group: String,
     /// The node.
     pub node: String,
-    /// `master`, `slave`, `electing` or `closed`.
+    /// `master`, `slave`, `electing`, `removed` or `closed`.
     pub role: String,
     /// Current term.
     pub term: u64,
@@ -69,6 +69,8 @@ pub struct NodeStatus {
     pub disk_full: Option<String>,
     /// What an operator should look into, a line for each.
     pub alarm: Option<String>,
+    /// Why there is no master, as far as the node can tell, for whom it waits, and what to do.
+    pub waiting: Option<String>,
 }
 
 impl From<pb::StatusResponse> for NodeStatus {
@@ -93,6 +95,7 @@ impl From<pb::StatusResponse> for NodeStatus {
             closed_reason: known(s.closed_reason),
             disk_full: known(s.disk_full),
             alarm: known(s.alarm),
+            waiting: known(s.waiting),
         }
     }
 }
@@ -284,7 +287,23 @@ impl NodeClient {
     /// [`ClientError::Broken`], [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`]; the stream, also those of
     /// [`NodeClient::get`].
     pub async fn tail(&self, from: u64) -> Result<RecordStream, ClientError> {
-        let request = pb::TailRequest { cluster: self.directory.cluster(), group: self.directory.group(), from };
+        self.tail_while(from, None).await
+    }
+
+    /// The same; the stream also ends with an error when the node is a member no more, or has known of no master for
+    /// `master_timeout`.
+    pub(super) async fn tail_while(
+        &self,
+        from: u64,
+        master_timeout: Option<Duration>,
+    ) -> Result<RecordStream, ClientError> {
+        let request = pb::TailRequest {
+            cluster: self.directory.cluster(),
+            group: self.directory.group(),
+            from,
+            // 0 would mean for ever.
+            master_timeout_ms: master_timeout.map_or(0, |timeout| millis(timeout).max(1)),
+        };
         let (mut service, place) = self.directory.stream(&self.address)?;
         let batches = self.answer(service.tail(request)).await?.into_inner();
         Ok(self.records(batches, place, from, None))

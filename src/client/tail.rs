@@ -1,4 +1,5 @@
-//! A tail that goes on at another node when one fails.
+//! A tail that goes on at another node when one fails, is a member no more, or has heard of no master for as long as
+//! the client waits for anything.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +91,8 @@ impl Follow {
     /// # Errors
     /// [`ClientError::Removed`] if none of them gives it, with the lowest index that any of them begins at.
     async fn elsewhere(&mut self, first: u64, address: &str) -> Result<Record, ClientError> {
-        let (index, deadline) = (self.next, Instant::now() + self.directory.settings.timeout);
+        let timeout = self.directory.settings.timeout;
+        let (index, deadline) = (self.next, Instant::now() + timeout);
         let mut addresses = self.directory.by_preference();
         addresses.retain(|other| other != address);
         let found = in_turn(
@@ -99,7 +101,7 @@ impl Follow {
             deadline,
             |_| true,
             move |node| async move {
-                let mut records = node.tail(index).await?;
+                let mut records = node.tail_while(index, Some(timeout)).await?;
                 let record = match records.next().await {
                     Some(record) => record?,
                     None => return Err(ended(node.address())),
@@ -136,7 +138,7 @@ impl Follow {
                 async move {
                     // Another node may run there by now.
                     directory.vet(node.address(), true).await?;
-                    let records = node.tail(next).await?;
+                    let records = node.tail_while(next, Some(timeout)).await?;
                     Ok(Current { address: node.address().to_owned(), records, since: Instant::now() })
                 }
             });

@@ -203,7 +203,7 @@ pub(super) fn heartbeats_response() -> Seeds {
     use pb::append_response::Result as Answer;
     use pb::beat_answer::Result::{Answer as Answered, Refusal as Refused};
     let matched = pb::AppendResponse { result: Some(Answer::Matched(pb::Matched { last: id(2, 9) })), end: None };
-    let refusal = pb::Refusal { reason: 3, found: "g".into(), expected: "h".into() };
+    let refusal = pb::Refusal { reason: 3, found: "g".into(), expected: "h".into(), removed: true };
     let answer = |beat, result| pb::BeatAnswer { beat, result: Some(result) };
     let answers = vec![answer(2, Answered(matched)), answer(0, Refused(refusal.clone())), answer(3, Refused(refusal))];
     vec![pb::HeartbeatsResponse { answers }.encode_to_vec()]
@@ -266,7 +266,10 @@ pub(super) fn snapshot() -> Seeds {
 }
 
 pub(super) fn refusal() -> Seeds {
-    let refusal = |reason| pb::Refusal { reason, found: "ä".repeat(300), expected: "another".into() }.encode_to_vec();
+    let refusal = |reason| {
+        let (found, expected) = ("ä".repeat(300), "another".into());
+        pb::Refusal { reason, found, expected, removed: false }.encode_to_vec()
+    };
     (0..=15).map(refusal).collect()
 }
 
@@ -309,6 +312,7 @@ pub(super) fn status() -> Seeds {
         disk_full: "no space left".into(),
         cluster_incarnation: vec![8; 16].into(),
         alarm: "n1 had more".into(),
+        waiting: "n1 is down".into(),
     };
     vec![status.encode_to_vec(), pb::StatusResponse { closed_reason: "disk".into(), ..status }.encode_to_vec()]
 }

@@ -66,6 +66,7 @@ impl Barrier<'_> {
                         Either::Right(_) => continue,
                     }
                 }
+                Role::Removed { reason, .. } => Err(NoReadIndex::NotLeader(reason.clone())),
                 // The role follows Raft a little later: Raft itself knows whether it leads.
                 Role::Master { .. } | Role::Electing { .. } => self.group.reads.read_index(proof, left).await,
             };

@@ -6,43 +6,40 @@
 //! different lists, each the lowest of its own, never form two either. The membership carries the incarnation of
 //! every disk from the beginning. A node that is to join a cluster that exists ([`Config::join`]) forms none and
 //! promises itself to nobody. A cluster of one is formed only where it is asked for ([`Config::single`]).
+//!
+//! All others look on, and so can say for whom they wait ([`waiting`](super::waiting)).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future;
 
-use super::ledger::WeakLedger;
+use super::ledger::Ledger;
 use crate::config::Config;
 use crate::log::directory::Identity;
-use crate::pb;
-use crate::raft::Runtime;
+use crate::pb::{self, refusal::Reason};
 use crate::rpc::envelope::envelope;
 use crate::rpc::transport::{Lane, Transport, TransportError};
 use crate::types::{Incarnation, Member, Peer, checked_address};
 
-/// How long to wait before peers are asked again.
-const RETRY: Duration = Duration::from_millis(100);
-/// How long once they have been asked [`EAGER`] times: a hundred ledgers that wait for a node that is not there are
-/// to cost little.
-const PATIENT: Duration = Duration::from_secs(1);
-/// How often to ask before one becomes patient.
-const EAGER: u32 = 100;
 /// How long a peer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Forms a cluster, if that is this node's business.
+/// Forms a cluster, if that is this node's business, and sees why there is none.
 pub(super) struct Formation {
     identity: Identity,
     me: Member,
     /// The whole list as text: all peers must have the same.
     peers: String,
     others: Vec<Peer>,
-    lowest: bool,
+    /// Who forms the cluster, if that is another node.
+    former: Option<Peer>,
+    /// Whether this node forms it.
+    forms: bool,
+    join: bool,
     /// What the cluster is to be known by, should it be formed here.
     cluster: Incarnation,
     transport: Arc<dyn Transport>,
-    ledger: WeakLedger,
 }
 
 /// What the peers said.
@@ -60,80 +57,136 @@ impl Formation {
         advertised: &str,
         cluster: Incarnation,
         transport: Arc<dyn Transport>,
-        ledger: WeakLedger,
     ) -> Self {
         let me =
             Member { id: identity.node.clone(), address: advertised.to_owned(), incarnation: identity.incarnation };
         let lowest = config.single || config.peers.lowest().is_some_and(|lowest| lowest.id == config.id);
-        let lowest = lowest && !config.join && config.names_a_cluster();
+        let forms = lowest && !config.join && config.names_a_cluster();
+        let former = config.peers.lowest().filter(|_| !lowest).cloned();
         let others = config.peers.iter().filter(|peer| peer.id != config.id).cloned().collect();
-        Self { identity, me, peers: config.peers.agreed(), others, lowest, cluster, transport, ledger }
+        let peers = config.peers.agreed();
+        Self { identity, me, peers, others, former, forms, join: config.join, cluster, transport }
     }
 
-    /// Runs until there is a membership or the ledger is gone.
-    pub(super) async fn run<R: Runtime>(self) {
-        if !self.lowest {
-            return;
+    /// Whether this node is the one to form the cluster.
+    pub(super) fn is_former(&self) -> bool {
+        self.forms
+    }
+
+    /// What an empty node can do: forms the cluster, if it is the one to form it and all others are there. Gives back
+    /// why there is none yet, and what to do.
+    pub(super) async fn attempt(&self, ledger: &Ledger) -> Option<String> {
+        if self.join {
+            return Some(format!("waits to be added: `dledger members add {}`", self.me.address));
         }
-        let mut told = String::new();
-        for round in 0_u32.. {
-            let Some(ledger) = self.ledger.upgrade() else { return };
-            match ledger.raft_group().is_pristine().await {
-                Ok(true) => {}
-                // Formed before, or by the time: nothing to do. Or Raft has stopped.
-                Ok(false) | Err(_) => return,
-            }
-            match self.ask_all().await {
-                Round::Empty(members) => {
-                    tracing::info!(group = %self.identity.group, ?members, "forming the cluster");
-                    if let Err(error) = ledger.raft_group().initialize(members, self.cluster).await {
-                        tracing::error!(group = %self.identity.group, %error, "cannot form the cluster");
-                    }
-                }
-                Round::NotYet(why) if why != told => {
-                    tracing::info!(group = %self.identity.group, %why, "the cluster is not formed yet");
-                    told = why;
-                }
-                Round::NotYet(_) => {}
-            }
-            drop(ledger);
-            R::sleep(if round < EAGER { RETRY } else { PATIENT }).await;
+        if let Some(former) = &self.former {
+            return Some(self.look_on(former).await);
         }
+        if !self.forms {
+            return Some("waits for nobody: start it with --peers, --join or --single".to_owned());
+        }
+        match self.ask_all().await {
+            Round::Empty(members) => {
+                tracing::info!(group = %self.identity.group, ?members, "forming the cluster");
+                let formed = ledger.raft_group().initialize(members, self.cluster).await;
+                formed.err().map(|error| format!("cannot form the cluster: {error}"))
+            }
+            Round::NotYet(why) => Some(why),
+        }
+    }
+
+    /// Why `former` has not formed the cluster yet, or where it was formed without this node.
+    async fn look_on(&self, former: &Peer) -> String {
+        let answers = future::join_all(self.others.iter().map(|peer| self.ask(peer, true))).await;
+        let mut waits = format!("waits for {}, which forms the cluster", former.id);
+        for (peer, answer) in self.others.iter().zip(answers) {
+            match answer {
+                Ok(answer) if !answer.empty && answer.member => {
+                    return format!("{} has formed the cluster: waits to hear from its master", peer.id);
+                }
+                Ok(answer) if !answer.empty => return self.formed_without(peer),
+                Err(error) if is_about_us(&error) => return self.known_otherwise(peer, &error),
+                Ok(answer) if !answer.peers.is_empty() && answer.peers != self.peers => {
+                    return format!(
+                        "{} has the peer list {}, this node {}: correct them and restart",
+                        peer.id, answer.peers, self.peers
+                    );
+                }
+                Ok(answer) if peer.id == former.id && !answer.waiting.is_empty() => {
+                    waits = format!("{waits}, and {} {}", peer.id, answer.waiting);
+                }
+                Err(error) if peer.id == former.id => waits = format!("{waits}: {}", why(&error)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        waits
+    }
+
+    fn formed_without(&self, peer: &Peer) -> String {
+        format!("{} has formed its cluster already: `dledger members add {}`", peer.id, self.me.address)
+    }
+
+    /// The peer knows this node's id with another disk, or this disk as one that was removed.
+    fn known_otherwise(&self, peer: &Peer, error: &TransportError) -> String {
+        let Member { id, address, .. } = &self.me;
+        let what_to_do = format!("if the disk of {id} was lost, `dledger members replace {id} {address}`");
+        format!("{} has formed its cluster already and refuses this disk ({}): {what_to_do}", peer.id, why(error))
     }
 
     async fn ask_all(&self) -> Round {
-        let answers = future::join_all(self.others.iter().map(|peer| self.ask(peer))).await;
-        let mut members = vec![self.me.clone()];
+        let answers = future::join_all(self.others.iter().map(|peer| self.ask(peer, false))).await;
+        let (mut members, mut missing) = (vec![self.me.clone()], Vec::new());
         for (peer, answer) in self.others.iter().zip(answers) {
             match answer {
-                Ok(answer) if !answer.empty => {
-                    let why = format!("{} is not empty: this node's disk is new to a cluster that exists", peer.id);
-                    return Round::NotYet(why);
-                }
-                Ok(answer) => match Incarnation::from_slice(&answer.incarnation) {
-                    Some(incarnation) => {
-                        let address = match address(peer, &answer.advertised_address) {
-                            Ok(address) => address,
-                            Err(why) => return Round::NotYet(why),
-                        };
-                        members.push(Member { id: peer.id.clone(), address, incarnation });
-                    }
-                    None => return Round::NotYet(format!("{} sent no incarnation", peer.id)),
+                Ok(answer) if !answer.empty => return Round::NotYet(self.formed_without(peer)),
+                Ok(answer) => match self.member(peer, &answer) {
+                    Ok(member) => members.push(member),
+                    Err(why) => missing.push(why),
                 },
-                Err(error) => return Round::NotYet(format!("{}: {error}", peer.id)),
+                Err(error) if is_about_us(&error) => return Round::NotYet(self.known_otherwise(peer, &error)),
+                Err(error) => missing.push(format!("{} ({})", peer.id, why(&error))),
             }
         }
-        Round::Empty(members)
+        if missing.is_empty() {
+            return Round::Empty(members);
+        }
+        let missing = missing.join(", ");
+        Round::NotYet(format!("waits for {missing}: the cluster is formed once all nodes of the peer list are there"))
     }
 
-    async fn ask(&self, peer: &Peer) -> Result<pb::IdentifyResponse, TransportError> {
+    /// What becomes of a peer that is empty.
+    fn member(&self, peer: &Peer, answer: &pb::IdentifyResponse) -> Result<Member, String> {
+        let Some(incarnation) = Incarnation::from_slice(&answer.incarnation) else {
+            return Err(format!("{} (it sent no incarnation)", peer.id));
+        };
+        let address = address(peer, &answer.advertised_address)?;
+        Ok(Member { id: peer.id.clone(), address, incarnation })
+    }
+
+    /// `only_looks`: the peer promises itself to nobody.
+    async fn ask(&self, peer: &Peer, only_looks: bool) -> Result<pb::IdentifyResponse, TransportError> {
         let request = pb::IdentifyRequest {
             envelope: Some(envelope(&self.identity, &peer.id, None)),
             segment_size: self.identity.segment_size,
             peers: self.peers.clone(),
-            join: false,
+            join: only_looks,
         };
         self.transport.link(&peer.address, Lane::Control).identify(request, TIMEOUT).await
+    }
+}
+
+/// Whether the peer refused the call for who made it: it has a membership that knows this node otherwise.
+fn is_about_us(error: &TransportError) -> bool {
+    matches!(error, TransportError::Refused { refusal, .. } if refusal.reason() == Reason::Sender)
+}
+
+/// Why there was no answer, for the operator: who was asked is said beside it.
+pub(super) fn why(error: &TransportError) -> String {
+    match error {
+        TransportError::Refused { refusal, .. } => {
+            format!("it refuses: found {}, expected {}", refusal.found, refusal.expected)
+        }
+        other => other.to_string(),
     }
 }
 

@@ -52,8 +52,8 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
     let confirm = network.rounds::<TokioRuntime>();
-    let (clock, acked) = (Arc::new(|| 0), network.acknowledged());
-    let options = GroupOptions { config: &config, log, clock, floor, pacer: &pacer, confirm, acked };
+    let (clock, acked, standing) = (Arc::new(|| 0), network.acknowledged(), network.standing());
+    let options = GroupOptions { config: &config, log, clock, floor, pacer: &pacer, confirm, acked, standing };
     group::start(options, network).await.unwrap()
 }
 
@@ -70,7 +70,9 @@ async fn a_proposer_whose_batch_is_refused_as_the_role_is_lost_sleeps() {
     // What the role task still says, while Raft refuses already.
     let (role, watch) = watch::channel(Role::Master { term: 1 });
     let (proposals, submitted) = mpsc::unbounded_channel();
-    let mut proposer = Box::pin(Proposer::new(raft.clone(), group.gate.clone(), watch, submitted, 1 << 20).run());
+    let (gate, standing) = (group.gate.clone(), group.standing.clone());
+    let proposer = Proposer::new(raft.clone(), gate, watch, standing, submitted, 1 << 20);
+    let mut proposer = Box::pin(proposer.run());
     assert!(futures::poll!(&mut proposer).is_pending());
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
     let (waiter, outcome) = Waiter::new(vec![Bytes::from_static(b"a")], Duration::from_secs(60), None, permit);

@@ -97,7 +97,9 @@ impl Ledger {
         match &*self.raft_group().role.borrow() {
             Role::Slave { master, .. } => MemberError::NotMaster { master: Some(master.clone()) },
             Role::Closed { reason } => MemberError::Closed { reason: reason.clone() },
-            Role::Master { .. } | Role::Electing { .. } => MemberError::NotMaster { master: None },
+            Role::Master { .. } | Role::Electing { .. } | Role::Removed { .. } => {
+                MemberError::NotMaster { master: None }
+            }
         }
     }
 
@@ -109,7 +111,7 @@ impl Ledger {
         match &*self.raft_group().role.borrow() {
             Role::Master { term } => Ok(Leadership { ledger: self.clone(), term: *term }),
             Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master.clone()) }),
-            Role::Electing { .. } => Err(AppendError::NotMaster { master: None }),
+            Role::Electing { .. } | Role::Removed { .. } => Err(AppendError::NotMaster { master: None }),
             Role::Closed { reason } => Err(AppendError::Closed { reason: reason.clone() }),
         }
     }

@@ -7,12 +7,15 @@ use crate::error::MemberError;
 use crate::pb;
 use crate::raft::members;
 use crate::raft::membership::{Change, Picture, Seen};
-use crate::rpc::envelope::envelope_to_anybody;
-use crate::rpc::transport::Lane;
+use crate::rpc::convert::from_log_id;
+use crate::rpc::envelope::{envelope, envelope_to_anybody};
+use crate::rpc::transport::{Lane, TransportError};
 use crate::types::{Incarnation, Member, MemberProgress, NodeId, Role, checked_address};
 
 /// How long a node may take to say who it is.
 const ANSWER: Duration = Duration::from_secs(2);
+/// How long a member may take to.
+const MEMBER_ANSWER: Duration = Duration::from_secs(1);
 /// Longest that is waited for a member to catch up.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
@@ -212,6 +215,25 @@ impl Ledger {
         Err(self.not_master())
     }
 
+    /// What a member says of itself, which promises nothing by it.
+    pub(super) async fn ask_member(&self, member: &Member) -> Result<pb::IdentifyResponse, TransportError> {
+        let group = self.raft_group();
+        let (set_by, cluster) = {
+            let view = group.view.borrow();
+            (view.set_by, view.cluster)
+        };
+        let envelope = pb::Envelope {
+            sender_address: self.advertised().to_owned(),
+            cluster_incarnation: members::bytes_of(cluster),
+            membership: set_by.map(from_log_id),
+            ..envelope(&group.identity, &member.id, Some(member.incarnation))
+        };
+        let segment_size = group.identity.segment_size;
+        let envelope = Some(envelope);
+        let request = pb::IdentifyRequest { envelope, segment_size, join: true, ..Default::default() };
+        self.transport().link(&member.address, Lane::Control).identify(request, MEMBER_ANSWER).await
+    }
+
     /// Who is at `address`.
     async fn identify(&self, address: &str) -> Result<Newcomer, MemberError> {
         let unfit = |reason: String| MemberError::Unfit { address: address.to_owned(), reason };
@@ -231,6 +253,13 @@ impl Ledger {
         let id = answer.node.parse().map_err(|error| unfit(format!("it gives no name: {error}")))?;
         let incarnation =
             Incarnation::from_slice(&answer.incarnation).ok_or_else(|| unfit("it gives no incarnation".into()))?;
+        let advertised = &answer.advertised_address;
+        if !advertised.is_empty() && advertised != address {
+            // Its calls say where it is, and are refused by all who know it elsewhere.
+            return Err(unfit(format!(
+                "it advertises {advertised}: use that address, or start it with --advertise {address}"
+            )));
+        }
         let member = Member { id, address: address.to_owned(), incarnation };
         let cluster = Incarnation::from_slice(&answer.cluster_incarnation);
         Ok(Newcomer { member, empty: answer.empty, cluster, end: answer.end })

@@ -9,6 +9,7 @@
 //! | [`start`] | starts one ledger on any disk, clock and wire |
 //! | [`lock_wait`] | waits for a directory that another process is about to leave |
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
+//! | [`waiting`] | the task that forms the cluster, and says why there is no master |
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`retention`] | [`RetentionStatus`]; the task that removes old segments, and removing by hand |
@@ -51,6 +52,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod timekeeper;
+mod waiting;
 
 pub use builder::NodeBuilder;
 pub use host::Node;

@@ -10,6 +10,7 @@ use super::retention::Retainer;
 use super::scrub::Scrubber;
 use super::steward::Steward;
 use super::timekeeper::Timekeeper;
+use super::waiting::Waiting;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
@@ -95,8 +96,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
         let (floor, purge_floor) = PurgeFloor::new(reader.clone());
         let network = network(&identity, reader.clone(), purge_floor);
         let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
-        let acked = network.acknowledged();
-        let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm, acked };
+        let (acked, standing) = (network.acknowledged(), network.standing());
+        let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm, acked, standing };
         let reason = match group::start::<R, _>(options, network.clone()).await {
             Ok((running, raft)) => break (running, raft, network, identity),
             Err(reason) => reason,
@@ -121,11 +122,11 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let ledger = Ledger::new(running, env.transport.clone(), advertised, config);
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
-    let formation =
-        Formation::new(identity, config, advertised, (env.incarnation)(), env.transport.clone(), ledger.downgrade());
+    let formation = Formation::new(identity, config, advertised, (env.incarnation)(), env.transport.clone());
+    let waiting = Waiting::new(formation, ledger.downgrade());
     let steward = Steward::new(ledger.downgrade(), config);
     // It ends by itself; nothing waits for it.
-    drop(R::spawn(formation.run::<R>()));
+    drop(R::spawn(waiting.run::<R>()));
     // As do these, once the ledger is closed.
     drop(R::spawn(scrubber.run::<R>()));
     drop(R::spawn(steward.run::<R>()));

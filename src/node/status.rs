@@ -17,7 +17,7 @@ impl Ledger {
         let master: Option<Member> = match &role {
             Role::Master { .. } => myself(),
             Role::Slave { master, .. } => Some(master.clone()),
-            Role::Electing { .. } | Role::Closed { .. } => None,
+            Role::Electing { .. } | Role::Removed { .. } | Role::Closed { .. } => None,
         };
         let alarms: Vec<_> = view.members.iter().filter_map(|m| self.alarm_of(&role, &m.member)).collect();
         Status {
@@ -36,6 +36,7 @@ impl Ledger {
             committed_chain: committed.chain,
             disk_full: group.log.disk_full(),
             alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
+            waiting: group.standing.waiting(),
             scrub: group.log.scrub_status(),
             members: view.members,
         }

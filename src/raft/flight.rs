@@ -130,7 +130,7 @@ impl Flight {
             if waiter.deadline <= now {
                 let waited = waiter.timeout;
                 waiter.finish(Err(match planted(Mutant::UnknownSaidRefused) {
-                    true => AppendError::NoMaster { waited },
+                    true => AppendError::NoMaster { waited, waiting: None },
                     false => unknown("not committed within the deadline; it may be later"),
                 }));
             } else {

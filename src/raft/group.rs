@@ -25,6 +25,7 @@ use super::purge::{Purger, RemovalOutcome};
 use super::reads::{Confirm, Leader, ReadIndex};
 use super::roles::{RoleTask, View};
 use super::stamps::Stamps;
+use super::standing::Standing;
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::Config;
@@ -62,6 +63,7 @@ pub(crate) struct Group {
     pub(crate) acked: Acknowledged,
     /// To be told when this node hears from a leader for the first time.
     pub(crate) contact: watch::Sender<bool>,
+    pub(crate) standing: Standing,
     control: Box<dyn Control>,
 }
 
@@ -97,6 +99,8 @@ pub(crate) struct GroupOptions<'a> {
     pub(crate) confirm: Arc<dyn Confirm>,
     /// Where the network notes what members acknowledge.
     pub(crate) acked: Acknowledged,
+    /// Where the network tells what the peers say of this node.
+    pub(crate) standing: Standing,
 }
 
 /// Starts Raft on a log. Returns the group and the handle that the network's server needs.
@@ -109,7 +113,7 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, mut log, clock, floor, pacer, confirm, acked } = options;
+    let GroupOptions { config, mut log, clock, floor, pacer, confirm, acked, standing } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
@@ -118,10 +122,8 @@ where
     let snapshots = machine.snapshots();
     let store = LogStore::<R>::new(log, clock.clone(), installed);
     let stamps = store.stamps();
-    let mut settings = raft_config(config)?;
+    let settings = raft_config(config)?;
     let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
-    // The role task allows elections, once it knows that this disk is the one the membership means.
-    settings.enable_elect = false;
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
         .map_err(|fatal| fatal.to_string())?;
@@ -147,9 +149,13 @@ where
         role: role_sender,
         view: view_sender,
         lease: config.election_timeout.1,
+        // By then it asks for votes itself.
+        silence: config.election_timeout.1 * 2,
+        standing: standing.clone(),
     };
     let role_task = R::spawn(roles.run());
-    let proposer = Proposer::new(raft.clone(), gate.clone(), role.clone(), submitted, config.max_batch_bytes);
+    let proposer =
+        Proposer::new(raft.clone(), gate.clone(), role.clone(), standing.clone(), submitted, config.max_batch_bytes);
     let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
     let heard = Heard::default();
@@ -178,6 +184,7 @@ where
         owed,
         acked,
         contact,
+        standing,
         control,
     };
     Ok((group, raft))
@@ -390,6 +397,8 @@ fn raft_config(config: &Config) -> Result<RaftConfig, String> {
         // Snapshots are made at the purge point only, and nothing is purged behind our back.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
+        // The role task allows elections, once it knows that this disk is the one the membership means.
+        enable_elect: false,
         enable_pre_vote: Some(true),
         // A leader without a quorum falls silent for so long, so that those who still hear it elect another.
         quorum_loss_probe_interval: Some(2 * millis(high)),

@@ -21,6 +21,7 @@
 //! | [`reads`] | up to where a read must have seen the log, as the leader says |
 //! | [`rest`] | when the leader of an idle ledger may leave out a heartbeat |
 //! | [`roles`] | the task that turns Raft's state into the broker's role |
+//! | [`standing`] | whether a node hears its leader, is a member still, and for what it waits |
 //! | [`group`] | all of it for one ledger, started and stopped |
 
 pub(crate) mod acked;
@@ -41,6 +42,7 @@ pub(crate) mod reads;
 mod rest;
 pub(crate) mod roles;
 pub(crate) mod stamps;
+pub(crate) mod standing;
 pub(crate) mod state_machine;
 pub(crate) mod storage;
 #[cfg(test)]

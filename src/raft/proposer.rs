@@ -14,6 +14,7 @@ use super::config::{CommittedLeaderId, Raft, Runtime};
 use super::entry::Proposed;
 use super::flight::{BatchResponder, Flight, Landed, Waiter};
 use super::gate::Gate;
+use super::standing::Standing;
 use crate::error::AppendError;
 use crate::format::batch;
 use crate::format::entry::entry_length;
@@ -37,6 +38,8 @@ pub(crate) struct Proposer<R: Runtime> {
     raft: Raft<R>,
     gate: Gate,
     role: watch::Receiver<Role>,
+    /// Says why there is no master.
+    standing: Standing,
     submitted: mpsc::UnboundedReceiver<Waiter>,
     /// Bytes that end a batch.
     batch_bytes: usize,
@@ -61,6 +64,7 @@ impl<R: Runtime> Proposer<R> {
         raft: Raft<R>,
         gate: Gate,
         role: watch::Receiver<Role>,
+        standing: Standing,
         submitted: mpsc::UnboundedReceiver<Waiter>,
         max_batch_bytes: usize,
     ) -> Self {
@@ -69,6 +73,7 @@ impl<R: Runtime> Proposer<R> {
             raft,
             gate,
             role,
+            standing,
             submitted,
             batch_bytes: BATCH_BYTES.min(max_batch_bytes),
             landed,
@@ -139,6 +144,9 @@ impl<R: Runtime> Proposer<R> {
             Role::Closed { reason } => self.refuse_all(&AppendError::Closed { reason }),
             // A master may come; appends wait inside their deadlines.
             Role::Electing { .. } => {}
+            Role::Removed { reason, .. } => {
+                self.refuse_all(&AppendError::NoMaster { waited: Duration::ZERO, waiting: Some(reason) });
+            }
         }
     }
 
@@ -233,8 +241,8 @@ impl<R: Runtime> Proposer<R> {
         let (due, waiting) = std::mem::take(&mut self.backlog).into_iter().partition(|w: &Waiter| w.deadline <= now);
         self.backlog = waiting;
         for waiter in due {
-            let waited = waiter.timeout;
-            waiter.finish(Err(AppendError::NoMaster { waited }));
+            let (waited, waiting) = (waiter.timeout, self.standing.waiting());
+            waiter.finish(Err(AppendError::NoMaster { waited, waiting }));
         }
         let flying = self.flights.iter().filter_map(Weak::upgrade).filter_map(|flight| flight.expire(now)).min();
         self.earliest = self.backlog.iter().map(|waiter| waiter.deadline).chain(flying).min();

@@ -13,6 +13,7 @@ use super::config::{LogId, Raft, Runtime, TypeConfig};
 use super::hold::VoteHold;
 use super::members::{self, MemberNode, Membership};
 use super::owed::Owed;
+use super::standing::Standing;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::types::{Incarnation, MemberStatus, NodeId, Role};
@@ -59,6 +60,20 @@ pub(crate) struct RoleTask<R: Runtime> {
     pub(crate) view: watch::Sender<View>,
     /// How long a leader that hears nothing from a quorum may still take itself for one.
     pub(crate) lease: Duration,
+    /// How long a follower that hears nothing of its leader still takes it for the master.
+    pub(crate) silence: Duration,
+    pub(crate) standing: Standing,
+}
+
+/// What Raft's metrics do not say of this node.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    /// A leader has called since the start: the vote may be one that was saved before, for a leader that is long gone.
+    contact: bool,
+    /// The leader has been silent for too long.
+    silent: bool,
+    /// Why it is a member no more.
+    removed: Option<String>,
 }
 
 impl<R: Runtime> RoleTask<R> {
@@ -69,23 +84,31 @@ impl<R: Runtime> RoleTask<R> {
         futures::pin_mut!(held);
         // What the view shows. The metrics of a leader change with every heartbeat; this hardly ever does.
         let mut shown = None;
+        let mut told = self.standing.removed();
+        let mut ear = Ear::<R>::new(&self.standing, self.silence);
+        let mut out = Out::default();
         loop {
             // Before openraft's state is held: it may have to read.
             let owes = self.owed.lacking(&self.log).is_some();
+            let by = told.borrow_and_update().clone();
+            let seen = self.seen(&mut out, ear.silent, by.as_deref());
             let (role, view, alone_at) = {
                 let metrics = self.metrics.borrow_watched();
                 let alone_at = alone_at(&self.id, &metrics, self.lease);
                 let membership = metrics.membership_config.membership();
                 let may_lead = may_lead(&self.id, self.incarnation, membership);
-                self.raft.runtime_config().elect(may_lead && self.votes.is_over() && !owes);
-                let contact = *self.contact.borrow();
+                // One that was removed would ask, and be refused, for ever.
+                let may_ask = may_lead && seen.removed.is_none();
+                self.raft.runtime_config().elect(may_ask && self.votes.is_over() && !owes);
                 let term = metrics.current_term.max(self.saved_term);
                 let shows = Some((term, *metrics.membership_config.log_id()));
                 let view =
                     (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics, self.incarnation, term));
-                (role(&self.id, &metrics, term, alone_at, contact), view, alone_at)
+                (role(&self.id, &metrics, term, alone_at, &seen), view, alone_at)
             };
             let alone_at = alone_at.filter(|_| role.is_master());
+            let follows = matches!(role, Role::Slave { .. });
+            let listens = ear.silent || matches!(role, Role::Removed { .. });
             // Before the role: who hears of a master can look up the members.
             if let Some(view) = view {
                 self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
@@ -105,9 +128,46 @@ impl<R: Runtime> RoleTask<R> {
                 // An error: nobody is left to hear anything.
                 Ok(()) = self.contact.changed() => {}
                 Ok(()) = owed.changed() => {}
+                Ok(()) = told.changed() => ear.begin(),
+                () = ear.listen(), if listens => {
+                    // Whom a leader calls is a member.
+                    self.standing.tell_member();
+                    ear.begin();
+                }
+                () = sleep_until::<R>(follows.then_some(ear.check_at)) => ear.check(),
                 () = sleep_until::<R>(alone_at) => {}
             }
         }
+    }
+
+    /// What is to be known of this node besides Raft's metrics.
+    fn seen(&self, out: &mut Out, silent: bool, told: Option<&str>) -> Seen {
+        let changed = {
+            let metrics = self.metrics.borrow_watched();
+            let now = *metrics.membership_config.log_id();
+            let key = Some((now, now <= metrics.last_applied));
+            (std::mem::replace(&mut out.of, key) != key).then(|| metrics.membership_config.clone())
+        };
+        // Read the log without holding up who makes the metrics.
+        if let Some(config) = changed {
+            let named = may_lead(&self.id, self.incarnation, config.membership());
+            let was = |now: &LogId| members::was_member(&self.log, self.incarnation, now.index);
+            let before = !named && config.log_id().as_ref().is_some_and(was);
+            out.knows_itself = named || before;
+            // One that is not committed may never come to be.
+            out.is_out = before && out.of.is_some_and(|(_, committed)| committed);
+        }
+        let removed = match told.filter(|_| out.knows_itself) {
+            _ if out.is_out => Some("its own log says so".to_owned()),
+            told => told.map(|by| format!("{by} says so")),
+        };
+        let removed = removed.map(|who| {
+            format!(
+                "this disk has been removed from the cluster ({who}): stop the node. It can come back as a new one, \
+                 with an empty directory, `--join` and `dledger members add`"
+            )
+        });
+        Seen { contact: *self.contact.borrow(), silent, removed }
     }
 
     fn publish(&self, role: Role) {
@@ -120,11 +180,63 @@ impl<R: Runtime> RoleTask<R> {
             if *current == role {
                 return false;
             }
-            tracing::info!(node = %self.id, ?role, "role");
+            match &role {
+                Role::Removed { reason, .. } => tracing::warn!(node = %self.id, %reason, "removed"),
+                role => tracing::info!(node = %self.id, ?role, "role"),
+            }
             *current = role;
             true
         });
     }
+}
+
+/// Listens for the leader.
+struct Ear<R: Runtime> {
+    standing: Standing,
+    silence: Duration,
+    /// Appends heard so far, and since when there were no more.
+    heard: u64,
+    since: R::Instant,
+    check_at: R::Instant,
+    silent: bool,
+}
+
+impl<R: Runtime> Ear<R> {
+    fn new(standing: &Standing, silence: Duration) -> Self {
+        let (standing, now) = (standing.clone(), R::Instant::now());
+        Self { heard: standing.heard(), standing, silence, since: now, check_at: now + silence, silent: false }
+    }
+
+    /// Something was heard just now.
+    fn begin(&mut self) {
+        (self.heard, self.since, self.silent) = (self.standing.heard(), R::Instant::now(), false);
+    }
+
+    /// Until a leader calls.
+    async fn listen(&self) {
+        self.standing.heard_more_than(self.heard).await;
+    }
+
+    /// Looks, from time to time, whether the leader is silent.
+    fn check(&mut self) {
+        let now = R::Instant::now();
+        self.check_at = now + self.silence / 2;
+        if self.standing.heard() > self.heard {
+            self.begin();
+        }
+        self.silent = now.saturating_duration_since(self.since) >= self.silence;
+    }
+}
+
+/// What the membership in the log says of this node.
+#[derive(Default)]
+struct Out {
+    /// The entry that set it, and whether that is committed.
+    of: Option<(Option<LogId>, bool)>,
+    /// This disk is named in it, or in one before.
+    knows_itself: bool,
+    /// It was a member, and is none.
+    is_out: bool,
 }
 
 /// When a leader has heard nothing from a quorum for too long; `None` if it needs nobody else.
@@ -152,13 +264,12 @@ fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
 }
 
 /// The role that `metrics` mean.
-/// `contact`: the vote may be one that was saved before this node was started, for a leader that is long gone.
 fn role<R: Runtime>(
     id: &NodeId,
     metrics: &RaftMetrics<R>,
     term: u64,
     alone_at: Option<R::Instant>,
-    contact: bool,
+    seen: &Seen,
 ) -> Role {
     if let Err(fatal) = &metrics.running_state {
         return Role::Closed { reason: fatal.to_string() };
@@ -170,8 +281,13 @@ fn role<R: Runtime>(
     if leads && metrics.vote.committed && knows_all && has_quorum {
         return Role::Master { term };
     }
+    if let Some(reason) = seen.removed.clone() {
+        return Role::Removed { term, reason };
+    }
     let membership = metrics.membership_config.membership();
-    let master = metrics.current_leader.as_ref().filter(|leader| contact && *leader != id);
+    // openraft names the leader it voted for until it votes for another, heard or not.
+    let heard = seen.contact && !seen.silent;
+    let master = metrics.current_leader.as_ref().filter(|leader| heard && *leader != id);
     match master.and_then(|leader| Some((leader, membership.get_node(leader)?))) {
         Some((leader, node)) => Role::Slave { term, master: members::member(leader, node) },
         None => Role::Electing { term },

@@ -62,7 +62,7 @@ impl From<&AppendError> for pb::Failure {
                 }
                 failure::Code::NotMaster
             }
-            AppendError::NoMaster { waited } => {
+            AppendError::NoMaster { waited, .. } => {
                 failure.found = millis(*waited);
                 failure::Code::NoMaster
             }
@@ -327,6 +327,7 @@ impl From<Status> for pb::StatusResponse {
             disk_full: status.disk_full.map(|why| quote(&why)).unwrap_or_default(),
             cluster_incarnation: members::bytes_of(status.cluster_incarnation),
             alarm: status.alarm.unwrap_or_default(),
+            waiting: status.waiting.map(|why| quote(&why)).unwrap_or_default(),
         }
     }
 }

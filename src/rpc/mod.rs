@@ -10,8 +10,10 @@
 //! | `answered` | what members answer on their replication streams |
 //! | `pace` | how soon a replication stream that ended without a gain is begun again |
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
+//! | `refusals` | what peers refuse calls for, told once, and what that says of this node |
 //! | `stranded` | ends the replication streams that stand at entries that are gone |
 //! | [`rounds`] | asks a quorum whether this node leads |
+//! | `callers` | whether who calls is who it says, as far as a membership can tell |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
 //! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
 //! | [`refusing`] | the receiving side of a ledger that could not be opened: refused as closed, with the reason |
@@ -26,6 +28,7 @@
 pub(crate) mod addresses;
 mod answered;
 pub(crate) mod beats;
+mod callers;
 pub(crate) mod checks;
 pub(crate) mod client_wire;
 pub(crate) mod convert;
@@ -38,6 +41,7 @@ mod overtaken;
 mod pace;
 pub(crate) mod peer_client;
 pub(crate) mod peer_server;
+mod refusals;
 pub(crate) mod refusing;
 pub(crate) mod rounds;
 pub(crate) mod router;

@@ -1,11 +1,10 @@
 //! The calling side: openraft's network over a [`Transport`].
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::{self, BoxFuture};
@@ -28,6 +27,7 @@ use super::convert;
 use super::envelope::envelope;
 use super::overtaken::Overtaken;
 use super::pace::Pace;
+use super::refusals::Refusals;
 use super::rounds::Rounds;
 use super::stranded::until_stranded;
 use super::transport::{Lane, Link, Transport, TransportError};
@@ -38,6 +38,7 @@ use crate::raft::config::{CommittedLeaderId, RaftVote};
 use crate::raft::members::MemberNode;
 use crate::raft::purge::PurgeFloor;
 use crate::raft::reads::Confirm;
+use crate::raft::standing::Standing;
 use crate::raft::state_machine::{self, SnapshotData};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::NodeId;
@@ -60,28 +61,6 @@ pub(crate) struct PeerNetwork {
     refusals: Arc<Refusals>,
     floor: PurgeFloor,
     acked: Acknowledged,
-}
-
-/// The last refusal of every kind of call to every peer. Calls are made over and over: the operator is told once why
-/// they are refused, and again when the reason is another.
-#[derive(Default)]
-struct Refusals(Mutex<HashMap<(String, &'static str), i32>>);
-
-impl Refusals {
-    /// Takes down how a call ended; whether it was refused for a reason that is new.
-    fn is_new<T>(&self, target: &str, call: &'static str, ended: &Result<T, TransportError>) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (target.to_owned(), call);
-        match ended {
-            Ok(_) => {
-                last.remove(&key);
-                false
-            }
-            Err(TransportError::Refused { refusal, .. }) => last.insert(key, refusal.reason) != Some(refusal.reason),
-            // Nothing was heard of the peer.
-            Err(_) => false,
-        }
-    }
 }
 
 /// Calls to one member.
@@ -117,6 +96,11 @@ impl PeerNetwork {
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
         let addresses = Addresses::default();
         Self { identity, transport, advertised, addresses, lease_window, refusals: Arc::default(), floor, acked }
+    }
+
+    /// What the peers say of this node is told there.
+    pub(crate) fn standing(&self) -> Standing {
+        self.refusals.standing.clone()
     }
 
     /// What asks a quorum whether this node leads.
@@ -187,20 +171,6 @@ fn failed<R: Runtime>(error: TransportError) -> RPCError<TypeConfig<R>> {
     }
 }
 
-fn note<T>(
-    refusals: &Refusals,
-    target: &str,
-    call: &'static str,
-    ended: Result<T, TransportError>,
-) -> Result<T, TransportError> {
-    if refusals.is_new(target, call, &ended)
-        && let Err(error) = &ended
-    {
-        tracing::warn!(target_node = target, call, %error, "calls to a peer are refused");
-    }
-    ended
-}
-
 pub(super) fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
     tracing::warn!(%error, "a peer answered nonsense");
     Unreachable::new(&error).into()
@@ -217,7 +187,7 @@ impl<R: Runtime> PeerClient<R> {
 
     /// Tells the operator when a call is refused for a new reason.
     fn note<T>(&self, call: &'static str, ended: Result<T, TransportError>) -> Result<T, TransportError> {
-        note(&self.refusals, &self.envelope.target, call, ended)
+        self.refusals.note(&self.envelope.target, call, ended)
     }
 
     /// As [`PeerClient::note`], of a call that failed.
@@ -288,7 +258,7 @@ impl<R: Runtime> PeerClient<R> {
         let (refusals, target) = (self.refusals.clone(), self.envelope.target.clone());
         let member = (self.target.clone(), self.node.incarnation);
         let mut heard = Answered::new(self.acked.clone(), leader, member, self.floor.log().clone(), (acked, sent));
-        let answers = answers.map(move |answer| match note(&refusals, &target, "replicate", answer) {
+        let answers = answers.map(move |answer| match refusals.note(&target, "replicate", answer) {
             Ok(answer) => heard.answer::<R>(answer),
             Err(error) => {
                 heard.ended(&error);

@@ -54,28 +54,6 @@ impl Link for Down {
 }
 
 #[test]
-fn a_refusal_is_told_once_until_its_reason_changes() {
-    let refused = |reason: pb::refusal::Reason, found: &str| {
-        let refusal = pb::Refusal { reason: reason.into(), found: found.into(), expected: String::new() };
-        Err::<(), _>(TransportError::Refused { address: "n1:1".into(), refusal })
-    };
-    let sender = |found| refused(pb::refusal::Reason::Sender, found);
-    let broken = || Err::<(), _>(TransportError::Broken { address: "n1:1".into(), reason: "gone".into() });
-    let refusals = Refusals::default();
-    assert!(!refusals.is_new("n1", "vote", &broken()));
-    assert!(refusals.is_new("n1", "vote", &sender("a")));
-    assert!(!refusals.is_new("n1", "vote", &sender("b")));
-    assert!(!refusals.is_new("n1", "vote", &broken()));
-    assert!(!refusals.is_new("n1", "vote", &sender("b")));
-    // Another peer, another call, another reason, and the same after an answer.
-    assert!(refusals.is_new("n2", "vote", &sender("a")));
-    assert!(refusals.is_new("n1", "heartbeat", &sender("a")));
-    assert!(refusals.is_new("n1", "vote", &refused(pb::refusal::Reason::Closed, "a")));
-    assert!(!refusals.is_new("n1", "vote", &Ok::<_, TransportError>(())));
-    assert!(refusals.is_new("n1", "vote", &sender("a")));
-}
-
-#[test]
 fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let log = fetch::tests::open(dir.path());

@@ -9,6 +9,7 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult
 use openraft::storage::Snapshot;
 
 use self::of_the_log::committed;
+use super::callers::{self, Caller};
 use super::checks;
 use super::convert::{self, Malformed};
 use super::fetch;
@@ -20,7 +21,7 @@ use crate::log::reader::LogReader;
 use crate::log::room::NoRoom;
 use crate::mutants::{Mutant, planted};
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::{RaftVote, StoredMembership};
+use crate::raft::config::RaftVote;
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
@@ -29,6 +30,7 @@ use crate::raft::pacer::Heard;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
 use crate::raft::roles::Metrics;
 use crate::raft::stamps::Stamps;
+use crate::raft::standing::Standing;
 use crate::raft::{Raft, Runtime, TypeConfig, members, state_machine};
 use crate::types::{Incarnation, NodeId};
 
@@ -54,6 +56,7 @@ struct Intake<R: Runtime> {
     metrics: Metrics<R>,
     gate: Gate,
     heard: Heard,
+    standing: Standing,
     watch: LeaderWatch<R>,
 }
 
@@ -64,6 +67,7 @@ impl<R: Runtime> Clone for Intake<R> {
             metrics: self.metrics.clone(),
             gate: self.gate.clone(),
             heard: self.heard.clone(),
+            standing: self.standing.clone(),
             watch: self.watch.clone(),
         }
     }
@@ -121,6 +125,7 @@ impl<R: Runtime> Intake<R> {
     /// Notes that the leader lives, before Raft answers it.
     fn hear(&self, leader: &RaftVote, window_ms: u32) -> Refused<()> {
         if self.watch.hear(leader, Duration::from_millis(window_ms.into())) {
+            self.standing.hear();
             return Ok(());
         }
         let found = format!("the leader {} of term {}", leader.leader_id.voted_for, leader.leader_id.term);
@@ -137,8 +142,8 @@ impl<R: Runtime> PeerServer<R> {
         raft: Raft<R>,
         watch: LeaderWatch<R>,
     ) -> Self {
-        let (gate, heard) = (group.gate.clone(), group.heard.clone());
-        let intake = Intake { metrics: raft.metrics(), raft, gate, heard, watch };
+        let (gate, heard, standing) = (group.gate.clone(), group.heard.clone(), group.standing.clone());
+        let intake = Intake { metrics: raft.metrics(), raft, gate, heard, standing, watch };
         let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
         let (owed, stamps, promised) = (group.owed.clone(), group.stamps.clone(), Mutex::default());
         Self { identity, advertised, peers, promised, log, reads, votes, owed, stamps, intake }
@@ -207,39 +212,18 @@ impl<R: Runtime> PeerServer<R> {
             // It knows a later membership: this node is behind, perhaps since before the sender had its disk.
             return Ok((envelope, sender));
         }
-        let Err(refusal) = self.vouch(&config, &sender, incarnation, address) else {
+        let who = Caller { id: &sender, disk: incarnation, address, acts_by };
+        let Err(refusal) = callers::vouch(&self.log, &config, &who) else {
             return Ok((envelope, sender));
         };
         // A membership that is not committed may never come to be, and the sender may be here to say so.
         let committed = committed.filter(|committed| *config.log_id() > Some(*committed));
         let before = committed.and_then(|committed| state_machine::membership_at(&self.log, committed.index).ok());
         match before {
-            Some(before) => self.vouch(&before, &sender, incarnation, address)?,
+            Some(before) => callers::vouch(&self.log, &before, &who)?,
             None => return Err(refusal),
         }
         Ok((envelope, sender))
-    }
-
-    /// Refuses a sender whom a membership knows otherwise, or that is no member any more.
-    fn vouch(&self, members: &StoredMembership, sender: &NodeId, disk: Incarnation, address: &str) -> Refused<()> {
-        let sends = || format!("{sender} with disk {disk}");
-        // The log may know more than the metrics that say who is a member now.
-        let was_member = || members.log_id().is_some_and(|now| members::was_member(&self.log, disk, now.index));
-        match members.membership().get_node(sender) {
-            Some(known) if known.incarnation != disk => {
-                Err(refusal(Reason::Sender, sends(), format!("{sender} with disk {}", known.incarnation)))
-            }
-            Some(known) if !address.is_empty() && address != known.address => {
-                let found = format!("{} at {address}", sends());
-                let move_it =
-                    format!("it at {}; if it has moved, `dledger members move`; a copy stays out", known.address);
-                Err(refusal(Reason::Sender, found, move_it))
-            }
-            None if was_member() => {
-                Err(refusal(Reason::Sender, sends(), "a member: this disk has been removed from the cluster"))
-            }
-            Some(_) | None => Ok(()),
-        }
     }
 
     fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<(NodeId, Incarnation)> {
@@ -282,6 +266,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let former = self.check_identify(&request)?;
             let initialized = self.intake.raft.is_initialized().await.map_err(closed)?;
             // Who takes a node in has a cluster; it forms none.
+            let member = {
+                let metrics = self.intake.metrics.borrow_watched();
+                callers::is_member(&metrics.membership_config, &former.0, former.1)
+            };
             if !initialized && !request.join {
                 self.promise(former, &request.peers)?;
             }
@@ -294,6 +282,10 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 cluster_incarnation: members::bytes_of(self.cluster()),
                 end: self.log.progress().end(),
                 clock_ms: self.stamps.clock(),
+                member,
+                waiting: self.intake.standing.waiting().unwrap_or_default(),
+                peers: self.peers.clone(),
+                no_room: self.log.disk_full().is_some(),
             })
         })
     }

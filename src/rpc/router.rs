@@ -96,5 +96,5 @@ impl Router {
 
 /// A refusal that says what was found and what was expected.
 pub(crate) fn refusal(reason: Reason, found: impl ToString, expected: impl ToString) -> pb::Refusal {
-    pb::Refusal { reason: reason.into(), found: found.to_string(), expected: expected.to_string() }
+    pb::Refusal { reason: reason.into(), found: found.to_string(), expected: expected.to_string(), removed: false }
 }

@@ -2,15 +2,18 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use crate::error::ReadError;
 use crate::node::Ledger;
-use crate::rpc::client_wire::{CHUNK_BYTES, CHUNK_RECORDS, to_status};
-use crate::rpc::pb;
-use crate::types::{ReadLimit, Record};
+use crate::rpc::client_wire::{CHUNK_BYTES, CHUNK_RECORDS, failure, millis, to_status};
+use crate::rpc::pb::{self, failure::Code};
+use crate::types::{ReadLimit, Record, Role};
 
 /// What is left of a read.
 struct Rest {
@@ -58,6 +61,52 @@ impl Rest {
         let bytes: usize = records.iter().map(|record| record.body.len()).sum();
         self.limit.bytes = self.limit.bytes.saturating_sub(bytes);
         Ok(Some((pb::RecordBatch { records: records.into_iter().map(Into::into).collect() }, self)))
+    }
+}
+
+/// `batches`, until the node is a member no more, or has known of no master for `timeout`: others may have more.
+pub(super) fn until_adrift(
+    batches: BoxStream<'static, Result<pb::RecordBatch, Status>>,
+    role: watch::Receiver<Role>,
+    timeout: Duration,
+) -> BoxStream<'static, Result<pb::RecordBatch, Status>> {
+    let over = stream::once(async move { Err(to_status(&adrift(role, timeout).await)) });
+    let all = stream::select(batches, over.boxed());
+    // The first error is the last of it.
+    let until_error = stream::unfold(Some(all), |all| async move {
+        let mut all = all?;
+        let batch = all.next().await?;
+        let rest = batch.is_ok().then_some(all);
+        Some((batch, rest))
+    });
+    until_error.boxed()
+}
+
+/// Why nothing more is to be expected here, once that is so.
+async fn adrift(mut role: watch::Receiver<Role>, timeout: Duration) -> pb::Failure {
+    let mut since = None;
+    loop {
+        let until = match &*role.borrow_and_update() {
+            Role::Removed { reason, .. } => return failure(Code::NoMaster, reason),
+            // Another term is not another master.
+            Role::Electing { .. } => Some(*since.get_or_insert_with(Instant::now) + timeout),
+            // The records end with the reason.
+            Role::Master { .. } | Role::Slave { .. } | Role::Closed { .. } => None,
+        };
+        if until.is_none() {
+            since = None;
+        }
+        let sleep = sleep_until(until.unwrap_or_else(Instant::now));
+        tokio::select! {
+            biased;
+            changed = role.changed() => if changed.is_err() {
+                return std::future::pending().await;
+            },
+            () = sleep, if until.is_some() => {
+                let message = format!("the node has known of no master for {timeout:?}");
+                return pb::Failure { found: millis(timeout), ..failure(Code::NoMaster, message) };
+            }
+        }
     }
 }
 
@@ -129,6 +178,34 @@ mod tests {
         (1..4).for_each(|i| records.unbounded_send(record(i, 1)).unwrap());
         drop(records);
         assert_eq!(sizes(batches.collect().await), [3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tail_ends_where_nobody_leads_any_more_and_not_before() {
+        let (roles, role) = watch::channel(Role::Electing { term: 1 });
+        let (records, receiver) = mpsc::unbounded();
+        let timeout = Duration::from_secs(10);
+        let mut tail = until_adrift(Batched::new(receiver).boxed(), role, timeout);
+        // Another term does not begin the wait anew; a master does.
+        assert!(tokio::time::timeout(timeout / 2, tail.next()).await.is_err());
+        roles.send_replace(Role::Electing { term: 2 });
+        assert!(tokio::time::timeout(timeout / 4, tail.next()).await.is_err());
+        roles.send_replace(Role::Master { term: 2 });
+        assert!(tokio::time::timeout(timeout * 100, tail.next()).await.is_err());
+        records.unbounded_send(record(0, 1)).unwrap();
+        assert_eq!(tail.next().await.unwrap().unwrap().records.len(), 1);
+        roles.send_replace(Role::Electing { term: 2 });
+        assert!(tokio::time::timeout(timeout / 2, tail.next()).await.is_err());
+        assert!(tail.next().await.unwrap().unwrap_err().message().contains("no master"));
+        assert!(tail.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_tail_ends_at_once_on_a_node_that_was_removed() {
+        let (_roles, role) = watch::channel(Role::Removed { term: 1, reason: "n1 says so".into() });
+        let mut tail = until_adrift(stream::pending().boxed(), role, Duration::from_secs(3600));
+        assert_eq!(tail.next().await.unwrap().unwrap_err().message(), "n1 says so");
+        assert!(tail.next().await.is_none());
     }
 
     #[tokio::test]

@@ -198,7 +198,11 @@ impl LedgerService for Service {
     async fn tail(&self, request: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        Ok(Response::new(read::Batched::new(ledger.tail(request.from).boxed()).boxed()))
+        let batches = read::Batched::new(ledger.tail(request.from).boxed()).boxed();
+        Ok(Response::new(match timeout(request.master_timeout_ms) {
+            Some(timeout) => read::until_adrift(batches, ledger.role(), timeout),
+            None => batches,
+        }))
     }
 
     async fn index_at(&self, request: Request<pb::IndexAtRequest>) -> Result<Response<pb::IndexAtResponse>, Status> {

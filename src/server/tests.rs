@@ -127,9 +127,9 @@ async fn without_a_quorum_a_node_takes_no_more_of_all_its_clients_than_it_was_to
     const CLIENTS: usize = 40;
     let dir = tempfile::tempdir().unwrap();
     // The other one is never there.
-    let builder =
-        Node::builder(NodeId::new(0), "127.0.0.1:0").single().group("g".parse().unwrap()).data_dir(dir.path());
-    let builder = builder.peers("n0=127.0.0.1:9;n1=127.0.0.1:1".parse().unwrap()).configure(|c| {
+    let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group("g".parse().unwrap()).data_dir(dir.path());
+    let builder = builder.peers("n0=127.0.0.1:9;n1=127.0.0.1:1".parse().unwrap()).advertise("127.0.0.1:9");
+    let builder = builder.configure(|c| {
         (c.max_record_bytes, c.max_batch_bytes, c.max_inflight_bytes) = (LIMIT, LIMIT, LIMIT);
         c.append_timeout = std::time::Duration::from_secs(2);
         c.max_connections = CLIENTS;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{SimCluster, pass, run};
-use crate::config::MIN_SEGMENT_SIZE;
+use crate::config::{Config, MIN_SEGMENT_SIZE};
 use crate::error::{AppendError, Outcome};
-use crate::types::Role;
+use crate::types::{NodeId, Role};
 
 const SOON: Duration = Duration::from_secs(10);
 const RECORD: usize = 4000;
@@ -13,7 +13,11 @@ const RECORD: usize = 4000;
 const SMALL_FILES: u64 = 4096;
 
 async fn started(seed: u64, size: usize) -> (SimCluster, usize) {
-    let cluster = SimCluster::new(seed, size, |_| {});
+    started_with(seed, size, |_| {}).await
+}
+
+async fn started_with(seed: u64, size: usize, configure: impl Fn(&mut Config)) -> (SimCluster, usize) {
+    let cluster = SimCluster::new(seed, size, configure);
     for i in 0..size {
         cluster.start(i).await.unwrap();
     }
@@ -56,12 +60,15 @@ async fn assert_all_everywhere(cluster: &SimCluster, end: u64, from: u64) {
     }
 }
 
+/// Nobody else has room either.
 #[test]
 fn a_master_whose_disk_is_full_refuses_stays_master_and_goes_on_when_there_is_room() {
     for seed in 0..3 {
         run(seed, async {
             let (cluster, master) = started(seed, 3).await;
-            cluster.set_capacity(master, Some(cluster.used(master) + 2 * MIN_SEGMENT_SIZE));
+            for i in 0..3 {
+                cluster.set_capacity(i, Some(cluster.used(i) + 2 * MIN_SEGMENT_SIZE));
+            }
             let end = fill_up(&cluster, master, 0).await;
             for _ in 0..5 {
                 pass(Duration::from_secs(1)).await;
@@ -72,7 +79,7 @@ fn a_master_whose_disk_is_full_refuses_stays_master_and_goes_on_when_there_is_ro
             assert!(status.disk_full.unwrap().contains("no room for another segment"));
             assert_all_everywhere(&cluster, end, 0).await;
 
-            cluster.set_capacity(master, None);
+            (0..3).for_each(|i| cluster.set_capacity(i, None));
             pass(Duration::from_secs(1)).await;
             for n in end..end + 40 {
                 assert_eq!(append(&cluster, master, n).await, Ok(n), "{}", cluster.describe());
@@ -84,10 +91,56 @@ fn a_master_whose_disk_is_full_refuses_stays_master_and_goes_on_when_there_is_ro
     }
 }
 
+/// Two nodes are full and three have room. The one that everybody wants to lead is one of the two.
+#[test]
+fn a_master_whose_disk_is_full_hands_over_once_to_one_that_has_room() {
+    for seed in 0..3 {
+        run(seed, async {
+            let wanted = |config: &mut Config| config.preferred_leaders = vec![NodeId::new(0)];
+            let (cluster, _) = started_with(seed, 5, wanted).await;
+            cluster.wait("the wanted master", SOON * 3, || cluster.master() == Some(0)).await;
+            for i in [0, 1] {
+                cluster.set_capacity(i, Some(cluster.used(i) + 2 * MIN_SEGMENT_SIZE));
+            }
+            let full = |i: usize| cluster.ledger(i).unwrap().status().disk_full.is_some();
+            let led = cluster.ledger(0).unwrap().status().term;
+            let mut n = 0;
+            while n < 100 {
+                let Some(master) = cluster.master() else {
+                    pass(Duration::from_millis(50)).await;
+                    continue;
+                };
+                match append(&cluster, master, n).await {
+                    Ok(index) => assert_eq!(index, n),
+                    Err(error) => {
+                        assert_eq!(error.outcome(), Outcome::Refused, "{error}");
+                        if let AppendError::DiskFull { .. } = error {
+                            assert!(error.to_string().contains("`dledger transfer`"), "{error}");
+                        }
+                        pass(Duration::from_millis(50)).await;
+                        continue;
+                    }
+                }
+                n += 1;
+            }
+            assert!(full(0) && full(1), "{}", cluster.describe());
+            let master = cluster.master().unwrap();
+            assert!(master > 1, "{}", cluster.describe());
+            pass(Duration::from_secs(60)).await;
+            let status = cluster.ledger(master).unwrap().status();
+            assert!(status.role.is_master(), "{}", cluster.describe());
+            assert_eq!(status.term, led + 1, "it was handed over more than once: {}", cluster.describe());
+            [0, 1].into_iter().for_each(|i| cluster.set_capacity(i, None));
+            cluster.wait("the wanted master", SOON * 70, || cluster.master() == Some(0)).await;
+            assert_all_everywhere(&cluster, n, 0).await;
+        });
+    }
+}
+
 #[test]
 fn a_purge_makes_room_on_a_master_whose_disk_is_full() {
     run(1, async {
-        let (cluster, master) = started(1, 3).await;
+        let (cluster, master) = started(1, 1).await;
         cluster.set_capacity(master, Some(cluster.used(master) + 3 * MIN_SEGMENT_SIZE + SMALL_FILES));
         let end = fill_up(&cluster, master, 0).await;
         assert!(cluster.ledger(master).unwrap().status().disk_full.is_some());
@@ -167,8 +220,10 @@ fn nodes_that_are_full_still_elect_a_master() {
             for i in 0..3 {
                 cluster.set_capacity(i, None);
             }
-            pass(Duration::from_secs(2)).await;
-            assert_eq!(append(&cluster, new, end).await, Ok(end));
+            // It may hand over to one that has heard of its room first.
+            pass(Duration::from_secs(5)).await;
+            cluster.wait("a master", SOON, || cluster.master().is_some()).await;
+            assert_eq!(append(&cluster, cluster.master().unwrap(), end).await, Ok(end));
             assert_all_everywhere(&cluster, end + 1, 0).await;
         });
     }

@@ -62,6 +62,8 @@ mod retention_tests;
 mod room_tests;
 #[cfg(test)]
 mod safety_tests;
+#[cfg(test)]
+mod waiting_tests;
 
 use std::future::Future;
 use std::time::Duration;

@@ -49,7 +49,7 @@ impl Exit {
     pub(crate) fn of_role(role: &str) -> Self {
         match role {
             "closed" => Exit::Closed,
-            "electing" => Exit::NoMaster,
+            "electing" | "removed" => Exit::NoMaster,
             _ => Exit::Well,
         }
     }

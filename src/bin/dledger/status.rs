@@ -105,6 +105,7 @@ pub(crate) fn object(Answer { peer, status, .. }: &Answer) -> Value {
         "closed_reason": s.closed_reason,
         "disk_full": s.disk_full, "cluster_incarnation": s.cluster_incarnation.map(|of| of.to_string()),
         "alarm": s.alarm,
+        "waiting": s.waiting,
     })
 }
 
@@ -133,7 +134,7 @@ pub(crate) fn row(
             let mut row = vec![s.node.clone(), peer.address.clone(), s.role.clone(), s.term.to_string()];
             row.push(s.master.clone().unwrap_or_else(|| "-".into()));
             row.extend(figures(s));
-            let wrong = s.closed_reason.as_ref().or(s.disk_full.as_ref()).or(s.alarm.as_ref());
+            let wrong = s.closed_reason.as_ref().or(s.waiting.as_ref()).or(s.disk_full.as_ref()).or(s.alarm.as_ref());
             // One line a node, whatever there is to say.
             row.extend(wrong.map(|wrong| wrong.replace('\n', "; ")));
             row

@@ -28,7 +28,7 @@ fn append_errors_arrive_with_all_their_fields_and_the_same_outcome() {
     let cases = [
         AppendError::NotMaster { master: Some(member()) },
         AppendError::NotMaster { master: None },
-        AppendError::NoMaster { waited: Duration::from_millis(1500) },
+        AppendError::NoMaster { waited: Duration::from_millis(1500), waiting: Some("n0 is down".into()) },
         AppendError::TooLarge { what: "record", size: 9, limit: 5 },
         AppendError::EmptyBatch,
         AppendError::Busy { inflight_limit: 77 },
@@ -45,7 +45,9 @@ fn append_errors_arrive_with_all_their_fields_and_the_same_outcome() {
                 let expected = master.as_ref().map_or(("", ""), |m| (m.id.as_str(), m.address.as_str()));
                 assert_eq!((id.as_str(), address.as_str()), expected);
             }
-            (AppendError::NoMaster { waited }, ClientError::NoMaster { waited: told, .. }) => assert_eq!(told, waited),
+            (AppendError::NoMaster { waited, .. }, ClientError::NoMaster { waited: told, .. }) => {
+                assert_eq!(told, waited)
+            }
             (AppendError::TooLarge { .. }, ClientError::TooLarge { size: 9, limit: 5, message }) => {
                 assert!(message.starts_with("record"), "{message}");
             }
@@ -123,6 +125,7 @@ fn a_status_keeps_its_figures() {
         committed_chain: 7,
         disk_full: Some("no room".into()),
         alarm: None,
+        waiting: Some("n1 is down".into()),
         scrub: Default::default(),
         members: vec![MemberStatus { member: member(), voter: true }],
     };
@@ -132,5 +135,6 @@ fn a_status_keeps_its_figures() {
     assert_eq!((told.first, told.committed, told.durable, told.end), (1, 2, 4, 5));
     assert_eq!((told.term, told.committed_position, told.committed_chain), (3, 6, 7));
     assert_eq!(told.disk_full.as_deref(), Some("no room"));
+    assert_eq!(told.waiting.as_deref(), Some("n1 is down"));
     assert_eq!(told.members, [("n1".to_owned(), "h:2".to_owned(), true)]);
 }

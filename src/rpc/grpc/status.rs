@@ -38,7 +38,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
 
 /// `refusal` without the rest of what is too long.
 pub(crate) fn short(refusal: &Refusal) -> Refusal {
-    Refusal { reason: refusal.reason, found: clipped(&refusal.found), expected: clipped(&refusal.expected) }
+    Refusal { found: clipped(&refusal.found), expected: clipped(&refusal.expected), ..refusal.clone() }
 }
 
 /// What a failed call to `address` means: a refusal if the peer sent one, no connection, or a broken one.
@@ -95,7 +95,12 @@ mod tests {
     #[test]
     fn every_refusal_survives_its_status() {
         for number in 1..=17 {
-            let refusal = Refusal { reason: number, found: format!("found {number}"), expected: "ä\n%".into() };
+            let refusal = Refusal {
+                reason: number,
+                found: format!("found {number}"),
+                expected: "ä\n%".into(),
+                removed: number % 2 == 0,
+            };
             let status = from_refusal(&refusal);
             assert_ne!(status.code(), Code::Ok);
             assert!(status.message().contains(&format!("found {number}")), "{}", status.message());
@@ -120,7 +125,12 @@ mod tests {
 
     #[test]
     fn a_long_text_is_clipped_at_a_character() {
-        let refusal = Refusal { reason: Reason::Cluster.into(), found: "ä".repeat(100_000), expected: "x".into() };
+        let refusal = Refusal {
+            reason: Reason::Cluster.into(),
+            found: "ä".repeat(100_000),
+            expected: "x".into(),
+            ..Default::default()
+        };
         let status = from_refusal(&refusal);
         assert!(status.details().len() + status.message().len() < 3 * REFUSAL_TEXT);
         match to_error("a:1", &status) {

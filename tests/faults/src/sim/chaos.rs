@@ -194,6 +194,7 @@ impl World {
             Role::Master { .. } => "master",
             Role::Slave { .. } => "slave",
             Role::Electing { .. } => "electing",
+            Role::Removed { .. } => "removed",
             Role::Closed { reason } => {
                 assert!(self.plan.disks_fail, "node {i} closed by itself: {reason}");
                 // What it shows may be what it failed to save.

@@ -1,0 +1,146 @@
+//! The task that says why there is no master.
+//!
+//! A node that is empty waits for the cluster to be formed, or to be taken in ([`formation`](super::formation)); one
+//! that has a membership waits for a quorum of it. Whoever waits says so: in its log when the reason is new, in its
+//! status, to those whose appends it refuses, and to nodes that ask whether they wait for it.
+
+use std::time::Duration;
+
+use futures::future;
+
+use super::formation::{Formation, why};
+use super::ledger::{Ledger, WeakLedger};
+use crate::raft::Runtime;
+use crate::rpc::transport::TransportError;
+use crate::types::{Incarnation, Member, Role};
+
+/// How long the one that forms the cluster waits before it asks again.
+const RETRY: Duration = Duration::from_millis(100);
+/// How long once it has asked [`EAGER`] times, and how often others look: a hundred ledgers that wait for a node that
+/// is not there are to cost little. An election in good order is over before the first look.
+const PATIENT: Duration = Duration::from_secs(1);
+/// How often to ask before one becomes patient.
+const EAGER: u32 = 100;
+/// The log is told a reason once so many rounds have passed since the last one: what is over by then is no news.
+const CALM: u32 = 3;
+
+/// Says why a ledger has no master.
+pub(super) struct Waiting {
+    formation: Formation,
+    ledger: WeakLedger,
+}
+
+/// What was told last, and in which round.
+#[derive(Default)]
+struct Told {
+    why: Option<String>,
+    round: u32,
+}
+
+impl Waiting {
+    pub(super) fn new(formation: Formation, ledger: WeakLedger) -> Self {
+        Self { formation, ledger }
+    }
+
+    /// Runs until the ledger is gone or closed.
+    pub(super) async fn run<R: Runtime>(self) {
+        let Some(mut role) = self.ledger.upgrade().map(|ledger| ledger.role()) else { return };
+        let (mut round, mut told) = (0_u32, Told::default());
+        loop {
+            let now = role.borrow_and_update().clone();
+            let Some(ledger) = self.ledger.upgrade() else { return };
+            let (reason, pause) = match now {
+                Role::Closed { .. } => return,
+                Role::Master { .. } | Role::Slave { .. } => (None, None),
+                Role::Removed { reason, .. } => (Some(reason), None),
+                Role::Electing { .. } => match ledger.raft_group().is_pristine().await {
+                    Ok(true) if self.formation.is_former() || round > 0 => {
+                        let eager = self.formation.is_former() && round < EAGER;
+                        (self.formation.attempt(&ledger).await, Some(if eager { RETRY } else { PATIENT }))
+                    }
+                    Ok(false) if round > 0 => (Some(self.missing(&ledger).await), Some(PATIENT)),
+                    Ok(_) => (told.why.clone(), Some(PATIENT)),
+                    // Raft has stopped.
+                    Err(_) => return,
+                },
+            };
+            let waits = pause.is_some();
+            self.tell(&ledger, reason, waits.then_some(round), &mut told);
+            drop(ledger);
+            round = if waits { round.saturating_add(1) } else { 0 };
+            let changed = match pause {
+                None => role.changed().await,
+                Some(pause) => {
+                    let settled = role.wait_for(|role| !matches!(role, Role::Electing { .. }));
+                    tokio::select! {
+                        biased;
+                        changed = settled => changed.map(drop),
+                        () = R::sleep(pause) => Ok(()),
+                    }
+                }
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// `round`: of waiting; `None`: what is to be told is no matter of time.
+    fn tell(&self, ledger: &Ledger, reason: Option<String>, round: Option<u32>, told: &mut Told) {
+        let group = ledger.raft_group();
+        group.standing.wait_for(reason.clone());
+        if reason == told.why || round.is_some_and(|round| round < told.round.saturating_add(CALM)) {
+            return;
+        }
+        match &reason {
+            Some(why) => tracing::warn!(group = %ledger.group(), node = %group.identity.node, %why, "no master"),
+            None => tracing::info!(group = %ledger.group(), node = %group.identity.node, "waits no more"),
+        }
+        *told = Told { why: reason, round: round.unwrap_or(0) };
+    }
+
+    /// Who of the members does not answer, as far as this node knows them.
+    async fn missing(&self, ledger: &Ledger) -> String {
+        let group = ledger.raft_group();
+        let me = &group.identity.node;
+        let (members, cluster) = {
+            let view = group.view.borrow();
+            (view.members.clone(), view.cluster)
+        };
+        let others: Vec<&Member> = members.iter().map(|m| &m.member).filter(|member| member.id != *me).collect();
+        let answers = future::join_all(others.iter().map(|member| ledger.ask_member(member))).await;
+        let mut lines = Vec::new();
+        for (member, answer) in others.iter().zip(answers) {
+            match answer {
+                Ok(answer) if answer.incarnation != member.incarnation.to_bytes()[..] => {
+                    lines.push(format!("{} (another disk is there: was it lost?)", member.id));
+                }
+                Ok(answer) => match (Incarnation::from_slice(&answer.cluster_incarnation), cluster) {
+                    (Some(theirs), Some(own)) if theirs != own => {
+                        lines.push(format!("{} (it is of another cluster by now, of incarnation {theirs})", member.id));
+                    }
+                    _ => {}
+                },
+                Err(error) => {
+                    if let TransportError::Refused { refusal, .. } = &error
+                        && refusal.removed
+                    {
+                        group.standing.tell_removed(member.id.as_str());
+                    }
+                    lines.push(format!("{} ({})", member.id, why(&error)));
+                }
+            }
+        }
+        let voters = members.iter().filter(|member| member.voter).count();
+        let all = members.iter().filter(|m| m.voter).map(|m| m.member.id.as_str()).collect::<Vec<_>>().join(", ");
+        match lines.is_empty() {
+            true => format!("all members answer, and none leads yet: {} of {all} have to agree", voters / 2 + 1),
+            false => format!(
+                "no answer from {}: {} of the {voters} voters {all} have to agree on a master. Start them, or see \
+                 docs/recovery.md if they are lost",
+                lines.join(", "),
+                voters / 2 + 1
+            ),
+        }
+    }
+}

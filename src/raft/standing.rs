@@ -1,0 +1,119 @@
+//! How a node stands to its cluster beyond what Raft says: whether it hears its leader, whether others say that it is a
+//! member no more, and for what it waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::{Notify, watch};
+
+/// Shared by the network, which hears things, the role task, which draws the conclusions, and who tells the operator.
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Standing {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Appends of leaders that have arrived.
+    appends: AtomicU64,
+    /// Somebody waits for the next one.
+    awaited: AtomicBool,
+    arrived: Notify,
+    /// Who said that this node is a member no more.
+    removed: watch::Sender<Option<String>>,
+    /// Why there is no master, as far as this node can tell, and what to do.
+    waiting: watch::Sender<Option<String>>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        let (appends, awaited, arrived) = Default::default();
+        let (removed, waiting) = (watch::Sender::new(None), watch::Sender::new(None));
+        Self { inner: Arc::new(Inner { appends, awaited, arrived, removed, waiting }) }
+    }
+}
+
+impl Standing {
+    /// An append of a leader has arrived, whether or not Raft has answered it yet: a disk that is slow to take it is no
+    /// reason to say that nobody leads.
+    pub(crate) fn hear(&self) {
+        self.inner.appends.fetch_add(1, Ordering::SeqCst);
+        if self.inner.awaited.swap(false, Ordering::SeqCst) {
+            self.inner.arrived.notify_one();
+        }
+    }
+
+    /// How many appends have arrived.
+    pub(super) fn heard(&self) -> u64 {
+        self.inner.appends.load(Ordering::SeqCst)
+    }
+
+    /// Until more than `heard` appends have arrived. May be dropped and called again.
+    pub(super) async fn heard_more_than(&self, heard: u64) {
+        loop {
+            self.inner.awaited.store(true, Ordering::SeqCst);
+            if self.heard() > heard {
+                return;
+            }
+            self.inner.arrived.notified().await;
+        }
+    }
+
+    /// `by` says that this node's disk is a member no more.
+    pub(crate) fn tell_removed(&self, by: &str) {
+        self.inner.removed.send_if_modified(|told| {
+            let new = told.is_none();
+            if new {
+                *told = Some(by.to_owned());
+            }
+            new
+        });
+    }
+
+    /// A leader has called since: it is a member after all.
+    pub(super) fn tell_member(&self) {
+        self.inner.removed.send_if_modified(|told| told.take().is_some());
+    }
+
+    /// Who said that this node is a member no more.
+    pub(crate) fn removed(&self) -> watch::Receiver<Option<String>> {
+        self.inner.removed.subscribe()
+    }
+
+    /// Says why there is no master; `None`: there is one.
+    pub(crate) fn wait_for(&self, why: Option<String>) {
+        self.inner.waiting.send_replace(why);
+    }
+
+    /// Why there is no master, as far as this node can tell, and what to do.
+    pub(crate) fn waiting(&self) -> Option<String> {
+        self.inner.waiting.borrow().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_append_that_arrives_before_it_is_waited_for_is_not_missed() {
+        let standing = Standing::default();
+        standing.hear();
+        standing.heard_more_than(0).await;
+        let more = standing.heard_more_than(1);
+        futures::pin_mut!(more);
+        assert!(futures::poll!(&mut more).is_pending());
+        standing.hear();
+        more.await;
+    }
+
+    #[test]
+    fn the_first_to_say_it_counts_until_a_leader_calls() {
+        let standing = Standing::default();
+        standing.tell_removed("n1");
+        standing.tell_removed("n2");
+        assert_eq!(standing.removed().borrow().as_deref(), Some("n1"));
+        standing.tell_member();
+        assert_eq!(*standing.removed().borrow(), None);
+    }
+}
