@@ -93,6 +93,7 @@ impl Node {
             committed_position: 0,
             committed_chain: 0,
             disk_full: None,
+            waiting: None,
             alarm: None,
             scrub: Default::default(),
             members: Vec::new(),
