@@ -86,6 +86,9 @@ fn appended(message: pb::AppendRequest) {
     }
     let mut back = convert::from_append(request);
     back.envelope.clone_from(&message.envelope);
+    // Not openraft's business either.
+    back.acknowledged.clone_from(&message.acknowledged);
+    back.lease_window_ms = message.lease_window_ms;
     assert_eq!(back, message);
 }
 
@@ -149,6 +152,7 @@ pub fn transfer_request(bytes: &[u8]) {
     }
     let mut back = convert::from_transfer(&request, pb::Envelope::default());
     back.envelope.clone_from(&message.envelope);
+    back.acknowledged.clone_from(&message.acknowledged);
     assert_eq!(back, message);
 }
 
