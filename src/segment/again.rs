@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{Segment, Spot};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::DiskFile;
 use crate::error::Damage;
 use crate::format::entry::ENTRY_HEADER;
 
