@@ -303,8 +303,7 @@ pub enum AppendError {
         reason: String,
     },
     /// Refused: the master's process has no descriptor or no memory mapping left for another segment, and there is no
-    /// room in those it has. Its disk has nothing to do with it. Appends are taken again as soon as there is one,
-    /// without a restart.
+    /// room in those it has; nothing is wrong with its disk. Appends are taken again, without a restart, when it has.
     #[error(
         "the master's process can open or map no further file ({reason}): raise its limit of open files (ulimit -n) or \
          vm.max_map_count, or close what uses them up, then append again"

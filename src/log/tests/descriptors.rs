@@ -32,6 +32,10 @@ fn large() -> String {
 fn roll_until(log: &mut Log, segments: usize) {
     while log.shared.segments().len() < segments {
         append(log, &[&large()]);
+        if log.end().number.is_multiple_of(100) {
+            flushed(log);
+            commit_all(log);
+        }
     }
     append(log, &[&large()]);
     flushed(log);
