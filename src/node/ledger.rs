@@ -142,8 +142,9 @@ impl Ledger {
     /// Waits until there is room for the records, then fixes their place behind everything this process submitted
     /// before; the outcome comes from the returned future. So many appends can be under way in order.
     ///
-    /// The order is kept as long as this node stays the master and in touch with a quorum. What Raft refuses in between
-    /// is proposed again inside its deadline, and then comes behind what was taken meanwhile.
+    /// The order is that of the appends that are acknowledged. It is kept also while this node is out of touch with a
+    /// quorum, and when it is elected again: what Raft refuses meanwhile is proposed again inside its deadline, before
+    /// anything that was submitted behind it.
     ///
     /// `timeout` is for the whole append, from here on; the default is the node's
     /// [`append_timeout`](crate::Config::append_timeout), the most is an hour.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -83,6 +84,8 @@ pub(crate) struct Placed {
 /// How a flight ended, for the proposer.
 #[derive(Debug)]
 pub(crate) enum Landed {
+    /// It has not: the log has taken it, and Raft refuses it no more.
+    Placed,
     /// Its waiters have their outcome.
     Done,
     /// Raft took nothing of it: these can be proposed again.
@@ -95,6 +98,8 @@ pub(crate) struct Flight {
     /// Bytes of its entry.
     length: usize,
     placed: OnceLock<Placed>,
+    /// Whether Raft has taken it, refused it or lost it.
+    decided: AtomicBool,
     waiters: Mutex<Vec<Waiter>>,
     landed: mpsc::UnboundedSender<Landed>,
 }
@@ -108,13 +113,21 @@ impl Flight {
             let records = waiter.records.len() as u64;
             ahead = (ahead.0 + records, ahead.1 + waiter.bytes as u64 + records * RECORD_OVERHEAD);
         }
-        Arc::new(Self { length, placed: OnceLock::new(), waiters: Mutex::new(waiters), landed })
+        let (placed, decided) = (OnceLock::new(), AtomicBool::new(false));
+        Arc::new(Self { length, placed, decided, waiters: Mutex::new(waiters), landed })
     }
 
     /// The log has given the batch its place.
     pub(crate) fn place(&self, placed: Placed) {
         // A batch is written once; were it written twice, the first place counts.
-        let _ = self.placed.set(placed);
+        if self.placed.set(placed).is_ok() {
+            self.land(Landed::Placed);
+        }
+    }
+
+    /// Whether Raft may still refuse it, as far as is known.
+    pub(crate) fn may_be_refused(&self) -> bool {
+        !self.decided.load(Ordering::Acquire)
     }
 
     /// Bytes that the log will need for it.
@@ -150,6 +163,7 @@ impl Flight {
     }
 
     fn land(&self, landed: Landed) {
+        self.decided.store(true, Ordering::Release);
         // Without a proposer there is nobody to propose again: the waiters inside say so when dropped.
         let _ = self.landed.send(landed);
     }
@@ -253,9 +267,11 @@ mod tests {
         let (landing, _landed) = mpsc::unbounded_channel();
         let ((one, mut given_up), (two, mut kept)) = (waiter(&["a", "bc"], 1), waiter(&["def"], 9));
         let flight = Flight::new(0, vec![one, two], landing);
+        assert!(flight.may_be_refused());
         assert_eq!(flight.expire(Duration::from_secs(5)), Some(Duration::from_secs(9)));
         flight.place(Placed { first_index: 100, first_position: 1000, term: 7 });
         flight.committed();
+        assert!(!flight.may_be_refused());
         assert!(matches!(given_up.try_recv().unwrap(), Err(AppendError::Unknown { .. })));
         let ack = kept.try_recv().unwrap().unwrap();
         assert_eq!(ack, BatchAck { first_index: 102, first_position: 1011, term: 7, count: 1 });

@@ -2,6 +2,9 @@
 //!
 //! Everything that waits when the task wakes up travels as one entry; nothing waits for more to come. While enough
 //! entries are under way, appends gather, and so batches grow with the load by themselves.
+//!
+//! Appends are proposed in the order in which they came, and stay in it: a batch is proposed when the log has taken the
+//! one before it, or Raft has refused that one and it stands in front again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -169,7 +172,7 @@ impl<R: Runtime> Proposer<R> {
             return;
         }
         self.retry_at = None;
-        while self.aloft < MAX_FLIGHTS {
+        while self.aloft < MAX_FLIGHTS && !self.is_undecided() {
             let waiters = self.next_batch();
             if waiters.is_empty() {
                 return;
@@ -206,6 +209,12 @@ impl<R: Runtime> Proposer<R> {
         }
     }
 
+    /// Whether Raft may still refuse the batch that was proposed last. A later one waits for that: between the two a
+    /// lease can be renewed, and what was refused would be proposed again behind what was taken.
+    fn is_undecided(&self) -> bool {
+        self.flights.last().and_then(Weak::upgrade).is_some_and(|flight| flight.may_be_refused())
+    }
+
     /// Takes what fits into one entry from the backlog.
     fn next_batch(&mut self) -> Vec<Waiter> {
         let mut waiters: Vec<Waiter> = Vec::new();
@@ -222,6 +231,10 @@ impl<R: Runtime> Proposer<R> {
     }
 
     fn land(&mut self, landed: Landed) {
+        // The next one may follow.
+        if matches!(landed, Landed::Placed) {
+            return;
+        }
         self.aloft -= 1;
         self.flights.retain(|flight| flight.strong_count() > 0);
         if let Landed::Refused(waiters) = landed {
