@@ -22,14 +22,11 @@ use crate::types::{Incarnation, NodeId, Peers};
 
 pub(super) type Service = LedgerServiceClient<Channel>;
 
-/// Longest a node may take to say what it is, while the master is looked for. A paused node costs no more than that,
-/// and nothing at all where another one answers.
-const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 /// How soon a node that is not master is asked again.
 const PROBE_PAUSE: Duration = Duration::from_millis(25);
 /// How soon a node that has no place for this client is asked again: there are others that it turns away too.
 pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(250);
-/// Longest a connect may take.
+/// Longest a connect may take, or what goes with it, where the client's timeout is not far longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the other end of a connection must show that it lives.
 const PING: Duration = Duration::from_secs(2);
@@ -225,18 +222,26 @@ impl Directory {
         endpoint: &Endpoint,
         take: impl FnOnce(&mut Connections, &dyn Fn() -> Channel) -> T,
     ) -> T {
-        let dial = || self.dialer.lazy(endpoint, CONNECT_TIMEOUT);
+        let limit = self.connect_timeout();
+        let dial = || self.dialer.lazy(endpoint, limit);
         take(self.known().connections.entry(address.to_owned()).or_default(), &dial)
+    }
+
+    /// Longest a connect or the beginning of a stream may take: an eighth of the client's timeout, for a cluster that is
+    /// far away, but a second at least.
+    pub(super) fn connect_timeout(&self) -> Duration {
+        CONNECT_TIMEOUT.max(self.settings.timeout / 8)
     }
 
     /// A connection of its own, for the append stream.
     pub(super) async fn connect(&self, address: &str) -> Result<Service, ClientError> {
         let broken = |reason: String| ClientError::Broken { address: address.to_owned(), reason };
         let endpoint = endpoint(address)?;
-        match timeout(CONNECT_TIMEOUT, self.dialer.connected(&endpoint, CONNECT_TIMEOUT)).await {
+        let limit = self.connect_timeout();
+        match timeout(limit, self.dialer.connected(&endpoint, limit)).await {
             Ok(Ok(channel)) => Ok(service(channel)),
             Ok(Err(error)) => Err(broken(root(&error))),
-            Err(_) => Err(broken(format!("no connection within {CONNECT_TIMEOUT:?}"))),
+            Err(_) => Err(broken(format!("no connection within {limit:?}"))),
         }
     }
 
@@ -265,15 +270,16 @@ impl Directory {
     /// Starts to look for the master.
     pub(super) fn search(&self) -> Search<'_> {
         let asked: FuturesUnordered<_> =
-            self.by_preference().into_iter().map(|address| self.probe(address, Duration::ZERO)).collect();
+            self.by_preference().into_iter().map(|address| self.probe_at(address, Duration::ZERO)).collect();
         let (probes, started) = (asked.len(), Instant::now());
         Search { directory: self, started, probes, asked, said: BTreeMap::new(), found: None, members: BTreeMap::new() }
     }
 
-    /// A node that is master where `address` is not, or not any more: of a higher term, in one round of questions.
-    pub(super) async fn better_master(&self, address: &str) -> Option<String> {
+    /// A node that is master where `address` is not, or not any more: of a higher term, in one round of questions. Each
+    /// is given `within` to answer; `address` itself is perhaps one that never does.
+    pub(super) async fn better_master(&self, address: &str, within: Duration) -> Option<String> {
         let asked: FuturesUnordered<_> =
-            self.by_preference().into_iter().map(|address| self.probe(address, Duration::ZERO)).collect();
+            self.by_preference().into_iter().map(|address| self.probe(address, within)).collect();
         let answers: Vec<_> = asked.collect().await;
         let masters = answers.into_iter().filter_map(|(address, answer)| Some((address, answer.ok()?)));
         let masters: Vec<_> = masters.filter(|(_, status)| status.role == MASTER).collect();
@@ -284,16 +290,22 @@ impl Directory {
         (first != address && newest.all(|other| other != address)).then_some(first)
     }
 
-    fn probe(&self, address: String, after: Duration) -> BoxFuture<'_, Probed> {
+    async fn probe(&self, address: String, within: Duration) -> Probed {
+        let answer = self.status(&address, within).await;
+        if let Ok(status) = &answer {
+            self.note(&address, status);
+        }
+        (address, answer)
+    }
+
+    /// How far away a node is, is not known: it has all the time that the client has. One that never answers costs
+    /// nothing where another one does.
+    fn probe_at(&self, address: String, after: Duration) -> BoxFuture<'_, Probed> {
         async move {
             if !after.is_zero() {
                 sleep(after).await;
             }
-            let answer = self.status(&address, PROBE_TIMEOUT).await;
-            if let Ok(status) = &answer {
-                self.note(&address, status);
-            }
-            (address, answer)
+            self.probe(address, self.settings.timeout).await
         }
         .boxed()
     }
@@ -354,7 +366,7 @@ impl Search<'_> {
                 Ok(status) => {
                     if self.directory.learn(&status.master_address) {
                         self.probes += 1;
-                        self.asked.push(self.directory.probe(status.master_address, Duration::ZERO));
+                        self.asked.push(self.directory.probe_at(status.master_address, Duration::ZERO));
                     }
                     Ok(match status.waiting.is_empty() {
                         true => status.role,
@@ -364,7 +376,7 @@ impl Search<'_> {
                 Err(error) => Err(error),
             };
             let pause = if matches!(said, Err(ClientError::Busy { .. })) { BUSY_PAUSE } else { PROBE_PAUSE };
-            self.asked.push(self.directory.probe(address.clone(), pause));
+            self.asked.push(self.directory.probe_at(address.clone(), pause));
             self.said.insert(address, said);
             let hopeless = |said: &Result<_, ClientError>| said.as_ref().err().filter(|e| !e.is_passing()).cloned();
             if self.said.len() == self.probes

@@ -24,8 +24,8 @@ const SMALL_REQUESTS: usize = 8;
 const TICK: Duration = Duration::from_millis(100);
 /// A master that says nothing for so long may be none any more: the others are asked.
 const SILENCE: Duration = Duration::from_millis(500);
-/// How long a node that is master no more is waited for, to say what became of what it took.
-const DRAIN: Duration = Duration::from_secs(1);
+/// How long the others may take to say what they are, at first; doubled each time that none of them is master.
+const ASK: Duration = Duration::from_millis(300);
 /// How long to wait after a node has refused twice in a row.
 const REFUSED_PAUSE: Duration = Duration::from_millis(25);
 
@@ -44,6 +44,7 @@ pub(super) struct Driver {
 /// A session that sends no more: its node refused.
 struct Leaving {
     hint: Option<String>,
+    /// Until when it is waited for, to say what became of what it took.
     until: Instant,
 }
 
@@ -117,6 +118,7 @@ impl Driver {
         let requests = session.requests();
         let mut connected = true;
         let mut leaving: Option<Leaving> = None;
+        let mut ask = ASK;
         let mut other_master: Option<BoxFuture<'static, Option<String>>> = None;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -161,7 +163,7 @@ impl Driver {
                     fail(self.queue.expired(now), &ClientError::Busy { message });
                     if leaving.is_none() && self.directory.one_cluster().is_err() {
                         // The next search refuses what waits, or finds that they are of one cluster after all.
-                        leaving = Some(Leaving { hint: None, until: now + DRAIN });
+                        leaving = Some(Leaving { hint: None, until: now + self.directory.connect_timeout() });
                     }
                     if leaving.as_ref().is_some_and(|leaving| leaving.until <= now) {
                         break;
@@ -169,7 +171,11 @@ impl Driver {
                     let silent = session.unanswered() > 0 && session.progress + SILENCE <= now;
                     if silent && other_master.is_none() {
                         let (directory, address) = (self.directory.clone(), session.address.clone());
-                        other_master = Some(async move { directory.better_master(&address).await }.boxed());
+                        let within = ask;
+                        ask = (ask * 2).min(directory.settings.timeout).max(ASK);
+                        other_master = Some(async move { directory.better_master(&address, within).await }.boxed());
+                    } else if !silent {
+                        ask = ASK;
                     }
                 }
             }
@@ -201,7 +207,7 @@ impl Driver {
         if leaving.is_none() {
             tracing::debug!(%error, "append refused, looking for the master");
             self.refusals += 1;
-            *leaving = Some(Leaving { hint: None, until: Instant::now() + DRAIN });
+            *leaving = Some(Leaving { hint: None, until: Instant::now() + self.directory.connect_timeout() });
         }
         if let (Some(leaving), ClientError::NotMaster { address, .. }) = (leaving, error)
             && !address.is_empty()

@@ -17,8 +17,6 @@ use crate::types::BatchAck;
 
 /// Requests that may wait for the connection. Few: what waits here cannot be put together any more.
 const WAITING_REQUESTS: usize = 4;
-/// Longest a node may take to take an append stream, once it is connected. One that is paused takes none.
-const OPEN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long after its deadline an append is still waited for.
 const ANSWER_GRACE: Duration = Duration::from_millis(500);
 
@@ -58,13 +56,15 @@ impl Session {
     pub(super) async fn open(directory: &Directory, address: String) -> Result<Self, ClientError> {
         let mut service = directory.connect(&address).await?;
         let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS);
+        // One that is paused takes none.
+        let limit = directory.connect_timeout();
         let mut call = tonic::Request::new(ReceiverStream::new(outgoing));
         // Said of all requests at once, before the first: one that the node has no room to read says nothing.
         call.metadata_mut().insert(TIMEOUT_HEADER, millis(directory.settings.timeout).max(1).into());
-        let answers = match timeout(OPEN_TIMEOUT, service.append_stream(call)).await {
+        let answers = match timeout(limit, service.append_stream(call)).await {
             Ok(answers) => answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner(),
             Err(_) => {
-                let reason = format!("no append stream within {OPEN_TIMEOUT:?}");
+                let reason = format!("no append stream within {limit:?}");
                 return Err(ClientError::Broken { address, reason });
             }
         };

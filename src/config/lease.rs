@@ -1,4 +1,4 @@
-//! How long a node that has just started keeps away from elections.
+//! Times that follow from the configured ones.
 
 use std::time::Duration;
 
@@ -9,6 +9,46 @@ impl Config {
     /// [`Config::lease_window`], which is what clocks may differ by.
     pub(crate) fn follower_patience(&self) -> Duration {
         self.lease_window() * 6 / 5
+    }
+}
+
+/// How long what crosses the network may take. Whoever sets the heartbeat interval and the election timeout for nodes
+/// that are far apart has set these as well; with the defaults they are what each of them says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timing {
+    heartbeat: Duration,
+    election: Duration,
+}
+
+impl Timing {
+    /// Those of `config`.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self { heartbeat: config.heartbeat_interval, election: config.election_timeout.0 }
+    }
+
+    /// A question to a leader who may have to ask the others first, before it is put again: 500 ms.
+    pub(crate) fn first_try(self) -> Duration {
+        self.heartbeat * 5
+    }
+
+    /// Finding out that nobody listens: 200 ms at least.
+    pub(crate) fn probe(self) -> Duration {
+        (self.heartbeat * 2).max(Duration::from_millis(200))
+    }
+
+    /// Connecting, or a call over a connection that has to be made first: a second at least.
+    pub(crate) fn call(self) -> Duration {
+        (self.heartbeat * 10).max(Duration::from_secs(1))
+    }
+
+    /// What takes a few rounds, like catching up with the last entries: a second at least.
+    pub(crate) fn catch_up(self) -> Duration {
+        (self.heartbeat * 10).max(Duration::from_secs(1))
+    }
+
+    /// Handing over: what is in flight, the word for it, and an election. Two seconds at least.
+    pub(crate) fn hand_over(self) -> Duration {
+        (self.election * 5).max(Duration::from_secs(2))
     }
 }
 
@@ -26,5 +66,22 @@ mod tests {
         let longest = Config { heartbeat_interval: config.election_timeout.0 / 3, ..config };
         assert_eq!(longest.validate().err().map(|error| error.key), Some("groups"));
         assert!(longest.follower_patience() < longest.election_timeout.0);
+    }
+
+    #[test]
+    fn what_crosses_the_network_has_the_time_that_the_configured_ones_say() {
+        let millis = Duration::from_millis;
+        let times =
+            |timing: Timing| [timing.first_try(), timing.probe(), timing.call(), timing.catch_up(), timing.hand_over()];
+        let near = Config::new(NodeId::new(0), "h:1");
+        assert_eq!(times(Timing::of(&near)), [500, 200, 1_000, 1_000, 2_000].map(millis));
+        let far = Config {
+            heartbeat_interval: millis(1_200),
+            election_timeout: (millis(4_800), millis(9_600)),
+            ..near.clone()
+        };
+        assert_eq!(times(Timing::of(&far)), [6_000, 2_400, 12_000, 12_000, 24_000].map(millis));
+        let close = Config { heartbeat_interval: millis(10), election_timeout: (millis(30), millis(60)), ..near };
+        assert_eq!(times(Timing::of(&close)), [50, 200, 1_000, 1_000, 2_000].map(millis));
     }
 }

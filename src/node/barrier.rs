@@ -16,8 +16,6 @@ use crate::rpc::envelope::envelope;
 use crate::rpc::transport::{Lane, Transport};
 use crate::types::{Consistency, Member, Role};
 
-/// How long a leader is given to answer at first; doubled each time that it does not.
-const FIRST_TRY: Duration = Duration::from_millis(500);
 /// How soon it is tried again, unless a role changes before.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -52,7 +50,8 @@ impl Barrier<'_> {
     async fn catch_up(&self, proof: Proof, why: &mut String) -> Result<(), Closed> {
         let mut clock = self.group.clock();
         let mut role = self.group.role.clone();
-        let mut patience = FIRST_TRY;
+        // Doubled each time that the leader does not answer.
+        let mut patience = self.group.timing.first_try();
         let number = loop {
             let left = self.timeout.saturating_sub(clock());
             let now = role.borrow_and_update().clone();

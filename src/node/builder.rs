@@ -13,6 +13,7 @@ use super::descriptors;
 use super::host::Node;
 use super::lock_wait::patiently;
 use super::start::Environment;
+use crate::config::lease::Timing;
 use crate::config::{CLIENT_FRAME_BYTES, Config, ConfigError, Durability, RepairPolicy};
 use crate::disk::owner;
 use crate::disk::real::RealDisk;
@@ -236,9 +237,14 @@ async fn start_ledgers(node: &Node) -> Result<(), StartError> {
 
 /// How peers are called.
 pub(crate) fn grpc_options(config: &Config) -> GrpcOptions {
+    let timing = Timing::of(config);
     GrpcOptions {
         max_message_bytes: message_limit(config.segment_size),
         stall_timeout: config.stall_timeout,
+        connect_timeout: timing.call(),
+        probe_timeout: timing.probe(),
+        // Above the time that connecting may take, which is as far away.
+        keepalive_timeout: timing.call() * 2,
         ..GrpcOptions::default()
     }
 }

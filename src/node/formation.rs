@@ -16,14 +16,12 @@ use futures::future;
 
 use super::ledger::Ledger;
 use crate::config::Config;
+use crate::config::lease::Timing;
 use crate::log::directory::Identity;
 use crate::pb::{self, refusal::Reason};
 use crate::rpc::envelope::envelope;
 use crate::rpc::transport::{Lane, Transport, TransportError};
 use crate::types::{Incarnation, Member, Peer, checked_address};
-
-/// How long a peer may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Forms a cluster, if that is this node's business, and sees why there is none.
 pub(super) struct Formation {
@@ -40,6 +38,8 @@ pub(super) struct Formation {
     /// What the cluster is to be known by, should it be formed here.
     cluster: Incarnation,
     transport: Arc<dyn Transport>,
+    /// How long a peer may take to answer.
+    answer: Duration,
 }
 
 /// What the peers said.
@@ -64,8 +64,8 @@ impl Formation {
         let forms = lowest && !config.join && config.names_a_cluster();
         let former = config.peers.lowest().filter(|_| !lowest).cloned();
         let others = config.peers.iter().filter(|peer| peer.id != config.id).cloned().collect();
-        let peers = config.peers.agreed();
-        Self { identity, me, peers, others, former, forms, join: config.join, cluster, transport }
+        let (peers, answer) = (config.peers.agreed(), Timing::of(config).call());
+        Self { identity, me, peers, others, former, forms, join: config.join, cluster, transport, answer }
     }
 
     /// Whether this node is the one to form the cluster.
@@ -171,7 +171,7 @@ impl Formation {
             peers: self.peers.clone(),
             join: only_looks,
         };
-        self.transport.link(&peer.address, Lane::Control).identify(request, TIMEOUT).await
+        self.transport.link(&peer.address, Lane::Control).identify(request, self.answer).await
     }
 }
 

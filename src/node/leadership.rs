@@ -7,12 +7,8 @@ use bytes::Bytes;
 use super::ledger::Ledger;
 use super::pending::Pending;
 use crate::error::{AppendError, Damage, MemberError};
-use crate::raft::handover::HAND_OVER;
 use crate::raft::membership::{Picture, Seen};
 use crate::types::{Ack, NodeId, Role};
-
-/// How long is waited for the successor to catch up first.
-const CATCH_UP: Duration = Duration::from_secs(1);
 
 impl Ledger {
     /// Hands the mastership over to `to`. Appends wait meanwhile, some milliseconds, and are then refused here: none is
@@ -27,7 +23,8 @@ impl Ledger {
         }
         // A master of a moment ago has not heard from all yet.
         let settled = |picture: &Picture| picture.get(to).is_none_or(|seen| picture.has_caught_up(seen));
-        self.raft_group().wait_for(&settled, CATCH_UP).await?;
+        let limit = self.raft_group().timing.catch_up();
+        self.raft_group().wait_for(&settled, limit).await?;
         let picture = self.raft_group().picture();
         let Some(seen) = picture.get(to) else { return Err(picture.unknown(to)) };
         if !seen.voter {
@@ -35,7 +32,7 @@ impl Ledger {
         }
         if !picture.has_caught_up(seen) {
             let (id, behind) = (to.clone(), picture.behind(seen));
-            return Err(MemberError::Behind { id, behind, waited: CATCH_UP });
+            return Err(MemberError::Behind { id, behind, waited: limit });
         }
         self.transfer(to).await
     }
@@ -83,13 +80,15 @@ impl Ledger {
         group.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
         let followed = role.wait_for(|role| matches!(role, Role::Slave { .. } | Role::Closed { .. }));
         let unknown = |reason: String| Err(MemberError::Unknown { reason });
-        match group.timed(HAND_OVER, followed).await.map(|(role, _)| role.map(|role| role.clone())) {
+        // What is in flight must be on the successor first; then it is one election.
+        let limit = group.timing.hand_over();
+        match group.timed(limit, followed).await.map(|(role, _)| role.map(|role| role.clone())) {
             Some(Ok(Role::Slave { master, .. })) if master.id == *to => Ok(()),
             Some(Ok(Role::Slave { master, .. })) => unknown(format!("{} took over instead of {to}", master.id)),
             Some(Ok(Role::Closed { reason })) => Err(MemberError::Closed { reason }),
             Some(Ok(role)) => unknown(format!("the role is {}", role.name())),
             Some(Err(_)) => unknown("the node is shutting down".into()),
-            None => unknown(format!("{to} has not taken over within {HAND_OVER:?}: one that can is elected")),
+            None => unknown(format!("{to} has not taken over within {limit:?}: one that can is elected")),
         }
     }
 

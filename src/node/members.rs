@@ -12,10 +12,6 @@ use crate::rpc::envelope::{envelope, envelope_to_anybody};
 use crate::rpc::transport::{Lane, TransportError};
 use crate::types::{Incarnation, Member, MemberProgress, NodeId, Role, checked_address};
 
-/// How long a node may take to say who it is.
-const ANSWER: Duration = Duration::from_secs(2);
-/// How long a member may take to.
-const MEMBER_ANSWER: Duration = Duration::from_secs(1);
 /// Longest that is waited for a member to catch up.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
@@ -231,7 +227,8 @@ impl Ledger {
         let segment_size = group.identity.segment_size;
         let envelope = Some(envelope);
         let request = pb::IdentifyRequest { envelope, segment_size, join: true, ..Default::default() };
-        self.transport().link(&member.address, Lane::Control).identify(request, MEMBER_ANSWER).await
+        let limit = self.raft_group().timing.call();
+        self.transport().link(&member.address, Lane::Control).identify(request, limit).await
     }
 
     /// Who is at `address`.
@@ -249,7 +246,9 @@ impl Ledger {
             ..Default::default()
         };
         let link = self.transport().link(address, Lane::Control);
-        let answer = link.identify(request, ANSWER).await.map_err(|error| unfit(error.to_string()))?;
+        // Connecting, and the question.
+        let limit = self.raft_group().timing.call() * 2;
+        let answer = link.identify(request, limit).await.map_err(|error| unfit(error.to_string()))?;
         let id = answer.node.parse().map_err(|error| unfit(format!("it gives no name: {error}")))?;
         let incarnation =
             Incarnation::from_slice(&answer.incarnation).ok_or_else(|| unfit("it gives no incarnation".into()))?;

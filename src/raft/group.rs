@@ -29,6 +29,7 @@ use super::standing::Standing;
 use super::state_machine::{SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::Config;
+use crate::config::lease::Timing;
 use crate::error::{MemberError, RemoveError};
 use crate::log::Log;
 use crate::log::directory::Identity;
@@ -55,6 +56,8 @@ pub(crate) struct Group {
     pub(crate) budget: Arc<Semaphore>,
     /// Where reads ask up to where they must see.
     pub(crate) reads: Arc<dyn ReadIndex>,
+    /// How long what crosses the network may take.
+    pub(crate) timing: Timing,
     /// Votes wait for it.
     pub(crate) votes: VoteHold,
     /// What this node has acknowledged and does not have: it votes as if it had it.
@@ -120,7 +123,7 @@ where
     let machine = StateMachine::<R>::new(&mut log, installed.clone()).map_err(|error| error.to_string())?;
     let gate = Gate::new(reader.clone(), clock.clone());
     let snapshots = machine.snapshots();
-    let store = LogStore::<R>::new(log, clock.clone(), installed);
+    let store = LogStore::<R>::new(log, clock.clone(), installed).expect_votes_within(config.election_timeout.0);
     let stamps = store.stamps();
     let settings = raft_config(config)?;
     let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
@@ -148,7 +151,7 @@ where
         log: reader.clone(),
         role: role_sender,
         view: view_sender,
-        lease: config.election_timeout.1,
+        alone: config.election_timeout.0 + config.election_timeout.1,
         // By then it asks for votes itself.
         silence: config.election_timeout.1 * 2,
         standing: standing.clone(),
@@ -160,12 +163,14 @@ where
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
     let heard = Heard::default();
     let purger = Purger::new(raft.clone(), reader.clone(), clock, snapshots, floor);
+    let timing = Timing::of(config);
     let control = Box::new(RaftControl {
         _pace: pacer.pace(raft.clone(), heard.clone()),
         raft: raft.clone(),
         log: reader.clone(),
         purger,
         lease: config.election_timeout.1,
+        timing,
         tasks: Mutex::new(vec![role_task, proposer]),
     });
     let group = Group {
@@ -180,6 +185,7 @@ where
         proposals,
         budget,
         reads,
+        timing,
         votes,
         owed,
         acked,
@@ -295,6 +301,7 @@ struct RaftControl<R: Runtime> {
     purger: Purger<R>,
     /// Who has not answered for so long is not counted on.
     lease: Duration,
+    timing: Timing,
     /// The role task and the proposer, until they have been waited for.
     tasks: Mutex<Vec<R::JoinHandle<()>>>,
 }
@@ -355,7 +362,7 @@ where
     }
 
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(handover::begin(&self.raft, to))
+        Box::pin(handover::begin(&self.raft, to, self.timing.hand_over()))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

@@ -14,23 +14,25 @@ use super::config::{LogId, Raft, RaftVote, Runtime, TypeConfig};
 use super::roles::Metrics;
 use crate::types::NodeId;
 
-/// How long a hand-over may take. What is in flight must be on the successor first; then it is one election.
-pub(crate) const HAND_OVER: Duration = Duration::from_secs(2);
-
-/// Begins to hand over to `to`. Ends before that has happened; it may not.
+/// Begins to hand over to `to`. Ends before that has happened; it may not, and is taken back after `limit`.
 ///
 /// # Errors
 /// If Raft has stopped.
-pub(super) async fn begin<R: Runtime>(raft: &Raft<R>, to: NodeId) -> Result<(), String> {
+pub(super) async fn begin<R: Runtime>(raft: &Raft<R>, to: NodeId, limit: Duration) -> Result<(), String> {
     let leader = leading::<R>(&raft.metrics());
     raft.trigger().transfer_leader(to.clone()).await.map_err(|fatal| fatal.to_string())?;
     let Some(leader) = leader else { return Ok(()) };
     let raft = raft.clone();
     // Whoever asked for it may not wait so long.
     drop(R::spawn(async move {
-        R::sleep(HAND_OVER).await;
+        R::sleep(limit).await;
         let leads_on = leading::<R>(&raft.metrics()).as_ref() == Some(&leader);
-        if leads_on && let Err(fatal) = take_back(&raft, leader, to).await {
+        if !leads_on {
+            return;
+        }
+        tracing::warn!(%to, waited = ?limit, "the leadership was not taken over: this node steps down, and stands for \
+            election");
+        if let Err(fatal) = take_back(&raft, leader, to).await {
             tracing::debug!(fatal, "Raft has stopped while the leadership was handed over");
         }
     }));
@@ -45,8 +47,6 @@ fn leading<R: Runtime>(metrics: &Metrics<R>) -> Option<RaftVote> {
 }
 
 async fn take_back<R: Runtime>(raft: &Raft<R>, leader: RaftVote, to: NodeId) -> Result<(), String> {
-    tracing::warn!(%to, waited = ?HAND_OVER, "the leadership was not taken over: this node steps down, and stands for \
-        election");
     let last = raft.with_raft_state(|state| state.log_ids.last().copied());
     let last: Option<LogId> = last.await.map_err(|fatal| fatal.to_string())?;
     // As if `to` asked for it, with a log as long as this one. A vote is bound to its term and its node: `to` may still

@@ -5,7 +5,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{Instant, ReadPolicy};
 
@@ -15,8 +17,6 @@ use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::types::Consistency;
 
-/// How long one may take to answer a round; a message may be lost.
-const ROUND: Duration = Duration::from_millis(250);
 /// Between a round that failed and the next.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -86,7 +86,8 @@ impl<R: Runtime> Leader<R> {
         Self { raft, log, window, confirm, confirmed: Mutex::default() }
     }
 
-    async fn confirmed(&self, proof: Proof) -> Result<u64, NoReadIndex> {
+    async fn confirmed(&self, proof: Proof, within: Duration) -> Result<u64, NoReadIndex> {
+        let until = R::Instant::now() + within;
         loop {
             // The vote first: what is proven below is that nobody was elected after it, also not this node again.
             let state = self.raft.with_raft_state(|state| {
@@ -97,7 +98,7 @@ impl<R: Runtime> Leader<R> {
             // and proves nothing: it counts answers for requests that were sent after them.
             let linearizer = self.raft.get_read_linearizer(ReadPolicy::LeaseRead).await.map_err(refused)?;
             let number = linearizer.read_log_id().index();
-            if !self.proven(proof, vote, membership).await {
+            if !self.proven(proof, vote, membership, until).await {
                 R::sleep(PAUSE).await;
                 continue;
             }
@@ -111,7 +112,7 @@ impl<R: Runtime> Leader<R> {
     }
 
     /// Whether this node led under `vote` a moment ago, or after the call.
-    async fn proven(&self, proof: Proof, vote: RaftVote, membership: Membership) -> bool {
+    async fn proven(&self, proof: Proof, vote: RaftVote, membership: Membership, until: R::Instant) -> bool {
         let sent = R::Instant::now();
         let before = self.last().clone();
         let lasts = |at| sent - at < self.window || planted(Mutant::LeaseNeverEnds);
@@ -121,12 +122,39 @@ impl<R: Runtime> Leader<R> {
         if proof == Proof::Round && planted(Mutant::RoundSkipped) {
             return true;
         }
-        let proven = self.confirm.confirm(vote.clone(), membership, ROUND).await;
+        let Some(sent) = self.rounds(&vote, &membership, until).await else { return false };
         let sent = if planted(Mutant::LeaseFromTheAnswer) { R::Instant::now() } else { sent };
-        if proven {
-            *self.last() = Some((vote, sent));
+        *self.last() = Some((vote, sent));
+        true
+    }
+
+    /// Asks the others until a quorum has answered one of the rounds; when that one was sent. `None`: they refuse, or
+    /// the vote is another.
+    ///
+    /// How far away they are is not known: a round counts for as long as there is time. But a message may be lost, so
+    /// another one is sent beside it, after twice the window, four times, and so on.
+    async fn rounds(&self, vote: &RaftVote, membership: &Membership, until: R::Instant) -> Option<R::Instant> {
+        let mut rounds = FuturesUnordered::new();
+        for look in 1_u32.. {
+            if look.is_power_of_two() {
+                let sent = R::Instant::now();
+                let left = if until > sent { until - sent } else { Duration::ZERO };
+                let round = self.confirm.confirm(vote.clone(), membership.clone(), left);
+                rounds.push(async move { (round.await, sent) });
+            }
+            match R::timeout(self.window * 2, rounds.next()).await {
+                Ok(Some((true, sent))) => return Some(sent),
+                Ok(_) => return None,
+                // Nothing yet. A leader that was succeeded meanwhile need not wait for answers that are lost.
+                Err(_) => {
+                    let now = self.raft.with_raft_state(|state| state.vote_ref().clone()).await.ok()?;
+                    if now != *vote {
+                        return None;
+                    }
+                }
+            }
         }
-        proven
+        None
     }
 
     fn last(&self) -> MutexGuard<'_, Option<(RaftVote, R::Instant)>> {
@@ -147,7 +175,7 @@ fn refused<R: Runtime>(error: RaftError<TypeConfig<R>, LinearizableReadError<Typ
 impl<R: Runtime> ReadIndex for Leader<R> {
     fn read_index(&self, proof: Proof, within: Duration) -> BoxFuture<'_, Result<u64, NoReadIndex>> {
         Box::pin(async move {
-            match R::timeout(within, self.confirmed(proof)).await {
+            match R::timeout(within, self.confirmed(proof, within)).await {
                 Ok(answer) => answer,
                 Err(_) => Err(NoReadIndex::NoQuorum(format!("no quorum has answered within {within:?}"))),
             }

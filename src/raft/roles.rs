@@ -58,8 +58,9 @@ pub(crate) struct RoleTask<R: Runtime> {
     pub(crate) log: LogReader,
     pub(crate) role: watch::Sender<Role>,
     pub(crate) view: watch::Sender<View>,
-    /// How long a leader that hears nothing from a quorum may still take itself for one.
-    pub(crate) lease: Duration,
+    /// How long a leader may hear nothing from a quorum: followers that hear nothing from it for so long may elect
+    /// another one, and before that none does.
+    pub(crate) alone: Duration,
     /// How long a follower that hears nothing of its leader still takes it for the master.
     pub(crate) silence: Duration,
     pub(crate) standing: Standing,
@@ -94,7 +95,7 @@ impl<R: Runtime> RoleTask<R> {
             let seen = self.seen(&mut out, ear.silent, by.as_deref());
             let (role, view, alone_at) = {
                 let metrics = self.metrics.borrow_watched();
-                let alone_at = alone_at(&self.id, &metrics, self.lease);
+                let alone_at = alone_at(&self.id, &metrics, self.alone);
                 let membership = metrics.membership_config.membership();
                 let may_lead = may_lead(&self.id, self.incarnation, membership);
                 // One that was removed would ask, and be refused, for ever.
@@ -241,11 +242,12 @@ struct Out {
 
 /// When a leader has heard nothing from a quorum for too long; `None` if it needs nobody else.
 ///
-/// openraft refuses writes from then on but goes on calling itself the leader; a broker must not.
-fn alone_at<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, lease: Duration) -> Option<R::Instant> {
+/// openraft goes on calling itself the leader; a broker must not. The lease, which is over sooner, is a matter of reads
+/// and writes, which wait for it to be renewed: it is no role.
+fn alone_at<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone: Duration) -> Option<R::Instant> {
     let membership = metrics.membership_config.membership();
     let others = membership.voter_ids().any(|voter| voter != *id);
-    metrics.last_quorum_acked.filter(|_| others).map(|acked| *acked + lease)
+    metrics.last_quorum_acked.filter(|_| others).map(|acked| *acked + alone)
 }
 
 async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {

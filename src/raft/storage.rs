@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use openraft::{OptionalSend, RaftTypeConfig};
+use openraft::{Instant, OptionalSend, RaftTypeConfig};
 
 use super::config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
 use super::entry::{Content, Entry, NewEntry};
@@ -49,6 +49,8 @@ pub(crate) struct LogStore<R> {
     log: Log,
     stamps: Arc<Stamps>,
     installed: InstalledStart,
+    /// Saving a vote should not take longer.
+    vote_limit: Duration,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -60,12 +62,18 @@ pub(crate) struct EntryReader<R> {
 
 impl<R: Runtime> LogStore<R> {
     pub(crate) fn new(log: Log, clock: Clock, installed: InstalledStart) -> Self {
-        Self { log, stamps: Arc::new(Stamps::new::<R>(clock)), installed, _runtime: PhantomData }
+        let stamps = Arc::new(Stamps::new::<R>(clock));
+        Self { log, stamps, installed, vote_limit: Duration::MAX, _runtime: PhantomData }
     }
 
     /// What time it stamps entries with.
     pub(crate) fn stamps(&self) -> Arc<Stamps> {
         self.stamps.clone()
+    }
+
+    /// Warns when saving a vote takes longer than `limit`.
+    pub(crate) fn expect_votes_within(self, limit: Duration) -> Self {
+        Self { vote_limit: limit, ..self }
     }
 
     fn append_one(&mut self, entry: Entry) -> io::Result<()> {
@@ -142,7 +150,14 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
         let node = Some(vote.leader_id.voted_for.clone());
-        self.log.save_vote(HardVote { term: vote.leader_id.term, node, granted: vote.committed })
+        let began = R::Instant::now();
+        let saved = self.log.save_vote(HardVote { term: vote.leader_id.term, node, granted: vote.committed });
+        let (took, limit) = (R::Instant::now() - began, self.vote_limit);
+        if took > limit {
+            tracing::warn!(?took, lower_election_timeout = ?limit, "the disk is too slow to save votes in time: an \
+                election may not succeed before the lower election timeout is above what a sync takes");
+        }
+        saved
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<TypeConfig<R>>) -> io::Result<()>

@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::leader_hold::Hold;
 use super::peer_client::PeerNetwork;
+use crate::config::lease::Timing;
 use crate::log::reader::LogReader;
 use crate::raft::config::RaftVote;
 use crate::raft::group::Group;
@@ -42,12 +43,10 @@ const PROBES: u32 = 10;
 const LOOKS: u32 = 2;
 /// Between two probes, and between two campaigns.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Each follower waits so much longer than the one before it, by id: two that campaign at once may both fail.
+/// Each follower waits so much longer than the one before it, by id, at least: two that campaign at once may both fail.
 const TURN: Duration = Duration::from_millis(40);
 /// Campaigns before the election timeout is left to settle it.
 const CAMPAIGNS: u32 = 40;
-/// How long a peer may take to say whether it would vote.
-const ANSWER: Duration = Duration::from_millis(200);
 
 /// One ledger's watch over its leader. Cheap to clone.
 pub(crate) struct LeaderWatch<R: Runtime> {
@@ -66,6 +65,7 @@ struct Inner<R: Runtime> {
     owed: Owed,
     /// Whether a leader has been heard.
     contact: watch::Sender<bool>,
+    timing: Timing,
 }
 
 /// A vote that may be given although the leader's lease is not over, while this lives.
@@ -108,6 +108,7 @@ impl<R: Runtime> LeaderWatch<R> {
             votes: group.votes.clone(),
             owed: group.owed.clone(),
             contact: group.contact.clone(),
+            timing: group.timing,
         });
         let (lost, losses) = mpsc::unbounded_channel();
         if enabled {
@@ -197,7 +198,7 @@ impl<R: Runtime> Inner<R> {
         }
         let name = &leader.leader_id.voted_for;
         tracing::warn!(leader = %name, address = node.address, "the leader's process is gone");
-        R::sleep(TURN * self.turn(name)).await;
+        R::sleep(TURN.max(self.timing.first_try() / 12) * self.turn(name)).await;
         for _ in 0..CAMPAIGNS {
             if !self.still_follows(&leader) {
                 break;
@@ -293,7 +294,7 @@ impl<R: Runtime> Inner<R> {
     /// The peer's id if it would vote.
     async fn pre_vote(&self, id: &NodeId, node: &MemberNode, request: &VoteRequest<TypeConfig<R>>) -> Option<NodeId> {
         let mut client = self.network.client::<R>(id.clone(), node, false);
-        let answer = client.pre_vote(request.clone(), RPCOption::new(ANSWER)).await;
+        let answer = client.pre_vote(request.clone(), RPCOption::new(self.timing.probe())).await;
         // A peer that cannot be asked does not vote.
         answer.is_ok_and(|answer| answer.vote_granted).then(|| id.clone())
     }

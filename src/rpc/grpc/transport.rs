@@ -13,9 +13,6 @@ use super::link::GrpcLink;
 use super::resolver::Resolver;
 use crate::rpc::transport::{Lane, Link, Transport};
 
-/// How long it may take to find out that nobody listens.
-const PROBE: Duration = Duration::from_millis(200);
-
 /// Settings of the calling side.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct GrpcOptions {
@@ -26,6 +23,8 @@ pub(crate) struct GrpcOptions {
     pub(crate) stall_timeout: Duration,
     /// How long connecting may take, over all addresses a name has. The lookup comes on top, bounded by the call.
     pub(crate) connect_timeout: Duration,
+    /// How long it may take to find out that nobody listens.
+    pub(crate) probe_timeout: Duration,
     /// How long a connection may be silent before it is pinged, used or not.
     pub(crate) keepalive_interval: Duration,
     /// A ping unanswered for so long breaks the connection. On the data lane at least, on the control lane at most
@@ -34,12 +33,13 @@ pub(crate) struct GrpcOptions {
 }
 
 impl Default for GrpcOptions {
-    /// 16 MiB; 5 s; 1 s; 1 s; 2 s.
+    /// 16 MiB; 5 s; 1 s; 200 ms; 1 s; 2 s.
     fn default() -> Self {
         Self {
             max_message_bytes: 16 << 20,
             stall_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(1),
+            probe_timeout: Duration::from_millis(200),
             keepalive_interval: Duration::from_secs(1),
             keepalive_timeout: Duration::from_secs(2),
         }
@@ -81,6 +81,7 @@ impl Transport for GrpcTransport {
 
     fn nobody_listens(&self, address: &str) -> BoxFuture<'static, bool> {
         let refuses = self.dialer.refuses(address.to_owned());
-        async move { tokio::time::timeout(PROBE, refuses).await.unwrap_or(false) }.boxed()
+        let limit = self.options.probe_timeout;
+        async move { tokio::time::timeout(limit, refuses).await.unwrap_or(false) }.boxed()
     }
 }
