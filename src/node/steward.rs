@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::ledger::{Ledger, WeakLedger};
 use crate::config::{Config, Durability};
+use crate::log::reader::LogReader;
 use crate::raft::Runtime;
 use crate::raft::membership::{Picture, Seen};
 use crate::types::{NodeId, Role};
@@ -22,6 +23,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// How long the disk has been full when a master gives way: retention may be about to make room.
 const FULL: Duration = Duration::from_secs(1);
 
+/// A disk hangs that takes so many times longer than it took at most.
+const HANGS: u32 = 3;
+/// What a disk took at most counts so much less, one in so many, each time that it gets further.
+const FORGETS: u32 = 64;
+
 /// Watches over one ledger while this node is its master.
 pub(super) struct Steward {
     ledger: WeakLedger,
@@ -29,10 +35,44 @@ pub(super) struct Steward {
     stall: Duration,
 }
 
-/// How far the disk is, and since when.
+/// How the disk keeps up.
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Disk {
+    /// How far it is.
     durable: u64,
+    /// Since when.
     since: Duration,
+    /// How far the log went then.
+    end: u64,
+    /// How far it went when half of the time was over that a disk may stand still, by entries: what was there before
+    /// may be on the others' disks from a time when they were quicker.
+    entries: Option<u64>,
+    /// The longest that it took to get further, of late.
+    longest: Duration,
+}
+
+impl Disk {
+    /// Whether the disk hangs: it has got nowhere for `stall`, and for much longer than it takes to. One that is slow
+    /// gets further.
+    fn hangs(&mut self, log: &LogReader, now: Duration, stall: Duration) -> bool {
+        let progress = log.progress();
+        self.stands_still((progress.durable(), progress.end()), log.numbers().end, now, stall)
+    }
+
+    fn stands_still(&mut self, (durable, end): (u64, u64), entries: u64, now: Duration, stall: Duration) -> bool {
+        let took = now.saturating_sub(self.since);
+        if self.durable == durable && durable < end {
+            if took >= stall / 2 {
+                self.entries.get_or_insert(entries);
+            }
+            return took >= stall.max(self.longest * HANGS);
+        }
+        // What it took long ago says less and less.
+        let took = if self.durable < durable && self.durable < self.end { took } else { Duration::ZERO };
+        let longest = took.max(self.longest - self.longest / FORGETS);
+        *self = Self { durable, since: now, end, entries: None, longest };
+        false
+    }
 }
 
 /// When something that failed before is tried again.
@@ -99,7 +139,7 @@ impl Steward {
     /// While this node is the master; ends with the ledger.
     async fn lead<R: Runtime>(&self, memory: &mut Memory) {
         let began = (memory.clock)();
-        let (mut disk, mut full_since) = (None, None);
+        let (mut disk, mut full_since) = (Disk::default(), None);
         loop {
             R::sleep(LOOK).await;
             let Some(ledger) = self.ledger.upgrade() else { return };
@@ -107,7 +147,13 @@ impl Steward {
             let full = ledger.raft_group().log.disk_full();
             let since = full.is_some().then(|| full_since.unwrap_or(now));
             full_since = since;
-            if self.hangs(&ledger, &mut disk, now) {
+            let hangs = disk.hangs(&ledger.raft_group().log, now, self.stall);
+            if hangs && !is_any_better(&ledger, &disk) {
+                tracing::warn!(group = %ledger.group(), stall = ?self.stall, durable = disk.durable,
+                    "the disk hangs, and no other node's has done better: this one leads on");
+                drop(ledger);
+                R::sleep(PAUSE).await;
+            } else if hangs {
                 let error = ledger.hand_over().await.err();
                 tracing::error!(group = %ledger.group(), stall = ?self.stall, handed_over = error.is_none(),
                     error = error.map(tracing::field::display), "the disk hangs: a master that cannot sync gives way");
@@ -119,19 +165,6 @@ impl Steward {
                 }
             } else if now - began >= SETTLE {
                 self.prefer(&ledger, &mut memory.preferred, now).await;
-            }
-        }
-    }
-
-    /// Whether the disk has made nothing durable for too long although there was something.
-    fn hangs(&self, ledger: &Ledger, disk: &mut Option<Disk>, now: Duration) -> bool {
-        let progress = ledger.raft_group().log.progress();
-        let (durable, end) = (progress.durable(), progress.end());
-        match disk {
-            Some(disk) if disk.durable == durable && durable < end => now - disk.since >= self.stall,
-            disk => {
-                *disk = Some(Disk { durable, since: now });
-                false
             }
         }
     }
@@ -177,6 +210,16 @@ async fn has_room(ledger: &Ledger, seen: &Seen) -> bool {
     ledger.ask_member(&seen.member).await.is_ok_and(|answer| !answer.no_room)
 }
 
+/// Whether another voter has made durable what came in while this disk stood still. If none has, their disks are no
+/// better than this one, and a hand-over would only cost.
+fn is_any_better(ledger: &Ledger, disk: &Disk) -> bool {
+    let picture = ledger.raft_group().picture();
+    let me = &ledger.raft_group().identity.node;
+    let others = picture.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
+    let came = disk.entries.unwrap_or(u64::MAX);
+    others.filter_map(|seen| seen.matched).any(|matched| matched + 1 >= came)
+}
+
 /// The first of the preferred nodes that is a voter, alive and has all that is in the log; nothing if `me` comes first.
 fn preferred<'p>(preferred: &[NodeId], me: &NodeId, picture: &'p Picture) -> Option<&'p Seen> {
     let better = preferred.iter().take_while(|id| *id != me);
@@ -198,5 +241,37 @@ mod tests {
         assert_eq!(tries(&mut patience, 0..2000), [0, 10, 30, 70, 150, 310, 630, 1230, 1830]);
         // It has led for an hour in between.
         assert_eq!(tries(&mut patience, 5500..5525), [5500, 5510]);
+    }
+
+    const STALL: Duration = Duration::from_secs(2);
+
+    /// A disk that gets further every `takes` milliseconds, for a minute; whether it seems to hang meanwhile.
+    fn hangs_within_a_minute(disk: &mut Disk, takes: u64) -> bool {
+        (0..60_000).step_by(250).any(|now| {
+            let durable = now / takes;
+            disk.stands_still((durable, durable + 10), 0, Duration::from_millis(now), STALL)
+        })
+    }
+
+    /// Whether the disk hangs, so many milliseconds after it got somewhere last.
+    fn hangs_after(disk: &mut Disk, still: u64) -> bool {
+        let (durable, now) = (disk.durable, disk.since + Duration::from_millis(still));
+        disk.stands_still((durable, durable + 10), 0, now, STALL)
+    }
+
+    #[test]
+    fn a_disk_that_stands_still_hangs_and_one_that_is_slow_does_not() {
+        let mut quick = Disk::default();
+        assert!(!hangs_within_a_minute(&mut quick, 500));
+        assert!(!hangs_after(&mut quick, 1_750));
+        assert!(hangs_after(&mut quick, 2_000));
+
+        // Once it is known that a sync takes as long, three times as much is waited.
+        let mut slow = Disk { longest: Duration::from_millis(2_500), ..Disk::default() };
+        assert!(!hangs_within_a_minute(&mut slow, 2_500));
+        assert!(!hangs_after(&mut slow, 5_000));
+        assert!(hangs_after(&mut slow, 9_000));
+        // A log that is durable to its end has a disk that has nothing to do.
+        assert!(!slow.stands_still((slow.durable, slow.durable), 0, Duration::from_secs(600), STALL));
     }
 }

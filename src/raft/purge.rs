@@ -21,8 +21,8 @@ use crate::log::retention::Removal;
 use crate::types::LastRemoval;
 
 /// A purge that has to wait for a peer's replication stream for so long breaks it: what is still to be sent over it may
-/// go.
-const PATIENCE: Duration = Duration::from_millis(1500);
+/// go. Above the pause after which openraft tries a peer again that has been gone for seconds: that frees it as well.
+const PATIENCE: Duration = Duration::from_millis(2500);
 /// How long openraft may take otherwise.
 const BOUND: Duration = Duration::from_secs(10);
 

@@ -37,6 +37,7 @@ pub(crate) mod fetch;
 pub(crate) mod grpc;
 pub(crate) mod leader_hold;
 pub(crate) mod leader_watch;
+mod liveness;
 mod overtaken;
 mod pace;
 pub(crate) mod peer_client;

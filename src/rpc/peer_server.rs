@@ -14,6 +14,7 @@ use super::checks;
 use super::convert::{self, Malformed};
 use super::fetch;
 use super::leader_watch::LeaderWatch;
+use super::liveness::Liveness;
 use super::router::refusal;
 use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
@@ -47,6 +48,7 @@ pub(crate) struct PeerServer<R: Runtime> {
     votes: VoteHold,
     owed: Owed,
     stamps: Arc<Stamps>,
+    liveness: Liveness<R>,
     intake: Intake<R>,
 }
 
@@ -143,10 +145,11 @@ impl<R: Runtime> PeerServer<R> {
         watch: LeaderWatch<R>,
     ) -> Self {
         let (gate, heard, standing) = (group.gate.clone(), group.heard.clone(), group.standing.clone());
+        let liveness = Liveness::new(raft.clone(), group.log.clone());
         let intake = Intake { metrics: raft.metrics(), raft, gate, heard, standing, watch };
         let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
         let (owed, stamps, promised) = (group.owed.clone(), group.stamps.clone(), Mutex::default());
-        Self { identity, advertised, peers, promised, log, reads, votes, owed, stamps, intake }
+        Self { identity, advertised, peers, promised, log, reads, votes, owed, stamps, liveness, intake }
     }
 
     /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
@@ -334,14 +337,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
             let request = self.intake.usable(&sender, request).await?;
             checks::acknowledged(reminder, &request.vote).map_err(malformed)?;
-            let last = request.entries.last().map(|entry| entry.id()).or(request.prev_log_id);
-            let previous = request.prev_log_id;
-            let response = self.intake.raft.append_entries(request).await.map_err(closed)?;
-            if response.is_conflict() && previous.is_none() {
-                // openraft asks for the conflicting entry; an append that begins the log cannot conflict.
-                return Err(closed("a conflict before the first entry"));
-            }
-            let result = response.into_stream_result(previous, last);
+            let result = self.liveness.answer(request).await.map_err(closed)?;
             self.intake.note(&result);
             let led = !matches!(result, Err(StreamAppendError::HigherVote(_)));
             if let Some(reminder) = reminder.filter(|_| led) {

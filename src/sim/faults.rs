@@ -153,6 +153,13 @@ impl SimCluster {
         self.network().delay(&nodes[from].address, &nodes[to].address, by);
     }
 
+    /// Every message between two nodes takes so much longer from now on.
+    pub fn all_apart(&self, by: Duration) {
+        for i in 0..self.size() {
+            (0..self.size()).filter(|other| *other != i).for_each(|other| self.delay(i, other, by));
+        }
+    }
+
     /// A firewall resets the connections of node `i` and refuses new ones: to the others it seems dead.
     pub fn shun(&self, i: usize) {
         self.network().shun(&self.nodes()[i].address);

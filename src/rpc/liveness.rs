@@ -1,0 +1,129 @@
+//! Answers heartbeats as soon as Raft has heard of them, however long the disk takes.
+//!
+//! openraft answers an append, also one without entries, when everything it took before has been flushed. With syncs
+//! of a second no heartbeat would be answered in time, and the leader would take a cluster whose disks are slow for one
+//! that is gone. Each of them would also wait in the core for a flush that may never come.
+//!
+//! A heartbeat asks two things: whether this node follows that leader, and whether it has the entry that the leader
+//! knows it to have. The second is looked up. For the first, Raft is given an append behind an entry that no log has.
+//! It takes the leader's word for its leadership, extends the leader's lease and learns how far the cluster has
+//! committed, all as with any append; then it finds that the entry is missing, and says so at once.
+//!
+//! One thing Raft learns only from the heartbeat itself: that its log ends as the leader's does, without an entry that
+//! this leader has sent, as after a restart. What is committed is applied up to there only. So where the commit point
+//! stays behind, Raft is given the heartbeat as well. Its answer, which waits for the disk, is of no use to anybody; there
+//! is one under way at most.
+//!
+//! To ensure correctness:
+//! - no log is acknowledged: the leader counts the answer to a heartbeat for its lease only, and the entry named in it is
+//!   one that this node had acknowledged before;
+//! - the vote is on the disk before the answer is given: Raft's commands are done in order, and it is looked up besides;
+//! - Raft has noted the lease before the answer is given, so the promise that the answer makes is kept.
+
+use std::sync::Arc;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::RaftError;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, StreamAppendError, StreamAppendResult};
+use tokio::sync::Semaphore;
+
+use crate::format::hard_state::HardVote;
+use crate::log::reader::LogReader;
+use crate::raft::config::{LogId, RaftVote, log_id};
+use crate::raft::roles::Metrics;
+use crate::raft::{Raft, Runtime, TypeConfig};
+
+type Heartbeat<R> = AppendEntriesRequest<TypeConfig<R>>;
+type Stopped<R> = RaftError<TypeConfig<R>>;
+
+/// Number of an entry that no log has: at one a nanosecond it is some hundred years away.
+const NOWHERE: u64 = u64::MAX >> 1;
+
+/// Answers the heartbeats of one ledger.
+pub(super) struct Liveness<R: Runtime> {
+    raft: Raft<R>,
+    log: LogReader,
+    metrics: Metrics<R>,
+    /// For the one heartbeat that may be waiting for the disk.
+    behind: Arc<Semaphore>,
+}
+
+impl<R: Runtime> Liveness<R> {
+    pub(super) fn new(raft: Raft<R>, log: LogReader) -> Self {
+        Self { metrics: raft.metrics(), raft, log, behind: Arc::new(Semaphore::new(1)) }
+    }
+
+    /// What Raft says to a heartbeat.
+    ///
+    /// # Errors
+    /// If Raft has stopped.
+    pub(super) async fn answer(
+        &self,
+        heartbeat: Heartbeat<R>,
+    ) -> Result<StreamAppendResult<TypeConfig<R>>, Stopped<R>> {
+        let previous = heartbeat.prev_log_id;
+        // An append with entries may come the same way; it is answered behind their flush.
+        let last = heartbeat.entries.last().map(|entry| entry.id()).or(previous);
+        if heartbeat.entries.is_empty() && holds(&self.log, previous) {
+            let nowhere = Some(log_id(heartbeat.vote.leader_id.term, NOWHERE));
+            let (vote, leader_commit) = (heartbeat.vote.clone(), heartbeat.leader_commit);
+            let hello = AppendEntriesRequest { vote, prev_log_id: nowhere, entries: Vec::new(), leader_commit };
+            match self.raft.append_entries(hello).await? {
+                AppendEntriesResponse::HigherVote(vote) => return Ok(Err(StreamAppendError::HigherVote(vote))),
+                AppendEntriesResponse::Conflict if is_saved(&self.log, &heartbeat.vote) => {
+                    self.commit(heartbeat).await?;
+                    return Ok(Ok(previous));
+                }
+                // What is not as it should be is left to Raft, which takes its time.
+                AppendEntriesResponse::Conflict
+                | AppendEntriesResponse::Success
+                | AppendEntriesResponse::PartialSuccess(_) => {}
+            }
+        }
+        let answer = self.raft.append_entries(heartbeat).await?;
+        if answer.is_conflict() {
+            // A log that is behind. An append that begins the log does not come here.
+            let missing = previous.unwrap_or_else(|| log_id(0, 0));
+            return Ok(Err(StreamAppendError::Conflict(missing)));
+        }
+        Ok(answer.into_stream_result(previous, last))
+    }
+
+    /// Has Raft know by `heartbeat` what is committed, if it does not: its log was this leader's before it heard of it.
+    async fn commit(&self, heartbeat: Heartbeat<R>) -> Result<(), Stopped<R>> {
+        let known = heartbeat.prev_log_id.min(heartbeat.leader_commit);
+        // The metrics may lag behind.
+        if self.metrics.borrow_watched().local_committed >= known {
+            return Ok(());
+        }
+        let Ok(permit) = self.behind.clone().try_acquire_owned() else { return Ok(()) };
+        if self.raft.with_raft_state(|state| state.local_committed().copied()).await? >= known {
+            return Ok(());
+        }
+        let raft = self.raft.clone();
+        drop(R::spawn(async move {
+            if let Err(error) = raft.append_entries(heartbeat).await {
+                tracing::debug!(%error, "a heartbeat was not answered");
+            }
+            drop(permit);
+        }));
+        Ok(())
+    }
+}
+
+/// Whether the entry is in the log, or was: what is removed is committed.
+fn holds(log: &LogReader, entry: Option<LogId>) -> bool {
+    let Some(entry) = entry else { return true };
+    if log.purged().is_some_and(|purged| purged.number >= entry.index) {
+        return true;
+    }
+    // One that cannot be read is not vouched for here.
+    matches!(log.entry_header(entry.index), Ok(Some(header)) if header.term == entry.leader_id.term)
+}
+
+/// Whether the disk has the vote for this leader.
+fn is_saved(log: &LogReader, leader: &RaftVote) -> bool {
+    let id = &leader.leader_id;
+    let is_it = |vote: &HardVote| vote.granted && vote.term == id.term && vote.node.as_ref() == Some(&id.voted_for);
+    leader.committed && log.vote().as_ref().is_some_and(is_it)
+}
