@@ -32,6 +32,26 @@ fn a_master_that_only_hears_or_is_only_heard_is_succeeded() {
 }
 
 #[test]
+fn nodes_and_clients_50_ms_apart_work_as_near_ones() {
+    seeds::each("nodes_and_clients_50_ms_apart_work_as_near_ones", 1, scenarios::far_apart::<50>);
+}
+
+#[test]
+fn nodes_and_clients_200_ms_apart_work_as_near_ones() {
+    seeds::each("nodes_and_clients_200_ms_apart_work_as_near_ones", 1, scenarios::far_apart::<200>);
+}
+
+#[test]
+fn nodes_and_clients_400_ms_apart_work_as_near_ones() {
+    seeds::each("nodes_and_clients_400_ms_apart_work_as_near_ones", 1, scenarios::far_apart::<400>);
+}
+
+#[test]
+fn nodes_and_clients_800_ms_apart_work_as_near_ones() {
+    seeds::each("nodes_and_clients_800_ms_apart_work_as_near_ones", 1, scenarios::far_apart::<800>);
+}
+
+#[test]
 fn a_node_that_restarts_is_connected_to_again() {
     seeds::each("a_node_that_restarts_is_connected_to_again", 2, scenarios::restarts);
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dledger::history::{Begin, ChainAt, FORMAT, FaultEvent, FaultPhase, NodeStatusEvent, Recorder, What};
 use dledger::sim::Rng;
-use dledger::{NodeId, Peer, Peers, Role};
+use dledger::{Config, NodeId, Peer, Peers, Role};
 use turmoil::{Builder, Sim};
 
 use super::net::{PORT, Silent};
@@ -77,6 +77,17 @@ pub struct Fault {
 impl Cluster<'_> {
     /// A cluster of `size` nodes, which start with the first step.
     pub fn new(run: &str, seed: u64, size: u64) -> Self {
+        Self::apart(run, seed, size, LATENCY, |_| {})
+    }
+
+    /// As [`Cluster::new`]. Packets take from `latency.0` to `latency.1`; `configure` changes the configuration of all.
+    pub fn apart(
+        run: &str,
+        seed: u64,
+        size: u64,
+        latency: (Duration, Duration),
+        configure: impl Fn(&mut Config),
+    ) -> Self {
         let packets = Packets::default();
         let subscriber = tracing::subscriber::set_default(packets.clone());
         let mut rng = Rng::new(seed);
@@ -86,8 +97,8 @@ impl Cluster<'_> {
             .simulation_duration(Duration::from_secs(24 * 3600))
             .tick_duration(STEP)
             .tcp_capacity(256)
-            .min_message_latency(LATENCY.0)
-            .max_message_latency(LATENCY.1)
+            .min_message_latency(latency.0)
+            .max_message_latency(latency.1)
             .build();
         let time = Arc::new(AtomicU64::new(0));
         let lines = Lines::default();
@@ -95,7 +106,10 @@ impl Cluster<'_> {
         let peers: Vec<_> = (0..size).map(|n| Peer { id: NodeId::new(n), address: format!("n{n}:{PORT}") }).collect();
         let peers = Peers::new(peers).expect("the peers differ");
         let silent = Silent::default();
-        let node = |n| Arc::new(WireNode::new(n, peers.clone(), time.clone(), silent.clone(), rng.fork()));
+        let node = |n| {
+            let (peers, time, silent) = (peers.clone(), time.clone(), silent.clone());
+            Arc::new(WireNode::new(n, peers, time, silent, rng.fork(), &configure))
+        };
         let nodes: Vec<_> = (0..size).map(node).collect();
         for node in &nodes {
             let software = node.clone();

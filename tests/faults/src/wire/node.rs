@@ -43,8 +43,15 @@ struct State {
 }
 
 impl WireNode {
-    pub(super) fn new(number: u64, peers: Peers, time: Arc<AtomicU64>, silent: Silent, mut rng: Rng) -> Self {
-        let config = Config {
+    pub(super) fn new(
+        number: u64,
+        peers: Peers,
+        time: Arc<AtomicU64>,
+        silent: Silent,
+        mut rng: Rng,
+        configure: impl Fn(&mut Config),
+    ) -> Self {
+        let mut config = Config {
             peers,
             groups: vec![GROUP.parse().unwrap()],
             // It reads on a thread of its own, which no seed determines.
@@ -60,6 +67,7 @@ impl WireNode {
             stall_timeout: Duration::from_secs(1),
             ..Config::new(NodeId::new(number), format!("n{number}:{}", super::net::PORT))
         };
+        configure(&mut config);
         let skew = rng.below(SKEW);
         let state = State { disk: Disk::default(), up: true, starts: 0, node: None, rng };
         let (name, meter, state) = (config.id.to_string(), Arc::default(), Mutex::new(state));

@@ -53,6 +53,42 @@ fn level(cluster: &mut Cluster<'_>, i: usize) {
     });
 }
 
+/// All are far apart, nodes and clients: `ROUND_TRIP` milliseconds there and back. With settings that suit it
+/// (`docs/operations.md`) every call is answered, nobody is succeeded who lives, and a master that dies is.
+pub fn far_apart<const ROUND_TRIP: u64>(run: &str, seed: u64) -> Outcome {
+    let millis = Duration::from_millis;
+    let one_way = (millis(ROUND_TRIP / 2 - ROUND_TRIP / 20), millis(ROUND_TRIP / 2));
+    let heartbeat = millis((ROUND_TRIP * 3 / 2).max(100));
+    let mut cluster = Cluster::apart(run, seed, 3, one_way, |config| {
+        config.heartbeat_interval = heartbeat;
+        config.election_timeout = (heartbeat * 4, heartbeat * 8);
+        config.append_timeout = heartbeat * 20 + TIMEOUT;
+        config.stall_timeout = heartbeat * 4 + TIMEOUT;
+    });
+    let load = Load::new(&cluster, heartbeat * 20 + TIMEOUT, SMALL);
+    let bound = heartbeat * 40 + GOES_ON;
+    cluster.wait("a master", bound, |cluster| cluster.master().is_some());
+    for host in 0..2 {
+        let rng = cluster.rng.fork();
+        let name = format!("c{host}");
+        let clients = load.clone().run(name.clone(), host * 10, 3, rng);
+        cluster.client(&name, clients);
+    }
+    appends(&mut cluster, &load, 40, bound);
+    let begun = load.told();
+    cluster.pass(heartbeat * 10);
+    let told = load.told();
+    assert_eq!((told.unknown, told.refused, told.term), (0, 0, begun.term), "{told:?}");
+    assert!(told.reads >= 10, "{told:?}");
+
+    let master = cluster.master().expect("nobody was succeeded");
+    let down = cluster.kill(master);
+    cluster.wait("appends at the next master", bound, |_| load.told().term > told.term);
+    cluster.start(down);
+    appends(&mut cluster, &load, 20, bound);
+    cluster.finish(&load)
+}
+
 /// The master is held, for longer than any call may take: clients go on at the next one, and what they sent to the old
 /// one in vain ends unknown. Then all that was held arrives.
 pub fn held_master(run: &str, seed: u64) -> Outcome {
