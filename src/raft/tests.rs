@@ -19,6 +19,7 @@ use super::state_machine::StateMachine;
 use super::storage::LogStore;
 use crate::config::Retention;
 use crate::disk::real::RealDisk;
+use crate::error::OpenError;
 use crate::format::frame::Draft;
 use crate::format::segment::Cursor;
 use crate::log::directory::Identity;
@@ -66,7 +67,14 @@ fn open_with(dir: &Path, background: Arc<dyn Background>) -> Log {
         scheduler: Arc::new(FlushThread::start().unwrap()),
         background,
     };
-    Log::open(Arc::new(RealDisk), dir.join("g"), identity, options).unwrap().0
+    // The threads of a log that was dropped may hold it, and so the lock, a moment longer.
+    for _ in 0..1_000_000 {
+        match Log::open(Arc::new(RealDisk), dir.join("g"), identity.clone(), options.clone()) {
+            Err(OpenError::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened.unwrap().0,
+        }
+    }
+    panic!("the log is still open");
 }
 
 fn stores(mut log: Log) -> (LogStore<TokioRuntime>, StateMachine<TokioRuntime>) {
