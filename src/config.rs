@@ -97,7 +97,8 @@ pub struct Config {
     /// voter, answers and has caught up. Default: nobody in particular.
     pub preferred_leaders: Vec<NodeId>,
     /// A master whose disk has made nothing durable for so long, although there was something, and for three times as
-    /// long as it lately took at most, hands over if another voter's disk has done better. 100 ms to 600 s, default 2 s.
+    /// long as it lately took at most, hands over if another voter's disk has done better. 100 ms to 600 s, default
+    /// 2 s.
     pub disk_stall_timeout: Duration,
     /// For how long a start waits for a directory that another process has open, which may be about to end: an
     /// orchestrator starts the next one when it is told to forget the last. Zero: not at all. At most 1 h, default

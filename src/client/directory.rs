@@ -227,8 +227,8 @@ impl Directory {
         take(self.known().connections.entry(address.to_owned()).or_default(), &dial)
     }
 
-    /// Longest a connect or the beginning of a stream may take: an eighth of the client's timeout, for a cluster that is
-    /// far away, but a second at least.
+    /// Longest a connect or the beginning of a stream may take: an eighth of the client's timeout, for a cluster that
+    /// is far away, but a second at least.
     pub(super) fn connect_timeout(&self) -> Duration {
         CONNECT_TIMEOUT.max(self.settings.timeout / 8)
     }

@@ -236,6 +236,9 @@ impl LogReader {
     }
 }
 
+/// Finds the segment that is to be read.
+type Choose<'a> = dyn Fn(&[Arc<Segment>]) -> Option<&Arc<Segment>> + 'a;
+
 impl Shared {
     pub(super) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
         // In its own statement: the tail must be let go of before the segments are taken.
@@ -250,7 +253,7 @@ impl Shared {
     /// Damage is noted, but not of a segment that has gone or was replaced meanwhile: then another one is chosen.
     fn look<T>(
         &self,
-        choose: &dyn Fn(&[Arc<Segment>]) -> Option<&Arc<Segment>>,
+        choose: &Choose,
         look: &dyn Fn(&Segment) -> Result<Option<T>, Damage>,
     ) -> Result<Option<T>, Damage> {
         loop {

@@ -11,13 +11,14 @@
 //!
 //! One thing Raft learns only from the heartbeat itself: that its log ends as the leader's does, without an entry that
 //! this leader has sent, as after a restart. What is committed is applied up to there only. So where the commit point
-//! stays behind, Raft is given the heartbeat as well. Its answer, which waits for the disk, is of no use to anybody; there
-//! is one under way at most.
+//! stays behind, Raft is given the heartbeat as well. Its answer, which waits for the disk, is of no use to anybody;
+//! there is one under way at most.
 //!
 //! To ensure correctness:
-//! - no log is acknowledged: the leader counts the answer to a heartbeat for its lease only, and the entry named in it is
-//!   one that this node had acknowledged before;
-//! - the vote is on the disk before the answer is given: Raft's commands are done in order, and it is looked up besides;
+//! - no log is acknowledged: the leader counts the answer to a heartbeat for its lease only, and the entry named in it
+//!   is one that this node had acknowledged before;
+//! - the vote is on the disk before the answer is given: Raft's commands are done in order, and it is looked up
+//!   besides;
 //! - Raft has noted the lease before the answer is given, so the promise that the answer makes is kept.
 
 use std::sync::Arc;
