@@ -24,6 +24,12 @@ const EAGER: u32 = 100;
 /// The log is told a reason once so many rounds have passed since the last one: what is over by then is no news.
 const CALM: u32 = 3;
 
+/// How long until the members are asked again: 2 s, 4 s, 8 s. Where a hundred ledgers elect at once, the questions are
+/// not to keep the elections from their turn.
+fn seldom(round: u32) -> Duration {
+    PATIENT * (1 << round.clamp(1, 3))
+}
+
 /// Says why a ledger has no master.
 pub(super) struct Waiting {
     formation: Formation,
@@ -58,8 +64,8 @@ impl Waiting {
                         let eager = self.formation.is_former() && round < EAGER;
                         (self.formation.attempt(&ledger).await, Some(if eager { RETRY } else { PATIENT }))
                     }
-                    Ok(false) if round > 0 => (Some(self.missing(&ledger).await), Some(PATIENT)),
-                    Ok(_) => (told.why.clone(), Some(PATIENT)),
+                    Ok(false) if round > 0 => (Some(self.missing(&ledger).await), Some(seldom(round))),
+                    Ok(_) => (told.why.clone(), Some(seldom(1))),
                     // Raft has stopped.
                     Err(_) => return,
                 },
