@@ -1,4 +1,5 @@
-//! What a hundred idle ledgers on three nodes cost (thirty in a debug build): no thread each, and how much of a core is printed.
+//! What a hundred idle ledgers on three nodes cost (thirty in a debug build): no thread each, and how much of a core
+//! is printed.
 //!
 //! The figure that counts is that of `cargo test --release --test idle -- --nocapture`. `DLEDGER_IDLE_GROUPS` and
 //! `DLEDGER_IDLE_SECONDS` change what is measured.
