@@ -1,5 +1,4 @@
-//! What a hundred idle ledgers on three nodes cost (thirty in a debug build): no thread each, and how much of a core
-//! is printed.
+//! What a hundred idle ledgers on three nodes cost: no thread each, and how much of a core is printed.
 //!
 //! The figure that counts is that of `cargo test --release --test idle -- --nocapture`. `DLEDGER_IDLE_GROUPS` and
 //! `DLEDGER_IDLE_SECONDS` change what is measured.
@@ -53,8 +52,7 @@ async fn terms(nodes: &[Node]) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_ledgers_have_no_threads_of_their_own_and_keep_their_masters() {
-    // WEAKENED: a hundred formed at once do not always settle in a debug build (docs/testing.md, Open).
-    let groups = number("DLEDGER_IDLE_GROUPS", if cfg!(debug_assertions) { 30 } else { 100 });
+    let groups = number("DLEDGER_IDLE_GROUPS", 100);
     let seconds = number("DLEDGER_IDLE_SECONDS", if cfg!(debug_assertions) { 3 } else { 10 });
     let cluster = Cluster::down(3, small);
     let mut nodes = Vec::new();
