@@ -64,9 +64,11 @@ pub struct Config {
     /// What is done about damage. Default: nothing, the ledger stays closed.
     pub repair: RepairPolicy,
     /// Whether one ledger that cannot be opened keeps the whole node from starting. Default: false. The others serve,
-    /// and that one is closed, with its reason ([`Node::status`](crate::Node::status)). A node of which no ledger can
-    /// be opened never starts.
+    /// and that one is closed, with its reason ([`Node::status`](crate::Node::status)).
     pub strict: bool,
+    /// Whether a node of which no ledger can be opened starts all the same, to be asked why. Default: false.
+    /// [`Config::strict`] comes first.
+    pub stay: bool,
     /// How sealed segments are read in the background; `None`: not at all.
     pub scrub: Option<Scrub>,
     /// Which records are removed when; `None`, the default: none, ever, unless somebody asks for it
@@ -107,7 +109,8 @@ pub struct Config {
     /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
     /// default 5 s.
     pub stall_timeout: Duration,
-    /// Most connections that clients may have open, at least 8; those beyond are told that there is no place. At the
+    /// Most connections that clients may have open, at least 8; those beyond are told that there is no place. The last
+    /// four of them, an eighth of fewer than 32, are kept for callers on the node's own machine, such as probes. At the
     /// start it is lowered, with a warning, to what the descriptors of the process allow. Default 1024.
     pub max_connections: usize,
     /// Most connections that other nodes may have open, at least 6. A node has up to three to each other node. Clients
@@ -149,6 +152,7 @@ impl Config {
             durability: Durability::default(),
             repair: RepairPolicy::default(),
             strict: false,
+            stay: false,
             scrub: Some(Scrub::default()),
             retention: None,
             segment_size: 256 << 20,

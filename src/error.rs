@@ -2,14 +2,16 @@
 
 mod hosting;
 mod members;
+mod read;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use self::members::MemberError;
+pub use self::read::ReadError;
 use crate::config::ConfigError;
-use crate::types::{Consistency, Group, Member, NodeId, PeersError};
+use crate::types::{Group, Member, NodeId, PeersError};
 
 pub use hosting::{CreateLedgerError, LedgerError, RemoveLedgerError};
 
@@ -343,61 +345,6 @@ impl AppendError {
     }
 }
 
-/// A read did not end with records.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The index is not committed yet.
-    #[error("index {index} is not there yet: this node has committed up to {committed}. Read again later, or use tail")]
-    NotYet {
-        /// The index asked for.
-        index: u64,
-        /// Index after the last committed record.
-        committed: u64,
-    },
-    /// Retention has removed the index.
-    #[error("index {index} has been removed: the first one stored is {first}. Go on from there")]
-    Removed {
-        /// The index asked for.
-        index: u64,
-        /// Lowest index still stored.
-        first: u64,
-    },
-    /// The stored bytes are damaged; they are not served.
-    #[error(transparent)]
-    Damaged(#[from] Damage),
-    /// It could not be made sure in time that nothing is missing here: there is no leader, it has no quorum, or this
-    /// node is behind it. Never an answer that may be stale.
-    #[error(
-        "no {consistency} read within {waited:?} ({reason}): check that a quorum of the members is up and reachable \
-         and read again, or be content with what this node has (local)"
-    )]
-    Unconfirmed {
-        /// What was asked for.
-        consistency: Consistency,
-        /// How long it was tried.
-        waited: Duration,
-        /// What was missing last.
-        reason: String,
-    },
-    /// No committed record begins at the position.
-    #[error("no committed record begins at position {position}: {}", neighbours(*before, *after))]
-    NoRecordAt {
-        /// The position asked for.
-        position: u64,
-        /// The nearest one before it at which a record begins; `None`: what was there, if anything was, is removed.
-        before: Option<u64>,
-        /// The nearest one behind it; `None`: nothing is committed there yet.
-        after: Option<u64>,
-    },
-    /// The ledger is closed on this node.
-    #[error("the ledger is closed on this node: {reason}")]
-    Closed {
-        /// The first reason.
-        reason: String,
-    },
-}
-
 /// Records were not removed. Those that were to go may be there still, all of them; nothing else is changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -428,15 +375,6 @@ pub enum RemoveError {
         /// The first reason.
         reason: String,
     },
-}
-
-fn neighbours(before: Option<u64>, after: Option<u64>) -> String {
-    match (before, after) {
-        (Some(before), Some(after)) => format!("the nearest ones begin at {before} and {after}"),
-        (Some(before), None) => format!("the last one begins at {before}"),
-        (None, Some(after)) => format!("the first one stored begins at {after}"),
-        (None, None) => "none is stored".into(),
-    }
 }
 
 /// The node hosts no such group.

@@ -176,11 +176,30 @@ fn members_come_and_lead_and_go_by_command() {
         members(&["add", &address, "--promote"]),
         (true, format!("n3 at {address} is a learner\nn3 is a voter\n"))
     );
+    assert_eq!(members(&["promote", "n3", "--json"]), (true, "{\"is\":\"voter\",\"node\":\"n3\"}\n".into()));
     assert_eq!(voters(), ["n0", "n1", "n2", "n3"]);
     assert_eq!(serving.ok(&["transfer", "--to", "n3"]), "n3 is the master\n");
     // The master goes: it hands over, and the next one takes it out.
     assert_eq!(members(&["remove", "n3"]), (true, "n3 is no member any more\n".into()));
     assert_eq!(voters(), ["n0", "n1", "n2"]);
+    // What is asked of the one that is gone is told of it, and of nobody else.
+    let gone = format!("n3-{address}");
+    let of_gone = |words: &[&str]| {
+        let output = dledger(&[words, &["--group", "g", "--peers", &gone]].concat()).output().unwrap();
+        (code(&output), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+    };
+    // It hears of it from the others.
+    let (status, said) = loop {
+        let (code, said) = of_gone(&["status"]);
+        if said.contains("removed") {
+            break (code, said);
+        }
+    };
+    assert!(status == 4 && said.contains("removed from the cluster: n3") && !said.contains("quorum"), "{said}");
+    let (list, said) = of_gone(&["members", "list"]);
+    assert!(list == 4 && said.starts_with("REMOVED: n3 is removed"), "{list}: {said}");
+    let (tail, said) = of_gone(&["tail", "--node", "n3", "--from", "0", "--lines"]);
+    assert!(tail == 4 && said.starts_with("hello\n") && said.contains("removed"), "{tail}: {said}");
     let (done, said) = members(&["promote", "n3"]);
     assert!(!done && said.contains("n3 is not a member: the members are n0, n1, n2"), "{said}");
     serving.ok(&["append", "after"]);
@@ -345,4 +364,27 @@ fn one_damaged_ledger_is_closed_and_told_and_the_others_serve() {
     damage(&dir.path().join("g"));
     let (code, said) = run(&strict);
     assert!(code == 3 && said.contains("g: ") && said.contains("h: "), "{code}: {said}");
+
+    // To be asked why.
+    let mut stays = dledger(&[&strict[..], &["--stay"]].concat());
+    let mut stays = stays.env("DLEDGER_PEERS", &peers).env("DLEDGER_ID", "n0").stderr(Stdio::null()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(stays.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("serves no ledger"), "{line}");
+    for look in [
+        &["status", "--group", "g"][..],
+        &["get", "--group", "g", "--timeout", "1s", "0"],
+        &["retention", "show", "--group", "g"],
+        &["retention", "move", "--group", "g", "--to", "0"],
+        &["members", "list", "--group", "g"],
+        &["health", "--group", "g,h"],
+        &["health", "--group", "g,h", "--live"],
+    ] {
+        let (code, said) = run(look);
+        assert!(code == 3 && said.contains("closed"), "{look:?} {code}: {said}");
+    }
+    assert_eq!(run(&["get", "--group", "g", "--node", "n7", "0"]).0, 2);
+    assert_eq!(run(&["retention", "move", "--group", "g", "--to", "0", "--node", "n7"]).0, 2);
+    rustix::process::kill_process(rustix::process::Pid::from_child(&stays), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(stays.wait().unwrap().code(), Some(0));
 }

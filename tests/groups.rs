@@ -4,10 +4,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::Path;
+
 use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient};
 use dledger::{
-    AppendError, Client, ClientError, CreateLedgerError, Group, Ledger, LedgerError, LedgerFiles, Node, ReadError,
-    RemoveLedgerError, Role, StartError,
+    AppendError, Client, ClientError, CreateLedgerError, Group, Ledger, LedgerError, LedgerFiles, Node, NodeId,
+    ReadError, RemoveLedgerError, Role, StartError,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,8 +221,7 @@ async fn a_ledger_that_cannot_be_opened_is_closed_and_the_others_serve() {
     node.shutdown().await;
     damage(&cluster, 0, "damaged");
     std::fs::copy(cluster.dir(0).join(GROUP).join("identity"), cluster.dir(0).join("foreign/identity")).unwrap();
-    let holder = std::fs::File::open(cluster.dir(0).join("locked/lock")).unwrap();
-    rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let holder = hold(&cluster.dir(0).join("locked"));
     let error = several().strict().start().await.unwrap_err();
     assert!(matches!(error, StartError::Open(_)), "{error}");
 
@@ -246,16 +250,115 @@ async fn a_ledger_that_cannot_be_opened_is_closed_and_the_others_serve() {
 
     // Whoever had it lets go; what is damaged is given up.
     drop(holder);
-    let opened = patient(node.create_ledger(group("locked"))).await.unwrap();
-    patient(opened.append("two")).await.unwrap();
+    patient(opened(&node, "locked").await.append("two")).await.unwrap();
+    std::fs::remove_dir_all(cluster.dir(0).join("damaged")).unwrap();
     node.remove_ledger("damaged", LedgerFiles::Delete).await.unwrap();
-    assert!(!cluster.dir(0).join("damaged").exists());
     assert!(matches!(node.ledger("damaged"), Err(LedgerError::Unknown(_))));
     node.remove_ledger("foreign", LedgerFiles::Keep).await.unwrap();
     assert!(cluster.dir(0).join("foreign").exists());
     let created = patient(node.create_ledger(group("damaged"))).await.unwrap();
     assert_eq!(patient(created.append("anew")).await.unwrap().index, 0);
     assert_eq!(node.statuses().len(), 3);
+    node.shutdown().await;
+}
+
+/// The ledger, once it is open.
+async fn opened(node: &Node, name: &str) -> Ledger {
+    let mut looks = tokio::time::interval(std::time::Duration::from_millis(20));
+    patient(async {
+        loop {
+            match node.ledger(name) {
+                Ok(ledger) => return ledger,
+                Err(_) => looks.tick().await,
+            };
+        }
+    })
+    .await
+}
+
+/// Locks the directory of a ledger, as another process that has it open.
+fn hold(ledger: &Path) -> File {
+    let holder = File::create(ledger.join("lock")).unwrap();
+    rustix::fs::flock(&holder, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    holder
+}
+
+/// The files of a directory and what is in them; of large ones, how long they are.
+fn content(dir: &Path) -> BTreeMap<OsString, (u64, Vec<u8>)> {
+    let entries = std::fs::read_dir(dir).unwrap().map(Result::unwrap);
+    let content = entries.map(|entry| {
+        let length = entry.metadata().unwrap().len();
+        (entry.file_name(), (length, if length > 4096 { Vec::new() } else { std::fs::read(entry.path()).unwrap() }))
+    });
+    content.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_are_not_known_to_be_of_the_ledger_are_not_deleted_with_it() {
+    let cluster = Cluster::down(1, fast);
+    let name = |n: usize| ["other-group", "other-node", "other-cluster", "damaged", "nameless", "in-use", "own"][n];
+    let dir = |name: &str| cluster.dir(0).join(name);
+    let several = || {
+        let builder = (0..7).map(name).fold(cluster.builder(0), |builder, name| builder.group(group(name)));
+        builder.configure(|config| config.lock_wait = std::time::Duration::ZERO)
+    };
+    several().start().await.unwrap().shutdown().await;
+    let others = [(name(1), 7, "dledger"), (name(2), 0, "other")];
+    for (name, id, of) in others {
+        let elsewhere = cluster.dir(1);
+        let builder = Node::builder(NodeId::new(id), "127.0.0.1:0").cluster(of.parse().unwrap()).single();
+        let builder = builder.group(group(name)).data_dir(&elsewhere).segment_size(1 << 20).configure(|config| {
+            (config.max_record_bytes, config.max_batch_bytes) = (256 << 10, 512 << 10);
+        });
+        builder.start().await.unwrap().shutdown().await;
+        std::fs::rename(elsewhere.join(name).join("identity"), dir(name).join("identity")).unwrap();
+        std::fs::remove_dir_all(&elsewhere).unwrap();
+    }
+    std::fs::copy(dir(GROUP).join("identity"), dir(name(0)).join("identity")).unwrap();
+    damage(&cluster, 0, name(3));
+    std::fs::remove_file(dir(name(4)).join("identity")).unwrap();
+    let holder = hold(&dir(name(5)));
+    // What is its own is deleted although it cannot be opened.
+    std::fs::write(dir(name(6)).join("hard-state"), [0xff; 64]).unwrap();
+
+    let node = several().start().await.unwrap();
+    let why = ["belongs to group g", "belongs to node n7", "belongs to cluster other", "identity is damaged"];
+    for (name, why) in (0..6).map(name).zip(why.into_iter().chain(["no identity file", "in use"])) {
+        let before = content(&dir(name));
+        let error = node.remove_ledger(name, LedgerFiles::Delete).await.unwrap_err();
+        assert!(matches!(error, RemoveLedgerError::NotDeleted { .. }), "{name}: {error}");
+        assert!(error.to_string().contains(why), "{name}: {error}");
+        assert_eq!(content(&dir(name)), before, "{name}");
+        assert!(matches!(node.ledger(name), Err(LedgerError::Closed { .. })), "{name} stays in view");
+        node.remove_ledger(name, LedgerFiles::Keep).await.unwrap();
+    }
+    assert!(matches!(node.ledger(name(6)), Err(LedgerError::Closed { .. })));
+    node.remove_ledger(name(6), LedgerFiles::Delete).await.unwrap();
+    assert!(!dir(name(6)).exists());
+    assert_eq!(node.statuses().len(), 1);
+    drop(holder);
+    node.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_to_stay_starts_without_a_ledger_and_opens_those_that_become_free() {
+    let cluster = Cluster::down(1, fast);
+    let two = || {
+        let builder = cluster.builder(0).group(group("damaged"));
+        builder.configure(|config| config.lock_wait = std::time::Duration::ZERO)
+    };
+    two().start().await.unwrap().shutdown().await;
+    damage(&cluster, 0, "damaged");
+    let holder = hold(&cluster.dir(0).join(GROUP));
+    assert!(matches!(two().start().await, Err(StartError::Open(_) | StartError::Ledgers { .. })));
+    assert!(matches!(two().stay().strict().start().await, Err(StartError::Open(_))));
+
+    let node = two().stay().start().await.unwrap();
+    let roles: Vec<_> = node.statuses().iter().map(|s| format!("{} {}", s.group, s.role.name())).collect();
+    assert_eq!(roles, ["damaged closed", "g closed"]);
+    drop(holder);
+    patient(opened(&node, GROUP).await.append("one")).await.unwrap();
+    assert!(matches!(node.ledger("damaged"), Err(LedgerError::Closed { .. })));
     node.shutdown().await;
 }
 

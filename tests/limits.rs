@@ -163,6 +163,13 @@ async fn clients_that_take_all_their_places_harm_no_node_and_the_next_is_told_wh
     for error in told {
         assert!(matches!(&error, ClientError::Busy { message } if message.contains("--max-connections")), "{error}");
     }
+    // Whoever asks whether the node lives is not told that it does not.
+    let probe = |live: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dledger"));
+        command.args(["health", "--group", GROUP, "--id", "n0", "--bind", cluster.address(0)]).args(live);
+        command.output().unwrap().status.code()
+    };
+    assert_eq!((probe(&["--live"]), probe(&["--live", "--json"]), probe(&[])), (Some(0), Some(0), Some(1)));
     // Nodes come and go all the same: one restarts, and then the master does.
     for restarted in [cluster.slave().await, cluster.master().await] {
         cluster.stop(restarted).await;

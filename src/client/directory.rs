@@ -422,8 +422,10 @@ impl Search<'_> {
         let unasked: Vec<_> = unasked
             .map(|(address, id)| (address.clone(), format!("{id}, a member that is not among the peers: not asked")))
             .collect();
-        let asked = addresses.into_iter().map(|address| Tried { why: why(&address), address });
-        let tried = asked.chain(unasked.into_iter().map(|(address, why)| Tried { address, why })).collect();
+        let closed = |address: &str| matches!(self.said.get(address), Some(Err(ClientError::Closed { .. })));
+        let asked = addresses.into_iter().map(|at| Tried { why: why(&at), closed: closed(&at), address: at });
+        let unasked = unasked.into_iter().map(|(address, why)| Tried { address, why, closed: false });
+        let tried = asked.chain(unasked).collect();
         let waited = self.started.elapsed();
         if answered().next().is_some() {
             ClientError::NoMaster { waited, tried }

@@ -14,6 +14,15 @@ pub struct Tried {
     pub address: String,
     /// What it said, or what was said of it.
     pub why: String,
+    /// Whether it said that the ledger is closed there.
+    pub closed: bool,
+}
+
+impl Tried {
+    /// What a node failed with.
+    pub(super) fn failed(address: String, error: &ClientError) -> Self {
+        Self { address, why: error.why(), closed: matches!(error, ClientError::Closed { .. }) }
+    }
 }
 
 /// A call did not end with what was asked for.
@@ -266,7 +275,7 @@ impl ClientError {
             Code::NotMaster => Self::NotMaster { master: failure.master, address: failure.master_address },
             Code::NoMaster => Self::NoMaster {
                 waited: Duration::from_millis(failure.found),
-                tried: vec![Tried { address: address.into(), why: message }],
+                tried: vec![Tried { address: address.into(), why: message, closed: false }],
             },
             Code::TooLarge => Self::TooLarge { size: failure.found, limit: failure.limit, message },
             Code::EmptyBatch => Self::EmptyBatch,

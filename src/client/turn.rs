@@ -39,9 +39,9 @@ where
                 let lowest = removed.map_or(first, |(_, lowest)| first.min(lowest));
                 removed = Some((index, lowest));
             }
-            Ok(Err(error)) if removed.is_some() || passes(&error) => tried.push(Tried { why: error.why(), address }),
+            Ok(Err(error)) if removed.is_some() || passes(&error) => tried.push(Tried::failed(address, &error)),
             Ok(done) => return Ok(done),
-            Err(_) => tried.push(Tried { address, why: format!("no answer within {within:.1?}") }),
+            Err(_) => tried.push(Tried { address, why: format!("no answer within {within:.1?}"), closed: false }),
         }
     }
     match removed {

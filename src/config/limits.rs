@@ -11,6 +11,8 @@ const MAX_STREAM: usize = (1 << 20) + CLIENT_FRAME_BYTES;
 pub(crate) const CLIENT_FRAME_BYTES: usize = 64 << 10;
 /// Far beyond any memory, far below what counters overflow at.
 const MAX_CLIENT_BYTES: usize = 1 << 46;
+/// Connections kept for callers on the node's own machine, where there are enough: probes take one each.
+const OWN_MACHINE: usize = 4;
 /// Room that a message takes beside the largest batch, bytes.
 pub(crate) const MESSAGE_SLACK: usize = 1 << 20;
 
@@ -24,6 +26,11 @@ impl Config {
     /// Bytes that one append stream of a client takes before it is read: what is on the way, and a frame.
     pub(crate) fn client_stream(&self) -> usize {
         (self.max_client_bytes / 2 / self.max_connections.max(1)).clamp(MIN_STREAM, MAX_STREAM)
+    }
+
+    /// How many of [`Config::max_connections`] are kept for callers on the node's own machine.
+    pub(crate) fn own_machine_connections(&self) -> usize {
+        OWN_MACHINE.min(self.max_connections / 8)
     }
 
     pub(super) fn check_connections(&self) -> Result<(), ConfigError> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{StartError, UnknownGroup};
+use super::{OpenError, StartError, UnknownGroup};
 use crate::types::Group;
 
 /// A node has no handle of a ledger.
@@ -70,6 +70,16 @@ pub enum RemoveLedgerError {
         group: Group,
         /// What the system said.
         source: io::Error,
+    },
+    /// Its directory is not known to be this ledger's on this node (another identity, none that can be read, none at
+    /// all), or somebody else has it open. Nothing was deleted: what is to go all the same has to be deleted by hand. A
+    /// ledger that could not be opened stays in view as it was; one that was open is closed, and no longer hosted.
+    #[error("nothing of {group} was deleted: {source}")]
+    NotDeleted {
+        /// The ledger.
+        group: Group,
+        /// What is wrong with its directory.
+        source: OpenError,
     },
     /// It is no longer hosted, but not all of its files could be deleted.
     #[error("{group} is no longer hosted, but {} was not deleted: {source}. Delete it by hand", path.display())]

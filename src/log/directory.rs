@@ -33,7 +33,19 @@ pub(crate) struct Identity {
     pub(crate) incarnation: Incarnation,
 }
 
+/// Whose a ledger is.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner<'a> {
+    pub(crate) cluster: &'a ClusterName,
+    pub(crate) group: &'a Group,
+    pub(crate) node: &'a NodeId,
+}
+
 impl Identity {
+    fn owner(&self) -> Owner<'_> {
+        Owner { cluster: &self.cluster, group: &self.group, node: &self.node }
+    }
+
     /// Chain value before the first entry: binds every checksum of the ledger to cluster and group.
     pub(crate) fn chain_seed(&self) -> u32 {
         let cluster = crc32c::crc32c(self.cluster.as_str().as_bytes());
@@ -159,27 +171,70 @@ pub(crate) fn is_new(disk: &dyn Disk, dir: &Path) -> bool {
     matches!(disk.read(&dir.join(names::IDENTITY)), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Deletes a ledger's directory that nobody has open.
-///
-/// The identity goes first, durably: what is left if the rest does not come to pass is refused by name, and never taken
-/// for a ledger that has not voted yet.
+/// The directory of a ledger that is to be deleted: locked, and known to be that ledger's.
+pub(crate) struct Doomed {
+    dir: PathBuf,
+    lock: Box<dyn Send + Sync>,
+}
+
+/// Locks `dir` to delete it, if it is the one of `owner`'s ledger. `None`: there is no such directory.
 ///
 /// # Errors
-/// Somebody has it open, or the system fails.
-pub(crate) fn delete(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
-    let lock = disk.lock(&dir.join(names::LOCK))?;
-    let gone = |result: io::Result<()>| match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
-    };
-    gone(disk.remove(&dir.join(names::IDENTITY)))?;
-    disk.sync_dir(dir)?;
-    for name in disk.list(dir)? {
-        gone(disk.remove(&dir.join(name)))?;
+/// Somebody has it open, or it is not known to be that ledger's: it bears another identity, none that can be read, or
+/// none at all and is not empty. It is as it was.
+pub(crate) fn doom(disk: &dyn Disk, dir: &Path, owner: Owner<'_>) -> Result<Option<Doomed>, OpenError> {
+    // Before the lock, which would leave its file in a directory that is somebody else's.
+    if !is_of(disk, dir, owner)? {
+        return Ok(None);
     }
-    disk.sync_dir(dir)?;
-    drop(lock);
-    gone(disk.remove_dir(dir))
+    let lock = take_lock(disk, dir)?;
+    // Whoever had it until now may have made it another one's.
+    Ok(is_of(disk, dir, owner)?.then(|| Doomed { dir: dir.to_owned(), lock }))
+}
+
+impl Doomed {
+    /// Deletes it.
+    ///
+    /// The identity goes first, durably: what is left if the rest does not come to pass is refused by name, and never
+    /// taken for a ledger that has not voted yet.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(crate) fn delete(self, disk: &dyn Disk) -> io::Result<()> {
+        let Self { dir, lock } = self;
+        let gone = |result: io::Result<()>| match result {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        };
+        gone(disk.remove(&dir.join(names::IDENTITY)))?;
+        disk.sync_dir(&dir)?;
+        for name in disk.list(&dir)? {
+            gone(disk.remove(&dir.join(name)))?;
+        }
+        disk.sync_dir(&dir)?;
+        drop(lock);
+        gone(disk.remove_dir(&dir))
+    }
+}
+
+/// Whether `dir` is there. It is the one of `owner`'s ledger then, or empty.
+///
+/// # Errors
+/// It is not, or cannot be told to be.
+fn is_of(disk: &dyn Disk, dir: &Path, owner: Owner<'_>) -> Result<bool, OpenError> {
+    let file = dir.join(names::IDENTITY);
+    match disk.read(&file) {
+        Ok(bytes) => {
+            let found: Identity = unseal(&file, &MAGIC, &bytes, "identity", "what the directory was made for")?;
+            compare_owner(dir, found.owner(), owner)?;
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("read", &file)(error)),
+        Err(_) => match disk.list(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            _ => refuse_leftovers(disk, dir)?,
+        },
+    }
+    Ok(true)
 }
 
 /// Keeps everybody else out of `dir` until the value is dropped.
@@ -236,17 +291,22 @@ pub(super) fn unseal<T: DeserializeOwned>(
 }
 
 fn compare(dir: &Path, found: &Identity, wanted: &Identity) -> Result<(), OpenError> {
-    let differs = |what, found: &dyn ToString, wanted: &dyn ToString| {
-        let (found, expected) = (found.to_string(), wanted.to_string());
-        match found == expected {
-            true => Ok(()),
-            false => Err(OpenError::Foreign { dir: dir.to_owned(), what, found, expected }),
-        }
-    };
-    differs("cluster", &found.cluster, &wanted.cluster)?;
-    differs("group", &found.group, &wanted.group)?;
-    differs("node", &found.node, &wanted.node)?;
-    differs("segment size", &found.segment_size, &wanted.segment_size)
+    compare_owner(dir, found.owner(), wanted.owner())?;
+    differs(dir, "segment size", &found.segment_size, &wanted.segment_size)
+}
+
+fn compare_owner(dir: &Path, found: Owner<'_>, wanted: Owner<'_>) -> Result<(), OpenError> {
+    differs(dir, "cluster", found.cluster, wanted.cluster)?;
+    differs(dir, "group", found.group, wanted.group)?;
+    differs(dir, "node", found.node, wanted.node)
+}
+
+fn differs(dir: &Path, what: &'static str, found: &dyn ToString, wanted: &dyn ToString) -> Result<(), OpenError> {
+    let (found, expected) = (found.to_string(), wanted.to_string());
+    match found == expected {
+        true => Ok(()),
+        false => Err(OpenError::Foreign { dir: dir.to_owned(), what, found, expected }),
+    }
 }
 
 /// A directory without an identity must be empty: the identity is the first thing a ledger writes, so anything else is

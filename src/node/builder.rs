@@ -12,6 +12,7 @@ use tonic::service::Routes;
 use super::descriptors;
 use super::host::Node;
 use super::lock_wait::patiently;
+use super::reopen::reopen;
 use super::start::Environment;
 use crate::config::lease::Timing;
 use crate::config::{CLIENT_FRAME_BYTES, Config, ConfigError, Durability, RepairPolicy};
@@ -113,6 +114,12 @@ impl NodeBuilder {
         self
     }
 
+    /// The node starts although no ledger of it can be opened; see [`Config::stay`].
+    pub fn stay(mut self) -> Self {
+        self.config.stay = true;
+        self
+    }
+
     /// Bytes of a segment file; the same on all nodes, for ever.
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.config.segment_size = bytes;
@@ -137,9 +144,9 @@ impl NodeBuilder {
     /// one.
     ///
     /// # Errors
-    /// The configuration is not usable, the address cannot be had, or no ledger can be opened; with [`Config::strict`],
-    /// if one cannot; or nothing names the cluster of a ledger that has no membership ([`StartError::NoCluster`]).
-    /// Nothing is left running then.
+    /// The configuration is not usable, the address cannot be had, or no ledger can be opened and [`Config::stay`] is
+    /// not wanted; with [`Config::strict`], if one cannot; or nothing names the cluster of a ledger that has no
+    /// membership ([`StartError::NoCluster`]). Nothing is left running then.
     pub async fn start(self) -> Result<Node, StartError> {
         let Self { mut config, services } = self;
         config.validate()?;
@@ -155,7 +162,7 @@ impl NodeBuilder {
         let directories: Vec<_> = config.groups.iter().map(|group| config.data_dir.join(group.as_str())).collect();
         let free = || directories.iter().try_for_each(|dir| directory::is_free(&RealDisk, dir));
         let waited = patiently::<TokioRuntime, _>(config.lock_wait, free).await;
-        let none = || directories.iter().all(|dir| directory::is_free(&RealDisk, dir).is_err());
+        let none = || !config.stay && directories.iter().all(|dir| directory::is_free(&RealDisk, dir).is_err());
         if let Err(error) = waited
             && (config.strict || none())
         {
@@ -196,6 +203,8 @@ impl NodeBuilder {
             }
         }
         tracing::info!(node = %node.id(), %local, %advertised, "listening");
+        // It ends with the node.
+        drop(tokio::spawn(reopen(node.downgrade(), node.changes())));
         Ok(node)
     }
 }
@@ -203,14 +212,15 @@ impl NodeBuilder {
 /// How many connections the node takes.
 fn acceptor_options(config: &Config) -> AcceptorOptions {
     let options = AcceptorOptions::default();
-    let places = Places { clients: config.max_connections, peers: config.max_peer_connections, ..options.places };
+    let (clients, peers) = (config.max_connections, config.max_peer_connections);
+    let places = Places { clients, own_machine: config.own_machine_connections(), peers, ..options.places };
     AcceptorOptions { places, ..options }
 }
 
 /// Starts what can be started of the configured ledgers.
 ///
 /// # Errors
-/// If none can, or, where that is wanted, one cannot.
+/// If none can, where the node is not to stay all the same; or, where that is wanted, if one cannot.
 async fn start_ledgers(node: &Node) -> Result<(), StartError> {
     let mut failed = Vec::new();
     for group in &node.config().groups {
@@ -226,7 +236,7 @@ async fn start_ledgers(node: &Node) -> Result<(), StartError> {
             }
         }
     }
-    if failed.len() < node.config().groups.len() || failed.is_empty() {
+    if failed.len() < node.config().groups.len() || failed.is_empty() || node.config().stay {
         return Ok(());
     }
     match <[_; 1]>::try_from(failed) {

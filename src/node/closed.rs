@@ -6,44 +6,67 @@ use futures::future::join_all;
 
 use super::host::Node;
 use super::ledger::Ledger;
-use crate::error::LedgerError;
+use crate::error::{LedgerError, OpenError, StartError};
 use crate::rpc::refusing::Refusing;
 use crate::types::{Group, Role, Status};
 
 /// Those that could not be opened, and why.
 #[derive(Default)]
-pub(super) struct Unopened(RwLock<Vec<(Group, String)>>);
+pub(super) struct Unopened(RwLock<Vec<Closed>>);
+
+#[derive(Clone)]
+struct Closed {
+    group: Group,
+    reason: String,
+    /// Somebody else has its directory open, and that is all that is wrong with it.
+    in_use: bool,
+}
 
 impl Unopened {
     /// Keeps the newest reason.
-    pub(super) fn add(&self, group: &Group, reason: String) {
+    fn add(&self, closed: Closed) {
         let mut unopened = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        unopened.retain(|(known, _)| known != group);
-        unopened.push((group.clone(), reason));
+        unopened.retain(|known| known.group != closed.group);
+        unopened.push(closed);
     }
 
-    /// Whether it was there.
-    pub(super) fn remove(&self, group: &str) -> Option<Group> {
-        let mut unopened = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let at = unopened.iter().position(|(known, _)| known.as_str() == group)?;
-        Some(unopened.remove(at).0)
+    pub(super) fn remove(&self, group: &str) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|known| known.group.as_str() != group);
+    }
+
+    fn get(&self, group: &str) -> Option<Closed> {
+        self.all().into_iter().find(|known| known.group.as_str() == group)
+    }
+
+    /// Its name, if it is one of them.
+    pub(super) fn group(&self, group: &str) -> Option<Group> {
+        self.get(group).map(|known| known.group)
     }
 
     pub(super) fn reason(&self, group: &str) -> Option<String> {
-        let unopened = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        unopened.iter().find(|(known, _)| known.as_str() == group).map(|(_, reason)| reason.clone())
+        self.get(group).map(|known| known.reason)
     }
 
-    fn all(&self) -> Vec<(Group, String)> {
+    /// Whether it is one of them only because somebody else has its directory open.
+    pub(super) fn is_in_use(&self, group: &Group) -> bool {
+        self.get(group.as_str()).is_some_and(|known| known.in_use)
+    }
+
+    /// Those whose directory somebody else has open.
+    pub(super) fn in_use(&self) -> Vec<Group> {
+        self.all().into_iter().filter(|known| known.in_use).map(|known| known.group).collect()
+    }
+
+    fn all(&self) -> Vec<Closed> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl Node {
     /// Keeps a ledger that cannot be opened in view: who asks for it is told why there is none, on the wire too.
-    pub(super) fn keep_closed(&self, group: &Group, reason: &dyn std::error::Error) {
-        let reason = reason.to_string();
-        self.unopened().add(group, reason.clone());
+    pub(super) fn keep_closed(&self, group: &Group, error: &StartError) {
+        let (reason, in_use) = (error.to_string(), matches!(error, StartError::Open(OpenError::Locked { .. })));
+        self.unopened().add(Closed { group: group.clone(), reason: reason.clone(), in_use });
         self.router().insert(group, Arc::new(Refusing::new(reason)));
         self.tell_changed();
     }
@@ -58,9 +81,8 @@ impl Node {
             Ok(ledger) => Ok(ledger.status()),
             Err(unknown @ LedgerError::Unknown(_)) => Err(unknown),
             Err(closed @ LedgerError::Closed { .. }) => {
-                let unopened = self.unopened().all().into_iter().find(|(known, _)| known.as_str() == group);
-                // Opened meanwhile, or removed: whoever asks again is told.
-                unopened.map(|(group, reason)| self.unopened_status(group, reason)).ok_or(closed)
+                // None: opened meanwhile, or removed. Whoever asks again is told.
+                self.unopened().get(group).map(|known| self.unopened_status(known)).ok_or(closed)
             }
         }
     }
@@ -69,15 +91,15 @@ impl Node {
     pub fn statuses(&self) -> Vec<Status> {
         let open: Vec<Status> = self.ledgers().iter().map(Ledger::status).collect();
         let unopened = self.unopened().all().into_iter();
-        let unopened = unopened.filter(|(group, _)| open.iter().all(|status| status.group != *group));
-        let unopened: Vec<_> = unopened.map(|(group, reason)| self.unopened_status(group, reason)).collect();
+        let unopened = unopened.filter(|known| open.iter().all(|status| status.group != known.group));
+        let unopened: Vec<_> = unopened.map(|known| self.unopened_status(known)).collect();
         let mut all = open;
         all.extend(unopened);
         all.sort_by(|a, b| a.group.as_str().cmp(b.group.as_str()));
         all
     }
 
-    fn unopened_status(&self, group: Group, reason: String) -> Status {
+    fn unopened_status(&self, Closed { group, reason, .. }: Closed) -> Status {
         Status {
             cluster: self.cluster().clone(),
             cluster_incarnation: None,
@@ -107,7 +129,8 @@ impl Node {
         let mut changes = self.changes();
         loop {
             changes.mark_unchanged();
-            let (open, mut closed) = (self.ledgers(), self.unopened().all());
+            let (open, unopened) = (self.ledgers(), self.unopened().all());
+            let mut closed: Vec<_> = unopened.into_iter().map(|known| (known.group, known.reason)).collect();
             if open.is_empty() && closed.is_empty() {
                 // An error: the node is gone, and with it who could tell.
                 if changes.changed().await.is_err() {

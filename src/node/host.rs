@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use futures::future::join_all;
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use super::ledger::Ledger;
 use super::start::{Environment, start_ledger};
 use crate::config::Config;
 use crate::error::{CreateLedgerError, LedgerError, RemoveLedgerError, StartError, UnknownGroup};
-use crate::log::directory;
+use crate::log::directory::{self, Doomed, Owner};
 use crate::raft::TokioRuntime;
 use crate::rpc::grpc::server::GrpcServer;
 use crate::rpc::router::Router;
@@ -40,6 +41,15 @@ struct Inner {
     /// Held while ledgers come and go; whether the node has stopped.
     changing: tokio::sync::Mutex<bool>,
     server: Mutex<Option<GrpcServer>>,
+}
+
+/// A node that goes when its other handles do.
+pub(super) struct WeakNode(Weak<Inner>);
+
+impl WeakNode {
+    pub(super) fn upgrade(&self) -> Option<Node> {
+        self.0.upgrade().map(|inner| Node { inner })
+    }
 }
 
 impl Node {
@@ -108,8 +118,9 @@ impl Node {
     /// Hosts one more ledger, with the node's configuration. It is opened if its directory is there, else made. A new
     /// ledger is formed, and has a master, once all nodes of [`Config::peers`] host it.
     ///
-    /// One that could not be opened when the node started is tried again: after a repair of its directory, or when it
-    /// is let go of by whoever had it. If it still cannot be opened it stays closed, for the new reason.
+    /// One that could not be opened when the node started is tried again: after a repair of its directory. If it still
+    /// cannot be opened it stays closed, for the new reason. Where only somebody else has its directory open, it is
+    /// opened as soon as that one lets go of it, without this call.
     ///
     /// Which ledgers were made at run time is not kept: after a restart the program makes them again, or names them in
     /// [`Config::groups`]. Dropping the future does not take it back.
@@ -144,6 +155,31 @@ impl Node {
         Ok(started?)
     }
 
+    /// Tries once more to open a ledger whose directory somebody else has open. It stays closed, for the new reason, if
+    /// that is of no use. False if the node has stopped.
+    pub(super) async fn open_if_free(&self, group: &Group) -> bool {
+        let stopped = self.inner.changing.lock().await;
+        if *stopped || !self.inner.unopened.is_in_use(group) {
+            return !*stopped;
+        }
+        // Looked at first: an attempt to open it waits, and holds up whoever else would change something.
+        if directory::is_free(&*self.inner.env.disk, &self.directory(group)).is_err() {
+            return true;
+        }
+        match self.start(group).await {
+            Ok(_) => tracing::warn!(%group, "its directory is free: the ledger is open now"),
+            Err(error) => {
+                tracing::error!(%group, %error, "its directory is free, but the ledger cannot be opened");
+                self.keep_closed(group, &error);
+            }
+        }
+        true
+    }
+
+    pub(super) fn downgrade(&self) -> WeakNode {
+        WeakNode(Arc::downgrade(&self.inner))
+    }
+
     pub(super) async fn start(&self, group: &Group) -> Result<Ledger, StartError> {
         let Inner { config, advertised, env, router, .. } = &*self.inner;
         let ledger = start_ledger::<TokioRuntime>(env, config, group, advertised, router).await?;
@@ -167,7 +203,8 @@ impl Node {
     ///
     /// # Errors
     /// The node does not host the ledger, or has been shut down: nothing was done. Or it could not be closed cleanly,
-    /// or its files not be deleted: it is no longer hosted then.
+    /// or its files not be deleted: it is no longer hosted then. A directory that is not this ledger's on this node is
+    /// not deleted ([`RemoveLedgerError::NotDeleted`]).
     pub async fn remove_ledger(&self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
         let (node, group) = (self.clone(), group.to_owned());
         let removed = tokio::spawn(async move { node.remove(&group, files).await }).await;
@@ -179,24 +216,47 @@ impl Node {
         if *stopped {
             return Err(RemoveLedgerError::Stopped { group: group.to_owned() });
         }
-        let group = match self.inner.unopened.remove(group) {
+        let (group, doomed) = match self.inner.unopened.group(group) {
             // Nothing of it runs, and nobody here has its directory open.
             Some(group) => {
+                // While it is in view: if its files are not to be touched, it stays so.
+                let doomed = self.doom(&group, files).await?;
+                self.inner.unopened.remove(group.as_str());
                 self.inner.router.remove(&group);
                 self.tell_changed();
-                group
+                (group, doomed)
             }
-            None => self.take_down(group).await?,
+            None => {
+                let group = self.take_down(group).await?;
+                let doomed = self.doom(&group, files).await?;
+                (group, doomed)
+            }
         };
         tracing::info!(%group, ?files, "no longer hosted");
-        if files == LedgerFiles::Delete {
-            let path = self.inner.config.data_dir.join(group.as_str());
-            let (disk, dir) = (self.inner.env.disk.clone(), path.clone());
-            let deleted = tokio::task::spawn_blocking(move || directory::delete(&*disk, &dir)).await;
-            let deleted = deleted.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
-            deleted.map_err(|source| RemoveLedgerError::Delete { group, path, source })?;
+        let Some(doomed) = doomed else { return Ok(()) };
+        let (disk, path) = (self.inner.env.disk.clone(), self.directory(&group));
+        let deleted = tokio::task::spawn_blocking(move || doomed.delete(&*disk)).await;
+        let deleted = deleted.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
+        deleted.map_err(|source| RemoveLedgerError::Delete { group, path, source })
+    }
+
+    /// The directory of `group`, if it is to be deleted and there is one.
+    async fn doom(&self, group: &Group, files: LedgerFiles) -> Result<Option<Doomed>, RemoveLedgerError> {
+        if files == LedgerFiles::Keep {
+            return Ok(None);
         }
-        Ok(())
+        let (node, of) = (self.clone(), group.clone());
+        let doomed = tokio::task::spawn_blocking(move || {
+            let Inner { config, env, .. } = &*node.inner;
+            let owner = Owner { cluster: &config.cluster, group: &of, node: &config.id };
+            directory::doom(&*env.disk, &node.directory(&of), owner)
+        });
+        let doomed = doomed.await.map_err(|ended| RemoveLedgerError::Ended { reason: ended.to_string() })?;
+        doomed.map_err(|source| RemoveLedgerError::NotDeleted { group: group.clone(), source })
+    }
+
+    fn directory(&self, group: &Group) -> PathBuf {
+        self.inner.config.data_dir.join(group.as_str())
     }
 
     /// Ends a ledger that is open, and lets go of its directory.

@@ -8,6 +8,7 @@
 //! | [`closed`] | the ledgers that are to be hosted and could not be opened; waiting until all are closed |
 //! | [`start`] | starts one ledger on any disk, clock and wire |
 //! | [`lock_wait`] | waits for a directory that another process is about to leave |
+//! | [`reopen`] | the task that opens ledgers whose directory another process had open |
 //! | [`formation`] | the first membership, by the lowest id, when all peers are empty |
 //! | [`waiting`] | the task that forms the cluster, and says why there is no master |
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
@@ -42,6 +43,7 @@ mod lock_wait;
 mod members;
 mod pending;
 mod read_stream;
+mod reopen;
 pub(crate) mod repair;
 mod retention;
 mod scrub;

@@ -15,8 +15,9 @@ use crate::log::reader::LogReader;
 use crate::types::{ReadLimit, Record, Role};
 
 /// A stream of committed records, from an index on, waiting for more. Works on any node and through changes of the
-/// master. Ends after an error: the ledger is closed, the bytes are damaged, or retention was faster
-/// ([`ReadError::Removed`] says where to go on).
+/// master. Ends after an error: the ledger is closed, the bytes are damaged, retention was faster
+/// ([`ReadError::Removed`] says where to go on), or the node is a member no more and all that it has was read
+/// ([`ReadError::NoMember`]).
 pub struct Tail {
     records: BoxStream<'static, Result<Record, ReadError>>,
 }
@@ -64,8 +65,10 @@ impl State {
     async fn wait(&mut self) -> Result<(), ReadError> {
         let closed = |reason: &str| Err(ReadError::Closed { reason: reason.to_owned() });
         loop {
-            if let Role::Closed { reason } = &*self.role.borrow_and_update() {
-                return closed(reason);
+            match &*self.role.borrow_and_update() {
+                Role::Closed { reason } => return closed(reason),
+                Role::Removed { reason, .. } => return Err(ReadError::NoMember { reason: reason.clone() }),
+                Role::Master { .. } | Role::Slave { .. } | Role::Electing { .. } => {}
             }
             tokio::select! {
                 biased;

@@ -23,7 +23,7 @@ use super::pacer::{Heard, Paced, Pacer};
 use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
 use super::reads::{Confirm, Leader, ReadIndex};
-use super::roles::{RoleTask, View};
+use super::roles::{RoleTask, Roles, View};
 use super::stamps::Stamps;
 use super::standing::Standing;
 use super::state_machine::{SnapshotData, StateMachine};
@@ -132,31 +132,11 @@ where
         .map_err(|fatal| fatal.to_string())?;
     let votes = if hold { VoteHold::start::<R>(config.follower_patience()) } else { VoteHold::none() };
     let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window(), confirm));
-
-    let saved_term = reader.vote().map_or(0, |vote| vote.term);
-    let (role_sender, role) = watch::channel(Role::Electing { term: saved_term });
-    let (view_sender, view) = watch::channel(View { term: saved_term, ..View::default() });
-    let (proposals, submitted) = mpsc::unbounded_channel();
-    let (contact, contacted) = watch::channel(false);
     let owed = Owed::new();
-    let roles = RoleTask::<R> {
-        id: identity.node.clone(),
-        incarnation: identity.incarnation,
-        raft: raft.clone(),
-        votes: votes.clone(),
-        owed: owed.clone(),
-        contact: contacted,
-        metrics: raft.metrics(),
-        saved_term,
-        log: reader.clone(),
-        role: role_sender,
-        view: view_sender,
-        alone: config.election_timeout.0 + config.election_timeout.1,
-        // By then it asks for votes itself.
-        silence: config.election_timeout.1 * 2,
-        standing: standing.clone(),
-    };
-    let role_task = R::spawn(roles.run());
+    let (log, told) = (reader.clone(), standing.clone());
+    let roles = RoleTask::<R>::start(config, &identity, raft.clone(), log, votes.clone(), owed.clone(), told);
+    let Roles { role, view, contact, task: role_task } = roles;
+    let (proposals, submitted) = mpsc::unbounded_channel();
     let proposer =
         Proposer::new(raft.clone(), gate.clone(), role.clone(), standing.clone(), submitted, config.max_batch_bytes);
     let proposer = R::spawn(proposer.run());

@@ -14,6 +14,8 @@ use super::hold::VoteHold;
 use super::members::{self, MemberNode, Membership};
 use super::owed::Owed;
 use super::standing::Standing;
+use crate::config::Config;
+use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::types::{Incarnation, MemberStatus, NodeId, Role};
@@ -43,27 +45,27 @@ impl View {
 
 /// Watches openraft's metrics until Raft is gone, and says what they mean for a broker.
 pub(crate) struct RoleTask<R: Runtime> {
-    pub(crate) id: NodeId,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) raft: Raft<R>,
+    id: NodeId,
+    incarnation: Incarnation,
+    raft: Raft<R>,
     /// Whether this node has heard from a leader since it was started.
-    pub(crate) contact: watch::Receiver<bool>,
+    contact: watch::Receiver<bool>,
     /// As long as it lasts, this node asks for no votes.
-    pub(crate) votes: VoteHold,
+    votes: VoteHold,
     /// As long as there is anything, too.
-    pub(crate) owed: Owed,
-    pub(crate) metrics: Metrics<R>,
+    owed: Owed,
+    metrics: Metrics<R>,
     /// The term this node was in when it was started. openraft's metrics say 0 until its core has something to tell.
-    pub(crate) saved_term: u64,
-    pub(crate) log: LogReader,
-    pub(crate) role: watch::Sender<Role>,
-    pub(crate) view: watch::Sender<View>,
+    saved_term: u64,
+    log: LogReader,
+    role: watch::Sender<Role>,
+    view: watch::Sender<View>,
     /// How long a leader may hear nothing from a quorum: followers that hear nothing from it for so long may elect
     /// another one, and before that none does.
-    pub(crate) alone: Duration,
+    alone: Duration,
     /// How long a follower that hears nothing of its leader still takes it for the master.
-    pub(crate) silence: Duration,
-    pub(crate) standing: Standing,
+    silence: Duration,
+    standing: Standing,
 }
 
 /// What Raft's metrics do not say of this node.
@@ -77,8 +79,51 @@ struct Seen {
     removed: Option<String>,
 }
 
+/// What the role task tells, and the task.
+pub(crate) struct Roles<R: Runtime> {
+    pub(crate) role: watch::Receiver<Role>,
+    pub(crate) view: watch::Receiver<View>,
+    /// To be told when this node hears from a leader for the first time.
+    pub(crate) contact: watch::Sender<bool>,
+    pub(crate) task: R::JoinHandle<()>,
+}
+
 impl<R: Runtime> RoleTask<R> {
-    pub(crate) async fn run(mut self) {
+    /// Starts it for the node of `identity`.
+    pub(crate) fn start(
+        config: &Config,
+        identity: &Identity,
+        raft: Raft<R>,
+        log: LogReader,
+        votes: VoteHold,
+        owed: Owed,
+        standing: Standing,
+    ) -> Roles<R> {
+        let saved_term = log.vote().map_or(0, |vote| vote.term);
+        let (role_sender, role) = watch::channel(Role::Electing { term: saved_term });
+        let (view_sender, view) = watch::channel(View { term: saved_term, ..View::default() });
+        let (contact, contacted) = watch::channel(false);
+        let task = Self {
+            id: identity.node.clone(),
+            incarnation: identity.incarnation,
+            metrics: raft.metrics(),
+            raft,
+            contact: contacted,
+            votes,
+            owed,
+            saved_term,
+            log,
+            role: role_sender,
+            view: view_sender,
+            alone: config.election_timeout.0 + config.election_timeout.1,
+            // By then it asks for votes itself.
+            silence: config.election_timeout.1 * 2,
+            standing,
+        };
+        Roles { role, view, contact, task: R::spawn(task.run()) }
+    }
+
+    async fn run(mut self) {
         let votes = self.votes.clone();
         let held = votes.over().fuse();
         let mut owed = self.owed.watch();

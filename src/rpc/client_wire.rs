@@ -122,6 +122,10 @@ impl From<&ReadError> for pb::Failure {
                 failure.message = quote(reason);
                 failure::Code::Unconfirmed
             }
+            ReadError::NoMember { reason } => {
+                failure.message = quote(reason);
+                failure::Code::NoMaster
+            }
             ReadError::NoRecordAt { position, before, after } => {
                 failure.found = *position;
                 // No record begins at 0: a segment's header does.

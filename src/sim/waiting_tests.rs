@@ -1,9 +1,13 @@
 //! Nodes without a master: whether they know it, and for whom they say that they wait.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::future::{Either, select};
+
 use super::{SimCluster, pass, run};
-use crate::error::AppendError;
+use crate::error::{AppendError, ReadError};
 use crate::types::{NodeId, Peers, Role};
 
 const SOON: Duration = Duration::from_secs(15);
@@ -179,10 +183,19 @@ fn a_node_that_hears_of_its_own_removal_knows_it() {
         run(seed, async {
             let (cluster, master) = formed(seed, 4).await;
             let removed = (master + 1) % 4;
+            let mut tail = cluster.ledger(removed).unwrap().tail(0);
+            assert_eq!(tail.next().await.unwrap().unwrap().body, "first");
+            let mut next = tail.next();
+            assert!(futures::poll!(&mut next).is_pending());
             cluster.ledger(master).unwrap().remove_member(&id(&cluster, removed)).await.unwrap();
             let knows = || matches!(cluster.role(removed), Some(Role::Removed { .. }));
             cluster.wait("it to know", SOON, knows).await;
             says(&cluster, removed, &["removed from the cluster"]).await;
+            // Whoever waits here for more would wait for ever.
+            let Either::Left((Some(Err(error)), _)) = select(next, pin!(pass(SOON))).await else { panic!("it waits") };
+            assert!(matches!(&error, ReadError::NoMember { reason } if reason.contains("removed")), "{error}");
+            assert!(tail.next().await.is_none());
+            assert_eq!(cluster.ledger(removed).unwrap().get(0).await.unwrap().body, "first");
         });
     }
 }

@@ -3,7 +3,11 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use dledger::error::OpenError;
+use dledger::offline::OfflineError;
 use dledger::{ClientError, ConfigError, PeersError, StartError};
+
+use crate::output::{Failure, ended};
 
 /// How the command ends. `log` and `check` have meanings of their own for 1 and 2 (docs/tools.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,8 +34,14 @@ impl Exit {
                 ClientError::NoMaster { .. } => Exit::NoMaster,
                 ClientError::NotMaster { master, .. } if master.is_empty() => Exit::NoMaster,
                 ClientError::Closed { .. } | ClientError::Damaged { .. } => Exit::Closed,
+                // They answered, and that is what they said.
+                ClientError::Unreachable { tried, .. } if tried.iter().any(|tried| tried.closed) => Exit::Closed,
+                ClientError::UnknownNode { .. } => Exit::Usage,
                 _ => Exit::Failed,
             };
+        }
+        if let Some(OfflineError::Open(OpenError::Damaged(_))) = error.downcast_ref() {
+            return Exit::Closed;
         }
         if let Some(error) = error.downcast_ref::<StartError>() {
             return match error {
@@ -67,6 +77,61 @@ impl Exit {
     }
 }
 
+/// What came of asking for one ledger on one node.
+pub(crate) enum Heard<'a> {
+    /// Its role.
+    Role(&'a str),
+    /// Something else than its role.
+    Answer,
+    /// No answer, or that there is none.
+    Error(&'a ClientError),
+}
+
+/// What several answers come to: the worst of them, and who gave it, by name. Who gives no answer changes nothing as
+/// long as another one does.
+///
+/// # Errors
+/// If that is anything else than that all is well.
+pub(crate) fn verdict<'a>(heard: impl IntoIterator<Item = (&'a str, Heard<'a>)>) -> Result<(), Failure> {
+    let (mut closed, mut removed, mut leaderless) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut silent, mut answered) = (Vec::new(), false);
+    for (name, heard) in heard {
+        let code = match heard {
+            Heard::Answer => Exit::Well,
+            Heard::Role("removed") => {
+                removed.push(name);
+                Exit::Well
+            }
+            Heard::Role(role) => Exit::of_role(role),
+            Heard::Error(error) => Exit::of(error),
+        };
+        match code {
+            Exit::Well => answered = true,
+            Exit::Closed => closed.push(name),
+            Exit::NoMaster => leaderless.push(name),
+            Exit::Failed | Exit::Usage => silent.push(code),
+        }
+    }
+    if !closed.is_empty() {
+        return Err(ended(Exit::Closed, format_args!("closed: {}", closed.join(", "))));
+    }
+    let mut wrong = Vec::new();
+    if !leaderless.is_empty() {
+        wrong.push(format!("without a master: {}. Check that a quorum of the members is up", leaderless.join(", ")));
+    }
+    if !removed.is_empty() {
+        let removed = removed.join(", ");
+        wrong.push(format!("removed from the cluster: {removed}. Stop it, or add it anew with an empty directory"));
+    }
+    match (wrong.is_empty(), silent.is_empty()) {
+        (false, _) => Err(ended(Exit::NoMaster, wrong.join("; "))),
+        (true, false) if !answered => {
+            Err(ended(Exit::worst(silent), "no peer answered: check the addresses and that the nodes run"))
+        }
+        (true, _) => Ok(()),
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)
@@ -88,8 +153,39 @@ mod tests {
         let unknown = ClientError::NotMaster { master: String::new(), address: String::new() };
         let codes = [&no_master, &unreachable, &closed, &known, &unknown].map(|error| Exit::of(error) as u8);
         assert_eq!(codes, [4, 1, 3, 1, 4]);
+        let tried = |closed| vec![dledger::client::Tried { address: "h:1".into(), why: "disk".into(), closed }];
+        let of = |closed| Exit::of(&ClientError::Unreachable { waited: Duration::ZERO, tried: tried(closed) });
+        assert_eq!((of(true), of(false)), (Exit::Closed, Exit::Failed));
         assert_eq!(Exit::of(&"".parse::<dledger::Peers>().unwrap_err()), Exit::Usage);
         assert_eq!(Exit::of(&std::io::Error::other("x")), Exit::Failed);
+    }
+
+    #[test]
+    fn what_several_answers_come_to_says_who_gave_the_worst_of_them() {
+        let told = |heard: Vec<(&str, Heard<'_>)>| match verdict(heard) {
+            Ok(()) => (Exit::Well, String::new()),
+            Err(Failure::Error(exit, line)) => (exit, line),
+            Err(other) => panic!("{other:?}"),
+        };
+        let broken = || ClientError::Broken { address: "h:1".into(), reason: "refused".into() };
+        let (silent, closed) = (broken(), ClientError::Closed { reason: "disk".into() });
+        let (serves, gone) = (("n0", Heard::Role("slave")), ("n1", Heard::Error(&silent)));
+        assert_eq!(told(vec![serves, gone]).0, Exit::Well, "one that is down is none of the others' business");
+        let (exit, line) = told(vec![("n0", Heard::Error(&silent)), ("n1", Heard::Error(&silent))]);
+        assert!(exit == Exit::Failed && line.contains("no peer answered"), "{line}");
+        let refused = ("n2", Heard::Error(&closed));
+        let (exit, line) = told(vec![("n0", Heard::Role("electing")), refused, ("n3", Heard::Role("closed"))]);
+        assert_eq!((exit, line.as_str()), (Exit::Closed, "closed: n2, n3"));
+        let (exit, line) = told(vec![("n0", Heard::Role("removed")), ("n1", Heard::Role("master"))]);
+        assert_eq!(exit, Exit::NoMaster);
+        assert!(line.contains("removed from the cluster: n0") && !line.contains("quorum"), "{line}");
+        let (exit, line) = told(vec![("n0", Heard::Role("removed")), ("n1", Heard::Role("electing"))]);
+        assert!(
+            exit == Exit::NoMaster && line.starts_with("without a master: n1. ") && line.contains(": n0"),
+            "{line}"
+        );
+        assert_eq!(told(vec![("n0", Heard::Answer)]).0, Exit::Well);
+        assert_eq!(told(Vec::new()).0, Exit::Well);
     }
 
     #[test]

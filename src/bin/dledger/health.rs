@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use dledger::{Client, NodeStatus, Peer, Peers};
+use dledger::{Client, ClientError, NodeId, NodeStatus, Peer, Peers};
 use serde_json::{Value, json};
 
-use crate::exit::Exit;
+use crate::exit::{Exit, Heard, verdict};
 use crate::output::{Failure, Output, ended};
 use crate::serve_config::{Options, Own};
 use crate::status::table;
@@ -23,8 +23,8 @@ pub(crate) struct Health {
     config: Option<std::path::PathBuf>,
     #[command(flatten)]
     options: Box<Options>,
-    /// Only whether it is of use to let the process run: 0 also while there is no master, and while one of several
-    /// ledgers is closed. For liveness probes: a restart brings no master back.
+    /// Only whether it is of use to let the process run: 0 also while there is no master, while one of several ledgers
+    /// is closed, and while clients have all places. For liveness probes: a restart brings no master back.
     #[arg(long)]
     live: bool,
     /// How long to wait for the answer, like `3s`.
@@ -44,7 +44,11 @@ impl Health {
         let Own { id, group, cluster, address } = options.own()?;
         let peers = Peers::new(vec![Peer { id: id.clone(), address: address.clone() }])?;
         let client = Client::builder(peers, group).cluster(cluster).timeout(self.timeout).build();
-        let (node, ledgers) = client.node(&id)?.ledgers().await?;
+        let (node, ledgers) = match client.node(&id)?.ledgers().await {
+            // It lives: whoever says so has no place for one more client.
+            Err(ClientError::Busy { message }) if self.live => return busy(&id, &address, &message, self.json),
+            answer => answer?,
+        };
         if node != id.as_str() {
             let found = format!("node {node} answers at {address}, not {id}: correct --id, --bind or --peers");
             return Err(ended(Exit::Failed, found));
@@ -59,25 +63,26 @@ impl Health {
             }
         }
         output.flush()?;
-        verdict(&ledgers, self.live)
+        told(&ledgers, self.live)
     }
 }
 
+fn busy(node: &NodeId, address: &str, message: &str, json: bool) -> Result<(), Failure> {
+    let mut output = Output::stdout();
+    match json {
+        true => output.line(json!({ "node": node.as_str(), "address": address, "busy": message, "ledgers": null }))?,
+        false => output.line(format_args!("{node} at {address} is busy: {message}"))?,
+    }
+    output.flush()
+}
+
 /// What the ledgers come to.
-fn verdict(ledgers: &[NodeStatus], live: bool) -> Result<(), Failure> {
-    let code = |ledger: &NodeStatus| Exit::of_role(&ledger.role);
-    let those = |exit| ledgers.iter().filter(move |ledger| code(ledger) == exit);
-    let names = |exit| those(exit).map(|ledger| ledger.group.as_str()).collect::<Vec<_>>().join(", ");
-    let closed = those(Exit::Closed).count();
+fn told(ledgers: &[NodeStatus], live: bool) -> Result<(), Failure> {
     // A process that has lost all of its ledgers serves nobody.
-    if closed > 0 && (!live || closed == ledgers.len()) {
-        return Err(ended(Exit::Closed, format_args!("closed: {}", names(Exit::Closed))));
+    if live && ledgers.iter().any(|ledger| Exit::of_role(&ledger.role) != Exit::Closed) {
+        return Ok(());
     }
-    if !live && those(Exit::NoMaster).next().is_some() {
-        let names = names(Exit::NoMaster);
-        return Err(ended(Exit::NoMaster, format_args!("no master is known of: {names}")));
-    }
-    Ok(())
+    verdict(ledgers.iter().map(|ledger| (ledger.group.as_str(), Heard::Role(&ledger.role))))
 }
 
 fn head() -> Vec<String> {

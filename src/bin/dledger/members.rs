@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use dledger::{ClientError, MemberProgress, NodeId, Peer, Peers};
+use dledger::{ClientError, MemberProgress, NodeId, NodeStatus, Peer, Peers};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::output::{Failure, Output, ended};
@@ -38,7 +38,8 @@ enum Command {
 
 /// Print the members and, as the master sees it, how far each of them is.
 ///
-/// Where nobody leads, the first line says so and who does not answer, and it exits with 4.
+/// Where nobody leads, the first line says so and who does not answer, and it exits with 4; also where the node that
+/// was asked has been removed. With 3 where the ledger is closed on it.
 #[derive(Debug, Args)]
 struct List {
     #[command(flatten)]
@@ -61,6 +62,8 @@ struct Add {
     promote: bool,
     #[command(flatten)]
     wait: Wait,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// Make a learner a voter, once it has caught up.
@@ -72,6 +75,8 @@ struct Promote {
     id: NodeId,
     #[command(flatten)]
     wait: Wait,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// Take a member out. Its disk does not come back; refused if the voters that answer would be no quorum without it.
@@ -81,6 +86,8 @@ struct Remove {
     target: Target,
     /// The member.
     id: NodeId,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// Put a node with an empty directory in the place of a member whose disk is lost.
@@ -94,6 +101,8 @@ struct Replace {
     address: String,
     #[command(flatten)]
     wait: Wait,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// Note that a member is reached at another address from now on. It must run there already, with its disk.
@@ -105,6 +114,8 @@ struct Move {
     id: NodeId,
     /// `host:port`.
     address: String,
+    #[command(flatten)]
+    told: Told,
 }
 
 /// Have a voter become the master.
@@ -115,6 +126,8 @@ pub(crate) struct Transfer {
     /// The voter.
     #[arg(long, value_name = "ID")]
     to: NodeId,
+    #[command(flatten)]
+    told: Told,
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +135,27 @@ struct Wait {
     /// How long to wait for the node to catch up, like `10m`.
     #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
     wait: Duration,
+}
+
+#[derive(Debug, Args)]
+struct Told {
+    /// Print an object in place of each sentence: the node, and what it `is` now.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Told {
+    /// Says what a member is now: in words, or as an object with `more` in it.
+    fn say(&self, id: &NodeId, is: &str, mut more: Value, words: &str) -> Result<(), Failure> {
+        let mut output = Output::stdout();
+        if self.json {
+            (more["node"], more["is"]) = (id.as_str().into(), is.into());
+            output.line(more)?;
+        } else {
+            output.line(format_args!("{id} {words}"))?;
+        }
+        output.flush()
+    }
 }
 
 impl Members {
@@ -141,16 +175,17 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         let node = self.target.node(None).await?;
         let (status, members) = (node.status().await?, node.members().await?);
-        let no_master = match status.role.as_str() {
-            "master" | "slave" => None,
-            role => Some(self.no_master(&status.node, role, &members).await),
+        let exit = Exit::of_role(&status.role);
+        let wrong = match exit {
+            Exit::Well => None,
+            _ => Some(self.wrong(&status, &members).await),
         };
         let mut output = Output::stdout();
-        if let Some(why) = no_master.as_ref().filter(|_| !self.json) {
+        if let Some(why) = wrong.as_ref().filter(|_| !self.json) {
             output.line(why)?;
         }
         if self.json {
-            output.line(serde_json::Value::Array(members.iter().map(object).collect()))?;
+            output.line(Value::Array(members.iter().map(object).collect()))?;
         } else {
             let rows: Vec<_> = std::iter::once(head()).chain(members.iter().map(row)).collect();
             for line in table(&rows) {
@@ -158,15 +193,21 @@ impl List {
             }
         }
         output.flush()?;
-        no_master.map_or(Ok(()), |why| Err(ended(Exit::NoMaster, why)))
+        wrong.map_or(Ok(()), |why| Err(ended(exit, why)))
     }
 
-    /// What is to be said first where nobody leads: who says so, and which members do not answer.
-    async fn no_master(&self, node: &str, role: &str, members: &[MemberProgress]) -> String {
+    /// What is to be said first where the node is of no use: how it is, and which members do not answer.
+    async fn wrong(&self, status: &NodeStatus, members: &[MemberProgress]) -> String {
         let silent = self.silent(members).await;
         let silent =
             if silent.is_empty() { "all answer".into() } else { format!("no answer from {}", silent.join(", ")) };
-        format!("NO MASTER: {node} is {role}, and this is what it last knew of the members ({silent})")
+        let what = match status.role.as_str() {
+            "closed" => "CLOSED",
+            "removed" => "REMOVED",
+            _ => "NO MASTER",
+        };
+        let (node, role) = (&status.node, &status.role);
+        format!("{what}: {node} is {role}, and this is what it last knew of the members ({silent})")
     }
 
     /// The members that do not answer.
@@ -186,10 +227,11 @@ impl Add {
     async fn run(self) -> Result<(), Failure> {
         let client = self.target.client();
         let id: NodeId = client.add_learner(&self.address).await?.parse()?;
-        say(&format!("{id} at {} is a learner", self.address))?;
+        let at = json!({ "address": self.address });
+        self.told.say(&id, "learner", at, &format!("at {} is a learner", self.address))?;
         if self.promote {
             watched(&self.target, &id, client.promote(&id, self.wait.wait)).await?;
-            say(&format!("{id} is a voter"))?;
+            self.told.say(&id, "voter", json!({}), "is a voter")?;
         }
         Ok(())
     }
@@ -199,14 +241,14 @@ impl Promote {
     async fn run(self) -> Result<(), Failure> {
         let client = self.target.client();
         watched(&self.target, &self.id, client.promote(&self.id, self.wait.wait)).await?;
-        say(&format!("{} is a voter", self.id))
+        self.told.say(&self.id, "voter", json!({}), "is a voter")
     }
 }
 
 impl Remove {
     async fn run(self) -> Result<(), Failure> {
         self.target.client().remove_member(&self.id).await?;
-        say(&format!("{} is no member any more", self.id))
+        self.told.say(&self.id, "removed", json!({}), "is no member any more")
     }
 }
 
@@ -214,29 +256,26 @@ impl Replace {
     async fn run(self) -> Result<(), Failure> {
         let client = self.target.client();
         let replaced = client.replace_member(&self.id, &self.address, self.wait.wait);
-        let new = watched(&self.target, &self.id, replaced).await?;
-        say(&format!("{new} at {} has taken the place of {}", self.address, self.id))
+        let new: NodeId = watched(&self.target, &self.id, replaced).await?.parse()?;
+        let more = json!({ "address": self.address, "in_place_of": self.id.as_str() });
+        let words = format!("at {} has taken the place of {}", self.address, self.id);
+        self.told.say(&new, "member", more, &words)
     }
 }
 
 impl Move {
     async fn run(self) -> Result<(), Failure> {
         self.target.client().move_member(&self.id, &self.address).await?;
-        say(&format!("{} is reached at {}", self.id, self.address))
+        let at = json!({ "address": self.address });
+        self.told.say(&self.id, "moved", at, &format!("is reached at {}", self.address))
     }
 }
 
 impl Transfer {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         self.target.client().transfer_leadership(&self.to).await?;
-        say(&format!("{} is the master", self.to))
+        self.told.say(&self.to, "master", json!({}), "is the master")
     }
-}
-
-fn say(line: &str) -> Result<(), Failure> {
-    let mut output = Output::stdout();
-    output.line(line)?;
-    output.flush()
 }
 
 /// Shows on a terminal how far the member is while `change` goes on.

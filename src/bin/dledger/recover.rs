@@ -24,7 +24,7 @@ pub(crate) struct Recover {
     /// `host:port` the node is reached at from now on. Default: the one that the membership names.
     #[arg(long, value_name = "HOST:PORT")]
     address: Option<String>,
-    /// Do it. Without this, only what would be done is shown.
+    /// Do it. Without this, what would be done is shown, and the exit code is 1.
     #[arg(long)]
     yes: bool,
     /// Print an object.

@@ -8,7 +8,8 @@ use dledger::{ClientError, NodeClient, NodeId, Peer, RetentionStatus};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::output::{Failure, Output, failure};
+use crate::exit::{Exit, Heard, verdict};
+use crate::output::{Failure, Output, ended, usage};
 use crate::status::table;
 use crate::target::Target;
 
@@ -25,7 +26,9 @@ enum Command {
     Move(Move),
 }
 
-/// Print what each peer has kept, and what its retention is. Fails if none can be reached.
+/// Print what each peer has kept, and what its retention is.
+///
+/// Exits with 1 if none can be reached, 3 if the ledger is closed on one of them.
 #[derive(Debug, Args)]
 struct Show {
     #[command(flatten)]
@@ -95,10 +98,10 @@ impl Show {
             }
         }
         output.flush()?;
-        match answers.iter().any(|(_, answer)| answer.is_ok()) {
-            true => Ok(()),
-            false => Err(failure("no peer answered: check the addresses and that the nodes run")),
-        }
+        verdict(answers.iter().map(|(peer, answer)| match answer {
+            Ok(_) => (peer.id.as_str(), Heard::Answer),
+            Err(error) => (peer.id.as_str(), Heard::Error(error)),
+        }))
     }
 }
 
@@ -108,7 +111,7 @@ impl Move {
         let peers: Vec<_> = self.target.peers.iter().filter(wanted).collect();
         if peers.is_empty() {
             let node = self.node.as_ref().map_or("", NodeId::as_str);
-            return Err(failure(format_args!("no peer is called {node}: name one of --peers")));
+            return Err(usage(format_args!("no peer is called {node}: name one of --peers")));
         }
         let answers = ask(&self.target, peers.into_iter(), async |node| node.remove_below(self.to).await).await;
         let mut output = Output::stdout();
@@ -123,8 +126,13 @@ impl Move {
             }
         }
         output.flush()?;
-        let failed: Vec<_> = answers.iter().filter(|(_, answer)| answer.is_err()).map(|(p, _)| p.id.as_str()).collect();
-        if failed.is_empty() { Ok(()) } else { Err(failure(format_args!("not done on {}", failed.join(", ")))) }
+        let failed: Vec<_> = answers.iter().filter_map(|(peer, answer)| Some((peer, answer.as_ref().err()?))).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let exit = Exit::worst(failed.iter().map(|(_, error)| Exit::of(*error)));
+        let names: Vec<_> = failed.iter().map(|(peer, _)| peer.id.as_str()).collect();
+        Err(ended(exit, format_args!("not done on {}", names.join(", "))))
     }
 
     fn why(&self, error: &ClientError) -> String {

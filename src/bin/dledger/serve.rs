@@ -90,7 +90,8 @@ fn tell(node: &Node, json: bool) -> Result<(), Failure> {
             "closed": closed.collect::<Vec<_>>(),
         }))?;
     } else {
-        output.line(format_args!("node {id} of cluster {cluster} serves {} on {address}", groups.join(", ")))?;
+        let served = if groups.is_empty() { "no ledger".into() } else { groups.join(", ") };
+        output.line(format_args!("node {id} of cluster {cluster} serves {served} on {address}"))?;
         for (group, reason) in closed {
             output.line(format_args!("{group} is closed: {reason}"))?;
         }

@@ -61,8 +61,9 @@ pub(crate) struct Options {
     /// Do not start if one ledger cannot be opened. Without it the others serve, and that one is closed.
     #[arg(long, env = "DLEDGER_STRICT")]
     strict: bool,
-    /// Go on when all ledgers are closed, so that they can still be asked why. Without it the process ends with exit
-    /// code 3.
+    /// Run although all ledgers are closed, from the start or later, so that they can be asked why, and so that one
+    /// whose directory is in use is opened when it is free. Without it the process ends with exit code 3. --strict
+    /// comes first.
     #[arg(long, env = "DLEDGER_STAY")]
     pub(crate) stay: bool,
     /// Size of a segment file, like `256MiB`. All nodes must agree, for ever.
@@ -174,7 +175,7 @@ impl Options {
         config.cluster = self.cluster.unwrap_or(config.cluster);
         config.durability = self.durability.unwrap_or(config.durability);
         config.repair = self.repair.unwrap_or(config.repair);
-        config.strict = self.strict;
+        (config.strict, config.stay) = (self.strict, self.stay);
         config.segment_size = self.segment_size.map_or(config.segment_size, |size| size.as_u64());
         if let Some(ByteSize(size)) = self.max_record {
             config.max_record_bytes = usize::try_from(size)?;

@@ -8,15 +8,15 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::exit::Exit;
-use crate::output::{Failure, Output, ended};
+use crate::exit::{Heard, verdict};
+use crate::output::{Failure, Output};
 use crate::target::Target;
 use crate::watch;
 
 /// Print what each peer knows of the ledger.
 ///
 /// Exits with 0 if all that answer serve, 1 if none answers, 3 if the ledger is closed on one of them, 4 if one of them
-/// knows of no master.
+/// knows of no master or was removed.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -55,28 +55,10 @@ impl Status {
             }
         }
         output.flush()?;
-        verdict(&answers)
-    }
-}
-
-/// What the answers come to: the worst of them. A peer that cannot be reached is in the table, and no more than that
-/// as long as another one answers.
-fn verdict(answers: &[Answer]) -> Result<(), Failure> {
-    let known: Vec<_> = answers.iter().filter_map(|answer| answer.status.as_ref().ok()).collect();
-    if known.is_empty() {
-        let refused = answers.iter().filter_map(|answer| answer.status.as_ref().err()).map(|error| Exit::of(error));
-        let exit = Exit::worst(refused.chain([Exit::Failed]));
-        return Err(ended(exit, "no peer answered: check the addresses and that the nodes run"));
-    }
-    let exit = Exit::worst(known.iter().map(|status| Exit::of_role(&status.role)));
-    let those = |code| {
-        let those = known.iter().filter(|status| Exit::of_role(&status.role) == code);
-        those.map(|status| status.node.as_str()).collect::<Vec<_>>().join(", ")
-    };
-    match exit {
-        Exit::Well => Ok(()),
-        Exit::Closed => Err(ended(exit, format_args!("the ledger is closed on {}: its row says why", those(exit)))),
-        _ => Err(ended(exit, format_args!("{} knows of no master: check that a quorum is up", those(exit)))),
+        verdict(answers.iter().map(|answer| match &answer.status {
+            Ok(status) => (status.node.as_str(), Heard::Role(&status.role)),
+            Err(error) => (answer.peer.id.as_str(), Heard::Error(error)),
+        }))
     }
 }
 

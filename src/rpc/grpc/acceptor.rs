@@ -37,7 +37,7 @@ pub(crate) struct AcceptorOptions {
 impl Default for AcceptorOptions {
     /// 1024 clients, 64 peers, 64 that have no place yet; 1 s.
     fn default() -> Self {
-        let places = Places { clients: 1024, peers: 64, porch: 64 };
+        let places = Places { clients: 1024, own_machine: 0, peers: 64, porch: 64 };
         Self { places, preface_timeout: Duration::from_secs(1) }
     }
 }
@@ -52,6 +52,11 @@ pub(crate) trait Accept: Send + 'static {
 
     /// Where it listens.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Whether the other end is on this machine.
+    fn is_local(_connection: &Self::Connection) -> bool {
+        false
+    }
 }
 
 impl Accept for TcpListener {
@@ -66,6 +71,14 @@ impl Accept for TcpListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         TcpListener::local_addr(self)
+    }
+
+    fn is_local(connection: &TcpStream) -> bool {
+        match (connection.peer_addr(), connection.local_addr()) {
+            // Whoever is reached at one of its own addresses calls from that one.
+            (Ok(peer), Ok(own)) => peer.ip().to_canonical().is_loopback() || peer.ip() == own.ip(),
+            _ => false,
+        }
     }
 }
 
@@ -108,7 +121,7 @@ pub(crate) async fn receive<L: Accept>(
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            Some(stream) = accepted.next() => match gate.admit() {
+            Some(stream) = accepted.next() => match gate.admit(L::is_local(&stream)) {
                 Some(ticket) => greetings.push(Guarded::new(stream, ticket).greeted(preface_timeout)),
                 None => tracing::debug!("connection turned away: the server stops"),
             },
@@ -195,7 +208,7 @@ mod tests {
         let (clients, let_in) = mpsc::unbounded_channel();
         let nobody = || mpsc::unbounded_channel().0;
         let doors = Doors { peers: nobody(), clients, turned_away: [nobody(), nobody()] };
-        let gate = Gate::new(Places { clients: 1, peers: 1, porch: 1 });
+        let gate = Gate::new(Places { clients: 1, own_machine: 0, peers: 1, porch: 1 });
         tokio::spawn(receive(listener, gate, Duration::from_secs(1), doors));
         let_in
     }

@@ -132,7 +132,7 @@ impl GrpcServer {
         let (clients_door, served_clients) = serve(builder(&options, clients), routes, stopping.clone());
         let farewell = |caller| {
             let builder = builder(&options, clients).max_connection_age(FAREWELL).max_connection_age_grace(FAREWELL);
-            serve(builder, TurnedAway { caller, places: gate.places(caller) }, stopping.clone())
+            serve(builder, TurnedAway { caller, places: gate.places() }, stopping.clone())
         };
         let ((no_peer, told_peers), (no_client, told_clients)) = (farewell(Caller::Peer), farewell(Caller::Client));
         let doors = Doors { peers: peers_door, clients: clients_door, turned_away: [no_peer, no_client] };

@@ -8,6 +8,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 
+use super::gate::Places;
 use super::greeting::Caller;
 use super::status;
 use crate::rpc::client_wire::{failure, to_status};
@@ -21,13 +22,13 @@ use crate::rpc::router::refusal;
 pub(crate) struct TurnedAway {
     pub(crate) caller: Caller,
     /// How many places there are.
-    pub(crate) places: usize,
+    pub(crate) places: Places,
 }
 
 impl TurnedAway {
     fn status(&self, path: &str) -> Status {
         let Self { caller, places } = self;
-        let full = format!("all {places} {caller} connections of the node are taken");
+        let full = format!("{} are taken", places.taken(*caller));
         let remedy = format!("close some, or raise {} of the node", caller.option());
         let service = path.split('/').nth(1);
         if service == Some(PEER_SERVICE) {

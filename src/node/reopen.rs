@@ -1,0 +1,44 @@
+//! Opens a ledger whose directory somebody else had open, as soon as it is free.
+//!
+//! A node waits for a directory when it starts (`lock_wait`), but not for ever: its other ledgers are to serve.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::host::WeakNode;
+
+/// How often it is looked.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks after the closed ledgers of `node` until that is gone or stops. `changes` tells when they come and go.
+pub(super) async fn reopen(node: WeakNode, mut changes: watch::Receiver<()>) {
+    loop {
+        changes.mark_unchanged();
+        let Some(in_use) = in_use(&node) else { return };
+        if in_use {
+            tokio::time::sleep(LOOK).await;
+            if !open_those_that_are_free(&node).await {
+                return;
+            }
+        } else if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether there is such a ledger. `None`: the node is gone.
+fn in_use(node: &WeakNode) -> Option<bool> {
+    node.upgrade().map(|node| !node.unopened().in_use().is_empty())
+}
+
+/// False if the node is gone, or has stopped.
+async fn open_those_that_are_free(node: &WeakNode) -> bool {
+    let Some(node) = node.upgrade() else { return false };
+    for group in node.unopened().in_use() {
+        if !node.open_if_free(&group).await {
+            return false;
+        }
+    }
+    true
+}
