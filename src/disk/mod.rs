@@ -3,6 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`limits`] | how many files a process may have open |
+//! | [`lock`] | a lock on a file, which ends when its holder says so |
 //! | [`mapping`] | mapped memory: all `unsafe` of the crate, with the argument why it is sound |
 //! | [`owner`] | whose the files are that are made |
 //! | [`real`] | the file system |
@@ -13,6 +14,7 @@
 //! The simulation (feature `sim`) has the other implementation.
 
 pub mod limits;
+mod lock;
 pub(crate) mod mapping;
 pub(crate) mod owner;
 pub(crate) mod read_only;

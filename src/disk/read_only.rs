@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::FlockOperation;
 
 use super::real::RealDisk;
-use super::{Disk, DiskDir, DiskFile, Space};
+use super::{Disk, DiskDir, DiskFile, Space, lock};
 
 /// The operating system's files, of which none is made, changed or opened for writing.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,8 +26,7 @@ impl Disk for ReadOnlyDisk {
     /// there.
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
         let file = RealDisk.open_to_read(file)?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared)?;
-        Ok(Box::new(file))
+        lock::hold(file, FlockOperation::NonBlockingLockShared)
     }
 
     fn holder(&self, file: &Path) -> Option<u32> {

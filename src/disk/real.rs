@@ -12,7 +12,7 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
 use super::owner::{to_the_directorys_owner, to_the_parents_owner};
 use super::reserve::{open_surely, reserve};
-use super::{Disk, DiskDir, DiskFile, Mapping, Space, TEMPORARY, sync_failed};
+use super::{Disk, DiskDir, DiskFile, Mapping, Space, TEMPORARY, lock, sync_failed};
 use crate::mutants::{Mutant, planted};
 
 /// The operating system's files.
@@ -87,8 +87,7 @@ impl Disk for RealDisk {
                 made
             }
         };
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(file))
+        lock::hold(file, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// What `/proc/locks` says. It names processes as this one sees them: those of another container are not there, and

@@ -42,13 +42,17 @@ async fn the_ledgers_of_a_node_share_its_connections_and_their_heartbeats_travel
     let before = counts();
     let wanted = 20 * 2 * GROUPS as u64;
     let mut looks = tokio::time::interval(Duration::from_millis(20));
-    let (calls, beats) = loop {
-        looks.tick().await;
-        let now = counts();
-        if now.1 - before.1 >= wanted {
-            break (now.0 - before.0, now.1 - before.1);
+    let (calls, beats) = tokio::time::timeout(Duration::from_secs(60), async {
+        loop {
+            looks.tick().await;
+            let now = counts();
+            if now.1 - before.1 >= wanted {
+                break (now.0 - before.0, now.1 - before.1);
+            }
         }
-    };
+    })
+    .await
+    .expect("no heartbeats");
     println!("{GROUPS} ledgers on 3 nodes: {beats} heartbeats in {calls} calls");
     // Three nodes lead, each beats to two peers; every round would be a call per ledger and peer. On a busy machine a
     // round may fall apart.

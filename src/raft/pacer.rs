@@ -4,8 +4,8 @@
 //! a hundred idle ledgers that is nearly all that a node does. A pacer strikes once per heartbeat interval instead, for
 //! all ledgers together: those that lead send their heartbeats, which so fall due at one moment and travel in one call
 //! per peer; those that have heard of their leader need nothing. A leader of a ledger where nothing happens sends one
-//! at every fourth strike only, as long as they are answered. Only where nobody is heard does openraft's own ticking go
-//! on.
+//! at every fourth strike only, the same ones for all ledgers, as long as they are answered. Only where nobody is heard
+//! does openraft's own ticking go on.
 //!
 //! Why that is sound: ticks decide *when* an election is tried, never who wins it, and heartbeats that are not sent
 //! extend no lease. A follower ticks again once it has heard nothing for [`QUIET`] strikes, which is before openraft
@@ -58,8 +58,8 @@ impl Heard {
 
 /// A ledger as the pacer sees it.
 pub(super) trait Paced: Send + Sync {
-    /// The clock strikes. False if Raft has ended.
-    fn strike(&self) -> bool;
+    /// The clock strikes, for the `number`th time. False if Raft has ended.
+    fn strike(&self, number: u64) -> bool;
 }
 
 impl Pacer {
@@ -90,13 +90,13 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 
 async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<State>>) {
     let mut next = R::Instant::now();
-    loop {
+    for number in 0.. {
         // From strike to strike, however long one takes; what was slept through is not made up for.
         next = R::Instant::now().max(next + every);
         R::sleep_until(next).await;
         let ledgers = lock(&state).ledgers.clone();
         for ledger in &ledgers {
-            if ledger.upgrade().is_some_and(|ledger| ledger.strike()) {
+            if ledger.upgrade().is_some_and(|ledger| ledger.strike(number)) {
                 continue;
             }
             lock(&state).ledgers.retain(|other| !Weak::ptr_eq(other, ledger));
@@ -127,7 +127,7 @@ struct PaceState<I> {
 }
 
 impl<R: Runtime> Paced for Pace<R> {
-    fn strike(&self) -> bool {
+    fn strike(&self, number: u64) -> bool {
         let (leads, seen, acked) = {
             let metrics = self.metrics.borrow_watched();
             if metrics.running_state.is_err() {
@@ -142,7 +142,7 @@ impl<R: Runtime> Paced for Pace<R> {
         state.known = heard;
         let ticks = if !leads {
             state.quiet >= QUIET
-        } else if state.rest.is_due(seen, acked, R::Instant::now()) {
+        } else if state.rest.is_due(number, seen, acked, R::Instant::now()) {
             match self.raft.trigger().heartbeat().now_or_never() {
                 Some(Ok(())) => false,
                 Some(Err(_)) => return false,

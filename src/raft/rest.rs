@@ -29,14 +29,16 @@ impl<I: Instant> Rest<I> {
         Self { of, every, rested: 0, beat: None }
     }
 
-    /// Whether a heartbeat is due. `acked`: when that was sent which a quorum answered last.
-    pub(super) fn is_due(&mut self, seen: Seen, acked: Option<I>, now: I) -> bool {
+    /// Whether a heartbeat is due at this strike. `acked`: when that was sent which a quorum answered last.
+    ///
+    /// All ledgers of a node that rest beat at the same strikes, whenever they came to rest: theirs travel together.
+    pub(super) fn is_due(&mut self, strike: u64, seen: Seen, acked: Option<I>, now: I) -> bool {
         let idle = self.beat.is_some_and(|(then, at)| {
             // A later answer is one to somebody else's heartbeat: a read had to ask. The next may find it answered.
             then == seen && acked.is_some_and(|acked| acked >= at && acked < at + self.every / 4)
         });
         self.rested += 1;
-        if idle && self.rested < self.of {
+        if idle && self.rested < self.of && !strike.is_multiple_of(self.of.into()) {
             return false;
         }
         self.rested = 0;
@@ -76,7 +78,7 @@ mod tests {
         let mut due = Vec::new();
         for (at, entries, answered) in strikes {
             let acked = answered.map(|beat| began + EVERY * beat + EVERY / 100);
-            if rest.is_due((Some(*entries), Some(*entries)), acked, began + EVERY * *at) {
+            if rest.is_due((*at).into(), (Some(*entries), Some(*entries)), acked, began + EVERY * *at) {
                 due.push(*at);
             }
         }
@@ -93,13 +95,33 @@ mod tests {
 
     #[test]
     fn a_heartbeat_that_is_not_answered_is_followed_by_another_at_the_next_strike() {
-        assert_eq!(due(3, &[(0, 5, None), (1, 5, None), (2, 5, None), (3, 5, Some(2)), (4, 5, Some(2))]), [0, 1, 2]);
+        assert_eq!(due(5, &[(0, 5, None), (1, 5, None), (2, 5, None), (3, 5, Some(2)), (4, 5, Some(2))]), [0, 1, 2]);
     }
 
     #[test]
     fn what_is_new_is_told_at_the_next_strike() {
         let strikes = [(0, 5, None), (1, 5, Some(0)), (2, 6, Some(0)), (3, 6, Some(2)), (4, 7, Some(2))];
-        assert_eq!(due(3, &strikes), [0, 2, 4]);
+        assert_eq!(due(4, &strikes), [0, 2, 4]);
+    }
+
+    #[test]
+    fn ledgers_that_rest_beat_at_the_same_strikes_whenever_they_came_to_rest() {
+        for first in 0..4 {
+            let mut last = None;
+            let strikes: Vec<Found> = (first..first + 12)
+                .map(|at| {
+                    let found = (at, 5, last);
+                    if last.is_none() || at % 4 == 0 {
+                        last = Some(at);
+                    }
+                    found
+                })
+                .collect();
+            let due = due(4, &strikes);
+            assert_eq!(due[0], first);
+            assert!(due[1..].iter().all(|at| at % 4 == 0), "{due:?}");
+            assert!(due.windows(2).all(|pair| pair[1] - pair[0] <= 4), "{due:?}");
+        }
     }
 
     #[test]
@@ -107,10 +129,10 @@ mod tests {
         let began = Now::now();
         let mut rest = Rest::new(3, EVERY);
         let seen = (Some(5), Some(5));
-        assert!(rest.is_due(seen, None, began));
-        assert!(!rest.is_due(seen, Some(began), began + EVERY));
+        assert!(rest.is_due(3, seen, None, began));
+        assert!(!rest.is_due(4, seen, Some(began), began + EVERY));
         // A read's own round was answered since.
-        assert!(rest.is_due(seen, Some(began + EVERY + EVERY / 2), began + EVERY * 2));
+        assert!(rest.is_due(5, seen, Some(began + EVERY + EVERY / 2), began + EVERY * 2));
     }
 
     #[test]

@@ -1,0 +1,52 @@
+//! A lock on a file that ends when its holder says so.
+
+use std::fs::File;
+use std::io;
+
+use rustix::fs::FlockOperation;
+
+/// Holds a lock until it is dropped.
+///
+/// Closing the file would not do: the lock is the open file's, and a process that this one forks has that too, until it
+/// executes its program. Whoever locks the file in that moment would find it taken by nobody.
+struct Held(File);
+
+/// Takes the lock of `file` as `operation` says; held until the value is dropped.
+///
+/// # Errors
+/// `WouldBlock` if somebody else holds it.
+pub(super) fn hold(file: File, operation: FlockOperation) -> io::Result<Box<dyn Send + Sync>> {
+    rustix::fs::flock(&file, operation)?;
+    Ok(Box::new(Held(file)))
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            // Closing it is what is left.
+            tracing::warn!(%error, "a lock is let go of late");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_although_a_process_that_was_forked_has_the_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || File::options().create(true).truncate(false).write(true).open(dir.path().join("lock")).unwrap();
+        for operation in [FlockOperation::NonBlockingLockExclusive, FlockOperation::NonBlockingLockShared] {
+            let file = open();
+            // What a fork makes of it: another descriptor of the same open file.
+            let forked = file.try_clone().unwrap();
+            let held = hold(file, operation).unwrap();
+            let error = hold(open(), FlockOperation::NonBlockingLockExclusive).err().unwrap();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            drop(held);
+            assert!(hold(open(), FlockOperation::NonBlockingLockExclusive).is_ok(), "{operation:?}");
+            drop(forked);
+        }
+    }
+}
