@@ -203,6 +203,10 @@ impl<R: Runtime> RoleTask<R> {
             // One that is not committed may never come to be.
             out.is_out = before && out.of.is_some_and(|(_, committed)| committed);
         }
+        if told.is_some() && !out.knows_itself {
+            // Not to be kept for when it does: whoever says so will say so again.
+            self.standing.tell_member();
+        }
         let removed = match told.filter(|_| out.knows_itself) {
             _ if out.is_out => Some("its own log says so".to_owned()),
             told => told.map(|by| format!("{by} says so")),

@@ -199,3 +199,24 @@ fn a_node_that_hears_of_its_own_removal_knows_it() {
         });
     }
 }
+
+/// Whoever does not know itself as a member cannot have been removed; what it was told is not kept for later.
+#[test]
+fn a_node_that_was_never_a_member_believes_nobody_that_it_was_removed() {
+    run(3, async {
+        let cluster = SimCluster::new(3, 4, |_| {});
+        let three = peers(&cluster, 0..3);
+        (0..3).for_each(|i| cluster.configure(i, |config| config.peers = three.clone()));
+        cluster.configure(3, |config| (config.peers, config.join) = (Peers::default(), true));
+        for i in 0..4 {
+            cluster.start(i).await.unwrap();
+        }
+        cluster.wait("a master", SOON, || cluster.master().is_some()).await;
+        let ledger = cluster.ledger(3).unwrap();
+        let standing = &ledger.raft_group().standing;
+        let told = standing.removed();
+        standing.tell_removed("n0");
+        cluster.wait("it to be forgotten", SOON, || told.borrow().is_none()).await;
+        assert!(matches!(cluster.role(3), Some(Role::Electing { .. })), "{}", cluster.describe());
+    });
+}
