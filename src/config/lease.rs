@@ -10,6 +10,17 @@ impl Config {
     pub(crate) fn follower_patience(&self) -> Duration {
         self.lease_window() * 6 / 5
     }
+
+    /// As long as a leader that no quorum answers is silent at a time, so that those who hear it elect another.
+    pub(crate) fn leader_silence(&self) -> Duration {
+        self.election_timeout.1 * 2
+    }
+
+    /// By then a node that has started has heard of a leader that reaches it: one may be silent, and then has to find
+    /// out that the node is back.
+    pub(crate) fn reminded_by(&self) -> Duration {
+        self.leader_silence() + self.election_timeout.1
+    }
 }
 
 /// How long what crosses the network may take. Whoever sets the heartbeat interval and the election timeout for nodes

@@ -260,8 +260,10 @@ pub(super) fn snapshot() -> Seeds {
         membership: Some(stored),
         start: Some(start),
         lease_window_ms: 0,
+        acknowledged: None,
     };
-    let travels = pb::SnapshotRequest { envelope: envelope(), vote: vote(true), ..kept.clone() };
+    let acknowledged = id(2, 3);
+    let travels = pb::SnapshotRequest { envelope: envelope(), vote: vote(true), acknowledged, ..kept.clone() };
     vec![kept.encode_to_vec(), travels.encode_to_vec()]
 }
 

@@ -82,6 +82,16 @@ impl LogReader {
         first.max(stored).min(end)..end
     }
 
+    /// Term and number of the last entry, be it stored or gone; `None`: there never was one.
+    pub(crate) fn last(&self) -> Option<(u64, u64)> {
+        let first = self.shared.first_number.load(Ordering::Acquire);
+        let end = self.shared.segments().last().map(|segment| segment.end());
+        match end.filter(|end| end.number > first) {
+            Some(end) => Some((end.term, end.number - 1)),
+            None => self.purged().map(|purged| (purged.term, purged.number)),
+        }
+    }
+
     /// Where the segment with `position` begins.
     pub(crate) fn segment_of(&self, position: u64) -> u64 {
         let size = self.shared.options.segment_size;

@@ -22,6 +22,7 @@ use crate::mutants;
 use crate::raft::Runtime;
 use crate::raft::acked::Acknowledged;
 use crate::raft::group::{self, GroupOptions};
+use crate::raft::owed;
 use crate::raft::pacer::Pacer;
 use crate::raft::purge::PurgeFloor;
 use crate::raft::storage::Clock;
@@ -81,8 +82,10 @@ pub(crate) async fn start_ledger<R: Runtime>(
     };
     let lasting = options.interval.is_none();
     let network = |identity: &Identity, reader: LogReader, purge_floor| {
+        let own = reader.clone();
+        let holds = move |entry| owed::holds(&own, entry);
         let after = move |number| reader.cursor_after(number).ok().flatten().map(|next| next.index);
-        let acked = Acknowledged::new(Arc::new(after), lasting);
+        let acked = Acknowledged::new(Arc::new(after), Arc::new(holds), lasting);
         let (transport, window) = (env.transport.clone(), config.lease_window());
         PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor, acked)
     };

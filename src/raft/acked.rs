@@ -16,18 +16,22 @@ use crate::types::{Incarnation, NodeId};
 /// The index after the last record up to an entry, if that can be told.
 pub(crate) type IndexAfter = Arc<dyn Fn(u64) -> Option<u64> + Send + Sync>;
 
+/// Whether this node's log has an entry, or had it: what is removed is committed.
+pub(crate) type Holds = Arc<dyn Fn(LogId) -> bool + Send + Sync>;
+
 /// What the members of one ledger have acknowledged. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Acknowledged {
     state: Arc<Mutex<State>>,
     index_after: IndexAfter,
+    holds: Holds,
     /// Whether what is acknowledged survives a loss of power.
     lasting: bool,
 }
 
 #[derive(Default)]
 struct State {
-    /// What is kept was acknowledged under this vote.
+    /// The vote under which this node leads, or led last.
     leader: Option<RaftVote>,
     /// By the disk.
     members: BTreeMap<Incarnation, Acked>,
@@ -54,12 +58,18 @@ struct Loss {
 
 impl State {
     /// What is kept under `leader`; `None` if that is one of the past.
-    fn under(&mut self, leader: &RaftVote) -> Option<&mut BTreeMap<Incarnation, Acked>> {
+    ///
+    /// This node may lead again, in a later term: what it has kept of the entries that were acknowledged to it, those
+    /// who acknowledged them have as well. The others were cut, here and perhaps there.
+    fn under(&mut self, leader: &RaftVote, holds: &Holds) -> Option<&mut BTreeMap<Incarnation, Acked>> {
         let term = |vote: &RaftVote| vote.leader_id.term;
         match &self.leader {
             Some(current) if current == leader => {}
             Some(current) if term(current) >= term(leader) => return None,
-            _ => *self = Self { leader: Some(leader.clone()), members: BTreeMap::new() },
+            _ => {
+                self.members.retain(|_, acked| acked.most.is_some_and(|most| holds(most)));
+                self.leader = Some(leader.clone());
+            }
         }
         Some(&mut self.members)
     }
@@ -67,8 +77,8 @@ impl State {
 
 impl Acknowledged {
     /// `lasting`: what is acknowledged was synced.
-    pub(crate) fn new(index_after: IndexAfter, lasting: bool) -> Self {
-        Self { state: Arc::default(), index_after, lasting }
+    pub(crate) fn new(index_after: IndexAfter, holds: Holds, lasting: bool) -> Self {
+        Self { state: Arc::default(), index_after, holds, lasting }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -78,7 +88,9 @@ impl Acknowledged {
     /// The member has all entries up to `matched`.
     pub(crate) fn note(&self, leader: &RaftVote, (id, disk): (&NodeId, Incarnation), matched: LogId) {
         let mut state = self.state();
-        let Some(acked) = state.under(leader).map(|members| members.entry(disk).or_default()) else { return };
+        let Some(acked) = state.under(leader, &self.holds).map(|members| members.entry(disk).or_default()) else {
+            return;
+        };
         if acked.now >= Some(matched) {
             return;
         }
@@ -93,13 +105,18 @@ impl Acknowledged {
     /// The member does not have the leader's entry `at`; its log ends with `has`, as far as it says.
     pub(crate) fn lacks(&self, leader: &RaftVote, (id, disk): (&NodeId, Incarnation), at: LogId, has: Option<LogId>) {
         let mut state = self.state();
-        let Some(acked) = state.under(leader).and_then(|members| members.get_mut(&disk)) else { return };
-        // Whoever is asked for what it never said it has says nothing new.
+        let Some(acked) = state.under(leader, &self.holds).and_then(|members| members.get_mut(&disk)) else { return };
         let (Some(now), Some(had)) = (acked.now, acked.most) else { return };
-        if at.index > now.index {
+        if has.is_some_and(|has| has.leader_id > had.leader_id) {
+            // It followed a leader in between that had it cut what it acknowledged: that was not committed.
+            (acked.now, acked.most) = (None, None);
             return;
         }
-        acked.now = has.filter(|has| has.index < at.index);
+        // Whoever is asked for what it never said it has says nothing new, unless its log ends before what it said.
+        if at.index > now.index && has.is_none_or(|has| has >= now) {
+            return;
+        }
+        acked.now = has.filter(|has| has.index < at.index.min(now.index));
         acked.losses += 1;
         let loss = Loss { had, has };
         acked.lost = Some(loss);
@@ -122,7 +139,7 @@ impl Acknowledged {
     /// What the member is to be reminded of; nothing where a loss of power may have taken it.
     pub(crate) fn reminder(&self, leader: &RaftVote, disk: Incarnation) -> Option<LogId> {
         let mut state = self.state();
-        state.under(leader).and_then(|members| members.get(&disk)?.most).filter(|_| self.lasting)
+        state.under(leader, &self.holds).and_then(|members| members.get(&disk)?.most).filter(|_| self.lasting)
     }
 
     /// What is wrong with a member, if this node leads in `term`. With an interval it is not an alarm.
@@ -173,12 +190,14 @@ impl fmt::Display for Place {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::super::config::log_id;
     use super::*;
 
     #[test]
     fn a_member_that_lacks_what_it_acknowledged_is_named_with_what_it_had_and_has() {
-        let acked = Acknowledged::new(Arc::new(|_| None), true);
+        let acked = Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), true);
         let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
         let leader = RaftVote::new_committed(3, NodeId::new(0));
         let member = (&id, disk);
@@ -201,15 +220,44 @@ mod tests {
         assert!(acked.alarm(3, &id, disk).unwrap().ends_with("it has all of it again"));
         // It is said by the leader of that term.
         assert_eq!(acked.alarm(4, &id, disk), None);
-        let next = RaftVote::new_committed(4, NodeId::new(0));
-        acked.note(&next, member, log_id(4, 70));
-        acked.note(&leader, member, log_id(3, 99));
-        assert_eq!((acked.alarm(4, &id, disk), acked.reminder(&next, disk)), (None, Some(log_id(4, 70))));
+    }
+
+    #[test]
+    fn who_leads_again_knows_what_was_acknowledged_as_far_as_it_has_it_still() {
+        let kept = Arc::new(AtomicU64::new(99));
+        let holds = {
+            let kept = kept.clone();
+            Arc::new(move |id: LogId| id.index <= kept.load(Ordering::Relaxed))
+        };
+        let acked = Acknowledged::new(Arc::new(|_| None), holds, true);
+        let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
+        let leader = |term| RaftVote::new_committed(term, NodeId::new(0));
+        let member = (&id, disk);
+        acked.note(&leader(3), member, log_id(3, 60));
+        assert_eq!(acked.reminder(&leader(5), disk), Some(log_id(3, 60)));
+        // A leader of the past says nothing any more.
+        acked.note(&leader(3), member, log_id(3, 99));
+        assert_eq!(acked.reminder(&leader(5), disk), Some(log_id(3, 60)));
+        // It is asked for an entry of the new term, which it cannot have; its log ends before what it had, though.
+        acked.lacks(&leader(5), member, log_id(5, 61), Some(log_id(3, 60)));
+        assert_eq!((acked.alarm(5, &id, disk), acked.losses(disk)), (None, 0));
+        acked.lacks(&leader(5), member, log_id(5, 61), Some(log_id(2, 20)));
+        acked.lacks(&leader(5), member, log_id(3, 40), Some(log_id(2, 20)));
+        assert_eq!(acked.losses(disk), 1);
+        assert!(acked.alarm(5, &id, disk).unwrap().contains("entries to 60 and came back with entries to 20"));
+        // Another leader had it cut the end, which this one never heard of.
+        acked.note(&leader(5), member, log_id(5, 61));
+        acked.lacks(&leader(8), member, log_id(5, 61), Some(log_id(7, 40)));
+        assert_eq!((acked.reminder(&leader(8), disk), acked.losses(disk)), (None, 1));
+        // Or this one as well.
+        acked.note(&leader(8), member, log_id(8, 62));
+        kept.store(61, Ordering::Relaxed);
+        assert_eq!((acked.reminder(&leader(9), disk), acked.losses(disk)), (None, 0));
     }
 
     #[test]
     fn with_an_interval_a_loss_is_no_alarm_and_nobody_is_reminded() {
-        let acked = Acknowledged::new(Arc::new(|_| None), false);
+        let acked = Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), false);
         let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
         let leader = RaftVote::new_committed(3, NodeId::new(0));
         acked.note(&leader, (&id, disk), log_id(3, 60));

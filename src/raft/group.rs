@@ -26,7 +26,7 @@ use super::reads::{Confirm, Leader, ReadIndex};
 use super::roles::{RoleTask, Roles, View};
 use super::stamps::Stamps;
 use super::standing::Standing;
-use super::state_machine::{SnapshotData, StateMachine};
+use super::state_machine::{self, SnapshotData, StateMachine};
 use super::storage::{Clock, LogStore};
 use crate::config::Config;
 use crate::config::lease::Timing;
@@ -126,11 +126,15 @@ where
     let store = LogStore::<R>::new(log, clock.clone(), installed).expect_votes_within(config.election_timeout.0);
     let stamps = store.stamps();
     let settings = raft_config(config)?;
-    let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref());
+    let members = state_machine::membership_at(&reader, u64::MAX).map_err(|error| error.to_string())?;
+    let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref(), &members);
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
         .map_err(|fatal| fatal.to_string())?;
-    let votes = if hold { VoteHold::start::<R>(config.follower_patience()) } else { VoteHold::none() };
+    let votes = match hold {
+        true => VoteHold::start::<R>(config.follower_patience(), config.reminded_by()),
+        false => VoteHold::none(),
+    };
     let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window(), confirm));
     let owed = Owed::new();
     let (log, told) = (reader.clone(), standing.clone());
@@ -388,7 +392,7 @@ fn raft_config(config: &Config) -> Result<RaftConfig, String> {
         enable_elect: false,
         enable_pre_vote: Some(true),
         // A leader without a quorum falls silent for so long, so that those who still hear it elect another.
-        quorum_loss_probe_interval: Some(2 * millis(high)),
+        quorum_loss_probe_interval: Some(millis(config.leader_silence())),
         backoff: "20ms".into(),
         // A restarted leader is elected anew: what it applied before may not be known to it any more.
         enable_leader_restore: Some(false),

@@ -1,8 +1,9 @@
 //! What this node has acknowledged, and does not have any more.
 //!
-//! A node whose disk was set back does not know that. Its leader does, and reminds it with every heartbeat. Until it
-//! has again what it acknowledged it votes as if it had it: for nobody whose log is behind that, and not for itself. So
-//! it helps nobody to lead who lacks what was committed with its help.
+//! A node whose disk was set back does not know that. The leader to which it acknowledged does, and reminds it with
+//! whatever it says first, and with every heartbeat. From then on, until it has again what it acknowledged, it votes as
+//! if it had it: for nobody whose log is behind that, and not for itself. So it helps nobody to lead who lacks what was
+//! committed with its help. Before it votes for anybody it gives a leader the time to say so ([`hold`](super::hold)).
 
 use tokio::sync::watch;
 
@@ -27,7 +28,7 @@ impl Owed {
             }
             news
         };
-        if self.lacked_by(Some(id), log).is_some() && self.0.send_if_modified(is_news) {
+        if lacked(Some(id), log).is_some() && self.0.send_if_modified(is_news) {
             tracing::error!(acknowledged = %id, "this node does not have what it has acknowledged: its disk was set \
                 back, or its log was cut. Until its master has sent it again it votes for nobody who lacks it");
         }
@@ -36,16 +37,11 @@ impl Owed {
     /// The entry that this node acknowledged, if its log does not reach it.
     pub(crate) fn lacking(&self, log: &LogReader) -> Option<LogId> {
         let owed = *self.0.borrow();
-        let lacking = self.lacked_by(owed, log);
+        let lacking = lacked(owed, log);
         if owed.is_some() && lacking.is_none() {
             self.0.send_if_modified(|known| *known == owed && known.take().is_some());
         }
         lacking
-    }
-
-    fn lacked_by(&self, owed: Option<LogId>, log: &LogReader) -> Option<LogId> {
-        // What cannot be read is not known to be there.
-        owed.filter(|_| last(log).is_none_or(|last| last < owed))
     }
 
     /// Told when there is something that this node lacks, and when it has it.
@@ -54,12 +50,20 @@ impl Owed {
     }
 }
 
-/// The last entry of a log; `Some(None)` of an empty one, `None` if it cannot be read.
-pub(crate) fn last(log: &LogReader) -> Option<Option<LogId>> {
-    let numbers = log.numbers();
-    if numbers.is_empty() {
-        return Some(log.purged().map(|purged| log_id(purged.term, purged.number)));
+fn lacked(owed: Option<LogId>, log: &LogReader) -> Option<LogId> {
+    owed.filter(|owed| last(log) < Some(*owed))
+}
+
+/// The last entry of a log.
+pub(crate) fn last(log: &LogReader) -> Option<LogId> {
+    log.last().map(|(term, number)| log_id(term, number))
+}
+
+/// Whether the entry is in the log, or was: what is removed is committed.
+pub(crate) fn holds(log: &LogReader, entry: LogId) -> bool {
+    if log.purged().is_some_and(|purged| purged.number >= entry.index) {
+        return true;
     }
-    let header = log.entry_header(numbers.end - 1).ok()??;
-    Some(Some(log_id(header.term, header.number)))
+    // One that cannot be read is not vouched for here.
+    matches!(log.entry_header(entry.index), Ok(Some(header)) if header.term == entry.leader_id.term)
 }

@@ -255,7 +255,7 @@ fn current_snapshot(log: &LogReader) -> io::Result<Option<LedgerSnapshot>> {
     Ok(Some(Snapshot { meta, snapshot }))
 }
 
-/// A snapshot as it travels and is kept, without envelope, vote and lease window.
+/// A snapshot as it travels and is kept, without what is the sender's.
 pub(crate) fn to_message(meta: &SnapshotMeta, start: SnapshotData) -> pb::SnapshotRequest {
     pb::SnapshotRequest {
         envelope: None,
@@ -269,6 +269,7 @@ pub(crate) fn to_message(meta: &SnapshotMeta, start: SnapshotData) -> pb::Snapsh
             timestamp: next.timestamp,
         }),
         lease_window_ms: 0,
+        acknowledged: None,
     }
 }
 

@@ -138,9 +138,7 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
 
     async fn get_log_state(&mut self) -> io::Result<LogState<TypeConfig<R>>> {
         let purged = self.log.purged().map(|purged| log_id(purged.term, purged.number));
-        let end = self.log.end();
-        let stored = !self.log.reader().numbers().is_empty();
-        let last = if stored { Some(log_id(end.term, end.number - 1)) } else { purged };
+        let last = self.log.reader().last().map(|(term, number)| log_id(term, number));
         Ok(LogState { last_purged_log_id: purged, last_log_id: last })
     }
 

@@ -142,7 +142,7 @@ impl<R: Runtime> LeaderWatch<R> {
     pub(crate) async fn would_vote(&self, request: &VoteRequest<TypeConfig<R>>) -> Option<(RaftVote, bool)> {
         let _freed = self.frees(&request.vote)?;
         let vote = self.inner.raft.with_raft_state(|state| state.vote_ref().clone()).await.ok()?;
-        let last = owed::last(&self.inner.log)?;
+        let last = owed::last(&self.inner.log);
         let granted = request.last_log_id >= last && request.vote.leader_id.term > vote.leader_id.term;
         Some((vote, granted))
     }
@@ -269,14 +269,13 @@ impl<R: Runtime> Inner<R> {
 
     /// Whether a quorum would vote for this node, which nobody's term is raised for.
     async fn has_pre_votes(&self, leader: &RaftVote) -> bool {
-        let Some(last) = owed::last(&self.log) else { return false };
         if self.owed.lacking(&self.log).is_some() {
             return false;
         }
         let membership = self.metrics.borrow_watched().membership_config.membership().clone();
         let me = self.network.identity();
         let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), me.node.clone());
-        let request = VoteRequest::<TypeConfig<R>>::new(vote, last);
+        let request = VoteRequest::<TypeConfig<R>>::new(vote, owed::last(&self.log));
         let gone = &leader.leader_id.voted_for;
         let asked = membership.nodes().filter(|(id, _)| **id != me.node && *id != gone);
         let mut answers: FuturesUnordered<_> = asked.map(|(id, node)| self.pre_vote(id, node, &request)).collect();

@@ -30,7 +30,8 @@ use tokio::sync::Semaphore;
 
 use crate::format::hard_state::HardVote;
 use crate::log::reader::LogReader;
-use crate::raft::config::{LogId, RaftVote, log_id};
+use crate::raft::config::{RaftVote, log_id};
+use crate::raft::owed::holds;
 use crate::raft::roles::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig};
 
@@ -65,7 +66,7 @@ impl<R: Runtime> Liveness<R> {
         let previous = heartbeat.prev_log_id;
         // An append with entries may come the same way; it is answered behind their flush.
         let last = heartbeat.entries.last().map(|entry| entry.id()).or(previous);
-        if heartbeat.entries.is_empty() && holds(&self.log, previous) {
+        if heartbeat.entries.is_empty() && previous.is_none_or(|entry| holds(&self.log, entry)) {
             let nowhere = Some(log_id(heartbeat.vote.leader_id.term, NOWHERE));
             let (vote, leader_commit) = (heartbeat.vote.clone(), heartbeat.leader_commit);
             let hello = AppendEntriesRequest { vote, prev_log_id: nowhere, entries: Vec::new(), leader_commit };
@@ -110,16 +111,6 @@ impl<R: Runtime> Liveness<R> {
         }));
         Ok(())
     }
-}
-
-/// Whether the entry is in the log, or was: what is removed is committed.
-fn holds(log: &LogReader, entry: Option<LogId>) -> bool {
-    let Some(entry) = entry else { return true };
-    if log.purged().is_some_and(|purged| purged.number >= entry.index) {
-        return true;
-    }
-    // One that cannot be read is not vouched for here.
-    matches!(log.entry_header(entry.index), Ok(Some(header)) if header.term == entry.leader_id.term)
 }
 
 /// Whether the disk has the vote for this leader.

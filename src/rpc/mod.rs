@@ -13,9 +13,10 @@
 //! | `refusals` | what peers refuse calls for, told once, and what that says of this node |
 //! | `stranded` | ends the replication streams that stand at entries that are gone |
 //! | [`rounds`] | asks a quorum whether this node leads |
+//! | `admission` | who may call: checked before anything of the ledger hears of the call |
 //! | `callers` | whether who calls is who it says, as far as a membership can tell |
 //! | [`checks`] | what a request must say to be one that a peer in good order can send |
-//! | [`peer_server`] | the receiving side: checks every call, then hands it to Raft |
+//! | [`peer_server`] | the receiving side: checks what a call says, then hands it to Raft |
 //! | [`refusing`] | the receiving side of a ledger that could not be opened: refused as closed, with the reason |
 //! | [`beats`] | heartbeats of many ledgers in one call, both sides |
 //! | [`leader_watch`] | gives up a leader whose process has died before its lease is over |
@@ -26,6 +27,7 @@
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
 
 pub(crate) mod addresses;
+mod admission;
 mod answered;
 pub(crate) mod beats;
 mod callers;

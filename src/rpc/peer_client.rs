@@ -198,13 +198,18 @@ impl<R: Runtime> PeerClient<R> {
         }
     }
 
+    /// What the member is to be told that it has acknowledged.
+    fn reminder(&self, leader: &RaftVote) -> Option<pb::LogId> {
+        self.acked.reminder(leader, self.node.incarnation).map(convert::from_log_id)
+    }
+
     /// An append without entries, as a call of its own.
     pub(super) async fn beat(&self, request: AppendEntriesRequest<TypeConfig<R>>, option: &RPCOption) -> Given<R> {
         let (leader, previous) = (request.vote.clone(), request.prev_log_id);
         let mut message = convert::from_append(request);
         message.envelope = Some(self.envelope());
         message.lease_window_ms = self.lease_window;
-        message.acknowledged = self.acked.reminder(&leader, self.node.incarnation).map(convert::from_log_id);
+        message.acknowledged = self.reminder(&leader);
         let answer = self.link(Lane::Heartbeat).heartbeat(message, option.hard_ttl()).await;
         let answer = self.note("heartbeat", answer).map_err(failed)?;
         let end = convert::to_end(&answer).map_err(malformed::<R>)?;
@@ -233,7 +238,7 @@ impl<R: Runtime> PeerClient<R> {
         let floor = self.floor.clone();
         let input = stream::once(future::ready(first)).chain(input);
         let (input, stranded) = until_stranded(input, move |number| floor.is_gone(number));
-        let mut envelope = Some(self.envelope());
+        let (mut envelope, mut reminder) = (Some(self.envelope()), self.reminder(&leader));
         let lease_window_ms = self.lease_window;
         let sent = Arc::new(AtomicU64::new(acked));
         let sending = sent.clone();
@@ -242,7 +247,7 @@ impl<R: Runtime> PeerClient<R> {
                 sending.store(last.number().saturating_add(1), Ordering::Relaxed);
             }
             let mut message = convert::from_append(request);
-            message.envelope = envelope.take();
+            (message.envelope, message.acknowledged) = (envelope.take(), reminder.take());
             message.lease_window_ms = lease_window_ms;
             message
         });
@@ -327,6 +332,7 @@ impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
         let mut message = state_machine::to_message(&snapshot.meta, snapshot.snapshot);
         message.envelope = Some(self.envelope());
         message.vote = Some(convert::from_vote(&vote));
+        message.acknowledged = self.reminder(&vote);
         message.lease_window_ms = self.lease_window;
         let link = self.link(Lane::Data);
         let answer = tokio::select! {
@@ -352,8 +358,7 @@ impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let mut message = convert::from_transfer(&request, self.envelope());
-        let reminder = self.acked.reminder(request.from_leader(), self.node.incarnation);
-        message.acknowledged = reminder.map(convert::from_log_id);
+        message.acknowledged = self.reminder(request.from_leader());
         let answer = self.link(Lane::Control).transfer_leader(message, option.hard_ttl()).await;
         let answer = self.note("transfer", answer).map_err(failed)?;
         convert::to_transfer_response(answer, &request).map_err(malformed)

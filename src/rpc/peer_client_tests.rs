@@ -1,14 +1,25 @@
-//! What a caller does about a peer that is down, or refuses.
+//! What a caller says to a peer, and does about one that is down.
+
+use std::sync::Mutex;
 
 use futures::FutureExt;
 
 use super::*;
+use crate::log::reader::LogReader;
 use crate::raft::TokioRuntime;
+use crate::raft::config::{SnapshotMeta, StoredMembership, log_id};
 use crate::rpc::fetch;
 use crate::rpc::transport::{Answer, AnswerStream};
 
-/// A peer that is down.
-struct Down;
+/// A peer that is down, and what it would have been told that it has acknowledged.
+#[derive(Clone, Default)]
+struct Down(Arc<Mutex<Vec<Option<u64>>>>);
+
+impl Down {
+    fn would_hear(&self, acknowledged: Option<pb::LogId>) {
+        self.0.lock().unwrap().push(acknowledged.map(|id| id.number));
+    }
+}
 
 fn down<'a, T: Send + 'a>() -> Answer<'a, T> {
     future::ready(Err(TransportError::Unreachable { address: "n1:1".into(), reason: "it is down".into() })).boxed()
@@ -16,7 +27,7 @@ fn down<'a, T: Send + 'a>() -> Answer<'a, T> {
 
 impl Transport for Down {
     fn link(&self, _: &str, _: Lane) -> Arc<dyn Link> {
-        Arc::new(Down)
+        Arc::new(self.clone())
     }
     fn nobody_listens(&self, _: &str) -> BoxFuture<'static, bool> {
         future::ready(true).boxed()
@@ -33,13 +44,16 @@ impl Link for Down {
     fn pre_vote(&self, _: pb::VoteRequest, _: Duration) -> Answer<'_, pb::VoteResponse> {
         down()
     }
-    fn heartbeat(&self, _: pb::AppendRequest, _: Duration) -> Answer<'_, pb::AppendResponse> {
+    fn heartbeat(&self, request: pb::AppendRequest, _: Duration) -> Answer<'_, pb::AppendResponse> {
+        self.would_hear(request.acknowledged);
         down()
     }
-    fn install_snapshot(&self, _: pb::SnapshotRequest, _: Duration) -> Answer<'_, pb::SnapshotResponse> {
+    fn install_snapshot(&self, request: pb::SnapshotRequest, _: Duration) -> Answer<'_, pb::SnapshotResponse> {
+        self.would_hear(request.acknowledged);
         down()
     }
-    fn transfer_leader(&self, _: pb::TransferRequest, _: Duration) -> Answer<'_, pb::TransferResponse> {
+    fn transfer_leader(&self, request: pb::TransferRequest, _: Duration) -> Answer<'_, pb::TransferResponse> {
+        self.would_hear(request.acknowledged);
         down()
     }
     fn fetch_entries(&self, _: pb::FetchRequest, _: Duration) -> Answer<'_, pb::FetchResponse> {
@@ -48,8 +62,27 @@ impl Link for Down {
     fn read_index(&self, _: pb::ReadIndexRequest, _: Duration) -> Answer<'_, pb::ReadIndexResponse> {
         down()
     }
-    fn replicate(&self, _: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
+    fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
+        let requests: Vec<_> = requests.collect().now_or_never().unwrap();
+        requests.iter().for_each(|request| self.would_hear(request.acknowledged));
         down()
+    }
+}
+
+fn client(heartbeat: bool, peer: Down, log: LogReader) -> PeerClient<TokioRuntime> {
+    PeerClient {
+        envelope: pb::Envelope::default(),
+        transport: Arc::new(peer),
+        addresses: Addresses::default(),
+        target: NodeId::new(1),
+        node: MemberNode::default(),
+        heartbeat,
+        lease_window: 0,
+        refusals: Arc::default(),
+        floor: PurgeFloor::new(log).1,
+        acked: Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), true),
+        pace: Pace::default(),
+        _runtime: PhantomData,
     }
 }
 
@@ -57,22 +90,35 @@ impl Link for Down {
 fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
     let dir = tempfile::tempdir().unwrap();
     let log = fetch::tests::open(dir.path());
-    let mut client = PeerClient::<TokioRuntime> {
-        envelope: pb::Envelope::default(),
-        transport: Arc::new(Down),
-        addresses: Addresses::default(),
-        target: NodeId::new(1),
-        node: MemberNode::default(),
-        heartbeat: false,
-        lease_window: 0,
-        refusals: Arc::default(),
-        floor: PurgeFloor::new(log.reader()).1,
-        acked: Acknowledged::new(Arc::new(|_| None), true),
-        pace: Pace::default(),
-        _runtime: PhantomData,
-    };
+    let mut client = client(false, Down::default(), log.reader());
     // The back-off: no request yet.
     let requests = stream::pending::<AppendEntriesRequest<TypeConfig<TokioRuntime>>>();
     let called = client.stream_append(requests, RPCOption::new(Duration::from_secs(1))).now_or_never();
     assert!(called.is_none(), "it called the peer without waiting for a request");
+}
+
+/// On a stream once: it does not change while the stream lasts.
+#[tokio::test]
+async fn whatever_is_said_first_to_a_member_says_what_it_has_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = fetch::tests::open(dir.path());
+    let (peer, leader) = (Down::default(), RaftVote::new_committed(3, NodeId::new(0)));
+    let option = || RPCOption::new(Duration::from_secs(1));
+    let append = || {
+        let (vote, prev_log_id) = (leader.clone(), None);
+        AppendEntriesRequest::<TypeConfig<TokioRuntime>> { vote, prev_log_id, entries: vec![], leader_commit: None }
+    };
+    for heartbeat in [true, false] {
+        let mut client = client(heartbeat, peer.clone(), log.reader());
+        client.acked.note(&leader, (&NodeId::new(1), client.node.incarnation), log_id(3, 7));
+        assert!(client.stream_append(stream::iter([append(), append()]), option()).await.is_err());
+        let meta = SnapshotMeta { last_log_id: Some(log_id(2, 5)), last_membership: StoredMembership::default() };
+        let snapshot = Snapshot { meta, snapshot: None };
+        assert!(client.full_snapshot(leader.clone(), snapshot, future::pending(), option()).await.is_err());
+        let transfer = TransferLeaderRequest::new(leader.clone(), NodeId::new(1), None);
+        assert!(client.transfer_leader(transfer, option()).await.is_err());
+    }
+    let (heartbeat, [first, second], snapshot, transfer) = (Some(7), [Some(7), None], Some(7), Some(7));
+    let said = [heartbeat, snapshot, transfer, first, second, snapshot, transfer];
+    assert_eq!(*peer.0.lock().unwrap(), said);
 }

@@ -1,4 +1,4 @@
-//! The receiving side: checks every call, then hands it to Raft.
+//! The receiving side: checks what a call says, then hands it to Raft.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +9,8 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult
 use openraft::storage::Snapshot;
 
 use self::of_the_log::committed;
-use super::callers::{self, Caller};
+use super::admission::Admission;
+use super::callers;
 use super::checks;
 use super::convert::{self, Malformed};
 use super::fetch;
@@ -20,7 +21,6 @@ use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::log::room::NoRoom;
-use crate::mutants::{Mutant, planted};
 use crate::pb::{self, refusal::Reason};
 use crate::raft::config::RaftVote;
 use crate::raft::gate::Gate;
@@ -33,20 +33,15 @@ use crate::raft::roles::Metrics;
 use crate::raft::stamps::Stamps;
 use crate::raft::standing::Standing;
 use crate::raft::{Raft, Runtime, TypeConfig, members, state_machine};
-use crate::types::{Incarnation, NodeId};
+use crate::types::NodeId;
 
 /// One ledger as its peers reach it.
 pub(crate) struct PeerServer<R: Runtime> {
-    identity: Identity,
+    admission: Admission<R>,
     advertised: String,
-    /// [`Peers::agreed`](crate::types::Peers).
-    peers: String,
-    /// The one to which this node has said that it is empty: two may ask, one may form the cluster.
-    promised: Mutex<Option<(NodeId, Incarnation)>>,
     log: LogReader,
     reads: Arc<dyn ReadIndex>,
     votes: VoteHold,
-    owed: Owed,
     stamps: Arc<Stamps>,
     liveness: Liveness<R>,
     intake: Intake<R>,
@@ -60,6 +55,8 @@ struct Intake<R: Runtime> {
     heard: Heard,
     standing: Standing,
     watch: LeaderWatch<R>,
+    owed: Owed,
+    log: LogReader,
 }
 
 impl<R: Runtime> Clone for Intake<R> {
@@ -71,13 +68,15 @@ impl<R: Runtime> Clone for Intake<R> {
             heard: self.heard.clone(),
             standing: self.standing.clone(),
             watch: self.watch.clone(),
+            owed: self.owed.clone(),
+            log: self.log.clone(),
         }
     }
 }
 
-type Refused<T> = Result<T, pb::Refusal>;
+pub(super) type Refused<T> = Result<T, pb::Refusal>;
 
-fn malformed(error: Malformed) -> pb::Refusal {
+pub(super) fn malformed(error: Malformed) -> pb::Refusal {
     match error {
         Malformed::Contradiction { found, expected } => refusal(Reason::Malformed, found, expected),
         error => refusal(Reason::Malformed, error, "a well-formed message"),
@@ -96,11 +95,13 @@ fn no_room(no_room: NoRoom) -> pb::Refusal {
 }
 
 impl<R: Runtime> Intake<R> {
-    /// Notes that the leader lives, if it is still one.
-    fn note(&self, result: &StreamAppendResult<TypeConfig<R>>) {
-        if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+    /// Notes that the leader lives, if it is still one. Gives back whether it is.
+    fn note(&self, result: &StreamAppendResult<TypeConfig<R>>) -> bool {
+        let leads = !matches!(result, Err(StreamAppendError::HigherVote(_)));
+        if leads {
             self.heard.note();
         }
+        leads
     }
 
     /// An append as openraft may see it.
@@ -110,8 +111,10 @@ impl<R: Runtime> Intake<R> {
         request: pb::AppendRequest,
     ) -> Refused<AppendEntriesRequest<TypeConfig<R>>> {
         let window = request.lease_window_ms;
+        let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
         let request = convert::to_append::<R>(request).map_err(malformed)?;
         checks::append(&request, sender).map_err(malformed)?;
+        checks::acknowledged(reminder, &request.vote).map_err(malformed)?;
         // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
         let mut known = self.metrics.borrow_watched().local_committed;
         if request.leader_commit.map(|id| id.leader_id) > known.map(|id| id.leader_id) {
@@ -121,6 +124,7 @@ impl<R: Runtime> Intake<R> {
         // Last: whoever is told that there is no room has sent something that would have been taken.
         self.gate.accept::<R>(&request).map_err(no_room)?;
         self.hear(&request.vote, window)?;
+        self.remind(reminder, &request.vote);
         Ok(request)
     }
 
@@ -146,127 +150,18 @@ impl<R: Runtime> PeerServer<R> {
     ) -> Self {
         let (gate, heard, standing) = (group.gate.clone(), group.heard.clone(), group.standing.clone());
         let liveness = Liveness::new(raft.clone(), group.log.clone());
-        let intake = Intake { metrics: raft.metrics(), raft, gate, heard, standing, watch };
-        let (log, reads, votes) = (group.log.clone(), group.reads.clone(), group.votes.clone());
-        let (owed, stamps, promised) = (group.owed.clone(), group.stamps.clone(), Mutex::default());
-        Self { identity, advertised, peers, promised, log, reads, votes, owed, stamps, liveness, intake }
-    }
-
-    /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
-    fn check(&self, envelope: Option<&pb::Envelope>) -> Refused<NodeId> {
-        let (envelope, sender) = self.check_names(envelope, false)?;
-        let target = Incarnation::from_slice(&envelope.target_incarnation);
-        if target != Some(self.identity.incarnation) && !planted(Mutant::WipedDiskAnswers) {
-            let found = target.map_or("none".into(), |target| target.to_string());
-            return Err(refusal(Reason::TargetIncarnation, found, self.identity.incarnation));
-        }
-        Ok(sender)
-    }
-
-    /// Refuses a caller of another cluster of the same name: a survivor that was made one of its own does not take back
-    /// those that it was given up for, nor do they take it back.
-    fn check_cluster(&self, envelope: &pb::Envelope) -> Refused<()> {
-        let own = self.cluster();
-        match (Incarnation::from_slice(&envelope.cluster_incarnation), own) {
-            (Some(found), Some(own)) if found != own => {
-                let found = format!("{} of incarnation {found}", self.identity.cluster);
-                Err(refusal(Reason::Cluster, found, format!("{} of incarnation {own}", self.identity.cluster)))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The incarnation of the cluster that this node is a member of.
-    fn cluster(&self) -> Option<Incarnation> {
-        let Identity { node, incarnation, .. } = &self.identity;
-        members::cluster_of(self.intake.metrics.borrow_watched().membership_config.membership(), node, *incarnation)
-    }
-
-    /// `anybody`: the call may be for whoever is here.
-    fn check_names<'e>(
-        &self,
-        envelope: Option<&'e pb::Envelope>,
-        anybody: bool,
-    ) -> Refused<(&'e pb::Envelope, NodeId)> {
-        let envelope = envelope.ok_or_else(|| malformed(Malformed::Missing("envelope")))?;
-        if envelope.target != self.identity.node.as_str() && !(anybody && envelope.target.is_empty()) {
-            return Err(refusal(Reason::Target, &envelope.target, &self.identity.node));
-        }
-        let sender: NodeId = envelope.sender.parse().map_err(|error| malformed(Malformed::Name(error)))?;
-        let Some(incarnation) = Incarnation::from_slice(&envelope.sender_incarnation) else {
-            return Err(malformed(Malformed::Missing("sender_incarnation")));
-        };
-        if sender == self.identity.node {
-            return Err(refusal(Reason::Sender, format!("{sender} with disk {incarnation}"), "another node id"));
-        }
-        // Before its place in the membership: that is another cluster's. Whoever only asks who is here may be of any.
-        match self.check_cluster(envelope) {
-            Err(_) if anybody => return Ok((envelope, sender)),
-            checked => checked?,
-        }
-        let acts_by = envelope.membership.map(convert::to_log_id).transpose().map_err(malformed)?;
-        // Not held while the log is read: Raft could not say anything meanwhile.
-        let (config, committed) = {
-            let metrics = self.intake.metrics.borrow_watched();
-            (metrics.membership_config.clone(), metrics.local_committed)
-        };
-        let address = &envelope.sender_address;
-        if acts_by > *config.log_id() {
-            // It knows a later membership: this node is behind, perhaps since before the sender had its disk.
-            return Ok((envelope, sender));
-        }
-        let who = Caller { id: &sender, disk: incarnation, address, acts_by };
-        let Err(refusal) = callers::vouch(&self.log, &config, &who) else {
-            return Ok((envelope, sender));
-        };
-        // A membership that is not committed may never come to be, and the sender may be here to say so.
-        let committed = committed.filter(|committed| *config.log_id() > Some(*committed));
-        let before = committed.and_then(|committed| state_machine::membership_at(&self.log, committed.index).ok());
-        match before {
-            Some(before) => callers::vouch(&self.log, &before, &who)?,
-            None => return Err(refusal),
-        }
-        Ok((envelope, sender))
-    }
-
-    fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<(NodeId, Incarnation)> {
-        let (envelope, sender) = self.check_names(request.envelope.as_ref(), true)?;
-        let Some(incarnation) = Incarnation::from_slice(&envelope.sender_incarnation) else {
-            return Err(malformed(Malformed::Missing("sender_incarnation")));
-        };
-        if request.segment_size != self.identity.segment_size {
-            return Err(refusal(Reason::SegmentSize, request.segment_size, self.identity.segment_size));
-        }
-        Ok((sender, incarnation))
-    }
-
-    /// Lets `former` form the cluster, if it is the first to ask and means the same cluster.
-    fn promise(&self, former: (NodeId, Incarnation), peers: &str) -> Refused<()> {
-        if peers != self.peers {
-            let own = if self.peers.is_empty() {
-                "no peers: a cluster of its own, or one that it joins"
-            } else {
-                &self.peers
-            };
-            return Err(refusal(Reason::Peers, peers, own));
-        }
-        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
-        let (node, disk) = promised.get_or_insert_with(|| former.clone());
-        if (&*node, &*disk) != (&former.0, &former.1) && !planted(Mutant::PromisedToAll) {
-            let expected = format!(
-                "{node} with disk {disk}, which asked first; restart {} if that one is gone",
-                self.identity.node
-            );
-            return Err(refusal(Reason::Peers, format!("{} with disk {}", former.0, former.1), expected));
-        }
-        Ok(())
+        let (owed, log) = (group.owed.clone(), group.log.clone());
+        let admission = Admission::new(identity, peers, log.clone(), raft.metrics());
+        let intake = Intake { metrics: raft.metrics(), raft, gate, heard, standing, watch, owed, log: log.clone() };
+        let (reads, votes, stamps) = (group.reads.clone(), group.votes.clone(), group.stamps.clone());
+        Self { admission, advertised, log, reads, votes, stamps, liveness, intake }
     }
 }
 
 impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn identify(&self, request: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse> {
         Box::pin(async move {
-            let former = self.check_identify(&request)?;
+            let former = self.admission.check_identify(&request)?;
             let initialized = self.intake.raft.is_initialized().await.map_err(closed)?;
             // Who takes a node in has a cluster; it forms none.
             let member = {
@@ -274,20 +169,20 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 callers::is_member(&metrics.membership_config, &former.0, former.1)
             };
             if !initialized && !request.join {
-                self.promise(former, &request.peers)?;
+                self.admission.promise(former, &request.peers)?;
             }
             Ok(pb::IdentifyResponse {
-                incarnation: self.identity.incarnation.to_bytes().to_vec().into(),
+                incarnation: self.admission.identity.incarnation.to_bytes().to_vec().into(),
                 empty: !initialized,
-                segment_size: self.identity.segment_size,
+                segment_size: self.admission.identity.segment_size,
                 advertised_address: self.advertised.clone(),
-                node: self.identity.node.to_string(),
-                cluster_incarnation: members::bytes_of(self.cluster()),
+                node: self.admission.identity.node.to_string(),
+                cluster_incarnation: members::bytes_of(self.admission.cluster()),
                 end: self.log.progress().end(),
                 clock_ms: self.stamps.clock(),
                 member,
                 waiting: self.intake.standing.waiting().unwrap_or_default(),
-                peers: self.peers.clone(),
+                peers: self.admission.peers.clone(),
                 no_room: self.log.disk_full().is_some(),
             })
         })
@@ -295,7 +190,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn request_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
         Box::pin(async move {
-            let sender = self.check(request.envelope.as_ref())?;
+            let sender = self.admission.check(request.envelope.as_ref())?;
             let mut request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
             // A leader that hands over reads no more on the strength of a promise.
@@ -315,7 +210,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn pre_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
         Box::pin(async move {
-            let sender = self.check(request.envelope.as_ref())?;
+            let sender = self.admission.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
             self.votes.over().await;
@@ -333,15 +228,11 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn heartbeat(&self, request: pb::AppendRequest) -> Reply<'_, pb::AppendResponse> {
         Box::pin(async move {
-            let sender = self.check(request.envelope.as_ref())?;
-            let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
+            let sender = self.admission.check(request.envelope.as_ref())?;
             let request = self.intake.usable(&sender, request).await?;
-            checks::acknowledged(reminder, &request.vote).map_err(malformed)?;
             let result = self.liveness.answer(request).await.map_err(closed)?;
-            self.intake.note(&result);
-            let led = !matches!(result, Err(StreamAppendError::HigherVote(_)));
-            if let Some(reminder) = reminder.filter(|_| led) {
-                self.owed.note(reminder, &self.log);
+            if self.intake.note(&result) {
+                self.votes.reminded();
             }
             self.intake.answer(result).await
         })
@@ -349,15 +240,18 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn install_snapshot(&self, request: pb::SnapshotRequest) -> Reply<'_, pb::SnapshotResponse> {
         Box::pin(async move {
-            let sender = self.check(request.envelope.as_ref())?;
+            let sender = self.admission.check(request.envelope.as_ref())?;
             let vote = convert::to_vote(request.vote.clone()).map_err(malformed)?;
+            let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
             let (meta, start) = state_machine::from_message(&request).map_err(|e| malformed(Malformed::Members(e)))?;
-            let size = self.identity.segment_size;
+            let size = self.admission.identity.segment_size;
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
+            checks::acknowledged(reminder, &vote).map_err(malformed)?;
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
             checks::keeps(committed(&self.intake.raft).await?, meta.last_log_id).map_err(malformed)?;
             self.intake.gate.accept_snapshot().map_err(no_room)?;
             self.intake.hear(&vote, request.lease_window_ms)?;
+            self.intake.remind(reminder, &vote);
             self.commit_what_is_held(&vote, &meta).await?;
             let snapshot = Snapshot { meta, snapshot: Some(next) };
             let response = self.intake.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;
@@ -367,15 +261,12 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn transfer_leader(&self, request: pb::TransferRequest) -> Reply<'_, pb::TransferResponse> {
         Box::pin(async move {
-            let sender = self.check(request.envelope.as_ref())?;
+            let sender = self.admission.check(request.envelope.as_ref())?;
             let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
             let request = convert::to_transfer::<R>(request).map_err(malformed)?;
             checks::transfer(&request, &sender).map_err(malformed)?;
             checks::acknowledged(reminder, request.from_leader()).map_err(malformed)?;
-            let term = self.intake.metrics.borrow_watched().current_term;
-            if let Some(reminder) = reminder.filter(|_| request.from_leader().leader_id.term >= term) {
-                self.owed.note(reminder, &self.log);
-            }
+            self.intake.remind(reminder, request.from_leader());
             let response = self.intake.raft.handle_transfer_leader(request).await.map_err(closed)?;
             Ok(convert::from_transfer_response::<R>(response))
         })
@@ -383,14 +274,14 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn fetch_entries(&self, request: pb::FetchRequest) -> Reply<'_, pb::FetchResponse> {
         Box::pin(async move {
-            self.check(request.envelope.as_ref())?;
+            self.admission.check(request.envelope.as_ref())?;
             fetch::serve(&self.log, &request)
         })
     }
 
     fn read_index(&self, request: pb::ReadIndexRequest) -> Reply<'_, pb::ReadIndexResponse> {
         Box::pin(async move {
-            self.check(request.envelope.as_ref())?;
+            self.admission.check(request.envelope.as_ref())?;
             let (proof, within) = convert::to_read_index(&request).map_err(malformed)?;
             match self.reads.read_index(proof, within).await {
                 Ok(number) => Ok(pb::ReadIndexResponse { number }),
@@ -403,7 +294,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream> {
         Box::pin(async move {
-            let sender = self.check(Some(&first))?;
+            let sender = self.admission.check(Some(&first))?;
             // The first request that cannot be used ends the stream, after the answers to those before it.
             let refused = Arc::new(Mutex::new(None));
             let end = self.intake.watch.stream(sender.clone());

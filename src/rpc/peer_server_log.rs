@@ -1,5 +1,6 @@
 //! What the receiving side says of its own log, and what it makes of it before Raft is asked.
 
+use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest};
 
 use super::{Intake, PeerServer, Refused, closed};
@@ -35,7 +36,7 @@ impl<R: Runtime> PeerServer<R> {
         &self,
         request: &VoteRequest<TypeConfig<R>>,
     ) -> Refused<Option<pb::VoteResponse>> {
-        let Some(owed) = self.owed.lacking(&self.log).filter(|owed| request.last_log_id < Some(*owed)) else {
+        let Some(owed) = self.intake.owed.lacking(&self.log).filter(|owed| request.last_log_id < Some(*owed)) else {
             return Ok(None);
         };
         let vote = self.intake.raft.with_raft_state(|state| state.vote_ref().clone()).await.map_err(closed)?;
@@ -48,6 +49,15 @@ impl<R: Runtime> PeerServer<R> {
 }
 
 impl<R: Runtime> Intake<R> {
+    /// Takes down what a leader says that this node has acknowledged to it, unless it is a leader of the past. Before
+    /// Raft may do anything that this node would not do if it knew.
+    pub(super) fn remind(&self, reminder: Option<LogId>, leader: &RaftVote) {
+        let term = self.metrics.borrow_watched().current_term;
+        if let Some(reminder) = reminder.filter(|_| leader.leader_id.term >= term) {
+            self.owed.note(reminder, &self.log);
+        }
+    }
+
     /// An answer as it travels: one that there is a conflict says where the log ends.
     pub(super) async fn answer(&self, result: StreamAppendResult<TypeConfig<R>>) -> Refused<pb::AppendResponse> {
         let conflict = matches!(result, Err(StreamAppendError::Conflict(_)));

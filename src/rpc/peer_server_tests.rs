@@ -68,7 +68,7 @@ async fn served() -> Served {
         "h:0".into(),
         Duration::ZERO,
         purge_floor,
-        Acknowledged::new(Arc::new(|_| None), true),
+        Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
@@ -114,20 +114,17 @@ impl Served {
     }
 
     fn snapshot(&self, term: u64, last: pb::LogId) -> pb::SnapshotRequest {
-        let member = |id: &str| pb::Member { id: id.into(), address: "h:1".into(), incarnation: vec![1; 16].into() };
+        let member = pb::Member { id: "n1".into(), address: "h:1".into(), incarnation: self.sender_disk() };
         let voters = pb::Voters { ids: vec!["n1".into()] };
-        let membership = pb::Membership {
-            configs: vec![voters],
-            members: vec![member("n1")],
-            cluster_incarnation: vec![7; 16].into(),
-        };
+        let membership =
+            pb::Membership { configs: vec![voters], members: vec![member], cluster_incarnation: vec![7; 16].into() };
         pb::SnapshotRequest {
             envelope: self.envelope.clone(),
             vote: vote(term, "n1", true),
             last_log_id: Some(last),
             membership: Some(pb::StoredMembership { log_id: id(0, 0), membership: Some(membership) }),
             start: Some(pb::LogStart { position: (64 << 10) + 80, index: 10, chain: 0, timestamp: 0 }),
-            lease_window_ms: 0,
+            ..Default::default()
         }
     }
 }
@@ -379,7 +376,7 @@ async fn a_member_has_its_own_disk_and_address_or_knows_a_later_membership() {
     knock(2, 7, "h:7", None).await.unwrap();
     let mut leader = pb::AppendRequest { vote: vote(1, "n1", true), frames: memberships(), ..Default::default() };
     leader.envelope = Some(pb::Envelope { sender_incarnation: vec![1; 16].into(), ..n0.envelope.clone().unwrap() });
-    n0.server.heartbeat(leader).await.unwrap();
+    n0.server.heartbeat(leader.clone()).await.unwrap();
 
     for own in [id(1, 1), None] {
         knock(1, 1, "h:1", own).await.unwrap();
@@ -392,12 +389,22 @@ async fn a_member_has_its_own_disk_and_address_or_knows_a_later_membership() {
         assert_eq!(grave.reason(), Reason::Sender, "{grave:?}");
         let removed = knock(2, 2, "h:2", own).await.unwrap_err();
         assert!(removed.expected.contains("removed from the cluster"), "{removed:?}");
+        // That membership may never be committed.
+        assert!(!removed.removed, "{removed:?}");
         // It may be a member by an entry that is not here yet.
         knock(3, 3, "h:3", own).await.unwrap();
     }
     // This node is the one that is behind.
     for later in [id(1, 2), id(2, 0)] {
         knock(1, 7, "h:9", later).await.unwrap();
+    }
+    leader = pb::AppendRequest { previous: id(1, 1), committed: id(1, 1), frames: Bytes::new(), ..leader };
+    n0.server.heartbeat(leader).await.unwrap();
+    let committed = |metrics: &openraft::RaftMetrics<_>| metrics.local_committed.is_some_and(|id| id.index == 1);
+    n0.server.intake.raft.wait(None).metrics(committed, "committed").await.unwrap();
+    for own in [id(1, 1), None] {
+        let removed = knock(2, 2, "h:2", own).await.unwrap_err();
+        assert!(removed.removed, "{removed:?}");
     }
 }
 
@@ -428,3 +435,6 @@ async fn a_cluster_of_the_same_name_and_another_incarnation_is_refused_by_it() {
     let name = |byte: u8| Incarnation::from_slice(&[byte; 16]).unwrap().to_string();
     assert!(other.found.contains(&name(6)) && other.expected.contains(&name(5)), "{other:?}");
 }
+
+#[path = "reminder_tests.rs"]
+mod reminders;

@@ -96,16 +96,26 @@ fn a_snapshot_that_ends_inside_a_followers_tail_does_not_set_it_back() {
     }
 }
 
-/// Three nodes with `end` records each, the master, a member that comes back with the first 5 of them, and the third.
-async fn set_back(seed: u64, end: u64) -> (SimCluster, [usize; 3]) {
-    let (cluster, master) = started(seed, 5, |config| config.append_timeout = ms(2000)).await;
-    let (member, other) = ((master + 1) % 3, (master + 2) % 3);
+/// Whether the copy of the directory is of a time when the member led.
+#[derive(Clone, Copy, PartialEq)]
+enum Copy {
+    Followed,
+    Led,
+}
+
+/// A master with `end` records, a member that comes back with the first 5 of them, and a third one that is cut off and
+/// has seen no more.
+async fn set_back_to(copy: Copy, seed: u64, end: u64) -> (SimCluster, [usize; 3]) {
+    let (cluster, first) = started(seed, 5, |config| config.append_timeout = ms(2000)).await;
+    let member = if copy == Copy::Led { first } else { (first + 1) % 3 };
     cluster.kill(member);
     let backup = cluster.backup(member);
+    cluster.wait("a master", SOON, || cluster.master().is_some()).await;
+    let master = cluster.master().unwrap();
     cluster.start(member).await.unwrap();
     let follows = || matches!(cluster.role(member), Some(Role::Slave { .. }));
     cluster.wait("it to follow", SOON, follows).await;
-    // The third one sees none of it.
+    let other = 3 - master - member;
     cluster.isolate(other);
     for n in 5..end {
         cluster.append(master, vec![record(n)]).await.unwrap();
@@ -115,6 +125,10 @@ async fn set_back(seed: u64, end: u64) -> (SimCluster, [usize; 3]) {
     cluster.restore(member, &backup);
     assert_eq!(cluster.master(), Some(master), "seed {seed}");
     (cluster, [master, member, other])
+}
+
+async fn set_back(seed: u64, end: u64) -> (SimCluster, [usize; 3]) {
+    set_back_to(Copy::Followed, seed, end).await
 }
 
 fn alarm(cluster: &SimCluster, i: usize) -> String {
@@ -201,6 +215,78 @@ fn a_member_that_lost_what_it_acknowledged_elects_nobody_who_lacks_it() {
         });
     }
     assert!(reminded > 0, "nobody was reminded in time: the scenario says nothing");
+}
+
+/// Its master lives, and is silent to it: without a quorum it sends no heartbeats for two election timeouts.
+fn votes_for_nobody_before_its_master_may_speak(copy: Copy) {
+    let mut unheard = 0;
+    for seed in seeds(12) {
+        run(seed, async {
+            let (cluster, [master, member, other]) = set_back_to(copy, seed, 40).await;
+            pass(ms(350 + seed * 97 % 900)).await;
+            cluster.start(member).await.unwrap();
+            if seed % 2 == 0 {
+                cluster.heal();
+            } else {
+                cluster.mend_link(member, other);
+                cluster.mend_link(other, member);
+            }
+            // A candidate that may be elected at once has asked by then.
+            pass(ms(400)).await;
+            unheard += u32::from(!*cluster.ledger(member).unwrap().raft_group().contact.borrow());
+            pass(ms(2000)).await;
+            cluster.heal();
+            let all = || (0..3).all(|i| cluster.ledger(i).unwrap().status().committed == 40);
+            cluster.wait("all to have what was acknowledged", SOON, all).await;
+            let last = cluster.ledger(cluster.master().unwrap()).unwrap().get(39).await.unwrap();
+            assert_eq!(last.body, record(39), "seed {seed}");
+            assert!(alarm(&cluster, master).starts_with(&format!("n{member} had")), "seed {seed}");
+        });
+    }
+    assert!(unheard > 0, "no master was silent: the scenario says nothing");
+}
+
+#[test]
+fn a_member_that_lost_what_it_acknowledged_votes_for_nobody_before_its_master_may_speak() {
+    votes_for_nobody_before_its_master_may_speak(Copy::Followed);
+}
+
+/// The vote that it comes back with does not say that there was another master.
+#[test]
+fn a_member_whose_copy_is_of_a_time_when_it_led_votes_for_nobody_before_its_master_may_speak() {
+    votes_for_nobody_before_its_master_may_speak(Copy::Led);
+}
+
+/// It steps down between the member's loss and its return, and is elected again.
+#[test]
+fn a_member_that_comes_back_with_less_in_another_term_of_the_same_master_is_named() {
+    for seed in seeds(4) {
+        run(seed, async {
+            let (cluster, [master, member, other]) = set_back(seed, 40).await;
+            let ledger = |i: usize| cluster.ledger(i).unwrap();
+            let term = ledger(master).status().term;
+            let id = ledger(other).status().node;
+            ledger(master).raft_group().transfer(id).await.unwrap();
+            cluster.wait("it to step down", SOON, || ledger(master).status().term > term).await;
+            let again = || cluster.master() == Some(master) && ledger(master).status().term > term;
+            if seed % 2 == 0 {
+                cluster.heal();
+                cluster.wait("it to lead again", SOON, again).await;
+                cluster.start(member).await.unwrap();
+            } else {
+                cluster.start(member).await.unwrap();
+                cluster.wait("it to lead again", SOON, again).await;
+                cluster.heal();
+            }
+            let all = || (0..3).all(|i| ledger(i).status().committed == 40);
+            cluster.wait("all to have it", SOON, all).await;
+            let whole = || alarm(&cluster, master).ends_with("it has all of it again");
+            cluster.wait("the master to say so", SOON, whole).await;
+            let said = alarm(&cluster, master);
+            assert!(said.starts_with(&format!("n{member} had acknowledged entries to ")), "seed {seed}: {said}");
+            assert!(said.contains("(records below 40) and came back with entries to"), "seed {seed}: {said}");
+        });
+    }
 }
 
 /// openraft takes no entry from the moment a hand-over begins, and does not take that back.
