@@ -31,8 +31,8 @@ impl Tried {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// No node could be reached before the deadline. An append was refused.
-    #[error("no node can be reached within {waited:.1?} ({}): check the addresses and that the nodes run", list(tried))]
+    /// No node could be reached before the deadline, or none that could served the call. An append was refused.
+    #[error("no node can {} within {waited:.1?} ({}): {}", what(tried), list(tried), remedy(tried))]
     Unreachable {
         /// How long it was tried.
         waited: Duration,
@@ -208,6 +208,22 @@ pub enum ClientError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+fn is_closed(tried: &[Tried]) -> bool {
+    tried.iter().any(|tried| tried.closed)
+}
+
+/// What was not to be had of the nodes that were tried.
+fn what(tried: &[Tried]) -> &'static str {
+    if is_closed(tried) { "serve this" } else { "be reached" }
+}
+
+fn remedy(tried: &[Tried]) -> &'static str {
+    match is_closed(tried) {
+        true => "see to what closed the ledger, and that the other nodes run",
+        false => "check the addresses and that the nodes run",
+    }
 }
 
 fn list(tried: &[Tried]) -> String {
