@@ -142,9 +142,10 @@ impl Ledger {
     /// Waits until there is room for the records, then fixes their place behind everything this process submitted
     /// before; the outcome comes from the returned future. So many appends can be under way in order.
     ///
-    /// The order is that of the appends that are acknowledged. It is kept also while this node is out of touch with a
-    /// quorum, and when it is elected again: what Raft refuses meanwhile is proposed again inside its deadline, before
-    /// anything that was submitted behind it.
+    /// What is in the log lies there in the order in which it was submitted. That is so also where this node was out
+    /// of touch with a quorum, or was elected again: what Raft refuses meanwhile is proposed again inside its deadline,
+    /// before anything that was submitted behind it. An append that is refused, or whose outcome is unknown, may be
+    /// missing.
     ///
     /// `timeout` is for the whole append, from here on; the default is the node's
     /// [`append_timeout`](crate::Config::append_timeout), the most is an hour.

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -81,13 +80,15 @@ pub(crate) struct Placed {
     pub(crate) term: u64,
 }
 
-/// How a flight ended, for the proposer.
+/// What the proposer hears of a flight.
 #[derive(Debug)]
 pub(crate) enum Landed {
-    /// It has not: the log has taken it, and Raft refuses it no more.
+    /// It has not ended: the log has taken it, and Raft refuses it no more.
     Placed,
-    /// Its waiters have their outcome.
+    /// It was placed, and its waiters have their outcome.
     Done,
+    /// It was not, and they have: nobody knows what became of it.
+    Lost,
     /// Raft took nothing of it: these can be proposed again.
     Refused(Vec<Waiter>),
 }
@@ -98,8 +99,6 @@ pub(crate) struct Flight {
     /// Bytes of its entry.
     length: usize,
     placed: OnceLock<Placed>,
-    /// Whether Raft has taken it, refused it or lost it.
-    decided: AtomicBool,
     waiters: Mutex<Vec<Waiter>>,
     landed: mpsc::UnboundedSender<Landed>,
 }
@@ -113,8 +112,7 @@ impl Flight {
             let records = waiter.records.len() as u64;
             ahead = (ahead.0 + records, ahead.1 + waiter.bytes as u64 + records * RECORD_OVERHEAD);
         }
-        let (placed, decided) = (OnceLock::new(), AtomicBool::new(false));
-        Arc::new(Self { length, placed, decided, waiters: Mutex::new(waiters), landed })
+        Arc::new(Self { length, placed: OnceLock::new(), waiters: Mutex::new(waiters), landed })
     }
 
     /// The log has given the batch its place.
@@ -123,11 +121,6 @@ impl Flight {
         if self.placed.set(placed).is_ok() {
             self.land(Landed::Placed);
         }
-    }
-
-    /// Whether Raft may still refuse it, as far as is known.
-    pub(crate) fn may_be_refused(&self) -> bool {
-        !self.decided.load(Ordering::Acquire)
     }
 
     /// Bytes that the log will need for it.
@@ -163,28 +156,36 @@ impl Flight {
     }
 
     fn land(&self, landed: Landed) {
-        self.decided.store(true, Ordering::Release);
         // Without a proposer there is nobody to propose again: the waiters inside say so when dropped.
         let _ = self.landed.send(landed);
     }
 
-    fn committed(&self) {
+    pub(super) fn committed(&self) {
         match self.placed.get() {
             Some(placed) => acknowledge(self.take(), *placed),
             // Committed without having been written here cannot be. Whatever it is, it is not an ack.
             None => self.fail("the place of the batch is not known"),
         }
-        self.land(Landed::Done);
+        self.end();
     }
 
-    fn refused(&self) {
+    pub(super) fn refused(&self) {
         self.land(Landed::Refused(self.take()));
+    }
+
+    fn lost(&self, why: &str) {
+        self.fail(why);
+        self.end();
     }
 
     fn fail(&self, why: &str) {
         for waiter in self.take() {
             waiter.finish(Err(unknown(why)));
         }
+    }
+
+    fn end(&self) {
+        self.land(if self.placed.get().is_some() { Landed::Done } else { Landed::Lost });
     }
 }
 
@@ -226,14 +227,8 @@ where
             Some(Ok(_)) => flight.committed(),
             // Raft refuses these before it writes anything.
             Some(Err(ClientWriteError::ForwardToLeader(_))) => flight.refused(),
-            Some(Err(error)) => {
-                flight.fail(&error.to_string());
-                flight.land(Landed::Done);
-            }
-            None => {
-                flight.fail("Raft answered with something else");
-                flight.land(Landed::Done);
-            }
+            Some(Err(error)) => flight.lost(&error.to_string()),
+            None => flight.lost("Raft answered with something else"),
         }
     }
 }
@@ -242,8 +237,7 @@ impl Drop for BatchResponder {
     /// Raft died with the batch in its hands.
     fn drop(&mut self) {
         if let Some(flight) = self.0.take() {
-            flight.fail("Raft stopped before it was committed");
-            flight.land(Landed::Done);
+            flight.lost("Raft stopped before it was committed");
         }
     }
 }
@@ -267,11 +261,9 @@ mod tests {
         let (landing, _landed) = mpsc::unbounded_channel();
         let ((one, mut given_up), (two, mut kept)) = (waiter(&["a", "bc"], 1), waiter(&["def"], 9));
         let flight = Flight::new(0, vec![one, two], landing);
-        assert!(flight.may_be_refused());
         assert_eq!(flight.expire(Duration::from_secs(5)), Some(Duration::from_secs(9)));
         flight.place(Placed { first_index: 100, first_position: 1000, term: 7 });
         flight.committed();
-        assert!(!flight.may_be_refused());
         assert!(matches!(given_up.try_recv().unwrap(), Err(AppendError::Unknown { .. })));
         let ack = kept.try_recv().unwrap().unwrap();
         assert_eq!(ack, BatchAck { first_index: 102, first_position: 1011, term: 7, count: 1 });
@@ -283,6 +275,6 @@ mod tests {
         let (one, mut outcome) = waiter(&["a"], 1);
         drop(BatchResponder::new(Flight::new(0, vec![one], landing)));
         assert!(matches!(outcome.try_recv().unwrap(), Err(AppendError::Unknown { .. })));
-        assert!(matches!(landed.try_recv().unwrap(), Landed::Done));
+        assert!(matches!(landed.try_recv().unwrap(), Landed::Lost));
     }
 }

@@ -13,6 +13,7 @@
 //! | [`owed`] | what this node has acknowledged, and does not have any more |
 //! | [`handover`] | handing the leadership over, and taking it back |
 //! | [`flight`] | a batch on its way through Raft, and who waits for it |
+//! | [`flights`] | the batches under way, and when the next one may follow |
 //! | [`gate`] | keeps entries away from Raft for which the log has no room |
 //! | [`pacer`] | one clock for all ledgers of a node, in place of openraft's for each |
 //! | [`purge`] | removing entries: a snapshot at the purge point, then the purge |
@@ -28,6 +29,7 @@ pub(crate) mod acked;
 pub(crate) mod config;
 pub(crate) mod entry;
 pub(crate) mod flight;
+pub(crate) mod flights;
 pub(crate) mod gate;
 pub(crate) mod group;
 pub(crate) mod handover;

@@ -3,11 +3,11 @@
 //! Everything that waits when the task wakes up travels as one entry; nothing waits for more to come. While enough
 //! entries are under way, appends gather, and so batches grow with the load by themselves.
 //!
-//! Appends are proposed in the order in which they came, and stay in it: a batch is proposed when the log has taken the
-//! one before it, or Raft has refused that one and it stands in front again.
+//! Appends are proposed in the order in which they came, and lie in the log in that order: a batch is proposed when
+//! this task has heard that the log has taken the one before it, or that Raft has refused that one, which then stands in
+//! front again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openraft::Instant;
@@ -15,7 +15,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::config::{CommittedLeaderId, Raft, Runtime};
 use super::entry::Proposed;
-use super::flight::{BatchResponder, Flight, Landed, Waiter};
+use super::flight::{BatchResponder, Landed, Waiter};
+use super::flights::{Flights, put_back};
 use super::gate::Gate;
 use super::standing::Standing;
 use crate::error::AppendError;
@@ -25,8 +26,6 @@ use crate::format::frame::Draft;
 use crate::log::room::{NoRoom, Room};
 use crate::types::Role;
 
-/// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
-const MAX_FLIGHTS: usize = 4;
 /// Bytes of a batch, framing included, that end it; a single append may be larger.
 const BATCH_BYTES: usize = 512 << 10;
 /// Records that end a batch.
@@ -47,12 +46,9 @@ pub(crate) struct Proposer<R: Runtime> {
     /// Bytes that end a batch.
     batch_bytes: usize,
     landed: mpsc::UnboundedReceiver<Landed>,
-    landing: mpsc::UnboundedSender<Landed>,
     /// In order of arrival.
     backlog: VecDeque<Waiter>,
-    flights: Vec<Weak<Flight>>,
-    /// Flights that have not landed.
-    aloft: usize,
+    flights: Flights,
     /// Appends that have arrived so far.
     arrived: u64,
     started: R::Instant,
@@ -80,10 +76,8 @@ impl<R: Runtime> Proposer<R> {
             submitted,
             batch_bytes: BATCH_BYTES.min(max_batch_bytes),
             landed,
-            landing,
             backlog: VecDeque::new(),
-            flights: Vec::new(),
-            aloft: 0,
+            flights: Flights::new(landing),
             arrived: 0,
             started: R::Instant::now(),
             earliest: None,
@@ -172,14 +166,13 @@ impl<R: Runtime> Proposer<R> {
             return;
         }
         self.retry_at = None;
-        while self.aloft < MAX_FLIGHTS && !self.is_undecided() {
+        while self.flights.has_room() {
             let waiters = self.next_batch();
             if waiters.is_empty() {
                 return;
             }
             let length = length(&waiters);
-            let pending = self.flights.iter().filter_map(Weak::upgrade).map(|flight| flight.pending()).sum();
-            match self.gate.propose(length, pending) {
+            match self.gate.propose(length, self.flights.pending()) {
                 Room::Enough => {}
                 Room::Later => {
                     waiters.into_iter().rev().for_each(|waiter| self.backlog.push_front(waiter));
@@ -194,9 +187,7 @@ impl<R: Runtime> Proposer<R> {
             }
             let records: Vec<_> = waiters.iter().flat_map(|waiter| &waiter.records).collect();
             let draft = Draft::batch(&records);
-            let flight = Flight::new(length, waiters, self.landing.clone());
-            self.flights.push(Arc::downgrade(&flight));
-            self.aloft += 1;
+            let flight = self.flights.launch(length, waiters);
             let responder = BatchResponder::new(flight.clone());
             // In this term only: what waits for it may be meant for no other.
             let term = CommittedLeaderId::new(term);
@@ -207,12 +198,6 @@ impl<R: Runtime> Proposer<R> {
                 return;
             }
         }
-    }
-
-    /// Whether Raft may still refuse the batch that was proposed last. A later one waits for that: between the two a
-    /// lease can be renewed, and what was refused would be proposed again behind what was taken.
-    fn is_undecided(&self) -> bool {
-        self.flights.last().and_then(Weak::upgrade).is_some_and(|flight| flight.may_be_refused())
     }
 
     /// Takes what fits into one entry from the backlog.
@@ -231,16 +216,9 @@ impl<R: Runtime> Proposer<R> {
     }
 
     fn land(&mut self, landed: Landed) {
-        // The next one may follow.
-        if matches!(landed, Landed::Placed) {
-            return;
-        }
-        self.aloft -= 1;
-        self.flights.retain(|flight| flight.strong_count() > 0);
-        if let Landed::Refused(waiters) = landed {
+        if let Some(refused) = self.flights.land(landed) {
             // Raft wrote nothing: they keep their place in the order and their deadline.
-            self.backlog.extend(waiters);
-            self.backlog.make_contiguous().sort_by_key(|waiter| waiter.sequence);
+            put_back(&mut self.backlog, refused);
             let deadline = self.backlog.iter().map(|waiter| waiter.deadline).min();
             self.earliest = self.earliest.into_iter().chain(deadline).min();
             self.retry_at = Some(self.now() + RETRY);
@@ -257,7 +235,7 @@ impl<R: Runtime> Proposer<R> {
             let (waited, waiting) = (waiter.timeout, self.standing.waiting());
             waiter.finish(Err(AppendError::NoMaster { waited, waiting }));
         }
-        let flying = self.flights.iter().filter_map(Weak::upgrade).filter_map(|flight| flight.expire(now)).min();
+        let flying = self.flights.expire(now);
         self.earliest = self.backlog.iter().map(|waiter| waiter.deadline).chain(flying).min();
     }
 

@@ -1,0 +1,260 @@
+//! The batches of one ledger that are under way, and when the next one may follow.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::flight::{Flight, Landed, Waiter};
+
+/// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
+const MAX_FLIGHTS: usize = 4;
+
+/// What the proposer knows of its batches: what it has heard, and never what it could look up in them. What Raft has
+/// refused and the proposer has not heard of would be proposed again behind what it proposes meanwhile.
+pub(super) struct Flights {
+    under_way: Vec<Weak<Flight>>,
+    /// Those that have not landed.
+    aloft: usize,
+    /// Raft may have refused the one that was launched last.
+    undecided: bool,
+    landing: mpsc::UnboundedSender<Landed>,
+}
+
+impl Flights {
+    /// None. What becomes of each is said to `landing`, in the order in which it happens.
+    pub(super) fn new(landing: mpsc::UnboundedSender<Landed>) -> Self {
+        Self { under_way: Vec::new(), aloft: 0, undecided: false, landing }
+    }
+
+    /// Whether the next one may follow. One that waits for the one before it keeps its place: between the two a lease
+    /// can be renewed.
+    pub(super) fn has_room(&self) -> bool {
+        self.aloft < MAX_FLIGHTS && !self.undecided
+    }
+
+    /// A flight that is proposed now, of an entry of `length` bytes. Only while there is room.
+    pub(super) fn launch(&mut self, length: usize, waiters: Vec<Waiter>) -> Arc<Flight> {
+        let flight = Flight::new(length, waiters, self.landing.clone());
+        self.under_way.push(Arc::downgrade(&flight));
+        self.aloft += 1;
+        self.undecided = true;
+        flight
+    }
+
+    /// Takes note of what was said to `landing`. Gives back what is to be proposed again.
+    pub(super) fn land(&mut self, landed: Landed) -> Option<Vec<Waiter>> {
+        // All but the last one are placed.
+        self.undecided &= matches!(landed, Landed::Done);
+        let refused = match landed {
+            Landed::Placed => return None,
+            Landed::Done | Landed::Lost => None,
+            Landed::Refused(waiters) => Some(waiters),
+        };
+        self.aloft -= 1;
+        self.under_way.retain(|flight| flight.strong_count() > 0);
+        refused
+    }
+
+    /// Bytes that the log will need for those that it has not taken.
+    pub(super) fn pending(&self) -> usize {
+        self.all().map(|flight| flight.pending()).sum()
+    }
+
+    /// Gives up waiting for those whose deadline has come. Returns the next deadline.
+    pub(super) fn expire(&self, now: Duration) -> Option<Duration> {
+        self.all().filter_map(|flight| flight.expire(now)).min()
+    }
+
+    fn all(&self) -> impl Iterator<Item = Arc<Flight>> {
+        self.under_way.iter().filter_map(Weak::upgrade)
+    }
+}
+
+/// Has what Raft refused wait again where it waited before.
+pub(super) fn put_back(backlog: &mut VecDeque<Waiter>, refused: Vec<Waiter>) {
+    #[cfg(test)]
+    reached::note(!refused.is_empty() && !backlog.is_empty());
+    backlog.extend(refused);
+    backlog.make_contiguous().sort_by_key(|waiter| waiter.sequence);
+}
+
+/// Whether a simulation comes to where the order is at stake. It runs in one thread.
+#[cfg(test)]
+pub(crate) mod reached {
+    use std::cell::Cell;
+
+    thread_local! {
+        static TIMES: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn note(reached: bool) {
+        TIMES.set(TIMES.get() + u64::from(reached));
+    }
+
+    /// How often in this thread something was refused while more waited behind it.
+    pub(crate) fn times() -> u64 {
+        TIMES.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::sync::{Semaphore, oneshot};
+
+    use super::*;
+    use crate::error::AppendError;
+    use crate::raft::flight::Placed;
+    use crate::types::BatchAck;
+
+    /// Chance, by a seed: xorshift.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 20) % bound
+        }
+    }
+
+    /// A proposer and its Raft, of which a seed decides who does something next.
+    struct Model {
+        dice: Dice,
+        backlog: VecDeque<Waiter>,
+        flights: Flights,
+        landed: mpsc::UnboundedReceiver<Landed>,
+        /// Proposed, and not seen by Raft yet.
+        proposed: VecDeque<Arc<Flight>>,
+        /// Placed, and not committed.
+        placed: VecDeque<Arc<Flight>>,
+        lease: bool,
+        index: u64,
+        /// Something was refused that the proposer had not heard of when the lease was renewed, and more waited.
+        reached: u64,
+    }
+
+    impl Model {
+        fn new(seed: u64) -> Self {
+            let (landing, landed) = mpsc::unbounded_channel();
+            Self {
+                dice: Dice((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+                backlog: VecDeque::new(),
+                flights: Flights::new(landing),
+                landed,
+                proposed: VecDeque::new(),
+                placed: VecDeque::new(),
+                lease: true,
+                index: 0,
+                reached: 0,
+            }
+        }
+
+        fn submit(&mut self, sequence: u64) -> oneshot::Receiver<Result<BatchAck, AppendError>> {
+            let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            let (mut waiter, outcome) = Waiter::new(vec![Bytes::from_static(b"x")], Duration::MAX, None, permit);
+            waiter.sequence = sequence;
+            self.backlog.push_back(waiter);
+            outcome
+        }
+
+        fn step(&mut self) {
+            match self.dice.below(6) {
+                // The proposer.
+                0 => {
+                    if let Ok(landed) = self.landed.try_recv()
+                        && let Some(refused) = self.flights.land(landed)
+                    {
+                        put_back(&mut self.backlog, refused);
+                    }
+                }
+                1 | 2 => {
+                    if self.flights.has_room()
+                        && let Some(waiter) = self.backlog.pop_front()
+                    {
+                        let flight = self.flights.launch(1, vec![waiter]);
+                        self.proposed.push_back(flight);
+                    }
+                }
+                // Raft.
+                3 => match self.proposed.pop_front() {
+                    Some(flight) if self.lease => {
+                        flight.place(Placed { first_index: self.index, first_position: 0, term: 1 });
+                        self.index += 1;
+                        self.placed.push_back(flight);
+                    }
+                    Some(flight) => {
+                        flight.refused();
+                        // A heartbeat that is answered at this moment.
+                        self.lease = self.dice.below(2) == 0;
+                        self.reached += u64::from(self.lease && !self.backlog.is_empty());
+                    }
+                    None => {}
+                },
+                4 => self.placed.pop_front().into_iter().for_each(|flight| flight.committed()),
+                _ => self.lease = self.dice.below(2) == 0,
+            }
+        }
+
+        fn is_idle(&self) -> bool {
+            self.backlog.is_empty() && self.proposed.is_empty() && self.placed.is_empty() && self.landed.is_empty()
+        }
+    }
+
+    #[test]
+    fn what_is_refused_is_never_overtaken_whenever_the_proposer_hears_of_it() {
+        let mut reached = 0;
+        for seed in 0..200 {
+            let mut model = Model::new(seed);
+            let mut outcomes = Vec::new();
+            for sequence in 0..40 {
+                outcomes.push(model.submit(sequence));
+                for _ in 0..model.dice.below(12) {
+                    model.step();
+                }
+            }
+            for _ in 0..100_000 {
+                if model.is_idle() {
+                    break;
+                }
+                model.step();
+            }
+            let index = |outcome: &mut oneshot::Receiver<_>| -> u64 {
+                let acked: Result<BatchAck, AppendError> = outcome.try_recv().unwrap();
+                acked.unwrap().first_index
+            };
+            let indexes: Vec<u64> = outcomes.iter_mut().map(index).collect();
+            assert!(indexes.is_sorted(), "seed {seed}: {indexes:?}");
+            reached += u64::from(model.reached > 0);
+        }
+        assert!(reached > 150, "{reached} of 200 seeds renewed a lease over what was refused");
+    }
+
+    #[test]
+    fn one_follows_when_the_one_before_it_is_placed_and_not_when_an_earlier_one_is_done() {
+        let mut model = Model::new(0);
+        let _outcomes = [model.submit(0), model.submit(1)];
+        let launch = |model: &mut Model| {
+            let waiter = model.backlog.pop_front().unwrap();
+            model.flights.launch(1, vec![waiter])
+        };
+        let placed = Placed { first_index: 0, first_position: 0, term: 1 };
+        let first = launch(&mut model);
+        assert!(!model.flights.has_room());
+        first.place(placed);
+        model.flights.land(model.landed.try_recv().unwrap());
+        assert!(model.flights.has_room());
+        let second = launch(&mut model);
+        first.committed();
+        model.flights.land(model.landed.try_recv().unwrap());
+        assert!(!model.flights.has_room());
+        // Raft is gone with it: there is nobody to refuse it any more.
+        second.committed();
+        assert!(matches!(model.landed.try_recv(), Ok(Landed::Lost)));
+        model.flights.land(Landed::Lost);
+        assert!(model.flights.has_room());
+    }
+}
