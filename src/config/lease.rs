@@ -5,10 +5,9 @@ use std::time::Duration;
 use super::Config;
 
 impl Config {
-    /// As long as a follower holds on to a leader that may read on the strength of its answer: a fifth longer than
-    /// [`Config::lease_window`], which is what clocks may differ by.
+    /// As long as a follower holds on to a leader that may read on the strength of its answer.
     pub(crate) fn follower_patience(&self) -> Duration {
-        self.lease_window() * 6 / 5
+        patience(self.lease_window())
     }
 
     /// As long as a leader that no quorum answers is silent at a time, so that those who hear it elect another.
@@ -21,6 +20,12 @@ impl Config {
     pub(crate) fn reminded_by(&self) -> Duration {
         self.leader_silence() + self.election_timeout.1
     }
+}
+
+/// How long a follower holds on to a leader that may answer lease reads for `window` after it sent an append. The fifth
+/// on top is what the two clocks may differ in speed.
+pub(crate) fn patience(window: Duration) -> Duration {
+    window + window / 5
 }
 
 /// How long what crosses the network may take. Whoever sets the heartbeat interval and the election timeout for nodes
@@ -47,13 +52,9 @@ impl Timing {
         (self.heartbeat * 2).max(Duration::from_millis(200))
     }
 
-    /// Connecting, or a call over a connection that has to be made first: a second at least.
+    /// What takes a few round trips: connecting, a call over a connection that has to be made first, catching up with
+    /// the last entries. A second at least.
     pub(crate) fn call(self) -> Duration {
-        (self.heartbeat * 10).max(Duration::from_secs(1))
-    }
-
-    /// What takes a few rounds, like catching up with the last entries: a second at least.
-    pub(crate) fn catch_up(self) -> Duration {
         (self.heartbeat * 10).max(Duration::from_secs(1))
     }
 
@@ -82,17 +83,16 @@ mod tests {
     #[test]
     fn what_crosses_the_network_has_the_time_that_the_configured_ones_say() {
         let millis = Duration::from_millis;
-        let times =
-            |timing: Timing| [timing.first_try(), timing.probe(), timing.call(), timing.catch_up(), timing.hand_over()];
+        let times = |timing: Timing| [timing.first_try(), timing.probe(), timing.call(), timing.hand_over()];
         let near = Config::new(NodeId::new(0), "h:1");
-        assert_eq!(times(Timing::of(&near)), [500, 200, 1_000, 1_000, 2_000].map(millis));
+        assert_eq!(times(Timing::of(&near)), [500, 200, 1_000, 2_000].map(millis));
         let far = Config {
             heartbeat_interval: millis(1_200),
             election_timeout: (millis(4_800), millis(9_600)),
             ..near.clone()
         };
-        assert_eq!(times(Timing::of(&far)), [6_000, 2_400, 12_000, 12_000, 24_000].map(millis));
+        assert_eq!(times(Timing::of(&far)), [6_000, 2_400, 12_000, 24_000].map(millis));
         let close = Config { heartbeat_interval: millis(10), election_timeout: (millis(30), millis(60)), ..near };
-        assert_eq!(times(Timing::of(&close)), [50, 200, 1_000, 1_000, 2_000].map(millis));
+        assert_eq!(times(Timing::of(&close)), [50, 200, 1_000, 2_000].map(millis));
     }
 }

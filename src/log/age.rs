@@ -106,9 +106,7 @@ impl Belief {
         self.believed = Some((said, when));
         (due, Some(Doubt { clock, ahead, left }))
     }
-}
 
-impl Belief {
     /// It is known to be this late at least.
     pub(crate) fn at_least(&mut self, stamp: u64, passed: Duration) {
         let due = |(said, when): (u64, Duration)| said.saturating_add(millis(passed.saturating_sub(when)));

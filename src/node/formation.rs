@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::config::lease::Timing;
 use crate::log::directory::Identity;
 use crate::pb::{self, refusal::Reason};
-use crate::rpc::envelope::envelope;
+use crate::rpc::envelope::{envelope, look};
 use crate::rpc::transport::{Lane, Transport, TransportError};
 use crate::types::{Incarnation, Member, Peer, checked_address};
 
@@ -165,12 +165,8 @@ impl Formation {
 
     /// `only_looks`: the peer promises itself to nobody.
     async fn ask(&self, peer: &Peer, only_looks: bool) -> Result<pb::IdentifyResponse, TransportError> {
-        let request = pb::IdentifyRequest {
-            envelope: Some(envelope(&self.identity, &peer.id, None)),
-            segment_size: self.identity.segment_size,
-            peers: self.peers.clone(),
-            join: only_looks,
-        };
+        let look = look(&self.identity, envelope(&self.identity, &peer.id, None));
+        let request = pb::IdentifyRequest { peers: self.peers.clone(), join: only_looks, ..look };
         self.transport.link(&peer.address, Lane::Control).identify(request, self.answer).await
     }
 }

@@ -23,7 +23,7 @@ impl Ledger {
         }
         // A master of a moment ago has not heard from all yet.
         let settled = |picture: &Picture| picture.get(to).is_none_or(|seen| picture.has_caught_up(seen));
-        let limit = self.raft_group().timing.catch_up();
+        let limit = self.raft_group().timing.call();
         self.raft_group().wait_for(&settled, limit).await?;
         let picture = self.raft_group().picture();
         let Some(seen) = picture.get(to) else { return Err(picture.unknown(to)) };

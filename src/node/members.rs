@@ -8,7 +8,7 @@ use crate::pb;
 use crate::raft::members;
 use crate::raft::membership::{Change, Picture, Seen};
 use crate::rpc::convert::from_log_id;
-use crate::rpc::envelope::{envelope, envelope_to_anybody};
+use crate::rpc::envelope::{envelope, envelope_to_anybody, look};
 use crate::rpc::transport::{Lane, TransportError};
 use crate::types::{Incarnation, Member, MemberProgress, NodeId, Role, checked_address};
 
@@ -224,10 +224,7 @@ impl Ledger {
             membership: set_by.map(from_log_id),
             ..envelope(&group.identity, &member.id, Some(member.incarnation))
         };
-        let segment_size = group.identity.segment_size;
-        let envelope = Some(envelope);
-        let request = pb::IdentifyRequest { envelope, segment_size, join: true, ..Default::default() };
-        let limit = self.raft_group().timing.call();
+        let (request, limit) = (look(&group.identity, envelope), group.timing.call());
         self.transport().link(&member.address, Lane::Control).identify(request, limit).await
     }
 
@@ -236,15 +233,11 @@ impl Ledger {
         let unfit = |reason: String| MemberError::Unfit { address: address.to_owned(), reason };
         checked_address(address).map_err(|why| unfit(why.to_string()))?;
         let identity = &self.raft_group().identity;
-        let request = pb::IdentifyRequest {
-            envelope: Some(pb::Envelope {
-                cluster_incarnation: members::bytes_of(self.raft_group().view.borrow().cluster),
-                ..envelope_to_anybody(identity)
-            }),
-            segment_size: identity.segment_size,
-            join: true,
-            ..Default::default()
+        let envelope = pb::Envelope {
+            cluster_incarnation: members::bytes_of(self.raft_group().view.borrow().cluster),
+            ..envelope_to_anybody(identity)
         };
+        let request = look(identity, envelope);
         let link = self.transport().link(address, Lane::Control);
         // Connecting, and the question.
         let limit = self.raft_group().timing.call() * 2;

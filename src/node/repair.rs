@@ -15,7 +15,7 @@ use crate::log::repair::online::SegmentRepair;
 use crate::log::repair::{Repair, Repairing, Step, Supply};
 use crate::pb;
 use crate::raft::Runtime;
-use crate::rpc::envelope::{envelope, envelope_to_anybody};
+use crate::rpc::envelope::{envelope, envelope_to_anybody, look};
 use crate::rpc::fetch::{MOST_BYTES, to_supply};
 use crate::rpc::transport::{Lane, Link, Transport, TransportError};
 use crate::types::{Incarnation, NodeId, RepairReport};
@@ -28,8 +28,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 const IDENTIFY: Duration = Duration::from_secs(2);
 /// How long a peer may take to send entries.
 const FETCH: Duration = Duration::from_secs(10);
-/// No peer list: a node that is empty gives its promise to nobody who asks with this one.
-const NO_PEERS: &str = "for a repair";
 
 /// A ledger that is to be repaired.
 pub(crate) struct Patient {
@@ -207,13 +205,7 @@ async fn fetch(
 
 /// Who is there.
 async fn identify(me: &Identity, link: &dyn Link) -> Result<(NodeId, Incarnation), Trouble> {
-    let request = pb::IdentifyRequest {
-        envelope: Some(envelope_to_anybody(me)),
-        segment_size: me.segment_size,
-        peers: NO_PEERS.into(),
-        join: false,
-    };
-    let answer = link.identify(request, IDENTIFY).await?;
+    let answer = link.identify(look(me, envelope_to_anybody(me)), IDENTIFY).await?;
     let node = answer.node.parse().map_err(|error| Trouble::There(format!("it sent no id: {error}")))?;
     let incarnation = Incarnation::from_slice(&answer.incarnation);
     Ok((node, incarnation.ok_or_else(|| Trouble::There("it sent no incarnation".into()))?))

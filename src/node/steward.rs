@@ -15,8 +15,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a master leads at least before it hands over to a preferred node: where the nodes do not prefer the same,
 /// the leadership goes in circles.
 const SETTLE: Duration = Duration::from_secs(3);
-/// How long a master waits after it has tried to hand over: what failed once would fail again, and the cluster would do
-/// nothing else. A preferred node that fails again and again is given twice as long every time,
+/// How often a master asks whether anybody is fit to take over, and how long it waits after it has tried to hand over:
+/// what failed once would fail again, and the cluster would do nothing else. A node that fails again and again is given
+/// twice as long every time,
 const PAUSE: Duration = Duration::from_secs(10);
 /// up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
@@ -80,22 +81,30 @@ impl Disk {
 struct Patience {
     /// When it was tried last, and how long it is left alone after that.
     last: Option<(Duration, Duration)>,
+    /// When it was last looked whether there is anything to try.
+    looked: Option<Duration>,
 }
 
 impl Patience {
-    /// Whether it is time. If so, it is taken to be tried now.
-    fn may_try(&mut self, now: Duration) -> bool {
+    /// Whether it is time to look whether there is anything to try. If so, that is taken to be done now.
+    fn may_look(&mut self, now: Duration) -> bool {
+        let over = |since: Duration, pause: Duration| now.saturating_sub(since) >= pause;
+        let looks = self.last.is_none_or(|(last, pause)| over(last, pause))
+            && self.looked.is_none_or(|looked| over(looked, PAUSE));
+        if looks {
+            self.looked = Some(now);
+        }
+        looks
+    }
+
+    /// It is tried now.
+    fn tries(&mut self, now: Duration) {
         let pause = match self.last {
-            None => PAUSE,
-            Some((last, pause)) => match now.saturating_sub(last) {
-                waited if waited < pause => return false,
-                // What went well for so long has not failed.
-                waited if waited >= pause * 6 => PAUSE,
-                _ => (pause * 2).min(LONGEST_PAUSE),
-            },
+            // What went well for so long has not failed.
+            Some((last, pause)) if now.saturating_sub(last) < pause * 6 => (pause * 2).min(LONGEST_PAUSE),
+            _ => PAUSE,
         };
         self.last = Some((now, pause));
-        true
     }
 }
 
@@ -104,6 +113,8 @@ struct Memory {
     clock: Box<dyn FnMut() -> Duration + Send>,
     preferred: Patience,
     full: Patience,
+    /// When it last tried to hand over for a disk that hangs.
+    hung: Option<Duration>,
 }
 
 impl Steward {
@@ -121,7 +132,7 @@ impl Steward {
         let Some(ledger) = self.ledger.upgrade() else { return };
         let (mut role, clock) = (ledger.role(), ledger.raft_group().clock());
         drop(ledger);
-        let mut memory = Memory { clock, preferred: Patience::default(), full: Patience::default() };
+        let mut memory = Memory { clock, preferred: Patience::default(), full: Patience::default(), hung: None };
         loop {
             // An error: nobody is left to say what the role is.
             let lead = role.wait_for(|role| matches!(role, Role::Master { .. } | Role::Closed { .. })).await;
@@ -139,7 +150,7 @@ impl Steward {
     /// While this node is the master; ends with the ledger.
     async fn lead<R: Runtime>(&self, memory: &mut Memory) {
         let began = (memory.clock)();
-        let (mut disk, mut full_since) = (Disk::default(), None);
+        let (mut disk, mut full_since, mut told) = (Disk::default(), None, false);
         loop {
             R::sleep(LOOK).await;
             let Some(ledger) = self.ledger.upgrade() else { return };
@@ -147,26 +158,35 @@ impl Steward {
             let full = ledger.raft_group().log.disk_full();
             let since = full.is_some().then(|| full_since.unwrap_or(now));
             full_since = since;
-            let hangs = disk.hangs(&ledger.raft_group().log, now, self.stall);
-            if hangs && !is_any_better(&ledger, &disk) {
-                tracing::warn!(group = %ledger.group(), stall = ?self.stall, durable = disk.durable,
-                    "the disk hangs, and no other node's has done better: this one leads on");
-                drop(ledger);
-                R::sleep(PAUSE).await;
-            } else if hangs {
-                let error = ledger.hand_over().await.err();
-                tracing::error!(group = %ledger.group(), stall = ?self.stall, handed_over = error.is_none(),
-                    error = error.map(tracing::field::display), "the disk hangs: a master that cannot sync gives way");
-                drop(ledger);
-                R::sleep(PAUSE).await;
-            } else if let Some(reason) = full {
-                if since.is_some_and(|since| now - since >= FULL) && memory.full.may_try(now) {
-                    give_way(&ledger, &reason).await;
+            if disk.hangs(&ledger.raft_group().log, now, self.stall) {
+                if is_any_better(&ledger, &disk) {
+                    self.flee(&ledger, &mut memory.hung, now).await;
+                } else if !std::mem::replace(&mut told, true) {
+                    tracing::warn!(group = %ledger.group(), stall = ?self.stall, durable = disk.durable,
+                        "the disk hangs, and no other node's has done better: this one leads on");
+                }
+                continue;
+            }
+            told = false;
+            if let Some(reason) = full {
+                if since.is_some_and(|since| now - since >= FULL) && memory.full.may_look(now) {
+                    give_way(&ledger, &reason, &mut memory.full, now).await;
                 }
             } else if now - began >= SETTLE {
                 self.prefer(&ledger, &mut memory.preferred, now).await;
             }
         }
+    }
+
+    /// Hands over because the disk hangs, and another voter's does not.
+    async fn flee(&self, ledger: &Ledger, last: &mut Option<Duration>, now: Duration) {
+        if last.is_some_and(|last| now.saturating_sub(last) < PAUSE) {
+            return;
+        }
+        *last = Some(now);
+        let error = ledger.hand_over().await.err();
+        tracing::error!(group = %ledger.group(), stall = ?self.stall, handed_over = error.is_none(),
+            error = error.map(tracing::field::display), "the disk hangs: a master that cannot sync gives way");
     }
 
     /// Hands over to a node that is preferred to this one, if it is fit.
@@ -175,9 +195,10 @@ impl Steward {
         let picture = group.picture();
         let Some(to) = preferred(&self.preferred, &group.identity.node, &picture) else { return };
         // Also for one whose disk is full: it would only give the leadership back.
-        if !patience.may_try(now) || !has_room(ledger, to).await {
+        if !patience.may_look(now) || !has_room(ledger, to).await {
             return;
         }
+        patience.tries(now);
         let (id, error) = (&to.member.id, ledger.transfer_leadership(&to.member.id).await.err());
         match error {
             None => tracing::info!(group = %ledger.group(), to = %id, "a preferred node leads"),
@@ -187,7 +208,7 @@ impl Steward {
 }
 
 /// Hands over to the node that is furthest of those that have room for what is appended.
-async fn give_way(ledger: &Ledger, reason: &str) {
+async fn give_way(ledger: &Ledger, reason: &str, patience: &mut Patience, now: Duration) {
     let group = ledger.raft_group();
     let picture = group.picture();
     let others = picture.members.iter().filter(|seen| seen.voter && seen.member.id != group.identity.node);
@@ -197,6 +218,7 @@ async fn give_way(ledger: &Ledger, reason: &str) {
         if !has_room(ledger, to).await {
             continue;
         }
+        patience.tries(now);
         let (id, error) = (&to.member.id, ledger.transfer_leadership(&to.member.id).await.err());
         tracing::warn!(group = %ledger.group(), reason, to = %id, handed_over = error.is_none(),
             error = error.map(tracing::field::display), "the disk is full: a master gives way to one that has room");
@@ -230,17 +252,36 @@ fn preferred<'p>(preferred: &[NodeId], me: &NodeId, picture: &'p Picture) -> Opt
 mod tests {
     use super::*;
 
-    /// The seconds at which it is tried, looked at every second.
-    fn tries(patience: &mut Patience, seconds: std::ops::Range<u64>) -> Vec<u64> {
-        seconds.filter(|second| patience.may_try(Duration::from_secs(*second))).collect()
+    /// The seconds at which it is looked for somebody fit; whoever is found is tried.
+    fn looks(patience: &mut Patience, seconds: std::ops::Range<u64>, found: bool) -> Vec<u64> {
+        let mut looks = Vec::new();
+        for second in seconds {
+            let now = Duration::from_secs(second);
+            if patience.may_look(now) {
+                looks.push(second);
+                if found {
+                    patience.tries(now);
+                }
+            }
+        }
+        looks
     }
 
     #[test]
     fn a_preferred_node_that_cannot_win_is_tried_with_growing_pauses() {
         let mut patience = Patience::default();
-        assert_eq!(tries(&mut patience, 0..2000), [0, 10, 30, 70, 150, 310, 630, 1230, 1830]);
+        assert_eq!(looks(&mut patience, 0..2000, true), [0, 10, 30, 70, 150, 310, 630, 1230, 1830]);
         // It has led for an hour in between.
-        assert_eq!(tries(&mut patience, 5500..5525), [5500, 5510]);
+        assert_eq!(looks(&mut patience, 5500..5525, true), [5500, 5510]);
+    }
+
+    #[test]
+    fn a_pause_grows_with_what_was_tried_and_not_with_what_was_looked_for() {
+        let mut patience = Patience::default();
+        assert_eq!(looks(&mut patience, 0..55, false), [0, 10, 20, 30, 40, 50]);
+        assert_eq!(looks(&mut patience, 60..100, true), [60, 70, 90]);
+        // Nobody is fit once the last pause is over.
+        assert_eq!(looks(&mut patience, 100..165, false), [130, 140, 150, 160]);
     }
 
     const STALL: Duration = Duration::from_secs(2);

@@ -6,15 +6,10 @@ use futures::future::join_all;
 
 use super::ledger::{Ledger, WeakLedger};
 use crate::log::age::SLACK;
-use crate::pb;
 use crate::raft::Runtime;
-use crate::rpc::envelope::envelope_to_anybody;
-use crate::rpc::transport::Lane;
 use crate::types::{Member, Role};
 
-/// How long one may take to answer.
-const ANSWER: Duration = Duration::from_secs(1);
-/// How long until they are asked again.
+/// How long until they are asked again. A clock is set right by a person.
 const AGAIN: Duration = Duration::from_secs(10);
 
 /// What the members' clocks come to.
@@ -99,15 +94,8 @@ async fn ask(ledger: &Ledger) -> Verdict {
 
 /// What time the member has; `None` if it does not say.
 async fn clock_of(ledger: &Ledger, member: &Member) -> Option<u64> {
-    let identity = &ledger.raft_group().identity;
-    let request = pb::IdentifyRequest {
-        envelope: Some(envelope_to_anybody(identity)),
-        segment_size: identity.segment_size,
-        join: true,
-        ..Default::default()
-    };
-    let answer = ledger.transport().link(&member.address, Lane::Control).identify(request, ANSWER).await.ok()?;
-    (answer.node == member.id.as_str() && answer.clock_ms != 0).then_some(answer.clock_ms)
+    let answer = ledger.ask_member(member).await.ok()?;
+    (answer.clock_ms != 0).then_some(answer.clock_ms)
 }
 
 /// `answers`: the clocks of the others of so many voters.

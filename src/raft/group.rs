@@ -14,7 +14,7 @@ use super::acked::Acknowledged;
 use super::config::{Raft, Runtime, TypeConfig};
 use super::flight::Waiter;
 use super::gate::Gate;
-use super::handover;
+use super::handover::Handover;
 use super::hold::VoteHold;
 use super::members::MemberNode;
 use super::membership::{self, Decide, Picture, Settled};
@@ -155,6 +155,7 @@ where
         purger,
         lease: config.election_timeout.1,
         timing,
+        handover: Handover::default(),
         tasks: Mutex::new(vec![role_task, proposer]),
     });
     let group = Group {
@@ -286,6 +287,7 @@ struct RaftControl<R: Runtime> {
     /// Who has not answered for so long is not counted on.
     lease: Duration,
     timing: Timing,
+    handover: Handover,
     /// The role task and the proposer, until they have been waited for.
     tasks: Mutex<Vec<R::JoinHandle<()>>>,
 }
@@ -346,7 +348,7 @@ where
     }
 
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(handover::begin(&self.raft, to, self.timing.hand_over()))
+        Box::pin(self.handover.begin(&self.raft, to, self.timing.hand_over()))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

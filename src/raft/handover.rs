@@ -5,56 +5,80 @@
 //! nobody leads. So this node steps down: it gives its vote of the next term away, to the node that was to have it and
 //! did not ask for it, and stands for election itself.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use openraft::async_runtime::watch::WatchReceiver;
+use openraft::ServerState;
 use openraft::raft::VoteRequest;
 
 use super::config::{LogId, Raft, RaftVote, Runtime, TypeConfig};
-use super::roles::Metrics;
 use crate::types::NodeId;
 
-/// Begins to hand over to `to`. Ends before that has happened; it may not, and is taken back after `limit`.
-///
-/// # Errors
-/// If Raft has stopped.
-pub(super) async fn begin<R: Runtime>(raft: &Raft<R>, to: NodeId, limit: Duration) -> Result<(), String> {
-    let leader = leading::<R>(&raft.metrics());
-    raft.trigger().transfer_leader(to.clone()).await.map_err(|fatal| fatal.to_string())?;
-    let Some(leader) = leader else { return Ok(()) };
-    let raft = raft.clone();
-    // Whoever asked for it may not wait so long.
-    drop(R::spawn(async move {
-        R::sleep(limit).await;
-        let leads_on = leading::<R>(&raft.metrics()).as_ref() == Some(&leader);
-        if !leads_on {
-            return;
+/// How often this node tries to step down: what is between the look at its log and its vote may change it.
+const TRIES: usize = 3;
+
+/// The hand-overs of one ledger.
+#[derive(Debug, Default)]
+pub(super) struct Handover {
+    /// How often one was begun. Only the newest is taken back: it ends those before it.
+    begun: Arc<AtomicU64>,
+}
+
+impl Handover {
+    /// Begins to hand over to `to`. Ends before that has happened; it may not, and is taken back after `limit`.
+    ///
+    /// # Errors
+    /// If Raft has stopped.
+    pub(super) async fn begin<R: Runtime>(&self, raft: &Raft<R>, to: NodeId, limit: Duration) -> Result<(), String> {
+        let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        raft.trigger().transfer_leader(to.clone()).await.map_err(|fatal| fatal.to_string())?;
+        // Behind the trigger: Raft does one after the other, and its metrics may lag behind both.
+        let leading =
+            raft.with_raft_state(|state| (state.server_state == ServerState::Leader).then(|| state.vote_ref().clone()));
+        let Some(leader) = leading.await.map_err(|fatal| fatal.to_string())? else { return Ok(()) };
+        let (raft, begun) = (raft.clone(), self.begun.clone());
+        // Whoever asked for it may not wait so long.
+        drop(R::spawn(async move {
+            R::sleep(limit).await;
+            if begun.load(Ordering::SeqCst) != number {
+                return;
+            }
+            if let Err(fatal) = take_back(&raft, &leader, to, limit).await {
+                tracing::debug!(fatal, "Raft has stopped while the leadership was handed over");
+            }
+        }));
+        Ok(())
+    }
+}
+
+/// What this node votes for, and the last entry of its log.
+async fn vote_and_end<R: Runtime>(raft: &Raft<R>) -> Result<(RaftVote, Option<LogId>), String> {
+    let state = raft.with_raft_state(|state| (state.vote_ref().clone(), state.log_ids.last().copied()));
+    state.await.map_err(|fatal| fatal.to_string())
+}
+
+/// Steps down, if this node still leads under `leader`.
+async fn take_back<R: Runtime>(raft: &Raft<R>, leader: &RaftVote, to: NodeId, limit: Duration) -> Result<(), String> {
+    for _ in 0..TRIES {
+        let (vote, last_log_id) = vote_and_end(raft).await?;
+        if vote != *leader {
+            // Somebody has asked for its vote.
+            return Ok(());
         }
-        tracing::warn!(%to, waited = ?limit, "the leadership was not taken over: this node steps down, and stands for \
-            election");
-        if let Err(fatal) = take_back(&raft, leader, to).await {
-            tracing::debug!(fatal, "Raft has stopped while the leadership was handed over");
+        // As if `to` asked for it, with a log as long as this one. A vote is bound to its term and its node: `to` may
+        // still ask for it, and get it only if its log is not behind.
+        let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), to.clone());
+        let request = VoteRequest::<TypeConfig<R>> { vote, last_log_id, leadership_transfer: true };
+        if raft.vote(request).await.map_err(|fatal| fatal.to_string())?.vote_granted {
+            tracing::warn!(%to, waited = ?limit, "the leadership was not taken over: this node steps down, and stands \
+                for election");
+            // The others have been freed from their promise to this leader when the hand-over began. Where that did not
+            // reach them, it runs out, and this node is elected as after any silence.
+            return raft.trigger().elect(true).await.map_err(|fatal| fatal.to_string());
         }
-    }));
+    }
+    tracing::error!(%to, waited = ?limit, "the leadership was not taken over, and this node cannot step down: it takes \
+        no appends before another one is elected");
     Ok(())
-}
-
-/// The vote under which this node leads, if it does.
-fn leading<R: Runtime>(metrics: &Metrics<R>) -> Option<RaftVote> {
-    let metrics = metrics.borrow_watched();
-    let vote = &metrics.vote;
-    (vote.committed && vote.leader_id.voted_for == metrics.id).then(|| vote.clone())
-}
-
-async fn take_back<R: Runtime>(raft: &Raft<R>, leader: RaftVote, to: NodeId) -> Result<(), String> {
-    let last = raft.with_raft_state(|state| state.log_ids.last().copied());
-    let last: Option<LogId> = last.await.map_err(|fatal| fatal.to_string())?;
-    // As if `to` asked for it, with a log as long as this one. A vote is bound to its term and its node: `to` may still
-    // ask for it, and get it only if its log is not behind.
-    let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), to);
-    let request = VoteRequest::<TypeConfig<R>> { vote, last_log_id: last, leadership_transfer: true };
-    raft.vote(request).await.map_err(|fatal| fatal.to_string())?;
-    // The others have been freed from their promise to this leader when the hand-over began. Where that did not reach
-    // them, it runs out, and this node is elected as after any silence.
-    raft.trigger().elect(true).await.map_err(|fatal| fatal.to_string())
 }

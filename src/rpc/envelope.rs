@@ -25,3 +25,8 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
 pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
     pb::Envelope { target: String::new(), ..envelope(me, &me.node, None) }
 }
+
+/// Asks a node who it is and how it is. It promises itself to nobody by its answer.
+pub(crate) fn look(me: &Identity, envelope: pb::Envelope) -> pb::IdentifyRequest {
+    pb::IdentifyRequest { envelope: Some(envelope), segment_size: me.segment_size, join: true, peers: String::new() }
+}

@@ -4,14 +4,9 @@ use std::time::Duration;
 
 use openraft::Instant;
 
+use crate::config::lease::patience;
 use crate::mutants::{Mutant, planted};
 use crate::raft::config::RaftVote;
-
-/// How long a follower holds on to a leader that may answer lease reads for `window` after it sent an append. The fifth
-/// on top is what the two clocks may differ in speed.
-pub(crate) fn patience(window: Duration) -> Duration {
-    window + window / 5
-}
 
 /// What binds a follower.
 pub(super) struct Hold<I> {

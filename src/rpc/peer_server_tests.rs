@@ -314,12 +314,6 @@ async fn an_empty_node_promises_itself_to_the_first_that_asks() {
     assert!(!n0.identify(2, "n0=h:0").await.unwrap().empty);
 }
 
-#[test]
-fn a_node_that_has_just_started_holds_its_votes_as_long_as_a_leader_counts_on_it() {
-    let config = Config::new("n0".parse().unwrap(), "h:1");
-    assert_eq!(config.follower_patience(), crate::rpc::leader_hold::patience(config.lease_window()));
-}
-
 #[tokio::test]
 async fn a_read_index_is_given_by_the_leader_and_only_for_a_proof_it_knows() {
     let n0 = served().await;

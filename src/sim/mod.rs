@@ -63,6 +63,8 @@ mod room_tests;
 #[cfg(test)]
 mod safety_tests;
 #[cfg(test)]
+mod stewardship_tests;
+#[cfg(test)]
 mod timing_tests;
 #[cfg(test)]
 mod waiting_tests;
