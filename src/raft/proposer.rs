@@ -4,8 +4,8 @@
 //! entries are under way, appends gather, and so batches grow with the load by themselves.
 //!
 //! Appends are proposed in the order in which they came, and lie in the log in that order: a batch is proposed when
-//! this task has heard that the log has taken the one before it, or that Raft has refused that one, which then stands in
-//! front again.
+//! this task has heard that the log has taken the one before it, or that Raft has refused that one, which then stands
+//! in front again.
 
 use std::collections::VecDeque;
 use std::time::Duration;
