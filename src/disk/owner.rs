@@ -1,9 +1,11 @@
 //! Whose the files are that are made here: a tool that root runs must leave nothing that the service cannot open.
 
-use std::fs::{File, Metadata, Permissions, metadata, set_permissions};
+use std::fs::{File, Metadata, Permissions, metadata};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 use super::real::parent_of;
 
@@ -24,15 +26,17 @@ pub(super) fn to_the_directorys_owner(file: &File, path: &Path) -> io::Result<()
 }
 
 /// The same for a directory that was just made: it goes to the owner of the one it is in, and to the group only if that
-/// one hands its group on (setgid).
+/// one hands its group on (setgid). By a descriptor: who owns the parent may have put a link in its place by now.
 pub(super) fn to_the_parents_owner(dir: &Path) -> io::Result<()> {
-    let (parent, made) = (metadata(parent_of(dir))?, metadata(dir)?);
+    let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(dir)?;
+    let (parent, made) = (metadata(parent_of(dir))?, file.metadata()?);
     if made.uid() == 0 && parent.uid() != 0 {
         let (uid, gid) = (Some(parent.uid()), Some(parent.gid()));
-        chown(dir, uid, gid).map_err(|error| cannot_give(dir, &parent, &error))?;
+        fchown(&file, uid, gid).map_err(|error| cannot_give(dir, &parent, &error))?;
     }
     if parent.mode() & 0o2000 != 0 {
-        set_permissions(dir, Permissions::from_mode(0o2700 | parent.mode() & 0o070))?;
+        file.set_permissions(Permissions::from_mode(0o2700 | parent.mode() & 0o070))?;
     }
     Ok(())
 }
@@ -52,6 +56,9 @@ pub(crate) fn given_to(dir: &Path) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::set_permissions;
+    use std::os::unix::fs::{chown, symlink};
+
     use super::*;
     use crate::disk::Disk;
     use crate::disk::real::RealDisk;
@@ -89,5 +96,27 @@ mod tests {
         set_permissions(&ledger, Permissions::from_mode(0o755)).unwrap();
         RealDisk.write_atomic(&ledger.join("start"), b"more").unwrap();
         belongs(&ledger.join("start"), 0o640);
+    }
+
+    #[test]
+    fn nothing_behind_a_link_is_given_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, elsewhere) = (dir.path().join("data"), dir.path().join("elsewhere"));
+        RealDisk.create_dir(&data).unwrap();
+        RealDisk.create_dir(&elsewhere).unwrap();
+        set_permissions(&data, Permissions::from_mode(0o2770)).unwrap();
+        symlink(&elsewhere, data.join("g")).unwrap();
+        to_the_parents_owner(&data.join("g")).unwrap_err();
+        assert_eq!(metadata(&elsewhere).unwrap().mode() & 0o7777, 0o700);
+        // Of a file that is replaced: not the one that a link of its name leads to, whatever kind of link it is.
+        let precious = dir.path().join("precious");
+        std::fs::write(&precious, b"precious").unwrap();
+        let temporary = data.join("start.tmp");
+        for link in [|at: &Path, to: &Path| symlink(at, to), |at: &Path, to: &Path| std::fs::hard_link(at, to)] {
+            link(&precious, &temporary).unwrap();
+            RealDisk.write_atomic(&data.join("start"), b"bytes").unwrap();
+            assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
+            assert_eq!(std::fs::read(data.join("start")).unwrap(), b"bytes");
+        }
     }
 }

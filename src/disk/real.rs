@@ -11,7 +11,7 @@ use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
 use super::owner::{to_the_directorys_owner, to_the_parents_owner};
-use super::reserve::{open_surely, reserve};
+use super::reserve::{Surely, reserve};
 use super::{Disk, DiskDir, DiskFile, Mapping, Space, TEMPORARY, lock, sync_failed};
 use crate::mutants::{Mutant, planted};
 
@@ -110,19 +110,18 @@ impl Disk for RealDisk {
     }
 
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
+        // Goes last: what it filled the reserve from is closed by then.
+        let mut surely = Surely::default();
         // First of all: it is too late to do without it once the file is renamed.
-        let dir = open_surely(|| File::open(parent_of(file)))?;
-        let (target, temporary) = written_beside(file, bytes, true)?;
+        let dir = surely.open(|| File::open(parent_of(file)))?;
+        let (target, temporary) = written_beside(file, bytes, |open| surely.open(open))?;
         target.sync_all().map_err(sync_failed)?;
         std::fs::rename(&temporary, file)?;
-        dir.sync_all().map_err(sync_failed)?;
-        drop((dir, target));
-        reserve();
-        Ok(())
+        dir.sync_all().map_err(sync_failed)
     }
 
     fn write_cache(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        let (_, temporary) = written_beside(file, bytes, false)?;
+        let (_, temporary) = written_beside(file, bytes, |open| open())?;
         std::fs::rename(&temporary, file)
     }
 
@@ -180,13 +179,21 @@ impl Disk for RealDisk {
     }
 }
 
-/// A file with these bytes, to be renamed to `file`; and its name. Not synced. `surely`: the reserve helps out.
-fn written_beside(file: &Path, bytes: &[u8], surely: bool) -> io::Result<(File, PathBuf)> {
+/// A file with these bytes, to be renamed to `file`; and its name. Not synced. `opened`: opens it.
+fn written_beside(
+    file: &Path,
+    bytes: &[u8],
+    opened: impl FnOnce(&dyn Fn() -> io::Result<File>) -> io::Result<File>,
+) -> io::Result<(File, PathBuf)> {
     let mut temporary = file.as_os_str().to_owned();
     temporary.push(TEMPORARY);
     let temporary = PathBuf::from(temporary);
-    let open = || options().create(true).truncate(true).open(&temporary);
-    let target = if surely { open_surely(open)? } else { open()? };
+    // One that was left, or that somebody put there: it may be a link to what is not to be overwritten.
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let target = opened(&|| options().create_new(true).open(&temporary))?;
     to_the_directorys_owner(&target, &temporary)?;
     if !bytes.is_empty() {
         // So that a full disk is an error here and not at the sync.

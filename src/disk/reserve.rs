@@ -2,18 +2,28 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::is_exhausted;
 
 /// Descriptors to give up when there is no other: what a ledger has to write down must not fail for want of one.
+/// Whoever gives some up keeps this locked until he has put others in their places: so it is enough for all ledgers,
+/// one by one.
 static RESERVE: Mutex<Vec<File>> = Mutex::new(Vec::new());
-/// As many as [`Disk::write_atomic`](super::Disk::write_atomic) needs.
-const RESERVED: usize = 2;
+/// Twice what [`Disk::write_atomic`](super::Disk::write_atomic) needs: between giving one up and opening another,
+/// somebody else may be quicker.
+const RESERVED: usize = 4;
 
-/// Fills the reserve, as far as the system lets it.
+/// Fills the reserve, as far as the system lets it, unless somebody is using it: he fills it himself.
 pub(super) fn reserve() {
-    let mut reserve = RESERVE.lock().unwrap_or_else(PoisonError::into_inner);
+    match RESERVE.try_lock() {
+        Ok(mut reserve) => fill(&mut reserve),
+        Err(TryLockError::Poisoned(reserve)) => fill(&mut reserve.into_inner()),
+        Err(TryLockError::WouldBlock) => {}
+    }
+}
+
+fn fill(reserve: &mut Vec<File>) {
     while reserve.len() < RESERVED {
         match File::open("/dev/null") {
             Ok(file) => reserve.push(file),
@@ -23,16 +33,88 @@ pub(super) fn reserve() {
     }
 }
 
-/// Opens a file with the help of the reserve.
-pub(super) fn open_surely(open: impl Fn() -> io::Result<File>) -> io::Result<File> {
-    let mut opened = open();
-    while opened.as_ref().is_err_and(is_exhausted) {
-        let given_up = RESERVE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if given_up.is_none() {
-            break;
+/// Opens files with the help of the reserve, which is filled again when this goes: to be dropped behind those files.
+#[derive(Default)]
+pub(super) struct Surely {
+    reserve: Option<MutexGuard<'static, Vec<File>>>,
+}
+
+impl Surely {
+    /// Opens a file.
+    pub(super) fn open(&mut self, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
+        let mut opened = open();
+        if opened.as_ref().is_err_and(is_exhausted) {
+            let reserve = self.reserve.get_or_insert_with(|| RESERVE.lock().unwrap_or_else(PoisonError::into_inner));
+            while opened.as_ref().is_err_and(is_exhausted) {
+                let Some(given_up) = reserve.pop() else { break };
+                drop(given_up);
+                opened = open();
+            }
         }
-        drop(given_up);
-        opened = open();
+        opened
     }
-    opened
+}
+
+impl Drop for Surely {
+    fn drop(&mut self) {
+        match &mut self.reserve {
+            Some(reserve) => fill(reserve),
+            None => reserve(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::disk::Disk;
+    use crate::disk::real::RealDisk;
+
+    const CHILD: &str = "DLEDGER_TEST_WITHOUT_DESCRIPTORS";
+
+    /// The limit is the whole process's, so it is one of its own.
+    #[test]
+    fn many_at_once_write_down_what_they_must_without_a_free_descriptor() {
+        const NAME: &str = "disk::reserve::tests::many_at_once_write_down_what_they_must_without_a_free_descriptor";
+        if let Some(dir) = std::env::var_os(CHILD) {
+            return write_without_descriptors(Path::new(&dir));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", NAME, "--test-threads=1", "--nocapture"])
+            .env(CHILD, dir.path())
+            .output()
+            .unwrap();
+        assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+        assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "the child has run something else");
+    }
+
+    fn write_without_descriptors(dir: &Path) {
+        let limit = rustix::process::Rlimit { current: Some(64), maximum: Some(64) };
+        rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+        let _lock = RealDisk.lock(&dir.join("lock")).unwrap();
+        let taken: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        assert!(!taken.is_empty() && taken.len() < 64);
+        std::thread::scope(|scope| {
+            for writer in 0..8_u8 {
+                scope.spawn(move || {
+                    for round in 0..20 {
+                        RealDisk.write_atomic(&dir.join(format!("{writer}")), &[writer, round]).unwrap();
+                    }
+                });
+            }
+        });
+        // Who fails on the way gives back what he has taken.
+        for _ in 0..10 {
+            RealDisk.write_atomic(&dir.join("no/such/directory"), b"x").unwrap_err();
+            RealDisk.write_atomic(&dir.join("0"), b"x").unwrap();
+        }
+        drop(taken);
+        for writer in 1..8_u8 {
+            assert_eq!(std::fs::read(dir.join(format!("{writer}"))).unwrap(), [writer, 19]);
+        }
+    }
 }

@@ -14,7 +14,7 @@ type Bytes = (PathBuf, Range<u64>);
 type Name = Mutex<PathBuf>;
 type OnOpen = dyn Fn(&Path) -> io::Result<()> + Send + Sync;
 type OnAllocate = dyn Fn(Range<u64>) -> io::Result<()> + Send + Sync;
-type BeforeRename = dyn Fn(&Path, &Path) + Send + Sync;
+type BeforeRename = dyn Fn(&Path, &Path) -> io::Result<()> + Send + Sync;
 type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
 
 /// The file system, until it is told otherwise.
@@ -56,9 +56,17 @@ impl TestDisk {
         Self { before_sync: Some(Arc::new(act)), ..Self::default() }
     }
 
-    /// `act` is called before a file is renamed, or replaced.
-    pub(crate) fn before_rename(act: impl Fn(&Path, &Path) + Send + Sync + 'static) -> Self {
-        Self { before_rename: Some(Arc::new(act)), ..Self::default() }
+    /// `act` is called before a file is renamed, or replaced, and may fail that.
+    pub(crate) fn before_rename(act: impl Fn(&Path, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self::default().and_before_rename(act)
+    }
+
+    /// As [`TestDisk::before_rename`], besides what the disk does already.
+    pub(crate) fn and_before_rename(
+        self,
+        act: impl Fn(&Path, &Path) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self { before_rename: Some(Arc::new(act)), ..self }
     }
 
     /// These bytes of `file` cannot be read, until all of their pages are written: whoever writes a part of a page has
@@ -130,7 +138,7 @@ impl Disk for TestDisk {
     }
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
         if let Some(act) = &self.before_rename {
-            act(file, file);
+            act(file, file)?;
         }
         if !self.no_sync {
             return RealDisk.write_atomic(file, bytes);
@@ -153,7 +161,7 @@ impl Disk for TestDisk {
     }
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         if let Some(act) = &self.before_rename {
-            act(from, to);
+            act(from, to)?;
         }
         RealDisk.rename(from, to)?;
         self.names.lock().unwrap().retain(|name| {

@@ -73,8 +73,8 @@ impl Log {
     /// Opens the log in `path`, making it if it is not there.
     ///
     /// # Errors
-    /// The directory is locked, made for something else, of another version, or damaged; or the system fails. Nothing
-    /// of the log is changed then.
+    /// The directory is locked, made for something else, of another version, or damaged: nothing of the log is changed
+    /// then. Or the system fails, and if that was while it was done what the table says, the next start does the rest.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         path: PathBuf,

@@ -128,7 +128,9 @@ impl LogReader {
         if pending > 0 && SEGMENT_HEADER as u64 + wanted > shared.options.segment_size {
             return Room::Later;
         }
-        match shared.need_spare(now) {
+        // Without a segment the first one may have no room for it either.
+        let more = u64::from(active_end == 0 && shared.first_segment_left() < wanted);
+        match shared.need_spare(now).and_then(|()| shared.room_for_segments(more)) {
             Ok(()) => Room::Enough,
             Err(_) if pending > 0 => Room::Later,
             Err(why) => Room::None(why),
@@ -194,6 +196,12 @@ impl Shared {
         // Without a segment, as with one before the next that is full.
         let begin = || self.durable_position() / self.options.segment_size * self.options.segment_size;
         segments.get(keep.max(1) - 1).map_or_else(begin, |active| active.end_position())
+    }
+
+    /// Bytes behind the place of the next entry in the segment that is to be begun.
+    fn first_segment_left(&self) -> u64 {
+        let size = self.options.segment_size;
+        size - self.durable_position() % size
     }
 
     /// Where the next entry goes, and where the active segment ends. Asked before the spare is looked at: so a roll in

@@ -181,7 +181,7 @@ impl Scrub {
     /// Reads on. Returns how many bytes were read; `None` at the end of the pass. `now`: milliseconds since 1970.
     ///
     /// # Errors
-    /// If the system fails, for another reason than the medium.
+    /// If the system fails, for another reason than the medium. The same step may be tried again.
     pub(crate) fn step(&mut self, now: u64) -> io::Result<Option<u64>> {
         if self.current.is_none() {
             self.current = self.open()?;
@@ -214,16 +214,19 @@ impl Scrub {
             if position < self.next {
                 continue;
             }
-            self.next = position + 1;
             let Some((segment, end)) = self.shared.settled_segment(position) else { continue };
             let at = segment.start();
             match self.shared.disk.open_direct(segment.path()) {
-                Ok(file) => return Ok(Some(Current { segment, file, end, at })),
+                Ok(file) => {
+                    self.next = position + 1;
+                    return Ok(Some(Current { segment, file, end, at }));
+                }
                 // Purged in between.
                 Err(_) if self.shared.settled_segment(position).is_none() => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let file = segment.path().to_owned();
                     let (what, found, expected) = ("segment", "no file".into(), "a segment".into());
+                    self.next = position + 1;
                     let (position, index) = (at.position, at.index);
                     self.shared.note_damage(&Damage { file, position, index, what, found, expected }, &segment);
                 }

@@ -3,13 +3,14 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::names;
 use super::writer::remove_if_there;
 use super::{Log, Shared};
-use crate::disk::{Disk, is_full, passes};
+use crate::disk::{Disk, is_exhausted, is_full, passes};
 use crate::error::{Damage, OpenError};
 use crate::format::sealed;
 use crate::format::segment::Cursor;
@@ -20,6 +21,9 @@ use crate::mutants::{Mutant, planted};
 pub(crate) const MAGIC: [u8; 8] = *b"DLEDGSTA";
 /// Bytes of the ballast: several times a start file.
 const BALLAST: u64 = 64 << 10;
+/// How often the start file is tried again if there is no descriptor for it, and how long after the time before.
+const ATTEMPTS: usize = 50;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The content of the `start` file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,12 +89,23 @@ impl Shared {
         let mut changed = start.clone();
         change(&mut changed);
         let bytes = sealed::encode(&MAGIC, &changed).map_err(io::Error::other)?;
-        self.write_start(&bytes)?;
+        self.write_start_surely(&bytes)?;
         if let Some(purged) = changed.purged {
             self.first_number.store(purged.number + 1, Ordering::Release);
         }
         *start = changed;
         Ok(())
+    }
+
+    /// For want of a descriptor nothing is written yet, so it can be tried again: somebody who has one will close it.
+    fn write_start_surely(&self, bytes: &[u8]) -> io::Result<()> {
+        for _ in 0..ATTEMPTS {
+            match self.write_start(bytes) {
+                Err(error) if is_exhausted(&error) => std::thread::sleep(PAUSE),
+                written => return written,
+            }
+        }
+        self.write_start(bytes)
     }
 
     /// On a full disk the ballast goes for it: what is to make room must not fail for want of room.
@@ -99,7 +114,10 @@ impl Shared {
         match self.disk.write_atomic(&path, bytes) {
             Err(error) if is_full(&error) => {
                 remove_if_there(self.disk.as_ref(), &self.directory.file(names::BALLAST))?;
-                self.disk.write_atomic(&path, bytes)
+                self.disk.write_atomic(&path, bytes)?;
+                // Of what the file before took, and the ballast: a reset writes this twice before anything else goes.
+                self.make_ballast();
+                Ok(())
             }
             written => written,
         }

@@ -1,4 +1,5 @@
-//! The directory of a node that is not running, as the tools in `offline` see it. Only [`take_back`] writes.
+//! The directory of a node that is not running, as the tools in `offline` see it. Only [`take_back`] changes a
+//! byte.
 
 use std::io;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 
 use super::directory::{self, Directory, Identity, io_error};
 use super::hard_state::{self, HardStateFile};
-use super::names;
+use super::names::{self, FileKind};
 use super::open::{Examined, damage, examine};
 use super::recovery::{Decision, Find, Known, decide};
 use super::start::StartPoint;
@@ -70,6 +71,29 @@ pub(crate) fn verdict(disk: &Arc<dyn Disk>, directory: &Directory) -> Result<Ver
     let find = walk.ended.find;
     let damage = damage(&walk, base, hard_state.noted(), known);
     Ok(Verdict { find, known, decision: decide(find, known), end: walk.end(base), damage })
+}
+
+/// Makes durable whatever is in `dir`. Of a copy that was just made nothing need be on the disk yet, and neither a
+/// start nor a tool syncs again what is noted as synced: that was so on the disk the copy is of.
+///
+/// # Errors
+/// If the system fails.
+pub(crate) fn sync_all(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    for name in disk.list(dir).map_err(io_error("list", dir))? {
+        let counts = match names::kind(&name) {
+            Some(FileKind::Segment(_) | FileKind::Index(_)) => true,
+            Some(FileKind::Fixed) => !matches!(name.as_str(), names::LOCK | names::SPARE | names::BALLAST),
+            Some(FileKind::Temporary) | None => false,
+        };
+        if counts {
+            let path = dir.join(name);
+            let file = disk.open(&path).map_err(io_error("open", &path))?;
+            file.sync().map_err(io_error("sync", &path))?;
+        }
+    }
+    disk.sync_dir(dir).map_err(io_error("sync directory", dir))?;
+    // It is there: its own name.
+    disk.create_dir(dir).map_err(io_error("sync directory above", dir))
 }
 
 /// The slots of a hard-state file.

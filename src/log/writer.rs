@@ -33,7 +33,7 @@ impl Log {
     pub(crate) fn append_draft(&mut self, draft: Draft, term: u64, now: u64) -> io::Result<EntryHeader> {
         let early = if planted(Mutant::LeaderRollsEarly) { ALIGNMENT } else { 0 };
         self.make_room(draft.length() + early)?;
-        let next = self.next();
+        let next = self.end();
         let header = EntryHeader {
             position: next.position,
             number: next.number,
@@ -61,7 +61,7 @@ impl Log {
     /// leader runs with another segment size. Also if the system fails.
     pub(crate) fn append_frame(&mut self, frame: Frame) -> io::Result<()> {
         self.make_room(frame.header.length())?;
-        if let Some(Mismatch { what, found, expected }) = breaks(&frame.header, &self.next()) {
+        if let Some(Mismatch { what, found, expected }) = breaks(&frame.header, &self.end()) {
             let why = format!("the leader's entry does not fit: {what} is {found}, expected {expected}");
             let error = io::Error::new(io::ErrorKind::InvalidData, why);
             return self.shared.or_fail("appending", Err(error));
@@ -144,11 +144,6 @@ impl Log {
         Ok(())
     }
 
-    /// Where the next entry goes; after [`Log::make_room`].
-    fn next(&self) -> Cursor {
-        self.end()
-    }
-
     /// Rolls to the next segment if an entry of `length` bytes does not fit. Depends on the position alone, so every
     /// replica rolls at the same place.
     pub(super) fn make_room(&mut self, length: usize) -> io::Result<()> {
@@ -158,15 +153,12 @@ impl Log {
             let why = format!("an entry of {length} bytes does not fit into a segment, which takes {largest}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        match &self.active {
-            Ok(active) if active.has_room(length) => Ok(()),
-            Ok(_) => self.roll(),
-            Err(next) => {
-                let next = *next;
-                self.secure_spare()?;
-                self.begin(next)
-            }
+        if let Err(next) = self.active {
+            self.secure_spare()?;
+            self.begin(next)?;
         }
+        // The place of the first entry too may be near the end of its segment.
+        if self.active()?.has_room(length) { Ok(()) } else { self.roll() }
     }
 
     fn roll(&mut self) -> io::Result<()> {

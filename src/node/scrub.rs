@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::ledger::WeakLedger;
 use super::repair::repair_segment;
 use crate::config::{Config, RepairPolicy, Scrub};
+use crate::disk::is_exhausted;
 use crate::log::doubt::Doubted;
 use crate::log::reader::LogReader;
 use crate::log::scrub::Scrub as Pass;
@@ -97,6 +98,8 @@ impl Scrubber {
                 (pass, Duration::from_secs_f64(bytes as f64 / scrub.bytes_per_second.max(1) as f64))
             }
             Ok((_, Ok(None))) => (log.scrub(), scrub.every),
+            // It passes, and what was read is read.
+            Ok((pass, Err(error))) if is_exhausted(&error) => (pass, RETRY_AT_MOST),
             Ok((_, Err(error))) | Err(error) => {
                 tracing::warn!(%error, "cannot read the sealed segments");
                 (log.scrub(), scrub.every)

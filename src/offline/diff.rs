@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::item::EntryItem;
 use super::survey::{NOWHERE, Seen};
-use super::{OfflineError, Stopped, Unusable};
+use super::{OfflineError, Stopped};
 use crate::format::entry::EntryHeader;
 use crate::format::segment::SEGMENT_HEADER;
 
@@ -309,13 +309,7 @@ fn fields(left: &EntryItem, right: &EntryItem) -> Vec<FieldDifference> {
 }
 
 fn same_ledger(left: &Stopped, right: &Stopped) -> Result<(), OfflineError> {
-    let damaged = |Unusable { file, what, found, expected }: &Unusable| OfflineError::Damaged {
-        file: file.clone(),
-        what,
-        found: found.clone(),
-        expected: expected.clone(),
-    };
-    let (ours, theirs) = (left.identity().map_err(damaged)?, right.identity().map_err(damaged)?);
+    let (ours, theirs) = (left.identity()?, right.identity()?);
     let fields = [
         ("the cluster", ours.cluster.to_string(), theirs.cluster.to_string()),
         ("the group", ours.group.to_string(), theirs.group.to_string()),

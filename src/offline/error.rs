@@ -130,6 +130,15 @@ pub enum OfflineError {
         /// What it would say.
         why: String,
     },
+    /// A start of the node would begin the log anew and remove what is stored.
+    #[error("no cluster can be made of {}: {why}. Nothing of it would be kept: choose another survivor; or start the \
+        node, which begins the log anew, stop it and try again", dir.display())]
+    BeginsAnew {
+        /// The directory.
+        dir: PathBuf,
+        /// What was interrupted, and where the log would begin.
+        why: String,
+    },
     /// No cluster can be made of what the directory holds.
     #[error("no cluster can be made of {}: {why}", dir.display())]
     NotAMember {

@@ -117,6 +117,12 @@ struct Unusable {
     expected: String,
 }
 
+impl From<&Unusable> for OfflineError {
+    fn from(Unusable { file, what, found, expected }: &Unusable) -> Self {
+        Self::Damaged { file: file.clone(), what, found: found.clone(), expected: expected.clone() }
+    }
+}
+
 impl Stopped {
     /// Locks the directory of a ledger: the one in a node's data directory that has the name of the group.
     ///

@@ -7,7 +7,7 @@ use prost::Message;
 use serde::Serialize;
 
 use super::survey::Seen;
-use super::{OfflineError, Stopped, Unusable};
+use super::{OfflineError, Stopped};
 use crate::format::entry::EntryKind;
 use crate::format::frame::{Draft, Frame};
 use crate::format::hard_state::HardVote;
@@ -60,6 +60,9 @@ struct Found {
     membership: Option<(u64, pb::Membership)>,
     /// Index after the last record known to be committed.
     committed: u64,
+    /// What the snapshot ends with, as long as that entry was not seen: a snapshot that was made here ends with one
+    /// that is stored, behind any other a start has the log begin anew.
+    pending: Option<pb::LogId>,
 }
 
 impl Stopped {
@@ -68,28 +71,32 @@ impl Stopped {
     /// # Errors
     /// As there.
     pub fn plan_new_cluster(&self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
-        let damaged = |Unusable { file, what, found, expected }: &Unusable| OfflineError::Damaged {
-            file: file.clone(),
-            what,
-            found: found.clone(),
-            expected: expected.clone(),
-        };
-        let directory = self.directory.as_ref().map_err(damaged)?;
-        let start = self.start.as_ref().map_err(damaged)?;
+        let (directory, start) = (self.directory.as_ref()?, self.start.as_ref()?);
         let verdict = stopped::verdict(&self.disk, directory)?;
         if verdict.decision == Decision::Refuse {
             return Err(OfflineError::StartRefused { why: verdict.damage.to_string() });
+        }
+        let begins_anew = |why: String| OfflineError::BeginsAnew { dir: self.path.clone(), why };
+        if verdict.decision == Decision::Restart {
+            let begins = self.base().map_or(0, |base| base.index);
+            return Err(begins_anew(format!("a reset was interrupted, and the log begins anew at index {begins}")));
         }
         let identity = directory.identity();
         let no_member = |why: String| OfflineError::NotAMember { dir: self.path.clone(), why };
         let in_snapshot = start.snapshot.as_deref().map(pb::SnapshotRequest::decode).transpose();
         let in_snapshot = in_snapshot.map_err(|error| no_member(format!("its snapshot cannot be read: {error}")))?;
+        let pending = in_snapshot.as_ref().and_then(|snapshot| snapshot.start.and(snapshot.last_log_id));
+        let pending = pending.filter(|last| start.purged.is_none_or(|purged| purged.number < last.number));
         let in_snapshot = in_snapshot
             .and_then(|snapshot| snapshot.membership)
             .and_then(|stored| Some((stored.log_id.map_or(0, |id| id.number), stored.membership?)));
         let noted = stopped::noted(self.disk.as_ref(), directory)?.committed.index;
-        let mut found = Found { membership: in_snapshot, committed: noted };
+        let mut found = Found { membership: in_snapshot, committed: noted, pending };
         self.survey(0..u64::MAX, &mut |seen| found.see(seen, verdict.end.number))?;
+        if let Some(pb::LogId { term, number }) = found.pending {
+            let why = "the installation of a snapshot was interrupted, and the log begins anew behind entry";
+            return Err(begins_anew(format!("{why} {number} of term {term}")));
+        }
         let Some((_, membership)) = found.membership.filter(|(_, membership)| !membership.configs.is_empty()) else {
             return Err(no_member("it has no membership: it was never a member of a cluster".into()));
         };
@@ -128,12 +135,16 @@ impl Stopped {
     /// May be done again if it was interrupted: a directory that it was begun on takes part in no cluster.
     ///
     /// # Errors
-    /// If a start would refuse the directory, or it holds no membership; or the system fails.
+    /// If a start would refuse the directory, or would begin its log anew; if it holds no membership; or the system
+    /// fails.
     pub fn make_new_cluster(self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
         let mut made = self.plan_new_cluster(address)?;
         let (disk, path) = (self.disk.clone(), self.path.clone());
         let Ok(old) = self.identity().cloned() else { return Ok(made) };
-        // First of all: with a disk that the membership does not name, the node neither asks for votes nor is heard.
+        // What is to be kept may be in a copy that is on no disk yet.
+        stopped::sync_all(disk.as_ref(), &path)?;
+        // Before anything else is changed: with a disk that the membership does not name, the node neither asks for
+        // votes nor is heard.
         let identity = Identity { incarnation: Incarnation::random(), ..old };
         directory::replace_identity(disk.as_ref(), &path, &identity)?;
         // The log takes the lock itself.
@@ -180,6 +191,7 @@ impl Found {
     fn see(&mut self, seen: Seen<'_>, end: u64) -> Result<(), OfflineError> {
         let Seen::Entry { header, bytes, fits: true } = seen else { return Ok(()) };
         self.committed = self.committed.max(header.committed);
+        self.pending = self.pending.filter(|last| (last.term, last.number) != (header.term, header.number));
         let newer = self.membership.as_ref().is_none_or(|(number, _)| *number < header.number);
         if header.kind == EntryKind::Membership && newer && header.number < end {
             let frames = Frame::parse_all(bytes.to_vec().into()).ok();

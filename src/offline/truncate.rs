@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::survey::{NOWHERE, Problem, Seen};
-use super::{OfflineError, Stopped, Unusable};
+use super::{OfflineError, Stopped};
 use crate::error::OpenError;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::hard_state::{LogPoint, Noted};
@@ -107,7 +107,9 @@ impl Stopped {
     pub fn truncate(&self, to: u64, discard_committed: bool) -> Result<Truncation, OfflineError> {
         let plan = self.plan_truncation(to, discard_committed)?;
         let (directory, noted) = self.noted()?;
-        // First of all: a start must not take it for damage that what is gone is not there.
+        // What is left is to be there, also in a copy.
+        stopped::sync_all(self.disk.as_ref(), &self.path)?;
+        // Before anything goes: a start must not take it for damage that what is gone is not there.
         let (committed, durable) = (noted.committed.at_most(plan.cut), noted.durable.at_most(plan.cut));
         let lowered = Noted { committed, durable, clearing: true };
         if lowered != noted {
@@ -136,14 +138,8 @@ impl Stopped {
 
     /// What is noted, in a directory whose other files can be used.
     fn noted(&self) -> Result<(&Directory, Noted), OfflineError> {
-        let damaged = |Unusable { file, what, found, expected }: &Unusable| OfflineError::Damaged {
-            file: file.clone(),
-            what,
-            found: found.clone(),
-            expected: expected.clone(),
-        };
-        let directory = self.directory.as_ref().map_err(damaged)?;
-        self.start.as_ref().map_err(damaged)?;
+        let directory = self.directory.as_ref()?;
+        self.start.as_ref()?;
         let noted = stopped::noted(self.disk.as_ref(), directory).map_err(|error| match error {
             OpenError::Damaged(d) => {
                 OfflineError::Damaged { file: d.file, what: d.what, found: d.found, expected: d.expected }

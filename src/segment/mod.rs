@@ -138,6 +138,12 @@ impl Segment {
         *self.held() = None;
     }
 
+    /// Another file takes the name of this one's: whoever still holds this segment reads that file, which has the same
+    /// entries, and never takes what is mapped here for what was verified there.
+    pub(crate) fn retire(&self) {
+        self.units_mut().retire();
+    }
+
     fn held(&self) -> MutexGuard<'_, Option<Arc<dyn DiskFile>>> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,19 +14,21 @@ pub(crate) struct Units {
     units: Vec<Unit>,
     /// One per entry found when opening. Entries beyond were written in this life: verified.
     seen: Vec<AtomicBool>,
+    /// Another file has the name: what is verified there is not what is mapped here.
+    retired: bool,
 }
 
 impl Units {
     /// No entries yet. `start` is the state of the log where the segment begins; entries begin at `first_entry`.
     pub(crate) fn empty(start: Cursor, first_entry: u64) -> Self {
         let end = Cursor { position: first_entry, ..start };
-        Self { start, end, units: Vec::new(), seen: Vec::new() }
+        Self { start, end, units: Vec::new(), seen: Vec::new(), retired: false }
     }
 
     /// Entries found in a file; `verified` says whether their chain values have been checked.
     pub(crate) fn found(start: Cursor, end: Cursor, units: Vec<Unit>, verified: bool) -> Self {
         let seen = if verified { Vec::new() } else { units.iter().map(|_| AtomicBool::new(false)).collect() };
-        Self { start, end, units, seen }
+        Self { start, end, units, seen, retired: false }
     }
 
     /// What the next entry must continue.
@@ -104,9 +106,15 @@ impl Units {
 
     /// Remembers that it has been.
     pub(crate) fn set_verified(&self, slot: usize) {
-        if let Some(seen) = self.seen.get(slot) {
+        if let Some(seen) = self.seen.get(slot).filter(|_| !self.retired) {
             seen.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// From now on every entry is checked each time.
+    pub(crate) fn retire(&mut self) {
+        self.seen = self.units.iter().map(|_| AtomicBool::new(false)).collect();
+        self.retired = true;
     }
 }
 

@@ -72,6 +72,7 @@ impl SegmentRepair {
             let mut segments = shared.segments_mut();
             // A segment that was purged meanwhile stays away.
             if let Some(place) = segments.iter_mut().find(|segment| Arc::ptr_eq(segment, &old)) {
+                old.retire();
                 new.install().map_err(&failed)?;
                 *place = Arc::new(segment);
             }

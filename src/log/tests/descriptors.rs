@@ -1,7 +1,7 @@
 //! What a log takes of the system: descriptors, blocks, and the time of a disk that is slow.
 
 use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, mpsc};
 
 use super::*;
@@ -112,6 +112,55 @@ fn without_a_descriptor_a_roll_is_refused_and_tried_again() {
     none_left.store(false, Ordering::Relaxed);
     assert_eq!(log.reader().room_for(4000, 0, 9000), Room::Enough);
     roll_until(&mut log, 5);
+}
+
+/// Where the log begins has to be written down; nothing has changed while no descriptor could be had for that.
+#[test]
+fn where_the_log_begins_is_written_as_soon_as_there_is_a_descriptor() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = Arc::new(AtomicU64::new(0));
+    let refusals = missing.clone();
+    let disk = TestDisk::before_rename(move |_, to| {
+        let refused = to.ends_with(names::START)
+            && refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if refused { Err(exhausted()) } else { Ok(()) }
+    });
+    let mut log = open_on(&disk, dir.path());
+    roll_until(&mut log, 4);
+    missing.store(3, Ordering::Relaxed);
+    log.reader().save_snapshot(b"members".to_vec()).unwrap();
+    missing.store(3, Ordering::Relaxed);
+    let second = log.shared.segments()[1].start().number;
+    log.purge(1, second).unwrap();
+    assert_eq!((log.reader().failure(), missing.load(Ordering::Relaxed)), (None, 0));
+    // Not for ever.
+    missing.store(u64::MAX, Ordering::Relaxed);
+    let error = log.reader().save_snapshot(b"more".to_vec()).unwrap_err();
+    assert!(error.to_string().contains("saving the snapshot"), "{error}");
+    assert!(log.reader().failure().is_some());
+}
+
+/// Without a segment the place of the next entry is known all the same, and may be near the end of one.
+#[test]
+fn the_first_entry_of_a_log_without_a_segment_rolls_when_it_does_not_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, none_left) = without_descriptors();
+    let mut log = open_on(&disk, dir.path());
+    append(&mut log, &["before"]);
+    flushed(&mut log);
+    none_left.store(true, Ordering::Relaxed);
+    // The spare was made before there was none left.
+    while log.shared.take_spare(&dir.path().join("log/gone")).is_ok() {}
+    let next = Cursor { position: 3 * SIZE - 400, number: 11, index: 11, term: 1, timestamp: 0, chain: 1 };
+    log.reset(1, 10, next).unwrap();
+    assert_eq!((log.reader().failure(), log.shared.segments().len()), (None, 0));
+    none_left.store(false, Ordering::Relaxed);
+    assert_eq!(log.reader().room_for(4000, 0, 9000), Room::Enough);
+    let header = log.append_draft(Draft::batch(&[large()]), 1, 0).unwrap();
+    assert_eq!(header.position, 3 * SIZE + crate::format::segment::SEGMENT_HEADER as u64);
+    flushed(&mut log);
+    closed(log);
+    assert_eq!(open(dir.path()).end().number, 12);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What is known to be damaged, and goes.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 
 /// A log of several segments, all but the last of which are known to be damaged.
@@ -52,4 +54,32 @@ fn damage_that_is_noted_late_is_not_listed_and_a_late_repair_is_not_counted() {
     let status = log.reader().scrub_status();
     assert!(!status.damaged.contains(&damage.position), "{status:?}");
     assert_eq!(status.repaired, 0);
+}
+
+/// What is missing is a descriptor: nothing was said of the segment that was to be read with it.
+#[test]
+fn a_step_of_a_scrub_that_found_no_descriptor_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    closed(damaged(dir.path()));
+    let failing = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let flag = failing.clone();
+    let disk = crate::disk::test_disk::TestDisk::on_open(move |_| match flag.load(Ordering::Relaxed) {
+        true => Err(rustix::io::Errno::MFILE.into()),
+        false => Ok(()),
+    });
+    let log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options()).unwrap().0;
+    commit_all(&log);
+    let sealed = log.shared.segments().len() - 1;
+    let mut scrub = log.reader().scrub();
+    for step in 0.. {
+        failing.store(true, Ordering::Relaxed);
+        if scrub.step(1).is_err() {
+            failing.store(false, Ordering::Relaxed);
+            scrub.step(1).unwrap();
+        } else if log.reader().scrub_status().passes > 0 {
+            break;
+        }
+        assert!(step < 1000, "it does not end");
+    }
+    assert_eq!(log.reader().damaged().len(), sealed);
 }

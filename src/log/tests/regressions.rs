@@ -358,6 +358,7 @@ fn a_commit_during_a_purge_takes_no_segment_that_the_log_begins_in() {
         {
             log.commit(2).unwrap();
         }
+        Ok(())
     });
     let mut log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options()).unwrap().0;
     for _ in 0..3 {
@@ -405,6 +406,7 @@ fn a_spare_that_is_being_taken_is_not_made_again() {
             // It waits until the spare is taken, or does its worst at once.
             let _ = answered.recv_timeout(Duration::from_millis(300));
         }
+        Ok(())
     });
     let jobs = Arc::new(AtTheEnd(Mutex::new(Some(Vec::new()))));
     let options = LogOptions { background: jobs.clone(), ..options() };

@@ -7,6 +7,7 @@ use crate::disk::test_disk::TestDisk;
 use crate::error::RepairError;
 use crate::format::frame::Frame;
 use crate::log::recovery::{Decision, Find, Known, decide};
+use crate::log::repair::online::SegmentRepair;
 use crate::log::repair::{Repair, Repairing, Step, Supply};
 use crate::types::{NodeId, RepairReport, Repaired};
 
@@ -386,4 +387,22 @@ fn a_new_file_takes_the_place_of_the_old_one_only_when_it_was_read_again() {
     assert!(matches!(error, Err(RepairError::Unverified { .. })), "{error:?}");
     assert_eq!(segment_bytes(case.dir.path()), before);
     assert_eq!(new_files(&case), Vec::<String>::new());
+}
+
+/// A reader may have got the segment before it was repaired: its mapping shows the old file, its path names the new.
+#[test]
+fn who_still_holds_a_segment_that_was_repaired_gets_no_byte_that_was_not_verified() {
+    let ((_theirs, peer_log), (case, log)) = (good(), good());
+    let (wanted, held) = (peer_log.reader().frame(1).unwrap().unwrap(), log.shared.segments()[0].clone());
+    case.flip(position(1) + 200);
+    held.frame(1).unwrap_err();
+    let mut repair = SegmentRepair::begin(&log.reader(), 0).unwrap().unwrap();
+    while let Step::Need(number) = repair.advance().unwrap() {
+        repair.supply(&peer(), answer(&peer_log.reader(), number, 12)).unwrap();
+    }
+    assert_eq!(repair.finish().unwrap().ranges.len(), 1);
+    for look in 0..3 {
+        assert!(held.frame(1).unwrap().unwrap().bytes == wanted.bytes, "look {look}");
+        assert!(log.reader().frame(1).unwrap().unwrap().bytes == wanted.bytes, "look {look} at the new one");
+    }
 }

@@ -91,6 +91,11 @@ fn what_was_interrupted_can_be_done_again() {
     let sample = survivor();
     let identity = Identity { incarnation: Incarnation::from_u128(77), ..identity("n0") };
     directory::replace_identity(&TestDisk::without_syncs(), &sample.path(), &identity).unwrap();
+    // It died behind the vote.
+    let options = options();
+    let mut log = Log::open(Arc::new(TestDisk::without_syncs()), sample.path(), identity, options).unwrap().0;
+    log.save_vote(HardVote { term: 5, node: Some("n0".parse().unwrap()), granted: true }).unwrap();
+    close(log);
     let first = sample.stopped().make_new_cluster(None).unwrap();
     let again = sample.stopped().make_new_cluster(None).unwrap();
     assert_eq!((first.end, again.end), (6, 6));
@@ -112,4 +117,81 @@ fn no_cluster_is_made_of_damage_or_of_nothing() {
     close(empty.log());
     let refused = empty.stopped().make_new_cluster(None).unwrap_err();
     assert!(matches!(refused, OfflineError::NotAMember { .. }), "{refused}");
+}
+
+/// What a start begins with: the end of a snapshot's installation that its process did not live to see.
+fn with_pending_snapshot(sample: &Sample) {
+    let snapshot = pb::SnapshotRequest {
+        last_log_id: Some(pb::LogId { term: 4, number: 99 }),
+        start: Some(pb::LogStart { position: 5 * SIZE + 800, index: 99, chain: 5, timestamp: 9 }),
+        ..pb::SnapshotRequest::default()
+    };
+    let log = sample.log();
+    log.reader().save_snapshot(snapshot.encode_to_vec()).unwrap();
+    close(log);
+}
+
+/// A log that is recorded to begin behind what its segment has: a reset was interrupted.
+fn with_interrupted_reset(sample: &Sample) {
+    let (first, spare) = (sample.segment(0), sample.path().join(names::SPARE));
+    let old = std::fs::read(&first).unwrap();
+    let mut log = sample.log();
+    let next = Cursor { position: 800, number: 21, index: 21, term: 4, timestamp: 0, chain: 0xdead };
+    log.reset(4, 20, next).unwrap();
+    close(log);
+    let _ = std::fs::remove_file(spare);
+    std::fs::write(&first, old).unwrap();
+}
+
+#[test]
+fn no_cluster_is_made_of_a_log_that_a_start_would_begin_anew() {
+    for (what, interrupt) in
+        [("snapshot", with_pending_snapshot as fn(&Sample)), ("reset", with_interrupted_reset as fn(&Sample))]
+    {
+        let sample = survivor();
+        interrupt(&sample);
+        let before = sample.content();
+        let refused = sample.stopped().plan_new_cluster(None).unwrap_err();
+        assert!(matches!(refused, OfflineError::BeginsAnew { .. }), "{what}: {refused}");
+        let refused = sample.stopped().make_new_cluster(None).unwrap_err();
+        assert!(matches!(refused, OfflineError::BeginsAnew { .. }), "{what}: {refused}");
+        assert_eq!(sample.content(), before, "{what}");
+    }
+}
+
+/// Of a copy nothing need be on the disk, and a start syncs no more than what was not noted as synced.
+#[test]
+fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
+    type Tool = fn(Stopped);
+    let tools: [(&str, Tool); 2] = [
+        ("recover", |stopped| drop(stopped.make_new_cluster(None).unwrap())),
+        ("truncate", |stopped| drop(stopped.truncate(4, true).unwrap())),
+    ];
+    for (tool, run) in tools {
+        let sample = survivor();
+        let synced = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let first_change = Arc::new(std::sync::OnceLock::new());
+        let (seen, changed, at) = (synced.clone(), first_change.clone(), synced.clone());
+        let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+        let before = sample.content();
+        let (file, whole) = (sample.path().join(names::HARD_STATE), before[names::HARD_STATE].clone());
+        let note = changed.clone();
+        let disk = TestDisk::before_sync(move |path, _| {
+            if std::fs::read(&file).unwrap() != whole {
+                note.get_or_init(|| at.lock().unwrap().clone());
+            }
+            seen.lock().unwrap().push(name(path));
+            Ok(())
+        });
+        let at = synced.clone();
+        let disk = disk.and_before_rename(move |_, _| {
+            changed.get_or_init(|| at.lock().unwrap().clone());
+            Ok(())
+        });
+        run(Stopped::open_on(Arc::new(disk), sample.path()).unwrap());
+        let synced = first_change.get().unwrap();
+        for name in before.keys().filter(|name| ![names::LOCK, names::SPARE, names::BALLAST].contains(&name.as_str())) {
+            assert!(synced.contains(name), "{tool}: {name} was not synced first, but {synced:?}");
+        }
+    }
 }
