@@ -90,7 +90,7 @@ impl Driver {
                     Some(address) => address,
                     None => search.master().await?,
                 };
-                let opened = Session::open(&directory, address).await;
+                let opened = Session::open(&directory, address, deadline).await;
                 if let Err(error) = &opened {
                     directory.set_master(None);
                     if matches!(error, ClientError::Busy { .. }) {

@@ -53,14 +53,17 @@ pub(super) enum Verdict {
 }
 
 impl Session {
-    pub(super) async fn open(directory: &Directory, address: String) -> Result<Self, ClientError> {
+    /// An append stream to the node, for appends the first of which waits until `deadline`.
+    pub(super) async fn open(directory: &Directory, address: String, deadline: Instant) -> Result<Self, ClientError> {
         let mut service = directory.connect(&address).await?;
         let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS);
         // One that is paused takes none.
         let limit = directory.connect_timeout();
         let mut call = tonic::Request::new(ReceiverStream::new(outgoing));
-        // Said of all requests at once, before the first: one that the node has no room to read says nothing.
-        call.metadata_mut().insert(TIMEOUT_HEADER, millis(directory.settings.timeout).max(1).into());
+        // Said of all requests at once, before the first: one that the node has no room to read says nothing. None
+        // waits longer than the first still would: whoever is refused in time can try another node.
+        let patience = deadline.saturating_duration_since(Instant::now());
+        call.metadata_mut().insert(TIMEOUT_HEADER, millis(patience).max(1).into());
         let answers = match timeout(limit, service.append_stream(call)).await {
             Ok(answers) => answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner(),
             Err(_) => {

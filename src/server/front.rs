@@ -16,10 +16,14 @@ use tonic_prost::ProstCodec;
 
 use super::intake::Intake;
 use super::service::Service;
+use super::unread::Watched;
 use crate::config::Config;
 use crate::rpc::client_wire::TIMEOUT_HEADER;
 use crate::rpc::pb::ledger_service_server::{LedgerServiceServer, SERVICE_NAME};
 use crate::rpc::pb::{AppendRecordsRequest, AppendRecordsResponse};
+
+/// Largest request of a call that carries no records, bytes: names and numbers.
+pub(super) const SMALL_CALL: usize = 64 << 10;
 
 /// The ledger service as the node's port takes it.
 #[derive(Clone)]
@@ -32,7 +36,8 @@ pub(super) struct Front {
 impl Front {
     pub(super) fn new(service: Service, config: &Config) -> Self {
         let intake = Intake::new(config);
-        Self { rest: LedgerServiceServer::new(service.clone()), service, intake }
+        let rest = LedgerServiceServer::new(service.clone()).max_decoding_message_size(SMALL_CALL);
+        Self { rest, service, intake }
     }
 }
 
@@ -64,9 +69,10 @@ impl HttpService<http::Request<Body>> for Front {
             Err(busy) => return Box::pin(std::future::ready(Ok(busy.into_http()))),
         };
         let service = self.service.clone();
+        let wait = self.intake.wait();
         let response = match streams {
-            true => response(service.answers(requests)),
-            false => response(stream::once(service.answer(requests))),
+            true => response(Watched::within(wait, service.answers(requests))),
+            false => response(Watched::within(wait, stream::once(service.answer(requests)))),
         };
         Box::pin(std::future::ready(Ok(response)))
     }

@@ -5,6 +5,7 @@
 //! node holds no more than it was told to.
 
 use std::borrow::Borrow;
+use std::fmt::Display;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,21 +14,30 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::Stream;
-use prost::Message;
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use prost::{DecodeError, Message};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Body as _;
 
 use crate::config::Config;
-use crate::rpc::client_wire::{REQUEST_SLACK, failure, oversized, to_status};
+use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many};
 use crate::rpc::pb::{self, failure::Code};
 
 /// gRPC's frame of a message: whether it is compressed, and its length (4).
 const HEADER: usize = 5;
 /// What a message costs besides its bytes.
 const OVERHEAD: usize = 512;
+/// What a record costs besides its bytes: its handle, in a list that grows by doubling.
+const RECORD_MEMORY: usize = 64;
+/// `AppendRecordsRequest.records`.
+const RECORDS_FIELD: u32 = 4;
+/// Least bytes that one record takes on the wire.
+const LEAST_RECORD: usize = 2;
+/// A client that sends less than that of a message within the wait hangs; a far one sends a window in each round trip.
+const LEAST_PROGRESS: usize = 64 << 10;
 
 /// The room that a node has for appends no ledger has taken yet.
 pub(super) struct Intake {
@@ -69,7 +79,12 @@ impl Intake {
         };
         let wait = limit.unwrap_or(self.wait).min(self.wait);
         let (intake, state, rest) = (self.clone(), State::Header, Bytes::new());
-        Ok(Requests { intake, body, wait, state, rest, late: None, _window: window })
+        Ok(Requests { intake, body, wait, state, rest, since: Instant::now(), late: None, _window: window })
+    }
+
+    /// How long this node lets a client wait, and waits for one.
+    pub(super) fn wait(&self) -> Duration {
+        self.wait
     }
 
     fn busy(&self, why: &str) -> Status {
@@ -78,10 +93,16 @@ impl Intake {
         to_status(&pb::Failure { limit: self.total as u64, ..busy })
     }
 
-    /// Room for a message of `length` bytes, once there is; `None`: not in time.
-    fn room(&self, length: usize, wait: Duration) -> BoxFuture<'static, Option<OwnedSemaphorePermit>> {
+    /// What a message of `length` bytes takes with so many records in it.
+    fn cost(&self, length: usize, records: usize) -> usize {
         // Never more than there is: a message alone can always have it.
-        let cost = u32::try_from((length + OVERHEAD).min(self.total / 2)).unwrap_or(u32::MAX);
+        (length + OVERHEAD + records * RECORD_MEMORY).min(self.total / 2)
+    }
+
+    /// Room for a message of `length` bytes, whatever is in it, once there is; `None`: not in time.
+    fn room(&self, length: usize, wait: Duration) -> BoxFuture<'static, Option<OwnedSemaphorePermit>> {
+        let cost = self.cost(length, (length / LEAST_RECORD).min(MAX_REQUEST_RECORDS));
+        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         let messages = self.messages.clone();
         match messages.clone().try_acquire_many_owned(cost) {
             Ok(room) => std::future::ready(Some(room)).boxed(),
@@ -98,6 +119,8 @@ impl Intake {
 pub(super) struct Taken {
     pub(super) request: pb::AppendRecordsRequest,
     pub(super) room: OwnedSemaphorePermit,
+    /// Since its first bytes were seen: of the time that its client gives it.
+    pub(super) since: Instant,
 }
 
 impl Borrow<pb::AppendRecordsRequest> for Taken {
@@ -114,9 +137,18 @@ pub(super) struct Requests {
     state: State,
     /// Bytes that have come and are not looked at yet.
     rest: Bytes,
-    /// When the rest of a message is not waited for any more, once it was waited for: it holds room.
-    late: Option<Pin<Box<Sleep>>>,
+    /// When the message that is under way was first seen.
+    since: Instant,
+    /// The rest of a message that is waited for: it holds room.
+    late: Option<Late>,
     _window: OwnedSemaphorePermit,
+}
+
+/// When the rest of a message is not waited for any more, unless enough of it has come since.
+struct Late {
+    at: Pin<Box<Sleep>>,
+    /// How much had come when that was set.
+    had: usize,
 }
 
 enum State {
@@ -152,7 +184,7 @@ impl Requests {
         let compressed = self.rest.get_u8();
         let length = self.rest.get_u32() as usize;
         if compressed != 0 {
-            return Poll::Ready(Err(Status::unimplemented("the request is compressed: send it as it is")));
+            return Poll::Ready(Err(malformed("the request is compressed: send it as it is")));
         }
         if length > self.intake.batch + REQUEST_SLACK {
             return Poll::Ready(Err(to_status(&oversized(self.intake.batch))));
@@ -173,25 +205,52 @@ impl Requests {
             message.extend_from_slice(&some);
             if message.len() == length {
                 (self.state, self.late) = (State::Header, None);
-                let request = pb::AppendRecordsRequest::decode(message.freeze());
-                let request = request.map_err(|error| to_status(&failure(Code::Malformed, error)));
-                return Poll::Ready(request.map(|request| Taken { request, room }));
+                return Poll::Ready(self.taken(message.freeze(), room));
             }
             match self.poll_rest(cx, 1) {
                 Poll::Ready(Ok(true)) => {}
                 Poll::Ready(Ok(false)) => return Poll::Ready(Err(cut())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
-                    let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.wait)));
-                    if late.poll_unpin(cx).is_ready() {
-                        let why = format!("the rest of an append did not come within {:?}", self.wait);
-                        return Poll::Ready(Err(self.intake.busy(&why)));
+                    if let Err(hangs) = self.look_for_progress(cx, message.len()) {
+                        return Poll::Ready(Err(hangs));
                     }
                     self.state = State::Message(length, message, room);
                     return Poll::Pending;
                 }
             }
         }
+    }
+
+    /// Goes on waiting for the rest of a message of which so many bytes have come.
+    ///
+    /// # Errors
+    /// Too few have come for too long.
+    fn look_for_progress(&mut self, cx: &mut Context<'_>, have: usize) -> Result<(), Status> {
+        let wait = self.wait;
+        loop {
+            let late = self.late.get_or_insert_with(|| Late { at: Box::pin(sleep(wait)), had: have });
+            if late.at.poll_unpin(cx).is_pending() {
+                return Ok(());
+            }
+            if have - late.had < LEAST_PROGRESS {
+                return Err(self.intake.busy(&format!("the rest of an append did not come within {wait:?}")));
+            }
+            self.late = None;
+        }
+    }
+
+    /// The request in `message`, with what it needs of `room`.
+    fn taken(&self, message: Bytes, mut room: OwnedSemaphorePermit) -> Result<Taken, Status> {
+        let length = message.len();
+        let records = count_records(message.clone()).map_err(malformed)?;
+        if records > MAX_REQUEST_RECORDS {
+            return Err(to_status(&too_many(records)));
+        }
+        let request = pb::AppendRecordsRequest::decode(message).map_err(malformed)?;
+        let surplus = room.num_permits().saturating_sub(self.intake.cost(length, records));
+        drop(room.split(surplus));
+        Ok(Taken { request, room, since: self.since })
     }
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Taken, Status>>> {
@@ -204,7 +263,10 @@ impl Requests {
                         return Poll::Pending;
                     }
                     Poll::Ready(Ok(None)) => return Poll::Ready(None),
-                    Poll::Ready(Ok(Some(length))) => State::Waiting(length, self.intake.room(length, self.wait)),
+                    Poll::Ready(Ok(Some(length))) => {
+                        self.since = Instant::now();
+                        State::Waiting(length, self.intake.room(length, self.wait))
+                    }
                     Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 },
                 State::Waiting(length, mut room) => match room.poll_unpin(cx) {
@@ -228,7 +290,24 @@ impl Requests {
 }
 
 fn cut() -> Status {
-    Status::internal("the call ends within a request")
+    malformed("the call ends within a request")
+}
+
+/// The client's fault, which a stream ends with behind its answers.
+fn malformed(what: impl Display) -> Status {
+    to_status(&failure(Code::Malformed, what))
+}
+
+/// How many records an append request has, before any is decoded: an empty one takes 2 bytes on the wire and many more
+/// in memory.
+fn count_records(mut message: Bytes) -> Result<usize, DecodeError> {
+    let mut records = 0;
+    while message.has_remaining() {
+        let (field, wire_type) = decode_key(&mut message)?;
+        records += usize::from(field == RECORDS_FIELD);
+        skip_field(wire_type, field, &mut message, DecodeContext::default())?;
+    }
+    Ok(records)
 }
 
 impl Stream for Requests {

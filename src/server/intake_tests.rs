@@ -115,6 +115,68 @@ async fn a_request_over_the_limit_is_refused_by_its_length() {
 }
 
 #[tokio::test]
+async fn what_is_not_understood_or_not_whole_is_said_to_be_so() {
+    let whole = |request: pb::AppendRecordsRequest| {
+        let bytes = request.encode_to_vec();
+        [&[0][..], &(bytes.len() as u32).to_be_bytes(), &bytes].concat()
+    };
+    let mut compressed = whole(request(1, 9));
+    compressed[0] = 1;
+    let mut cut_short = whole(request(1, 9));
+    cut_short.truncate(8);
+    let garbled = [&[0, 0, 0, 0, 2][..], &[0x22, 0x7f]].concat();
+    for (bytes, expected) in [(compressed, "compressed"), (cut_short, "ends within"), (garbled, "")] {
+        let body = Body::new(http_body_util::Full::new(Bytes::from(bytes)));
+        let mut requests = intake().requests(body, None).unwrap();
+        let status = requests.next().await.unwrap().err().unwrap();
+        let failure = from_status(&status).expect("the stream ends with it, not as if all were well");
+        assert_eq!(failure.code(), Code::Malformed);
+        assert!(failure.message.contains(expected), "{}", failure.message);
+    }
+}
+
+#[tokio::test]
+async fn a_record_takes_the_room_of_its_handle_also_when_it_is_empty() {
+    let intake = intake();
+    let free = || intake.messages.available_permits();
+    let before = free();
+    let (sender, body) = body();
+    let records = vec![Bytes::new(); 1000];
+    sender.unbounded_send(pb::AppendRecordsRequest { records, ..Default::default() }).unwrap();
+    let mut requests = intake.requests(body, None).unwrap();
+    let taken = requests.next().await.unwrap().unwrap();
+    let cost = before - free();
+    assert!((1000 * RECORD_MEMORY..1000 * RECORD_MEMORY + 4096).contains(&cost), "{cost}");
+    drop(taken);
+    assert_eq!(free(), before);
+    // More than any request may have are refused before they are decoded.
+    let records = vec![Bytes::new(); MAX_REQUEST_RECORDS + 1];
+    sender.unbounded_send(pb::AppendRecordsRequest { records, ..Default::default() }).unwrap();
+    let status = requests.next().await.unwrap().err().unwrap();
+    let refused = from_status(&status).unwrap();
+    assert_eq!((refused.code(), refused.found), (Code::TooLarge, MAX_REQUEST_RECORDS as u64 + 1));
+}
+
+/// A message of [`BATCH`] bytes, of which `size` bytes come in every `pause`.
+async fn trickled(size: usize, pause: Duration) -> Option<Status> {
+    let bytes = request(1, BATCH).encode_to_vec();
+    let whole = Bytes::from([&[0][..], &(bytes.len() as u32).to_be_bytes(), &bytes].concat());
+    let pieces = (0..whole.len().div_ceil(size)).map(move |i| whole.slice(i * size..whole.len().min((i + 1) * size)));
+    let ticks = tokio_stream::wrappers::IntervalStream::new(tokio::time::interval(pause));
+    let slow =
+        ticks.zip(futures::stream::iter(pieces)).map(|(_, piece)| Ok::<_, Status>(http_body::Frame::data(piece)));
+    let mut requests = intake().requests(Body::new(http_body_util::StreamBody::new(Box::pin(slow))), None).unwrap();
+    requests.next().await.unwrap().err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_may_take_long_while_it_comes_and_no_longer() {
+    assert!(trickled(128 << 10, WAIT / 2).await.is_none(), "a far client: 1 MiB in four times the wait");
+    let status = trickled(1 << 10, WAIT / 2).await.unwrap();
+    assert_eq!(from_status(&status).unwrap().code(), Code::Busy, "two KiB in each wait");
+}
+
+#[tokio::test]
 async fn append_streams_are_as_many_as_there_is_room_for() {
     let intake = intake();
     let mut open = Vec::new();

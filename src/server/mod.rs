@@ -17,6 +17,7 @@ mod read;
 mod service;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use crate::error::StartError;
 use crate::node::{Node, NodeBuilder};

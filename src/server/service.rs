@@ -5,15 +5,16 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::append::{Answers, appended};
-use super::front::Front;
+use super::front::{Front, SMALL_CALL};
 use super::intake::{Requests, Taken};
 use super::read;
 use crate::error::AppendError;
 use crate::node::{Ledger, Node, Pending};
-use crate::rpc::client_wire::{self, MAX_REQUEST_RECORDS, failure, to_status, too_many, wrong_cluster};
+use crate::rpc::client_wire::{self, failure, to_status, wrong_cluster};
 use crate::rpc::pb::admin_service_server::AdminServiceServer;
 use crate::rpc::pb::ledger_service_server::LedgerService;
 use crate::rpc::pb::{self, failure::Code};
@@ -22,7 +23,7 @@ use crate::types::Role;
 /// The service as the node's port takes it.
 pub(super) fn routes(node: &Node) -> tonic::service::Routes {
     let service = Service { node: node.clone() };
-    let admin = AdminServiceServer::new(service.clone());
+    let admin = AdminServiceServer::new(service.clone()).max_decoding_message_size(SMALL_CALL);
     tonic::service::Routes::new(Front::new(service, node.config())).add_service(admin)
 }
 
@@ -48,10 +49,10 @@ impl Service {
     /// The answer to the only request of a call.
     pub(super) async fn answer(self, mut requests: Requests) -> Result<pb::AppendRecordsResponse, Status> {
         let none = || to_status(&failure(Code::Malformed, "the call has no request: send one"));
-        let Taken { request, room } = requests.next().await.ok_or_else(none)??;
+        let Taken { request, room, since } = requests.next().await.ok_or_else(none)??;
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        let id = request.id;
-        let pending = submit(&ledger, request).await.map_err(|failure| to_status(&failure))?;
+        let (id, default) = (request.id, self.node.config().append_timeout);
+        let pending = submit(&ledger, request, since, default).await.map_err(|failure| to_status(&failure))?;
         // From here on it is the ledger's: as are its bytes.
         drop((room, requests));
         let ack = pending.await.map_err(|error| to_status(&(&error).into()))?;
@@ -64,9 +65,10 @@ impl Service {
         requests: Requests,
     ) -> impl Stream<Item = Result<pb::AppendRecordsResponse, Status>> + Send + 'static {
         let roles = self.node.ledgers().iter().map(Ledger::role).collect();
+        let default = self.node.config().append_timeout;
         // The ledger of the requests so far: only the first need name it.
         let mut named: Option<Ledger> = None;
-        let take = move |Taken { request, room }: Taken| {
+        let take = move |Taken { request, room, since }: Taken| {
             let found = match &named {
                 Some(ledger) if request.group.is_empty() || request.group == ledger.group().as_str() => {
                     Ok(ledger.clone())
@@ -80,7 +82,7 @@ impl Service {
                 named = Some(ledger.clone());
             }
             async move {
-                let pending = submit(&found?, request).await?;
+                let pending = submit(&found?, request, since, default).await?;
                 // From here on it is the ledger's: as are its bytes.
                 drop(room);
                 Ok(pending.map(|done| done.map_err(|error| pb::Failure::from(&error))))
@@ -130,12 +132,17 @@ async fn barrier(ledger: &Ledger, consistency: i32, timeout_ms: u64) -> Result<(
     passed.map(drop).map_err(|error| to_status(&(&error).into()))
 }
 
-/// Hands the records of a request to the ledger.
-async fn submit(ledger: &Ledger, request: pb::AppendRecordsRequest) -> Result<Pending, pb::Failure> {
-    if request.records.len() > MAX_REQUEST_RECORDS {
-        return Err(too_many(request.records.len()));
-    }
-    ledger.submit(request.records, timeout(request.timeout_ms)).await.map_err(|error| (&error).into())
+/// Hands the records of a request to the ledger, with what is left of its time, or of `default`: it was first seen at
+/// `since`.
+async fn submit(
+    ledger: &Ledger,
+    request: pb::AppendRecordsRequest,
+    since: Instant,
+    default: Duration,
+) -> Result<Pending, pb::Failure> {
+    let given = timeout(request.timeout_ms).unwrap_or(default);
+    let left = given.saturating_sub(since.elapsed());
+    ledger.submit(request.records, Some(left)).await.map_err(|error| (&error).into())
 }
 
 /// Waits until all ledgers are closed, as they are when the node shuts down.
