@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 
 use super::builder::Settings;
+use super::clusters::Clusters;
 use super::connections::{Connections, Place, shared};
 use super::error::{ClientError, Tried, root};
 use crate::rpc::client_wire::MAX_MESSAGE;
@@ -18,7 +19,7 @@ use crate::rpc::grpc::dialer::Dialer;
 use crate::rpc::pb;
 use crate::rpc::pb::admin_service_client::AdminServiceClient;
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
-use crate::types::{Incarnation, NodeId, Peers};
+use crate::types::{NodeId, Peers};
 
 pub(super) type Service = LedgerServiceClient<Channel>;
 
@@ -59,32 +60,7 @@ struct Known {
     /// Connections are made at the first call, and again after every failure, resolving the name each time.
     connections: HashMap<String, Connections>,
     master: Option<String>,
-    /// Of which cluster the node at each address last said to be.
-    clusters: BTreeMap<String, ClusterOf>,
-}
-
-/// A cluster as its nodes name it: by its name and, if it has one, its incarnation.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct ClusterOf {
-    name: String,
-    incarnation: Option<Incarnation>,
-}
-
-impl ClusterOf {
-    /// Whether it cannot be the same as `other`.
-    fn differs(&self, other: &Self) -> bool {
-        let both = self.incarnation.zip(other.incarnation);
-        self.name != other.name || both.is_some_and(|(one, other)| one != other)
-    }
-}
-
-impl std::fmt::Display for ClusterOf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.incarnation {
-            Some(incarnation) => write!(f, "cluster {} of incarnation {incarnation}", self.name),
-            None => write!(f, "cluster {}", self.name),
-        }
-    }
+    clusters: Clusters,
 }
 
 impl Directory {
@@ -130,7 +106,7 @@ impl Directory {
     }
 
     /// Remembers an address that a node named. True if it is new.
-    fn learn(&self, address: &str) -> bool {
+    pub(super) fn learn(&self, address: &str) -> bool {
         let mut known = self.known();
         let new = !address.is_empty() && !known.addresses.iter().any(|have| have == address);
         if new {
@@ -139,46 +115,56 @@ impl Directory {
         new
     }
 
-    /// Takes down of which cluster the node at `address` is, if it is a member of one.
-    fn note(&self, address: &str, status: &pb::StatusResponse) {
-        let mut known = self.known();
-        if status.members.is_empty() {
-            known.clusters.remove(address);
-            return;
-        }
-        let incarnation = Incarnation::from_slice(&status.cluster_incarnation);
-        known.clusters.insert(address.to_owned(), ClusterOf { name: status.cluster.clone(), incarnation });
-    }
-
     /// Whether all nodes that were heard of are of one cluster.
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
     pub(super) fn one_cluster(&self) -> Result<(), ClientError> {
-        let known = self.known();
-        let all = || known.clusters.values();
-        if !all().any(|one| all().any(|other| one.differs(other))) {
-            return Ok(());
-        }
-        let mut clusters: BTreeMap<&ClusterOf, Vec<String>> = BTreeMap::new();
-        for (address, cluster) in &known.clusters {
-            clusters.entry(cluster).or_default().push(address.clone());
-        }
-        let clusters = clusters.into_iter().map(|(cluster, nodes)| (cluster.to_string(), nodes)).collect();
-        Err(ClientError::TwoClusters { clusters })
+        self.known().clusters.one()
     }
 
-    /// Makes sure that the node at `address` is of the same cluster as the others. It is asked if that is not known, or
-    /// `anew`.
+    /// [`Directory::one_cluster`]; where it is not, all are asked again first: who is gone is forgotten.
+    ///
+    /// # Errors
+    /// [`ClientError::TwoClusters`].
+    pub(super) async fn still_one_cluster(&self) -> Result<(), ClientError> {
+        if self.one_cluster().is_ok() {
+            return Ok(());
+        }
+        // Who has used none of them must not take the one that is slow to answer for the one that is gone.
+        let (settled, addresses) = {
+            let clusters = &self.known().clusters;
+            (clusters.is_settled(), clusters.addresses())
+        };
+        let within = if settled { HEED } else { self.connect_timeout() };
+        let asked: FuturesUnordered<_> = addresses.into_iter().map(|address| self.probe(address, within)).collect();
+        let answers: Vec<Probed> = asked.collect().await;
+        if settled || answers.iter().any(|(_, answer)| answer.is_ok()) {
+            let gone = answers.into_iter().filter(|(_, answer)| answer.as_ref().is_err_and(is_gone));
+            let gone: Vec<_> = gone.map(|(address, _)| address).collect();
+            self.known().clusters.forget(&gone);
+        }
+        self.one_cluster()
+    }
+
+    /// Makes sure that the node at `address` is of the same cluster as the others, before it is used. It is asked if
+    /// that is not known, or `anew`.
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`], or that of [`Directory::status`].
     pub(super) async fn vet(&self, address: &str, anew: bool) -> Result<(), ClientError> {
-        if anew || !self.known().clusters.contains_key(address) {
+        if anew || !self.known().clusters.knows(address) {
             let status = self.status(address, self.settings.timeout).await?;
-            self.note(address, &status);
+            self.known().clusters.note(address, &status);
         }
-        self.one_cluster()
+        self.still_one_cluster().await?;
+        self.known().clusters.settle(address);
+        Ok(())
+    }
+
+    /// Whether the node at `address`, which another one named, is there and of the same cluster.
+    pub(super) async fn is_vetted(&self, address: &str) -> bool {
+        matches!(timeout(self.connect_timeout(), self.vet(address, false)).await, Ok(Ok(())))
     }
 
     /// Whether there is a node that is not among those that `said` something, and of which it is not known of which
@@ -186,7 +172,7 @@ impl Directory {
     fn has_unheard<T>(&self, said: &BTreeMap<String, T>, anew: bool) -> bool {
         let known = self.known();
         let mut addresses = known.addresses.iter().chain(&known.master);
-        addresses.any(|address| !said.contains_key(address) && (anew || !known.clusters.contains_key(address)))
+        addresses.any(|address| !said.contains_key(address) && (anew || !known.clusters.knows(address)))
     }
 
     /// Status at one address, over the connection that is kept for it.
@@ -293,7 +279,7 @@ impl Directory {
     async fn probe(&self, address: String, within: Duration) -> Probed {
         let answer = self.status(&address, within).await;
         if let Ok(status) = &answer {
-            self.note(&address, status);
+            self.known().clusters.note(&address, status);
         }
         (address, answer)
     }
@@ -334,21 +320,26 @@ impl Search<'_> {
     /// [`ClientError::TwoClusters`].
     pub(super) async fn master(&mut self) -> Result<String, ClientError> {
         loop {
+            // It may have been forgotten since, as one of another cluster.
+            self.found.take_if(|(address, _)| !self.directory.known().clusters.may_be_used(address));
             // What was said before may not hold any more: where it does not fit together, all are asked again.
-            let conflict = self.directory.one_cluster().err();
-            let unheard = self.directory.has_unheard(&self.said, conflict.is_some());
-            let heed = match (conflict, &self.found) {
-                (Some(conflict), _) if !unheard || self.started.elapsed() >= HEED => return Err(conflict),
-                (Some(_), _) => Some(self.started + HEED),
-                (None, Some(_)) if !unheard => return self.take_found(),
-                (None, Some((_, heed))) => Some(*heed),
-                (None, None) => None,
+            let conflicting = self.directory.one_cluster().is_err();
+            let unheard = self.directory.has_unheard(&self.said, conflicting);
+            let heed = match (conflicting, &self.found) {
+                (true, _) if !unheard || self.started.elapsed() >= HEED => {
+                    self.directory.still_one_cluster().await?;
+                    continue;
+                }
+                (true, _) => Some(self.started + HEED),
+                (false, Some((_, heed))) if !unheard || *heed <= Instant::now() => return self.take_found(),
+                (false, Some((_, heed))) => Some(*heed),
+                (false, None) => None,
             };
             let next = match heed {
                 None => self.asked.next().await,
                 Some(heed) => match timeout_at(heed, self.asked.next()).await {
                     Ok(next) => next,
-                    Err(_) => return self.take_found(),
+                    Err(_) => continue,
                 },
             };
             let Some((address, answer)) = next else { break };
@@ -399,6 +390,7 @@ impl Search<'_> {
         self.directory.one_cluster()?;
         let Some((address, _)) = self.found.take() else { return Err(self.nobody()) };
         self.directory.set_master(Some(address.clone()));
+        self.directory.known().clusters.settle(&address);
         Ok(address)
     }
 
@@ -433,6 +425,11 @@ impl Search<'_> {
             ClientError::Unreachable { waited, tried }
         }
     }
+}
+
+/// Whether it says that the node which was at an address is not there any more, for all that can be told.
+fn is_gone(error: &ClientError) -> bool {
+    matches!(error, ClientError::Broken { .. } | ClientError::UnknownGroup { .. } | ClientError::WrongCluster { .. })
 }
 
 fn endpoint(address: &str) -> Result<Endpoint, ClientError> {

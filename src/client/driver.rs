@@ -80,6 +80,8 @@ impl Driver {
     async fn open(&mut self) -> Option<Session> {
         let directory = self.directory.clone();
         let hint = self.hint.take().or_else(|| directory.master());
+        // The search asks it too.
+        hint.iter().for_each(|address| _ = directory.learn(address));
         // With nodes of two clusters among them, all are asked again.
         let mut target = hint.filter(|_| directory.one_cluster().is_ok());
         let mut search = directory.search();
@@ -87,8 +89,9 @@ impl Driver {
             let deadline = self.queue.first()?.deadline;
             let attempt = async {
                 let address = match target.take() {
-                    Some(address) => address,
-                    None => search.master().await?,
+                    // A node was told of by another one: nothing says yet that it is of this cluster.
+                    Some(address) if directory.is_vetted(&address).await => address,
+                    _ => search.master().await?,
                 };
                 let opened = Session::open(&directory, address, deadline).await;
                 if let Err(error) = &opened {

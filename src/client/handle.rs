@@ -294,7 +294,7 @@ impl Client {
             if timeout(PREFER_MASTER, search.master()).await.is_err() {
                 search.settle();
             }
-            directory.one_cluster()?;
+            directory.still_one_cluster().await?;
         }
         loop {
             let addresses = directory.by_preference();

@@ -23,12 +23,13 @@
 //! | `tail` | a tail that goes on at another node when one fails |
 //! | `turn` | nodes asked one after the other |
 //! | `driver` | the task that owns the append stream; `session` is one such stream, `request` what travels on it |
-//! | `directory` | the nodes there are, and who is master |
+//! | `directory` | the nodes there are, and who is master; `clusters`: of which cluster each is |
 //! | `connections` | what calls and streams to one node travel over |
 //! | `error` | why a call failed |
 
 mod admin;
 mod builder;
+mod clusters;
 mod connections;
 mod directory;
 mod driver;

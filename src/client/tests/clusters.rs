@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::net::TcpListener;
 
-use super::fake::{Fake, builder, client};
+use super::fake::{Fake, Reaction, builder, client};
 use crate::client::ClientError;
 use crate::error::Outcome;
 use crate::types::{Incarnation, ReadLimit};
@@ -60,7 +60,7 @@ async fn a_master_that_was_lost_is_not_replaced_by_one_of_another_cluster() {
     client.append("hello").await.unwrap();
     // The only one of its cluster that the client knows; and the append that was sent to it is not known to be lost.
     one.set(|state| (state.down, state.role) = (true, "electing"));
-    one.set(|state| state.reactions.push_back(super::fake::Reaction::Break));
+    one.set(|state| state.reactions.push_back(Reaction::Break));
     other.set(|state| state.down = false);
     let _ = client.append("lost").await;
     names_both(&client.append("again").await.unwrap_err(), &one, &other);
@@ -78,6 +78,41 @@ async fn once_the_nodes_are_of_one_cluster_the_client_goes_on() {
     other.set(|state| (state.role, state.cluster) = ("slave", Some(1)));
     client.append("again").await.unwrap();
     assert_eq!(one.log(), ["hello", "again"]);
+}
+
+#[tokio::test]
+async fn a_stray_that_is_gone_is_forgotten_and_one_that_comes_back_is_not_taken_for_the_own_cluster() {
+    for silent in [false, true] {
+        let (one, stray) = (of(1, "master").await, of(2, "master").await);
+        let client = client(&[&one.address, &stray.address]);
+        names_both(&client.append("refused").await.unwrap_err(), &one, &stray);
+        stray.set(|state| (state.down, state.silent) = (!silent, silent));
+        client.append("hello").await.unwrap();
+        client.get(0).await.unwrap();
+        stray.set(|state| (state.down, state.silent) = (false, false));
+        one.set(|state| state.reactions.push_back(Reaction::Break));
+        let _ = client.append("lost").await;
+        names_both(&client.append("refused").await.unwrap_err(), &one, &stray);
+        stray.set(|state| (state.down, state.silent) = (!silent, silent));
+        client.append("again").await.unwrap();
+        // What is silent now is the own cluster: nobody else takes its place.
+        one.set(|state| (state.down, state.silent) = (!silent, silent));
+        one.set(|state| state.reactions.push_back(Reaction::Break));
+        stray.set(|state| (state.down, state.silent) = (false, false));
+        let _ = client.append("lost").await;
+        names_both(&client.append("refused").await.unwrap_err(), &one, &stray);
+        assert_eq!((one.log(), stray.log().len()), (vec!["hello".into(), "again".into()], 0));
+    }
+}
+
+#[tokio::test]
+async fn a_node_of_another_cluster_that_a_refusal_names_is_not_appended_to() {
+    let (one, stray) = (of(1, "master").await, of(2, "master").await);
+    let client = client(&[&one.address]);
+    client.append("hello").await.unwrap();
+    one.set(|state| state.reactions.push_back(one.not_master(&stray.address)));
+    names_both(&client.append("refused").await.unwrap_err(), &one, &stray);
+    assert_eq!((one.log().len(), stray.log().len()), (1, 0));
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) cluster: Option<u128>,
     /// Every call fails like one over a connection that broke.
     pub(super) down: bool,
+    /// It never says what it is.
+    pub(super) silent: bool,
     /// Largest record.
     pub(super) limit: Option<usize>,
     pub(super) reactions: VecDeque<Reaction>,
@@ -263,6 +265,9 @@ impl LedgerService for Fake {
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
         self.up()?;
+        if self.set(|state| state.silent) {
+            std::future::pending::<()>().await;
+        }
         if request.into_inner().group != "g" {
             return Err(to_status(&failure(Code::UnknownGroup, "unknown group")));
         }
