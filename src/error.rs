@@ -136,7 +136,7 @@ fn said(peers: &[(String, String)]) -> String {
 /// Who has a directory open.
 pub(crate) fn user(pid: Option<u32>) -> String {
     match pid {
-        Some(pid) if pid == std::process::id() => "another node of this process".into(),
+        Some(pid) if pid == std::process::id() => "this process (a Node of it still runs, or was not shut down)".into(),
         Some(pid) => format!("another process (pid {pid})"),
         None => "another process".into(),
     }

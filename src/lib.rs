@@ -102,9 +102,9 @@ pub use error::{
 };
 pub use node::{Leadership, Ledger, Node, NodeBuilder, Pending, ReadStream, RetentionStatus, Tail};
 pub use types::{
-    Ack, BatchAck, ClusterName, Consistency, ConsistencyError, DiskLevel, Group, Incarnation, LastRemoval, LedgerFiles,
-    Member, MemberProgress, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit, Record, RemovalReason,
-    RepairReport, Repaired, RepairedRange, Role, ScrubStatus, Status,
+    Ack, BatchAck, ClosedKind, ClusterName, Consistency, ConsistencyError, DiskLevel, Group, Incarnation, LastRemoval,
+    LedgerFiles, Member, MemberProgress, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit, Record,
+    RemovalReason, RepairReport, Repaired, RepairedRange, Role, ScrubStatus, Status,
 };
 
 /// The code in the README is compiled, and run unless it says otherwise.

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient};
 use dledger::{
-    AppendError, Client, ClientError, CreateLedgerError, Group, Ledger, LedgerError, LedgerFiles, Node, NodeId,
-    ReadError, RemoveLedgerError, Role, StartError,
+    AppendError, Client, ClientError, ClosedKind, CreateLedgerError, Group, Ledger, LedgerError, LedgerFiles, Node,
+    NodeId, ReadError, RemoveLedgerError, Role, StartError,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,7 +105,7 @@ async fn a_ledger_is_created_on_running_nodes_and_removed_from_them() {
     let unknown = nodes[0].remove_ledger("late", LedgerFiles::Keep).await.unwrap_err();
     assert!(matches!(unknown, RemoveLedgerError::Unknown(_)), "{unknown}");
     // Old handles say so; what was read stays readable.
-    assert!(matches!(&*created[0].role().borrow(), Role::Closed { .. }));
+    assert_eq!(*created[0].role().borrow(), Role::Stopped);
     assert!(matches!(created[0].get(0).await, Err(ReadError::Closed { .. })));
     assert!(matches!(patient(leader.append("x")).await, Err(AppendError::Closed { .. })));
     assert_eq!(record.body, "kept");
@@ -229,12 +229,16 @@ async fn a_ledger_that_cannot_be_opened_is_closed_and_the_others_serve() {
     let ledger = node.ledger(GROUP).unwrap();
     patient(ledger.append("one")).await.unwrap();
     assert_eq!(names(&node), [GROUP]);
-    let expected = [("damaged", "is damaged"), ("foreign", "belongs to group g"), ("locked", "is in use by another")];
-    for (name, why) in expected {
+    let expected = [
+        ("damaged", "is damaged", ClosedKind::Damaged),
+        ("foreign", "belongs to group g", ClosedKind::Refused),
+        ("locked", "is in use by this process", ClosedKind::InUse),
+    ];
+    for (name, why, kind) in expected {
         let Err(LedgerError::Closed { reason, .. }) = node.ledger(name) else { panic!("{name} is open") };
         assert!(reason.contains(why), "{reason}");
         let status = node.status(name).unwrap();
-        assert_eq!((&status.role, status.end), (&Role::Closed { reason: reason.clone() }, 0));
+        assert_eq!((&status.role, status.end), (&Role::Closed { kind, reason: reason.clone() }, 0));
         // The same over the wire.
         let client = Client::builder(cluster.peers.clone(), group(name)).build();
         let remote = client.node(node.id()).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{Cluster, GROUP, bodies, fast, patient, segment_bytes};
 use dledger::sim::{self, SimCluster};
-use dledger::{Ack, Config, OpenError, ReadError, RepairPolicy, Role, StartError};
+use dledger::{Ack, ClosedKind, Config, OpenError, ReadError, RepairPolicy, Role, StartError};
 use futures::StreamExt;
 
 const SIZE: u64 = 1 << 20;
@@ -352,8 +352,8 @@ async fn a_master_whose_peers_refuse_what_it_cannot_repair_hands_over_and_closes
     rot(&cluster.dir(master).join(GROUP), position + 100);
     cluster.nodes[away] = Some(patient(cluster.builder(away).start()).await.unwrap());
     let mut role = ledger.role();
-    let closed = patient(role.wait_for(|role| matches!(role, Role::Closed { .. }))).await.unwrap().clone();
-    let Role::Closed { reason } = closed else { panic!("{closed:?}") };
+    let closed = patient(role.wait_for(Role::is_final)).await.unwrap().clone();
+    let Role::Closed { kind: ClosedKind::Damaged, reason } = closed else { panic!("{closed:?}") };
     assert!(reason.contains("is damaged at position"), "{reason}");
     let other = (master + 2) % 3;
     let leads = |role: &Role| matches!(role, Role::Master { .. });

@@ -76,7 +76,8 @@ async fn tell(mut role: watch::Receiver<Role>) {
             Role::Slave { term, master } => println!("is a slave of {} in term {term}", master.id),
             Role::Electing { .. } => {}
             Role::Removed { reason, .. } => println!("is removed: {reason}"),
-            Role::Closed { reason } => println!("is closed: {reason}"),
+            Role::Stopped => println!("is stopped"),
+            Role::Closed { kind, reason } => println!("is closed ({kind:?}): {reason}"),
         }
         if role.changed().await.is_err() {
             return;

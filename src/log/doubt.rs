@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::reader::LogReader;
 use crate::disk::is_bad_sector;
 use crate::error::Damage;
+use crate::types::ClosedKind;
 
 /// At most so many entries are looked at for one refusal.
 const MOST: u64 = 4096;
@@ -62,9 +63,9 @@ impl LogReader {
         Ok(None)
     }
 
-    /// The log takes nothing any more, for `reason`.
-    pub(crate) fn fail(&self, reason: &str) {
-        // The failure is what is wanted; it is kept.
-        let _: io::Result<()> = self.shared.or_fail("serving what is stored", Err(io::Error::other(reason.to_owned())));
+    /// The log takes nothing any more, for it is damaged.
+    pub(crate) fn fail_damaged(&self, damage: &Damage) {
+        let reason = format!("serving what is stored in {}: {damage}", self.shared.directory.path().display());
+        self.shared.fail(ClosedKind::Damaged, reason);
     }
 }

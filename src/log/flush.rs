@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::failure::Failure;
 use super::{Log, Shared};
 use crate::format::hard_state::LogPoint;
 use crate::mutants::{Mutant, planted};
@@ -219,7 +220,7 @@ impl Shared {
 
     /// Syncs everything, ends the log's file work and lets others have the directory. The log takes no write after.
     pub(super) fn close(&self) -> io::Result<()> {
-        if self.failure() == Some(CLOSED) {
+        if self.failure() == Some(&Failure::Ended) {
             return Ok(());
         }
         self.flush();
@@ -227,22 +228,29 @@ impl Shared {
             let synced = self.hard_state().sync();
             self.or_fail("syncing the commit point", synced)
         });
-        let held = self.hold_flush();
-        let _ = self.failure.set(CLOSED.into());
+        self.abandon();
+        self.end();
+        closed
+    }
+
+    /// Takes no write from now on, nor a flush.
+    pub(super) fn abandon(&self) {
+        let _no_pass = self.hold_flush();
+        // An error: there is a reason already, and the first one is kept.
+        let _ = self.failure.set(Failure::Ended);
         self.options.scheduler.forget(self);
-        drop(held);
+    }
+
+    /// Ends the file work of a log that takes no write any more, and lets others have the directory.
+    pub(super) fn end(&self) {
         self.end_spare();
         let (done, wait) = std::sync::mpsc::channel::<()>();
         // Jobs run in order and a panic in one does not end the thread, so this one comes.
         self.options.background.run(Box::new(move || drop(done)));
         let _ = wait.recv();
         self.directory.unlock();
-        closed
     }
 }
-
-/// What a log says that was closed cleanly.
-const CLOSED: &str = "the log is closed";
 
 /// Used by schedulers that hold a list of logs.
 pub(crate) type FlushTarget = Arc<Shared>;

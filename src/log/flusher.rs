@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::flush::FlushTarget;
 use super::{Background, Shared};
+use crate::types::ClosedKind;
 
 /// Runs a flush pass over a log, now or a little later. The simulation has its own.
 pub(crate) trait Scheduler: Send + Sync + 'static {
@@ -79,7 +80,7 @@ impl Queue {
                 for log in &due {
                     // One log's bug must not end the syncs of all others; its own completions have failed by then.
                     if catch_unwind(AssertUnwindSafe(|| log.flush())).is_err() {
-                        log.fail("a flush pass panicked");
+                        log.fail(ClosedKind::Internal, "a flush pass panicked".into());
                     }
                 }
                 drop(due);

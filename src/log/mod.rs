@@ -20,6 +20,7 @@
 //! | [`start`] | purge and reset: where the log begins |
 //! | [`reader`] | [`LogReader`](reader::LogReader): entries and records, from any thread |
 //! | [`tail`] | the entries that are not committed yet, in memory |
+//! | [`failure`] | why it takes no further write |
 //! | [`flush`] | group commit: what is waiting for a sync, and one pass over it |
 //! | [`flusher`] | the thread that runs the passes |
 //! | [`hard_state`] | the vote and commit slots on disk |
@@ -29,6 +30,7 @@
 pub(crate) mod age;
 pub(crate) mod directory;
 pub(crate) mod doubt;
+pub(crate) mod failure;
 pub(crate) mod flush;
 pub(crate) mod flusher;
 mod hard_state;
@@ -70,7 +72,9 @@ use crate::format::segment::Cursor;
 use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
+use crate::types::ClosedKind;
 use directory::Directory;
+use failure::Failure;
 use flush::FlushQueue;
 use flusher::Scheduler;
 use hard_state::HardStateFile;
@@ -136,7 +140,7 @@ pub(crate) struct Shared {
     /// Number of the first entry that is not purged: `start` without waiting for its writes.
     first_number: AtomicU64,
     health: Health,
-    failure: OnceLock<String>,
+    failure: OnceLock<Failure>,
 }
 
 impl Log {
@@ -178,19 +182,22 @@ impl Log {
 
 impl Shared {
     /// The first failure, if there was one.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.get().map(String::as_str)
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
     }
 
     /// Stops the log for a reason that is not the system's.
-    fn fail(&self, reason: &str) {
-        let _: io::Result<()> = self.or_fail("flushing", Err(io::Error::other(reason.to_owned())));
+    fn fail(&self, kind: ClosedKind, reason: String) {
+        self.failure.get_or_init(|| {
+            tracing::error!(%reason, "the log stops");
+            Failure::Failed { kind, reason }
+        });
     }
 
     /// Refuses to go on after a failure.
     fn check(&self) -> io::Result<()> {
         match self.failure() {
-            Some(reason) => Err(io::Error::other(reason.to_owned())),
+            Some(failure) => Err(io::Error::other(failure.reason().to_owned())),
             None => Ok(()),
         }
     }
@@ -199,9 +206,9 @@ impl Shared {
     fn or_fail<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| {
             let reason = format!("{doing} in {}: {error}", self.directory.path().display());
-            let first = self.failure.get_or_init(|| reason);
+            let first = self.failure.get_or_init(|| Failure::of(&error, reason)).reason();
             tracing::error!(reason = %first, "the log stops");
-            io::Error::new(error.kind(), first.clone())
+            io::Error::new(error.kind(), first.to_owned())
         })
     }
 

@@ -8,6 +8,7 @@ use bytes::Buf;
 use tokio::sync::watch;
 
 use super::Shared;
+use super::failure::Failure;
 use super::progress::Progress;
 use super::start::{PurgePoint, StartPoint};
 use crate::error::{Damage, ReadError};
@@ -46,8 +47,8 @@ impl LogReader {
     }
 
     /// The first failure, if there was one.
-    pub(crate) fn failure(&self) -> Option<String> {
-        self.shared.failure().map(str::to_owned)
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.shared.failure()
     }
 
     /// The vote, as last saved.
@@ -168,6 +169,17 @@ impl LogReader {
     /// If a sync fails or one failed before.
     pub(crate) fn close(&self) -> std::io::Result<()> {
         self.shared.close()
+    }
+
+    /// The log takes no write from now on, and syncs nothing: as if its process were killed. Its directory is still
+    /// its own then, for who still writes; [`LogReader::let_go`] comes after.
+    pub(crate) fn abandon(&self) {
+        self.shared.abandon();
+    }
+
+    /// Lets others have the directory of a log that was abandoned. Blocks until the log's file work is done.
+    pub(crate) fn let_go(&self) {
+        self.shared.end();
     }
 
     /// Numbers of the memberships, ascending.

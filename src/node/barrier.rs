@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::future::{Either, select};
-use tokio::sync::watch;
 
+use super::closed::final_reason;
 use crate::error::ReadError;
 use crate::mutants::{Mutant, planted};
 use crate::pb;
@@ -56,7 +56,9 @@ impl Barrier<'_> {
             let left = self.timeout.saturating_sub(clock());
             let now = role.borrow_and_update().clone();
             let asked = match &now {
-                Role::Closed { reason } => return Err(Closed(reason.clone())),
+                Role::Stopped | Role::Closed { .. } => {
+                    return Err(Closed(now.final_reason().unwrap_or_default().to_owned()));
+                }
                 Role::Slave { master, .. } => {
                     let asked = Box::pin(self.ask(master, proof, patience.min(left)));
                     match select(asked, Box::pin(role.changed())).await {
@@ -71,7 +73,9 @@ impl Barrier<'_> {
             };
             match asked {
                 Ok(number) => break number,
-                Err(NoReadIndex::Closed(reason)) => return Err(Closed(self.group.log.failure().unwrap_or(reason))),
+                Err(NoReadIndex::Closed(reason)) => {
+                    return Err(Closed(self.group.log.failure().map_or(reason, |failure| failure.reason().to_owned())));
+                }
                 Err(NoReadIndex::NotLeader(reason) | NoReadIndex::NoQuorum(reason)) => *why = reason,
             }
             patience = (patience * 2).min(self.timeout);
@@ -81,7 +85,7 @@ impl Barrier<'_> {
         let mut committed = self.group.log.watch_committed();
         let behind = u64::from(planted(Mutant::ReadOneBehind));
         let caught_up = Box::pin(committed.wait_for(|point| point.number + behind > number));
-        match select(caught_up, Box::pin(closed(role))).await {
+        match select(caught_up, Box::pin(final_reason(&mut role))).await {
             Either::Left(_) => Ok(()),
             Either::Right((reason, _)) => Err(Closed(reason)),
         }
@@ -98,13 +102,5 @@ impl Barrier<'_> {
         let nobody = |error: &dyn std::fmt::Display| NoReadIndex::NotLeader(format!("{} leads: {error}", master.id));
         let answer = answer.map_err(|error| nobody(&error))?;
         convert::to_read_number(&answer).map_err(|error| nobody(&error))
-    }
-}
-
-/// Ends when the ledger does, with the reason.
-async fn closed(mut role: watch::Receiver<Role>) -> String {
-    match role.wait_for(|role| matches!(role, Role::Closed { .. })).await.as_deref() {
-        Ok(Role::Closed { reason }) => reason.clone(),
-        _ => "the node is shutting down".into(),
     }
 }

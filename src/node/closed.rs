@@ -3,12 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::future::join_all;
+use tokio::sync::watch;
 
 use super::host::Node;
 use super::ledger::Ledger;
+use crate::disk::passes;
 use crate::error::{LedgerError, OpenError, StartError};
 use crate::rpc::refusing::Refusing;
-use crate::types::{Group, Role, Status};
+use crate::types::{ClosedKind, Group, Role, Status};
 
 /// Those that could not be opened, and why.
 #[derive(Default)]
@@ -18,8 +20,7 @@ pub(super) struct Unopened(RwLock<Vec<Closed>>);
 struct Closed {
     group: Group,
     reason: String,
-    /// Somebody else has its directory open, and that is all that is wrong with it.
-    in_use: bool,
+    kind: ClosedKind,
 }
 
 impl Unopened {
@@ -49,12 +50,12 @@ impl Unopened {
 
     /// Whether it is one of them only because somebody else has its directory open.
     pub(super) fn is_in_use(&self, group: &Group) -> bool {
-        self.get(group.as_str()).is_some_and(|known| known.in_use)
+        self.get(group.as_str()).is_some_and(|known| known.kind == ClosedKind::InUse)
     }
 
     /// Those whose directory somebody else has open.
     pub(super) fn in_use(&self) -> Vec<Group> {
-        self.all().into_iter().filter(|known| known.in_use).map(|known| known.group).collect()
+        self.all().into_iter().filter(|known| known.kind == ClosedKind::InUse).map(|known| known.group).collect()
     }
 
     fn all(&self) -> Vec<Closed> {
@@ -65,8 +66,8 @@ impl Unopened {
 impl Node {
     /// Keeps a ledger that cannot be opened in view: who asks for it is told why there is none, on the wire too.
     pub(super) fn keep_closed(&self, group: &Group, error: &StartError) {
-        let (reason, in_use) = (error.to_string(), matches!(error, StartError::Open(OpenError::Locked { .. })));
-        self.unopened().add(Closed { group: group.clone(), reason: reason.clone(), in_use });
+        let (reason, kind) = (error.to_string(), kind_of(error));
+        self.unopened().add(Closed { group: group.clone(), reason: reason.clone(), kind });
         self.router().insert(group, Arc::new(Refusing::new(reason)));
         self.tell_changed();
     }
@@ -99,13 +100,13 @@ impl Node {
         all
     }
 
-    fn unopened_status(&self, Closed { group, reason, .. }: Closed) -> Status {
+    fn unopened_status(&self, Closed { group, reason, kind }: Closed) -> Status {
         Status {
             cluster: self.cluster().clone(),
             cluster_incarnation: None,
             group,
             node: self.id().clone(),
-            role: Role::Closed { reason },
+            role: Role::Closed { kind, reason },
             term: 0,
             master: None,
             first: 0,
@@ -156,10 +157,35 @@ impl Node {
 /// Waits until the ledger is closed.
 async fn why_closed(ledger: &Ledger) -> (Group, String) {
     let mut role = ledger.role();
-    let reason = match role.wait_for(|role| matches!(role, Role::Closed { .. })).await.as_deref() {
-        Ok(Role::Closed { reason }) => reason.clone(),
-        // Who told the role is gone, and the ledger with it.
-        Ok(_) | Err(_) => "the node is shutting down".into(),
-    };
-    (ledger.group().clone(), reason)
+    (ledger.group().clone(), final_reason(&mut role).await)
+}
+
+/// Waits until nothing more comes of a ledger, and says why.
+pub(super) async fn final_reason(role: &mut watch::Receiver<Role>) -> String {
+    // An error: who told the role is gone, and the ledger with it.
+    let last = role.wait_for(Role::is_final).await.map_or(Role::Stopped, |role| role.clone());
+    last.final_reason().unwrap_or_default().to_owned()
+}
+
+/// What can be done about a ledger that could not be opened.
+fn kind_of(error: &StartError) -> ClosedKind {
+    match error {
+        StartError::Open(error) => kind_of_open(error),
+        StartError::Unrepaired { .. } => ClosedKind::Damaged,
+        StartError::Ledgers { failed } => failed.first().map_or(ClosedKind::Refused, |(_, error)| kind_of(error)),
+        StartError::Raft { .. } => ClosedKind::Internal,
+        StartError::Config(_) | StartError::Peers(_) | StartError::Bind { .. } | StartError::NoCluster { .. } => {
+            ClosedKind::Refused
+        }
+    }
+}
+
+fn kind_of_open(error: &OpenError) -> ClosedKind {
+    match error {
+        OpenError::Locked { .. } => ClosedKind::InUse,
+        OpenError::Damaged(_) => ClosedKind::Damaged,
+        OpenError::Io { source, .. } if passes(source) => ClosedKind::Exhausted,
+        OpenError::Io { .. } => ClosedKind::Storage,
+        OpenError::Foreign { .. } | OpenError::Version { .. } | OpenError::Unexpected { .. } => ClosedKind::Refused,
+    }
 }

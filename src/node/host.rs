@@ -15,15 +15,22 @@ use super::start::{Environment, start_ledger};
 use crate::config::Config;
 use crate::error::{CreateLedgerError, LedgerError, RemoveLedgerError, StartError, UnknownGroup};
 use crate::log::directory::{self, Doomed, Owner};
+use crate::log::reader::LogReader;
 use crate::raft::TokioRuntime;
 use crate::rpc::grpc::server::GrpcServer;
 use crate::rpc::router::Router;
 use crate::types::{ClusterName, Group, LedgerFiles, NodeId};
 
-/// A node: hosts ledgers and talks to its peers. Cheap to clone. Runs until [`Node::shutdown`].
+/// A node: hosts ledgers and talks to its peers. Cheap to clone.
+///
+/// It runs until [`Node::shutdown`], or until the last clone of it is dropped: a [`Ledger`] does not keep it running.
+/// A drop cannot wait, so the shutdown then goes on by itself in the runtime that the node was started in. What was
+/// acknowledged is where the chosen [`Durability`](crate::Durability) says it is, with or without a shutdown.
 #[derive(Clone)]
 pub struct Node {
     inner: Arc<Inner>,
+    /// `None`: a handle of the node's own, which does not keep it running.
+    _running: Option<Arc<Running>>,
 }
 
 struct Inner {
@@ -48,7 +55,24 @@ pub(super) struct WeakNode(Weak<Inner>);
 
 impl WeakNode {
     pub(super) fn upgrade(&self) -> Option<Node> {
-        self.0.upgrade().map(|inner| Node { inner })
+        self.0.upgrade().map(|inner| Node { inner, _running: None })
+    }
+}
+
+/// Shuts the node down when the last handle of it is dropped.
+struct Running {
+    inner: Arc<Inner>,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let node = Node { inner: self.inner.clone(), _running: None };
+        if !node.inner.changing.try_lock().is_ok_and(|stopped| *stopped) {
+            tracing::info!(node = %node.id(), "the last handle of the node was dropped: it shuts down");
+            // A runtime that is gone has ended all that it ran.
+            drop(self.runtime.spawn(async move { node.shutdown().await }));
+        }
     }
 }
 
@@ -58,12 +82,19 @@ impl Node {
         NodeBuilder::from_config(Config::new(id, bind))
     }
 
-    /// A node without ledgers that does not listen yet.
+    /// A node without ledgers that does not listen yet. Must be called within a tokio runtime.
     pub(super) fn new(config: Config, local: SocketAddr, advertised: String, env: Environment) -> Self {
         let router = Arc::new(Router::new(config.cluster.clone()));
         let (ledgers, unopened, changes, changing, server) = Default::default();
         let inner = Inner { config, local, advertised, env, router, ledgers, unopened, changes, changing, server };
-        Self { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        let runtime = tokio::runtime::Handle::current();
+        Self { _running: Some(Arc::new(Running { inner: inner.clone(), runtime })), inner }
+    }
+
+    /// A handle for what the node itself runs: it keeps nothing running.
+    pub(crate) fn own_handle(&self) -> Self {
+        Self { inner: self.inner.clone(), _running: None }
     }
 
     pub(super) fn router(&self) -> &Arc<Router> {
@@ -190,7 +221,7 @@ impl Node {
     }
 
     /// Hosts a ledger no more: takes it off the wire, ends its Raft, makes it durable and closes it. Handles of it
-    /// say [`Role::Closed`](crate::Role::Closed); appends under way end with an unknown outcome; records that were
+    /// say [`Role::Stopped`](crate::Role::Stopped); appends under way end with an unknown outcome; records that were
     /// read stay readable. `files` says what becomes of its directory.
     ///
     /// This concerns this node only. For the other members it is a node that is down: a quorum of them goes on. With
@@ -323,12 +354,44 @@ impl Node {
         }
     }
 
+    /// For tests: stops the node as if its process were killed, except that the rest of the process goes on. It hands
+    /// nothing over, says good-bye to nobody, and syncs nothing: what is written and not synced is left to the system,
+    /// and it is there after a restart. Connections break, and appends under way end with an unknown outcome.
+    /// Afterwards the port and the directories are free, and another node can be started on them.
+    ///
+    /// A loss of power cannot be had this way: what was written is not lost.
+    pub async fn abort(&self) {
+        *self.inner.changing.lock().await = true;
+        self.inner.router.clear();
+        let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(server) = server {
+            server.abort().await;
+        }
+        let ledgers = self.ledgers();
+        for ledger in &ledgers {
+            beside(ledger, LogReader::abandon).await;
+        }
+        for ledger in &ledgers {
+            ledger.raft_group().stop().await;
+            // Nobody writes any more.
+            beside(ledger, LogReader::let_go).await;
+        }
+    }
+
     fn hosted(&self) -> RwLockReadGuard<'_, Vec<Ledger>> {
         self.inner.ledgers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hosted_mut(&self) -> RwLockWriteGuard<'_, Vec<Ledger>> {
         self.inner.ledgers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Does with the log of `ledger` what may wait for the disk.
+async fn beside(ledger: &Ledger, work: fn(&LogReader)) {
+    let log = ledger.raft_group().log.clone();
+    if let Err(ended) = tokio::task::spawn_blocking(move || work(&log)).await {
+        tracing::error!(group = %ledger.group(), %ended, "not ended as it should");
     }
 }
 

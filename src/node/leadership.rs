@@ -69,7 +69,7 @@ impl Ledger {
         {
             tracing::error!(group = %self.group(), %error, "closing without a successor");
         }
-        self.raft_group().log.fail(&damage.to_string());
+        self.raft_group().log.fail_damaged(damage);
         self.raft_group().stop().await;
     }
 
@@ -78,27 +78,28 @@ impl Ledger {
         tracing::info!(group = %self.group(), %to, "handing the leadership over");
         let mut role = group.role.clone();
         group.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
-        let followed = role.wait_for(|role| matches!(role, Role::Slave { .. } | Role::Closed { .. }));
+        let followed = role.wait_for(|role| matches!(role, Role::Slave { .. }) || role.is_final());
         let unknown = |reason: String| Err(MemberError::Unknown { reason });
         // What is in flight must be on the successor first; then it is one election.
         let limit = group.timing.hand_over();
         match group.timed(limit, followed).await.map(|(role, _)| role.map(|role| role.clone())) {
             Some(Ok(Role::Slave { master, .. })) if master.id == *to => Ok(()),
             Some(Ok(Role::Slave { master, .. })) => unknown(format!("{} took over instead of {to}", master.id)),
-            Some(Ok(Role::Closed { reason })) => Err(MemberError::Closed { reason }),
-            Some(Ok(role)) => unknown(format!("the role is {}", role.name())),
+            Some(Ok(role)) => match role.final_reason() {
+                Some(reason) => Err(MemberError::Closed { reason: reason.to_owned() }),
+                None => unknown(format!("the role is {}", role.name())),
+            },
             Some(Err(_)) => unknown("the node is shutting down".into()),
             None => unknown(format!("{to} has not taken over within {limit:?}: one that can is elected")),
         }
     }
 
     pub(super) fn not_master(&self) -> MemberError {
-        match &*self.raft_group().role.borrow() {
-            Role::Slave { master, .. } => MemberError::NotMaster { master: Some(master.clone()) },
-            Role::Closed { reason } => MemberError::Closed { reason: reason.clone() },
-            Role::Master { .. } | Role::Electing { .. } | Role::Removed { .. } => {
-                MemberError::NotMaster { master: None }
-            }
+        let role = self.raft_group().role.borrow();
+        match (&*role, role.final_reason()) {
+            (_, Some(reason)) => MemberError::Closed { reason: reason.to_owned() },
+            (Role::Slave { master, .. }, _) => MemberError::NotMaster { master: Some(master.clone()) },
+            _ => MemberError::NotMaster { master: None },
         }
     }
 
@@ -111,7 +112,7 @@ impl Ledger {
             Role::Master { term } => Ok(Leadership { ledger: self.clone(), term: *term }),
             Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master.clone()) }),
             Role::Electing { .. } | Role::Removed { .. } => Err(AppendError::NotMaster { master: None }),
-            Role::Closed { reason } => Err(AppendError::Closed { reason: reason.clone() }),
+            Role::Stopped | Role::Closed { .. } => Err(self.closed()),
         }
     }
 }

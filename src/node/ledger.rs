@@ -361,9 +361,9 @@ impl Ledger {
     }
 
     fn check_open(&self) -> Result<(), ReadError> {
-        match &*self.inner.group.role.borrow() {
-            Role::Closed { reason } => Err(ReadError::Closed { reason: reason.clone() }),
-            _ => Ok(()),
+        match self.inner.group.role.borrow().final_reason() {
+            Some(reason) => Err(ReadError::Closed { reason: reason.to_owned() }),
+            None => Ok(()),
         }
     }
 
@@ -371,12 +371,9 @@ impl Ledger {
         AppendError::Busy { inflight_limit: self.inner.limits.inflight }
     }
 
-    fn closed(&self) -> AppendError {
-        let reason = match &*self.inner.group.role.borrow() {
-            Role::Closed { reason } => reason.clone(),
-            _ => "the node is shutting down".into(),
-        };
-        AppendError::Closed { reason }
+    pub(super) fn closed(&self) -> AppendError {
+        let role = self.inner.group.role.borrow();
+        AppendError::Closed { reason: role.final_reason().unwrap_or("the node is shutting down").to_owned() }
     }
 }
 

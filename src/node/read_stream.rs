@@ -33,9 +33,9 @@ impl ReadStream {
 
     fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
         if self.records.is_empty()
-            && let Role::Closed { reason } = &*self.role.borrow()
+            && let Some(reason) = self.role.borrow().final_reason()
         {
-            return Err(ReadError::Closed { reason: reason.clone() });
+            return Err(ReadError::Closed { reason: reason.to_owned() });
         }
         if self.left.records == 0 || self.left.bytes == 0 {
             return Ok(None);

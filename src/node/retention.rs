@@ -74,8 +74,8 @@ impl Ledger {
     /// # Errors
     /// If `index` is above what this node knows to be committed, or it cannot be done now.
     pub async fn remove_below(&self, index: u64) -> Result<u64, RemoveError> {
-        if let Role::Closed { reason } = &*self.role().borrow() {
-            return Err(RemoveError::Closed { reason: reason.clone() });
+        if let Some(reason) = self.role().borrow().final_reason() {
+            return Err(RemoveError::Closed { reason: reason.to_owned() });
         }
         let group = self.raft_group();
         let committed = group.log.progress().committed();
@@ -110,7 +110,7 @@ impl Retainer {
         tokio::select! {
             biased;
             // An error: nobody is left to say what the role is.
-            _ = role.wait_for(|role| matches!(role, Role::Closed { .. })) => {}
+            _ = role.wait_for(Role::is_final) => {}
             () = self.watch::<R>(log, retention, seed) => {}
         }
     }

@@ -54,7 +54,7 @@ impl Scrubber {
         tokio::select! {
             biased;
             // An error: nobody is left to say what the role is.
-            _ = role.wait_for(|role| matches!(role, Role::Closed { .. })) => {}
+            _ = role.wait_for(Role::is_final) => {}
             () = self.watch::<R>(log) => {}
         }
     }

@@ -17,7 +17,7 @@ impl Ledger {
         let master: Option<Member> = match &role {
             Role::Master { .. } => myself(),
             Role::Slave { master, .. } => Some(master.clone()),
-            Role::Electing { .. } | Role::Removed { .. } | Role::Closed { .. } => None,
+            Role::Electing { .. } | Role::Removed { .. } | Role::Stopped | Role::Closed { .. } => None,
         };
         let alarms: Vec<_> = view.members.iter().filter_map(|m| self.alarm_of(&role, &m.member)).collect();
         Status {

@@ -8,7 +8,7 @@ use crate::config::{Config, Durability};
 use crate::log::reader::LogReader;
 use crate::raft::Runtime;
 use crate::raft::membership::{Picture, Seen};
-use crate::types::{NodeId, Role};
+use crate::types::NodeId;
 
 /// How often a master looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -135,7 +135,7 @@ impl Steward {
         let mut memory = Memory { clock, preferred: Patience::default(), full: Patience::default(), hung: None };
         loop {
             // An error: nobody is left to say what the role is.
-            let lead = role.wait_for(|role| matches!(role, Role::Master { .. } | Role::Closed { .. })).await;
+            let lead = role.wait_for(|role| role.is_master() || role.is_final()).await;
             if !lead.is_ok_and(|role| role.is_master()) {
                 return;
             }

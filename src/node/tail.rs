@@ -15,9 +15,12 @@ use crate::log::reader::LogReader;
 use crate::types::{ReadLimit, Record, Role};
 
 /// A stream of committed records, from an index on, waiting for more. Works on any node and through changes of the
-/// master. Ends after an error: the ledger is closed, the bytes are damaged, retention was faster
-/// ([`ReadError::Removed`] says where to go on), or the node is a member no more and all that it has was read
-/// ([`ReadError::NoMember`]).
+/// master.
+///
+/// Ends without an error when the ledger is stopped on this node, which is no failure ([`Role::Stopped`]): all that was
+/// committed here then has been read. Else it ends after an error: the ledger is closed, the bytes are damaged,
+/// retention was faster ([`ReadError::Removed`] says where to go on), or the node is a member no more and all that it
+/// has was read ([`ReadError::NoMember`]).
 pub struct Tail {
     records: BoxStream<'static, Result<Record, ReadError>>,
 }
@@ -42,7 +45,7 @@ async fn step(mut state: State) -> Option<(Result<Record, ReadError>, State)> {
         return None;
     }
     match state.next_record().await {
-        Ok(record) => Some((Ok(record), state)),
+        Ok(record) => Some((Ok(record?), state)),
         Err(error) => {
             state.over = true;
             Some((Err(error), state))
@@ -51,32 +54,33 @@ async fn step(mut state: State) -> Option<(Result<Record, ReadError>, State)> {
 }
 
 impl State {
-    async fn next_record(&mut self) -> Result<Record, ReadError> {
+    /// `None`: the ledger has been stopped.
+    async fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
         loop {
             self.committed.mark_unchanged();
-            match self.records.next(u64::MAX, ReadLimit::bytes(usize::MAX))? {
-                Some(record) => return Ok(record),
-                None => self.wait().await?,
+            let record = self.records.next(u64::MAX, ReadLimit::bytes(usize::MAX))?;
+            if record.is_some() || !self.wait().await? {
+                return Ok(record);
             }
         }
     }
 
-    /// Until the commit point moves.
-    async fn wait(&mut self) -> Result<(), ReadError> {
-        let closed = |reason: &str| Err(ReadError::Closed { reason: reason.to_owned() });
+    /// Until the commit point moves; false if it does so no more.
+    async fn wait(&mut self) -> Result<bool, ReadError> {
         loop {
             match &*self.role.borrow_and_update() {
-                Role::Closed { reason } => return closed(reason),
+                Role::Stopped => return Ok(false),
+                Role::Closed { reason, .. } => return Err(ReadError::Closed { reason: reason.clone() }),
                 Role::Removed { reason, .. } => return Err(ReadError::NoMember { reason: reason.clone() }),
                 Role::Master { .. } | Role::Slave { .. } | Role::Electing { .. } => {}
             }
             tokio::select! {
                 biased;
                 // The log outlives its readers, so its side of the channel is never closed.
-                _ = self.committed.changed() => return Ok(()),
+                _ = self.committed.changed() => return Ok(true),
                 changed = self.role.changed() => {
                     if changed.is_err() {
-                        return closed("the node is shutting down");
+                        return Ok(false);
                     }
                 }
             }

@@ -39,7 +39,7 @@ impl Timekeeper {
         tokio::select! {
             biased;
             // An error: nobody is left to say what the role is.
-            _ = role.wait_for(|role| matches!(role, Role::Closed { .. })) => {}
+            _ = role.wait_for(Role::is_final) => {}
             () = self.watch::<R>() => {}
         }
     }

@@ -56,7 +56,7 @@ impl Waiting {
             let now = role.borrow_and_update().clone();
             let Some(ledger) = self.ledger.upgrade() else { return };
             let (reason, pause) = match now {
-                Role::Closed { .. } => return,
+                Role::Stopped | Role::Closed { .. } => return,
                 Role::Master { .. } | Role::Slave { .. } => (None, None),
                 Role::Removed { reason, .. } => (Some(reason), None),
                 Role::Electing { .. } => match ledger.raft_group().is_pristine().await {

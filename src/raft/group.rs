@@ -1,6 +1,7 @@
 //! One ledger's Raft: the log, the core, the proposer and the role task, started and stopped together.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ where
     let owed = Owed::new();
     let (log, told) = (reader.clone(), standing.clone());
     let roles = RoleTask::<R>::start(config, &identity, raft.clone(), log, votes.clone(), owed.clone(), told);
-    let Roles { role, view, contact, task: role_task } = roles;
+    let Roles { role, view, contact, stop, task: role_task } = roles;
     let (proposals, submitted) = mpsc::unbounded_channel();
     let proposer =
         Proposer::new(raft.clone(), gate.clone(), role.clone(), standing.clone(), submitted, config.max_batch_bytes);
@@ -156,6 +157,7 @@ where
         lease: config.election_timeout.1,
         timing,
         handover: Handover::default(),
+        stop,
         tasks: Mutex::new(vec![role_task, proposer]),
     });
     let group = Group {
@@ -288,6 +290,7 @@ struct RaftControl<R: Runtime> {
     lease: Duration,
     timing: Timing,
     handover: Handover,
+    stop: Arc<AtomicBool>,
     /// The role task and the proposer, until they have been waited for.
     tasks: Mutex<Vec<R::JoinHandle<()>>>,
 }
@@ -362,6 +365,7 @@ where
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
+            self.stop.store(true, Ordering::Release);
             if let Err(error) = self.raft.shutdown().await {
                 tracing::error!(%error, "Raft ended badly");
             }

@@ -138,7 +138,10 @@ impl<R: Runtime> Proposer<R> {
         match role {
             Role::Master { term } => self.propose(term).await,
             Role::Slave { master, .. } => self.refuse_all(&AppendError::NotMaster { master: Some(master) }),
-            Role::Closed { reason } => self.refuse_all(&AppendError::Closed { reason }),
+            Role::Stopped | Role::Closed { .. } => {
+                let reason = role.final_reason().unwrap_or_default().to_owned();
+                self.refuse_all(&AppendError::Closed { reason });
+            }
             // A master may come; appends wait inside their deadlines.
             Role::Electing { .. } => {}
             Role::Removed { reason, .. } => {

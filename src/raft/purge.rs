@@ -160,7 +160,7 @@ impl<R: Runtime> Purger<R> {
 
     fn late(&self) -> RemoveError {
         match self.log.failure() {
-            Some(reason) => RemoveError::Closed { reason },
+            Some(failure) => RemoveError::Closed { reason: failure.reason().to_owned() },
             None => RemoveError::Busy { waited: PATIENCE + BOUND },
         }
     }

@@ -5,8 +5,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::FusedFuture;
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
 use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{Instant, ServerState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 use super::config::{LogId, Raft, Runtime, TypeConfig};
@@ -18,7 +21,10 @@ use crate::config::Config;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
-use crate::types::{Incarnation, MemberStatus, NodeId, Role};
+use crate::types::{ClosedKind, Incarnation, MemberStatus, NodeId, Role};
+
+/// How long a runtime may take to end all tasks.
+const GOING_DOWN: Duration = Duration::from_millis(50);
 
 type RaftMetrics<R> = openraft::RaftMetrics<TypeConfig<R>>;
 /// openraft's view of itself, as it changes.
@@ -66,6 +72,8 @@ pub(crate) struct RoleTask<R: Runtime> {
     /// How long a follower that hears nothing of its leader still takes it for the master.
     silence: Duration,
     standing: Standing,
+    /// Raft is to stop: that it does is no failure.
+    stop: Arc<AtomicBool>,
 }
 
 /// What Raft's metrics do not say of this node.
@@ -85,6 +93,8 @@ pub(crate) struct Roles<R: Runtime> {
     pub(crate) view: watch::Receiver<View>,
     /// To be told when this node hears from a leader for the first time.
     pub(crate) contact: watch::Sender<bool>,
+    /// To be set before Raft is stopped.
+    pub(crate) stop: Arc<AtomicBool>,
     pub(crate) task: R::JoinHandle<()>,
 }
 
@@ -103,6 +113,7 @@ impl<R: Runtime> RoleTask<R> {
         let (role_sender, role) = watch::channel(Role::Electing { term: saved_term });
         let (view_sender, view) = watch::channel(View { term: saved_term, ..View::default() });
         let (contact, contacted) = watch::channel(false);
+        let stop = Arc::<AtomicBool>::default();
         let task = Self {
             id: identity.node.clone(),
             incarnation: identity.incarnation,
@@ -119,8 +130,9 @@ impl<R: Runtime> RoleTask<R> {
             // By then it asks for votes itself.
             silence: config.election_timeout.1 * 2,
             standing,
+            stop: stop.clone(),
         };
-        Roles { role, view, contact, task: R::spawn(task.run()) }
+        Roles { role, view, contact, stop, task: R::spawn(task.run()) }
     }
 
     async fn run(mut self) {
@@ -150,7 +162,12 @@ impl<R: Runtime> RoleTask<R> {
                 let shows = Some((term, *metrics.membership_config.log_id()));
                 let view =
                     (std::mem::replace(&mut shown, shows) != shows).then(|| view(&metrics, self.incarnation, term));
-                (role(&self.id, &metrics, term, alone_at, &seen), view, alone_at)
+                let role = role(&self.id, &metrics, term, alone_at, &seen);
+                (metrics.running_state.clone().map(|()| role), view, alone_at)
+            };
+            let role = match role {
+                Ok(role) => role,
+                Err(fatal) => return self.end(&fatal).await,
             };
             let alone_at = alone_at.filter(|_| role.is_master());
             let follows = matches!(role, Role::Slave { .. });
@@ -160,15 +177,12 @@ impl<R: Runtime> RoleTask<R> {
                 self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
             }
             self.publish(role);
-            if matches!(*self.role.borrow(), Role::Closed { .. }) {
-                return;
-            }
             tokio::select! {
                 biased;
                 changed = self.metrics.changed() => if changed.is_err() {
                     // A core that panicked leaves its last metrics behind, looking well; only the closed channel tells.
-                    let reason = self.log.failure().unwrap_or_else(|| "Raft has stopped".into());
-                    return self.publish(Role::Closed { reason });
+                    let fatal = self.raft.is_initialized().await.err().unwrap_or(Fatal::Stopped);
+                    return self.end(&fatal).await;
                 },
                 () = &mut held, if !held.is_terminated() => {}
                 // An error: nobody is left to hear anything.
@@ -220,12 +234,21 @@ impl<R: Runtime> RoleTask<R> {
         Seen { contact: *self.contact.borrow(), silent, removed }
     }
 
-    fn publish(&self, role: Role) {
-        let role = match role {
-            // Raft's own words wrap the log's; the log's first reason is the one to tell.
-            Role::Closed { reason } => Role::Closed { reason: self.log.failure().unwrap_or(reason) },
-            role => role,
+    /// Says what has become of the ledger: Raft has ended.
+    async fn end(&self, fatal: &Fatal<TypeConfig<R>>) {
+        let wanted = || self.stop.load(Ordering::Acquire);
+        if !wanted() {
+            // A runtime that goes down ends its tasks one after the other: this one too then, and nothing has failed.
+            R::sleep(GOING_DOWN).await;
+        }
+        let role = match self.log.failure() {
+            None if wanted() => Role::Stopped,
+            _ => failed::<R>(fatal, &self.log),
         };
+        self.publish(role);
+    }
+
+    fn publish(&self, role: Role) {
         self.role.send_if_modified(|current| {
             if *current == role {
                 return false;
@@ -236,6 +259,24 @@ impl<R: Runtime> RoleTask<R> {
             }
             *current = role;
             true
+        });
+    }
+}
+
+impl<R: Runtime> Drop for RoleTask<R> {
+    /// The runtime has gone down, or the task has panicked: nobody is left to say what the role is, and what was said
+    /// last must not stay true for ever.
+    fn drop(&mut self) {
+        let last = match std::thread::panicking() {
+            true => Role::Closed { kind: ClosedKind::Internal, reason: "the task that tells the role panicked".into() },
+            false => Role::Stopped,
+        };
+        self.role.send_if_modified(|role| {
+            let open = !role.is_final();
+            if open {
+                *role = last;
+            }
+            open
         });
     }
 }
@@ -314,6 +355,21 @@ fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
     membership.get_node(id).is_some_and(means)
 }
 
+/// What a ledger is whose Raft has ended by itself.
+fn failed<R: Runtime>(fatal: &Fatal<TypeConfig<R>>, log: &LogReader) -> Role {
+    // Raft's own words wrap the log's; the log's first reason is the one to tell.
+    if let Some(failure) = log.failure() {
+        return failure.role();
+    }
+    match (fatal, log.newest_damage()) {
+        (Fatal::StorageError(error), Some(_)) => Role::Closed { kind: ClosedKind::Damaged, reason: error.to_string() },
+        (Fatal::StorageError(error), None) => Role::Closed { kind: ClosedKind::Storage, reason: error.to_string() },
+        (Fatal::Panicked | Fatal::Stopped, _) => {
+            Role::Closed { kind: ClosedKind::Internal, reason: "Raft has stopped".into() }
+        }
+    }
+}
+
 /// The role that `metrics` mean.
 fn role<R: Runtime>(
     id: &NodeId,
@@ -322,9 +378,6 @@ fn role<R: Runtime>(
     alone_at: Option<R::Instant>,
     seen: &Seen,
 ) -> Role {
-    if let Err(fatal) = &metrics.running_state {
-        return Role::Closed { reason: fatal.to_string() };
-    }
     let leads = metrics.state == ServerState::Leader;
     let own_term_applied = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
     let has_quorum = alone_at.is_none_or(|at| R::Instant::now() < at);
@@ -374,6 +427,6 @@ mod tests {
         // It has heard of term 4 and is about to step down: another node may be master of that.
         let view = View { term: 4, ..View::default() };
         assert_eq!(view.term_in(&Role::Master { term: 3 }), 3);
-        assert_eq!(view.term_in(&Role::Closed { reason: "disk".into() }), 4);
+        assert_eq!(view.term_in(&Role::Closed { kind: ClosedKind::Storage, reason: "disk".into() }), 4);
     }
 }

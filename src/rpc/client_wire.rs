@@ -300,7 +300,7 @@ impl From<pb::Record> for Record {
 impl From<Status> for pb::StatusResponse {
     fn from(status: Status) -> Self {
         let closed_reason = match &status.role {
-            Role::Closed { reason } => quote(reason),
+            Role::Closed { reason, .. } => quote(reason),
             _ => String::new(),
         };
         let (master, master_address) = match status.master {

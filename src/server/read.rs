@@ -64,6 +64,17 @@ impl Rest {
     }
 }
 
+/// `records`, and why there are no more: a client goes on at another node where this one was stopped.
+pub(super) fn told_when_over(
+    records: impl Stream<Item = Result<Record, ReadError>>,
+    role: watch::Receiver<Role>,
+) -> impl Stream<Item = Result<Record, ReadError>> {
+    records.chain(stream::once(async move {
+        let reason = role.borrow().final_reason().unwrap_or("the node is shutting down").to_owned();
+        Err(ReadError::Closed { reason })
+    }))
+}
+
 /// `batches`, until the node is a member no more, or has known of no master for `timeout`: others may have more.
 pub(super) fn until_adrift(
     batches: BoxStream<'static, Result<pb::RecordBatch, Status>>,
@@ -91,7 +102,7 @@ async fn adrift(mut role: watch::Receiver<Role>, timeout: Duration) -> pb::Failu
             // Another term is not another master.
             Role::Electing { .. } => Some(*since.get_or_insert_with(Instant::now) + timeout),
             // The records end with the reason.
-            Role::Master { .. } | Role::Slave { .. } | Role::Closed { .. } => None,
+            Role::Master { .. } | Role::Slave { .. } | Role::Stopped | Role::Closed { .. } => None,
         };
         if until.is_none() {
             since = None;

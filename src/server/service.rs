@@ -22,7 +22,7 @@ use crate::types::Role;
 
 /// The service as the node's port takes it.
 pub(super) fn routes(node: &Node) -> tonic::service::Routes {
-    let service = Service { node: node.clone() };
+    let service = Service { node: node.own_handle() };
     let admin = AdminServiceServer::new(service.clone()).max_decoding_message_size(SMALL_CALL);
     tonic::service::Routes::new(Front::new(service, node.config())).add_service(admin)
 }
@@ -150,10 +150,10 @@ async fn closed(roles: Vec<watch::Receiver<Role>>) -> pb::Failure {
     let mut reason = "the node is shutting down".to_owned();
     for mut role in roles {
         // An error: who told the role is gone, and the ledger with it.
-        if let Ok(role) = role.wait_for(|role| matches!(role, Role::Closed { .. })).await
-            && let Role::Closed { reason: why } = &*role
+        if let Ok(role) = role.wait_for(Role::is_final).await
+            && let Some(why) = role.final_reason()
         {
-            reason = why.clone();
+            reason = why.to_owned();
         }
     }
     (&AppendError::Closed { reason }).into()
@@ -205,7 +205,8 @@ impl LedgerService for Service {
     async fn tail(&self, request: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        let batches = read::Batched::new(ledger.tail(request.from).boxed()).boxed();
+        let batches =
+            read::Batched::new(read::told_when_over(ledger.tail(request.from), ledger.role()).boxed()).boxed();
         Ok(Response::new(match timeout(request.master_timeout_ms) {
             Some(timeout) => read::until_adrift(batches, ledger.role(), timeout),
             None => batches,

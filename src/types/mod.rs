@@ -19,5 +19,5 @@ pub use peers::{Peer, Peers, PeersError};
 pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
 pub use repair::{RepairReport, Repaired, RepairedRange};
 pub use retention::{DiskLevel, LastRemoval, RemovalReason};
-pub use role::Role;
+pub use role::{ClosedKind, Role};
 pub use status::{MemberProgress, MemberStatus, ScrubStatus, Status};

@@ -33,12 +33,42 @@ pub enum Role {
         /// Who says so, and what to do.
         reason: String,
     },
-    /// The ledger is closed on this node and will not come back without a restart.
+    /// The ledger was stopped on this node, in good order: by [`Node::shutdown`](crate::Node::shutdown), by
+    /// [`Node::remove_ledger`](crate::Node::remove_ledger), because the last handle of its node was dropped, or with
+    /// the runtime that it ran on. Nothing is wrong with it.
+    Stopped,
+    /// The ledger failed on this node, or could not be opened. A new node may have more luck with it.
     Closed {
+        /// What can be done about it.
+        kind: ClosedKind,
         /// The first reason.
         reason: String,
     },
 }
+
+/// What closed a ledger, as far as one would act upon it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClosedKind {
+    /// Stored bytes are not what was written. They can be had from the other replicas:
+    /// [`RepairPolicy::FromPeers`](crate::RepairPolicy::FromPeers), `dledger log repair`.
+    Damaged,
+    /// The system failed a call: what the disk holds is not known before a restart. Check the disk.
+    Storage,
+    /// The disk is full, or the process has no descriptor or no memory mapping left, where the ledger cannot do
+    /// without. It goes on after a restart, once there is room.
+    Exhausted,
+    /// Somebody else has the directory: another process, or another [`Node`](crate::Node) of this one. The node opens
+    /// the ledger as soon as that one lets go of it.
+    InUse,
+    /// What is configured, or the version of this program, does not fit what is there.
+    Refused,
+    /// A bug: something happened that should not be able to. What is on the disk is as safe as it was.
+    Internal,
+}
+
+/// Why nothing more comes of a ledger that was [stopped](Role::Stopped).
+const STOPPED: &str = "it was stopped: the node was shut down, or hosts it no more";
 
 impl Role {
     /// Whether this is [`Role::Master`].
@@ -46,23 +76,39 @@ impl Role {
         matches!(self, Role::Master { .. })
     }
 
-    /// The term it is of, unless the ledger is closed.
+    /// The term it is of, unless the ledger is stopped or closed.
     pub fn term(&self) -> Option<u64> {
         match self {
             Role::Electing { term } | Role::Master { term } | Role::Slave { term, .. } | Role::Removed { term, .. } => {
                 Some(*term)
             }
-            Role::Closed { .. } => None,
+            Role::Stopped | Role::Closed { .. } => None,
         }
     }
 
-    /// One word for tables and messages: `master`, `slave`, `electing`, `removed`, `closed`.
+    /// Whether it is the last one: the ledger is [stopped](Role::Stopped) or [closed](Role::Closed), and this handle of
+    /// it is of no more use.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Role::Stopped | Role::Closed { .. })
+    }
+
+    /// Why it [is the last one](Role::is_final).
+    pub(crate) fn final_reason(&self) -> Option<&str> {
+        match self {
+            Role::Stopped => Some(STOPPED),
+            Role::Closed { reason, .. } => Some(reason),
+            Role::Electing { .. } | Role::Master { .. } | Role::Slave { .. } | Role::Removed { .. } => None,
+        }
+    }
+
+    /// One word for tables and messages: `master`, `slave`, `electing`, `removed`, `stopped`, `closed`.
     pub fn name(&self) -> &'static str {
         match self {
             Role::Electing { .. } => "electing",
             Role::Master { .. } => "master",
             Role::Slave { .. } => "slave",
             Role::Removed { .. } => "removed",
+            Role::Stopped => "stopped",
             Role::Closed { .. } => "closed",
         }
     }

@@ -77,7 +77,7 @@ fn tell(node: &Node, json: bool) -> Result<(), Failure> {
     let (mut groups, mut closed) = (Vec::new(), Vec::new());
     for status in node.statuses() {
         match status.role {
-            Role::Closed { reason } => closed.push((status.group, reason)),
+            Role::Closed { reason, .. } => closed.push((status.group, reason)),
             _ => groups.push(status.group.to_string()),
         }
     }

@@ -9,7 +9,7 @@ use crate::client::{ClientError, NodeStatus};
 use crate::error::{AppendError, Damage, Outcome, ReadError, UnknownGroup};
 use crate::rpc::client_wire::{failure, from_status, to_status, wrong_cluster};
 use crate::rpc::pb::{self, failure};
-use crate::types::{Incarnation, Member, MemberStatus, Role, Status};
+use crate::types::{ClosedKind, Incarnation, Member, MemberStatus, Role, Status};
 
 /// What a client makes of a failure after its way through a status.
 fn told(failure: pb::Failure) -> ClientError {
@@ -114,7 +114,7 @@ fn a_status_keeps_its_figures() {
         cluster_incarnation: None,
         group: "g".parse().unwrap(),
         node: 0.into(),
-        role: Role::Closed { reason: "disk".into() },
+        role: Role::Closed { kind: ClosedKind::Storage, reason: "disk".into() },
         term: 3,
         master: Some(member()),
         first: 1,

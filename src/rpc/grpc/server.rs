@@ -200,6 +200,19 @@ impl GrpcServer {
     }
 }
 
+impl GrpcServer {
+    /// Stops as if its process were killed: accepts no more, breaks every call. The port is free afterwards.
+    pub(crate) async fn abort(mut self) {
+        self.stop.send_replace(true);
+        self.gate.shut();
+        if let Some(serving) = self.serving.take() {
+            serving.abort();
+            // Cancelled, or ended just now; either way the listener is gone.
+            let _ = serving.await;
+        }
+    }
+}
+
 impl Drop for GrpcServer {
     fn drop(&mut self) {
         self.stop.send_replace(true);

@@ -338,7 +338,9 @@ impl Driver {
 
     /// The first failure sticks.
     fn check_stopped(&mut self) {
-        let reason = self.log().reader().failure().expect("a call has failed: the log must stop");
+        let failure = self.log().reader().failure().cloned();
+        let failure = failure.expect("a call has failed: the log must stop");
+        let reason = failure.reason();
         // Half a commit point may have been written over the noted one.
         self.promise.noted = 0;
         self.disk.mend();

@@ -195,7 +195,9 @@ impl World {
             Role::Slave { .. } => "slave",
             Role::Electing { .. } => "electing",
             Role::Removed { .. } => "removed",
-            Role::Closed { reason } => {
+            // Whoever asks has not stopped it.
+            Role::Stopped => return None,
+            Role::Closed { reason, .. } => {
                 assert!(self.plan.disks_fail, "node {i} closed by itself: {reason}");
                 // What it shows may be what it failed to save.
                 return None;

@@ -201,7 +201,7 @@ impl Nemesis {
 
     /// Whether node `i` runs and has not closed by itself.
     fn is_well(&self, i: usize) -> bool {
-        !matches!(self.world.cluster.role(i), None | Some(Role::Closed { .. }))
+        !matches!(self.world.cluster.role(i), None | Some(Role::Stopped | Role::Closed { .. }))
     }
 
     /// Starts a node that is down or has closed by itself.
