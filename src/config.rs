@@ -193,7 +193,7 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.check_names()?;
         self.check_sizes()?;
-        self.retention.as_ref().map_or(Ok(()), Retention::validate)?;
+        self.check_retention()?;
         self.check_times()
     }
 
@@ -212,8 +212,27 @@ impl Config {
         {
             return refused("advertise", format!("{address:?}"), format!("write host:port ({why})"));
         }
+        let preferred = &self.preferred_leaders;
+        if let Some((_, twice)) = preferred.iter().enumerate().find(|(i, id)| preferred[..*i].contains(id)) {
+            return refused("preferred_leaders", twice, "name each node once, the most wanted first");
+        }
         self.check_cluster()?;
         self.check_reach()
+    }
+
+    fn check_retention(&self) -> Result<(), ConfigError> {
+        let Some(retention) = &self.retention else { return Ok(()) };
+        retention.validate()?;
+        match retention.max_bytes {
+            Some(most) if most < self.segment_size => {
+                let expected = format!(
+                    "at least a segment ({}): whole segments go, and never the one that is written to",
+                    self.segment_size
+                );
+                refused("retention.max_bytes", most, expected)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_sizes(&self) -> Result<(), ConfigError> {
@@ -317,6 +336,13 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_is_preferred_twice_is_refused_by_name() {
+        let ids = |ids: &[u64]| ids.iter().map(|id| NodeId::new(*id)).collect::<Vec<_>>();
+        assert_eq!(key(|c| c.preferred_leaders = ids(&[1, 0])), None);
+        assert_eq!(key(|c| c.preferred_leaders = ids(&[1, 0, 1])), Some("preferred_leaders"));
+    }
+
+    #[test]
     fn addresses_are_checked() {
         assert_eq!(key(|c| c.bind = "40911".into()), Some("bind"));
         assert_eq!(key(|c| c.advertise = Some("broker-0.brokers:40911".into())), None);
@@ -402,6 +428,9 @@ mod tests {
         assert_eq!(key(|c| c.retention = Some(Retention::default())), None);
         let wrong = Retention { check: 0.9, force: 0.8, ..Retention::default() };
         assert_eq!(key(|c| c.retention = Some(wrong)), Some("retention.force"));
+        let of = |bytes| Retention { max_bytes: Some(bytes), ..Retention::default() };
+        assert_eq!(key(|c| c.retention = Some(of(c.segment_size))), None);
+        assert_eq!(key(|c| c.retention = Some(of(c.segment_size - 1))), Some("retention.max_bytes"));
     }
 
     #[test]

@@ -85,13 +85,19 @@ pub(crate) trait Disk: Send + Sync + Debug + 'static {
 /// How full a file system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Space {
-    /// Bytes it has.
+    /// Bytes it has for this process: in use, or available.
     pub(crate) total: u64,
     /// Bytes that this process may still allocate: what is kept for the administrator is not among them.
     pub(crate) available: u64,
 }
 
 impl Space {
+    /// As `df` has it: of what is not kept for the administrator. All in blocks of so many bytes.
+    pub(crate) fn of(block: u64, all: u64, free: u64, available: u64) -> Self {
+        let bytes = |blocks: u64| blocks.saturating_mul(block);
+        Self { total: bytes(all.saturating_sub(free).saturating_add(available)), available: bytes(available) }
+    }
+
     /// What is not available, as a part of the whole, if `taken` bytes more of it were taken.
     pub(crate) fn used_ratio(&self, taken: i128) -> f64 {
         if self.total == 0 {
@@ -150,4 +156,18 @@ pub(crate) trait DiskDir: Send + Sync + Debug + 'static {
 /// Whether the medium failed a read, and not the system: the bytes are lost, what else is on the disk need not be.
 pub(crate) fn is_bad_sector(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_as_full_as_df_says() {
+        // A hundred blocks: 24 in use, 53 kept for the administrator.
+        let space = Space::of(4096, 100, 76, 23);
+        assert_eq!((space.total, space.available), (47 * 4096, 23 * 4096));
+        assert!((space.used_ratio(0) - 24.0 / 47.0).abs() < 1e-9);
+        assert!((space.used_ratio(23 * 4096) - 1.0).abs() < 1e-9, "full is when there is no more to be had");
+    }
 }

@@ -99,8 +99,15 @@ impl Disk for RealDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
-        let name = |entry: io::Result<std::fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
-        let mut names = std::fs::read_dir(dir)?.map(name).collect::<io::Result<Vec<_>>>()?;
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Where a volume is mounted, the file system has a directory of its own: it is nobody's data.
+            if name != "lost+found" || !entry.file_type()?.is_dir() {
+                names.push(name);
+            }
+        }
         names.sort();
         Ok(names)
     }
@@ -174,8 +181,7 @@ impl Disk for RealDisk {
 
     fn space(&self, dir: &Path) -> io::Result<Space> {
         let stat = rustix::fs::statvfs(dir)?;
-        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
-        Ok(Space { total: bytes(stat.f_blocks), available: bytes(stat.f_bavail) })
+        Ok(Space::of(stat.f_frsize, stat.f_blocks, stat.f_bfree, stat.f_bavail))
     }
 }
 
@@ -341,6 +347,14 @@ impl DiskFile for DirectFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_file_system_keeps_for_itself_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("lost+found")).unwrap();
+        std::fs::write(dir.path().join("other"), b"").unwrap();
+        assert_eq!(RealDisk.list(dir.path()).unwrap(), ["other"]);
+    }
 
     #[test]
     fn a_mapping_and_the_file_share_their_bytes() {

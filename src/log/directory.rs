@@ -213,8 +213,17 @@ impl Doomed {
         }
         disk.sync_dir(&dir)?;
         drop(lock);
-        gone(disk.remove_dir(&dir))
+        match disk.remove_dir(&dir) {
+            // A volume of its own is mounted there: it stays, and nothing is in it.
+            Err(error) if of_a_volume(&error) && disk.list(&dir)?.is_empty() => Ok(()),
+            removed => gone(removed),
+        }
     }
+}
+
+/// Whether a directory that holds nothing of ours could not be removed for what the system keeps in it or has there.
+fn of_a_volume(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::DirectoryNotEmpty)
 }
 
 /// Whether `dir` is there. It is the one of `owner`'s ledger then, or empty.

@@ -24,6 +24,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 /// How long the disk has been full when a master gives way: retention may be about to make room.
 const FULL: Duration = Duration::from_secs(1);
 
+/// A leadership that comes back so soon after it was handed over was not wanted there, or could not be kept.
+const CAME_BACK: Duration = Duration::from_secs(60);
+
 /// A disk hangs that takes so many times longer than it took at most.
 const HANGS: u32 = 3;
 /// What a disk took at most counts so much less, one in so many, each time that it gets further.
@@ -97,6 +100,12 @@ impl Patience {
         looks
     }
 
+    /// What was tried came back: it is left alone for far longer than what only failed.
+    fn came_back(&mut self, now: Duration) {
+        let pause = self.last.map_or(PAUSE, |(_, pause)| pause);
+        self.last = Some((now, (pause * 6).min(LONGEST_PAUSE)));
+    }
+
     /// It is tried now.
     fn tries(&mut self, now: Duration) {
         let pause = match self.last {
@@ -113,6 +122,10 @@ struct Memory {
     clock: Box<dyn FnMut() -> Duration + Send>,
     preferred: Patience,
     full: Patience,
+    /// To whom it last handed over because it was to, and when.
+    handed: Option<(NodeId, Duration)>,
+    /// The preferred nodes that are no members, as it last said.
+    strangers: Vec<NodeId>,
     /// When it last tried to hand over for a disk that hangs.
     hung: Option<Duration>,
 }
@@ -132,7 +145,8 @@ impl Steward {
         let Some(ledger) = self.ledger.upgrade() else { return };
         let (mut role, clock) = (ledger.role(), ledger.raft_group().clock());
         drop(ledger);
-        let mut memory = Memory { clock, preferred: Patience::default(), full: Patience::default(), hung: None };
+        let (preferred, full) = (Patience::default(), Patience::default());
+        let mut memory = Memory { clock, preferred, full, handed: None, strangers: Vec::new(), hung: None };
         loop {
             // An error: nobody is left to say what the role is.
             let lead = role.wait_for(|role| role.is_master() || role.is_final()).await;
@@ -150,6 +164,7 @@ impl Steward {
     /// While this node is the master; ends with the ledger.
     async fn lead<R: Runtime>(&self, memory: &mut Memory) {
         let began = (memory.clock)();
+        self.tell_of_return(memory, began);
         let (mut disk, mut full_since, mut told) = (Disk::default(), None, false);
         loop {
             R::sleep(LOOK).await;
@@ -173,7 +188,7 @@ impl Steward {
                     give_way(&ledger, &reason, &mut memory.full, now).await;
                 }
             } else if now - began >= SETTLE {
-                self.prefer(&ledger, &mut memory.preferred, now).await;
+                self.prefer(&ledger, memory, now).await;
             }
         }
     }
@@ -190,9 +205,11 @@ impl Steward {
     }
 
     /// Hands over to a node that is preferred to this one, if it is fit.
-    async fn prefer(&self, ledger: &Ledger, patience: &mut Patience, now: Duration) {
+    async fn prefer(&self, ledger: &Ledger, memory: &mut Memory, now: Duration) {
         let group = ledger.raft_group();
         let picture = group.picture();
+        self.tell_of_strangers(ledger, &picture, &mut memory.strangers);
+        let patience = &mut memory.preferred;
         let Some(to) = preferred(&self.preferred, &group.identity.node, &picture) else { return };
         // Also for one whose disk is full: it would only give the leadership back.
         if !patience.may_look(now) || !has_room(ledger, to).await {
@@ -201,8 +218,43 @@ impl Steward {
         patience.tries(now);
         let (id, error) = (&to.member.id, ledger.transfer_leadership(&to.member.id).await.err());
         match error {
-            None => tracing::info!(group = %ledger.group(), to = %id, "a preferred node leads"),
+            None => {
+                memory.handed = Some((id.clone(), now));
+                tracing::info!(group = %ledger.group(), to = %id, "a preferred node leads");
+            }
             Some(error) => tracing::warn!(group = %ledger.group(), to = %id, %error, "a preferred node does not lead"),
+        }
+    }
+}
+
+/// What it says of the preferences.
+impl Steward {
+    /// That what was handed over is back: where the nodes do not prefer the same, it would go in circles.
+    fn tell_of_return(&self, memory: &mut Memory, now: Duration) {
+        let Some((to, at)) = memory.handed.take() else { return };
+        let after = now.saturating_sub(at);
+        if after >= CAME_BACK {
+            return;
+        }
+        memory.preferred.came_back(now);
+        let Some(ledger) = self.ledger.upgrade() else { return };
+        tracing::warn!(group = %ledger.group(), to = %to, seconds = after.as_secs(),
+            "the leadership came back from the preferred node it was handed over to: give all nodes the same \
+             --preferred-leaders, or see why that one does not keep it. It is left alone for a while");
+    }
+
+    /// Who is preferred and is no member: mostly a name that is spelled wrong.
+    fn tell_of_strangers(&self, ledger: &Ledger, picture: &Picture, told: &mut Vec<NodeId>) {
+        let strangers: Vec<_> = self.preferred.iter().filter(|id| picture.get(id).is_none()).cloned().collect();
+        if *told == strangers {
+            return;
+        }
+        told.clone_from(&strangers);
+        if !strangers.is_empty() {
+            let names = |ids: &mut dyn Iterator<Item = &NodeId>| ids.map(NodeId::as_str).collect::<Vec<_>>().join(", ");
+            let members = names(&mut picture.members.iter().map(|seen| &seen.member.id));
+            tracing::warn!(group = %ledger.group(), preferred = names(&mut strangers.iter()), members,
+                "--preferred-leaders names who is no member: correct the name, or add the node");
         }
     }
 }
@@ -282,6 +334,21 @@ mod tests {
         assert_eq!(looks(&mut patience, 60..100, true), [60, 70, 90]);
         // Nobody is fit once the last pause is over.
         assert_eq!(looks(&mut patience, 100..165, false), [130, 140, 150, 160]);
+    }
+
+    #[test]
+    fn a_leadership_that_came_back_is_left_alone_for_longer_every_time() {
+        let mut patience = Patience::default();
+        let mut handed = 0;
+        // Handed over whenever that may be, and back three seconds later.
+        for second in (0..3000).map(Duration::from_secs) {
+            if patience.may_look(second) {
+                patience.tries(second);
+                patience.came_back(second + Duration::from_secs(3));
+                handed += 1;
+            }
+        }
+        assert!(handed <= 8, "{handed} times in 50 minutes");
     }
 
     const STALL: Duration = Duration::from_secs(2);

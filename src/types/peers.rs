@@ -24,7 +24,9 @@ pub struct Peer {
 /// - `n0-host:port;n1-host:port`: DLedger's. Ids and hosts may both hold dashes, so where the id ends is decided for
 ///   all peers alike: after as many dashes as the own id has ([`Peers::parse_for`]), or, where no own id is known,
 ///   after the smallest number of dashes that makes all ids differ. Pods of a StatefulSet
-///   (`broker-0-broker-0.brokers:40911;broker-1-broker-1.brokers:40911`) come out right both ways.
+///   (`broker-0-broker-0.brokers:40911;broker-1-broker-1.brokers:40911`) come out right both ways. A list of one peer
+///   has no others to differ from: where it can be read in several ways, and none has the id at the beginning of the
+///   host, it is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Peers(Vec<Peer>);
 
@@ -177,6 +179,9 @@ impl FromStr for Peers {
 
     fn from_str(text: &str) -> Result<Self, PeersError> {
         let items = items(text)?;
+        if let [only] = &items[..] {
+            return Self::distinct(vec![only.alone()?]);
+        }
         // One dash further on, an id that is not a name stays none, so no more rounds are of use than a name has bytes.
         // Where every peer has an `=`, the dashes do not matter, and nothing else would end this.
         let named = |dashes| {
@@ -240,6 +245,35 @@ impl<'a> Item<'a> {
             None => self.0.match_indices('-').nth(dashes)?.0,
         };
         Some((self.0[..at].trim(), self.0[at + 1..].trim()))
+    }
+
+    /// The only peer of its list.
+    fn alone(&self) -> Result<Peer, PeersError> {
+        let ends = if self.0.contains('=') { 1 } else { self.0.matches('-').count().max(1) };
+        let ways = (0..ends).map(|dashes| match self.split(dashes) {
+            Some((id, address)) => self.peer(id, address),
+            None => Err(self.malformed("no '-' or '=' after the id")),
+        });
+        let mut ways: Vec<_> = ways.collect();
+        if ways.iter().all(Result::is_err) {
+            // Split at the first dash, it is easiest to understand.
+            return ways.swap_remove(0);
+        }
+        let mut ways: Vec<Peer> = ways.into_iter().flatten().collect();
+        // A pod's host begins with its name.
+        let is_pod = |peer: &Peer| {
+            let behind = peer.address.strip_prefix(peer.id.as_str());
+            behind.is_some_and(|behind| behind.starts_with(['.', ':']))
+        };
+        match ways.iter().position(is_pod) {
+            Some(at) => Ok(ways.swap_remove(at)),
+            None if ways.len() == 1 => Ok(ways.swap_remove(0)),
+            None => {
+                let each = ways.iter().map(|peer| format!("{} at {}", peer.id, peer.address));
+                let each = each.collect::<Vec<_>>().join(", or ");
+                Err(self.malformed(format!("it may be {each}: `=` after the id says which")))
+            }
+        }
     }
 
     fn peer(&self, id: &str, address: &str) -> Result<Peer, PeersError> {

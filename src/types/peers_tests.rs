@@ -57,9 +57,21 @@ fn without_an_own_id_the_fewest_dashes_that_tell_the_ids_apart_decide() {
     assert_eq!(parsed("a-0-h:1;b-0-h:2"), "a=0-h:1;b=0-h:2");
     assert_eq!(parsed("a-0-h:1;a-1-h:2"), "a-0=h:1;a-1=h:2");
     assert_eq!(parsed("x-a-0-h:1;x-a-1-h:2"), "x-a-0=h:1;x-a-1=h:2");
-    assert_eq!(parsed("a-b-c:1"), "a=b-c:1");
     // An id in the `=` spelling has to differ too.
     assert_eq!(parsed("a=h:1;a-b-h:2"), "a=h:1;a-b=h:2");
+}
+
+#[test]
+fn a_peer_alone_that_can_be_read_in_several_ways_is_refused() {
+    assert_eq!(parsed("a-b:1"), "a=b:1");
+    assert_eq!(parsed("a-b=c-d:1"), "a-b=c-d:1");
+    assert_eq!(parsed("broker-0-broker-0.brokers:1"), "broker-0=broker-0.brokers:1");
+    assert_eq!(parsed("broker-0-broker-0:1;"), "broker-0=broker-0:1");
+    // A name is of 64 bytes at most, and no host begins with a dash.
+    assert_eq!(parsed(&format!("n0-{}-h:1", "x".repeat(70))), format!("n0={}-h:1", "x".repeat(70)));
+    let said = "broker-0-localhost:1".parse::<Peers>().unwrap_err().to_string();
+    assert!(said.contains("broker at 0-localhost:1, or broker-0 at localhost:1"), "{said}");
+    assert!(said.contains("`=` after the id says which"), "{said}");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(crate) struct Append {
 
 impl Append {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.target.client();
+        let client = self.target.client()?;
         if self.lines {
             return self.append_lines(&client).await;
         }

@@ -36,7 +36,9 @@ impl Exit {
                 ClientError::Closed { .. } | ClientError::Damaged { .. } => Exit::Closed,
                 // They answered, and that is what they said.
                 ClientError::Unreachable { tried, .. } if tried.iter().any(|tried| tried.closed) => Exit::Closed,
-                ClientError::UnknownNode { .. } => Exit::Usage,
+                ClientError::UnknownNode { .. }
+                | ClientError::UnknownGroup { .. }
+                | ClientError::WrongCluster { .. } => Exit::Usage,
                 _ => Exit::Failed,
             };
         }

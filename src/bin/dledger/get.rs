@@ -33,8 +33,11 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.target.client();
-        let node = self.node.as_ref().map(|node| client.node(node)).transpose()?;
+        let client = self.target.client()?;
+        let node = match &self.node {
+            Some(node) => Some(self.target.node(Some(node)).await?),
+            None => None,
+        };
         let record = match (node, self.position) {
             (Some(node), Some(position)) => node.get_at_position(position, self.consistency).await?,
             (None, Some(position)) => client.get_at_position(position, self.consistency).await?,

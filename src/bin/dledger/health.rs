@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::exit::{Exit, Heard, verdict};
 use crate::output::{Failure, Output, ended};
 use crate::serve_config::{Options, Own};
+use crate::sources::Sources;
 use crate::status::table;
 
 /// Ask the node that `dledger serve` runs with the same options how its ledgers are: that process and no other.
@@ -36,12 +37,9 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) async fn run(self) -> Result<(), Failure> {
-        let options = match &self.config {
-            Some(file) => self.options.or(Options::from_file(file)?),
-            None => *self.options,
-        };
-        let Own { id, group, cluster, address } = options.own()?;
+    pub(crate) async fn run(self, mut sources: Sources) -> Result<(), Failure> {
+        let options = self.options.with_file(self.config.as_deref(), &mut sources)?;
+        let Own { id, group, cluster, address } = options.own(&sources)?;
         let peers = Peers::new(vec![Peer { id: id.clone(), address: address.clone() }])?;
         let client = Client::builder(peers, group).cluster(cluster).timeout(self.timeout).build();
         let (node, ledgers) = match client.node(&id)?.ledgers().await {

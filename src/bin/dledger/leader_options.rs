@@ -7,6 +7,7 @@ use dledger::{Config, NodeId};
 use serde::Deserialize;
 
 use crate::retention_options::time_text;
+use crate::serve_config::boolean;
 
 /// The same on all nodes, except for the preferred leaders, which may be given to some.
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]
@@ -17,7 +18,7 @@ pub(crate) struct LeaderOptions {
     #[arg(long, env = "DLEDGER_PREFERRED_LEADERS", value_delimiter = ',', value_name = "IDS")]
     preferred_leaders: Vec<NodeId>,
     /// Whether a master whose process is dead is succeeded before its lease is over. Default true.
-    #[arg(long, env = "DLEDGER_FAST_FAILOVER", value_name = "BOOL")]
+    #[arg(long, env = "DLEDGER_FAST_FAILOVER", value_name = "BOOL", value_parser = boolean)]
     fast_failover: Option<bool>,
     /// How often a master tells the others that it lives. Default 100ms.
     #[arg(long, env = "DLEDGER_HEARTBEAT", value_parser = humantime::parse_duration, value_name = "TIME")]

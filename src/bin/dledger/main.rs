@@ -15,19 +15,23 @@ mod read;
 mod recover;
 mod retention;
 mod retention_options;
+mod roster;
 mod serve;
 mod serve_config;
+mod sources;
 mod status;
 mod tail;
 mod target;
 mod watch;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use exit::Exit;
 use output::Failure;
+use sources::Sources;
 
 /// A replicated commitlog: run a node, append, read, look.
 #[derive(Debug, Parser)]
@@ -54,19 +58,45 @@ enum Command {
     Check(check::Check),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let command = Cli::parse().command;
+fn main() -> ExitCode {
+    let (command, sources) = match read(std::env::args_os().collect()) {
+        Ok(read) => read,
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the threads of the command cannot be started: {error}");
+            return Exit::Failed.into();
+        }
+    };
+    let exit = runtime.block_on(run(command, sources));
+    // Nobody waits for what a disk that hangs still holds.
+    runtime.shutdown_background();
+    exit
+}
+
+/// What the words and the variables say, and where the values came from.
+fn read(words: Vec<OsString>) -> Result<(Command, Sources), clap::Error> {
+    let mut command = sources::without_empty_variables(Cli::command());
+    let parsed = command.try_get_matches_from_mut(&words);
+    let matches = parsed.map_err(|error| sources::named(error, &Cli::command(), &words))?;
+    let sources = Sources::of(&command, &matches);
+    let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+    Ok((cli.command, sources))
+}
+
+async fn run(command: Command, sources: Sources) -> ExitCode {
     // Those that compare and check need 1 to say what they found.
     let looks = matches!(command, Command::Log(_) | Command::Check(_));
     let outcome = match command {
-        Command::Serve(command) => command.run().await,
+        Command::Serve(command) => command.run(sources).await,
         Command::Append(command) => command.run().await,
         Command::Get(command) => command.run().await,
         Command::Read(command) => command.run().await,
         Command::Tail(command) => command.run().await,
         Command::Status(command) => command.run().await,
-        Command::Health(command) => command.run().await,
+        Command::Health(command) => command.run(sources).await,
         Command::Members(command) => command.run().await,
         Command::Transfer(command) => command.run().await,
         Command::Retention(command) => command.run().await,
@@ -92,8 +122,6 @@ async fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

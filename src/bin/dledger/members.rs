@@ -213,8 +213,8 @@ impl List {
     /// The members that do not answer.
     async fn silent(&self, members: &[MemberProgress]) -> Vec<String> {
         let peers = members.iter().map(|m| Peer { id: m.member.id.clone(), address: m.member.address.clone() });
-        let Ok(peers) = Peers::new(peers.collect()) else { return Vec::new() };
-        let client = self.target.client_of(&peers, ANSWER);
+        let (Ok(peers), Ok(group)) = (Peers::new(peers.collect()), self.target.group()) else { return Vec::new() };
+        let client = self.target.client_of(group, &peers, ANSWER);
         let asked = peers.iter().map(|peer| {
             let client = &client;
             async move { client.status(&peer.id).await.is_err().then(|| format!("{} at {}", peer.id, peer.address)) }
@@ -225,7 +225,7 @@ impl List {
 
 impl Add {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.target.client();
+        let client = self.target.client()?;
         let id: NodeId = client.add_learner(&self.address).await?.parse()?;
         let at = json!({ "address": self.address });
         self.told.say(&id, "learner", at, &format!("at {} is a learner", self.address))?;
@@ -239,7 +239,7 @@ impl Add {
 
 impl Promote {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.target.client();
+        let client = self.target.client()?;
         watched(&self.target, &self.id, client.promote(&self.id, self.wait.wait)).await?;
         self.told.say(&self.id, "voter", json!({}), "is a voter")
     }
@@ -247,14 +247,14 @@ impl Promote {
 
 impl Remove {
     async fn run(self) -> Result<(), Failure> {
-        self.target.client().remove_member(&self.id).await?;
+        self.target.client()?.remove_member(&self.id).await?;
         self.told.say(&self.id, "removed", json!({}), "is no member any more")
     }
 }
 
 impl Replace {
     async fn run(self) -> Result<(), Failure> {
-        let client = self.target.client();
+        let client = self.target.client()?;
         let replaced = client.replace_member(&self.id, &self.address, self.wait.wait);
         let new: NodeId = watched(&self.target, &self.id, replaced).await?.parse()?;
         let more = json!({ "address": self.address, "in_place_of": self.id.as_str() });
@@ -265,7 +265,7 @@ impl Replace {
 
 impl Move {
     async fn run(self) -> Result<(), Failure> {
-        self.target.client().move_member(&self.id, &self.address).await?;
+        self.target.client()?.move_member(&self.id, &self.address).await?;
         let at = json!({ "address": self.address });
         self.told.say(&self.id, "moved", at, &format!("is reached at {}", self.address))
     }
@@ -273,7 +273,7 @@ impl Move {
 
 impl Transfer {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        self.target.client().transfer_leadership(&self.to).await?;
+        self.target.client()?.transfer_leadership(&self.to).await?;
         self.told.say(&self.to, "master", json!({}), "is the master")
     }
 }

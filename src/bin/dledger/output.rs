@@ -2,9 +2,12 @@
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, StdoutLock, Write};
+use std::os::fd::AsFd;
 
 use dledger::Record;
 use serde_json::{Value, json};
+use tokio::io::Interest;
+use tokio::net::unix::pipe::Sender;
 
 use crate::exit::Exit;
 
@@ -73,6 +76,17 @@ impl Output {
     pub(crate) fn stdout() -> Self {
         Self(BufWriter::with_capacity(256 << 10, io::stdout().lock()))
     }
+}
+
+/// Ends when nobody reads standard output any more, and never else. Who only waits to write would not find out.
+pub(crate) async fn nobody_reads() {
+    // A file cannot be waited for, and always has a reader.
+    if let Ok(output) = io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked)
+        && output.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// A closed pipe is told apart from all other trouble with the output.

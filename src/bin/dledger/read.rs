@@ -20,8 +20,8 @@ pub(crate) struct Read {
     /// First index.
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Begin with the first record of this time or a later one: milliseconds since 1970, `2026-11-20T12:00:00Z`, or so
-    /// long ago, like `15m`.
+    /// Begin with the first record of this time or a later one: a time with its zone, like `2026-11-20T12:00:00Z`
+    /// (UTC) or `2026-11-20T14:00:00+02:00`, milliseconds since 1970, or so long ago, like `15m`.
     #[arg(long, conflicts_with = "from", value_parser = timestamp)]
     since: Option<u64>,
     /// What the read must see: `local` what the node knows, `lease` or `linearizable` all that was acknowledged before.
@@ -69,14 +69,38 @@ fn timestamp(text: &str) -> Result<u64, String> {
     if let Ok(millis) = text.parse() {
         return Ok(millis);
     }
-    if let Ok(time) = humantime::parse_rfc3339_weak(text) {
-        return Ok(since_1970(time));
+    let (local, ahead) = with_zone(text)?;
+    if let Ok(time) = humantime::parse_rfc3339_weak(local) {
+        // Of no zone, it would be taken for UTC, which is hours from what is meant nearly everywhere.
+        let Some(ahead) = ahead else {
+            return Err(format!("which zone? {local}Z is UTC, and {local}+02:00 two hours ahead of it"));
+        };
+        return Ok((since_1970(time) as i64 - ahead * 60_000).max(0) as u64);
     }
     match humantime::parse_duration(text) {
         Ok(ago) => Ok(since_1970(SystemTime::now().checked_sub(ago).unwrap_or(UNIX_EPOCH))),
         Err(_) => {
             Err("write milliseconds since 1970, a time like 2026-11-20T12:00:00Z, or how long ago, like 15m".into())
         }
+    }
+}
+
+/// A time without its zone, and by how many minutes that is ahead of UTC, if it has one.
+fn with_zone(text: &str) -> Result<(&str, Option<i64>), String> {
+    if let Some(local) = text.strip_suffix(['Z', 'z']) {
+        return Ok((local, Some(0)));
+    }
+    // `+HH:MM` behind a time of day: a date has dashes too.
+    let Some(at) = text.rfind(['+', '-']).filter(|at| text[..*at].contains(':')) else { return Ok((text, None)) };
+    let (sign, zone) = (if text[at..].starts_with('-') { -1 } else { 1 }, &text[at + 1..]);
+    let two = |part: &str, most: i64| {
+        let digits = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse().ok().filter(|number| digits && (0..=most).contains(number))
+    };
+    let minutes = zone.split_once(':').and_then(|(hours, minutes)| Some(two(hours, 23)? * 60 + two(minutes, 59)?));
+    match minutes {
+        Some(minutes) => Ok((&text[..at], Some(sign * minutes))),
+        None => Err(format!("{:?} is no zone: write it like +02:00, or Z for UTC", &text[at..])),
     }
 }
 
@@ -91,5 +115,19 @@ mod tests {
         let (now, ago) = (timestamp("0s").unwrap(), timestamp("1h").unwrap());
         assert!((3_590_000..3_600_001).contains(&(now - ago)), "{now} {ago}");
         assert!(timestamp("yesterday").unwrap_err().contains("15m"));
+    }
+
+    #[test]
+    fn a_time_has_a_zone() {
+        for same in ["2023-11-14T22:13:20+00:00", "2023-11-15T00:13:20+02:00", "2023-11-14 17:43:20-04:30"] {
+            assert_eq!(timestamp(same), Ok(1_700_000_000_000), "{same}");
+        }
+        assert_eq!(timestamp("2023-11-15T00:13:20.5+02:00"), Ok(1_700_000_000_500));
+        assert_eq!(timestamp("1970-01-01T00:00:00+02:00"), Ok(0));
+        let said = timestamp("2023-11-14T22:13:20").unwrap_err();
+        assert!(said.contains("which zone?") && said.contains("22:13:20Z is UTC"), "{said}");
+        for odd in ["2023-11-14T22:13:20+2", "2023-11-14T22:13:20+02:60", "2023-11-14T22:13:20+24:00"] {
+            assert!(timestamp(odd).unwrap_err().contains("is no zone"), "{odd}");
+        }
     }
 }

@@ -9,8 +9,9 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Heard, verdict};
-use crate::output::{Failure, Output, ended, usage};
-use crate::status::table;
+use crate::output::{Failure, Output, ended};
+use crate::roster::everybody;
+use crate::status::{refused_alike, table};
 use crate::target::Target;
 
 /// Show where the ledger begins on each node and what may be removed there, or remove its oldest records.
@@ -26,7 +27,7 @@ enum Command {
     Move(Move),
 }
 
-/// Print what each peer has kept, and what its retention is.
+/// Print what each member has kept, and what its retention is; also each peer of the list that is no member.
 ///
 /// Exits with 1 if none can be reached, 3 if the ledger is closed on one of them.
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ struct Show {
 
 /// Remove the whole segments whose records all lie below an index, and print where the ledger begins then.
 ///
-/// On every peer, or on the one that is named: each node removes its own. Fails if one of them could not.
+/// On every member and every peer of the list, or on the one that is named: each node removes its own. Fails if one of them could not.
 #[derive(Debug, Args)]
 struct Move {
     #[command(flatten)]
@@ -65,29 +66,31 @@ impl Retention {
     }
 }
 
-/// Asks all `peers` at once.
-async fn ask<'a, T>(
-    target: &Target,
-    peers: impl Iterator<Item = &'a Peer>,
+/// Asks all `nodes` at once.
+async fn ask<T>(
+    nodes: &[(Peer, NodeClient)],
     call: impl AsyncFn(NodeClient) -> Result<T, ClientError>,
-) -> Vec<(&'a Peer, Result<T, ClientError>)> {
-    let (client, call) = (target.client(), &call);
-    let asked = peers.map(|peer| {
-        let node = client.node(&peer.id);
-        async move {
-            let answer = match node {
-                Ok(node) => call(node).await,
-                Err(error) => Err(error),
-            };
-            (peer, answer)
-        }
-    });
-    join_all(asked).await
+) -> Vec<(&Peer, Result<T, ClientError>)> {
+    let call = &call;
+    join_all(nodes.iter().map(async |(peer, node)| (peer, call(node.clone()).await))).await
+}
+
+/// All nodes of the ledger, or the one that is named.
+async fn nodes(target: &Target, named: Option<&NodeId>) -> Result<Vec<(Peer, NodeClient)>, Failure> {
+    if let Some(id) = named {
+        let node = target.node(Some(id)).await?;
+        return Ok(vec![(Peer { id: id.clone(), address: node.address().to_owned() }, node)]);
+    }
+    let group = target.group()?;
+    let peers = everybody(target, group).await?;
+    let client = target.client_of(group, &peers, Duration::MAX);
+    peers.iter().map(|peer| Ok((peer.clone(), client.node(&peer.id)?))).collect()
 }
 
 impl Show {
     async fn run(self) -> Result<(), Failure> {
-        let answers = ask(&self.target, self.target.peers.iter(), async |node| node.retention().await).await;
+        let nodes = nodes(&self.target, None).await?;
+        let answers = ask(&nodes, async |node| node.retention().await).await;
         let mut output = Output::stdout();
         if self.json {
             output.line(Value::Array(answers.iter().map(shown).collect()))?;
@@ -98,6 +101,7 @@ impl Show {
             }
         }
         output.flush()?;
+        refused_alike(answers.iter().map(|(_, answer)| answer.as_ref().err()))?;
         verdict(answers.iter().map(|(peer, answer)| match answer {
             Ok(_) => (peer.id.as_str(), Heard::Answer),
             Err(error) => (peer.id.as_str(), Heard::Error(error)),
@@ -107,13 +111,8 @@ impl Show {
 
 impl Move {
     async fn run(self) -> Result<(), Failure> {
-        let wanted = |peer: &&Peer| self.node.as_ref().is_none_or(|node| *node == peer.id);
-        let peers: Vec<_> = self.target.peers.iter().filter(wanted).collect();
-        if peers.is_empty() {
-            let node = self.node.as_ref().map_or("", NodeId::as_str);
-            return Err(usage(format_args!("no peer is called {node}: name one of --peers")));
-        }
-        let answers = ask(&self.target, peers.into_iter(), async |node| node.remove_below(self.to).await).await;
+        let nodes = nodes(&self.target, self.node.as_ref()).await?;
+        let answers = ask(&nodes, async |node| node.remove_below(self.to).await).await;
         let mut output = Output::stdout();
         if self.json {
             output.line(Value::Array(answers.iter().map(moved).collect()))?;

@@ -1,16 +1,18 @@
 //! `dledger serve`: runs a node.
 
-use std::io;
+use std::io::{self, Write};
 
 use clap::Args;
 use dledger::{Config, Group, Node, NodeBuilder, OpenFileLimit, Role};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::Exit;
 use crate::output::{Failure, Output, ended, usage};
 use crate::serve_config::Options;
+use crate::sources::Sources;
 
 /// Run a node until SIGTERM or SIGINT, or until all of its ledgers are closed.
 ///
@@ -29,21 +31,18 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    pub(crate) async fn run(self) -> Result<(), Failure> {
+    pub(crate) async fn run(self, mut sources: Sources) -> Result<(), Failure> {
         log_to_stderr()?;
-        let options = match &self.config {
-            Some(file) => self.options.or(Options::from_file(file)?),
-            None => self.options,
-        };
-        let stay = options.stay;
-        let config: Config = options.into_config()?;
-        raise_open_files();
+        let options = self.options.with_file(self.config.as_deref(), &mut sources)?;
+        let config: Config = options.into_config(&sources)?;
+        let stay = config.stay;
         // Before the node starts: a signal that comes while it does is not lost.
         let mut stop = Stop::new()?;
+        raise_open_files();
         let node = tokio::select! {
             started = dledger::server::serve(NodeBuilder::from_config(config)) => started?,
-            signal = stop.signal() => {
-                tracing::info!(signal, "stopped before the node was up");
+            () = stop.asked() => {
+                tracing::info!("stopped before the node was up");
                 return Ok(());
             }
         };
@@ -54,10 +53,7 @@ impl Serve {
         }
         let outcome = tokio::select! {
             biased;
-            signal = stop.signal() => {
-                tracing::info!(signal, "shutting down");
-                Ok(())
-            }
+            () = stop.asked() => Ok(()),
             closed = node.closed(), if !stay => Err(all_closed(&closed)),
         };
         node.shutdown().await;
@@ -110,11 +106,13 @@ fn raise_open_files() {
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
+    let usual = || EnvFilter::new("info,openraft=warn");
     let filter = match std::env::var("DLEDGER_LOG") {
+        Ok(filter) if filter.is_empty() => usual(),
         Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| {
             usage(format!("DLEDGER_LOG = {filter:?} cannot be read ({error}): write it like `info,dledger=debug`"))
         })?,
-        Err(std::env::VarError::NotPresent) => EnvFilter::new("info,openraft=warn"),
+        Err(std::env::VarError::NotPresent) => usual(),
         Err(error) => return Err(usage(format!("DLEDGER_LOG cannot be read: {error}"))),
     };
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
@@ -123,19 +121,49 @@ fn log_to_stderr() -> Result<(), Failure> {
 
 /// What ends the node.
 struct Stop {
+    asked: watch::Receiver<bool>,
+}
+
+impl Stop {
+    /// Listens from now on. The first signal has the node end as it should, which takes as long as its disk does; a
+    /// second one ends the process.
+    fn new() -> Result<Self, Failure> {
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut signals = Signals { terminate, interrupt };
+        let (told, asked) = watch::channel(false);
+        // A task of its own: it hears the second one wherever the first one has led to.
+        tokio::spawn(async move {
+            let (signal, _) = signals.next().await;
+            tracing::info!(signal, "shutting down; a second signal ends the process at once");
+            told.send_replace(true);
+            let (signal, code) = signals.next().await;
+            // Whether or not that can be said.
+            let _ = writeln!(io::stderr(), "error: ended at once by a second signal ({signal})");
+            std::process::exit(code);
+        });
+        Ok(Self { asked })
+    }
+
+    /// Ends with the first signal.
+    async fn asked(&mut self) {
+        if self.asked.wait_for(|asked| *asked).await.is_err() {
+            // The task that listens is gone: the runtime ends.
+            std::future::pending().await
+        }
+    }
+}
+
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stop {
-    fn new() -> Result<Self, Failure> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn signal(&mut self) -> &'static str {
+impl Signals {
+    /// Its name, and what a process that it ends exits with.
+    async fn next(&mut self) -> (&'static str, i32) {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => ("SIGTERM", 143),
+            _ = self.interrupt.recv() => ("SIGINT", 130),
         }
     }
 }

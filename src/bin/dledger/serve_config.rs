@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 use crate::leader_options::LeaderOptions;
 use crate::output::{Failure, usage};
 use crate::retention_options::RetentionOptions;
+use crate::sources::{Sources, wrong_in};
 
 /// How often an interval is when none is given.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -31,11 +32,13 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_PEERS")]
     peers: Option<String>,
     /// Join a cluster that exists: the node forms none and needs no --peers; it waits until a leader adds it.
-    #[arg(long, env = "DLEDGER_JOIN")]
-    join: bool,
+    #[arg(long, env = "DLEDGER_JOIN", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = boolean, value_name = "BOOL")]
+    join: Option<bool>,
     /// Be a cluster of this node alone. Without --peers, --join and this, a node that is no member yet does not start.
-    #[arg(long, env = "DLEDGER_SINGLE")]
-    single: bool,
+    #[arg(long, env = "DLEDGER_SINGLE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = boolean, value_name = "BOOL")]
+    single: Option<bool>,
     /// Directory of the node's data.
     #[arg(long, env = "DLEDGER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -59,13 +62,15 @@ pub(crate) struct Options {
     #[serde(deserialize_with = "repair_text")]
     repair: Option<RepairPolicy>,
     /// Do not start if one ledger cannot be opened. Without it the others serve, and that one is closed.
-    #[arg(long, env = "DLEDGER_STRICT")]
-    strict: bool,
+    #[arg(long, env = "DLEDGER_STRICT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = boolean, value_name = "BOOL")]
+    strict: Option<bool>,
     /// Run although all ledgers are closed, from the start or later, so that they can be asked why, and so that one
     /// whose directory is in use is opened when it is free. Without it the process ends with exit code 3. --strict
     /// comes first.
-    #[arg(long, env = "DLEDGER_STAY")]
-    pub(crate) stay: bool,
+    #[arg(long, env = "DLEDGER_STAY", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(value_parser = boolean, value_name = "BOOL")]
+    stay: Option<bool>,
     /// Size of a segment file, like `256MiB`. All nodes must agree, for ever.
     #[arg(long, env = "DLEDGER_SEGMENT_SIZE")]
     #[serde(deserialize_with = "size_text")]
@@ -99,29 +104,41 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// The options of a TOML file.
-    pub(crate) fn from_file(file: &Path) -> Result<Self, Failure> {
-        let told = |error: &dyn std::fmt::Display| usage(format!("{}: {error}", file.display()));
-        let text = std::fs::read_to_string(file).map_err(|error| told(&error))?;
-        toml::from_str(&text).map_err(|error| told(&error))
+    /// The options of a TOML file, and where in it they are.
+    fn from_file(file: &Path, sources: &mut Sources) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            sources.told(format_args!("the file of options, {}: {error}", file.display()), &["config"])
+        })?;
+        let alone = |text: &str| toml::from_str::<Self>(text).err().map(|error| error.message().to_owned());
+        let options = toml::from_str(&text).map_err(|error| usage(wrong_in(file, &text, &error, alone)))?;
+        sources.add_file(file, &text);
+        Ok(options)
+    }
+
+    /// These, and those of the file where there are none.
+    pub(crate) fn with_file(self, file: Option<&Path>, sources: &mut Sources) -> Result<Self, Failure> {
+        Ok(match file {
+            Some(file) => self.or(Self::from_file(file, sources)?),
+            None => self,
+        })
     }
 
     /// These, and those of `other` where there are none.
-    pub(crate) fn or(self, other: Self) -> Self {
+    fn or(self, other: Self) -> Self {
         Self {
             group: if self.group.is_empty() { other.group } else { self.group },
             id: self.id.or(other.id),
             peers: self.peers.or(other.peers),
-            join: self.join || other.join,
-            single: self.single || other.single,
+            join: self.join.or(other.join),
+            single: self.single.or(other.single),
             data_dir: self.data_dir.or(other.data_dir),
             bind: self.bind.or(other.bind),
             advertise: self.advertise.or(other.advertise),
             cluster: self.cluster.or(other.cluster),
             durability: self.durability.or(other.durability),
             repair: self.repair.or(other.repair),
-            strict: self.strict || other.strict,
-            stay: self.stay || other.stay,
+            strict: self.strict.or(other.strict),
+            stay: self.stay.or(other.stay),
             segment_size: self.segment_size.or(other.segment_size),
             max_record: self.max_record.or(other.max_record),
             lock_wait: self.lock_wait.or(other.lock_wait),
@@ -134,25 +151,26 @@ impl Options {
     }
 
     /// The node as it is reached from the same machine.
-    pub(crate) fn own(self) -> Result<Own, Failure> {
+    pub(crate) fn own(self, sources: &Sources) -> Result<Own, Failure> {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
-            Some(text) => Peers::parse_for(text, &id)?,
+            Some(text) => listed(text, &id, sources)?,
             None => Peers::default(),
         };
         let listed = peers.get(&id).map(|peer| peer.address.clone());
         let bind = self.bind.or(listed).ok_or_else(|| missing("bind"))?;
         let group = self.group.into_iter().next().ok_or_else(|| missing("group"))?;
         let cluster = self.cluster.unwrap_or_else(|| Config::new(id.clone(), bind.clone()).cluster);
-        Ok(Own { id, group, cluster, address: from_here(&bind)? })
+        Ok(Own { id, group, cluster, address: from_here(&bind, sources)? })
     }
 
     /// The node's configuration.
-    pub(crate) fn into_config(self) -> Result<Config, Failure> {
+    pub(crate) fn into_config(self, sources: &Sources) -> Result<Config, Failure> {
         let id = self.id.ok_or_else(|| missing("id"))?;
+        let (join, single) = (self.join.unwrap_or_default(), self.single.unwrap_or_default());
         let peers = match &self.peers {
-            Some(text) => Peers::parse_for(text, &id)?,
-            None if self.bind.is_none() && (self.join || self.single) => return Err(missing("bind")),
+            Some(text) => listed(text, &id, sources)?,
+            None if self.bind.is_none() && (join || single) => return Err(missing("bind")),
             None if self.bind.is_none() => {
                 let ways = "--peers is missing: give it with the nodes the cluster is formed of, or give --bind and \
                             --join (a cluster that exists) or --single (a cluster of this node alone)";
@@ -168,21 +186,14 @@ impl Options {
         }
         config.groups = self.group;
         config.peers = peers;
-        config.join = self.join;
-        config.single = self.single;
+        (config.join, config.single) = (join, single);
         config.data_dir = self.data_dir.ok_or_else(|| missing("data-dir"))?;
         config.advertise = self.advertise;
         config.cluster = self.cluster.unwrap_or(config.cluster);
         config.durability = self.durability.unwrap_or(config.durability);
         config.repair = self.repair.unwrap_or(config.repair);
-        (config.strict, config.stay) = (self.strict, self.stay);
-        config.segment_size = self.segment_size.map_or(config.segment_size, |size| size.as_u64());
-        if let Some(ByteSize(size)) = self.max_record {
-            config.max_record_bytes = usize::try_from(size)?;
-            // A batch holds at least one record, and what is in flight at least one batch.
-            config.max_batch_bytes = config.max_batch_bytes.max(config.max_record_bytes);
-            config.max_inflight_bytes = config.max_inflight_bytes.max(config.max_batch_bytes);
-        }
+        (config.strict, config.stay) = (self.strict.unwrap_or_default(), self.stay.unwrap_or_default());
+        set_sizes(&mut config, self.segment_size, self.max_record, sources)?;
         config.lock_wait = self.lock_wait.unwrap_or(config.lock_wait);
         config.max_connections = self.max_connections.unwrap_or(config.max_connections);
         config.max_peer_connections = self.max_peer_connections.unwrap_or(config.max_peer_connections);
@@ -193,9 +204,42 @@ impl Options {
         };
         config.retention = self.retention.into_retention();
         self.leader.apply(&mut config);
-        config.validate()?;
+        config.validate().map_err(|error| sources.refused(&error))?;
         Ok(config)
     }
+}
+
+/// The sizes that are given, and those that follow from them: a batch holds at least one record and two of them fit
+/// into a segment, and what is in flight holds at least one batch.
+fn set_sizes(
+    config: &mut Config,
+    segment: Option<ByteSize>,
+    record: Option<ByteSize>,
+    sources: &Sources,
+) -> Result<(), Failure> {
+    config.segment_size = segment.map_or(config.segment_size, |size| size.as_u64());
+    let half = usize::try_from(config.segment_size / 2)?;
+    let record = match record {
+        Some(ByteSize(size)) => usize::try_from(size)?,
+        None => config.max_record_bytes.min(half),
+    };
+    if record > half {
+        let (most, segment) = (ByteSize(half as u64).display().iec(), ByteSize(config.segment_size).display().iec());
+        let why = format!(
+            "--max-record = {record}: expected at most {most}, half of --segment-size ({segment}): give a smaller \
+             record, or a larger segment"
+        );
+        return Err(sources.told(why, &["max-record", "segment-size"]));
+    }
+    config.max_record_bytes = record;
+    config.max_batch_bytes = config.max_batch_bytes.min(half).max(record);
+    config.max_inflight_bytes = config.max_inflight_bytes.max(config.max_batch_bytes);
+    Ok(())
+}
+
+/// The peer list that this node is on.
+fn listed(text: &str, own: &NodeId, sources: &Sources) -> Result<Peers, Failure> {
+    Peers::parse_for(text, own).map_err(|error| sources.told(error, &["peers", "id"]))
 }
 
 /// A node as it is reached from the same machine.
@@ -209,19 +253,30 @@ pub(crate) struct Own {
 }
 
 fn missing(option: &str) -> Failure {
-    usage(format!("--{option} is missing: give it, or set it in the --config file"))
+    let variable = format!("DLEDGER_{}", option.replace('-', "_").to_uppercase());
+    usage(format!("--{option} is missing: give it, set {variable}, or set it in the --config file"))
 }
 
 /// Where who listens at `bind` is reached from the same machine: on the loopback, if it listens everywhere.
-fn from_here(bind: &str) -> Result<String, Failure> {
+fn from_here(bind: &str, sources: &Sources) -> Result<String, Failure> {
     let (host, port) = bind.rsplit_once(':').unwrap_or((bind, ""));
     if port == "0" {
-        return Err(usage(format_args!("--bind {bind} takes any free port, which nobody else knows: name a port")));
+        let why = format!("--bind {bind} takes any free port, which nobody else knows: name a port");
+        return Err(sources.told(why, &["bind", "peers"]));
     }
     match host {
         "0.0.0.0" => Ok(format!("127.0.0.1:{port}")),
         "[::]" => Ok(format!("[::1]:{port}")),
         _ => Ok(bind.to_owned()),
+    }
+}
+
+/// Yes or no, as it is written in files of variables.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "on" | "true" => Ok(true),
+        "0" | "no" | "off" | "false" => Ok(false),
+        _ => Err("write 1, yes, on or true, or else 0, no, off or false".into()),
     }
 }
 

@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use clap::Args;
-use dledger::{Client, ClientError, NodeStatus, Peer, Peers};
+use dledger::{ClientError, Group, NodeStatus};
 use futures::future::join_all;
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use crate::exit::{Heard, verdict};
 use crate::output::{Failure, Output};
+use crate::roster::{Answer, look};
 use crate::target::Target;
 use crate::watch;
 
-/// Print what each peer knows of the ledger.
+/// Print what each member knows of the ledger, and each peer of the list that is no member. Of several ledgers
+/// (`--group orders,payments`), one after the other.
 ///
 /// Exits with 0 if all that answer serve, 1 if none answers, 3 if the ledger is closed on one of them, 4 if one of them
 /// knows of no master or was removed.
@@ -21,22 +22,14 @@ use crate::watch;
 pub(crate) struct Status {
     #[command(flatten)]
     target: Target,
-    /// Print one array with an object per peer; one that cannot be reached has an `error`.
+    /// Print one array with an object per node and ledger; one that cannot be reached has an `error`.
     #[arg(long)]
     json: bool,
-    /// Do it again and again, by default every second, until Ctrl-C: with the records committed per second, and with
-    /// the members that are not among the peers. A node that is down is no reason to end.
+    /// Do it again and again, by default every second, until Ctrl-C: with the records committed per second. A node
+    /// that is down is no reason to end.
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "1s")]
     #[arg(value_parser = watch::interval)]
     watch: Option<Duration>,
-}
-
-/// What came of asking a node.
-pub(crate) struct Answer {
-    pub(crate) peer: Peer,
-    /// When it was there.
-    pub(crate) at: Instant,
-    pub(crate) status: Result<NodeStatus, ClientError>,
 }
 
 impl Status {
@@ -44,38 +37,86 @@ impl Status {
         if let Some(every) = self.watch {
             return watch::run(&self.target, every, self.json).await;
         }
-        let answers = ask(&self.target.client(), &self.target.peers).await;
+        let looked = self.target.groups().into_iter().map(async |group| (group, look(&self.target, group).await));
+        let ledgers: Vec<(&Group, Vec<Answer>)> = join_all(looked).await;
         let mut output = Output::stdout();
         if self.json {
-            output.line(Value::Array(answers.iter().map(object).collect()))?;
+            let all = ledgers.iter().flat_map(|(group, answers)| answers.iter().map(|answer| object(group, answer)));
+            output.line(Value::Array(all.collect()))?;
         } else {
-            let rows: Vec<_> = std::iter::once(head(&FIGURES)).chain(answers.iter().map(|a| row(a, figures))).collect();
-            for line in table(&rows) {
+            let tables = ledgers.iter().map(|(group, answers)| {
+                let rows = answers.iter().map(|answer| row(answer, figures));
+                (*group, table(&std::iter::once(head(&FIGURES)).chain(rows).collect::<Vec<_>>()))
+            });
+            for line in titled(&tables.collect::<Vec<_>>()) {
                 output.line(line)?;
             }
         }
         output.flush()?;
-        verdict(answers.iter().map(|answer| match &answer.status {
-            Ok(status) => (status.node.as_str(), Heard::Role(&status.role)),
-            Err(error) => (answer.peer.id.as_str(), Heard::Error(error)),
-        }))
+        told(&ledgers)
     }
 }
 
-/// Asks all `peers` at once.
-pub(crate) async fn ask(client: &Client, peers: &Peers) -> Vec<Answer> {
-    let asked = peers.iter().map(|peer| async move {
-        let status = client.status(&peer.id).await;
-        Answer { peer: peer.clone(), at: Instant::now(), status }
-    });
-    join_all(asked).await
+/// The lines of all ledgers, under their names if there are several.
+pub(crate) fn titled(ledgers: &[(&Group, Vec<String>)]) -> Vec<String> {
+    match ledgers {
+        [(_, lines)] => lines.clone(),
+        several => {
+            let titled = several
+                .iter()
+                .flat_map(|(group, lines)| std::iter::once(format!("LEDGER {group}")).chain(lines.iter().cloned()));
+            titled.collect()
+        }
+    }
 }
 
-pub(crate) fn object(Answer { peer, status, .. }: &Answer) -> Value {
+/// What the answers come to.
+fn told(ledgers: &[(&Group, Vec<Answer>)]) -> Result<(), Failure> {
+    for (_, answers) in ledgers {
+        refused_alike(answers.iter().map(|answer| answer.status.as_ref().err()))?;
+    }
+    let several = ledgers.len() > 1;
+    let names = ledgers.iter().flat_map(|(group, answers)| {
+        let name = move |answer: &Answer| match several {
+            true => format!("{group} on {}", answer.node()),
+            false => answer.node().to_owned(),
+        };
+        answers.iter().map(move |answer| (name(answer), &answer.status))
+    });
+    let names: Vec<_> = names.collect();
+    verdict(names.iter().map(|(name, status)| match status {
+        Ok(status) => (name.as_str(), Heard::Role(&status.role)),
+        Err(error) => (name.as_str(), Heard::Error(error)),
+    }))
+}
+
+/// Where all that answer refuse, as they do for a ledger that none of them has: that it is so, and not that nobody
+/// answers.
+///
+/// # Errors
+/// The first refusal, if that is what all answers are.
+pub(crate) fn refused_alike<'a>(answers: impl Iterator<Item = Option<&'a ClientError>>) -> Result<(), Failure> {
+    let mut first = None;
+    for answer in answers {
+        match answer {
+            Some(ClientError::Broken { .. }) => {}
+            Some(error @ (ClientError::UnknownGroup { .. } | ClientError::WrongCluster { .. })) => {
+                first = first.or(Some(error));
+            }
+            Some(_) | None => return Ok(()),
+        }
+    }
+    first.map_or(Ok(()), |error| Err(error.clone().into()))
+}
+
+pub(crate) fn object(group: &Group, Answer { peer, status, member, .. }: &Answer) -> Value {
     let s = match status {
         Ok(status) => status,
         Err(error) => {
-            return json!({ "node": peer.id.as_str(), "address": peer.address, "error": error.to_string() });
+            return json!({
+                "node": peer.id.as_str(), "address": peer.address, "group": group.as_str(), "member": member,
+                "error": error.to_string(),
+            });
         }
     };
     let members = s.members.iter().map(|(id, address, voter)| json!({ "id": id, "address": address, "voter": voter }));
@@ -84,7 +125,7 @@ pub(crate) fn object(Answer { peer, status, .. }: &Answer) -> Value {
         "master": s.master, "master_address": s.master_address, "first": s.first, "committed": s.committed,
         "durable": s.durable, "end": s.end, "committed_position": s.committed_position,
         "committed_chain": format!("{:08x}", s.committed_chain), "members": members.collect::<Vec<_>>(),
-        "closed_reason": s.closed_reason,
+        "member": member, "closed_reason": s.closed_reason,
         "disk_full": s.disk_full, "cluster_incarnation": s.cluster_incarnation.map(|of| of.to_string()),
         "alarm": s.alarm,
         "waiting": s.waiting,
@@ -107,26 +148,32 @@ pub(crate) fn head(figures: &[&str]) -> Vec<String> {
 }
 
 /// Who the node is, its `figures`, and what is wrong with it.
-pub(crate) fn row(
-    Answer { peer, status, .. }: &Answer,
-    figures: impl FnOnce(&NodeStatus) -> Vec<String>,
-) -> Vec<String> {
-    match status {
+pub(crate) fn row(answer: &Answer, figures: impl FnOnce(&NodeStatus) -> Vec<String>) -> Vec<String> {
+    let peer = &answer.peer;
+    let stranger = (answer.member == Some(false)).then_some(NO_MEMBER);
+    let unheard = |why: String| {
+        let why = stranger.map_or(why.clone(), |stranger| format!("{why}; {stranger}"));
+        vec![peer.id.to_string(), peer.address.clone(), why]
+    };
+    match &answer.status {
         Ok(s) => {
             let mut row = vec![s.node.clone(), peer.address.clone(), s.role.clone(), s.term.to_string()];
             row.push(s.master.clone().unwrap_or_else(|| "-".into()));
             row.extend(figures(s));
             let wrong = s.closed_reason.as_ref().or(s.waiting.as_ref()).or(s.disk_full.as_ref()).or(s.alarm.as_ref());
             // One line a node, whatever there is to say.
-            row.extend(wrong.map(|wrong| wrong.replace('\n', "; ")));
+            let wrong = [wrong.map(|wrong| wrong.replace('\n', "; ")), stranger.map(String::from)];
+            let wrong = wrong.into_iter().flatten().collect::<Vec<_>>();
+            row.extend((!wrong.is_empty()).then(|| wrong.join("; ")));
             row
         }
-        Err(ClientError::Broken { reason, .. }) => {
-            vec![peer.id.to_string(), peer.address.clone(), format!("unreachable ({reason})")]
-        }
-        Err(error) => vec![peer.id.to_string(), peer.address.clone(), format!("refused ({error})")],
+        Err(ClientError::Broken { reason, .. }) => unheard(format!("unreachable ({reason})")),
+        Err(error) => unheard(format!("refused ({error})")),
     }
 }
+
+/// Of a node that is listed, and that the membership lacks.
+const NO_MEMBER: &str = "no member of the ledger";
 
 /// Aligned lines. The last cell of a row takes the space it needs.
 pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {

@@ -1,10 +1,10 @@
 //! `dledger tail`: committed records as they come.
 
 use clap::Args;
-use dledger::NodeId;
+use dledger::{Client, ClientError, NodeClient, NodeId, NodeStatus, Record};
 use futures::StreamExt;
 
-use crate::output::{Failure, Form, Output};
+use crate::output::{Failure, Form, Output, nobody_reads};
 use crate::target::Target;
 
 /// Records printed between two looks at whether more are ready.
@@ -31,26 +31,70 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.target.client();
-        let records = match &self.node {
-            Some(node) => client.node(node)?.tail(self.from).await?,
+        let printed = self.print();
+        tokio::select! {
+            printed = printed => printed,
+            () = nobody_reads() => Err(Failure::Pipe),
+        }
+    }
+
+    async fn print(&self) -> Result<(), Failure> {
+        let client = self.target.client()?;
+        let node = match &self.node {
+            Some(node) => Some(self.target.node(Some(node)).await?),
+            None => None,
+        };
+        let records = match &node {
+            Some(node) => node.tail(self.from).await?,
             None => client.tail(self.from),
         };
         let form = Form::of(self.lines, self.json);
         let mut output = Output::stdout();
         let mut ready = records.ready_chunks(READY);
-        while let Some(records) = ready.next().await {
-            for record in records {
-                match record {
-                    Ok(record) => output.record(&record, form)?,
-                    Err(error) => {
-                        output.flush()?;
-                        return Err(error.into());
-                    }
-                }
+        let ahead = self.ahead(&client, node);
+        tokio::pin!(ahead);
+        // Records that come say by themselves that they are there.
+        let mut begun = false;
+        loop {
+            tokio::select! {
+                biased;
+                records = ready.next() => match records {
+                    Some(records) => write(&mut output, records, form)?,
+                    None => return Ok(()),
+                },
+                () = &mut ahead, if !begun => {}
             }
-            output.flush()?;
+            begun = true;
         }
-        Ok(())
     }
+
+    /// Says so if the first index is one that is not there yet: it may never be.
+    async fn ahead(&self, client: &Client, node: Option<NodeClient>) {
+        let node = match node {
+            Some(node) => Ok(node),
+            None => client.any_node().await,
+        };
+        // Who does not answer is told of by the records, or their absence.
+        let Ok(node) = node else { return };
+        let Ok(NodeStatus { node, committed, .. }) = node.status().await else { return };
+        if self.from > committed {
+            let (from, before) = (self.from, self.from - committed);
+            eprintln!(
+                "note: waits for index {from}: {node} has committed up to {committed}, {before} records before it"
+            );
+        }
+    }
+}
+
+fn write(output: &mut Output, records: Vec<Result<Record, ClientError>>, form: Form) -> Result<(), Failure> {
+    for record in records {
+        match record {
+            Ok(record) => output.record(&record, form)?,
+            Err(error) => {
+                output.flush()?;
+                return Err(error.into());
+            }
+        }
+    }
+    output.flush()
 }

@@ -5,14 +5,16 @@ use std::time::Duration;
 use clap::Args;
 use dledger::{Client, ClusterName, Group, NodeClient, NodeId, Peers};
 
-use crate::output::Failure;
+use crate::output::{Failure, usage};
+use crate::roster;
 
 /// Where to.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// The ledger.
-    #[arg(long, env = "DLEDGER_GROUP")]
-    pub(crate) group: Group,
+    /// The ledger. Where the variable names several, as it may for `serve`, `status` shows them all, and every other
+    /// command is to be told which one.
+    #[arg(long, env = "DLEDGER_GROUP", value_delimiter = ',', required = true)]
+    group: Vec<Group>,
     /// Nodes of the cluster: `n0-host:port;n1-host:port` or `n0=host:port,…`. Those it lacks are found by those it has.
     #[arg(long, env = "DLEDGER_PEERS")]
     pub(crate) peers: Peers,
@@ -25,13 +27,38 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn client(&self) -> Client {
-        self.client_of(&self.peers, self.timeout)
+    /// The ledgers that are named, each once.
+    pub(crate) fn groups(&self) -> Vec<&Group> {
+        let first = |at: &usize| !self.group[..*at].contains(&self.group[*at]);
+        (0..self.group.len()).filter(first).map(|at| &self.group[at]).collect()
+    }
+
+    /// The ledger.
+    ///
+    /// # Errors
+    /// If several are named: it is not for the command to say which one is meant.
+    pub(crate) fn group(&self) -> Result<&Group, Failure> {
+        match &self.groups()[..] {
+            [group] => Ok(group),
+            several => {
+                let names = several.iter().map(|group| group.as_str()).collect::<Vec<_>>();
+                Err(usage(format_args!(
+                    "{} ledgers are named ({}): say which one is meant, like --group {}",
+                    names.len(),
+                    names.join(", "),
+                    names.first().unwrap_or(&"NAME"),
+                )))
+            }
+        }
+    }
+
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        Ok(self.client_of(self.group()?, &self.peers, Duration::MAX))
     }
 
     /// A client of other nodes of the same cluster, that waits no longer than `longest` for an answer.
-    pub(crate) fn client_of(&self, peers: &Peers, longest: Duration) -> Client {
-        let builder = Client::builder(peers.clone(), self.group.clone()).timeout(self.timeout.min(longest));
+    pub(crate) fn client_of(&self, group: &Group, peers: &Peers, longest: Duration) -> Client {
+        let builder = Client::builder(peers.clone(), group.clone()).timeout(self.timeout.min(longest));
         match &self.cluster {
             Some(cluster) => builder.cluster(cluster.clone()).build(),
             None => builder.build(),
@@ -40,10 +67,9 @@ impl Target {
 
     /// The node that was asked for, or else one that answers, the master if there is one.
     pub(crate) async fn node(&self, node: Option<&NodeId>) -> Result<NodeClient, Failure> {
-        let client = self.client();
-        Ok(match node {
-            Some(node) => client.node(node)?,
-            None => client.any_node().await?,
-        })
+        match node {
+            Some(node) => roster::find(self, node).await,
+            None => Ok(self.client()?.any_node().await?),
+        }
     }
 }

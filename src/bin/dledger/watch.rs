@@ -5,12 +5,14 @@ use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use dledger::{NodeId, NodeStatus, Peer, Peers};
+use dledger::{Client, Group, NodeId, NodeStatus, Peer, Peers};
+use futures::future::join_all;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::output::{Failure, Output};
-use crate::status::{Answer, ask, head, object, row, table};
+use crate::output::{Failure, Output, nobody_reads};
+use crate::roster::{Answer, ask, mark, members};
+use crate::status::{head, object, row, table, titled};
 use crate::target::Target;
 
 /// The shortest and the longest interval.
@@ -41,37 +43,62 @@ pub(crate) async fn run(target: &Target, every: Duration, json: bool) -> Result<
 
 async fn refresh(target: &Target, every: Duration, json: bool) -> Result<Infallible, Failure> {
     let longest = every.max(ANSWER);
-    let (mut peers, mut client) = (target.peers.clone(), target.client_of(&target.peers, longest));
-    let (mut rates, mut screen) = (Rates::default(), Screen::new());
+    let mut ledgers: Vec<_> = target.groups().into_iter().map(|group| Watched::new(target, group, longest)).collect();
+    let mut screen = Screen::new();
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut output = Output::stdout();
     loop {
-        ticks.tick().await;
-        let answers = ask(&client, &peers).await;
-        let rates = rates.next(answers.iter().map(committed));
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = nobody_reads() => return Err(Failure::Pipe),
+        }
+        let looks = join_all(ledgers.iter_mut().map(|ledger| ledger.look(target, longest))).await;
         match json {
-            true => output.line(objects(&answers, &rates))?,
-            false => output.bytes(screen.frame(&lines(&answers, &rates)).as_bytes())?,
+            true => output.line(Value::Array(looks.iter().flat_map(Look::objects).collect()))?,
+            false => {
+                let tables: Vec<_> = looks.iter().map(|look| (look.group, look.lines())).collect();
+                output.bytes(screen.frame(&titled(&tables)).as_bytes())?;
+            }
         }
         output.flush()?;
-        if let Some(now) = watched(&target.peers, &answers).filter(|now| *now != peers) {
-            client = target.client_of(&now, longest);
-            peers = now;
-        }
     }
 }
 
-/// The peers that were named, and the members besides, as the node that is furthest knows them. `None` if nobody
-/// answered.
-fn watched(named: &Peers, answers: &[Answer]) -> Option<Peers> {
-    let known = answers.iter().filter_map(|answer| answer.status.as_ref().ok());
-    let newest = known.max_by_key(|status| (status.term, status.committed))?;
-    let members = newest.members.iter().filter_map(|(id, address, _)| {
-        let (id, address) = (id.parse().ok()?, address.clone());
-        Some(Peer { id, address })
-    });
-    with_members(named, members)
+/// A ledger that is watched.
+struct Watched<'t> {
+    group: &'t Group,
+    /// Who is asked: the peers of the list, and the members besides.
+    peers: Peers,
+    client: Client,
+    rates: Rates,
+}
+
+/// What one look at it showed.
+struct Look<'t> {
+    group: &'t Group,
+    answers: Vec<Answer>,
+    rates: Vec<Option<f64>>,
+}
+
+impl<'t> Watched<'t> {
+    fn new(target: &'t Target, group: &'t Group, longest: Duration) -> Self {
+        let (peers, client) = (target.peers.clone(), target.client_of(group, &target.peers, longest));
+        Self { group, peers, client, rates: Rates::default() }
+    }
+
+    async fn look(&mut self, target: &Target, longest: Duration) -> Look<'t> {
+        let mut answers = ask(&self.client, &self.peers).await;
+        if let Some(members) = members(&answers) {
+            mark(&mut answers, &members);
+            if let Some(now) = with_members(&target.peers, members.into_iter()).filter(|now| *now != self.peers) {
+                self.client = target.client_of(self.group, &now, longest);
+                self.peers = now;
+            }
+        }
+        let rates = self.rates.next(answers.iter().map(committed));
+        Look { group: self.group, answers, rates }
+    }
 }
 
 fn with_members(named: &Peers, members: impl Iterator<Item = Peer>) -> Option<Peers> {
@@ -84,7 +111,7 @@ fn with_members(named: &Peers, members: impl Iterator<Item = Peer>) -> Option<Pe
     Peers::new(peers).ok()
 }
 
-fn committed(Answer { peer, at, status }: &Answer) -> (&NodeId, Option<u64>, Instant) {
+fn committed(Answer { peer, at, status, .. }: &Answer) -> (&NodeId, Option<u64>, Instant) {
     (&peer.id, status.as_ref().ok().map(|status| status.committed), *at)
 }
 
@@ -109,21 +136,24 @@ impl Rates {
     }
 }
 
-fn objects(answers: &[Answer], rates: &[Option<f64>]) -> Value {
-    let each = answers.iter().zip(rates).map(|(answer, rate)| {
-        let mut object = object(answer);
-        if answer.status.is_ok() {
-            // More digits than were measured are of no use.
-            object["committed_per_second"] = rate.map(|rate| (rate * 10.0).round() / 10.0).into();
-        }
-        object
-    });
-    Value::Array(each.collect())
-}
+impl Look<'_> {
+    fn objects(&self) -> Vec<Value> {
+        let each = self.answers.iter().zip(&self.rates).map(|(answer, rate)| {
+            let mut object = object(self.group, answer);
+            if answer.status.is_ok() {
+                // More digits than were measured are of no use.
+                object["committed_per_second"] = rate.map(|rate| (rate * 10.0).round() / 10.0).into();
+            }
+            object
+        });
+        each.collect()
+    }
 
-fn lines(answers: &[Answer], rates: &[Option<f64>]) -> Vec<String> {
-    let rows = answers.iter().zip(rates).map(|(answer, rate)| row(answer, |status| figures(status, *rate)));
-    table(&std::iter::once(head(&FIGURES)).chain(rows).collect::<Vec<_>>())
+    fn lines(&self) -> Vec<String> {
+        let rows = self.answers.iter().zip(&self.rates);
+        let rows = rows.map(|(answer, rate)| row(answer, |status| figures(status, *rate)));
+        table(&std::iter::once(head(&FIGURES)).chain(rows).collect::<Vec<_>>())
+    }
 }
 
 fn figures(s: &NodeStatus, rate: Option<f64>) -> Vec<String> {
@@ -213,25 +243,27 @@ mod tests {
         let now = with_members(&named, members.iter().cloned()).unwrap();
         // n0 as it was named, and nobody twice.
         assert_eq!(now, peers("n1=b:1;n0=a:1;n2=c:1"));
-        assert_eq!(watched(&named, &[unreachable("n0", "a:1")]), None);
+        assert_eq!(super::members(&[unreachable("n0", "a:1")]), None);
     }
 
     fn unreachable(id: &str, address: &str) -> Answer {
         let broken = ClientError::Broken { address: address.into(), reason: "connection\nrefused\x1b[2J".into() };
         let peer = Peer { id: id.parse().unwrap(), address: address.into() };
-        Answer { peer, at: Instant::now(), status: Err(broken) }
+        Answer { peer, at: Instant::now(), status: Err(broken), member: None }
     }
 
     #[test]
     fn a_node_that_is_down_stays_in_the_table() {
-        let answers = [unreachable("n0", "a:1"), unreachable("n1", "bb:22")];
-        let table = lines(&answers, &[None, None]);
+        let answers = vec![unreachable("n0", "a:1"), unreachable("n1", "bb:22")];
+        let group = "g".parse().unwrap();
+        let look = Look { group: &group, answers, rates: vec![None, None] };
+        let table = look.lines();
         assert_eq!(table[0], "NODE  ADDRESS  ROLE  TERM  MASTER  FIRST  COMMITTED  COMMITTED/S  DURABLE  END");
         assert!(table[1].starts_with("n0    a:1      unreachable (connection"), "{}", table[1]);
         assert!(table[2].starts_with("n1    bb:22    unreachable (connection"), "{}", table[2]);
-        let objects = objects(&answers, &[None, None]);
+        let objects = look.objects();
         assert_eq!(objects[1]["node"], "n1");
-        assert!(objects[1]["error"].is_string() && objects[1].get("committed_per_second").is_none(), "{objects}");
+        assert!(objects[1]["error"].is_string() && objects[1].get("committed_per_second").is_none(), "{objects:?}");
         let frame = Screen { terminal: false, drawn: None }.frame(&table);
         assert_eq!((frame.lines().count(), frame.contains('\x1b')), (3, false), "{frame}");
     }

@@ -1,0 +1,163 @@
+//! The nodes of a ledger. The peer list is where one starts; the membership says who there is.
+
+use std::time::Duration;
+
+use dledger::{Client, ClientError, Group, NodeClient, NodeId, NodeStatus, Peer, Peers};
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::output::{Failure, usage};
+use crate::target::Target;
+
+/// What came of asking a node.
+pub(crate) struct Answer {
+    pub(crate) peer: Peer,
+    /// When it was there.
+    pub(crate) at: Instant,
+    pub(crate) status: Result<NodeStatus, ClientError>,
+    /// Whether the membership has it; `None` while nobody says what that is.
+    pub(crate) member: Option<bool>,
+}
+
+impl Answer {
+    /// Who it is: as it says, or else as it was called.
+    pub(crate) fn node(&self) -> &str {
+        self.status.as_ref().map_or(self.peer.id.as_str(), |status| &status.node)
+    }
+}
+
+/// Asks all `peers` at once.
+pub(crate) async fn ask(client: &Client, peers: &Peers) -> Vec<Answer> {
+    let asked = peers.iter().map(|peer| async move {
+        let status = client.status(&peer.id).await;
+        Answer { peer: peer.clone(), at: Instant::now(), status, member: None }
+    });
+    join_all(asked).await
+}
+
+/// Asks the peers of the list, and then those members that the list lacks, or has under an address where they are not.
+pub(crate) async fn look(target: &Target, group: &Group) -> Vec<Answer> {
+    let peers = &target.peers;
+    let mut answers = ask(&target.client_of(group, peers, Duration::MAX), peers).await;
+    let Some(members) = members(&answers) else { return answers };
+    if let Ok(unheard) = Peers::new(unheard(&answers, &members)) {
+        for answer in ask(&target.client_of(group, &unheard, Duration::MAX), &unheard).await {
+            add(&mut answers, answer);
+        }
+    }
+    mark(&mut answers, &members);
+    answers
+}
+
+/// The members, as the node that is furthest knows them. `None` if nobody says.
+pub(crate) fn members(answers: &[Answer]) -> Option<Vec<Peer>> {
+    let known = answers.iter().filter_map(|answer| answer.status.as_ref().ok());
+    let newest = known.filter(|status| !status.members.is_empty()).max_by_key(|status| {
+        // Who was removed knows of no later change.
+        (status.role == "master", status.role != "removed", status.term, status.committed)
+    })?;
+    let peer =
+        |(id, address, _): &(String, String, bool)| Some(Peer { id: id.parse().ok()?, address: address.clone() });
+    Some(newest.members.iter().filter_map(peer).collect())
+}
+
+/// Says of each whether it is a member.
+pub(crate) fn mark(answers: &mut [Answer], members: &[Peer]) {
+    for answer in answers {
+        answer.member = Some(members.iter().any(|member| member.id.as_str() == answer.node()));
+    }
+}
+
+/// The members that have not answered, where they have not been looked for yet.
+fn unheard(answers: &[Answer], members: &[Peer]) -> Vec<Peer> {
+    let heard = |member: &Peer| {
+        let answered = |answer: &Answer| answer.status.is_ok() && answer.node() == member.id.as_str();
+        answers.iter().any(|answer| answered(answer) || answer.peer.address.eq_ignore_ascii_case(&member.address))
+    };
+    members.iter().filter(|member| !heard(member)).cloned().collect()
+}
+
+/// Adds a member that was asked where the membership has it. The list may have it elsewhere, where it did not answer.
+fn add(answers: &mut Vec<Answer>, answer: Answer) {
+    match answers.iter_mut().find(|listed| listed.status.is_err() && listed.peer.id == answer.peer.id) {
+        Some(listed) if answer.status.is_ok() => *listed = answer,
+        Some(_) => {}
+        None => answers.push(answer),
+    }
+}
+
+/// The nodes of the list, and the members besides.
+pub(crate) async fn everybody(target: &Target, group: &Group) -> Result<Peers, Failure> {
+    let mut peers: Vec<Peer> = Vec::new();
+    for answer in look(target, group).await {
+        if peers.iter().all(|peer| peer.id != answer.peer.id) {
+            peers.push(answer.peer);
+        }
+    }
+    Ok(Peers::new(peers)?)
+}
+
+/// A node by its name: where the list has it, if it is there, or else where the membership has it.
+pub(crate) async fn find(target: &Target, node: &NodeId) -> Result<NodeClient, Failure> {
+    let group = target.group()?;
+    let client = target.client()?;
+    let listed = client.node(node);
+    if let Ok(listed) = &listed {
+        match listed.status().await {
+            Ok(status) if status.node != node.as_str() => {}
+            Err(ClientError::Broken { .. }) => {}
+            Ok(_) | Err(_) => return Ok(listed.clone()),
+        }
+    }
+    let members = members(&ask(&client, &target.peers).await);
+    let found = members.iter().flatten().find(|member| member.id == *node);
+    if let Some(found) = found {
+        let peers = Peers::new(vec![found.clone()])?;
+        return Ok(target.client_of(group, &peers, Duration::MAX).node(node)?);
+    }
+    listed.map_err(|error| match members {
+        Some(members) => {
+            let members = members.iter().map(|member| member.id.as_str()).collect::<Vec<_>>().join(", ");
+            usage(format_args!("{error}, and the members are {members}"))
+        }
+        None => usage(format_args!("{error}, and none of them says who the members are")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peers(text: &str) -> Peers {
+        text.parse().unwrap()
+    }
+
+    fn silent(peer: &Peer) -> Answer {
+        let broken = ClientError::Broken { address: peer.address.clone(), reason: "refused".into() };
+        Answer { peer: peer.clone(), at: Instant::now(), status: Err(broken), member: None }
+    }
+
+    #[test]
+    fn a_member_is_looked_for_where_it_was_not_asked_yet() {
+        let answers: Vec<_> = peers("n0=a:1;n1=b:1").iter().map(silent).collect();
+        let members: Vec<_> = peers("n0=A:1;n1=elsewhere:1;n2=c:1").iter().cloned().collect();
+        let unheard = unheard(&answers, &members);
+        assert_eq!(Peers::new(unheard).unwrap(), peers("n1=elsewhere:1;n2=c:1"));
+    }
+
+    #[test]
+    fn who_does_not_answer_stays_where_the_list_has_it() {
+        let mut answers: Vec<_> = peers("n0=a:1;n1=b:1").iter().map(silent).collect();
+        for more in &peers("n1=elsewhere:1;n2=c:1") {
+            add(&mut answers, silent(more));
+        }
+        let shown: Vec<_> = answers.iter().map(|answer| answer.peer.address.as_str()).collect();
+        assert_eq!(shown, ["a:1", "b:1", "c:1"]);
+        assert_eq!(members(&answers), None);
+        mark(&mut answers, &[peers("n0=a:1").iter().next().unwrap().clone()]);
+        assert_eq!(
+            answers.iter().map(|answer| answer.member).collect::<Vec<_>>(),
+            [Some(true), Some(false), Some(false)]
+        );
+    }
+}

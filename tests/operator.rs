@@ -1,0 +1,284 @@
+//! What the person in front of the `dledger` command is told: where a value came from, who there is, what is awaited.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
+mod common;
+
+use std::process::{Output, Stdio};
+
+use common::{Cluster, fast, free_ports, patient};
+use dledger::server;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+fn dledger(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dledger"));
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
+async fn run(words: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
+    let Output { status, stdout, stderr } =
+        patient(dledger(words).envs(variables.iter().copied()).output()).await.unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap() + &String::from_utf8_lossy(&stderr))
+}
+
+async fn three() -> Cluster {
+    let mut cluster = Cluster::down(3, fast);
+    for n in 0..3 {
+        cluster.nodes[n] = Some(server::serve(cluster.builder(n)).await.unwrap());
+    }
+    cluster.master().await;
+    cluster
+}
+
+async fn signal(child: &Child, name: &str) {
+    let id = child.id().unwrap().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().await.unwrap().success());
+}
+
+/// What `serve` says that lacks nothing but its directory.
+const ENOUGH: &str = "--data-dir is missing";
+const SERVE: [&str; 7] = ["serve", "--group", "g", "--id", "n0", "--bind", "127.0.0.1:1"];
+
+#[tokio::test]
+async fn a_variable_that_is_empty_is_not_set_and_a_boolean_is_read_as_it_is_written() {
+    for value in ["1", "yes", "on", "TRUE", "0", "no", "off", "false", ""] {
+        for variable in ["DLEDGER_JOIN", "DLEDGER_SINGLE", "DLEDGER_STRICT", "DLEDGER_STAY", "DLEDGER_FAST_FAILOVER"] {
+            let (code, said) = run(&SERVE, &[(variable, value)]).await;
+            assert!(code == 2 && said.contains(ENOUGH), "{variable}={value}: {said}");
+        }
+    }
+    for variable in [
+        "DLEDGER_CONFIG",
+        "DLEDGER_PEERS",
+        "DLEDGER_DATA_DIR",
+        "DLEDGER_ADVERTISE",
+        "DLEDGER_CLUSTER",
+        "DLEDGER_DURABILITY",
+        "DLEDGER_REPAIR",
+        "DLEDGER_SEGMENT_SIZE",
+        "DLEDGER_MAX_RECORD",
+        "DLEDGER_LOCK_WAIT",
+        "DLEDGER_MAX_CONNECTIONS",
+        "DLEDGER_RETENTION_AGE",
+        "DLEDGER_RETENTION_CHECK",
+        "DLEDGER_PREFERRED_LEADERS",
+        "DLEDGER_HEARTBEAT",
+        "DLEDGER_LOG",
+        "DLEDGER_GROUP",
+        "DLEDGER_ID",
+        "DLEDGER_BIND",
+    ] {
+        let (code, said) = run(&SERVE, &[(variable, "")]).await;
+        assert!(code == 2 && said.contains(ENOUGH), "{variable}: {said}");
+    }
+    // What is wanted and empty is missing.
+    let (code, said) = run(&["get", "--peers", "n0=h:1", "1"], &[("DLEDGER_GROUP", "")]).await;
+    assert!(code == 2 && said.contains("--group <GROUP> (or DLEDGER_GROUP, which is set, but empty)"), "{said}");
+    let (code, said) = run(&["status", "--group", "g"], &[("DLEDGER_PEERS", ""), ("DLEDGER_TIMEOUT", "")]).await;
+    assert!(code == 2 && said.contains("DLEDGER_PEERS, which is set, but empty"), "{said}");
+}
+
+#[tokio::test]
+async fn a_message_names_where_the_value_came_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.toml");
+    let file = path.to_str().unwrap();
+    for (words, variable, value, expected) in [
+        (&SERVE[..], "DLEDGER_JOIN", "maybe", "'maybe' for 'DLEDGER_JOIN (the variable for --join"),
+        (&["status", "--group", "g", "--peers", "n0=h:1"], "DLEDGER_TIMEOUT", "soon", "for 'DLEDGER_TIMEOUT (the"),
+        (&["get", "--group", "g", "1"], "DLEDGER_PEERS", "n0", "for 'DLEDGER_PEERS (the"),
+        (
+            &["serve", "--group", "g", "--id", "n0"],
+            "DLEDGER_PEERS",
+            "n1=h:1",
+            "peers is from the variable DLEDGER_PEERS",
+        ),
+        (
+            &["serve", "--group", "g", "--peers", "n1=h:1"],
+            "DLEDGER_ID",
+            "n0",
+            "peers is from --peers, id is from the var",
+        ),
+        (
+            &[&SERVE[..], &["--data-dir", file, "--single"]].concat(),
+            "DLEDGER_SEGMENT_SIZE",
+            "1000",
+            "DLEDGER_SEGMENT_SIZE)",
+        ),
+        (&SERVE, "DLEDGER_CONFIG", "/no/such.toml", "config is from the variable DLEDGER_CONFIG"),
+    ] {
+        let (code, said) = run(words, &[(variable, value)]).await;
+        assert!(code == 2 && said.contains(expected), "{words:?} {variable}={value}: {said}");
+    }
+    // An option that is given is the one that is meant, whatever the variable holds.
+    let (_, said) = run(&[&SERVE[..], &["--join=maybe"]].concat(), &[("DLEDGER_JOIN", "1")]).await;
+    assert!(said.contains("for '--join") && !said.contains("DLEDGER_JOIN"), "{said}");
+    for (text, expected) in [
+        ("# it\nid = \"n0\"\nsegment-size = \"big\"\n", "node.toml, line 3: segment-size: \"big\" is no size"),
+        ("\nretention-age = \"long\"", "node.toml, line 2: retention-age: \"long\" is no time"),
+        ("join = true\nlead = 1", "node.toml, line 2: lead: unknown field"),
+        ("join = true\nheartbeat = \"1ms\"\ndata-dir = \"x\"", "heartbeat is from"),
+        ("join = ", "node.toml: TOML parse error at line 1"),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let (code, said) = run(&[&SERVE[..], &["--config", file]].concat(), &[]).await;
+        assert!(code == 2 && said.contains(expected), "{text}: {said}");
+    }
+}
+
+/// One node alone that serves `g` and `h`, when it says so.
+async fn alone(dir: &std::path::Path, address: &str) -> Child {
+    let words = ["serve", "--single", "--group", "g,h", "--id", "n0", "--bind", address, "--segment-size", "1MiB"];
+    let mut child = dledger(&words).arg("--data-dir").arg(dir).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = patient(lines.next_line()).await.unwrap().unwrap();
+    assert!(line.contains("serves g, h"), "{line}");
+    child
+}
+
+#[tokio::test]
+async fn where_the_environment_names_several_ledgers_one_is_asked_for_and_status_shows_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = format!("127.0.0.1:{}", free_ports(1)[0]);
+    // A volume has it, from the day it is made.
+    for ledger in ["g", "h"] {
+        std::fs::create_dir_all(dir.path().join(ledger).join("lost+found")).unwrap();
+    }
+    let _serving = alone(dir.path(), &address).await;
+    let pod = format!("n0={address}");
+    let pod = [("DLEDGER_GROUP", "g,h"), ("DLEDGER_PEERS", pod.as_str())];
+    for words in
+        [&["append", "x"][..], &["get", "0"], &["read"], &["tail"], &["members", "list"], &["retention", "show"]]
+    {
+        let (code, said) = run(words, &pod).await;
+        assert!(
+            code == 2 && said.contains("2 ledgers are named (g, h)") && said.contains("--group g"),
+            "{words:?}: {said}"
+        );
+    }
+    assert_eq!(run(&["append", "--group", "h", "x"], &pod).await.0, 0);
+    let (code, said) = run(&["status"], &pod).await;
+    let titles: Vec<_> = said.lines().filter(|line| line.starts_with("LEDGER ")).collect();
+    assert!(code == 0 && titles == ["LEDGER g", "LEDGER h"], "{said}");
+    let (code, said) = run(&["status", "--json"], &pod).await;
+    let all: Value = serde_json::from_str(&said).unwrap();
+    let of = |n: usize| (all[n]["group"].as_str().unwrap(), all[n]["committed"].as_u64().unwrap());
+    assert_eq!((code, of(0), of(1)), (0, ("g", 0), ("h", 1)));
+    // One of them is not there: that is what is said, and not that nobody answers.
+    for words in [&["status"][..], &["retention", "show"], &["append", "x"]] {
+        let (code, said) = run(words, &[("DLEDGER_GROUP", "typo"), pod[1]]).await;
+        assert!(code == 2 && said.contains("typo") && !said.contains("no peer answered"), "{words:?}: {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_membership_says_who_there_is_and_the_list_is_where_one_starts() {
+    let mut cluster = three().await;
+    let master = cluster.master().await;
+    cluster.ledger(master).append("record").await.unwrap();
+    cluster.committed(1).await;
+    let other = (master + 1) % 3;
+    // The list lacks the master, has a stranger, and has a member where it is not.
+    let (port, third) = (free_ports(1)[0], 3 - master - other);
+    let list = format!("n{other}={};n7=127.0.0.1:{port};n{third}=127.0.0.1:1", cluster.address(other));
+    let words = |words: &[&str]| {
+        let all = [&words[..1], &["--group", "g", "--peers", &list], &words[1..]].concat();
+        all.into_iter().map(String::from).collect::<Vec<_>>()
+    };
+    let ask = async |said: &[&str]| {
+        let words = words(said);
+        run(&words.iter().map(String::as_str).collect::<Vec<_>>(), &[]).await
+    };
+    let (code, said) = ask(&["status", "--json"]).await;
+    let shown: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    let shown = shown.as_array().unwrap();
+    let find = |id: String| shown.iter().find(|node| node["node"] == id).unwrap_or_else(|| panic!("{id}: {said}"));
+    assert_eq!((code, shown.len()), (0, 4), "{said}");
+    for n in 0..3 {
+        let node = find(format!("n{n}"));
+        assert_eq!((&node["member"], &node["address"]), (&true.into(), &cluster.address(n).into()), "{said}");
+        assert!(node["role"] == if n == master { "master" } else { "slave" }, "{said}");
+    }
+    assert!(find("n7".into())["member"] == false && find("n7".into())["error"].is_string());
+    let (_, table) = ask(&["status"]).await;
+    let stranger = table.lines().find(|line| line.starts_with("n7 ")).unwrap();
+    assert!(stranger.ends_with("no member of the ledger"), "{table}");
+
+    for node in 0..3 {
+        let (code, said) = ask(&["read", "--node", &format!("n{node}"), "--lines"]).await;
+        assert_eq!((code, said.as_str()), (0, "record\n"), "n{node}");
+        assert_eq!(ask(&["get", "--node", &format!("n{node}"), "0"]).await, (0, "record\n".into()));
+    }
+    let (code, said) = ask(&["read", "--node", "n8"]).await;
+    assert!(
+        code == 2 && said.contains("no peer is called n8") && said.contains("the members are n0, n1, n2"),
+        "{said}"
+    );
+    let show = dledger(&["retention", "show", "--group", "g", "--peers", &list]).output().await.unwrap();
+    let show = String::from_utf8(show.stdout).unwrap();
+    assert_eq!(show.lines().filter(|line| line.contains("calm") || line.contains("none")).count(), 3, "{show}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_ends_with_its_reader_and_says_what_it_waits_for() {
+    let mut cluster = three().await;
+    let master = cluster.master().await;
+    cluster.ledger(master).append("record").await.unwrap();
+    let peers = cluster.peers.to_string();
+    let mut tail = dledger(&["tail", "--group", "g", "--peers", &peers, "--lines"]).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    assert_eq!(patient(lines.next_line()).await.unwrap().unwrap(), "record");
+    // No further record comes, and it ends.
+    drop(lines);
+    assert!(patient(tail.wait()).await.unwrap().success());
+    let watch = ["status", "--group", "g", "--peers", &peers, "--watch=1h"];
+    let mut watch = dledger(&watch).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    patient(lines.next_line()).await.unwrap().unwrap();
+    drop(lines);
+    assert!(patient(watch.wait()).await.unwrap().success());
+
+    let mut tail = dledger(&["tail", "--group", "g", "--peers", &peers, "--from", "1000"]).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stderr.take().unwrap()).lines();
+    let said = patient(lines.next_line()).await.unwrap().unwrap();
+    assert!(said.starts_with("note: waits for index 1000: n") && said.contains("999 records before it"), "{said}");
+    signal(&tail, "-KILL").await;
+    patient(tail.wait()).await.unwrap();
+    cluster.stop_all().await;
+}
+
+/// A start that hangs: whoever opens the identity waits for somebody to write it.
+#[tokio::test]
+async fn a_second_signal_ends_a_process_that_hangs() {
+    for (name, code) in [("-TERM", 143), ("-INT", 130)] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("g")).unwrap();
+        let identity = dir.path().join("g").join("identity");
+        assert!(Command::new("mkfifo").arg(&identity).status().await.unwrap().success());
+        let words = ["serve", "--single", "--group", "g", "--id", "n0", "--bind", "127.0.0.1:0", "--lock-wait", "0"];
+        let mut serve = dledger(&words).env("DLEDGER_LOG", "info").arg("--data-dir").arg(dir.path()).spawn().unwrap();
+        let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
+        let mut until = async |words: &str| {
+            while let Some(line) = patient(lines.next_line()).await.unwrap() {
+                if line.contains(words) {
+                    return true;
+                }
+            }
+            false
+        };
+        // It listens to signals before it says so.
+        assert!(until("limit of open files").await);
+        signal(&serve, name).await;
+        assert!(until("a second signal ends the process at once").await);
+        // A start that does not hang on gives way to the first one.
+        if serve.try_wait().unwrap().is_none() {
+            signal(&serve, name).await;
+        }
+        let status = patient(serve.wait()).await.unwrap();
+        assert!(status.code() == Some(code) || status.success(), "{status}");
+    }
+}
