@@ -34,7 +34,7 @@ impl Ledger {
             end,
             committed_position: committed.position,
             committed_chain: committed.chain,
-            disk_full: group.log.disk_full(),
+            disk_full: group.gate.disk_full(),
             alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
             waiting: group.standing.waiting(),
             scrub: group.log.scrub_status(),

@@ -170,7 +170,7 @@ impl Steward {
             R::sleep(LOOK).await;
             let Some(ledger) = self.ledger.upgrade() else { return };
             let now = (memory.clock)();
-            let full = ledger.raft_group().log.disk_full();
+            let full = ledger.raft_group().gate.disk_full();
             let since = full.is_some().then(|| full_since.unwrap_or(now));
             full_since = since;
             if disk.hangs(&ledger.raft_group().log, now, self.stall) {

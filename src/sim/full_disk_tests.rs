@@ -137,6 +137,28 @@ fn a_master_whose_disk_is_full_hands_over_once_to_one_that_has_room() {
     }
 }
 
+/// All were full, and somebody made room on the slaves only: nothing is appended there that would find out.
+#[test]
+fn a_master_whose_disk_is_full_hands_over_to_one_that_has_room_again() {
+    for seed in 0..3 {
+        run(seed, async {
+            let (cluster, full) = started(seed, 3).await;
+            for i in 0..3 {
+                cluster.set_capacity(i, Some(cluster.used(i) + 2 * MIN_SEGMENT_SIZE));
+            }
+            let end = fill_up(&cluster, full, 0).await;
+            assert_all_everywhere(&cluster, end, 0).await;
+            pass(SOON).await;
+            assert_eq!(cluster.master(), Some(full), "{}", cluster.describe());
+            (0..3).filter(|i| *i != full).for_each(|i| cluster.set_capacity(i, None));
+            let other = || cluster.master().filter(|master| *master != full);
+            cluster.wait("a master that has room", SOON * 6, || other().is_some()).await;
+            let master = other().unwrap();
+            assert_eq!(append(&cluster, master, end).await, Ok(end), "{}", cluster.describe());
+        });
+    }
+}
+
 #[test]
 fn a_purge_makes_room_on_a_master_whose_disk_is_full() {
     run(1, async {
