@@ -77,7 +77,11 @@ impl Formation {
     /// why there is none yet, and what to do.
     pub(super) async fn attempt(&self, ledger: &Ledger) -> Option<String> {
         if self.join {
-            return Some(format!("waits to be added: `dledger members add {}`", self.me.address));
+            let Member { id, address, .. } = &self.me;
+            return Some(format!(
+                "waits to be added: `dledger members add {address}`, or, if {id} is a member whose disk was lost, \
+                 `dledger members replace {id} {address}`"
+            ));
         }
         if let Some(former) = &self.former {
             return Some(self.look_on(former).await);

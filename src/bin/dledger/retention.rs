@@ -41,7 +41,8 @@ struct Show {
 
 /// Remove the whole segments whose records all lie below an index, and print where the ledger begins then.
 ///
-/// On every member and every peer of the list, or on the one that is named: each node removes its own. Fails if one of them could not.
+/// On every member and every peer of the list, or on the one that is named: each node removes its own. Fails if one of
+/// them could not.
 #[derive(Debug, Args)]
 struct Move {
     #[command(flatten)]

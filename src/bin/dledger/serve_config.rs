@@ -154,7 +154,7 @@ impl Options {
     pub(crate) fn own(self, sources: &Sources) -> Result<Own, Failure> {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
-            Some(text) => listed(text, &id, sources)?,
+            Some(text) => listed(text, &id, self.bind.is_some() && self.join.unwrap_or_default(), sources)?,
             None => Peers::default(),
         };
         let listed = peers.get(&id).map(|peer| peer.address.clone());
@@ -169,7 +169,7 @@ impl Options {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let (join, single) = (self.join.unwrap_or_default(), self.single.unwrap_or_default());
         let peers = match &self.peers {
-            Some(text) => listed(text, &id, sources)?,
+            Some(text) => listed(text, &id, self.bind.is_some() && join, sources)?,
             None if self.bind.is_none() && (join || single) => return Err(missing("bind")),
             None if self.bind.is_none() => {
                 let ways = "--peers is missing: give it with the nodes the cluster is formed of, or give --bind and \
@@ -237,9 +237,13 @@ fn set_sizes(
     Ok(())
 }
 
-/// The peer list that this node is on.
-fn listed(text: &str, own: &NodeId, sources: &Sources) -> Result<Peers, Failure> {
-    Peers::parse_for(text, own).map_err(|error| sources.told(error, &["peers", "id"]))
+/// The peer list that this node is on. One that joins and says where it is needs none: it may see that of the cluster's
+/// clients.
+fn listed(text: &str, own: &NodeId, joins: bool, sources: &Sources) -> Result<Peers, Failure> {
+    match Peers::parse_for(text, own) {
+        Err(_) if joins && text.parse::<Peers>().is_ok_and(|list| list.get(own).is_none()) => Ok(Peers::default()),
+        list => list.map_err(|error| sources.told(error, &["peers", "id"])),
+    }
 }
 
 /// A node as it is reached from the same machine.

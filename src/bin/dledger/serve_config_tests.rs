@@ -56,6 +56,11 @@ fn a_node_that_joins_needs_no_peers_but_an_address() {
     let bind = ["--bind", "0.0.0.0:1", "--advertise", "n3.example:1"];
     let config = flags(&[&all[..], &bind].concat()).into_config(&Sources::default()).unwrap();
     assert!(config.join && config.peers.is_empty());
+    // In the shell of an operator, who has the list of the cluster that it is to join.
+    let config = flags(&[&all[..], &bind, &["--peers", PEERS]].concat()).into_config(&Sources::default()).unwrap();
+    assert!(config.join && config.peers.is_empty());
+    assert!(refusal(flags(&[&all[..], &["--peers", PEERS]].concat())).contains("own id n3"));
+    assert!(refusal(flags(&[&all[..], &bind, &["--peers", "n0"]].concat())).contains("cannot be read"));
     let file: Options = toml::from_str("join = true").unwrap();
     assert!(flags(&[&all[..6], &all[7..], &bind].concat()).or(file).join == Some(true));
 }
