@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::types::{ClusterName, Group, NodeId, Peers, checked_address, checked_bind};
+pub use limits::MAX_RECORD_BYTES;
 pub(crate) use limits::{CLIENT_FRAME_BYTES, MESSAGE_SLACK};
 pub use retention::Retention;
 pub use upkeep::{RepairPolicy, Scrub};
@@ -76,7 +77,7 @@ pub struct Config {
     pub retention: Option<Retention>,
     /// Size of a segment file, bytes. Part of the cluster's identity: all nodes must agree, for ever. Default 256 MiB.
     pub segment_size: u64,
-    /// Largest record, bytes. Default 4 MiB.
+    /// Largest record, bytes; at most [`MAX_RECORD_BYTES`]. Default 4 MiB.
     pub max_record_bytes: usize,
     /// Largest batch (of [`append_batch`](crate::Ledger::append_batch), or of what travels together), bytes.
     /// Default 8 MiB, and never less than one record.
@@ -260,6 +261,7 @@ impl Config {
         {
             return refused("scrub", format!("{scrub:?}"), "at least a byte per second, and a second between passes");
         }
+        self.check_records()?;
         self.check_connections()
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub use self::members::MemberError;
 pub use self::read::ReadError;
 use crate::config::ConfigError;
-use crate::types::{Group, Member, NodeId, PeersError};
+use crate::types::{Group, Member, NodeId, PeersError, in_words};
 
 pub use hosting::{CreateLedgerError, LedgerError, RemoveLedgerError};
 
@@ -267,7 +267,11 @@ pub enum AppendError {
         term: u64,
     },
     /// Refused: no master took the records up within the deadline: there was none, or it had too much to do.
-    #[error("no master took the records up within {waited:?}: {}. Then append again", absent(waiting.as_ref()))]
+    #[error(
+        "no master took the records up within {}: {}. Then append again",
+        in_words(*waited),
+        absent(waiting.as_ref())
+    )]
     NoMaster {
         /// How long the append waited.
         waited: Duration,
@@ -361,7 +365,7 @@ pub enum RemoveError {
     },
     /// It was not done in time: this node is the master and other nodes are still being sent what is to go, or it is
     /// very slow. It may yet be done.
-    #[error("not removed within {waited:?}: it is in use, or the node is very slow. Try again")]
+    #[error("not removed within {}: it is in use, or the node is very slow. Try again", in_words(*waited))]
     Busy {
         /// How long it was waited for at most.
         waited: Duration,

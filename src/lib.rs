@@ -93,7 +93,9 @@ pub mod sim;
 #[doc(hidden)]
 pub mod testing;
 
-pub use client::{Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream};
+pub use client::{
+    Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream, Tried, Trouble,
+};
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
 pub use disk::limits::OpenFileLimit;
 pub use error::{

@@ -5,26 +5,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
 use super::builder::Settings;
 use super::clusters::Clusters;
 use super::connections::{Connections, Place, shared};
-use super::error::{ClientError, Tried, root};
+use super::error::{ClientError, root};
+use super::said::Said;
+use super::search::Search;
+use super::tried::{Wanted, ending};
 use crate::rpc::client_wire::MAX_MESSAGE;
 use crate::rpc::grpc::dialer::Dialer;
 use crate::rpc::pb;
 use crate::rpc::pb::admin_service_client::AdminServiceClient;
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
-use crate::types::{NodeId, Peers};
+use crate::types::{NodeId, Peers, in_words};
 
 pub(super) type Service = LedgerServiceClient<Channel>;
 
-/// How soon a node that is not master is asked again.
-const PROBE_PAUSE: Duration = Duration::from_millis(25);
 /// How soon a node that has no place for this client is asked again: there are others that it turns away too.
 pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest a connect may take, or what goes with it, where the client's timeout is not far longer.
@@ -37,13 +37,13 @@ const PONG: Duration = Duration::from_secs(3);
 
 /// For how long, at least, a master that was found is not used while peers are silent that were never heard of: one of
 /// them may be of another cluster. Never less than the master took to be found.
-const HEED: Duration = Duration::from_millis(300);
+pub(super) const HEED: Duration = Duration::from_millis(300);
 
 /// The role that takes appends, as [`Role::name`](crate::Role::name) spells it.
-const MASTER: &str = "master";
+pub(super) const MASTER: &str = "master";
 
 /// An address and what the node there says.
-type Probed = (String, Result<pb::StatusResponse, ClientError>);
+pub(super) type Probed = (String, Result<pb::StatusResponse, ClientError>);
 
 /// What a client knows of its cluster. Lives as long as the client and is shared by all its parts.
 pub(super) struct Directory {
@@ -54,13 +54,14 @@ pub(super) struct Directory {
 }
 
 #[derive(Default)]
-struct Known {
+pub(super) struct Known {
     /// Addresses by preference of the list, then those that nodes named and the list does not have.
     addresses: Vec<String>,
     /// Connections are made at the first call, and again after every failure, resolving the name each time.
     connections: HashMap<String, Connections>,
     master: Option<String>,
-    clusters: Clusters,
+    pub(super) clusters: Clusters,
+    said: Said,
 }
 
 impl Directory {
@@ -70,7 +71,7 @@ impl Directory {
         Self { settings, peers, dialer, known: Mutex::new(Known { addresses, ..Known::default() }) }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         // Every change is a single assignment or insertion: what a panicked holder leaves behind is whole.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -169,7 +170,7 @@ impl Directory {
 
     /// Whether there is a node that is not among those that `said` something, and of which it is not known of which
     /// cluster it is; or, `anew`, whether that is known or not.
-    fn has_unheard<T>(&self, said: &BTreeMap<String, T>, anew: bool) -> bool {
+    pub(super) fn has_unheard<T>(&self, said: &BTreeMap<String, T>, anew: bool) -> bool {
         let known = self.known();
         let mut addresses = known.addresses.iter().chain(&known.master);
         addresses.any(|address| !said.contains_key(address) && (anew || !known.clusters.knows(address)))
@@ -177,18 +178,21 @@ impl Directory {
 
     /// Status at one address, over the connection that is kept for it.
     fn control(&self, address: &str) -> Result<Service, ClientError> {
+        self.in_runtime()?;
         let endpoint = endpoint(address)?;
         Ok(service(self.connection(address, &endpoint, |all, dial| all.control(dial))))
     }
 
     /// What operators ask, over the same connection.
     pub(super) fn admin(&self, address: &str) -> Result<AdminServiceClient<Channel>, ClientError> {
+        self.in_runtime()?;
         let endpoint = endpoint(address)?;
         Ok(AdminServiceClient::new(self.connection(address, &endpoint, |all, dial| all.control(dial))))
     }
 
     /// For a read at one address; its place is to be kept until it is answered.
     pub(super) fn read(&self, address: &str) -> Result<(Service, Place), ClientError> {
+        self.in_runtime()?;
         let endpoint = shared(endpoint(address)?);
         let place = self.connection(address, &endpoint, |all, dial| all.read(dial));
         Ok((service(place.channel()), place))
@@ -196,6 +200,7 @@ impl Directory {
 
     /// For a stream of records from one address; its place is to be kept until it is dropped.
     pub(super) fn stream(&self, address: &str) -> Result<(Service, Place), ClientError> {
+        self.in_runtime()?;
         let endpoint = shared(endpoint(address)?);
         let place = self.connection(address, &endpoint, |all, dial| all.stream(dial));
         Ok((service(place.channel()), place))
@@ -227,7 +232,7 @@ impl Directory {
         match timeout(limit, self.dialer.connected(&endpoint, limit)).await {
             Ok(Ok(channel)) => Ok(service(channel)),
             Ok(Err(error)) => Err(broken(root(&error))),
-            Err(_) => Err(broken(format!("no connection within {limit:?}"))),
+            Err(_) => Err(broken(format!("no connection within {}", in_words(limit)))),
         }
     }
 
@@ -243,22 +248,48 @@ impl Directory {
     pub(super) async fn status(&self, address: &str, within: Duration) -> Result<pb::StatusResponse, ClientError> {
         let request = pb::StatusRequest { cluster: self.cluster(), group: self.group() };
         let mut service = self.control(address)?;
-        match timeout(within, service.status(request)).await {
+        let answer = match timeout(within, service.status(request)).await {
             Ok(Ok(status)) => Ok(status.into_inner()),
             Ok(Err(status)) => Err(ClientError::from_status(address, &status)),
             Err(_) => {
-                let reason = format!("no answer within {within:?}");
+                let reason = format!("no answer within {}", in_words(within));
                 Err(ClientError::Broken { address: address.to_owned(), reason })
             }
-        }
+        };
+        self.known().said.is(address, &answer);
+        answer
     }
 
-    /// Starts to look for the master.
-    pub(super) fn search(&self) -> Search<'_> {
-        let asked: FuturesUnordered<_> =
-            self.by_preference().into_iter().map(|address| self.probe_at(address, Duration::ZERO)).collect();
-        let (probes, started) = (asked.len(), Instant::now());
-        Search { directory: self, started, probes, asked, said: BTreeMap::new(), found: None, members: BTreeMap::new() }
+    /// Remembers what the node at `address` refused a call with, or how the call failed.
+    pub(super) fn refused(&self, address: &str, error: &ClientError) {
+        self.known().said.refused(address, error);
+    }
+
+    /// The end of a call that has waited since `since` for what is `wanted`.
+    pub(super) fn ending(&self, wanted: Wanted, since: Instant) -> ClientError {
+        let addresses = self.by_preference();
+        ending(wanted, since.elapsed(), self.known().said.since(since, addresses))
+    }
+
+    /// The end of an append that was given no room in flight since `since`.
+    pub(super) fn no_room(&self, since: Instant, bytes: usize) -> ClientError {
+        let waited = in_words(since.elapsed());
+        let why = self.ending(Wanted::Master, since);
+        let message = format!("no room in flight within {waited}, {bytes} bytes of this client's appends wait: {why}");
+        ClientError::Busy { message }
+    }
+
+    /// What is checked before anything that needs a runtime, which would panic.
+    ///
+    /// # Errors
+    /// [`ClientError::NoRuntime`].
+    pub(super) fn in_runtime(&self) -> Result<(), ClientError> {
+        tokio::runtime::Handle::try_current().map(drop).map_err(|_| ClientError::NoRuntime)
+    }
+
+    /// Starts to look for the master, which there has been none of since `since`.
+    pub(super) fn search(&self, since: Instant) -> Search<'_> {
+        Search::new(self, since)
     }
 
     /// A node that is master where `address` is not, or not any more: of a higher term, in one round of questions. Each
@@ -276,154 +307,12 @@ impl Directory {
         (first != address && newest.all(|other| other != address)).then_some(first)
     }
 
-    async fn probe(&self, address: String, within: Duration) -> Probed {
+    pub(super) async fn probe(&self, address: String, within: Duration) -> Probed {
         let answer = self.status(&address, within).await;
         if let Ok(status) = &answer {
             self.known().clusters.note(&address, status);
         }
         (address, answer)
-    }
-
-    /// How far away a node is, is not known: it has all the time that the client has. One that never answers costs
-    /// nothing where another one does.
-    fn probe_at(&self, address: String, after: Duration) -> BoxFuture<'_, Probed> {
-        async move {
-            if !after.is_zero() {
-                sleep(after).await;
-            }
-            self.probe(address, self.settings.timeout).await
-        }
-        .boxed()
-    }
-}
-
-/// All nodes are asked at once, and each again soon after it answered, until one says that it is master.
-pub(super) struct Search<'a> {
-    directory: &'a Directory,
-    started: Instant,
-    asked: FuturesUnordered<BoxFuture<'a, Probed>>,
-    probes: usize,
-    said: BTreeMap<String, Result<String, ClientError>>,
-    /// The master, and how long to wait at most for what the others say of their cluster.
-    found: Option<(String, Instant)>,
-    /// Addresses and ids of the members that anybody named.
-    members: BTreeMap<String, String>,
-}
-
-impl Search<'_> {
-    /// The master's address, as soon as there is one and the others had their say: a client that was given nodes of two
-    /// clusters is to append to neither, whichever answers first. May be dropped and called again without losing
-    /// anything.
-    ///
-    /// # Errors
-    /// Every node refuses for a reason that does not pass, like a group that none of them hosts; or
-    /// [`ClientError::TwoClusters`].
-    pub(super) async fn master(&mut self) -> Result<String, ClientError> {
-        loop {
-            // It may have been forgotten since, as one of another cluster.
-            self.found.take_if(|(address, _)| !self.directory.known().clusters.may_be_used(address));
-            // What was said before may not hold any more: where it does not fit together, all are asked again.
-            let conflicting = self.directory.one_cluster().is_err();
-            let unheard = self.directory.has_unheard(&self.said, conflicting);
-            let heed = match (conflicting, &self.found) {
-                (true, _) if !unheard || self.started.elapsed() >= HEED => {
-                    self.directory.still_one_cluster().await?;
-                    continue;
-                }
-                (true, _) => Some(self.started + HEED),
-                (false, Some((_, heed))) if !unheard || *heed <= Instant::now() => return self.take_found(),
-                (false, Some((_, heed))) => Some(*heed),
-                (false, None) => None,
-            };
-            let next = match heed {
-                None => self.asked.next().await,
-                Some(heed) => match timeout_at(heed, self.asked.next()).await {
-                    Ok(next) => next,
-                    Err(_) => continue,
-                },
-            };
-            let Some((address, answer)) = next else { break };
-            if let Ok(status) = &answer {
-                self.members.extend(status.members.iter().map(|member| (member.address.clone(), member.id.clone())));
-            }
-            let said = match answer {
-                Ok(status) if status.role == MASTER => {
-                    if self.found.is_none() {
-                        let heed = Instant::now() + self.started.elapsed().max(HEED);
-                        self.found = Some((address.clone(), heed));
-                    }
-                    Ok(status.role)
-                }
-                Ok(status) => {
-                    if self.directory.learn(&status.master_address) {
-                        self.probes += 1;
-                        self.asked.push(self.directory.probe_at(status.master_address, Duration::ZERO));
-                    }
-                    Ok(match status.waiting.is_empty() {
-                        true => status.role,
-                        false => format!("{}: {}", status.role, status.waiting),
-                    })
-                }
-                Err(error) => Err(error),
-            };
-            let pause = if matches!(said, Err(ClientError::Busy { .. })) { BUSY_PAUSE } else { PROBE_PAUSE };
-            self.asked.push(self.directory.probe_at(address.clone(), pause));
-            self.said.insert(address, said);
-            let hopeless = |said: &Result<_, ClientError>| said.as_ref().err().filter(|e| !e.is_passing()).cloned();
-            if self.said.len() == self.probes
-                && let Some(errors) = self.said.values().map(hopeless).collect::<Option<Vec<_>>>()
-                && let Some(error) = errors.into_iter().next()
-            {
-                return Err(error);
-            }
-        }
-        Err(self.nobody())
-    }
-
-    /// Takes the master that was found, though not all had their say: for reads.
-    pub(super) fn settle(&mut self) {
-        // Whoever reads looks for two clusters too.
-        let _ = self.take_found();
-    }
-
-    fn take_found(&mut self) -> Result<String, ClientError> {
-        self.directory.one_cluster()?;
-        let Some((address, _)) = self.found.take() else { return Err(self.nobody()) };
-        self.directory.set_master(Some(address.clone()));
-        self.directory.known().clusters.settle(&address);
-        Ok(address)
-    }
-
-    /// None of them was master in time: [`ClientError::NoMaster`], [`ClientError::Unreachable`] if none answered, or
-    /// [`ClientError::Busy`] if all that answered have no place for this client.
-    pub(super) fn nobody(&self) -> ClientError {
-        let answered = || self.said.values().filter(|said| !matches!(said, Err(ClientError::Broken { .. })));
-        let busy = |said: &Result<_, ClientError>| matches!(said, Err(ClientError::Busy { .. }));
-        if answered().all(busy)
-            && let Some(Err(busy)) = answered().next()
-        {
-            return busy.clone();
-        }
-        let why = |address: &str| match self.said.get(address) {
-            Some(Ok(role)) => role.clone(),
-            Some(Err(error)) => error.why(),
-            None => "no answer yet".to_owned(),
-        };
-        let addresses = self.directory.by_preference();
-        let unasked = self.members.iter().filter(|(address, _)| !addresses.contains(address));
-        let unasked: Vec<_> = unasked
-            .map(|(address, id)| (address.clone(), format!("{id}, a member that is not among the peers: not asked")))
-            .collect();
-        let closed = |address: &str| matches!(self.said.get(address), Some(Err(ClientError::Closed { .. })));
-        let asked = addresses.into_iter().map(|at| Tried { why: why(&at), closed: closed(&at), address: at });
-        let unasked = unasked.into_iter().map(|(address, why)| Tried { address, why, closed: false });
-        let tried = asked.chain(unasked).collect();
-        let waited = self.started.elapsed();
-        if answered().next().is_some() {
-            ClientError::NoMaster { waited, tried }
-        } else {
-            ClientError::Unreachable { waited, tried }
-        }
     }
 }
 

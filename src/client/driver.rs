@@ -11,11 +11,14 @@ use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::backoff::pause;
 use super::directory::{BUSY_PAUSE, Directory};
 use super::error::ClientError;
 use super::request::{Job, Queue};
 use super::session::{End, Session, Verdict, fail};
+use super::tried::Wanted;
 use crate::mutants::{Mutant, planted};
+use crate::types::in_words;
 
 /// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
 /// in many small requests. A lone append never waits.
@@ -26,8 +29,8 @@ const TICK: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_millis(500);
 /// How long the others may take to say what they are, at first; doubled each time that none of them is master.
 const ASK: Duration = Duration::from_millis(300);
-/// How long to wait after a node has refused twice in a row.
-const REFUSED_PAUSE: Duration = Duration::from_millis(25);
+/// After so long without an append, the next one looks for the master as if it had just been lost.
+const REST: Duration = Duration::from_secs(1);
 
 pub(super) struct Driver {
     directory: Arc<Directory>,
@@ -39,6 +42,8 @@ pub(super) struct Driver {
     hint: Option<String>,
     /// Refusals in a row.
     refusals: u32,
+    /// Since when no master has taken anything, while something waits for one.
+    without: Option<Instant>,
 }
 
 /// A session that sends no more: its node refused.
@@ -50,14 +55,14 @@ struct Leaving {
 
 impl Driver {
     pub(super) fn new(directory: Arc<Directory>, jobs: mpsc::UnboundedReceiver<Job>) -> Self {
-        Self { directory, jobs, queue: Queue::default(), closed: false, hint: None, refusals: 0 }
+        Self { directory, jobs, queue: Queue::default(), closed: false, hint: None, refusals: 0, without: None }
     }
 
     /// Works until all handles of the client are gone and every append has its outcome.
     pub(super) async fn run(mut self) {
         while self.has_work().await {
             if self.refusals > 1 {
-                sleep(REFUSED_PAUSE).await;
+                sleep(pause(self.without().elapsed())).await;
             }
             if let Some(session) = self.open().await {
                 self.directory.set_master(Some(session.address.clone()));
@@ -68,12 +73,20 @@ impl Driver {
 
     async fn has_work(&mut self) -> bool {
         if self.queue.is_empty() {
+            let rested = Instant::now() + REST;
             match self.jobs.recv().await {
                 Some(job) => self.queue.push(job),
                 None => return false,
             }
+            if rested <= Instant::now() {
+                self.without = None;
+            }
         }
         true
+    }
+
+    fn without(&mut self) -> Instant {
+        *self.without.get_or_insert_with(Instant::now)
     }
 
     /// A session with the master; `None` if the queue ran empty before there was one.
@@ -84,17 +97,18 @@ impl Driver {
         hint.iter().for_each(|address| _ = directory.learn(address));
         // With nodes of two clusters among them, all are asked again.
         let mut target = hint.filter(|_| directory.one_cluster().is_ok());
-        let mut search = directory.search();
+        let mut search = directory.search(self.without());
         loop {
-            let deadline = self.queue.first()?.deadline;
+            let patience = self.queue.next_deadline()?;
             let attempt = async {
                 let address = match target.take() {
                     // A node was told of by another one: nothing says yet that it is of this cluster.
                     Some(address) if directory.is_vetted(&address).await => address,
                     _ => search.master().await?,
                 };
-                let opened = Session::open(&directory, address, deadline).await;
+                let opened = Session::open(&directory, address.clone(), patience).await;
                 if let Err(error) = &opened {
+                    directory.refused(&address, error);
                     directory.set_master(None);
                     if matches!(error, ClientError::Busy { .. }) {
                         sleep(BUSY_PAUSE).await;
@@ -102,17 +116,41 @@ impl Driver {
                 }
                 Ok(opened)
             };
-            tokio::select! {
-                opened = attempt => match opened {
-                    Ok(Ok(session)) => return Some(session),
-                    Ok(Err(error)) => tracing::debug!(%error, "no append stream there"),
-                    Err(hopeless) => {
-                        fail(self.queue.take_all(), &hopeless);
-                        return None;
-                    }
-                },
-                () = sleep_until(deadline) => fail(self.queue.expired(Instant::now()), &search.nobody()),
+            match self.within_deadlines(attempt).await? {
+                Ok(Ok(session)) => return Some(session),
+                Ok(Err(error)) => tracing::debug!(%error, "no append stream there"),
+                Err(hopeless) => {
+                    fail(self.queue.take_all(), &hopeless);
+                    return None;
+                }
             }
+        }
+    }
+
+    /// What becomes of `attempt`, while appends come and are given up at their deadlines; `None` if none is left.
+    async fn within_deadlines<T>(&mut self, attempt: impl Future<Output = T>) -> Option<T> {
+        let mut attempt = std::pin::pin!(attempt);
+        loop {
+            let deadline = self.queue.next_deadline()?;
+            tokio::select! {
+                biased;
+                done = &mut attempt => return Some(done),
+                () = sleep_until(deadline) => {
+                    self.give_up(|job, directory| directory.ending(Wanted::Master, job.since));
+                }
+                job = self.jobs.recv(), if !self.closed => match job {
+                    Some(job) => self.queue.push(job),
+                    None => self.closed = true,
+                },
+            }
+        }
+    }
+
+    /// Refuses what waits and should not any longer.
+    fn give_up(&mut self, why: impl Fn(&Job, &Directory) -> ClientError) {
+        for job in self.queue.expired(Instant::now()) {
+            let why = why(&job, &self.directory);
+            job.finish(Err(why));
         }
     }
 
@@ -135,7 +173,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 answer = session.answer() => match answer.and_then(|answer| session.settle(answer)) {
-                    Ok(verdict) => self.heed(verdict, &mut leaving),
+                    Ok(verdict) => self.heed(&session.address, verdict, &mut leaving),
                     Err(End::Broken(why)) => return self.lost(session, &why, None),
                     Err(End::Refused(error)) => return self.refused(session, &error),
                 },
@@ -162,8 +200,10 @@ impl Driver {
                 _ = tick.tick() => {
                     let now = Instant::now();
                     session.expire(now);
-                    let message = format!("{} took no more before the deadline", session.address);
-                    fail(self.queue.expired(now), &ClientError::Busy { message });
+                    self.give_up(|job, directory| match leaving {
+                        Some(_) => directory.ending(Wanted::Master, job.since),
+                        None => not_taken(&session.address, now - job.since),
+                    });
                     if leaving.is_none() && self.directory.one_cluster().is_err() {
                         // The next search refuses what waits, or finds that they are of one cluster after all.
                         leaving = Some(Leaving { hint: None, until: now + self.directory.connect_timeout() });
@@ -195,10 +235,10 @@ impl Driver {
         }
     }
 
-    fn heed(&mut self, verdict: Verdict, leaving: &mut Option<Leaving>) {
+    fn heed(&mut self, address: &str, verdict: Verdict, leaving: &mut Option<Leaving>) {
         let (jobs, error) = match verdict {
             Verdict::Settled => {
-                self.refusals = 0;
+                (self.refusals, self.without) = (0, None);
                 return;
             }
             Verdict::Again(jobs, error) => (jobs, error),
@@ -207,6 +247,7 @@ impl Driver {
         if !error.is_passing() {
             return;
         }
+        self.directory.refused(address, &error);
         if leaving.is_none() {
             tracing::debug!(%error, "append refused, looking for the master");
             self.refusals += 1;
@@ -225,13 +266,12 @@ impl Driver {
     fn refused(&mut self, session: Session, error: &ClientError) {
         tracing::debug!(address = session.address, %error, "append stream refused");
         self.refusals += 1;
+        self.directory.refused(&session.address, error);
         // One that had too much to decode, or no room, is master still.
         let master = matches!(error, ClientError::TooLarge { .. } | ClientError::Busy { .. });
         let master = master.then(|| session.address.clone());
         self.queue.put_back(session.refused_all(error));
-        if matches!(error, ClientError::Busy { .. }) {
-            fail(self.queue.expired(Instant::now()), error);
-        }
+        self.give_up(|job, directory| directory.ending(Wanted::Master, job.since));
         self.directory.set_master(master);
     }
 
@@ -245,4 +285,14 @@ impl Driver {
         }
         self.directory.set_master(master);
     }
+}
+
+/// The end of an append that a master did not take for so long.
+fn not_taken(address: &str, waited: Duration) -> ClientError {
+    let waited = in_words(waited);
+    let message = format!(
+        "{address} is master and has not taken this within {waited}: it has too much to do, or the connection is slow. \
+         Append less at once, or give it longer"
+    );
+    ClientError::Busy { message }
 }

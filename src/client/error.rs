@@ -2,28 +2,11 @@
 
 use std::time::Duration;
 
+use super::tried::{List, Remedies, Tried, Trouble};
 use crate::error::Outcome;
 use crate::rpc::client_wire::from_status;
 use crate::rpc::pb::{self, failure::Code};
-use crate::types::{Consistency, NodeId};
-
-/// A node that was tried, and what came of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
-    /// `host:port`.
-    pub address: String,
-    /// What it said, or what was said of it.
-    pub why: String,
-    /// Whether it said that the ledger is closed there.
-    pub closed: bool,
-}
-
-impl Tried {
-    /// What a node failed with.
-    pub(super) fn failed(address: String, error: &ClientError) -> Self {
-        Self { address, why: error.why(), closed: matches!(error, ClientError::Closed { .. }) }
-    }
-}
+use crate::types::{Consistency, NodeId, in_words};
 
 /// A call did not end with what was asked for.
 ///
@@ -32,7 +15,7 @@ impl Tried {
 #[non_exhaustive]
 pub enum ClientError {
     /// No node could be reached before the deadline, or none that could served the call. An append was refused.
-    #[error("no node can {} within {waited:.1?} ({}): {}", what(tried), list(tried), remedy(tried))]
+    #[error("no node could {} within {} ({}): {}", what(tried), in_words(*waited), List(tried), Remedies(tried))]
     Unreachable {
         /// How long it was tried.
         waited: Duration,
@@ -40,10 +23,7 @@ pub enum ClientError {
         tried: Vec<Tried>,
     },
     /// Nodes answered, but none was master before the deadline. An append was refused.
-    #[error(
-        "no master within {waited:.1?} ({}): check that a quorum of the members is up, then append again",
-        list(tried)
-    )]
+    #[error("no master within {} ({}): {}", in_words(*waited), List(tried), Remedies(tried))]
     NoMaster {
         /// How long was waited.
         waited: Duration,
@@ -72,13 +52,17 @@ pub enum ClientError {
         /// Of what, and what to do.
         message: String,
     },
+    /// The call was made outside of a tokio runtime, which it needs for its connections and timers. An append was
+    /// refused.
+    #[error("not in a tokio runtime: make the call in one, such as inside of `Runtime::block_on`")]
+    NoRuntime,
     /// A batch without records has no index. The append was refused.
     #[error("the batch is empty: append at least one record")]
     EmptyBatch,
-    /// The node has too many bytes in flight, and still had at the deadline. An append was refused.
-    #[error("the node is busy: {message}")]
+    /// No room was to be had before the deadline: of the nodes that answered, or of this client. An append was refused.
+    #[error("busy: {message}")]
     Busy {
-        /// What the node said.
+        /// Where there was none, and what to do.
         message: String,
     },
     /// The master's disk is full: it takes no append until there is room again. The append was refused.
@@ -169,7 +153,10 @@ pub enum ClientError {
         message: String,
     },
     /// The node could not make sure in time that a read misses nothing.
-    #[error("no {consistency} read within {waited:?} ({reason}): check that a quorum is up, or read with less")]
+    #[error(
+        "no {consistency} read within {} ({reason}): check that a quorum is up, or read with less",
+        in_words(*waited)
+    )]
     Unconfirmed {
         /// What was asked for.
         consistency: Consistency,
@@ -210,25 +197,9 @@ pub enum ClientError {
     },
 }
 
-fn is_closed(tried: &[Tried]) -> bool {
-    tried.iter().any(|tried| tried.closed)
-}
-
 /// What was not to be had of the nodes that were tried.
 fn what(tried: &[Tried]) -> &'static str {
-    if is_closed(tried) { "serve this" } else { "be reached" }
-}
-
-fn remedy(tried: &[Tried]) -> &'static str {
-    match is_closed(tried) {
-        true => "see to what closed the ledger, and that the other nodes run",
-        false => "check the addresses and that the nodes run",
-    }
-}
-
-fn list(tried: &[Tried]) -> String {
-    let each: Vec<_> = tried.iter().map(|t| format!("{}: {}", t.address, t.why)).collect();
-    if each.is_empty() { "none was tried".into() } else { each.join("; ") }
+    if tried.iter().any(Tried::has_answered) { "serve this" } else { "be reached" }
 }
 
 fn among(clusters: &[(String, Vec<String>)]) -> String {
@@ -249,6 +220,9 @@ impl ClientError {
     pub(crate) fn why(&self) -> String {
         match self {
             ClientError::Broken { reason, .. } => reason.clone(),
+            // What one node said of itself.
+            ClientError::NoMaster { tried, .. } if tried.len() == 1 => tried[0].why.clone(),
+            ClientError::Busy { message } => message.clone(),
             other => other.to_string(),
         }
     }
@@ -268,6 +242,7 @@ impl ClientError {
             // It is not for a client to say which of them is meant.
             | ClientError::TwoClusters { .. }
             | ClientError::EmptyBatch
+            | ClientError::NoRuntime
             // Somebody has to see to it, and is to hear of it at once.
             | ClientError::DiskFull { .. }
             | ClientError::Exhausted { .. }
@@ -291,7 +266,7 @@ impl ClientError {
             Code::NotMaster => Self::NotMaster { master: failure.master, address: failure.master_address },
             Code::NoMaster => Self::NoMaster {
                 waited: Duration::from_millis(failure.found),
-                tried: vec![Tried { address: address.into(), why: message, closed: false }],
+                tried: vec![Tried { address: address.into(), why: message, trouble: Trouble::NoMaster }],
             },
             Code::TooLarge => Self::TooLarge { size: failure.found, limit: failure.limit, message },
             Code::EmptyBatch => Self::EmptyBatch,

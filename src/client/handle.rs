@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
+use super::backoff::pause;
 use super::builder::ClientBuilder;
 use super::directory::Directory;
 use super::driver::Driver;
@@ -17,19 +18,19 @@ use super::error::ClientError;
 use super::node::{NodeClient, NodeStatus, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
+use super::tried::Wanted;
 use super::turn::in_turn;
+use crate::config::MAX_RECORD_BYTES;
 use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 use crate::types::BatchAck;
 use crate::types::{Ack, Consistency, Group, NodeId, Peers, ReadLimit, Record};
 
-/// Largest batch, bytes: it must fit into one message.
-const MAX_BATCH: usize = 64 << 20;
+/// Largest batch, bytes: it must fit into one message, and the largest record into it.
+const MAX_BATCH: usize = MAX_RECORD_BYTES;
 /// What an append takes of the bytes in flight besides its records: an empty record is not free.
 const APPEND_OVERHEAD: usize = 64;
 /// A read without a known master asks for so long who it is, before it takes any node.
 const PREFER_MASTER: Duration = Duration::from_millis(250);
-/// How soon a read is tried again after all nodes were out of reach.
-const READ_PAUSE: Duration = Duration::from_millis(50);
 
 /// A client of one ledger on a cluster that runs elsewhere. Cheap to clone; clones share connections, order and limits.
 ///
@@ -137,6 +138,7 @@ impl Client {
     }
 
     async fn enqueue(&self, records: Records) -> Result<PendingAppend, ClientError> {
+        self.shared.directory.in_runtime()?;
         let size = records.bytes();
         if size > MAX_BATCH {
             let message = "split the batch; a record of that size cannot be sent".into();
@@ -148,16 +150,17 @@ impl Client {
             return Err(ClientError::TooLarge { size, limit, message });
         }
         let settings = &self.shared.directory.settings;
-        let deadline = Instant::now() + settings.timeout;
+        let since = Instant::now();
+        let deadline = since + settings.timeout;
         // What is larger than all the room takes all of it. Fits 32 bits: the builder sees to it.
         let takes = (size + APPEND_OVERHEAD).min(settings.max_inflight_bytes) as u32;
-        let full = || ClientError::Busy { message: "no room in flight before the deadline".into() };
+        let full = || self.shared.directory.no_room(since, settings.max_inflight_bytes);
         let room = match timeout_at(deadline, self.shared.room.clone().acquire_many_owned(takes)).await {
             Ok(room) => room.map_err(|_| full())?,
             Err(_) => return Err(full()),
         };
         let (reply, outcome) = oneshot::channel();
-        self.send(Job { order: 0, records, deadline, alone: false, reply, _room: room });
+        self.send(Job { order: 0, records, since, deadline, alone: false, reply, _room: room });
         Ok(PendingAppend(outcome))
     }
 
@@ -286,10 +289,11 @@ impl Client {
         F: Future<Output = Result<T, ClientError>>,
     {
         let directory = &self.shared.directory;
+        directory.in_runtime()?;
         let started = Instant::now();
         let deadline = started + directory.settings.timeout;
         if directory.master().is_none() || directory.one_cluster().is_err() {
-            let mut search = directory.search();
+            let mut search = directory.search(started);
             // Not finding it is no error: any node will do. Only a follower may lag.
             if timeout(PREFER_MASTER, search.master()).await.is_err() {
                 search.settle();
@@ -298,14 +302,14 @@ impl Client {
         }
         loop {
             let addresses = directory.by_preference();
-            let tried = match in_turn(directory, addresses, deadline, ClientError::is_passing, &call).await {
-                Ok(answer) => return answer,
-                Err(tried) => tried,
-            };
-            if Instant::now() + READ_PAUSE >= deadline {
-                return Err(ClientError::Unreachable { waited: started.elapsed(), tried });
+            if let Some(answer) = in_turn(directory, addresses, deadline, ClientError::is_passing, &call).await {
+                return answer;
             }
-            sleep(READ_PAUSE).await;
+            let again = Instant::now() + pause(started.elapsed());
+            sleep_until(again.min(deadline)).await;
+            if again >= deadline {
+                return Err(directory.ending(Wanted::Node, started));
+            }
         }
     }
 }

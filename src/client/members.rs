@@ -4,15 +4,14 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::backoff::pause;
 use super::error::ClientError;
 use super::handle::Client;
 use super::node::NodeClient;
+use super::tried::Wanted;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb::{self, change_members_request::Change};
 use crate::types::{Incarnation, Member, MemberProgress, NodeId};
-
-/// How soon the master is looked for again.
-const PAUSE: Duration = Duration::from_millis(50);
 
 impl NodeClient {
     /// The members as this node sees them; how far each of them is, only the master knows.
@@ -112,14 +111,15 @@ impl Client {
 
     async fn change(&self, change: Change, wait: Duration) -> Result<String, ClientError> {
         let directory = self.directory();
+        directory.in_runtime()?;
         let timeout = directory.settings.timeout;
         let deadline = Instant::now() + timeout + wait;
         // What waits is a master that has taken the change up: without one, there is nothing to wait for.
         let mut without = Instant::now();
         loop {
-            let mut search = directory.search();
+            let mut search = directory.search(without);
             let Ok(found) = timeout_at(deadline.min(without + timeout), search.master()).await else {
-                return Err(search.nobody());
+                return Err(directory.ending(Wanted::Master, without));
             };
             let node = NodeClient::new(directory.clone(), found?);
             let asked = Instant::now();
@@ -129,7 +129,7 @@ impl Client {
                     if asked.elapsed() > timeout {
                         without = Instant::now();
                     }
-                    sleep(PAUSE).await;
+                    sleep(pause(asked.duration_since(without))).await;
                 }
                 Ok(outcome) => return outcome,
                 Err(_) => {

@@ -24,10 +24,12 @@
 //! | `turn` | nodes asked one after the other |
 //! | `driver` | the task that owns the append stream; `session` is one such stream, `request` what travels on it |
 //! | `directory` | the nodes there are, and who is master; `clusters`: of which cluster each is |
+//! | `search` | finds the master; `backoff`: how soon what did not help is tried again |
 //! | `connections` | what calls and streams to one node travel over |
-//! | `error` | why a call failed |
+//! | `error` | why a call failed; `tried` tells it when the time is up, by what each node last `said` |
 
 mod admin;
+mod backoff;
 mod builder;
 mod clusters;
 mod connections;
@@ -38,13 +40,17 @@ mod handle;
 mod members;
 mod node;
 mod request;
+mod said;
+mod search;
 mod session;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod tried;
 mod turn;
 
 pub use builder::ClientBuilder;
-pub use error::{ClientError, Tried};
+pub use error::ClientError;
 pub use handle::{Client, PendingAppend};
 pub use node::{NodeClient, NodeStatus, RecordStream};
+pub use tried::{Tried, Trouble};

@@ -14,7 +14,7 @@ use super::directory::Directory;
 use super::error::ClientError;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb;
-use crate::types::{Consistency, Incarnation, ReadLimit, Record};
+use crate::types::{Consistency, Incarnation, ReadLimit, Record, in_words};
 
 /// A node and no other: what it says and what it stores.
 #[derive(Clone)]
@@ -142,7 +142,7 @@ impl NodeClient {
     }
 
     fn silent(&self, within: Duration) -> ClientError {
-        ClientError::Broken { address: self.address.clone(), reason: format!("no answer within {within:?}") }
+        ClientError::Broken { address: self.address.clone(), reason: format!("no answer within {}", in_words(within)) }
     }
 
     /// Waits for an answer for as long as the client's timeout says.

@@ -25,6 +25,8 @@ pub(super) struct Job {
     /// Place in the order of this client's appends; given by the queue.
     pub(super) order: u64,
     pub(super) records: Records,
+    /// When the caller began to wait.
+    pub(super) since: Instant,
     pub(super) deadline: Instant,
     /// Must not travel with others: a request that held it was refused for a reason that may be another's.
     pub(super) alone: bool,
@@ -108,8 +110,9 @@ impl Queue {
         }
     }
 
-    pub(super) fn first(&self) -> Option<&Job> {
-        self.jobs.front()
+    /// When the first of them is to be given up.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.jobs.iter().map(|job| job.deadline).min()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -148,10 +151,13 @@ impl Queue {
 
     /// Takes off those whose deadline has passed.
     pub(super) fn expired(&mut self, now: Instant) -> Vec<Job> {
-        let mut expired = Vec::new();
-        while self.jobs.front().is_some_and(|job| job.deadline <= now) {
-            expired.extend(self.pop());
+        // Wherever they stand: each append may have a timeout of its own.
+        if self.next_deadline().is_none_or(|next| next > now) {
+            return Vec::new();
         }
+        let (expired, rest): (Vec<_>, _) = self.jobs.drain(..).partition(|job| job.deadline <= now);
+        self.jobs = rest.into();
+        self.bytes = self.jobs.iter().map(|job| job.records.bytes()).sum();
         expired
     }
 
@@ -217,7 +223,7 @@ mod tests {
         let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
         let deadline = now + Duration::from_millis(deadline_ms);
         let records = Records::One(Bytes::from_static(b"r"));
-        Job { order: 0, records, deadline, alone: false, reply: oneshot::channel().0, _room: room }
+        Job { order: 0, records, since: now, deadline, alone: false, reply: oneshot::channel().0, _room: room }
     }
 
     #[test]

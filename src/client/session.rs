@@ -13,7 +13,7 @@ use super::request::{Job, acknowledge, deadline_of, records_of};
 use crate::mutants::{Mutant, planted};
 use crate::rpc::client_wire::{TIMEOUT_HEADER, from_status, millis};
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
-use crate::types::BatchAck;
+use crate::types::{BatchAck, in_words};
 
 /// Requests that may wait for the connection. Few: what waits here cannot be put together any more.
 const WAITING_REQUESTS: usize = 4;
@@ -67,7 +67,7 @@ impl Session {
         let answers = match timeout(limit, service.append_stream(call)).await {
             Ok(answers) => answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner(),
             Err(_) => {
-                let reason = format!("no append stream within {limit:?}");
+                let reason = format!("no append stream within {}", in_words(limit));
                 return Err(ClientError::Broken { address, reason });
             }
         };
@@ -195,8 +195,11 @@ impl Session {
         let late = |jobs: &[Job]| deadline_of(jobs).is_some_and(|deadline| deadline + ANSWER_GRACE <= now);
         let over: Vec<u64> = self.sent.iter().filter(|(_, jobs)| late(jobs)).map(|(id, _)| *id).collect();
         for jobs in over.iter().filter_map(|id| self.sent.remove(id)) {
-            let reason = format!("no answer from {} within the deadline", self.address);
-            fail(jobs, &ClientError::Unknown { reason });
+            for job in jobs {
+                let waited = in_words(now - job.since);
+                let reason = format!("{} was sent it and has not answered within {waited}", self.address);
+                job.finish(Err(ClientError::Unknown { reason }));
+            }
         }
     }
 

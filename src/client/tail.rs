@@ -7,14 +7,14 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 
+use super::backoff::pause;
 use super::directory::Directory;
 use super::error::ClientError;
 use super::node::RecordStream;
+use super::tried::Wanted;
 use super::turn::in_turn;
 use crate::types::Record;
 
-/// How soon the nodes are tried again after none was within reach.
-const PAUSE: Duration = Duration::from_millis(50);
 /// A stream that held for so long was a node within reach, though no record came.
 const HELD: Duration = Duration::from_secs(1);
 
@@ -52,6 +52,7 @@ pub(super) fn follow(directory: Arc<Directory>, from: u64) -> RecordStream {
 
 impl Follow {
     async fn record(&mut self) -> Result<Record, ClientError> {
+        self.directory.in_runtime()?;
         let timeout = self.directory.settings.timeout;
         loop {
             let mut current = match self.current.take() {
@@ -71,6 +72,7 @@ impl Follow {
                 None => ended(&current.address),
             };
             tracing::debug!(address = current.address, %error, next = self.next, "tail goes on elsewhere");
+            self.directory.refused(&current.address, &error);
             self.failed = Some(current.address);
             if current.since.elapsed() >= HELD.min(timeout) {
                 self.barren = None;
@@ -78,9 +80,9 @@ impl Follow {
             // Where records came, the next node is asked at once.
             if let Some(since) = self.barren {
                 if since.elapsed() >= timeout {
-                    return Err(error);
+                    return Err(self.directory.ending(Wanted::Node, since));
                 }
-                sleep(PAUSE).await;
+                sleep(pause(since.elapsed())).await;
             }
         }
     }
@@ -110,13 +112,13 @@ impl Follow {
             },
         );
         let lowest = match found.await {
-            Ok(Ok((record, current))) => {
+            Some(Ok((record, current))) => {
                 self.next = record.index + 1;
                 (self.barren, self.current) = (None, Some(current));
                 return Ok(record);
             }
-            Ok(Err(ClientError::Removed { first: other, .. })) => first.min(other),
-            Ok(Err(_)) | Err(_) => first,
+            Some(Err(ClientError::Removed { first: other, .. })) => first.min(other),
+            Some(Err(_)) | None => first,
         };
         Err(ClientError::Removed { index, first: lowest })
     }
@@ -142,15 +144,13 @@ impl Follow {
                     Ok(Current { address: node.address().to_owned(), records, since: Instant::now() })
                 }
             });
-            let tried = match begun.await {
-                Ok(current) => return current,
-                Err(tried) => tried,
-            };
-            let waited = started.elapsed();
-            if waited >= timeout {
-                return Err(ClientError::Unreachable { waited, tried });
+            if let Some(current) = begun.await {
+                return current;
             }
-            sleep(PAUSE).await;
+            if started.elapsed() >= timeout {
+                return Err(self.directory.ending(Wanted::Node, started));
+            }
+            sleep(pause(started.elapsed())).await;
         }
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout};
 
 use super::directory::Directory;
-use super::error::{ClientError, Tried};
+use super::error::ClientError;
 use super::node::NodeClient;
 
-/// What the first of the nodes says that has an answer, or an error that does not pass: `Err` if none has. One that
+/// What the first of the nodes says that has an answer, or an error that does not pass: `None` if none has. One that
 /// hangs leaves the others their share of the time until `deadline`.
 ///
 /// Each node removes records by itself. So what one has removed is asked of the others too, and
@@ -22,11 +22,11 @@ pub(super) async fn in_turn<T, F>(
     deadline: Instant,
     passes: impl Fn(&ClientError) -> bool,
     call: impl Fn(NodeClient) -> F,
-) -> Result<Result<T, ClientError>, Vec<Tried>>
+) -> Option<Result<T, ClientError>>
 where
     F: Future<Output = Result<T, ClientError>>,
 {
-    let (mut tried, mut removed) = (Vec::new(), None);
+    let mut removed = None;
     for (left, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
         let node = NodeClient::new(directory.clone(), address.clone());
         let within = deadline.saturating_duration_since(Instant::now()) / left;
@@ -39,13 +39,11 @@ where
                 let lowest = removed.map_or(first, |(_, lowest)| first.min(lowest));
                 removed = Some((index, lowest));
             }
-            Ok(Err(error)) if removed.is_some() || passes(&error) => tried.push(Tried::failed(address, &error)),
-            Ok(done) => return Ok(done),
-            Err(_) => tried.push(Tried { address, why: format!("no answer within {within:.1?}"), closed: false }),
+            Ok(Err(error)) if removed.is_some() || passes(&error) => directory.refused(&address, &error),
+            Ok(done) => return Some(done),
+            // It has said nothing new.
+            Err(_) => {}
         }
     }
-    match removed {
-        Some((index, first)) => Ok(Err(ClientError::Removed { index, first })),
-        None => Err(tried),
-    }
+    removed.map(|(index, first)| Err(ClientError::Removed { index, first }))
 }

@@ -13,6 +13,9 @@ pub(crate) const CLIENT_FRAME_BYTES: usize = 64 << 10;
 const MAX_CLIENT_BYTES: usize = 1 << 46;
 /// Connections kept for callers on the node's own machine, where there are enough: probes take one each.
 const OWN_MACHINE: usize = 4;
+/// Largest record that a [`Client`](crate::Client) can append or read, bytes, and so the most that
+/// [`Config::max_record_bytes`] may be: what one program appends, another one is to be able to read from afar.
+pub const MAX_RECORD_BYTES: usize = 64 << 20;
 /// Room that a message takes beside the largest batch, bytes.
 pub(crate) const MESSAGE_SLACK: usize = 1 << 20;
 
@@ -31,6 +34,14 @@ impl Config {
     /// How many of [`Config::max_connections`] are kept for callers on the node's own machine.
     pub(crate) fn own_machine_connections(&self) -> usize {
         OWN_MACHINE.min(self.max_connections / 8)
+    }
+
+    pub(super) fn check_records(&self) -> Result<(), ConfigError> {
+        if self.max_record_bytes > MAX_RECORD_BYTES {
+            let expected = format!("at most {MAX_RECORD_BYTES}: no client could read a larger record");
+            return refused("max_record_bytes", self.max_record_bytes, expected);
+        }
+        Ok(())
     }
 
     pub(super) fn check_connections(&self) -> Result<(), ConfigError> {
@@ -63,6 +74,21 @@ mod tests {
         let mut config = Config::new(NodeId::new(0), "127.0.0.1:0");
         change(&mut config);
         config.check_connections().err().map(|error| error.key)
+    }
+
+    #[test]
+    fn a_record_that_no_client_could_read_is_refused_by_name() {
+        let checked = |record: usize| {
+            let mut config = Config::new(NodeId::new(0), "127.0.0.1:0");
+            config.groups = vec!["g".parse().unwrap()];
+            config.single = true;
+            config.segment_size = crate::config::MAX_SEGMENT_SIZE;
+            (config.max_batch_bytes, config.max_inflight_bytes) = (2 * MAX_RECORD_BYTES, 2 * MAX_RECORD_BYTES);
+            config.max_record_bytes = record;
+            config.validate().map_err(|error| error.key)
+        };
+        assert_eq!(checked(MAX_RECORD_BYTES), Ok(()));
+        assert_eq!(checked(MAX_RECORD_BYTES + 1), Err("max_record_bytes"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Damage;
-use crate::types::Consistency;
+use crate::types::{Consistency, in_words};
 
 /// A read did not end with records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,8 +31,9 @@ pub enum ReadError {
     /// It could not be made sure in time that nothing is missing here: there is no leader, it has no quorum, or this
     /// node is behind it. Never an answer that may be stale.
     #[error(
-        "no {consistency} read within {waited:?} ({reason}): check that a quorum of the members is up and reachable \
-         and read again, or be content with what this node has (local)"
+        "no {consistency} read within {} ({reason}): check that a quorum of the members is up and reachable and read \
+         again, or be content with what this node has (local)",
+        in_words(*waited)
     )]
     Unconfirmed {
         /// What was asked for.

@@ -8,13 +8,14 @@ use prost::Message;
 use tonic::Code;
 
 use super::pb::{self, failure};
+use crate::config::MAX_RECORD_BYTES;
 use crate::error::{AppendError, LedgerError, MemberError, ReadError, RemoveError, UnknownGroup};
 use crate::raft::members;
 use crate::types::{Consistency, Record, Role, Status};
 
-/// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`]. It trusts
-/// its nodes; what a node decodes is bounded by its `max_batch_bytes`.
-pub(crate) const MAX_MESSAGE: usize = 80 << 20;
+/// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`], with what
+/// frames each. It trusts its nodes; what a node decodes is bounded by its `max_batch_bytes`.
+pub(crate) const MAX_MESSAGE: usize = MAX_RECORD_BYTES + (16 << 20);
 /// Room in an append request beside the largest batch, bytes: the names in it. What frames the records is counted as
 /// part of the batch, with more than the 1 to 5 bytes that it takes on the wire.
 pub(crate) const REQUEST_SLACK: usize = crate::config::MESSAGE_SLACK;
@@ -29,6 +30,9 @@ pub(crate) const RECORD_OVERHEAD: u64 = 4;
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 /// Most records in one message.
 pub(crate) const CHUNK_RECORDS: usize = 4096;
+/// What frames a record in a message, bytes, at most.
+const FRAMING: usize = 64;
+const _: () = assert!(MAX_RECORD_BYTES + CHUNK_BYTES + CHUNK_RECORDS * FRAMING <= MAX_MESSAGE);
 /// Failures travel in HTTP headers, which are small; what a caller sent is quoted back no longer than this.
 const MAX_QUOTE: usize = 1024;
 

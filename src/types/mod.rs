@@ -2,6 +2,7 @@
 
 mod address;
 mod consistency;
+mod duration;
 mod files;
 mod identity;
 mod peers;
@@ -13,6 +14,7 @@ mod status;
 
 pub(crate) use address::{checked_address, checked_bind};
 pub use consistency::{Consistency, ConsistencyError};
+pub(crate) use duration::in_words;
 pub use files::LedgerFiles;
 pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use dledger::error::OpenError;
 use dledger::offline::OfflineError;
-use dledger::{ClientError, ConfigError, PeersError, StartError};
+use dledger::{ClientError, ConfigError, PeersError, StartError, Tried, Trouble};
 
 use crate::output::{Failure, ended};
 
@@ -26,6 +26,11 @@ pub(crate) enum Exit {
     NoMaster = 4,
 }
 
+/// Whether one of the nodes had this trouble.
+fn any(tried: &[Tried], trouble: Trouble) -> bool {
+    tried.iter().any(|tried| tried.trouble == trouble)
+}
+
 impl Exit {
     /// What an error means.
     pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
@@ -35,7 +40,7 @@ impl Exit {
                 ClientError::NotMaster { master, .. } if master.is_empty() => Exit::NoMaster,
                 ClientError::Closed { .. } | ClientError::Damaged { .. } => Exit::Closed,
                 // They answered, and that is what they said.
-                ClientError::Unreachable { tried, .. } if tried.iter().any(|tried| tried.closed) => Exit::Closed,
+                ClientError::Unreachable { tried, .. } if any(tried, Trouble::Closed) => Exit::Closed,
                 ClientError::UnknownNode { .. }
                 | ClientError::UnknownGroup { .. }
                 | ClientError::WrongCluster { .. } => Exit::Usage,
@@ -155,9 +160,9 @@ mod tests {
         let unknown = ClientError::NotMaster { master: String::new(), address: String::new() };
         let codes = [&no_master, &unreachable, &closed, &known, &unknown].map(|error| Exit::of(error) as u8);
         assert_eq!(codes, [4, 1, 3, 1, 4]);
-        let tried = |closed| vec![dledger::client::Tried { address: "h:1".into(), why: "disk".into(), closed }];
-        let of = |closed| Exit::of(&ClientError::Unreachable { waited: Duration::ZERO, tried: tried(closed) });
-        assert_eq!((of(true), of(false)), (Exit::Closed, Exit::Failed));
+        let tried = |trouble| vec![Tried { address: "h:1".into(), why: "disk".into(), trouble }];
+        let of = |trouble| Exit::of(&ClientError::Unreachable { waited: Duration::ZERO, tried: tried(trouble) });
+        assert_eq!((of(Trouble::Closed), of(Trouble::Silent)), (Exit::Closed, Exit::Failed));
         assert_eq!(Exit::of(&"".parse::<dledger::Peers>().unwrap_err()), Exit::Usage);
         assert_eq!(Exit::of(&std::io::Error::other("x")), Exit::Failed);
     }

@@ -39,6 +39,13 @@ pub(super) struct State {
     pub(super) cluster: Option<u128>,
     /// Every call fails like one over a connection that broke.
     pub(super) down: bool,
+    /// Every call is refused with this.
+    pub(super) turns_away: Option<pb::Failure>,
+    /// Every append request is refused with this.
+    pub(super) refuses: Option<pb::Failure>,
+    /// Why there is no master; why the ledger is closed.
+    pub(super) waiting: &'static str,
+    pub(super) closed_reason: &'static str,
     /// It never says what it is.
     pub(super) silent: bool,
     /// Largest record.
@@ -61,6 +68,8 @@ pub(super) struct Fake {
     pub(super) address: String,
     state: Arc<Mutex<State>>,
     received: Arc<watch::Sender<usize>>,
+    /// How often it was asked what it is.
+    statuses: Arc<watch::Sender<usize>>,
     /// One permit per answer, where the test holds them back.
     gate: Option<Arc<Semaphore>>,
 }
@@ -74,7 +83,7 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(Mutex::new(State { role, term: 1, ..State::default() }));
-        let fake = Self { address, state, received: Arc::new(watch::Sender::new(0)), gate };
+        let fake = Self { address, state, received: Arc::default(), statuses: Arc::default(), gate };
         let service = LedgerServiceServer::new(fake.clone());
         let server = tonic::transport::Server::builder().add_service(service);
         let connections = TcpListenerStream::new(listener).inspect(|stream| {
@@ -97,6 +106,16 @@ impl Fake {
         self.received.subscribe().wait_for(|&received| received >= requests).await.unwrap();
     }
 
+    /// Waits until it has been asked so often what it is.
+    pub(super) async fn asked(&self, times: usize) {
+        self.statuses.subscribe().wait_for(|&asked| asked >= times).await.unwrap();
+    }
+
+    /// How often it has been.
+    pub(super) fn times_asked(&self) -> usize {
+        *self.statuses.borrow()
+    }
+
     pub(super) fn not_master(&self, hint: &str) -> Reaction {
         let mut refusal = failure(Code::NotMaster, "not the master");
         refusal.master_address = hint.to_owned();
@@ -104,7 +123,11 @@ impl Fake {
     }
 
     fn up(&self) -> Result<(), Status> {
-        if self.set(|state| state.down) { Err(Status::unavailable("down")) } else { Ok(()) }
+        self.set(|state| match &state.turns_away {
+            Some(failure) => Err(to_status(failure)),
+            None if state.down => Err(Status::unavailable("down")),
+            None => Ok(()),
+        })
     }
 
     /// Reads and tails say it in their streams, as a node does.
@@ -124,6 +147,9 @@ impl Fake {
                 let appended = pb::AppendedRecords { first_index: first as u64, term: 1, first_position: 1000, count };
                 Ok(Some(Answered::Appended(appended)))
             };
+            if let Some(refusal) = &state.refuses {
+                return Ok(Some(Answered::Failure(refusal.clone())));
+            }
             match state.reactions.pop_front() {
                 Some(Reaction::Refuse(refusal)) => return Ok(Some(Answered::Failure(refusal))),
                 Some(Reaction::Hang) => return Ok(None),
@@ -264,6 +290,7 @@ impl LedgerService for Fake {
     }
 
     async fn status(&self, request: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+        self.statuses.send_modify(|asked| *asked += 1);
         self.up()?;
         if self.set(|state| state.silent) {
             std::future::pending::<()>().await;
@@ -275,6 +302,8 @@ impl LedgerService for Fake {
             role: state.role.into(),
             term: state.term,
             master_address: state.master_address.clone(),
+            waiting: state.waiting.into(),
+            closed_reason: state.closed_reason.into(),
             committed: state.log.len() as u64,
             cluster: "c".into(),
             cluster_incarnation: members::bytes_of(state.cluster.map(Incarnation::from_u128)),

@@ -2,6 +2,7 @@
 
 mod appends;
 mod clusters;
+mod endings;
 mod failures;
 mod fake;
 mod reads;

@@ -1,0 +1,54 @@
+//! How soon what did not help is tried again.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+/// The first pause: a master that is being elected is to be found soon.
+const FIRST: Duration = Duration::from_millis(25);
+/// The longest: many clients that wait for a cluster must not keep it from coming up.
+const LONGEST: Duration = Duration::from_secs(1);
+/// Waiting for a master takes at most this part longer than it would if it were asked for all the time.
+const PART: u32 = 6;
+
+/// The pause before the next try of what has been tried in vain for `waited`. It grows with it, and differs from client
+/// to client: those that lost the same master do not come back all at once.
+pub(super) fn pause(waited: Duration) -> Duration {
+    let longest = (waited / PART).clamp(FIRST * 2, LONGEST);
+    longest.mul_f64(0.5 + 0.5 * random())
+}
+
+/// From 0 to 1.
+fn random() -> f64 {
+    // Every state has keys of its own, which the system's randomness is behind.
+    f64::from((RandomState::new().hash_one(0) >> 32) as u32) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often somebody tries in so long.
+    fn tries(within: Duration) -> usize {
+        let mut waited = Duration::ZERO;
+        std::iter::from_fn(|| {
+            waited += pause(waited);
+            (waited < within).then_some(())
+        })
+        .count()
+    }
+
+    #[test]
+    fn pauses_begin_short_grow_to_a_second_and_differ() {
+        for waited in [Duration::ZERO, Duration::from_millis(150), Duration::from_secs(5), Duration::MAX] {
+            let pauses: Vec<_> = (0..64).map(|_| pause(waited)).collect();
+            assert!(pauses.iter().all(|pause| (FIRST..=LONGEST).contains(pause)), "{waited:?}: {pauses:?}");
+            assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{waited:?}: {pauses:?}");
+        }
+        assert!(pause(Duration::ZERO) <= FIRST * 2);
+        assert!(pause(Duration::MAX) >= LONGEST / 2);
+        // While an election may take, it is often; 25 ms for ever would be 40 and 2400.
+        assert!(tries(Duration::from_secs(1)) >= 8);
+        assert!(tries(Duration::from_secs(60)) <= 150);
+    }
+}

@@ -1,0 +1,99 @@
+//! What each node last said to a client, to be told when a call ends without what it was after.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use super::error::ClientError;
+use super::tried::{Tried, Trouble};
+use crate::rpc::pb;
+
+/// The last words of the nodes.
+#[derive(Default)]
+pub(super) struct Said {
+    nodes: BTreeMap<String, Node>,
+    /// Addresses and ids of the members that anybody named.
+    members: BTreeMap<String, String>,
+}
+
+#[derive(Default)]
+struct Node {
+    /// What it said it is, or why it did not say.
+    is: Option<Word>,
+    /// What it refused a call with, or how the call failed.
+    refused: Option<Word>,
+}
+
+#[derive(Clone)]
+struct Word {
+    at: Instant,
+    why: String,
+    trouble: Trouble,
+}
+
+impl Said {
+    /// Takes down what the node at `address` answered to what it is.
+    pub(super) fn is(&mut self, address: &str, answer: &Result<pb::StatusResponse, ClientError>) {
+        let word = match answer {
+            Ok(status) => {
+                self.members.extend(status.members.iter().map(|member| (member.address.clone(), member.id.clone())));
+                Word::of_status(status)
+            }
+            Err(error) => Word::of_error(error),
+        };
+        self.nodes.entry(address.to_owned()).or_default().is = Some(word);
+    }
+
+    /// Takes down what the node at `address` refused a call with.
+    pub(super) fn refused(&mut self, address: &str, error: &ClientError) {
+        self.nodes.entry(address.to_owned()).or_default().refused = Some(Word::of_error(error));
+    }
+
+    /// What the nodes at `addresses` last said since `since`, and which members there are besides.
+    pub(super) fn since(&self, since: Instant, addresses: Vec<String>) -> Vec<Tried> {
+        let unasked = self.members.iter().filter(|(address, _)| !addresses.contains(address));
+        let unasked: Vec<_> = unasked
+            .map(|(address, id)| {
+                let why = format!("{id}, a member that is not among the peers: not asked");
+                Tried { address: address.clone(), why, trouble: Trouble::NotAsked }
+            })
+            .collect();
+        let asked = addresses.into_iter().map(|address| {
+            let last = self.nodes.get(&address).and_then(|node| node.last(since));
+            let (why, trouble) = match last {
+                Some(word) => (word.why.clone(), word.trouble),
+                None => ("no answer".to_owned(), Trouble::Silent),
+            };
+            Tried { address, why, trouble }
+        });
+        asked.chain(unasked).collect()
+    }
+}
+
+impl Node {
+    /// What counts of what it said: one that says it is master and yet refuses is known by the refusal.
+    fn last(&self, since: Instant) -> Option<&Word> {
+        let fresh = |word: &&Word| word.at >= since;
+        let (is, refused) = (self.is.as_ref().filter(fresh), self.refused.as_ref().filter(fresh));
+        match (is, refused) {
+            (Some(is), Some(refused)) if is.trouble != Trouble::Master && is.at > refused.at => Some(is),
+            (is, refused) => refused.or(is),
+        }
+    }
+}
+
+impl Word {
+    fn of_status(status: &pb::StatusResponse) -> Self {
+        let mut why = status.role.clone();
+        for more in [&status.closed_reason, &status.waiting] {
+            if !more.is_empty() {
+                why = format!("{why}: {more}");
+            }
+        }
+        Self { at: Instant::now(), why, trouble: Trouble::of_role(&status.role) }
+    }
+
+    fn of_error(error: &ClientError) -> Self {
+        Self { at: Instant::now(), why: error.why(), trouble: Trouble::of(error) }
+    }
+}

@@ -1,0 +1,166 @@
+//! The search for the master.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::backoff::pause;
+use super::directory::{BUSY_PAUSE, Directory, HEED, MASTER, Probed};
+use super::error::ClientError;
+use super::tried::Wanted;
+
+/// All nodes are asked at once, and each again soon after it answered, until one says that it is master.
+pub(super) struct Search<'a> {
+    directory: &'a Directory,
+    started: Instant,
+    asked: FuturesUnordered<BoxFuture<'a, Asked>>,
+    probes: usize,
+    /// What each node failed with; `None`: it said what it is.
+    said: BTreeMap<String, Option<ClientError>>,
+    /// The master, and how long to wait at most for what the others say of their cluster.
+    found: Option<(String, Instant)>,
+    /// Since when there has been no master: nodes are asked the less often.
+    since: Instant,
+    /// Who was last said to be master, and in which term: it is asked at once, whatever it said before.
+    followed: Option<(u64, String)>,
+}
+
+/// A question on its way.
+struct Asked {
+    probed: Probed,
+    /// Whether the node is asked on and on by it.
+    again: bool,
+}
+
+impl<'a> Search<'a> {
+    /// Asks all nodes. There has been no master since `since`.
+    pub(super) fn new(directory: &'a Directory, since: Instant) -> Self {
+        let mut search = Self {
+            directory,
+            started: Instant::now(),
+            asked: FuturesUnordered::new(),
+            probes: 0,
+            said: BTreeMap::new(),
+            found: None,
+            since,
+            followed: None,
+        };
+        for address in directory.by_preference() {
+            search.ask(address, Duration::ZERO);
+            search.probes += 1;
+        }
+        search
+    }
+
+    fn ask(&mut self, address: String, after: Duration) {
+        self.push(address, after, true);
+    }
+
+    /// How far away a node is, is not known: it has all the time that the client has. One that never answers costs
+    /// nothing where another one does.
+    fn push(&mut self, address: String, after: Duration, again: bool) {
+        let directory = self.directory;
+        let asked = async move {
+            if !after.is_zero() {
+                sleep(after).await;
+            }
+            Asked { probed: directory.probe(address, directory.settings.timeout).await, again }
+        };
+        self.asked.push(asked.boxed());
+    }
+
+    /// Asks the node at `address`, which was said to be master in `term`, without waiting for its turn.
+    fn follow(&mut self, term: u64, address: &str) {
+        let hint = Some((term, address.to_owned()));
+        if address.is_empty() || self.followed == hint {
+            return;
+        }
+        self.followed = hint;
+        if self.directory.learn(address) {
+            self.probes += 1;
+            self.ask(address.to_owned(), Duration::ZERO);
+        } else if self.said.contains_key(address) {
+            self.push(address.to_owned(), Duration::ZERO, false);
+        }
+    }
+
+    /// The master's address, as soon as there is one and the others had their say: a client that was given nodes of two
+    /// clusters is to append to neither, whichever answers first. May be dropped and called again without losing
+    /// anything.
+    ///
+    /// # Errors
+    /// Every node refuses for a reason that does not pass, like a group that none of them hosts; or
+    /// [`ClientError::TwoClusters`].
+    pub(super) async fn master(&mut self) -> Result<String, ClientError> {
+        loop {
+            // It may have been forgotten since, as one of another cluster.
+            self.found.take_if(|(address, _)| !self.directory.known().clusters.may_be_used(address));
+            // What was said before may not hold any more: where it does not fit together, all are asked again.
+            let conflicting = self.directory.one_cluster().is_err();
+            let unheard = self.directory.has_unheard(&self.said, conflicting);
+            let heed = match (conflicting, &self.found) {
+                (true, _) if !unheard || self.started.elapsed() >= HEED => {
+                    self.directory.still_one_cluster().await?;
+                    continue;
+                }
+                (true, _) => Some(self.started + HEED),
+                (false, Some((_, heed))) if !unheard || *heed <= Instant::now() => return self.take_found(),
+                (false, Some((_, heed))) => Some(*heed),
+                (false, None) => None,
+            };
+            let next = match heed {
+                None => self.asked.next().await,
+                Some(heed) => match timeout_at(heed, self.asked.next()).await {
+                    Ok(next) => next,
+                    Err(_) => continue,
+                },
+            };
+            let Some(Asked { probed: (address, answer), again }) = next else { break };
+            if let Ok(status) = &answer {
+                if status.role == MASTER {
+                    let heed = Instant::now() + self.started.elapsed().max(HEED);
+                    self.found.get_or_insert((address.clone(), heed));
+                } else if status.master_address != address {
+                    self.follow(status.term, &status.master_address);
+                }
+            }
+            let failed = answer.err();
+            if again {
+                let pause = pause(self.since.elapsed());
+                let busy = matches!(failed, Some(ClientError::Busy { .. }));
+                self.ask(address.clone(), if busy { pause.max(BUSY_PAUSE) } else { pause });
+            }
+            self.said.insert(address, failed);
+            let hopeless = |said: &Option<ClientError>| said.clone().filter(|error| !error.is_passing());
+            if self.said.len() == self.probes
+                && let Some(errors) = self.said.values().map(hopeless).collect::<Option<Vec<_>>>()
+                && let Some(error) = errors.into_iter().next()
+            {
+                return Err(error);
+            }
+        }
+        Err(self.nobody())
+    }
+
+    /// Takes the master that was found, though not all had their say: for reads.
+    pub(super) fn settle(&mut self) {
+        // Whoever reads looks for two clusters too.
+        let _ = self.take_found();
+    }
+
+    fn take_found(&mut self) -> Result<String, ClientError> {
+        self.directory.one_cluster()?;
+        let Some((address, _)) = self.found.take() else { return Err(self.nobody()) };
+        self.directory.set_master(Some(address.clone()));
+        self.directory.known().clusters.settle(&address);
+        Ok(address)
+    }
+
+    fn nobody(&self) -> ClientError {
+        self.directory.ending(Wanted::Master, self.started)
+    }
+}

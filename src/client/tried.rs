@@ -1,0 +1,154 @@
+//! How a call ends that was tried for as long as it may take: the one place where that is told.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::error::ClientError;
+use crate::types::in_words;
+
+/// A node that was tried, and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// `host:port`.
+    pub address: String,
+    /// What it last said while the call was waiting, or what was said of it.
+    pub why: String,
+    /// The same for programs.
+    pub trouble: Trouble,
+}
+
+/// What was wrong at a node that was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// The ledger is closed there, or stopped.
+    Closed,
+    /// It has no room: for the connection, for the stream, or for the bytes.
+    Crowded,
+    /// Its disk is full, or its process can open or map no further file.
+    Full,
+    /// It hosts no such ledger.
+    WrongGroup,
+    /// It is of another cluster.
+    WrongCluster,
+    /// It knows of no master.
+    NoMaster,
+    /// It is a slave, or no member any more.
+    NotMaster,
+    /// It says that it is the master, and yet has not done what was asked of it.
+    Master,
+    /// It refused for another reason.
+    Refused,
+    /// Nothing answers at the address, or not in time.
+    Silent,
+    /// A member that the peer list lacks, and that was not asked.
+    NotAsked,
+}
+
+/// What a call was after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The master: for appends, and changes of the members.
+    Master,
+    /// Any node: for reads.
+    Node,
+}
+
+/// Nothing was refused for good, and the time is up: how a call ends that was after `wanted` for all of `waited`.
+///
+/// [`ClientError::Busy`] if all that answered have no room. Else [`ClientError::NoMaster`] or
+/// [`ClientError::Unreachable`], by what was wanted and whether any node answered.
+pub(super) fn ending(wanted: Wanted, waited: Duration, tried: Vec<Tried>) -> ClientError {
+    let mut answered = tried.iter().filter(|tried| tried.has_answered()).peekable();
+    match (answered.peek().is_some(), wanted) {
+        (true, _) if answered.all(|tried| tried.trouble == Trouble::Crowded) => {
+            let message = format!("no room within {} ({}): {}", in_words(waited), List(&tried), Remedies(&tried));
+            ClientError::Busy { message }
+        }
+        (true, Wanted::Master) => ClientError::NoMaster { waited, tried },
+        _ => ClientError::Unreachable { waited, tried },
+    }
+}
+
+impl Tried {
+    /// Whether the node itself said something.
+    pub fn has_answered(&self) -> bool {
+        !matches!(self.trouble, Trouble::Silent | Trouble::NotAsked)
+    }
+}
+
+impl Trouble {
+    /// What the failure of a call says of the node.
+    pub(super) fn of(error: &ClientError) -> Self {
+        match error {
+            ClientError::Closed { .. } => Self::Closed,
+            ClientError::Busy { .. } => Self::Crowded,
+            ClientError::DiskFull { .. } | ClientError::Exhausted { .. } => Self::Full,
+            ClientError::UnknownGroup { .. } => Self::WrongGroup,
+            ClientError::WrongCluster { .. } | ClientError::TwoClusters { .. } => Self::WrongCluster,
+            ClientError::NoMaster { .. } => Self::NoMaster,
+            ClientError::NotMaster { .. } => Self::NotMaster,
+            ClientError::Broken { .. } | ClientError::Unreachable { .. } => Self::Silent,
+            _ => Self::Refused,
+        }
+    }
+
+    /// What a role says of the node, by [`Role::name`](crate::Role::name).
+    pub(super) fn of_role(role: &str) -> Self {
+        match role {
+            "master" => Self::Master,
+            "electing" => Self::NoMaster,
+            "closed" | "stopped" => Self::Closed,
+            _ => Self::NotMaster,
+        }
+    }
+
+    /// What is to be done about it; `answered`: whether any node did.
+    fn remedy(self, answered: bool) -> Option<&'static str> {
+        match self {
+            Self::Closed => Some("see to what closed the ledger there, or start the node again"),
+            Self::Crowded => Some("try again when there is less to do, or let the node have more clients"),
+            Self::Full => Some("free space there"),
+            Self::WrongGroup => Some("name a group that is hosted there"),
+            Self::WrongCluster => Some("take the nodes of other clusters off the peer list"),
+            Self::NoMaster => Some("check that a quorum of the members is up"),
+            Self::Master => Some("look into the log of the one that says it is master"),
+            Self::Silent if answered => Some("check that the silent ones run"),
+            Self::Silent => Some("check the addresses and that the nodes run"),
+            Self::NotMaster | Self::Refused | Self::NotAsked => None,
+        }
+    }
+}
+
+/// Each node with what it said.
+pub(super) struct List<'a>(pub(super) &'a [Tried]);
+
+impl fmt::Display for List<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none was tried");
+        }
+        for (i, tried) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "; " };
+            write!(f, "{comma}{}: {}", tried.address, tried.why)?;
+        }
+        Ok(())
+    }
+}
+
+/// What to do, for each thing that is wrong.
+pub(super) struct Remedies<'a>(pub(super) &'a [Tried]);
+
+impl fmt::Display for Remedies<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let answered = self.0.iter().any(Tried::has_answered);
+        let mut troubles: Vec<_> = self.0.iter().map(|tried| tried.trouble).collect();
+        troubles.sort_unstable();
+        troubles.dedup();
+        let mut remedies: Vec<_> = troubles.into_iter().filter_map(|trouble| trouble.remedy(answered)).collect();
+        if remedies.is_empty() {
+            remedies.push("check that a quorum of the members is up, and give it longer");
+        }
+        f.write_str(&remedies.join("; "))
+    }
+}
