@@ -1,6 +1,7 @@
 //! One error type per operation. Each says what was found, what was expected and what to do.
 
 mod hosting;
+mod master;
 mod members;
 mod read;
 
@@ -8,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use self::master::NoMasterError;
 pub use self::members::MemberError;
 pub use self::read::ReadError;
 use crate::config::ConfigError;

@@ -99,10 +99,10 @@ pub use client::{
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
 pub use disk::limits::OpenFileLimit;
 pub use error::{
-    AppendError, CreateLedgerError, Damage, LedgerError, MemberError, OpenError, Outcome, ReadError, RemoveError,
-    RemoveLedgerError, RepairError, StartError, UnknownGroup,
+    AppendError, CreateLedgerError, Damage, LedgerError, MemberError, NoMasterError, OpenError, Outcome, ReadError,
+    RemoveError, RemoveLedgerError, RepairError, StartError, UnknownGroup,
 };
-pub use node::{Leadership, Ledger, Node, NodeBuilder, Pending, ReadStream, RetentionStatus, Tail};
+pub use node::{Leadership, Leaderships, Ledger, Node, NodeBuilder, Pending, ReadStream, RetentionStatus, Tail};
 pub use types::{
     Ack, BatchAck, ClosedKind, ClusterName, Consistency, ConsistencyError, DiskLevel, Group, Incarnation, LastRemoval,
     LedgerFiles, Member, MemberProgress, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit, Record,

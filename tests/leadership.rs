@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Cluster, GROUP, PATIENCE, committed, fast, patient};
-use dledger::{AppendError, Client, MemberError, Node, NodeId, Peers, Record, Role, server};
+use dledger::{AppendError, Client, Ledger, MemberError, NoMasterError, Node, NodeId, Peers, Record, Role, server};
 use futures::StreamExt;
 
 fn id(n: usize) -> NodeId {
@@ -67,6 +67,74 @@ async fn an_append_of_a_leadership_that_is_over_is_refused() {
     let records = common::bodies(&cluster.ledger(first)).await;
     assert_eq!(records, ["mine", "mine", "again"]);
     cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_leadership_is_given_once_and_begins_where_those_before_it_end() {
+    let mut cluster = Cluster::start_with(3, fast).await;
+    let first = cluster.master().await;
+    let other = (first + 1) % 3;
+    let (ledger, rival) = (cluster.ledger(first), cluster.ledger(other));
+    let (mut leaderships, mut of_rival) = (ledger.leaderships(), rival.leaderships());
+    let mine = patient(leaderships.next()).await.unwrap();
+    assert_eq!(mine, ledger.leadership().unwrap());
+    assert_eq!((mine.first_index(), mine.is_over()), (0, false));
+    patient(mine.append_batch(["a", "b", "c"])).await.unwrap();
+    assert!(futures::poll!(leaderships.next()).is_pending(), "it was given twice");
+
+    patient(ledger.transfer_leadership(&id(other))).await.unwrap();
+    patient(mine.over()).await;
+    let theirs = patient(of_rival.next()).await.unwrap();
+    assert_eq!((theirs.first_index(), theirs.is_over(), mine.is_over()), (3, false, true));
+    assert!(theirs.term() > mine.term() && theirs != mine);
+    assert_eq!(mine.try_append(vec!["late".into()]).unwrap_err(), AppendError::TermOver { term: mine.term() });
+    let ack = patient(theirs.try_append(vec!["d".into()]).unwrap()).await.unwrap();
+    assert_eq!((ack.first_index, ack.term), (3, theirs.term()));
+
+    patient(rival.transfer_leadership(&id(first))).await.unwrap();
+    let again = patient(leaderships.next()).await.unwrap();
+    assert_eq!((again.first_index(), again.is_over()), (4, false));
+    assert!(again.term() > theirs.term() && again != mine && mine.is_over());
+    cluster.stop_all().await;
+    assert_eq!(patient(leaderships.next()).await, None);
+    assert!(again.is_over());
+    patient(again.over()).await;
+    assert!(matches!(ledger.leadership(), Err(AppendError::Closed { .. })));
+}
+
+/// Waits for a master, in vain, until it is told what `expected` says.
+async fn told(ledger: &Ledger, expected: &[&str]) {
+    let told = async {
+        loop {
+            ledger.role().wait_for(|role| matches!(role, Role::Electing { .. })).await.unwrap();
+            if let Err(error) = ledger.wait_for_master(Duration::from_millis(300)).await {
+                assert!(matches!(error, NoMasterError::TimedOut { .. }), "{error}");
+                if expected.iter().all(|expected| error.to_string().contains(expected)) {
+                    break;
+                }
+                println!("not yet: {error}");
+            }
+        }
+    };
+    patient(told).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_master_that_does_not_come_is_told_who_is_missing() {
+    let mut cluster = Cluster::down(3, fast);
+    cluster.up(1).await;
+    let ledger = cluster.ledger(1);
+    told(&ledger, &["no master within 300ms: waits for n0, which forms the cluster"]).await;
+    cluster.up(0).await;
+    cluster.up(2).await;
+    let role = patient(ledger.wait_for_master(PATIENCE)).await.unwrap();
+    assert!(matches!(role, Role::Master { .. } | Role::Slave { .. }), "{role:?}");
+    cluster.stop(0).await;
+    cluster.stop(2).await;
+    told(&ledger, &["no answer from n0 (", ", n2 (", "2 of the 3 voters"]).await;
+    cluster.stop(1).await;
+    let error = patient(ledger.wait_for_master(PATIENCE)).await.unwrap_err();
+    assert!(matches!(error, NoMasterError::Closed { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

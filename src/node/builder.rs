@@ -160,7 +160,8 @@ impl NodeBuilder {
         }
         // Before the address: whoever has the directory has that too.
         let directories: Vec<_> = config.groups.iter().map(|group| config.data_dir.join(group.as_str())).collect();
-        let free = || directories.iter().try_for_each(|dir| directory::is_free(&RealDisk, dir));
+        let looked_at = directories.clone();
+        let free = move || looked_at.iter().try_for_each(|dir| directory::is_free(&RealDisk, dir));
         let waited = patiently::<TokioRuntime, _>(config.lock_wait, free).await;
         let none = || !config.stay && directories.iter().all(|dir| directory::is_free(&RealDisk, dir).is_err());
         if let Err(error) = waited
@@ -260,7 +261,7 @@ pub(crate) fn grpc_options(config: &Config) -> GrpcOptions {
 }
 
 /// The machine.
-fn environment(config: &Config) -> std::io::Result<Environment> {
+pub(super) fn environment(config: &Config) -> std::io::Result<Environment> {
     let transport = GrpcTransport::new(grpc_options(config));
     let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
     Ok(Environment {

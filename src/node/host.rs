@@ -194,7 +194,9 @@ impl Node {
             return !*stopped;
         }
         // Looked at first: an attempt to open it waits, and holds up whoever else would change something.
-        if directory::is_free(&*self.inner.env.disk, &self.directory(group)).is_err() {
+        let (disk, dir) = (self.inner.env.disk.clone(), self.directory(group));
+        let free = tokio::task::spawn_blocking(move || directory::is_free(&*disk, &dir)).await;
+        if !free.is_ok_and(|free| free.is_ok()) {
             return true;
         }
         match self.start(group).await {

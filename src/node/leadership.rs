@@ -8,6 +8,7 @@ use super::ledger::Ledger;
 use super::pending::Pending;
 use crate::error::{AppendError, Damage, MemberError};
 use crate::raft::membership::{Picture, Seen};
+use crate::raft::reign::Reign;
 use crate::types::{Ack, NodeId, Role};
 
 impl Ledger {
@@ -108,10 +109,15 @@ impl Ledger {
     /// # Errors
     /// If this node is not the master.
     pub fn leadership(&self) -> Result<Leadership, AppendError> {
+        if let Some(reign) = *self.raft_group().reign.borrow() {
+            return Ok(Leadership::new(self.clone(), reign));
+        }
         match &*self.raft_group().role.borrow() {
-            Role::Master { term } => Ok(Leadership { ledger: self.clone(), term: *term }),
             Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master.clone()) }),
-            Role::Electing { .. } | Role::Removed { .. } => Err(AppendError::NotMaster { master: None }),
+            // The master it was until this moment.
+            Role::Master { .. } | Role::Electing { .. } | Role::Removed { .. } => {
+                Err(AppendError::NotMaster { master: None })
+            }
             Role::Stopped | Role::Closed { .. } => Err(self.closed()),
         }
     }
@@ -125,16 +131,41 @@ pub(super) fn successor<'p>(picture: &'p Picture, me: &NodeId) -> Option<&'p See
 
 /// The right to append in one term. What a broker decided as master of that term goes into the log while it is master
 /// of that term, or not at all: also if it lost the mastership and has won it back.
+///
+/// Two of them are equal if they are of the same node and the same time of being its master.
 #[derive(Debug, Clone)]
 pub struct Leadership {
     ledger: Ledger,
-    term: u64,
+    reign: Reign,
 }
 
+impl PartialEq for Leadership {
+    fn eq(&self, other: &Self) -> bool {
+        self.reign == other.reign && self.ledger.is_same(&other.ledger)
+    }
+}
+
+impl Eq for Leadership {}
+
 impl Leadership {
+    pub(super) fn new(ledger: Ledger, reign: Reign) -> Self {
+        Self { ledger, reign }
+    }
+
     /// The term.
     pub fn term(&self) -> u64 {
-        self.term
+        self.reign.term
+    }
+
+    /// Index of the first record of the term, once there is one: all records before it are of other masters, or of
+    /// this node in another term, and all of them are committed and can be read here.
+    pub fn first_index(&self) -> u64 {
+        self.reign.first_index
+    }
+
+    /// Whether this node is not the master of the term any more, as far as it knows. One that is over stays over.
+    pub fn is_over(&self) -> bool {
+        *self.ledger.raft_group().reign.borrow() != Some(self.reign)
     }
 
     /// As [`Ledger::append`], in this term.
@@ -142,7 +173,7 @@ impl Leadership {
     /// # Errors
     /// As there, and [`AppendError::TermOver`].
     pub async fn append(&self, record: impl Into<Bytes>) -> Result<Ack, AppendError> {
-        self.ledger.append_in(Some(self.term), record.into()).await
+        self.ledger.append_in(Some(self.term()), record.into()).await
     }
 
     /// As [`Ledger::append_batch`], in this term.
@@ -154,7 +185,7 @@ impl Leadership {
         I: IntoIterator,
         I::Item: Into<Bytes>,
     {
-        self.ledger.append_batch_in(Some(self.term), records.into_iter().map(Into::into).collect()).await
+        self.ledger.append_batch_in(Some(self.term()), records.into_iter().map(Into::into).collect()).await
     }
 
     /// As [`Ledger::submit`], in this term.
@@ -162,13 +193,24 @@ impl Leadership {
     /// # Errors
     /// As there, and [`AppendError::TermOver`].
     pub async fn submit(&self, records: Vec<Bytes>, timeout: Option<Duration>) -> Result<Pending, AppendError> {
-        self.ledger.submit_in(Some(self.term), records, timeout).await
+        self.ledger.submit_in(Some(self.term()), records, timeout).await
     }
 
-    /// Resolves when this node is not the master of the term any more, as far as it knows.
+    /// As [`Ledger::try_append`], in this term.
+    ///
+    /// # Errors
+    /// As there, and [`AppendError::TermOver`], at once or from the returned future.
+    pub fn try_append(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
+        if self.is_over() {
+            return Err(AppendError::TermOver { term: self.term() });
+        }
+        self.ledger.try_append_in(Some(self.term()), records)
+    }
+
+    /// Resolves when it [is over](Leadership::is_over).
     pub async fn over(&self) {
-        let mut role = self.ledger.role();
-        // An error: who told the role is gone, and the ledger with it.
-        let _ = role.wait_for(|role| !matches!(role, Role::Master { term } if *term == self.term)).await;
+        let mut reign = self.ledger.raft_group().reign.clone();
+        // An error: who told it is gone, and the ledger with it.
+        let _ = reign.wait_for(|reign| *reign != Some(self.reign)).await;
     }
 }

@@ -24,7 +24,7 @@ use crate::types::{Ack, BatchAck, Consistency, Group, RECORD_OVERHEAD, ReadLimit
 /// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.
 const RECORD_COST: usize = 64;
 /// Longest an append may take: far beyond any use, far below what clocks overflow at.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// One replicated log on this node. Cheap to clone.
 #[derive(Clone)]
@@ -66,6 +66,11 @@ impl Ledger {
             retention: config.retention,
         };
         Self { inner: Arc::new(Inner { group, transport, advertised: advertised.to_owned(), limits }) }
+    }
+
+    /// Whether both are handles of one ledger of one node.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     pub(super) fn downgrade(&self) -> WeakLedger {
@@ -185,9 +190,14 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::submit`], and when too many bytes are in flight.
     pub fn try_append(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
+        self.try_append_in(None, records)
+    }
+
+    /// As [`Ledger::try_append`]; in no other term than `term`.
+    pub(super) fn try_append_in(&self, term: Option<u64>, records: Vec<Bytes>) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
         let permit = self.inner.group.budget.clone().try_acquire_many_owned(cost).map_err(|_| self.busy())?;
-        self.enqueue(records, self.inner.limits.timeout, None, permit)
+        self.enqueue(records, self.inner.limits.timeout, term, permit)
     }
 
     /// Waits until this node has all that a read of this consistency must see, on whichever node it is. Local reads

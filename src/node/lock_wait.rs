@@ -3,10 +3,12 @@
 //! Who starts a node when its machine is told to forget the last one starts it while that one still ends: a pod that is
 //! deleted by force, a unit that is restarted. To give up at once would have it started again and again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{OpenError, user};
 use crate::raft::Runtime;
+use crate::raft::beside::beside;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(100);
@@ -15,18 +17,23 @@ const LOOK: Duration = Duration::from_millis(100);
 /// holds it meanwhile.
 pub(super) const MOMENT: Duration = Duration::from_secs(1);
 
-/// Tries `attempt` until it says something else than that the directory is in use, but not for longer than `wait`.
+/// Tries `attempt`, beside the runtime, until it says something else than that the directory is in use, but not for
+/// longer than `wait`.
 ///
 /// # Errors
 /// What the last attempt said.
-pub(super) async fn patiently<R: Runtime, T>(
+pub(super) async fn patiently<R: Runtime, T: Send + 'static>(
     wait: Duration,
-    mut attempt: impl FnMut() -> Result<T, OpenError>,
+    attempt: impl Fn() -> Result<T, OpenError> + Send + Sync + 'static,
 ) -> Result<T, OpenError> {
+    let attempt = Arc::new(attempt);
     let mut waited = Duration::ZERO;
     let mut told = None;
     loop {
-        match attempt() {
+        let tried = attempt.clone();
+        let tried = beside::<R, _>(move || tried()).await;
+        let lost = |source| Err(OpenError::Io { op: "finish opening", path: "a ledger".into(), source });
+        match tried.unwrap_or_else(lost) {
             Err(OpenError::Locked { dir, pid }) if waited < wait => {
                 if told != Some(pid) {
                     let (holder, dir) = (user(pid), dir.display());

@@ -19,6 +19,7 @@
 //! | [`barrier`] | waits until this node has all that a read must see |
 //! | [`members`] | the members, and changes of them |
 //! | [`leadership`] | [`Leadership`]: the right to append in one term; handing over |
+//! | [`leaderships`] | [`Leaderships`]: waiting to lead, and for whoever does |
 //! | [`timekeeper`] | the task that asks the others what time it is, when a leader's clock is doubted |
 //! | [`steward`] | the task that has the leadership where it belongs |
 //! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
@@ -38,9 +39,12 @@ mod host;
 #[cfg(test)]
 mod idle_tests;
 mod leadership;
+mod leaderships;
 mod ledger;
 mod lock_wait;
 mod members;
+#[cfg(test)]
+mod opening_tests;
 mod pending;
 mod read_stream;
 mod reopen;
@@ -59,6 +63,7 @@ mod waiting;
 pub use builder::NodeBuilder;
 pub use host::Node;
 pub use leadership::Leadership;
+pub use leaderships::Leaderships;
 pub use ledger::Ledger;
 pub use pending::Pending;
 pub use read_stream::ReadStream;

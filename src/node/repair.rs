@@ -1,8 +1,7 @@
 //! Repairs a closed ledger from its peers, before Raft starts on it.
 
-use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -14,7 +13,7 @@ use crate::log::reader::LogReader;
 use crate::log::repair::online::SegmentRepair;
 use crate::log::repair::{Repair, Repairing, Step, Supply};
 use crate::pb;
-use crate::raft::Runtime;
+use crate::raft::{Runtime, beside};
 use crate::rpc::envelope::{envelope, envelope_to_anybody, look};
 use crate::rpc::fetch::{MOST_BYTES, to_supply};
 use crate::rpc::transport::{Lane, Link, Transport, TransportError};
@@ -103,30 +102,13 @@ pub(crate) async fn repair_segment<R: Runtime>(
     Err(RepairError::NoPeer { peers: said })
 }
 
-/// Runs what reads and writes files on a thread of its own: a whole segment takes its time, and a sector may take long.
+/// File work of a repair, beside the runtime.
 ///
 /// # Errors
 /// If it panicked, or the runtime is shutting down.
-fn beside<R: Runtime, T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> BoxFuture<'static, Result<T, RepairError>> {
-    let work = Arc::new(Mutex::new(Some(work)));
-    let theirs = work.clone();
-    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Box::pin(async move {
-        let done = R::spawn_blocking(move || take(&theirs).map(|work| work())).await;
-        let lost = |source| OpenError::Io { op: "finish the file work of", path: "a repair".into(), source }.into();
-        match done {
-            Ok(Some(done)) => Ok(done),
-            Ok(None) => Err(lost(io::ErrorKind::Interrupted.into())),
-            // A simulation has one thread, and does not call.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => match take(&work) {
-                Some(work) => Ok(work()),
-                None => Err(lost(error)),
-            },
-            Err(error) => Err(lost(error)),
-        }
-    })
+async fn beside<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepairError> {
+    let done = beside::beside::<R, _>(work).await;
+    done.map_err(|source| OpenError::Io { op: "finish the file work of", path: "a repair".into(), source }.into())
 }
 
 /// Why a repair does not go on.

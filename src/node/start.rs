@@ -151,9 +151,12 @@ async fn open<R: Runtime>(
 ) -> Result<Log, StartError> {
     let group = identity.group.clone();
     let directory = config.data_dir.join(group.as_str());
-    let open = || Log::open(env.disk.clone(), directory.clone(), identity.clone(), options.clone());
+    let open = {
+        let (disk, identity) = (env.disk.clone(), identity.clone());
+        move || Log::open(disk.clone(), directory.clone(), identity.clone(), options.clone())
+    };
     let moment = config.lock_wait.min(MOMENT);
-    let (mut log, recovered) = match patiently::<R, _>(moment, open).await {
+    let (mut log, recovered) = match patiently::<R, _>(moment, open.clone()).await {
         // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
         Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
             repair_from_peers::<R>(env, config, identity.clone(), damage).await?;

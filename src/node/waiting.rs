@@ -72,6 +72,7 @@ impl Waiting {
             };
             let waits = pause.is_some();
             self.tell(&ledger, reason, waits.then_some(round), &mut told);
+            let standing = ledger.raft_group().standing.clone();
             drop(ledger);
             round = if waits { round.saturating_add(1) } else { 0 };
             let changed = match pause {
@@ -81,6 +82,7 @@ impl Waiting {
                     tokio::select! {
                         biased;
                         changed = settled => changed.map(drop),
+                        () = standing.looked_for() => Ok(()),
                         () = R::sleep(pause) => Ok(()),
                     }
                 }

@@ -1,6 +1,7 @@
 //! One ledger's Raft: the log, the core, the proposer and the role task, started and stopped together.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,7 +13,8 @@ use openraft::{Config as RaftConfig, Instant, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::acked::Acknowledged;
-use super::config::{Raft, Runtime, TypeConfig};
+use super::beside::beside;
+use super::config::{Raft, Runtime, StoredMembership, TypeConfig};
 use super::flight::Waiter;
 use super::gate::Gate;
 use super::handover::Handover;
@@ -24,11 +26,12 @@ use super::pacer::{Heard, Paced, Pacer};
 use super::proposer::Proposer;
 use super::purge::{Purger, RemovalOutcome};
 use super::reads::{Confirm, Leader, ReadIndex};
+use super::reign::Reign;
 use super::roles::{RoleTask, Roles, View};
 use super::stamps::Stamps;
 use super::standing::Standing;
 use super::state_machine::{self, SnapshotData, StateMachine};
-use super::storage::{Clock, LogStore};
+use super::storage::{Clock, InstalledStart, LogStore};
 use crate::config::Config;
 use crate::config::lease::Timing;
 use crate::error::{MemberError, RemoveError};
@@ -50,6 +53,8 @@ pub(crate) struct Group {
     /// Where the peer server tells that the leader lives.
     pub(crate) heard: Heard,
     pub(crate) role: watch::Receiver<Role>,
+    /// Since when this node has been the master, if it is.
+    pub(crate) reign: watch::Receiver<Option<Reign>>,
     pub(crate) view: watch::Receiver<View>,
     /// Where appends go.
     pub(crate) proposals: mpsc::UnboundedSender<Waiter>,
@@ -117,17 +122,17 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, mut log, clock, floor, pacer, confirm, acked, standing } = options;
+    let GroupOptions { config, log, clock, floor, pacer, confirm, acked, standing } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
-    let machine = StateMachine::<R>::new(&mut log, installed.clone()).map_err(|error| error.to_string())?;
+    let opened = beside::<R, _>(open_machine(log, installed.clone())).await.and_then(|opened| opened);
+    let (log, machine, members) = opened.map_err(|error| error.to_string())?;
     let gate = Gate::new(reader.clone(), clock.clone());
     let snapshots = machine.snapshots();
     let store = LogStore::<R>::new(log, clock.clone(), installed).expect_votes_within(config.election_timeout.0);
     let stamps = store.stamps();
     let settings = raft_config(config)?;
-    let members = state_machine::membership_at(&reader, u64::MAX).map_err(|error| error.to_string())?;
     let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref(), &members);
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
@@ -140,7 +145,7 @@ where
     let owed = Owed::new();
     let (log, told) = (reader.clone(), standing.clone());
     let roles = RoleTask::<R>::start(config, &identity, raft.clone(), log, votes.clone(), owed.clone(), told);
-    let Roles { role, view, contact, stop, task: role_task } = roles;
+    let Roles { role, reign, view, contact, stop, task: role_task } = roles;
     let (proposals, submitted) = mpsc::unbounded_channel();
     let proposer =
         Proposer::new(raft.clone(), gate.clone(), role.clone(), standing.clone(), submitted, config.max_batch_bytes);
@@ -168,6 +173,7 @@ where
         clock_problem: Mutex::default(),
         heard,
         role,
+        reign,
         view,
         proposals,
         budget,
@@ -181,6 +187,18 @@ where
         control,
     };
     Ok((group, raft))
+}
+
+/// The state machine of a log, and the members that it says there are: both are read.
+fn open_machine<R: Runtime>(
+    mut log: Log,
+    installed: InstalledStart,
+) -> impl FnOnce() -> io::Result<(Log, StateMachine<R>, StoredMembership)> + Send + 'static {
+    move || {
+        let machine = StateMachine::<R>::new(&mut log, installed)?;
+        let members = state_machine::membership_at(&log.reader(), u64::MAX)?;
+        Ok((log, machine, members))
+    }
 }
 
 impl Group {

@@ -12,6 +12,7 @@
 //! | [`acked`] | what members have acknowledged to this leader, and who came back with less |
 //! | [`owed`] | what this node has acknowledged, and does not have any more |
 //! | [`handover`] | handing the leadership over, and taking it back |
+//! | [`beside`] | file work beside the runtime |
 //! | [`flight`] | a batch on its way through Raft, and who waits for it |
 //! | [`flights`] | the batches under way, and when the next one may follow |
 //! | [`gate`] | keeps entries away from Raft for which the log has no room |
@@ -20,12 +21,14 @@
 //! | [`hold`] | keeps a node that has just started out of elections |
 //! | [`proposer`] | the task that turns waiting appends into batches |
 //! | [`reads`] | up to where a read must have seen the log, as the leader says |
+//! | [`reign`] | since when this node has been the master |
 //! | [`rest`] | when the leader of an idle ledger may leave out a heartbeat |
 //! | [`roles`] | the task that turns Raft's state into the broker's role |
 //! | [`standing`] | whether a node hears its leader, is a member still, and for what it waits |
 //! | [`group`] | all of it for one ledger, started and stopped |
 
 pub(crate) mod acked;
+pub(crate) mod beside;
 pub(crate) mod config;
 pub(crate) mod entry;
 pub(crate) mod flight;
@@ -41,6 +44,7 @@ pub(crate) mod pacer;
 pub(crate) mod proposer;
 pub(crate) mod purge;
 pub(crate) mod reads;
+pub(crate) mod reign;
 mod rest;
 pub(crate) mod roles;
 pub(crate) mod stamps;

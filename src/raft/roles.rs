@@ -16,6 +16,7 @@ use super::config::{LogId, Raft, Runtime, TypeConfig};
 use super::hold::VoteHold;
 use super::members::{self, MemberNode, Membership};
 use super::owed::Owed;
+use super::reign::{Reign, Reigns};
 use super::standing::Standing;
 use crate::config::Config;
 use crate::log::directory::Identity;
@@ -65,6 +66,7 @@ pub(crate) struct RoleTask<R: Runtime> {
     saved_term: u64,
     log: LogReader,
     role: watch::Sender<Role>,
+    reigns: Reigns,
     view: watch::Sender<View>,
     /// How long a leader may hear nothing from a quorum: followers that hear nothing from it for so long may elect
     /// another one, and before that none does.
@@ -90,6 +92,7 @@ struct Seen {
 /// What the role task tells, and the task.
 pub(crate) struct Roles<R: Runtime> {
     pub(crate) role: watch::Receiver<Role>,
+    pub(crate) reign: watch::Receiver<Option<Reign>>,
     pub(crate) view: watch::Receiver<View>,
     /// To be told when this node hears from a leader for the first time.
     pub(crate) contact: watch::Sender<bool>,
@@ -112,6 +115,7 @@ impl<R: Runtime> RoleTask<R> {
         let saved_term = log.vote().map_or(0, |vote| vote.term);
         let (role_sender, role) = watch::channel(Role::Electing { term: saved_term });
         let (view_sender, view) = watch::channel(View { term: saved_term, ..View::default() });
+        let (reigns, reign) = Reigns::new();
         let (contact, contacted) = watch::channel(false);
         let stop = Arc::<AtomicBool>::default();
         let task = Self {
@@ -125,6 +129,7 @@ impl<R: Runtime> RoleTask<R> {
             saved_term,
             log,
             role: role_sender,
+            reigns,
             view: view_sender,
             alone: config.election_timeout.0 + config.election_timeout.1,
             // By then it asks for votes itself.
@@ -132,7 +137,7 @@ impl<R: Runtime> RoleTask<R> {
             standing,
             stop: stop.clone(),
         };
-        Roles { role, view, contact, stop, task: R::spawn(task.run()) }
+        Roles { role, reign, view, contact, stop, task: R::spawn(task.run()) }
     }
 
     async fn run(mut self) {
@@ -235,7 +240,7 @@ impl<R: Runtime> RoleTask<R> {
     }
 
     /// Says what has become of the ledger: Raft has ended.
-    async fn end(&self, fatal: &Fatal<TypeConfig<R>>) {
+    async fn end(&mut self, fatal: &Fatal<TypeConfig<R>>) {
         let wanted = || self.stop.load(Ordering::Acquire);
         if !wanted() {
             // A runtime that goes down ends its tasks one after the other: this one too then, and nothing has failed.
@@ -248,7 +253,11 @@ impl<R: Runtime> RoleTask<R> {
         self.publish(role);
     }
 
-    fn publish(&self, role: Role) {
+    fn publish(&mut self, role: Role) {
+        // In this order: a master has a reign.
+        if let Role::Master { term } = role {
+            self.reigns.begin(term, &self.log);
+        }
         self.role.send_if_modified(|current| {
             if *current == role {
                 return false;
@@ -260,6 +269,9 @@ impl<R: Runtime> RoleTask<R> {
             *current = role;
             true
         });
+        if !self.role.borrow().is_master() {
+            self.reigns.end();
+        }
     }
 }
 
@@ -278,6 +290,7 @@ impl<R: Runtime> Drop for RoleTask<R> {
             }
             open
         });
+        self.reigns.end();
     }
 }
 

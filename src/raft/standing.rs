@@ -23,13 +23,15 @@ struct Inner {
     removed: watch::Sender<Option<String>>,
     /// Why there is no master, as far as this node can tell, and what to do.
     waiting: watch::Sender<Option<String>>,
+    /// Somebody wants to know.
+    looked: Notify,
 }
 
 impl Default for Standing {
     fn default() -> Self {
-        let (appends, awaited, arrived) = Default::default();
+        let (appends, awaited, arrived, looked) = Default::default();
         let (removed, waiting) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { inner: Arc::new(Inner { appends, awaited, arrived, removed, waiting }) }
+        Self { inner: Arc::new(Inner { appends, awaited, arrived, removed, waiting, looked }) }
     }
 }
 
@@ -83,6 +85,16 @@ impl Standing {
     /// Says why there is no master; `None`: there is one.
     pub(crate) fn wait_for(&self, why: Option<String>) {
         self.inner.waiting.send_replace(why);
+    }
+
+    /// Has it found out soon why there is no master.
+    pub(crate) fn look(&self) {
+        self.inner.looked.notify_one();
+    }
+
+    /// Until somebody wants to know why there is no master.
+    pub(crate) async fn looked_for(&self) {
+        self.inner.looked.notified().await;
     }
 
     /// Why there is no master, as far as this node can tell, and what to do.

@@ -1,0 +1,109 @@
+//! Waiting to lead, and for whoever does.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use tokio::sync::watch;
+
+use super::leadership::Leadership;
+use super::ledger::{Ledger, MAX_TIMEOUT};
+use crate::error::NoMasterError;
+use crate::raft::reign::Reign;
+use crate::types::Role;
+
+/// The leaderships of this node, as they begin: the one that there is, then those that come. Ends when the ledger is
+/// stopped or closed on this node.
+///
+/// Who does not ask misses some, and is given the newest. Each leadership is given once; one that [is
+/// over](Leadership::is_over) is not given, and a master that has lost sight of its quorum and finds it again is given
+/// another one, of the same term.
+pub struct Leaderships {
+    leaderships: BoxStream<'static, Leadership>,
+}
+
+struct State {
+    ledger: Ledger,
+    reign: watch::Receiver<Option<Reign>>,
+    given: Option<Reign>,
+}
+
+async fn next(mut state: State) -> Option<(Leadership, State)> {
+    loop {
+        let now = *state.reign.borrow_and_update();
+        if let Some(reign) = now.filter(|_| now != state.given) {
+            state.given = now;
+            return Some((Leadership::new(state.ledger.clone(), reign), state));
+        }
+        // An error: nobody is left to say who leads, and the ledger is gone.
+        state.reign.changed().await.ok()?;
+    }
+}
+
+impl Ledger {
+    /// The leaderships of this node, as they begin. What a master does once per term is a loop over them:
+    ///
+    /// ```no_run
+    /// # async fn example(ledger: dledger::Ledger) -> Result<(), dledger::AppendError> {
+    /// use futures::StreamExt;
+    ///
+    /// let mut leaderships = ledger.leaderships();
+    /// while let Some(leadership) = leaderships.next().await {
+    ///     // Read what predecessors left, up to `leadership.first_index()`; then lead.
+    ///     tokio::select! {
+    ///         () = leadership.over() => {}
+    ///         appended = leadership.append("decided in this term, or not at all") => { appended?; }
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn leaderships(&self) -> Leaderships {
+        let state = State { ledger: self.clone(), reign: self.raft_group().reign.clone(), given: None };
+        Leaderships { leaderships: stream::unfold(state, next).boxed() }
+    }
+
+    /// Waits until this node knows a master, itself or another one, and returns its role: [`Role::Master`] or
+    /// [`Role::Slave`]. `timeout` is an hour at most.
+    ///
+    /// # Errors
+    /// There was none in time: the error says who is missing, as far as this node can tell. Or this node will never
+    /// have one: it is removed, stopped or closed.
+    pub async fn wait_for_master(&self, timeout: Duration) -> Result<Role, NoMasterError> {
+        let group = self.raft_group();
+        let mut role = group.role.clone();
+        if matches!(*role.borrow(), Role::Electing { .. }) {
+            // Should nobody come, it is known by then who is missing.
+            group.standing.look();
+        }
+        let settled = role.wait_for(|role| !matches!(role, Role::Electing { .. }));
+        let settled = group.timed(timeout.min(MAX_TIMEOUT), settled).await;
+        let Some(role) = settled.map(|(role, _)| role.map_or(Role::Stopped, |role| role.clone())) else {
+            return Err(NoMasterError::TimedOut { waited: timeout, waiting: group.standing.waiting() });
+        };
+        if let Some(reason) = role.final_reason() {
+            return Err(NoMasterError::Closed { reason: reason.to_owned() });
+        }
+        match role {
+            Role::Removed { reason, .. } => Err(NoMasterError::Removed { reason }),
+            role => Ok(role),
+        }
+    }
+}
+
+impl Stream for Leaderships {
+    type Item = Leadership;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.leaderships.poll_next_unpin(context)
+    }
+}
+
+impl fmt::Debug for Leaderships {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Leaderships")
+    }
+}
