@@ -11,7 +11,7 @@ use super::pb::{self, failure};
 use crate::config::MAX_RECORD_BYTES;
 use crate::error::{AppendError, LedgerError, MemberError, ReadError, RemoveError, UnknownGroup};
 use crate::raft::members;
-use crate::types::{Consistency, Record, Role, Status};
+use crate::types::{Consistency, Record, Status};
 
 /// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`], with what
 /// frames each. It trusts its nodes; what a node decodes is bounded by its `max_batch_bytes`.
@@ -303,10 +303,7 @@ impl From<pb::Record> for Record {
 
 impl From<Status> for pb::StatusResponse {
     fn from(status: Status) -> Self {
-        let closed_reason = match &status.role {
-            Role::Closed { reason, .. } => quote(reason),
-            _ => String::new(),
-        };
+        let closed_reason = status.role.final_reason().map(quote).unwrap_or_default();
         let (master, master_address) = match status.master {
             Some(master) => (master.id.into(), master.address),
             None => Default::default(),

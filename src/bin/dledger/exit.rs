@@ -65,7 +65,8 @@ impl Exit {
     /// What the role of one ledger on one node means: `master` and `slave` serve.
     pub(crate) fn of_role(role: &str) -> Self {
         match role {
-            "closed" => Exit::Closed,
+            // One that is stopped is of a node that shuts down.
+            "closed" | "stopped" => Exit::Closed,
             "electing" | "removed" => Exit::NoMaster,
             _ => Exit::Well,
         }
@@ -200,6 +201,7 @@ mod tests {
         let worst = |roles: &[&str]| Exit::worst(roles.iter().map(|role| Exit::of_role(role)));
         assert_eq!(worst(&["master", "slave"]), Exit::Well);
         assert_eq!(worst(&["slave", "electing"]), Exit::NoMaster);
+        assert_eq!(worst(&["slave", "stopped"]), Exit::Closed);
         assert_eq!(worst(&["closed", "electing", "slave"]), Exit::Closed);
         assert_eq!(worst(&[]), Exit::Well);
     }
