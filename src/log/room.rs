@@ -168,8 +168,8 @@ impl LogReader {
         why.filter(|no_room| !no_room.process).map(|no_room| no_room.why)
     }
 
-    /// As [`LogReader::disk_full`], where nothing is written that would find out: what could not be made some time ago is
-    /// tried again, and a later look tells what came of it.
+    /// As [`LogReader::disk_full`], where nothing is written that would find out: what could not be made some time ago
+    /// is tried again, and a later look tells what came of it.
     pub(crate) fn disk_full_now(&self, now: u64) -> Option<String> {
         let shared = self.shared();
         // It keeps why not.

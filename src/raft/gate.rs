@@ -44,8 +44,8 @@ impl Gate {
         self.log.room_until(first.number, last.end(), control, (self.clock)())
     }
 
-    /// Why the disk has no room for another segment, if it has none. That is looked at anew from time to time, also when
-    /// nothing is appended.
+    /// Why the disk has no room for another segment, if it has none. That is looked at anew from time to time, also
+    /// when nothing is appended.
     pub(crate) fn disk_full(&self) -> Option<String> {
         self.log.disk_full_now((self.clock)())
     }
