@@ -7,7 +7,7 @@ mod common;
 use std::process::{Output, Stdio};
 
 use common::{Cluster, fast, free_ports, patient};
-use dledger::server;
+use dledger::{NodeId, server};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -220,6 +220,22 @@ async fn the_membership_says_who_there_is_and_the_list_is_where_one_starts() {
     let show = dledger(&["retention", "show", "--group", "g", "--peers", &list]).output().await.unwrap();
     let show = String::from_utf8(show.stdout).unwrap();
     assert_eq!(show.lines().filter(|line| line.contains("calm") || line.contains("none")).count(), 3, "{show}");
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_acknowledge_otherwise_are_named() {
+    let mut cluster = Cluster::down(3, |config| {
+        if config.id == NodeId::new(2) {
+            fast(config);
+        }
+    });
+    for n in 0..3 {
+        cluster.nodes[n] = Some(server::serve(cluster.builder(n)).await.unwrap());
+    }
+    cluster.master().await;
+    let (code, said) = run(&["status", "--group", "g", "--peers", &cluster.peers.to_string()], &[]).await;
+    assert!(said.contains("not the same on all nodes (interval:20ms on n2; sync on n0, n1)"), "{code}: {said}");
     cluster.stop_all().await;
 }
 

@@ -69,6 +69,8 @@ pub struct NodeStatus {
     pub disk_full: Option<String>,
     /// What an operator should look into, a line for each.
     pub alarm: Option<String>,
+    /// What an ack means on the node: `sync`, or `interval:10ms`. To be the same on all nodes.
+    pub durability: Option<String>,
     /// Why there is no master, as far as the node can tell, for whom it waits, and what to do.
     pub waiting: Option<String>,
 }
@@ -95,6 +97,7 @@ impl From<pb::StatusResponse> for NodeStatus {
             closed_reason: known(s.closed_reason),
             disk_full: known(s.disk_full),
             alarm: known(s.alarm),
+            durability: known(s.durability),
             waiting: known(s.waiting),
         }
     }

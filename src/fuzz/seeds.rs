@@ -315,6 +315,7 @@ pub(super) fn status() -> Seeds {
         cluster_incarnation: vec![8; 16].into(),
         alarm: "n1 had more".into(),
         waiting: "n1 is down".into(),
+        durability: "sync".into(),
     };
     vec![status.encode_to_vec(), pb::StatusResponse { closed_reason: "disk".into(), ..status }.encode_to_vec()]
 }

@@ -36,6 +36,14 @@ impl LogReader {
         &self.shared
     }
 
+    /// What an ack of this log means, as it is written: `sync`, or `interval:10ms`.
+    pub(crate) fn durability(&self) -> String {
+        match self.shared.options.interval {
+            None => "sync".to_owned(),
+            Some(every) => format!("interval:{every:?}"),
+        }
+    }
+
     /// First, committed, durable, end.
     pub(crate) fn progress(&self) -> &Progress {
         &self.shared.progress

@@ -116,6 +116,7 @@ impl Node {
             committed_position: 0,
             committed_chain: 0,
             disk_full: None,
+            durability: String::new(),
             waiting: None,
             alarm: None,
             scrub: Default::default(),

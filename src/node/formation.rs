@@ -89,7 +89,7 @@ impl Formation {
         if !self.forms {
             return Some("waits for nobody: start it with --peers, --join or --single".to_owned());
         }
-        match self.ask_all().await {
+        match self.ask_all(ledger).await {
             Round::Empty(members) => {
                 tracing::info!(group = %self.identity.group, ?members, "forming the cluster");
                 let formed = ledger.raft_group().initialize(members, self.cluster).await;
@@ -137,14 +137,17 @@ impl Formation {
         format!("{} has formed its cluster already and refuses this disk ({}): {what_to_do}", peer.id, why(error))
     }
 
-    async fn ask_all(&self) -> Round {
+    async fn ask_all(&self, ledger: &Ledger) -> Round {
         let answers = future::join_all(self.others.iter().map(|peer| self.ask(peer, false))).await;
-        let (mut members, mut missing) = (vec![self.me.clone()], Vec::new());
+        let (mut members, mut missing, mut told) = (vec![self.me.clone()], Vec::new(), Vec::new());
         for (peer, answer) in self.others.iter().zip(answers) {
             match answer {
                 Ok(answer) if !answer.empty => return Round::NotYet(self.formed_without(peer)),
                 Ok(answer) => match self.member(peer, &answer) {
-                    Ok(member) => members.push(member),
+                    Ok(member) => {
+                        told.push((&peer.id, answer.durability));
+                        members.push(member);
+                    }
                     Err(why) => missing.push(why),
                 },
                 Err(error) if is_about_us(&error) => return Round::NotYet(self.known_otherwise(peer, &error)),
@@ -152,6 +155,9 @@ impl Formation {
             }
         }
         if missing.is_empty() {
+            for (peer, durability) in told {
+                ledger.compare_durability(peer, &durability);
+            }
             return Round::Empty(members);
         }
         let missing = missing.join(", ");

@@ -252,9 +252,19 @@ impl Ledger {
                 "it advertises {advertised}: use that address, or start it with --advertise {address}"
             )));
         }
+        self.compare_durability(&id, &answer.durability);
         let member = Member { id, address: address.to_owned(), incarnation };
         let cluster = Incarnation::from_slice(&answer.cluster_incarnation);
         Ok(Newcomer { member, empty: answer.empty, cluster, end: answer.end })
+    }
+
+    /// Says so where a node that comes acknowledges otherwise than this one: an ack means what both of them keep.
+    pub(super) fn compare_durability(&self, node: &NodeId, theirs: &str) {
+        let ours = self.raft_group().log.durability();
+        if !theirs.is_empty() && theirs != ours {
+            tracing::warn!(group = %self.group(), %node, theirs, ours,
+                "--durability is not the same on all nodes, and an ack means the least of them: make it the same");
+        }
     }
 
     /// A directory that is not empty is not taken over, and what it holds is not passed over.

@@ -332,6 +332,7 @@ impl From<Status> for pb::StatusResponse {
             disk_full: status.disk_full.map(|why| quote(&why)).unwrap_or_default(),
             cluster_incarnation: members::bytes_of(status.cluster_incarnation),
             alarm: status.alarm.unwrap_or_default(),
+            durability: status.durability,
             waiting: status.waiting.map(|why| quote(&why)).unwrap_or_default(),
         }
     }

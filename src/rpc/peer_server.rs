@@ -184,6 +184,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 waiting: self.intake.standing.waiting().unwrap_or_default(),
                 peers: self.admission.peers.clone(),
                 no_room: self.intake.gate.disk_full().is_some(),
+                durability: self.log.durability(),
             })
         })
     }

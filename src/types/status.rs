@@ -43,6 +43,9 @@ pub struct Status {
     /// What an operator should look into, a line for each. On the master: a member that had less than it had
     /// acknowledged, which with [`Durability::Sync`](crate::Durability::Sync) means that its disk was lost or set back.
     pub alarm: Option<String>,
+    /// What an ack means on this node: `sync`, or `interval:10ms`. To be the same on all nodes. Empty where the ledger
+    /// could not be opened.
+    pub durability: String,
     /// Why there is no master, as far as this node can tell, for whom it waits, and what to do. `None` while there is
     /// one, and for the first moments of an election.
     pub waiting: Option<String>,

@@ -1,5 +1,6 @@
 //! `dledger status`: what each node knows.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
@@ -53,6 +54,11 @@ impl Status {
             }
         }
         output.flush()?;
+        for (group, answers) in &ledgers {
+            if let Some(differs) = durability_differs(answers) {
+                eprintln!("note: {group}: {differs}");
+            }
+        }
         told(&ledgers)
     }
 }
@@ -68,6 +74,20 @@ pub(crate) fn titled(ledgers: &[(&Group, Vec<String>)]) -> Vec<String> {
             titled.collect()
         }
     }
+}
+
+/// Who acknowledges how, where that is not the same for all members.
+fn durability_differs(answers: &[Answer]) -> Option<String> {
+    let mut ways: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let members = answers.iter().filter(|answer| answer.member == Some(true));
+    for status in members.filter_map(|answer| answer.status.as_ref().ok()) {
+        if let Some(way) = &status.durability {
+            ways.entry(way).or_default().push(&status.node);
+        }
+    }
+    let each = ways.iter().map(|(way, nodes)| format!("{way} on {}", nodes.join(", "))).collect::<Vec<_>>().join("; ");
+    let why = "and an ack means the least of them: make it the same";
+    (ways.len() > 1).then(|| format!("--durability is not the same on all nodes ({each}), {why}"))
 }
 
 /// What the answers come to.
@@ -128,7 +148,7 @@ pub(crate) fn object(group: &Group, Answer { peer, status, member, .. }: &Answer
         "member": member, "closed_reason": s.closed_reason,
         "disk_full": s.disk_full, "cluster_incarnation": s.cluster_incarnation.map(|of| of.to_string()),
         "alarm": s.alarm,
-        "waiting": s.waiting,
+        "waiting": s.waiting, "durability": s.durability,
     })
 }
 

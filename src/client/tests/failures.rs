@@ -125,6 +125,7 @@ fn a_status_keeps_its_figures() {
         committed_chain: 7,
         disk_full: Some("no room".into()),
         alarm: None,
+        durability: "sync".into(),
         waiting: Some("n1 is down".into()),
         scrub: Default::default(),
         members: vec![MemberStatus { member: member(), voter: true }],
@@ -135,6 +136,6 @@ fn a_status_keeps_its_figures() {
     assert_eq!((told.first, told.committed, told.durable, told.end), (1, 2, 4, 5));
     assert_eq!((told.term, told.committed_position, told.committed_chain), (3, 6, 7));
     assert_eq!(told.disk_full.as_deref(), Some("no room"));
-    assert_eq!(told.waiting.as_deref(), Some("n1 is down"));
+    assert_eq!((told.waiting.as_deref(), told.durability.as_deref()), (Some("n1 is down"), Some("sync")));
     assert_eq!(told.members, [("n1".to_owned(), "h:2".to_owned(), true)]);
 }
