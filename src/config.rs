@@ -5,6 +5,7 @@ pub(crate) mod lease;
 mod limits;
 mod reach;
 mod retention;
+mod sizes;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -33,6 +34,10 @@ pub enum Durability {
 pub const MIN_SEGMENT_SIZE: u64 = 64 * 1024;
 /// Largest segment size, bytes: offsets within a segment are 32 bits wide.
 pub const MAX_SEGMENT_SIZE: u64 = 2 * 1024 * 1024 * 1024;
+/// Largest record where nobody says otherwise, bytes.
+const DEFAULT_MAX_RECORD_BYTES: usize = 4 << 20;
+/// Largest batch where nobody says otherwise, bytes.
+const DEFAULT_MAX_BATCH_BYTES: usize = 8 << 20;
 
 /// The configuration of a node. Made by [`NodeBuilder`](crate::NodeBuilder), checked as a whole by
 /// [`Config::validate`].
@@ -76,6 +81,7 @@ pub struct Config {
     /// ([`Ledger::remove_below`](crate::Ledger::remove_below)).
     pub retention: Option<Retention>,
     /// Size of a segment file, bytes. Part of the cluster's identity: all nodes must agree, for ever. Default 256 MiB.
+    /// With [`Config::set_segment_size`] the sizes below follow.
     pub segment_size: u64,
     /// Largest record, bytes; at most [`MAX_RECORD_BYTES`]. Default 4 MiB.
     pub max_record_bytes: usize,
@@ -157,8 +163,8 @@ impl Config {
             scrub: Some(Scrub::default()),
             retention: None,
             segment_size: 256 << 20,
-            max_record_bytes: 4 << 20,
-            max_batch_bytes: 8 << 20,
+            max_record_bytes: DEFAULT_MAX_RECORD_BYTES,
+            max_batch_bytes: DEFAULT_MAX_BATCH_BYTES,
             max_inflight_bytes: 64 << 20,
             append_timeout: Duration::from_secs(10),
             heartbeat_interval: Duration::from_millis(100),

@@ -92,6 +92,8 @@ pub mod sim;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod testing;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 
 pub use client::{
     Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream, Tried, Trouble,

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, GROUP, fast, patient};
+use common::{GROUP, kit, patient};
 use dledger::{AppendError, Node, NodeId, ReadError};
 use futures::StreamExt;
 
@@ -34,16 +34,16 @@ async fn a_single_node_is_master_and_serves_what_it_acked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_nodes_hold_every_record_at_its_index_and_position() {
-    let cluster = Cluster::start_with(3, fast).await;
-    let master = cluster.ledger(cluster.master().await);
+    let cluster = kit(3).start().await.unwrap();
+    let master = cluster.ledger(cluster.wait_for_master().await.unwrap()).unwrap();
     let appends = (0..2000).map(|n| {
         let master = master.clone();
         async move { (master.append(format!("record {n}")).await.unwrap(), format!("record {n}")) }
     });
     let acked: Vec<_> = patient(futures::stream::iter(appends).buffer_unordered(200).collect()).await;
-    cluster.committed(2000).await;
+    cluster.wait_committed(2000).await.unwrap();
     for n in 0..3 {
-        let ledger = cluster.ledger(n);
+        let ledger = cluster.ledger(n).unwrap();
         for (ack, body) in &acked {
             let record = ledger.get(ack.index).await.unwrap();
             assert_eq!((&record.body[..], record.position), (body.as_bytes(), ack.position));
@@ -54,8 +54,8 @@ async fn three_nodes_hold_every_record_at_its_index_and_position() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_with_an_endless_timeout_harms_nobody() {
-    let cluster = Cluster::start_with(1, fast).await;
-    let ledger = cluster.ledger(cluster.master().await);
+    let cluster = kit(1).start().await.unwrap();
+    let ledger = cluster.ledger(cluster.wait_for_master().await.unwrap()).unwrap();
     let endless = ledger.submit(vec!["a".into()], Some(Duration::MAX)).await.unwrap();
     assert_eq!(patient(endless).await.unwrap().first_index, 0);
     assert_eq!(patient(ledger.append("b")).await.unwrap().index, 1);
@@ -63,31 +63,30 @@ async fn an_append_with_an_endless_timeout_harms_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_without_a_quorum_stops_saying_that_it_is_one_and_says_it_again() {
-    let mut cluster = Cluster::start_with(3, fast).await;
-    let master = cluster.master().await;
-    patient(cluster.ledger(master).append("a")).await.unwrap();
+    let mut cluster = kit(3).start().await.unwrap();
+    let master = cluster.wait_for_master().await.unwrap();
+    patient(cluster.ledger(master).unwrap().append("a")).await.unwrap();
     let others: Vec<usize> = (0..3).filter(|n| *n != master).collect();
     for n in &others {
-        cluster.stop(*n).await;
+        cluster.stop(*n).await.unwrap();
     }
-    let mut role = cluster.ledger(master).role();
+    let mut role = cluster.ledger(master).unwrap().role();
     patient(role.wait_for(|role| !role.is_master())).await.unwrap();
-    cluster.up(others[0]).await;
-    cluster.master().await;
+    cluster.restart(others[0]).await.unwrap();
+    cluster.wait_for_master().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_ends_within_its_timeout_even_when_others_hold_the_budget() {
-    let mut cluster = Cluster::start_with(3, |config| {
-        fast(config);
+    let builder = kit(3).configure(|config| {
         config.max_inflight_bytes = 1 << 20;
         config.append_timeout = Duration::from_secs(3600);
-    })
-    .await;
-    let master = cluster.master().await;
-    let ledger = cluster.ledger(master);
+    });
+    let mut cluster = builder.start().await.unwrap();
+    let master = cluster.wait_for_master().await.unwrap();
+    let ledger = cluster.ledger(master).unwrap();
     for n in (0..3).filter(|n| *n != master) {
-        cluster.stop(n).await;
+        cluster.stop(n).await.unwrap();
     }
     let mut held = Vec::new();
     while let Ok(pending) = ledger.try_append(vec![vec![0; 200 << 10].into()]) {

@@ -28,8 +28,8 @@ const LAYERS: &[&[&str]] = &[
     &["rpc"],
     &["node"],
     &["server", "client", "offline", "history"],
-    // For tests: puts all of the above on a simulated disk and network.
-    &["sim"],
+    // For tests: puts all of the above on a simulated disk and network, or several nodes into one process.
+    &["sim", "testkit"],
     // For tests: the laws of the decoders of all of the above.
     &["fuzz"],
     // For the benches: the log alone.
@@ -90,6 +90,11 @@ fn tests_do_not_sleep() {
 #[test]
 fn nothing_is_left_unfinished() {
     report(sources("rs").iter().flat_map(unfinished));
+}
+
+#[test]
+fn what_an_operator_reads_is_no_debug_output() {
+    report(sources("rs").iter().filter(|source| source.path.starts_with("src/")).flat_map(debug_output));
 }
 
 #[test]
@@ -178,6 +183,33 @@ fn unfinished(source: &Source) -> Vec<String> {
     let marked = |w: &&[Token]| matches!(&*w[0].text, "todo" | "unimplemented" | "dbg") && is_macro(w);
     let say = |w: &[Token]| source.finding(w[0].line, format!("{}!: finish it, or take it out", w[0].text));
     source.tokens.windows(3).filter(marked).map(say).collect()
+}
+
+/// `?field` and `{:?}` where something is logged for people to read.
+fn debug_output(source: &Source) -> Vec<String> {
+    let mut found = Vec::new();
+    let say = |line| source.finding(line, "Debug output in a log: tell it in words (a name, `%field`, types::Span)");
+    for at in 0..source.tokens.len() {
+        let text = |at: usize| source.tokens.get(at).map_or("", |token| &*token.text);
+        if !(matches!(text(at), "warn" | "error" | "info") && text(at + 1) == "!" && text(at + 2) == "(") {
+            continue;
+        }
+        let (mut end, mut depth) = (at + 3, 1);
+        while depth > 0 && end < source.tokens.len() {
+            depth += i32::from(text(end) == "(") - i32::from(text(end) == ")");
+            // An operator stands behind a value.
+            if text(end) == "=?" || (text(end) == "?" && matches!(text(end - 1), "(" | "," | "=")) {
+                found.push(say(source.tokens[end].line));
+            }
+            end += 1;
+        }
+        let (first, last) = (source.tokens[at].line, source.tokens[end - 1].line);
+        let lines = source.text.lines().enumerate().map(|(i, line)| (i + 1, line));
+        let shown =
+            lines.filter(|(n, line)| (first..=last).contains(n) && (line.contains(":?}") || line.contains(":#?}")));
+        found.extend(shown.map(|(n, _)| say(n)));
+    }
+    found
 }
 
 fn introduction(source: &Source) -> Vec<String> {

@@ -6,8 +6,7 @@ mod common;
 
 use std::process::Stdio;
 
-use common::{Cluster, fast, patient};
-use dledger::server;
+use common::{kit, patient};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -60,18 +59,6 @@ impl Watching {
     }
 }
 
-async fn up(cluster: &mut Cluster, n: usize) {
-    cluster.nodes[n] = Some(server::serve(cluster.builder(n)).await.unwrap());
-}
-
-async fn three() -> Cluster {
-    let mut cluster = Cluster::down(3, fast);
-    for n in 0..3 {
-        up(&mut cluster, n).await;
-    }
-    cluster
-}
-
 /// All three nodes have committed so many records, and know who the master is.
 fn have(committed: u64) -> impl Fn(&[Value]) -> bool {
     move |nodes| nodes.len() == 3 && nodes.iter().all(|n| n["committed"] == committed && n["master"].is_string())
@@ -83,13 +70,13 @@ fn down(nodes: &[Value]) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_group_is_watched_while_records_and_nodes_come_and_go() {
-    let mut cluster = three().await;
+    let mut cluster = kit(3).start().await.unwrap();
     // One that is named is enough to find the others.
-    let mut watching = Watching::start(&format!("n1={}", cluster.address(1)), &["--json"]);
+    let mut watching = Watching::start(&format!("n1={}", cluster.address(1).unwrap()), &["--json"]);
     watching.until(have(0)).await;
 
-    let master = cluster.master().await;
-    cluster.ledger(master).append_batch((0..100).map(|n| n.to_string())).await.unwrap();
+    let master = cluster.wait_for_master().await.unwrap();
+    cluster.ledger(master).unwrap().append_batch((0..100).map(|n| n.to_string())).await.unwrap();
     let seen = watching.until(have(100)).await;
     for node in 0..3 {
         let rate = |nodes: &Vec<Value>| nodes[node]["committed_per_second"].as_f64().unwrap_or_default();
@@ -102,14 +89,14 @@ async fn the_group_is_watched_while_records_and_nodes_come_and_go() {
     }
 
     // A node goes, and stays in the table; all of them go, and the command does not.
-    let slave = cluster.slave().await;
-    cluster.stop(slave).await;
+    let slave = cluster.wait_for_slave().await.unwrap();
+    cluster.stop(slave).await.unwrap();
     watching.until(|nodes| nodes.len() == 3 && down(nodes) == 1).await;
     cluster.stop_all().await;
     watching.until(|nodes| nodes.len() == 3 && down(nodes) == 3).await;
 
     for n in 0..3 {
-        up(&mut cluster, n).await;
+        cluster.restart(n).await.unwrap();
     }
     watching.until(have(100)).await;
     assert!(watching.interrupt().await);
@@ -117,10 +104,10 @@ async fn the_group_is_watched_while_records_and_nodes_come_and_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_the_tables_follow_each_other() {
-    let cluster = three().await;
-    cluster.master().await;
+    let cluster = kit(3).start().await.unwrap();
+    cluster.wait_for_master().await.unwrap();
     // A wrong address beside the others.
-    let peers = format!("{};n7=127.0.0.1:1", cluster.peers);
+    let peers = format!("{};n7=127.0.0.1:1", cluster.peers());
     let mut watching = Watching::start(&peers, &[]);
     for _ in 0..3 {
         let names: Vec<_> = watching.line().await.split_whitespace().map(String::from).collect();
@@ -128,7 +115,7 @@ async fn without_a_terminal_the_tables_follow_each_other() {
         assert_eq!(names.join(" "), expected);
         for n in 0..3 {
             let row = watching.line().await;
-            assert!(row.starts_with(&format!("n{n} ")) && row.contains(cluster.address(n)), "{row}");
+            assert!(row.starts_with(&format!("n{n} ")) && row.contains(cluster.address(n).unwrap()), "{row}");
         }
         let row = watching.line().await;
         assert!(row.starts_with("n7 ") && row.contains("unreachable"), "{row}");

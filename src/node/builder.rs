@@ -27,6 +27,9 @@ use crate::rpc::grpc::acceptor::{Accept, AcceptorOptions};
 use crate::rpc::grpc::gate::Places;
 use crate::rpc::grpc::server::{GrpcServer, ServerOptions};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
+use crate::rpc::outages::Outages;
+#[cfg(feature = "testkit")]
+use crate::rpc::transport::Transport;
 use crate::types::{ClusterName, Group, Incarnation, Peers, checked_address};
 
 /// Room in a message beside the largest entry: its framing, and the other entries of one replication request.
@@ -120,9 +123,10 @@ impl NodeBuilder {
         self
     }
 
-    /// Bytes of a segment file; the same on all nodes, for ever.
+    /// Bytes of a segment file; the same on all nodes, for ever. The largest batch and record follow, where nobody
+    /// chose them ([`Config::set_segment_size`]).
     pub fn segment_size(mut self, bytes: u64) -> Self {
-        self.config.segment_size = bytes;
+        self.config.set_segment_size(bytes);
         self
     }
 
@@ -148,6 +152,23 @@ impl NodeBuilder {
     /// not wanted; with [`Config::strict`], if one cannot; or nothing names the cluster of a ledger that has no
     /// membership ([`StartError::NoCluster`]). Nothing is left running then.
     pub async fn start(self) -> Result<Node, StartError> {
+        let (ready, listener, env) = self.ready().await?;
+        ready.start_on(listener, env).await
+    }
+
+    /// As [`NodeBuilder::start`], with a wire between the node and its peers that is not the machine's alone.
+    #[cfg(feature = "testkit")]
+    pub(crate) async fn start_through(
+        self,
+        wire: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>,
+    ) -> Result<Node, StartError> {
+        let (ready, listener, mut env) = self.ready().await?;
+        env.transport = wire(env.transport);
+        ready.start_on(listener, env).await
+    }
+
+    /// Checks the configuration, and takes what the node needs of the machine.
+    async fn ready(self) -> Result<(Self, TcpListener, Environment), StartError> {
         let Self { mut config, services } = self;
         config.validate()?;
         descriptors::fit(&mut config);
@@ -172,7 +193,7 @@ impl NodeBuilder {
         let bind = |source| StartError::Bind { address: config.bind.clone(), source };
         let listener = TcpListener::bind(&config.bind).await.map_err(bind)?;
         let env = environment(&config).map_err(bind)?;
-        Self { config, services }.start_on(listener, env).await
+        Ok((Self { config, services }, listener, env))
     }
 
     /// Starts the node in any world, where `listener` listens.
@@ -270,6 +291,7 @@ pub(super) fn environment(config: &Config) -> std::io::Result<Environment> {
         background: Arc::new(BackgroundThread::start()?),
         clock: Arc::new(clock),
         transport: Arc::new(transport),
+        outages: Outages::default(),
         pacer: Arc::new(Pacer::new(config)),
         incarnation: Arc::new(Incarnation::random),
     })

@@ -91,7 +91,8 @@ impl Formation {
         }
         match self.ask_all(ledger).await {
             Round::Empty(members) => {
-                tracing::info!(group = %self.identity.group, ?members, "forming the cluster");
+                let names = members.iter().map(|member| member.id.as_str()).collect::<Vec<_>>().join(", ");
+                tracing::info!(group = %self.identity.group, members = names, "forming the cluster");
                 let formed = ledger.raft_group().initialize(members, self.cluster).await;
                 formed.err().map(|error| format!("cannot form the cluster: {error}"))
             }

@@ -265,7 +265,7 @@ impl Node {
                 (group, doomed)
             }
         };
-        tracing::info!(%group, ?files, "no longer hosted");
+        tracing::info!(%group, deleted = doomed.is_some(), "no longer hosted");
         let Some(doomed) = doomed else { return Ok(()) };
         let (disk, path) = (self.inner.env.disk.clone(), self.directory(&group));
         let deleted = tokio::task::spawn_blocking(move || doomed.delete(&*disk)).await;
@@ -337,6 +337,8 @@ impl Node {
     /// nothing.
     pub async fn shutdown(&self) {
         *self.inner.changing.lock().await = true;
+        // Its peers may stop as well, and nobody needs to look after that.
+        self.inner.env.outages.hush();
         let ledgers = self.ledgers();
         // While it can still be heard: the others need not find out by themselves.
         join_all(ledgers.iter().map(Ledger::step_down)).await;

@@ -56,7 +56,7 @@ impl Ledger {
             return;
         }
         if let Err(error) = self.hand_over().await {
-            tracing::warn!(group = %self.group(), %error, "stopping without a successor");
+            tracing::info!(group = %self.group(), %error, "stopping without a successor: the others elect one");
         }
     }
 

@@ -11,7 +11,7 @@ use crate::log::reader::LogReader;
 use crate::log::retention::Decision;
 use crate::raft::Runtime;
 use crate::raft::storage::Clock;
-use crate::types::{DiskLevel, LastRemoval, Role};
+use crate::types::{DiskLevel, LastRemoval, Role, Span};
 
 /// What retention has left on a node, and may take.
 #[derive(Debug, Clone, PartialEq)]
@@ -184,14 +184,14 @@ enum Wrong {
 
 /// What is wrong, what comes of it and what to do.
 fn wrong(look: Look) -> Option<(Wrong, String)> {
-    let long = |millis: u64| humane(Duration::from_millis(millis));
+    let long = |millis: u64| Span(Duration::from_millis(millis));
     if let Some(Doubt { clock, ahead, left }) = look.doubt {
         let why = format!(
             "this node's clock ({clock} ms since 1970) is {} ahead of the newest record or of the time that has \
              passed: for age, only what has aged since is removed. It is believed in {}; if it is wrong, set it right \
              before",
             long(ahead),
-            humane(left)
+            Span(left)
         );
         return Some((Wrong::Clock, why));
     }
@@ -202,17 +202,6 @@ fn wrong(look: Look) -> Option<(Wrong, String)> {
         long(ahead)
     );
     Some((Wrong::Stamps, why))
-}
-
-/// In words, as exact as it is long.
-fn humane(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
 }
 
 /// `every`, a tenth more or less: nodes that were started together need not look together.

@@ -27,6 +27,7 @@ use crate::raft::pacer::Pacer;
 use crate::raft::purge::PurgeFloor;
 use crate::raft::storage::Clock;
 use crate::rpc::leader_watch::LeaderWatch;
+use crate::rpc::outages::Outages;
 use crate::rpc::peer_client::PeerNetwork;
 use crate::rpc::peer_server::PeerServer;
 use crate::rpc::router::Router;
@@ -41,6 +42,8 @@ pub(crate) struct Environment {
     pub(crate) background: Arc<dyn Background>,
     pub(crate) clock: Clock,
     pub(crate) transport: Arc<dyn Transport>,
+    /// Calls to peers that fail, of all ledgers of the node.
+    pub(crate) outages: Outages,
     /// Strikes for all ledgers of the node.
     pub(crate) pacer: Arc<Pacer>,
     /// Makes the incarnation of a new directory.
@@ -88,6 +91,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
         let acked = Acknowledged::new(Arc::new(after), Arc::new(holds), lasting);
         let (transport, window) = (env.transport.clone(), config.lease_window());
         PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor, acked)
+            .telling(env.outages.clone())
     };
     let mut repaired = false;
     let (running, raft, network, identity) = loop {
@@ -194,6 +198,6 @@ async fn repair_from_peers<R: Runtime>(
     for range in &report.ranges {
         tracing::warn!(%group, %range, "repaired");
     }
-    tracing::warn!(%group, ranges = report.ranges.len(), removed = ?report.removed, "repaired from the peers");
+    tracing::warn!(%group, ranges = report.ranges.len(), removed = report.removed.len(), "repaired from the peers");
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::config::{Config, Durability};
 use crate::log::reader::LogReader;
 use crate::raft::Runtime;
 use crate::raft::membership::{Picture, Seen};
-use crate::types::NodeId;
+use crate::types::{NodeId, Span};
 
 /// How often a master looks.
 const LOOK: Duration = Duration::from_millis(250);
@@ -177,7 +177,7 @@ impl Steward {
                 if is_any_better(&ledger, &disk) {
                     self.flee(&ledger, &mut memory.hung, now).await;
                 } else if !std::mem::replace(&mut told, true) {
-                    tracing::warn!(group = %ledger.group(), stall = ?self.stall, durable = disk.durable,
+                    tracing::warn!(group = %ledger.group(), stall = %Span(self.stall), durable = disk.durable,
                         "the disk hangs, and no other node's has done better: this one leads on");
                 }
                 continue;
@@ -200,7 +200,7 @@ impl Steward {
         }
         *last = Some(now);
         let error = ledger.hand_over().await.err();
-        tracing::error!(group = %ledger.group(), stall = ?self.stall, handed_over = error.is_none(),
+        tracing::error!(group = %ledger.group(), stall = %Span(self.stall), handed_over = error.is_none(),
             error = error.map(tracing::field::display), "the disk hangs: a master that cannot sync gives way");
     }
 

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::ledger::{Ledger, WeakLedger};
 use crate::log::age::SLACK;
 use crate::raft::Runtime;
-use crate::types::{Member, Role};
+use crate::types::{Member, Role, Span};
 
 /// How long until they are asked again. A clock is set right by a person.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -56,7 +56,8 @@ impl Timekeeper {
             match verdict {
                 Verdict::Agreed => {
                     stamps.confirm();
-                    tracing::info!(%group, ?ahead, "this node's clock is ahead of the newest entry, and is right");
+                    let ahead = Span(ahead);
+                    tracing::info!(%group, %ahead, "this node's clock is ahead of the newest entry, and is right");
                     told = None;
                     continue;
                 }
@@ -70,7 +71,7 @@ impl Timekeeper {
                 };
                 tracing::warn!(
                     %group,
-                    ?ahead,
+                    ahead = %Span(ahead),
                     "this node's clock is ahead of the newest entry and the time that has passed, and {others}. Until \
                      then entries are stamped with the time that is due"
                 );

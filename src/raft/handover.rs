@@ -13,7 +13,7 @@ use openraft::ServerState;
 use openraft::raft::VoteRequest;
 
 use super::config::{LogId, Raft, RaftVote, Runtime, TypeConfig};
-use crate::types::NodeId;
+use crate::types::{NodeId, Span};
 
 /// How often this node tries to step down: what is between the look at its log and its vote may change it.
 const TRIES: usize = 3;
@@ -71,14 +71,22 @@ async fn take_back<R: Runtime>(raft: &Raft<R>, leader: &RaftVote, to: NodeId, li
         let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), to.clone());
         let request = VoteRequest::<TypeConfig<R>> { vote, last_log_id, leadership_transfer: true };
         if raft.vote(request).await.map_err(|fatal| fatal.to_string())?.vote_granted {
-            tracing::warn!(%to, waited = ?limit, "the leadership was not taken over: this node steps down, and stands \
-                for election");
+            // Whoever asked for the hand-over is told what came of it.
+            tracing::info!(
+                %to,
+                waited = %Span(limit),
+                "the leadership was not taken over: this node steps down, and stands for election"
+            );
             // The others have been freed from their promise to this leader when the hand-over began. Where that did not
             // reach them, it runs out, and this node is elected as after any silence.
             return raft.trigger().elect(true).await.map_err(|fatal| fatal.to_string());
         }
     }
-    tracing::error!(%to, waited = ?limit, "the leadership was not taken over, and this node cannot step down: it takes \
-        no appends before another one is elected");
+    tracing::error!(
+        %to,
+        waited = %Span(limit),
+        "the leadership was not taken over, and this node cannot step down: it takes no appends before another one is \
+         elected"
+    );
     Ok(())
 }

@@ -22,7 +22,7 @@ use crate::config::Config;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
-use crate::types::{ClosedKind, Incarnation, MemberStatus, NodeId, Role};
+use crate::types::{ClosedKind, Group, Incarnation, MemberStatus, NodeId, Role};
 
 /// How long a runtime may take to end all tasks.
 const GOING_DOWN: Duration = Duration::from_millis(50);
@@ -52,6 +52,7 @@ impl View {
 
 /// Watches openraft's metrics until Raft is gone, and says what they mean for a broker.
 pub(crate) struct RoleTask<R: Runtime> {
+    group: Group,
     id: NodeId,
     incarnation: Incarnation,
     raft: Raft<R>,
@@ -119,6 +120,7 @@ impl<R: Runtime> RoleTask<R> {
         let (contact, contacted) = watch::channel(false);
         let stop = Arc::<AtomicBool>::default();
         let task = Self {
+            group: identity.group.clone(),
             id: identity.node.clone(),
             incarnation: identity.incarnation,
             metrics: raft.metrics(),
@@ -262,15 +264,25 @@ impl<R: Runtime> RoleTask<R> {
             if *current == role {
                 return false;
             }
-            match &role {
-                Role::Removed { reason, .. } => tracing::warn!(node = %self.id, %reason, "removed"),
-                role => tracing::info!(node = %self.id, ?role, "role"),
-            }
+            self.tell(&role);
             *current = role;
             true
         });
         if !self.role.borrow().is_master() {
             self.reigns.end();
+        }
+    }
+
+    /// Tells the operator of a new role.
+    fn tell(&self, role: &Role) {
+        let (group, node, term) = (&self.group, &self.id, role.term());
+        match role {
+            Role::Removed { reason, .. } => tracing::warn!(%group, %node, %reason, "removed"),
+            Role::Closed { reason, .. } => tracing::info!(%group, %node, %reason, "closed"),
+            Role::Stopped => tracing::debug!(%group, %node, "stopped"),
+            Role::Slave { master, .. } => tracing::info!(%group, %node, term, master = %master.id, "slave"),
+            Role::Master { .. } => tracing::info!(%group, %node, term, "master"),
+            Role::Electing { .. } => tracing::info!(%group, %node, term, "electing"),
         }
     }
 }
@@ -418,28 +430,5 @@ fn view<R: Runtime>(metrics: &RaftMetrics<R>, disk: Incarnation, term: u64) -> V
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    #[test]
-    fn a_node_asks_for_votes_only_with_the_disk_that_the_membership_means() {
-        let (id, stranger) = (NodeId::new(1), NodeId::new(2));
-        let disk = Incarnation::from_u128(7);
-        let node = MemberNode { address: "h:1".into(), incarnation: disk, cluster: None };
-        let nodes = BTreeMap::from([(id.clone(), node)]);
-        let membership = Membership::new(vec![[id.clone()].into()], nodes).unwrap();
-        assert!(may_lead(&id, disk, &membership));
-        assert!(!may_lead(&id, Incarnation::from_u128(8), &membership));
-        assert!(!may_lead(&stranger, disk, &membership));
-    }
-
-    #[test]
-    fn a_master_is_shown_with_the_term_it_is_master_of() {
-        // It has heard of term 4 and is about to step down: another node may be master of that.
-        let view = View { term: 4, ..View::default() };
-        assert_eq!(view.term_in(&Role::Master { term: 3 }), 3);
-        assert_eq!(view.term_in(&Role::Closed { kind: ClosedKind::Storage, reason: "disk".into() }), 4);
-    }
-}
+#[path = "roles_tests.rs"]
+mod tests;

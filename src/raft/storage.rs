@@ -29,6 +29,7 @@ use crate::format::segment::Cursor;
 use crate::log::Log;
 use crate::log::flush::Completion;
 use crate::log::reader::LogReader;
+use crate::types::Span;
 
 /// Milliseconds since 1970. The simulation has its own.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -152,8 +153,12 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
         let saved = self.log.save_vote(HardVote { term: vote.leader_id.term, node, granted: vote.committed });
         let (took, limit) = (R::Instant::now() - began, self.vote_limit);
         if took > limit {
-            tracing::warn!(?took, lower_election_timeout = ?limit, "the disk is too slow to save votes in time: an \
-                election may not succeed before the lower election timeout is above what a sync takes");
+            tracing::warn!(
+                took = %Span(took),
+                lower_election_timeout = %Span(limit),
+                "the disk is too slow to save votes in time: an election may not succeed before the lower election \
+                 timeout is above what a sync takes"
+            );
         }
         saved
     }

@@ -9,8 +9,9 @@
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
 //! | `answered` | what members answer on their replication streams |
 //! | `pace` | how soon a replication stream that ended without a gain is begun again |
+//! | [`outages`] | calls to peers that fail: told when that begins, changes, goes on and ends |
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
-//! | `refusals` | what peers refuse calls for, told once, and what that says of this node |
+//! | `refusals` | how calls to the members ended, and what that says of this node |
 //! | `stranded` | ends the replication streams that stand at entries that are gone |
 //! | [`rounds`] | asks a quorum whether this node leads |
 //! | `admission` | who may call: checked before anything of the ledger hears of the call |
@@ -40,6 +41,7 @@ pub(crate) mod grpc;
 pub(crate) mod leader_hold;
 pub(crate) mod leader_watch;
 mod liveness;
+pub(crate) mod outages;
 mod overtaken;
 mod pace;
 pub(crate) mod peer_client;

@@ -25,6 +25,7 @@ use super::addresses::Addresses;
 use super::answered::Answered;
 use super::convert;
 use super::envelope::envelope;
+use super::outages::Outages;
 use super::overtaken::Overtaken;
 use super::pace::Pace;
 use super::refusals::Refusals;
@@ -96,6 +97,11 @@ impl PeerNetwork {
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
         let addresses = Addresses::default();
         Self { identity, transport, advertised, addresses, lease_window, refusals: Arc::default(), floor, acked }
+    }
+
+    /// The same, whose calls that fail are told together with those of the node's other ledgers.
+    pub(crate) fn telling(self, outages: Outages) -> Self {
+        Self { refusals: Arc::new(Refusals { outages, standing: self.standing() }), ..self }
     }
 
     /// What the peers say of this node is told there.
@@ -185,14 +191,14 @@ impl<R: Runtime> PeerClient<R> {
         self.transport.link(&self.addresses.of(&self.target, &self.node), lane)
     }
 
-    /// Tells the operator when a call is refused for a new reason.
-    fn note<T>(&self, call: &'static str, ended: Result<T, TransportError>) -> Result<T, TransportError> {
-        self.refusals.note(&self.envelope.target, call, ended)
+    /// Takes down how a call ended.
+    fn note<T>(&self, ended: Result<T, TransportError>) -> Result<T, TransportError> {
+        self.refusals.note::<R, T>(&self.envelope.target, &self.envelope.group, ended)
     }
 
     /// As [`PeerClient::note`], of a call that failed.
-    fn noted(&self, call: &'static str, error: TransportError) -> TransportError {
-        match self.note(call, Err::<Infallible, _>(error)) {
+    fn noted(&self, error: TransportError) -> TransportError {
+        match self.note(Err::<Infallible, _>(error)) {
             Err(error) => error,
             Ok(never) => match never {},
         }
@@ -211,7 +217,7 @@ impl<R: Runtime> PeerClient<R> {
         message.lease_window_ms = self.lease_window;
         message.acknowledged = self.reminder(&leader);
         let answer = self.link(Lane::Heartbeat).heartbeat(message, option.hard_ttl()).await;
-        let answer = self.note("heartbeat", answer).map_err(failed)?;
+        let answer = self.note(answer).map_err(failed)?;
         let end = convert::to_end(&answer).map_err(malformed::<R>)?;
         let result = convert::to_append_result::<R>(answer).map_err(malformed)?;
         if matches!(result, Err(StreamAppendError::Conflict(_))) {
@@ -255,15 +261,16 @@ impl<R: Runtime> PeerClient<R> {
         let answers = match self.link(Lane::Data).replicate(requests.boxed()).await {
             Ok(answers) => answers,
             Err(error) => {
-                let error = failed::<R>(self.noted("replicate", error));
+                let error = failed::<R>(self.noted(error));
                 self.pace.failed::<R>(&error, false);
                 return Err(error);
             }
         };
-        let (refusals, target) = (self.refusals.clone(), self.envelope.target.clone());
+        let (refusals, target, group) =
+            (self.refusals.clone(), self.envelope.target.clone(), self.envelope.group.clone());
         let member = (self.target.clone(), self.node.incarnation);
         let mut heard = Answered::new(self.acked.clone(), leader, member, self.floor.log().clone(), (acked, sent));
-        let answers = answers.map(move |answer| match refusals.note(&target, "replicate", answer) {
+        let answers = answers.map(move |answer| match refusals.note::<R, _>(&target, &group, answer) {
             Ok(answer) => heard.answer::<R>(answer),
             Err(error) => {
                 heard.ended(&error);
@@ -303,7 +310,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let message = convert::from_vote_request(&request, self.envelope());
         let answer = self.link(Lane::Control).request_vote(message, option.hard_ttl()).await;
-        let answer = self.note("vote", answer).map_err(failed)?;
+        let answer = self.note(answer).map_err(failed)?;
         convert::to_vote_response::<R>(answer).map_err(malformed)
     }
 
@@ -314,7 +321,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         let message = convert::from_vote_request(&request, self.envelope());
         let answer = self.link(Lane::Control).pre_vote(message, option.hard_ttl()).await;
-        let answer = self.note("pre-vote", answer).map_err(failed)?;
+        let answer = self.note(answer).map_err(failed)?;
         convert::to_vote_response::<R>(answer).map_err(malformed)
     }
 }
@@ -340,7 +347,7 @@ impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
             closed = cancel => return Err(StreamingError::Closed(closed)),
             answer = link.install_snapshot(message, option.hard_ttl()) => answer,
         };
-        let vote = match self.note("snapshot", answer) {
+        let vote = match self.note(answer) {
             Ok(answer) => convert::to_vote(answer.vote).map_err(|error| Unreachable::new(&error))?,
             Err(error @ (TransportError::Broken { .. } | TransportError::Timeout { .. })) => {
                 return Err(NetworkError::new(&error).into());
@@ -360,7 +367,7 @@ impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
         let mut message = convert::from_transfer(&request, self.envelope());
         message.acknowledged = self.reminder(request.from_leader());
         let answer = self.link(Lane::Control).transfer_leader(message, option.hard_ttl()).await;
-        let answer = self.note("transfer", answer).map_err(failed)?;
+        let answer = self.note(answer).map_err(failed)?;
         convert::to_transfer_response(answer, &request).map_err(malformed)
     }
 }

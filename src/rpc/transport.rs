@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use super::pb;
+use crate::types::Span;
 
 /// Which of a peer's connections a call goes over. Lanes never queue behind one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +42,7 @@ pub(crate) enum TransportError {
         reason: String,
     },
     /// No answer in time.
-    #[error("no answer from {address} within {after:?}")]
+    #[error("no answer from {address} within {}", Span(*after))]
     Timeout {
         /// `host:port`.
         address: String,
@@ -49,13 +50,18 @@ pub(crate) enum TransportError {
         after: Duration,
     },
     /// The peer refused the call before Raft saw it.
-    #[error("{address} refused: {:?}: found {}, expected {}", refusal.reason(), refusal.found, refusal.expected)]
+    #[error("{address} refused ({}): found {}, expected {}", named(refusal), refusal.found, refusal.expected)]
     Refused {
         /// `host:port`.
         address: String,
         /// Why.
         refusal: pb::Refusal,
     },
+}
+
+/// What a refusal is about, in words.
+fn named(refusal: &pb::Refusal) -> String {
+    refusal.reason().as_str_name().to_lowercase().replace('_', " ")
 }
 
 /// Result of a unary peer call.

@@ -22,6 +22,7 @@ use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
 use crate::raft::pacer::Pacer;
+use crate::rpc::outages::Outages;
 use crate::rpc::router::Router;
 use crate::types::{Ack, Group, Incarnation, NodeId, Peer, Peers, ReadLimit, Record, Role};
 
@@ -180,6 +181,7 @@ impl SimCluster {
                 life,
                 stall: node.config.stall_timeout,
             }),
+            outages: Outages::default(),
             pacer: Arc::new(Pacer::new(&node.config)),
             incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
         };

@@ -35,6 +35,7 @@ use crate::raft::pacer::Pacer;
 use crate::rpc::grpc::acceptor::Accept;
 use crate::rpc::grpc::dialer::Dialer;
 use crate::rpc::grpc::transport::GrpcTransport;
+use crate::rpc::outages::Outages;
 use crate::types::Incarnation;
 
 /// No sync takes longer.
@@ -152,6 +153,7 @@ pub async fn serve(config: Config, listener: impl Listen, world: World) -> Resul
         background: Arc::new(InlineBackground),
         clock: world.clock,
         transport: Arc::new(GrpcTransport::with_dialer(grpc_options(&config), Arc::new(Given(world.connect)))),
+        outages: Outages::default(),
         pacer: Arc::new(Pacer::new(&config)),
         incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
     };

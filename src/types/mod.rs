@@ -10,6 +10,7 @@ mod place;
 mod repair;
 mod retention;
 mod role;
+mod span;
 mod status;
 
 pub(crate) use address::{checked_address, checked_bind};
@@ -22,4 +23,5 @@ pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
 pub use repair::{RepairReport, Repaired, RepairedRange};
 pub use retention::{DiskLevel, LastRemoval, RemovalReason};
 pub use role::{ClosedKind, Role};
+pub(crate) use span::Span;
 pub use status::{MemberProgress, MemberStatus, ScrubStatus, Status};

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use dledger::testkit::{self, ClusterBuilder};
 use dledger::{Config, Durability, Ledger, Node, NodeBuilder, NodeId, Peer, Peers, ReadLimit, Role};
 use tempfile::TempDir;
 
@@ -157,6 +158,11 @@ pub async fn bodies(ledger: &Ledger) -> Vec<String> {
 /// Fails instead of hanging.
 pub async fn patient<F: Future>(future: F) -> F::Output {
     tokio::time::timeout(PATIENCE, future).await.expect("it never happened")
+}
+
+/// A cluster of [`GROUP`] to be started, whose nodes also answer remote clients; see [`fast`].
+pub fn kit(nodes: usize) -> ClusterBuilder {
+    testkit::Cluster::builder(nodes).group(GROUP.parse().unwrap()).configure(fast)
 }
 
 /// Acks of a leader's page cache are enough where a scenario is not about durability.

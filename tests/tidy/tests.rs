@@ -113,3 +113,13 @@ fn a_proto_without_comments_is_found() {
                 uint64 d = 2; // D.\n}";
     assert_eq!(lines(comments, "proto/a.proto", good), []);
 }
+
+#[test]
+fn debug_output_in_a_log_is_found() {
+    let found = |text: &str| lines(debug_output, "src/a.rs", text);
+    assert_eq!(found("fn f() {\n tracing::warn!(?error, \"x\");\n}"), [2]);
+    assert_eq!(found("fn f() { tracing::info!(\n%a,\nb = ?c, \"x\"); }"), [3]);
+    assert_eq!(found("fn f() { error!(\n\"in {:?}\", f(a)); }"), [2]);
+    assert_eq!(found("fn f() { error!(\"in {a:?} and {b:#?}\"); }"), [1]);
+    assert_eq!(found("fn f() { info!(%a, b = %c?, \"x {d}\");\ndebug!(?error, \"{e:?}\"); format!(\"{e:?}\"); }"), []);
+}

@@ -1,6 +1,6 @@
 //! `dledger serve`: runs a node.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 use dledger::{Config, Group, Node, NodeBuilder, OpenFileLimit, Role};
@@ -14,10 +14,14 @@ use crate::output::{Failure, Output, ended, usage};
 use crate::serve_config::Options;
 use crate::sources::Sources;
 
+/// openraft tells of every call that fails, and of every task that ends: what an operator can use of that, the node
+/// says itself.
+const DEFAULT_FILTER: &str = "info,openraft=off";
+
 /// Run a node until SIGTERM or SIGINT, or until all of its ledgers are closed.
 ///
 /// Every option but --config and --json can be set in the TOML file under its own name; where both are given, the
-/// option wins. Logs go to standard error; `DLEDGER_LOG` filters them (default `info,openraft=warn`).
+/// option wins. Logs go to standard error; `DLEDGER_LOG` filters them (default `info,openraft=off`).
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// TOML file with options under their names.
@@ -106,7 +110,7 @@ fn raise_open_files() {
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
-    let usual = || EnvFilter::new("info,openraft=warn");
+    let usual = || EnvFilter::new(DEFAULT_FILTER);
     let filter = match std::env::var("DLEDGER_LOG") {
         Ok(filter) if filter.is_empty() => usual(),
         Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| {
@@ -115,7 +119,9 @@ fn log_to_stderr() -> Result<(), Failure> {
         Err(std::env::VarError::NotPresent) => usual(),
         Err(error) => return Err(usage(format!("DLEDGER_LOG cannot be read: {error}"))),
     };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    // Who reads a file or a pipe wants no colour codes in it; who sets NO_COLOR, none at all.
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
     Ok(())
 }
 

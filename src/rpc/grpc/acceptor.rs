@@ -16,6 +16,7 @@ use tonic::transport::server::Connected;
 use super::gate::{Gate, Places};
 use super::greeting::Caller;
 use super::guarded::Guarded;
+use crate::types::Span;
 
 /// First pause after a failed accept; doubled up to [`MAX_PAUSE`] while it goes on failing.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
@@ -146,7 +147,7 @@ async fn accepted<L: Accept>(listener: &mut L) -> L::Connection {
             // The other side gave up, which says nothing about the next one.
             Err(error) if is_of_one_connection(&error) => tracing::debug!("accept: {error}"),
             Err(error) => {
-                tracing::warn!("cannot accept connections: {error}; next try in {pause:?}");
+                tracing::warn!("cannot accept connections: {error}; next try in {}", Span(pause));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(MAX_PAUSE);
             }

@@ -27,6 +27,7 @@ use super::{CONNECTION_WINDOW, FRAME_BYTES, HEADER_BYTES, STREAM_WINDOW};
 use crate::config::CLIENT_FRAME_BYTES;
 use crate::rpc::pb::raft_service_server::RaftServiceServer;
 use crate::rpc::router::Router;
+use crate::types::Span;
 
 /// Most calls one connection may have under way.
 const MAX_STREAMS: u32 = 1024;
@@ -181,7 +182,7 @@ impl GrpcServer {
         let ended = match tokio::time::timeout(self.grace, &mut serving).await {
             Ok(ended) => Some(ended),
             Err(_) => {
-                tracing::info!("{} connections still open after {:?} are closed", self.gate.taken(), self.grace);
+                tracing::info!("{} connections still open after {} are closed", self.gate.taken(), Span(self.grace));
                 self.gate.shut();
                 tokio::time::timeout(self.grace, &mut serving).await.ok()
             }
@@ -191,7 +192,7 @@ impl GrpcServer {
             Some(Ok(Err(error))) => tracing::warn!("the server ended with an error: {error}"),
             Some(Err(error)) => tracing::error!("the server's task died: {error}"),
             None => {
-                tracing::warn!("connections have not ended {:?} after they were closed", self.grace);
+                tracing::warn!("connections have not ended {} after they were closed", Span(self.grace));
                 serving.abort();
                 // Cancelled, or ended just now; either way the listener is gone.
                 let _ = serving.await;

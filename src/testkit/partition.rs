@@ -1,0 +1,189 @@
+//! Who is cut off from whom, and the wire between nodes that knows it.
+
+use std::collections::HashSet;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::pb;
+use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError};
+
+/// A stream whose packets are lost is given up after so long: it stands for the stall timeout, which tests need not
+/// wait out.
+const STALL: Duration = Duration::from_secs(1);
+
+/// The nodes of one side, by where they are reached: they and all others do not hear one another.
+#[derive(Clone, Default)]
+pub(super) struct Partition {
+    side: Arc<watch::Sender<HashSet<String>>>,
+}
+
+impl Partition {
+    pub(super) fn set(&self, side: HashSet<String>) {
+        self.side.send_replace(side);
+    }
+
+    /// Whether the two do not hear each other.
+    pub(super) fn cuts(&self, one: &str, other: &str) -> bool {
+        apart(&self.side.borrow(), one, other)
+    }
+
+    /// Told of every change.
+    pub(super) fn watch(&self) -> watch::Receiver<HashSet<String>> {
+        self.side.subscribe()
+    }
+}
+
+fn apart(side: &HashSet<String>, one: &str, other: &str) -> bool {
+    side.contains(one) != side.contains(other)
+}
+
+/// From one node to another.
+#[derive(Clone)]
+struct Path {
+    own: String,
+    peer: String,
+    partition: Partition,
+}
+
+impl Path {
+    /// Resolves once the two do not hear each other, which may be now.
+    async fn cut(&self) {
+        self.until(true).await;
+    }
+
+    /// Resolves once they do.
+    async fn healed(&self) {
+        self.until(false).await;
+    }
+
+    async fn until(&self, cut: bool) {
+        let mut side = self.partition.watch();
+        // It cannot fail: who tells is held here.
+        let _ = side.wait_for(|side| apart(side, &self.own, &self.peer) == cut).await;
+    }
+}
+
+/// The wire of one node, as far as the partition lets it reach.
+pub(super) struct Parted {
+    wire: Arc<dyn Transport>,
+    own: String,
+    partition: Partition,
+}
+
+impl Parted {
+    /// `own`: where the node is reached.
+    pub(super) fn new(wire: Arc<dyn Transport>, own: String, partition: Partition) -> Self {
+        Self { wire, own, partition }
+    }
+}
+
+impl Transport for Parted {
+    fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link> {
+        let path = Path { own: self.own.clone(), peer: address.to_owned(), partition: self.partition.clone() };
+        Arc::new(PartedLink { link: self.wire.link(address, lane), path })
+    }
+
+    fn nobody_listens(&self, address: &str) -> BoxFuture<'static, bool> {
+        if self.partition.cuts(&self.own, address) {
+            // Silence says nothing.
+            return async { false }.boxed();
+        }
+        self.wire.nobody_listens(address)
+    }
+}
+
+struct PartedLink {
+    link: Arc<dyn Link>,
+    path: Path,
+}
+
+impl PartedLink {
+    /// The answer to `call`; once the two do not hear each other it is lost, and missed after `timeout`.
+    fn heard<'a, T: Send + 'a>(&'a self, timeout: Duration, call: Answer<'a, T>) -> Answer<'a, T> {
+        let end = Instant::now() + timeout;
+        async move {
+            tokio::select! {
+                biased;
+                () = self.path.cut() => {}
+                answer = call => return answer,
+            }
+            tokio::time::sleep_until(end).await;
+            Err(TransportError::Timeout { address: self.path.peer.clone(), after: timeout })
+        }
+        .boxed()
+    }
+}
+
+macro_rules! heard {
+    ($($name:ident: $request:ident -> $answer:ident;)*) => {$(
+        fn $name(&self, request: pb::$request, timeout: Duration) -> Answer<'_, pb::$answer> {
+            self.heard(timeout, self.link.$name(request, timeout))
+        }
+    )*};
+}
+
+impl Link for PartedLink {
+    heard! {
+        identify: IdentifyRequest -> IdentifyResponse;
+        request_vote: VoteRequest -> VoteResponse;
+        pre_vote: VoteRequest -> VoteResponse;
+        heartbeat: AppendRequest -> AppendResponse;
+        install_snapshot: SnapshotRequest -> SnapshotResponse;
+        transfer_leader: TransferRequest -> TransferResponse;
+        fetch_entries: FetchRequest -> FetchResponse;
+        read_index: ReadIndexRequest -> ReadIndexResponse;
+    }
+
+    fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
+        let requests = sent(requests, self.path.clone());
+        async move {
+            let opened = tokio::select! {
+                biased;
+                () = self.path.cut() => Err(lost(&self.path).await),
+                opened = self.link.replicate(requests) => opened,
+            };
+            Ok(answered(opened?, self.path.clone()))
+        }
+        .boxed()
+    }
+}
+
+/// The requests that get through; the peer does not hear that there are no more.
+fn sent(requests: BoxStream<'static, pb::AppendRequest>, path: Path) -> BoxStream<'static, pb::AppendRequest> {
+    let next = |(mut requests, path): (BoxStream<'static, _>, Path)| async move {
+        tokio::select! {
+            biased;
+            () = path.cut() => pending().await,
+            request = requests.next() => request.map(|request| (request, (requests, path))),
+        }
+    };
+    stream::unfold((requests, path), next).boxed()
+}
+
+/// The answers that get through, and that the stream is broken.
+fn answered(answers: AnswerStream, path: Path) -> AnswerStream {
+    let next = |(answers, path): (Option<AnswerStream>, Path)| async move {
+        let mut answers = answers?;
+        tokio::select! {
+            biased;
+            // The answers are held meanwhile: to drop them would tell the peer.
+            () = path.cut() => Some((Err(lost(&path).await), (None, path))),
+            answer = answers.next() => answer.map(|answer| (answer, (Some(answers), path))),
+        }
+    };
+    stream::unfold((Some(answers), path), next).boxed()
+}
+
+/// How a stream ends whose packets are lost: late, or when the two hear each other again.
+async fn lost(path: &Path) -> TransportError {
+    // The time is up, or not: it is broken either way.
+    let _ = tokio::time::timeout(STALL, path.healed()).await;
+    TransportError::Broken { address: path.peer.clone(), reason: "the nodes are cut off from each other".into() }
+}

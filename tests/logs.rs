@@ -1,0 +1,119 @@
+//! What `dledger serve` writes into its log: what an operator can use, once.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
+
+mod common;
+
+use std::path::Path;
+use std::process::Stdio;
+
+use common::{patient, peers};
+use dledger::NodeId;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+
+const LEDGERS: usize = 5;
+
+/// A `dledger serve` and what it has logged; killed when dropped.
+struct Served {
+    child: Child,
+    lines: watch::Receiver<Vec<String>>,
+}
+
+impl Served {
+    fn start(arguments: &[&str], dir: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dledger"));
+        command.arg("serve").args(arguments).arg("--data-dir").arg(dir).args(["--segment-size", "32MiB"]);
+        command.env_remove("DLEDGER_LOG").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (told, lines) = watch::channel(Vec::new());
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = log.next_line().await {
+                told.send_modify(|lines| lines.push(line));
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Waits until so many lines are as wanted.
+    async fn logged(&self, count: usize, wanted: impl Fn(&str) -> bool) {
+        let enough = |lines: &Vec<String>| lines.iter().filter(|line| wanted(line)).count() >= count;
+        let mut lines = self.lines.clone();
+        let _seen = patient(lines.wait_for(enough)).await.unwrap();
+    }
+
+    fn terminate(&self) {
+        let id = rustix::process::Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    }
+
+    /// All that it logged, and whether it ended well.
+    async fn ended(mut self) -> (bool, Vec<String>) {
+        let status = patient(self.child.wait()).await.unwrap();
+        // Until who reads them has read them all.
+        let _ = patient(self.lines.wait_for(|_| false)).await;
+        let lines = self.lines.borrow().clone();
+        (status.success(), lines)
+    }
+}
+
+fn has(line: &str, words: &[&str]) -> bool {
+    words.iter().all(|word| line.contains(word))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_alone_logs_no_warning_from_its_start_to_its_clean_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Served::start(&["--group", "g", "--id", "n0", "--bind", "127.0.0.1:0", "--single"], dir.path());
+    node.logged(1, |line| has(line, &["INFO", "master"])).await;
+    node.terminate();
+    let (well, lines) = node.ended().await;
+    assert!(well, "{lines:#?}");
+    assert!(lines.iter().any(|line| has(line, &["shutting down"])), "{lines:#?}");
+    for line in &lines {
+        assert!(line.contains(" INFO ") && !line.contains('\u{1b}'), "a warning, or colours in a pipe: {line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_node_costs_its_peers_a_few_lines_whatever_it_hosted_and_its_return_one() {
+    let (dir, peers) = (tempfile::tempdir().unwrap(), peers(3));
+    let (list, groups): (_, Vec<_>) = (peers.to_string(), (0..LEDGERS).map(|n| format!("g{n}")).collect());
+    let start = |n: u64| {
+        let id = NodeId::new(n).to_string();
+        let mut arguments = vec!["--peers", &list, "--id", &id];
+        groups.iter().for_each(|group| arguments.extend(["--group", group]));
+        Served::start(&arguments, &dir.path().join(&id))
+    };
+    let mut nodes: Vec<_> = (0..3).map(start).collect();
+    for node in &nodes {
+        // Every ledger has a master or is one.
+        node.logged(LEDGERS, |line| has(line, &["INFO", "term="]) && !line.contains("electing")).await;
+    }
+    let mut dead = nodes.pop().unwrap();
+    dead.child.kill().await.unwrap();
+    // Whoever leads calls it.
+    let told = nodes.iter().map(|node| Box::pin(node.logged(1, |line| has(line, &["WARN", "n2 does not answer ("]))));
+    futures::future::select_all(told).await;
+    let back = start(2);
+    let well = nodes.iter().map(|node| Box::pin(node.logged(1, |line| has(line, &["INFO", "n2 answers again"]))));
+    futures::future::select_all(well).await;
+    for node in &nodes {
+        let lines = node.lines.borrow().clone();
+        let of_it = |what: &str| lines.iter().filter(|line| has(line, &["n2", what])).count();
+        assert!(of_it("does not answer (") <= 4, "begins, and another reason each: {lines:#?}");
+        assert!(of_it("answers again") <= 1, "{lines:#?}");
+        assert!(lines.iter().all(|line| !line.contains("openraft")), "{lines:#?}");
+    }
+    // One of them stops, with what it leads, while the others are well.
+    nodes.push(back);
+    let stopped = nodes.remove(0);
+    stopped.terminate();
+    let (well, lines) = stopped.ended().await;
+    assert!(well, "{lines:#?}");
+    let end = lines.iter().position(|line| line.contains("shutting down")).unwrap();
+    let bad = lines[end..].iter().filter(|line| !line.contains(" INFO ")).collect::<Vec<_>>();
+    assert!(bad.is_empty(), "{bad:#?}");
+}
