@@ -43,10 +43,35 @@ impl Ledger {
         picture.members.iter().map(progress).collect()
     }
 
-    /// What this node, if it is the master, found to be wrong with a member.
+    /// What this node found to be wrong with a member: with itself, or, if it is the master, with another one.
     pub(super) fn alarm_of(&self, role: &Role, member: &Member) -> Option<String> {
+        if member.id == self.raft_group().identity.node {
+            return self.misplaced(member).or_else(|| self.raft_group().standing.contradiction());
+        }
         let Role::Master { term } = role else { return None };
         self.raft_group().acked.alarm(*term, &member.id, member.incarnation)
+    }
+
+    /// Whether this node advertises another address than the one at which the membership has it: no other member calls
+    /// it there, nor listens to it.
+    fn misplaced(&self, noted: &Member) -> Option<String> {
+        let (id, advertised) = (&noted.id, self.advertised());
+        (noted.address != advertised).then(|| {
+            format!(
+                "the members have {id} at {}, and it advertises {advertised}: start it there, or note that it has \
+                 moved (`dledger members move {id} {advertised}`)",
+                noted.address
+            )
+        })
+    }
+
+    /// A master that others would not find takes nobody in: they would be a quorum without it, and never agree.
+    fn check_place(&self, picture: &Picture, newcomer: &str) -> Result<(), MemberError> {
+        let own = picture.get(&self.raft_group().identity.node);
+        match own.and_then(|seen| self.misplaced(&seen.member)) {
+            Some(reason) => Err(MemberError::Unfit { address: newcomer.to_owned(), reason }),
+            None => Ok(()),
+        }
     }
 
     /// Index after the last record up to entry `number`; `None` if that cannot be told any more.
@@ -80,7 +105,10 @@ impl Ledger {
             }),
             Some(seen) => Err(other_disk(&seen.member, member.incarnation)),
             None if !empty => Err(self.not_empty(newcomer)),
-            None => Ok(Some(Change::AddLearner(member.clone()))),
+            None => {
+                self.check_place(picture, &member.address)?;
+                Ok(Some(Change::AddLearner(member.clone())))
+            }
         };
         self.raft_group().change(&decide).await
     }
@@ -100,7 +128,10 @@ impl Ledger {
         let decide = |picture: &Picture| match picture.get(id) {
             None => Err(picture.unknown(id)),
             Some(seen) if seen.voter => Ok(None),
-            Some(seen) if picture.has_caught_up(seen) => Ok(Some(Change::Promote(id.clone()))),
+            Some(seen) if picture.has_caught_up(seen) => {
+                self.check_place(picture, &seen.member.address)?;
+                Ok(Some(Change::Promote(id.clone())))
+            }
             Some(seen) => Err(MemberError::Behind { id: id.clone(), behind: picture.behind(seen), waited: wait }),
         };
         self.raft_group().change(&decide).await
@@ -127,6 +158,11 @@ impl Ledger {
         self.leave_first(id).await?;
         let newcomer = self.identify(address).await?;
         let member = newcomer.member.clone();
+        let picture = self.raft_group().picture();
+        // The same name may have been taken out by a call that was interrupted.
+        if member.id != *id && picture.get(id).is_none() {
+            return Err(picture.unknown(id));
+        }
         if member.id == *id {
             // The name is needed for the new disk.
             let decide = |picture: &Picture| {
@@ -273,9 +309,9 @@ impl Ledger {
         let own = self.raft_group().view.borrow().cluster;
         let reason = match cluster {
             Some(theirs) if Some(*theirs) != own && *end > 0 => format!(
-                "it is of another cluster, of incarnation {theirs}, and its ledger ends at index {end}: those are \
-                 records that nobody here has. Read them first (`dledger read --node {}` with that node as the only \
-                 peer) and append here what is wanted, then give it an empty directory",
+                "it is of another cluster, of incarnation {theirs}, and its ledger ends at index {end}: those may be \
+                 records that nobody here has. Compare them first (`dledger read --node {}` with that node as the only \
+                 peer), append here what is wanted and not here, then give it an empty directory",
                 member.id
             ),
             Some(theirs) if Some(*theirs) != own => format!(

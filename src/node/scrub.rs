@@ -119,7 +119,8 @@ impl Scrubber {
             Ok(None) => tracing::warn!(
                 first = numbers.start,
                 end = numbers.end,
-                "a peer refuses entries as damaged that are sound here: what is between damages them"
+                "a peer refuses entries that are sound here: what is between damages them, or it has another history \
+                 (its own log and status say so then)"
             ),
             Err(error) => {
                 tracing::error!(first = numbers.start, end = numbers.end, %error, "a peer refuses entries as \

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
 
+use crate::types::NodeId;
+
 /// Shared by the network, which hears things, the role task, which draws the conclusions, and who tells the operator.
 /// Cheap to clone.
 #[derive(Clone)]
@@ -25,13 +27,16 @@ struct Inner {
     waiting: watch::Sender<Option<String>>,
     /// Somebody wants to know.
     looked: Notify,
+    /// What a leader says that what is committed here contradicts.
+    contradiction: watch::Sender<Option<String>>,
 }
 
 impl Default for Standing {
     fn default() -> Self {
         let (appends, awaited, arrived, looked) = Default::default();
-        let (removed, waiting) = (watch::Sender::new(None), watch::Sender::new(None));
-        Self { inner: Arc::new(Inner { appends, awaited, arrived, removed, waiting, looked }) }
+        let none = || watch::Sender::new(None);
+        let (removed, waiting, contradiction) = (none(), none(), none());
+        Self { inner: Arc::new(Inner { appends, awaited, arrived, removed, waiting, looked, contradiction }) }
     }
 }
 
@@ -85,6 +90,32 @@ impl Standing {
     /// Says why there is no master; `None`: there is one.
     pub(crate) fn wait_for(&self, why: Option<String>) {
         self.inner.waiting.send_replace(why);
+    }
+
+    /// `leader` sends what does not fit what is committed here, as `why` says: nothing more comes of the two.
+    pub(crate) fn contradict(&self, leader: &NodeId, why: &str) {
+        let told = format!(
+            "the master {leader} has another history than this node: {why}. Nothing is taken from it, for records that \
+             were acknowledged would go. It can be so when a disk was set back or lost while no master knew it \
+             (docs/recovery.md): compare the two (`dledger log diff`), and give the one that is not wanted an empty \
+             directory (`dledger members replace`)"
+        );
+        let new = self.inner.contradiction.send_if_modified(|known| known.replace(told.clone()).is_none());
+        if new {
+            tracing::error!("{told}");
+        }
+    }
+
+    /// What a leader sends fits.
+    pub(crate) fn agree(&self) {
+        if self.inner.contradiction.borrow().is_some() {
+            self.inner.contradiction.send_replace(None);
+        }
+    }
+
+    /// Why nothing is taken from the leader, although it leads.
+    pub(crate) fn contradiction(&self) -> Option<String> {
+        self.inner.contradiction.borrow().clone()
     }
 
     /// Has it found out soon why there is no master.

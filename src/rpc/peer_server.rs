@@ -22,7 +22,7 @@ use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::log::room::NoRoom;
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::RaftVote;
+use crate::raft::config::{LogId, RaftVote};
 use crate::raft::gate::Gate;
 use crate::raft::group::Group;
 use crate::raft::hold::VoteHold;
@@ -120,12 +120,26 @@ impl<R: Runtime> Intake<R> {
         if request.leader_commit.map(|id| id.leader_id) > known.map(|id| id.leader_id) {
             known = committed(&self.raft).await?;
         }
-        checks::keeps(known, checks::named(&request)).map_err(malformed)?;
+        self.keeps(sender, known, checks::named(&request))?;
         // Last: whoever is told that there is no room has sent something that would have been taken.
         self.gate.accept::<R>(&request).map_err(no_room)?;
         self.hear(&request.vote, window)?;
         self.remind(reminder, &request.vote);
         Ok(request)
+    }
+
+    /// Refuses a leader that contradicts what is committed here, and has the operator know: it does not pass.
+    fn keeps(&self, leader: &NodeId, known: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Refused<()> {
+        match checks::keeps(known, ids) {
+            Ok(()) => {
+                self.standing.agree();
+                Ok(())
+            }
+            Err(contradiction) => {
+                self.standing.contradict(leader, &contradiction.to_string());
+                Err(malformed(contradiction))
+            }
+        }
     }
 
     /// Notes that the leader lives, before Raft answers it.
@@ -249,7 +263,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
             checks::acknowledged(reminder, &vote).map_err(malformed)?;
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
-            checks::keeps(committed(&self.intake.raft).await?, meta.last_log_id).map_err(malformed)?;
+            self.intake.keeps(&sender, committed(&self.intake.raft).await?, meta.last_log_id)?;
             self.intake.gate.accept_snapshot().map_err(no_room)?;
             self.intake.hear(&vote, request.lease_window_ms)?;
             self.intake.remind(reminder, &vote);

@@ -270,7 +270,11 @@ async fn nothing_contradicts_what_is_committed() {
     let answer = n0.append(append(1, None, id(1, 3), frames(0, &[1, 1, 1, 1, 1]))).await;
     assert_eq!(answer, matched(id(1, 4)));
     // The leader of another term: its commit is lower, but by its term it would seem higher.
+    assert_eq!(n0.group.standing.contradiction(), None);
     n0.refuses_append(append(2, id(1, 4), id(2, 2), Bytes::new()), "2.2").await;
+    // It does not pass, and the operator is to know of it.
+    let told = n0.group.standing.contradiction().unwrap();
+    assert!(told.contains("the master n1 has another history") && told.contains("2.2"), "{told}");
     n0.refuses_append(append(2, id(2, 2), None, Bytes::new()), "2.2").await;
     n0.refuses_append(append(2, id(1, 1), None, frames(2, &[2])), "2.2").await;
     n0.refuses(n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 2, number: 3 })).await, "2.3").await;
@@ -279,6 +283,7 @@ async fn nothing_contradicts_what_is_committed() {
     assert_eq!(answer.vote, vote(2, "n1", true));
     assert_eq!(n0.group.log.purged(), None);
     assert_eq!(n0.append(append(2, id(1, 4), id(1, 4), Bytes::new())).await, matched(id(1, 4)));
+    assert_eq!(n0.group.standing.contradiction(), None);
 }
 
 impl Served {

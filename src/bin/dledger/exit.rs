@@ -47,7 +47,8 @@ impl Exit {
                 _ => Exit::Failed,
             };
         }
-        if let Some(OfflineError::Open(OpenError::Damaged(_))) = error.downcast_ref() {
+        let offline = error.downcast_ref();
+        if let Some(OfflineError::Open(OpenError::Damaged(_)) | OfflineError::StartRefused { .. }) = offline {
             return Exit::Closed;
         }
         if let Some(error) = error.downcast_ref::<StartError>() {

@@ -180,6 +180,12 @@ impl Options {
         };
         let own = peers.get(&id).map(|peer| peer.address.clone());
         let bind = self.bind.or(own).ok_or_else(|| missing("bind"))?;
+        if self.advertise.is_none() && bind.rsplit_once(':').is_some_and(|(_, port)| port.parse() == Ok(0_u16)) {
+            return Err(usage(format_args!(
+                "--bind {bind} takes any free port, and another one at the next start: the members would look for the \
+                 node where it was first. Name a port, or say with --advertise HOST:PORT what leads to it"
+            )));
+        }
         let mut config = Config::new(id, bind);
         if self.group.is_empty() {
             return Err(missing("group"));

@@ -79,6 +79,17 @@ fn a_cluster_of_one_is_asked_for_by_name() {
 }
 
 #[test]
+fn a_port_that_is_another_one_at_every_start_is_refused_also_for_one_node() {
+    for way in ["--single", "--join"] {
+        let all = ["--group", "g", "--id", "n0", "--data-dir", "D", "--bind", "127.0.0.1:0", way];
+        let said = refusal(flags(&all));
+        assert!(said.contains("--bind 127.0.0.1:0") && said.contains("--advertise"), "{said}");
+        let led = [&all[..], &["--advertise", "proxy.example:1"]].concat();
+        assert!(flags(&led).into_config(&Sources::default()).is_ok());
+    }
+}
+
+#[test]
 fn flags_win_over_the_file() {
     let text = r#"
         group = ["a", "b"]
