@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::{Cluster, GROUP, PATIENCE, committed, fast, patient};
-use dledger::{AppendError, Client, Ledger, MemberError, NoMasterError, Node, NodeId, Peers, Record, Role, server};
+use dledger::{AppendError, Client, ClientError, Consistency, Ledger, MemberError, NoMasterError, Node, NodeId, Peers};
+use dledger::{ReadLimit, Record, Role, server};
 use futures::StreamExt;
 
 fn id(n: usize) -> NodeId {
@@ -197,6 +198,33 @@ async fn appending(client: Client, stop: Arc<AtomicBool>) -> (Vec<(u64, String)>
         times.push(Instant::now());
     }
     (acked, times)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_decided_in_a_term_that_is_over_is_taken_by_no_master() {
+    let cluster = Cluster::down(3, fast);
+    let mut nodes: Vec<Node> = Vec::new();
+    for n in 0..3 {
+        nodes.push(server::serve(cluster.builder(n)).await.unwrap());
+    }
+    let client = Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).timeout(PATIENCE).build();
+    let old = patient(client.append("first")).await.unwrap().term;
+    let fenced = client.in_term(old);
+    patient(fenced.append("in its term")).await.unwrap();
+    let is_slave = |n: &usize| !nodes[*n].ledger(GROUP).unwrap().role().borrow().is_master();
+    let to = (0..3).find(is_slave).unwrap();
+    patient(client.transfer_leadership(&id(to))).await.unwrap();
+    assert_eq!(patient(fenced.append("too late")).await, Err(ClientError::Fenced { term: old }));
+    let ack = patient(client.append("second")).await.unwrap();
+    assert!(ack.term > old);
+    let next = patient(client.in_term(ack.term).append("in the next one")).await.unwrap();
+    assert_eq!((next.index, next.term), (ack.index + 1, ack.term));
+    let records = patient(client.read_with(0, ReadLimit::default(), Consistency::Linearizable)).await.unwrap();
+    let bodies: Vec<_> = records.iter().map(|record| record.body.clone()).collect();
+    assert_eq!(bodies, ["first", "in its term", "second", "in the next one"]);
+    for node in nodes {
+        node.shutdown().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

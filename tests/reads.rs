@@ -125,6 +125,20 @@ async fn remote_reads_keep_the_promise_on_every_node() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_remote_barrier_lies_behind_every_ack_on_every_node() {
+    let cluster = served(3).await;
+    let client = client(&cluster);
+    for n in 0..9 {
+        let ack = patient(client.append(format!("record {n}"))).await.unwrap();
+        let consistency = PROMISES[n as usize % 2];
+        assert_eq!(patient(client.barrier(consistency)).await, Ok(ack.index + 1));
+        let node = client.node(&(n % 3).into()).unwrap();
+        assert_eq!(patient(node.barrier(consistency)).await, Ok(ack.index + 1));
+        assert!(patient(node.barrier(Consistency::Local)).await.unwrap() <= ack.index + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_remote_promise_that_cannot_be_kept_says_why() {
     let mut cluster = served(3).await;
     patient(client(&cluster).append("record 0")).await.unwrap();

@@ -10,7 +10,7 @@ use crate::rpc::grpc::resolver::Resolver;
 use crate::types::{ClusterName, Group, Peers};
 
 /// Longest timeout: far beyond any use, far below what clocks overflow at.
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Collects what a [`Client`] needs to know.
 #[derive(Debug, Clone)]

@@ -96,6 +96,14 @@ pub enum ClientError {
         /// Why it is not known.
         reason: String,
     },
+    /// The append was for one term ([`Client::in_term`](crate::Client::in_term)), which is over. It was refused.
+    #[error(
+        "term {term} is over: another master may have appended since. Read on, and decide anew in the present term"
+    )]
+    Fenced {
+        /// The term.
+        term: u64,
+    },
     /// The node is not the master; appends through a [`Client`](crate::Client) follow the master instead.
     #[error("the node is not the master ({master} at {address} is, as far as it knows)")]
     NotMaster {
@@ -243,6 +251,7 @@ impl ClientError {
             | ClientError::TwoClusters { .. }
             | ClientError::EmptyBatch
             | ClientError::NoRuntime
+            | ClientError::Fenced { .. }
             // Somebody has to see to it, and is to hear of it at once.
             | ClientError::DiskFull { .. }
             | ClientError::Exhausted { .. }
@@ -270,6 +279,7 @@ impl ClientError {
             },
             Code::TooLarge => Self::TooLarge { size: failure.found, limit: failure.limit, message },
             Code::EmptyBatch => Self::EmptyBatch,
+            Code::Fenced => Self::Fenced { term: failure.found },
             Code::Busy => Self::Busy { message },
             Code::DiskFull => Self::DiskFull { reason: message },
             Code::Exhausted => Self::Exhausted { reason: message },

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::backoff::pause;
-use super::builder::ClientBuilder;
+use super::builder::{ClientBuilder, MAX_TIMEOUT};
 use super::directory::Directory;
 use super::driver::Driver;
 use super::error::ClientError;
@@ -40,6 +40,10 @@ const PREFER_MASTER: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// For the calls of this handle.
+    timeout: Duration,
+    /// The only term in which appends of this handle may be taken.
+    term: Option<u64>,
 }
 
 struct Shared {
@@ -87,7 +91,37 @@ impl Client {
 
     pub(super) fn new(directory: Arc<Directory>) -> Self {
         let room = Arc::new(Semaphore::new(directory.settings.max_inflight_bytes));
-        Self { shared: Arc::new(Shared { directory, room, jobs: Mutex::default() }) }
+        let timeout = directory.settings.timeout;
+        Self { shared: Arc::new(Shared { directory, room, jobs: Mutex::default() }), timeout, term: None }
+    }
+
+    /// The same client, whose calls take so long at most, in place of what the builder was told: as long as an append
+    /// of this handle waits, or a read, or a change of the members. An hour at most. Costs nothing, so that each call
+    /// can have its own:
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn example(client: dledger::Client) -> Result<(), dledger::ClientError> {
+    /// client.with_timeout(Duration::from_millis(300)).append("soon or not at all").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout: timeout.min(MAX_TIMEOUT), ..self.clone() }
+    }
+
+    /// The same client, whose appends are taken in this term or not at all: what was decided by what a master of that
+    /// term had written does not come behind what another one has written since. Holds through every try and every
+    /// master that the client finds. The term is that of an [`Ack`], or of a status. The same as a
+    /// [`Leadership`](crate::Leadership) for programs that embed the ledger.
+    ///
+    /// Once the term is over, appends fail with [`ClientError::Fenced`].
+    pub fn in_term(&self, term: u64) -> Self {
+        Self { term: Some(term), ..self.clone() }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Appends a record. The ack means that it is committed, and durable as the cluster's durability setting says.
@@ -151,7 +185,7 @@ impl Client {
         }
         let settings = &self.shared.directory.settings;
         let since = Instant::now();
-        let deadline = since + settings.timeout;
+        let deadline = since + self.timeout;
         // What is larger than all the room takes all of it. Fits 32 bits: the builder sees to it.
         let takes = (size + APPEND_OVERHEAD).min(settings.max_inflight_bytes) as u32;
         let full = || self.shared.directory.no_room(since, settings.max_inflight_bytes);
@@ -160,7 +194,7 @@ impl Client {
             Err(_) => return Err(full()),
         };
         let (reply, outcome) = oneshot::channel();
-        self.send(Job { order: 0, records, since, deadline, alone: false, reply, _room: room });
+        self.send(Job { order: 0, records, since, deadline, term: self.term, alone: false, reply, _room: room });
         Ok(PendingAppend(outcome))
     }
 
@@ -192,7 +226,7 @@ impl Client {
     /// [`ClientError::UnknownNode`].
     pub fn node(&self, node: &NodeId) -> Result<NodeClient, ClientError> {
         let address = self.shared.directory.address_of(node)?;
-        Ok(NodeClient::new(self.shared.directory.clone(), address))
+        Ok(NodeClient::new(self.shared.directory.clone(), address, self.timeout))
     }
 
     /// What a node of the list knows of the ledger.
@@ -240,6 +274,16 @@ impl Client {
         self.any(move |node| async move { node.get_with(index, consistency).await }).await
     }
 
+    /// The end of what is committed, as far as a read of this consistency must see it: what was acknowledged before the
+    /// call lies below it. By the master if it is known, else any node; see
+    /// [`Ledger::barrier`](crate::Ledger::barrier).
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub async fn barrier(&self, consistency: Consistency) -> Result<u64, ClientError> {
+        self.any(move |node| async move { node.barrier(consistency).await }).await
+    }
+
     /// The record that begins at a position, which is the same on all nodes.
     ///
     /// # Errors
@@ -280,7 +324,7 @@ impl Client {
     /// [`ClientError::Removed`], when no other node gave within the timeout what the one it read from has removed. With
     /// [`ClientError::TwoClusters`] when the node it is to go on at is of another cluster.
     pub fn tail(&self, from: u64) -> RecordStream {
-        tail::follow(self.shared.directory.clone(), from)
+        tail::follow(self.shared.directory.clone(), from, self.timeout)
     }
 
     /// The answer of whichever node has one, the master first.
@@ -291,18 +335,19 @@ impl Client {
         let directory = &self.shared.directory;
         directory.in_runtime()?;
         let started = Instant::now();
-        let deadline = started + directory.settings.timeout;
+        let deadline = started + self.timeout;
         if directory.master().is_none() || directory.one_cluster().is_err() {
             let mut search = directory.search(started);
             // Not finding it is no error: any node will do. Only a follower may lag.
-            if timeout(PREFER_MASTER, search.master()).await.is_err() {
+            if timeout(PREFER_MASTER.min(self.timeout), search.master()).await.is_err() {
                 search.settle();
             }
             directory.still_one_cluster().await?;
         }
         loop {
             let addresses = directory.by_preference();
-            if let Some(answer) = in_turn(directory, addresses, deadline, ClientError::is_passing, &call).await {
+            let passes = ClientError::is_passing;
+            if let Some(answer) = in_turn(directory, addresses, self.timeout, deadline, passes, &call).await {
                 return answer;
             }
             let again = Instant::now() + pause(started.elapsed());

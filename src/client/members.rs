@@ -112,7 +112,7 @@ impl Client {
     async fn change(&self, change: Change, wait: Duration) -> Result<String, ClientError> {
         let directory = self.directory();
         directory.in_runtime()?;
-        let timeout = directory.settings.timeout;
+        let timeout = self.timeout();
         let deadline = Instant::now() + timeout + wait;
         // What waits is a master that has taken the change up: without one, there is nothing to wait for.
         let mut without = Instant::now();
@@ -121,7 +121,7 @@ impl Client {
             let Ok(found) = timeout_at(deadline.min(without + timeout), search.master()).await else {
                 return Err(directory.ending(Wanted::Master, without));
             };
-            let node = NodeClient::new(directory.clone(), found?);
+            let node = NodeClient::new(directory.clone(), found?, timeout);
             let asked = Instant::now();
             match timeout_at(deadline, node.change(change.clone(), wait)).await {
                 // The one that was to go has handed over, or another one came.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tokio::time::timeout;
 
+use super::builder::MAX_TIMEOUT;
 use super::connections::Place;
 use super::directory::Directory;
 use super::error::ClientError;
@@ -21,6 +22,7 @@ use crate::types::{Consistency, Incarnation, ReadLimit, Record, in_words};
 pub struct NodeClient {
     directory: Arc<Directory>,
     address: String,
+    timeout: Duration,
 }
 
 impl fmt::Debug for NodeClient {
@@ -127,8 +129,13 @@ impl Stream for RecordStream {
 }
 
 impl NodeClient {
-    pub(super) fn new(directory: Arc<Directory>, address: String) -> Self {
-        Self { directory, address }
+    pub(super) fn new(directory: Arc<Directory>, address: String, timeout: Duration) -> Self {
+        Self { directory, address, timeout }
+    }
+
+    /// The same node, whose calls take so long at most; see [`Client::with_timeout`](crate::Client::with_timeout).
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self { timeout: timeout.min(MAX_TIMEOUT), ..self.clone() }
     }
 
     pub(super) fn directory(&self) -> &Directory {
@@ -153,7 +160,7 @@ impl NodeClient {
         &self,
         call: impl Future<Output = Result<T, tonic::Status>>,
     ) -> Result<T, ClientError> {
-        let within = self.directory.settings.timeout;
+        let within = self.timeout;
         match timeout(within, call).await {
             Ok(answer) => answer.map_err(|status| self.failed(status)),
             Err(_) => Err(self.silent(within)),
@@ -165,7 +172,7 @@ impl NodeClient {
     /// # Errors
     /// [`ClientError::Broken`] if it cannot be reached; [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`].
     pub async fn status(&self) -> Result<NodeStatus, ClientError> {
-        self.directory.status(&self.address, self.directory.settings.timeout).await.map(Into::into)
+        self.directory.status(&self.address, self.timeout).await.map(Into::into)
     }
 
     /// One record that the node has and knows to be committed.
@@ -233,10 +240,21 @@ impl NodeClient {
         Ok(self.answer(service.index_at(request)).await?.into_inner().index)
     }
 
+    /// Makes sure that the node has what a read of this consistency must see, and returns the end of what is committed
+    /// there: what was acknowledged before the call lies below it. The same as
+    /// [`Ledger::barrier`](crate::Ledger::barrier).
+    ///
+    /// # Errors
+    /// As [`NodeClient::get_with`].
+    pub async fn barrier(&self, consistency: Consistency) -> Result<u64, ClientError> {
+        // Nothing is stamped with the end of time: what is found is the committed end.
+        self.index_at(u64::MAX, consistency).await
+    }
+
     /// What the node is given, so that it says why it has no answer before this client gives up.
     fn timeout_ms(&self) -> u64 {
         // 0 would mean the node's default.
-        millis(self.directory.settings.timeout * 4 / 5).max(1)
+        millis(self.timeout * 4 / 5).max(1)
     }
 
     /// Records from `from` on, up to the limit or to what the node knows to be committed.
@@ -281,7 +299,7 @@ impl NodeClient {
         };
         let (mut service, place) = self.directory.stream(&self.address)?;
         let batches = self.answer(service.read(request)).await?.into_inner();
-        Ok(self.records(batches, place, from, Some(self.directory.settings.timeout)))
+        Ok(self.records(batches, place, from, Some(self.timeout)))
     }
 
     /// Committed records from `from` on, waiting for more, from this node only: ends with an error when it fails.

@@ -28,6 +28,8 @@ pub(super) struct Job {
     /// When the caller began to wait.
     pub(super) since: Instant,
     pub(super) deadline: Instant,
+    /// The only term in which it may be appended; kept through every try.
+    pub(super) term: Option<u64>,
     /// Must not travel with others: a request that held it was refused for a reason that may be another's.
     pub(super) alone: bool,
     pub(super) reply: oneshot::Sender<Result<BatchAck, ClientError>>,
@@ -77,6 +79,11 @@ impl Records {
 impl Job {
     fn shares(&self) -> bool {
         matches!(self.records, Records::One(_)) && !self.alone
+    }
+
+    /// Whether both may be in one request, which has one deadline and one term.
+    fn goes_with(&self, other: &Self) -> bool {
+        self.term == other.term && apart(self.deadline, other.deadline) <= COALESCE_DEADLINES
     }
 
     /// Tells the caller. One that no longer waits does not want to know.
@@ -135,7 +142,7 @@ impl Queue {
             let fits = job.shares()
                 && request.len() < COALESCE_RECORDS
                 && bytes + size <= COALESCE_BYTES
-                && request.first().is_none_or(|first| apart(first.deadline, job.deadline) <= COALESCE_DEADLINES);
+                && request.first().is_none_or(|first| first.goes_with(job));
             if !request.is_empty() && !fits {
                 break;
             }
@@ -223,7 +230,16 @@ mod tests {
         let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
         let deadline = now + Duration::from_millis(deadline_ms);
         let records = Records::One(Bytes::from_static(b"r"));
-        Job { order: 0, records, since: now, deadline, alone: false, reply: oneshot::channel().0, _room: room }
+        Job {
+            order: 0,
+            records,
+            since: now,
+            deadline,
+            term: None,
+            alone: false,
+            reply: oneshot::channel().0,
+            _room: room,
+        }
     }
 
     #[test]
@@ -236,6 +252,27 @@ mod tests {
         for lie in [no_index, no_position, BatchAck { count: 3, ..ack }] {
             assert_eq!(acknowledge(jobs(), lie).map_err(|jobs| jobs.len()), Err(2), "{lie:?}");
         }
+    }
+
+    #[test]
+    fn appends_of_different_terms_do_not_travel_together() {
+        let (now, mut queue) = (Instant::now(), Queue::default());
+        for term in [None, None, Some(3), Some(3), Some(4), None] {
+            queue.push(Job { term, ..job(now, 1000) });
+        }
+        let requests = std::iter::from_fn(|| Some(queue.next_request()).filter(|request| !request.is_empty()));
+        let requests: Vec<_> = requests.map(|request| (request[0].term, request.len())).collect();
+        assert_eq!(requests, [(None, 2), (Some(3), 2), (Some(4), 1), (None, 1)]);
+    }
+
+    #[test]
+    fn each_append_is_given_up_at_its_own_deadline() {
+        let (now, mut queue) = (Instant::now(), Queue::default());
+        [3000, 1000, 2000, 500].iter().for_each(|deadline| queue.push(job(now, *deadline)));
+        assert_eq!(queue.next_deadline(), Some(now + Duration::from_millis(500)));
+        let expired = queue.expired(now + Duration::from_millis(1000));
+        assert_eq!(expired.iter().map(|job| job.order).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(queue.next_request().iter().map(|job| job.order).collect::<Vec<_>>(), [0]);
     }
 
     #[test]

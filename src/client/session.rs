@@ -96,6 +96,7 @@ impl Session {
             records: records_of(&jobs),
             // 0 would mean the node's default.
             timeout_ms: millis(left).max(1),
+            term: jobs[0].term,
         });
         if self.sent.is_empty() {
             self.progress = Instant::now();
@@ -146,6 +147,14 @@ impl Session {
         };
         match answer.result {
             Some(Answered::Appended(pb::AppendedRecords { first_index, term, first_position, count })) => {
+                if let Some(only) = jobs[0].term.filter(|only| *only != term) {
+                    let reason = format!(
+                        "{} appended in term {term} what was for term {only} alone: it knows of no such bound",
+                        self.address
+                    );
+                    fail(jobs, &ClientError::Unknown { reason: reason.clone() });
+                    return Err(reason);
+                }
                 let ack = BatchAck { first_index, first_position, term, count };
                 match acknowledge(jobs, ack) {
                     Ok(()) => Ok(Verdict::Settled),

@@ -20,6 +20,7 @@ const HELD: Duration = Duration::from_secs(1);
 
 struct Follow {
     directory: Arc<Directory>,
+    timeout: Duration,
     next: u64,
     /// The node read from, and its records; `None` while there is none.
     current: Option<Current>,
@@ -38,8 +39,8 @@ struct Current {
 }
 
 /// Committed records from `from` on, from whichever node answers.
-pub(super) fn follow(directory: Arc<Directory>, from: u64) -> RecordStream {
-    let state = Follow { directory, next: from, current: None, failed: None, barren: None, ended: false };
+pub(super) fn follow(directory: Arc<Directory>, from: u64, timeout: Duration) -> RecordStream {
+    let state = Follow { directory, timeout, next: from, current: None, failed: None, barren: None, ended: false };
     RecordStream::new(stream::unfold(state, |mut follow| async move {
         if follow.ended {
             return None;
@@ -53,7 +54,7 @@ pub(super) fn follow(directory: Arc<Directory>, from: u64) -> RecordStream {
 impl Follow {
     async fn record(&mut self) -> Result<Record, ClientError> {
         self.directory.in_runtime()?;
-        let timeout = self.directory.settings.timeout;
+        let timeout = self.timeout;
         loop {
             let mut current = match self.current.take() {
                 Some(current) => current,
@@ -93,13 +94,14 @@ impl Follow {
     /// # Errors
     /// [`ClientError::Removed`] if none of them gives it, with the lowest index that any of them begins at.
     async fn elsewhere(&mut self, first: u64, address: &str) -> Result<Record, ClientError> {
-        let timeout = self.directory.settings.timeout;
+        let timeout = self.timeout;
         let (index, deadline) = (self.next, Instant::now() + timeout);
         let mut addresses = self.directory.by_preference();
         addresses.retain(|other| other != address);
         let found = in_turn(
             &self.directory,
             addresses,
+            timeout,
             deadline,
             |_| true,
             move |node| async move {
@@ -128,14 +130,14 @@ impl Follow {
     /// # Errors
     /// [`ClientError::Unreachable`] after the client's timeout.
     async fn connect(&mut self) -> Result<Current, ClientError> {
-        let timeout = self.directory.settings.timeout;
+        let timeout = self.timeout;
         let started = *self.barren.get_or_insert_with(Instant::now);
         loop {
             let mut addresses = self.directory.by_preference();
             addresses.sort_by_key(|address| self.failed.as_ref() == Some(address));
             let next = self.next;
             let directory = self.directory.clone();
-            let begun = in_turn(&self.directory, addresses, started + timeout, passes, move |node| {
+            let begun = in_turn(&self.directory, addresses, timeout, started + timeout, passes, move |node| {
                 let directory = directory.clone();
                 async move {
                     // Another node may run there by now.

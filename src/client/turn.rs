@@ -1,6 +1,7 @@
 //! Nodes asked one after the other.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
@@ -19,6 +20,7 @@ use super::node::NodeClient;
 pub(super) async fn in_turn<T, F>(
     directory: &Arc<Directory>,
     addresses: Vec<String>,
+    timeout_of_calls: Duration,
     deadline: Instant,
     passes: impl Fn(&ClientError) -> bool,
     call: impl Fn(NodeClient) -> F,
@@ -28,7 +30,7 @@ where
 {
     let mut removed = None;
     for (left, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
-        let node = NodeClient::new(directory.clone(), address.clone());
+        let node = NodeClient::new(directory.clone(), address.clone(), timeout_of_calls);
         let within = deadline.saturating_duration_since(Instant::now()) / left;
         let vetted = async {
             directory.vet(&address, false).await?;

@@ -162,7 +162,7 @@ impl Ledger {
     }
 
     /// As [`Ledger::submit`]; in no other term than `term`.
-    pub(super) async fn submit_in(
+    pub(crate) async fn submit_in(
         &self,
         term: Option<u64>,
         records: Vec<Bytes>,

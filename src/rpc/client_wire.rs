@@ -75,8 +75,10 @@ impl From<&AppendError> for pb::Failure {
                 failure.limit = *limit as u64;
                 failure::Code::TooLarge
             }
-            // Another master may take them.
-            AppendError::TermOver { .. } => failure::Code::NotMaster,
+            AppendError::TermOver { term } => {
+                failure.found = *term;
+                failure::Code::Fenced
+            }
             AppendError::EmptyBatch => failure::Code::EmptyBatch,
             AppendError::Busy { inflight_limit } => {
                 failure.limit = *inflight_limit as u64;
@@ -237,7 +239,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 pub(crate) fn to_status(failure: &pb::Failure) -> tonic::Status {
     use failure::Code as Failed;
     let code = match failure.code() {
-        Failed::NotMaster | Failed::WrongCluster | Failed::Members => Code::FailedPrecondition,
+        Failed::NotMaster | Failed::Fenced | Failed::WrongCluster | Failed::Members => Code::FailedPrecondition,
         Failed::NoMaster | Failed::Closed | Failed::Unconfirmed => Code::Unavailable,
         Failed::TooLarge | Failed::EmptyBatch | Failed::Malformed => Code::InvalidArgument,
         Failed::Busy | Failed::DiskFull | Failed::Exhausted => Code::ResourceExhausted,

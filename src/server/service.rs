@@ -142,7 +142,11 @@ async fn submit(
 ) -> Result<Pending, pb::Failure> {
     let given = timeout(request.timeout_ms).unwrap_or(default);
     let left = given.saturating_sub(since.elapsed());
-    ledger.submit(request.records, Some(left)).await.map_err(|error| (&error).into())
+    // Of a term that this node has not heard of it is not master. Who is, is to be found elsewhere.
+    if request.term.is_some_and(|term| ledger.role().borrow().term().is_some_and(|now| now < term)) {
+        return Err((&AppendError::NotMaster { master: None }).into());
+    }
+    ledger.submit_in(request.term, request.records, Some(left)).await.map_err(|error| (&error).into())
 }
 
 /// Waits until all ledgers are closed, as they are when the node shuts down.

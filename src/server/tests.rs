@@ -188,3 +188,24 @@ async fn a_consistency_that_is_not_known_here_is_refused() {
     }
     node.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_for_a_term_is_taken_in_that_term_or_not_at_all() {
+    let (_dir, node, ledger) = node().await;
+    let term = ledger.append("r").await.unwrap().term;
+    let mut service = service(&node).await;
+    let for_term = |term| pb::AppendRecordsRequest { term: Some(term), ..request(vec!["fenced".into()]) };
+    let end = ledger.status().committed;
+    for (other, code) in [(term - 1, Code::Fenced), (0, Code::Fenced), (term + 1, Code::NotMaster)] {
+        let status = service.append(for_term(other)).await.unwrap_err();
+        assert_eq!(from_status(&status).unwrap().code(), code, "term {other} in term {term}");
+        let mut answers = service.append_stream(tokio_stream::iter([for_term(other)])).await.unwrap().into_inner();
+        let Some(Answered::Failure(failure)) = answers.message().await.unwrap().unwrap().result else { panic!() };
+        assert_eq!(failure.code(), code, "term {other} in term {term}");
+    }
+    assert_eq!(ledger.status().committed, end, "what was refused is not there");
+    let answer = service.append(for_term(term)).await.unwrap().into_inner();
+    let Some(Answered::Appended(appended)) = answer.result else { panic!() };
+    assert_eq!((appended.first_index, appended.term), (end, term));
+    node.shutdown().await;
+}

@@ -31,6 +31,7 @@ fn append_errors_arrive_with_all_their_fields_and_the_same_outcome() {
         AppendError::NoMaster { waited: Duration::from_millis(1500), waiting: Some("n0 is down".into()) },
         AppendError::TooLarge { what: "record", size: 9, limit: 5 },
         AppendError::EmptyBatch,
+        AppendError::TermOver { term: 6 },
         AppendError::Busy { inflight_limit: 77 },
         AppendError::DiskFull { reason: "no room".into() },
         AppendError::Exhausted { reason: "no descriptor".into() },
@@ -52,6 +53,7 @@ fn append_errors_arrive_with_all_their_fields_and_the_same_outcome() {
                 assert!(message.starts_with("record"), "{message}");
             }
             (AppendError::EmptyBatch, ClientError::EmptyBatch) => {}
+            (AppendError::TermOver { .. }, ClientError::Fenced { term: 6 }) => {}
             (AppendError::Busy { .. }, ClientError::Busy { message }) => assert!(message.contains("77")),
             (AppendError::DiskFull { reason }, ClientError::DiskFull { reason: told }) => assert_eq!(told, reason),
             (AppendError::Exhausted { reason }, ClientError::Exhausted { reason: told }) => assert_eq!(told, reason),

@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) log: Vec<Bytes>,
     /// Records below it have been removed.
     pub(super) first: u64,
+    /// The term that each request was for.
+    pub(super) terms: Vec<Option<u64>>,
     /// How many records each request held.
     pub(super) requests: Vec<usize>,
     /// A tail breaks after so many records.
@@ -142,6 +144,7 @@ impl Fake {
     fn react(&self, request: pb::AppendRecordsRequest) -> Result<Option<Answered>, Status> {
         let answer = self.set(|state| {
             state.requests.push(request.records.len());
+            state.terms.push(request.term);
             let count = request.records.len() as u32;
             let appended = |first: usize, count| {
                 let appended = pb::AppendedRecords { first_index: first as u64, term: 1, first_position: 1000, count };
@@ -169,6 +172,10 @@ impl Fake {
                 let mut refusal = failure(Code::TooLarge, "a record");
                 (refusal.found, refusal.limit) = (large.len() as u64, limit as u64);
                 return Ok(Some(Answered::Failure(refusal)));
+            }
+            if let Some(term) = request.term.filter(|term| *term < state.term) {
+                let fenced = pb::Failure { found: term, ..failure(Code::Fenced, "over") };
+                return Ok(Some(Answered::Failure(fenced)));
             }
             let first = state.log.len();
             state.log.extend(request.records);

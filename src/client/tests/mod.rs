@@ -1,6 +1,7 @@
 //! The client against nodes that do what a test tells them.
 
 mod appends;
+mod calls;
 mod clusters;
 mod endings;
 mod failures;
