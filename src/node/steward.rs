@@ -216,10 +216,11 @@ impl Steward {
             return;
         }
         patience.tries(now);
+        // Before: where it succeeds, this ends with the leadership, and comes to nothing behind it.
+        memory.handed = Some((to.member.id.clone(), now));
         let (id, error) = (&to.member.id, ledger.transfer_leadership(&to.member.id).await.err());
         match error {
             None => {
-                memory.handed = Some((id.clone(), now));
                 tracing::info!(group = %ledger.group(), to = %id, "a preferred node leads");
             }
             Some(error) => tracing::warn!(group = %ledger.group(), to = %id, %error, "a preferred node does not lead"),
