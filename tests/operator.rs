@@ -275,7 +275,8 @@ async fn a_second_signal_ends_a_process_that_hangs() {
         std::fs::create_dir(dir.path().join("g")).unwrap();
         let identity = dir.path().join("g").join("identity");
         assert!(Command::new("mkfifo").arg(&identity).status().await.unwrap().success());
-        let words = ["serve", "--single", "--group", "g", "--id", "n0", "--bind", "127.0.0.1:0", "--lock-wait", "0"];
+        let bind = format!("127.0.0.1:{}", free_ports(1)[0]);
+        let words = ["serve", "--single", "--group", "g", "--id", "n0", "--bind", &bind, "--lock-wait", "0"];
         let mut serve = dledger(&words).env("DLEDGER_LOG", "info").arg("--data-dir").arg(dir.path()).spawn().unwrap();
         let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
         let mut until = async |words: &str| {
