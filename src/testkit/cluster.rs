@@ -84,7 +84,7 @@ impl Cluster {
         let (own, partition) = (self.address(n)?.to_owned(), self.partition.clone());
         let wire = |wire| Arc::new(Parted::new(wire, own, partition)) as Arc<_>;
         let started = server::with_services(builder).start_through(wire).await;
-        self.nodes[n] = Some(started.map_err(|source| KitError::Start { node: n, source })?);
+        self.nodes[n] = Some(started.map_err(|source| KitError::Start { node: n, source: Box::new(source) })?);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ pub enum KitError {
         /// The node.
         node: usize,
         /// Why.
-        source: StartError,
+        source: Box<StartError>,
     },
     /// There is no such node.
     #[error("there is no n{node}: the cluster has {nodes} nodes, from n0 on")]

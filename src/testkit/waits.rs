@@ -38,7 +38,7 @@ impl Cluster {
     pub async fn wait_for_slave(&self) -> Result<usize, KitError> {
         let master = self.wait_for_master().await?;
         let other = self.running().into_iter().find(|n| *n != master);
-        other.ok_or_else(|| KitError::Down { node: if master == 0 { 1 } else { 0 } })
+        other.ok_or(KitError::Down { node: if master == 0 { 1 } else { 0 } })
     }
 
     /// Waits until every node that runs knows of so many committed records of the first ledger: until
