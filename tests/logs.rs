@@ -65,8 +65,9 @@ fn has(line: &str, words: &[&str]) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_alone_logs_no_warning_from_its_start_to_its_clean_end() {
-    let dir = tempfile::tempdir().unwrap();
-    let node = Served::start(&["--group", "g", "--id", "n0", "--bind", "127.0.0.1:0", "--single"], dir.path());
+    let (dir, peers) = (tempfile::tempdir().unwrap(), peers(1));
+    let bind = &peers.get(&NodeId::new(0)).unwrap().address;
+    let node = Served::start(&["--group", "g", "--id", "n0", "--bind", bind, "--single"], dir.path());
     node.logged(1, |line| has(line, &["INFO", "master"])).await;
     node.terminate();
     let (well, lines) = node.ended().await;
