@@ -7,6 +7,18 @@ use futures::future::BoxFuture;
 
 use super::config::Runtime;
 
+#[cfg(feature = "sim")]
+thread_local! {
+    static INLINE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// From now on this thread is part of a simulation in tokio's time: what it hands to another thread would be done
+/// sooner or later by the machine's clock, and no two runs of a seed would be the same.
+#[cfg(feature = "sim")]
+pub(crate) fn inline_on_this_thread() {
+    INLINE.set(true);
+}
+
 /// Runs what reads and writes files on a thread of its own: a segment takes its time, a sector may take long, and a
 /// runtime of one thread would stand still meanwhile.
 ///
@@ -19,6 +31,10 @@ pub(crate) fn beside<R: Runtime, T: Send + 'static>(
     let theirs = work.clone();
     let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
     Box::pin(async move {
+        #[cfg(feature = "sim")]
+        if INLINE.get() {
+            return take(&work).map(|work| work()).ok_or_else(|| io::ErrorKind::Interrupted.into());
+        }
         let done = R::spawn_blocking(move || take(&theirs).map(|work| work())).await;
         match done {
             Ok(Some(done)) => Ok(done),

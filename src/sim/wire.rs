@@ -31,6 +31,7 @@ use crate::log::flusher::Scheduler;
 use crate::node::builder::grpc_options;
 use crate::node::start::Environment;
 use crate::node::{Node, NodeBuilder};
+use crate::raft::beside;
 use crate::raft::pacer::Pacer;
 use crate::rpc::grpc::acceptor::Accept;
 use crate::rpc::grpc::dialer::Dialer;
@@ -145,6 +146,7 @@ pub struct World {
 /// As there.
 pub async fn serve(config: Config, listener: impl Listen, world: World) -> Result<Node, StartError> {
     config.validate()?;
+    beside::inline_on_this_thread();
     let mut rng = Rng::new(world.seed);
     let incarnation = u128::from(rng.draw()) << 64 | u128::from(rng.draw());
     let env = Environment {
