@@ -86,6 +86,8 @@ struct Patience {
     last: Option<(Duration, Duration)>,
     /// When it was last looked whether there is anything to try.
     looked: Option<Duration>,
+    /// When what was tried last came back.
+    returned: Option<Duration>,
 }
 
 impl Patience {
@@ -100,8 +102,13 @@ impl Patience {
         looks
     }
 
-    /// What was tried came back: it is left alone for far longer than what only failed.
+    /// What was tried came back. Once may be a restart; again and again, it is left alone for far longer than what only
+    /// failed.
     fn came_back(&mut self, now: Duration) {
+        let again = self.returned.replace(now).is_some_and(|last| now.saturating_sub(last) < LONGEST_PAUSE * 2);
+        if !again {
+            return;
+        }
         let pause = self.last.map_or(PAUSE, |(_, pause)| pause);
         self.last = Some((now, (pause * 6).min(LONGEST_PAUSE)));
     }
