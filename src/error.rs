@@ -13,7 +13,7 @@ pub use self::master::NoMasterError;
 pub use self::members::MemberError;
 pub use self::read::ReadError;
 use crate::config::ConfigError;
-use crate::types::{Group, Member, NodeId, PeersError, in_words};
+use crate::types::{Group, Member, NodeId, PeersError, Span};
 
 pub use hosting::{CreateLedgerError, LedgerError, RemoveLedgerError};
 
@@ -271,7 +271,7 @@ pub enum AppendError {
     /// Refused: no master took the records up within the deadline: there was none, or it had too much to do.
     #[error(
         "no master took the records up within {}: {}. Then append again",
-        in_words(*waited),
+        Span(*waited),
         absent(waiting.as_ref())
     )]
     NoMaster {
@@ -367,7 +367,7 @@ pub enum RemoveError {
     },
     /// It was not done in time: this node is the master and other nodes are still being sent what is to go, or it is
     /// very slow. It may yet be done.
-    #[error("not removed within {}: it is in use, or the node is very slow. Try again", in_words(*waited))]
+    #[error("not removed within {}: it is in use, or the node is very slow. Try again", Span(*waited))]
     Busy {
         /// How long it was waited for at most.
         waited: Duration,

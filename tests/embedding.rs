@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{Cluster, GROUP, bodies, fast, patient};
 use dledger::{AppendError, Durability, Ledger, LedgerFiles, Node, OpenError, ReadError, Role, StartError};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 /// A cluster of one that is its own master.
 async fn alone() -> (Cluster, Node, Ledger) {
@@ -22,6 +22,19 @@ async fn master(node: &Node) -> Ledger {
     let ledger = node.ledger(GROUP).unwrap();
     patient(ledger.role().wait_for(Role::is_master)).await.unwrap();
     ledger
+}
+
+/// The first node, as soon as whoever had its port has let go of it.
+async fn started_again(cluster: &Cluster) -> Node {
+    patient(async {
+        loop {
+            match dledger::server::serve(cluster.builder(0)).await {
+                Err(StartError::Bind { .. }) => tokio::task::yield_now().await,
+                started => break started.unwrap(),
+            }
+        }
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,16 +78,22 @@ async fn a_node_stops_when_the_last_handle_of_it_is_dropped() {
     let mut role = ledger.role();
     assert_eq!(*patient(role.wait_for(Role::is_final)).await.unwrap(), Role::Stopped);
     // The port and the directory become free, although the ledger is still held.
-    let again = patient(async {
-        loop {
-            match dledger::server::serve(cluster.builder(0)).await {
-                Err(StartError::Bind { .. }) => tokio::task::yield_now().await,
-                started => break started.unwrap(),
-            }
-        }
-    });
-    let again = again.await;
+    let again = started_again(&cluster).await;
     assert_eq!(bodies(&master(&again).await).await, ["kept", "too"]);
+    again.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_that_was_given_up_goes_on_when_the_last_handle_is_dropped() {
+    let (cluster, node, ledger) = alone().await;
+    patient(ledger.append("kept")).await.unwrap();
+    // Polled once: it has begun.
+    assert_eq!(node.shutdown().now_or_never(), None);
+    drop(node);
+    let mut role = ledger.role();
+    assert_eq!(*patient(role.wait_for(Role::is_final)).await.unwrap(), Role::Stopped);
+    let again = started_again(&cluster).await;
+    assert_eq!(bodies(&master(&again).await).await, ["kept"]);
     again.shutdown().await;
 }
 

@@ -217,6 +217,11 @@ async fn the_membership_says_who_there_is_and_the_list_is_where_one_starts() {
         code == 2 && said.contains("no peer is called n8") && said.contains("the members are n0, n1, n2"),
         "{said}"
     );
+    // Another answers where the list has it: it is not taken for the one that was meant.
+    let mistaken = format!("n9={}", cluster.address(other));
+    let (code, said) = run(&["get", "--group", "g", "--peers", &mistaken, "--node", "n9", "0"], &[]).await;
+    let expected = format!("n{other} is at {}, where the peers have n9", cluster.address(other));
+    assert!(code == 2 && said.contains(&expected), "{said}");
     let show = dledger(&["retention", "show", "--group", "g", "--peers", &list]).output().await.unwrap();
     let show = String::from_utf8(show.stdout).unwrap();
     assert_eq!(show.lines().filter(|line| line.contains("calm") || line.contains("none")).count(), 3, "{show}");

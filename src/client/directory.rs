@@ -21,7 +21,7 @@ use crate::rpc::grpc::dialer::Dialer;
 use crate::rpc::pb;
 use crate::rpc::pb::admin_service_client::AdminServiceClient;
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
-use crate::types::{NodeId, Peers, in_words};
+use crate::types::{NodeId, Peers, Span};
 
 pub(super) type Service = LedgerServiceClient<Channel>;
 
@@ -232,7 +232,7 @@ impl Directory {
         match timeout(limit, self.dialer.connected(&endpoint, limit)).await {
             Ok(Ok(channel)) => Ok(service(channel)),
             Ok(Err(error)) => Err(broken(root(&error))),
-            Err(_) => Err(broken(format!("no connection within {}", in_words(limit)))),
+            Err(_) => Err(broken(format!("no connection within {}", Span(limit)))),
         }
     }
 
@@ -252,7 +252,7 @@ impl Directory {
             Ok(Ok(status)) => Ok(status.into_inner()),
             Ok(Err(status)) => Err(ClientError::from_status(address, &status)),
             Err(_) => {
-                let reason = format!("no answer within {}", in_words(within));
+                let reason = format!("no answer within {}", Span(within));
                 Err(ClientError::Broken { address: address.to_owned(), reason })
             }
         };
@@ -273,7 +273,7 @@ impl Directory {
 
     /// The end of an append that was given no room in flight since `since`.
     pub(super) fn no_room(&self, since: Instant, bytes: usize) -> ClientError {
-        let waited = in_words(since.elapsed());
+        let waited = Span(since.elapsed());
         let why = self.ending(Wanted::Master, since);
         let message = format!("no room in flight within {waited}, {bytes} bytes of this client's appends wait: {why}");
         ClientError::Busy { message }

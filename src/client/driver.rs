@@ -18,7 +18,7 @@ use super::request::{Job, Queue};
 use super::session::{End, Session, Verdict, fail};
 use super::tried::Wanted;
 use crate::mutants::{Mutant, planted};
-use crate::types::in_words;
+use crate::types::Span;
 
 /// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
 /// in many small requests. A lone append never waits.
@@ -62,7 +62,10 @@ impl Driver {
     pub(super) async fn run(mut self) {
         while self.has_work().await {
             if self.refusals > 1 {
-                sleep(pause(self.without().elapsed())).await;
+                let paused = sleep(pause(self.without().elapsed()));
+                if self.within_deadlines(paused).await.is_none() {
+                    continue;
+                }
             }
             if let Some(session) = self.open().await {
                 self.directory.set_master(Some(session.address.clone()));
@@ -289,7 +292,7 @@ impl Driver {
 
 /// The end of an append that a master did not take for so long.
 fn not_taken(address: &str, waited: Duration) -> ClientError {
-    let waited = in_words(waited);
+    let waited = Span(waited);
     let message = format!(
         "{address} is master and has not taken this within {waited}: it has too much to do, or the connection is slow. \
          Append less at once, or give it longer"

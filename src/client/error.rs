@@ -6,7 +6,7 @@ use super::tried::{List, Remedies, Tried, Trouble};
 use crate::error::Outcome;
 use crate::rpc::client_wire::from_status;
 use crate::rpc::pb::{self, failure::Code};
-use crate::types::{Consistency, NodeId, in_words};
+use crate::types::{Consistency, NodeId, Span};
 
 /// A call did not end with what was asked for.
 ///
@@ -15,7 +15,7 @@ use crate::types::{Consistency, NodeId, in_words};
 #[non_exhaustive]
 pub enum ClientError {
     /// No node could be reached before the deadline, or none that could served the call. An append was refused.
-    #[error("no node could {} within {} ({}): {}", what(tried), in_words(*waited), List(tried), Remedies(tried))]
+    #[error("no node could {} within {} ({}): {}", what(tried), Span(*waited), List(tried), Remedies(tried))]
     Unreachable {
         /// How long it was tried.
         waited: Duration,
@@ -23,7 +23,7 @@ pub enum ClientError {
         tried: Vec<Tried>,
     },
     /// Nodes answered, but none was master before the deadline. An append was refused.
-    #[error("no master within {} ({}): {}", in_words(*waited), List(tried), Remedies(tried))]
+    #[error("no master within {} ({}): {}", Span(*waited), List(tried), Remedies(tried))]
     NoMaster {
         /// How long was waited.
         waited: Duration,
@@ -163,7 +163,7 @@ pub enum ClientError {
     /// The node could not make sure in time that a read misses nothing.
     #[error(
         "no {consistency} read within {} ({reason}): check that a quorum is up, or read with less",
-        in_words(*waited)
+        Span(*waited)
     )]
     Unconfirmed {
         /// What was asked for.

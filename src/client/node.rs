@@ -15,7 +15,7 @@ use super::directory::Directory;
 use super::error::ClientError;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb;
-use crate::types::{Consistency, Incarnation, ReadLimit, Record, in_words};
+use crate::types::{Consistency, Incarnation, ReadLimit, Record, Span};
 
 /// A node and no other: what it says and what it stores.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ impl NodeClient {
     }
 
     fn silent(&self, within: Duration) -> ClientError {
-        ClientError::Broken { address: self.address.clone(), reason: format!("no answer within {}", in_words(within)) }
+        ClientError::Broken { address: self.address.clone(), reason: format!("no answer within {}", Span(within)) }
     }
 
     /// Waits for an answer for as long as the client's timeout says.

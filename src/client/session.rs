@@ -13,7 +13,7 @@ use super::request::{Job, acknowledge, deadline_of, records_of};
 use crate::mutants::{Mutant, planted};
 use crate::rpc::client_wire::{TIMEOUT_HEADER, from_status, millis};
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
-use crate::types::{BatchAck, in_words};
+use crate::types::{BatchAck, Span};
 
 /// Requests that may wait for the connection. Few: what waits here cannot be put together any more.
 const WAITING_REQUESTS: usize = 4;
@@ -61,13 +61,13 @@ impl Session {
         let limit = directory.connect_timeout();
         let mut call = tonic::Request::new(ReceiverStream::new(outgoing));
         // Said of all requests at once, before the first: one that the node has no room to read says nothing. None
-        // waits longer than the first still would: whoever is refused in time can try another node.
-        let patience = deadline.saturating_duration_since(Instant::now());
+        // waits much longer than the first still would: whoever is refused in time can try another node.
+        let patience = deadline.saturating_duration_since(Instant::now()).max(limit);
         call.metadata_mut().insert(TIMEOUT_HEADER, millis(patience).max(1).into());
         let answers = match timeout(limit, service.append_stream(call)).await {
             Ok(answers) => answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner(),
             Err(_) => {
-                let reason = format!("no append stream within {}", in_words(limit));
+                let reason = format!("no append stream within {}", Span(limit));
                 return Err(ClientError::Broken { address, reason });
             }
         };
@@ -205,7 +205,7 @@ impl Session {
         let over: Vec<u64> = self.sent.iter().filter(|(_, jobs)| late(jobs)).map(|(id, _)| *id).collect();
         for jobs in over.iter().filter_map(|id| self.sent.remove(id)) {
             for job in jobs {
-                let waited = in_words(now - job.since);
+                let waited = Span(now - job.since);
                 let reason = format!("{} was sent it and has not answered within {waited}", self.address);
                 job.finish(Err(ClientError::Unknown { reason }));
             }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::error::ClientError;
-use crate::types::in_words;
+use crate::types::Span;
 
 /// A node that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +62,7 @@ pub(super) fn ending(wanted: Wanted, waited: Duration, tried: Vec<Tried>) -> Cli
     let mut answered = tried.iter().filter(|tried| tried.has_answered()).peekable();
     match (answered.peek().is_some(), wanted) {
         (true, _) if answered.all(|tried| tried.trouble == Trouble::Crowded) => {
-            let message = format!("no room within {} ({}): {}", in_words(waited), List(&tried), Remedies(&tried));
+            let message = format!("no room within {} ({}): {}", Span(waited), List(&tried), Remedies(&tried));
             ClientError::Busy { message }
         }
         (true, Wanted::Master) => ClientError::NoMaster { waited, tried },

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::known;
-use crate::types::{Member, NodeId, in_words};
+use crate::types::{Member, NodeId, Span};
 
 /// The membership was not changed, or the leadership not handed over. All of these calls may be made again: what has
 /// happened already is found to have happened.
@@ -82,7 +82,7 @@ pub enum MemberError {
     /// The member is too far behind for what was asked of it.
     #[error(
         "{id} is {behind} entries behind after {}: wait until it has caught up, and ask again",
-        in_words(*waited)
+        Span(*waited)
     )]
     Behind {
         /// The member.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Damage;
-use crate::types::{Consistency, in_words};
+use crate::types::{Consistency, Span};
 
 /// A read did not end with records.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +33,7 @@ pub enum ReadError {
     #[error(
         "no {consistency} read within {} ({reason}): check that a quorum of the members is up and reachable and read \
          again, or be content with what this node has (local)",
-        in_words(*waited)
+        Span(*waited)
     )]
     Unconfirmed {
         /// What was asked for.

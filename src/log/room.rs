@@ -172,9 +172,12 @@ impl LogReader {
     /// is tried again, and a later look tells what came of it.
     pub(crate) fn disk_full_now(&self, now: u64) -> Option<String> {
         let shared = self.shared();
-        // It keeps why not.
-        let _: Result<(), NoRoom> = shared.sparse.filled(now);
-        shared.want_spare_again(now);
+        // One that is closed makes no more files.
+        if shared.check().is_ok() {
+            // It keeps why not.
+            let _: Result<(), NoRoom> = shared.sparse.filled(now);
+            shared.want_spare_again(now);
+        }
         self.disk_full()
     }
 

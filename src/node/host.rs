@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use futures::future::join_all;
@@ -45,8 +46,10 @@ struct Inner {
     unopened: Unopened,
     /// Told when ledgers come and go.
     changes: watch::Sender<()>,
-    /// Held while ledgers come and go; whether the node has stopped.
+    /// Held while ledgers come and go; whether the node has stopped, or is about to.
     changing: tokio::sync::Mutex<bool>,
+    /// A shutdown has come to its end; one that was given up has not.
+    ended: AtomicBool,
     server: Mutex<Option<GrpcServer>>,
 }
 
@@ -68,7 +71,7 @@ struct Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let node = Node { inner: self.inner.clone(), _running: None };
-        if !node.inner.changing.try_lock().is_ok_and(|stopped| *stopped) {
+        if !node.inner.ended.load(Ordering::Acquire) {
             tracing::info!(node = %node.id(), "the last handle of the node was dropped: it shuts down");
             // A runtime that is gone has ended all that it ran.
             drop(self.runtime.spawn(async move { node.shutdown().await }));
@@ -85,8 +88,9 @@ impl Node {
     /// A node without ledgers that does not listen yet. Must be called within a tokio runtime.
     pub(super) fn new(config: Config, local: SocketAddr, advertised: String, env: Environment) -> Self {
         let router = Arc::new(Router::new(config.cluster.clone()));
-        let (ledgers, unopened, changes, changing, server) = Default::default();
-        let inner = Inner { config, local, advertised, env, router, ledgers, unopened, changes, changing, server };
+        let (ledgers, unopened, changes, changing, ended, server) = Default::default();
+        let inner =
+            Inner { config, local, advertised, env, router, ledgers, unopened, changes, changing, ended, server };
         let inner = Arc::new(inner);
         let runtime = tokio::runtime::Handle::current();
         Self { _running: Some(Arc::new(Running { inner: inner.clone(), runtime })), inner }
@@ -356,6 +360,7 @@ impl Node {
                 Err(error) => tracing::error!(group = %ledger.group(), %error, "not closed cleanly"),
             }
         }
+        self.inner.ended.store(true, Ordering::Release);
     }
 
     /// For tests: stops the node as if its process were killed, except that the rest of the process goes on. It hands
@@ -380,6 +385,7 @@ impl Node {
             // Nobody writes any more.
             beside(ledger, LogReader::let_go).await;
         }
+        self.inner.ended.store(true, Ordering::Release);
     }
 
     fn hosted(&self) -> RwLockReadGuard<'_, Vec<Ledger>> {

@@ -9,7 +9,7 @@ use super::pending::Pending;
 use crate::error::{AppendError, Damage, MemberError};
 use crate::raft::membership::{Picture, Seen};
 use crate::raft::reign::Reign;
-use crate::types::{Ack, NodeId, Role};
+use crate::types::{Ack, NodeId, Role, Span};
 
 impl Ledger {
     /// Hands the mastership over to `to`. Appends wait meanwhile, some milliseconds, and are then refused here: none is
@@ -91,7 +91,7 @@ impl Ledger {
                 None => unknown(format!("the role is {}", role.name())),
             },
             Some(Err(_)) => unknown("the node is shutting down".into()),
-            None => unknown(format!("{to} has not taken over within {limit:?}: one that can is elected")),
+            None => unknown(format!("{to} has not taken over within {}: one that can is elected", Span(limit))),
         }
     }
 
@@ -112,8 +112,10 @@ impl Ledger {
         if let Some(reign) = *self.raft_group().reign.borrow() {
             return Ok(Leadership::new(self.clone(), reign));
         }
-        match &*self.raft_group().role.borrow() {
-            Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master.clone()) }),
+        // A copy: `closed` looks at the role too, and who sets it may come in between.
+        let role = self.raft_group().role.borrow().clone();
+        match role {
+            Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master) }),
             // The master it was until this moment.
             Role::Master { .. } | Role::Electing { .. } | Role::Removed { .. } => {
                 Err(AppendError::NotMaster { master: None })

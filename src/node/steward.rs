@@ -230,7 +230,11 @@ impl Steward {
             None => {
                 tracing::info!(group = %ledger.group(), to = %id, "a preferred node leads");
             }
-            Some(error) => tracing::warn!(group = %ledger.group(), to = %id, %error, "a preferred node does not lead"),
+            Some(error) => {
+                // Nothing that could come back.
+                memory.handed = None;
+                tracing::warn!(group = %ledger.group(), to = %id, %error, "a preferred node does not lead");
+            }
         }
     }
 }

@@ -243,13 +243,14 @@ impl<R: Runtime> RoleTask<R> {
 
     /// Says what has become of the ledger: Raft has ended.
     async fn end(&mut self, fatal: &Fatal<TypeConfig<R>>) {
-        let wanted = || self.stop.load(Ordering::Acquire);
-        if !wanted() {
+        // Read once: who stops a ledger whose Raft has failed before does not make it one that was stopped.
+        let wanted = self.stop.load(Ordering::Acquire);
+        if !wanted && self.log.failure().is_none() {
             // A runtime that goes down ends its tasks one after the other: this one too then, and nothing has failed.
             R::sleep(GOING_DOWN).await;
         }
         let role = match self.log.failure() {
-            None if wanted() => Role::Stopped,
+            None if wanted => Role::Stopped,
             _ => failed::<R>(fatal, &self.log),
         };
         self.publish(role);

@@ -130,11 +130,16 @@ impl<R: Runtime> Intake<R> {
 
     /// Refuses a leader that contradicts what is committed here, and has the operator know: it does not pass.
     fn keeps(&self, leader: &NodeId, known: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Refused<()> {
+        // Who has a later entry of the same term has this one too; who names none of the term has shown nothing.
+        let mut agrees = false;
+        let shows = |id: &LogId| known.is_some_and(|known| id.leader_id == known.leader_id && *id >= known);
+        let ids = ids.into_iter().inspect(|id| agrees |= shows(id));
         match checks::keeps(known, ids) {
-            Ok(()) => {
+            Ok(()) if agrees => {
                 self.standing.agree();
                 Ok(())
             }
+            Ok(()) => Ok(()),
             Err(contradiction) => {
                 self.standing.contradict(leader, &contradiction.to_string());
                 Err(malformed(contradiction))

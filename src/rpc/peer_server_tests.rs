@@ -275,6 +275,9 @@ async fn nothing_contradicts_what_is_committed() {
     // It does not pass, and the operator is to know of it.
     let told = n0.group.standing.contradiction().unwrap();
     assert!(told.contains("the master n1 has another history") && told.contains("2.2"), "{told}");
+    // Who names nothing of it has shown nothing.
+    n0.append(append(2, None, None, Bytes::new())).await;
+    assert!(n0.group.standing.contradiction().is_some());
     n0.refuses_append(append(2, id(2, 2), None, Bytes::new()), "2.2").await;
     n0.refuses_append(append(2, id(1, 1), None, frames(2, &[2])), "2.2").await;
     n0.refuses(n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 2, number: 3 })).await, "2.3").await;

@@ -25,7 +25,7 @@ use tonic::codegen::Body as _;
 use crate::config::Config;
 use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many};
 use crate::rpc::pb::{self, failure::Code};
-use crate::types::in_words;
+use crate::types::Span;
 
 /// gRPC's frame of a message: whether it is compressed, and its length (4).
 const HEADER: usize = 5;
@@ -235,7 +235,7 @@ impl Requests {
                 return Ok(());
             }
             if have - late.had < LEAST_PROGRESS {
-                return Err(self.intake.busy(&format!("the rest of an append did not come within {}", in_words(wait))));
+                return Err(self.intake.busy(&format!("the rest of an append did not come within {}", Span(wait))));
             }
             self.late = None;
         }
@@ -277,7 +277,7 @@ impl Requests {
                     }
                     Poll::Ready(Some(room)) => State::Message(length, BytesMut::with_capacity(length), room),
                     Poll::Ready(None) => {
-                        let why = format!("for {} there was no room for an append", in_words(self.wait));
+                        let why = format!("for {} there was no room for an append", Span(self.wait));
                         return Poll::Ready(Some(Err(self.intake.busy(&why))));
                     }
                 },

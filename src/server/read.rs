@@ -13,7 +13,7 @@ use crate::error::ReadError;
 use crate::node::Ledger;
 use crate::rpc::client_wire::{CHUNK_BYTES, CHUNK_RECORDS, failure, millis, to_status};
 use crate::rpc::pb::{self, failure::Code};
-use crate::types::{ReadLimit, Record, Role, in_words};
+use crate::types::{ReadLimit, Record, Role, Span};
 
 /// What is left of a read.
 struct Rest {
@@ -114,7 +114,7 @@ async fn adrift(mut role: watch::Receiver<Role>, timeout: Duration) -> pb::Failu
                 return std::future::pending().await;
             },
             () = sleep, if until.is_some() => {
-                let message = format!("the node has known of no master for {}", in_words(timeout));
+                let message = format!("the node has known of no master for {}", Span(timeout));
                 return pb::Failure { found: millis(timeout), ..failure(Code::NoMaster, message) };
             }
         }

@@ -2,7 +2,6 @@
 
 mod address;
 mod consistency;
-mod duration;
 mod files;
 mod identity;
 mod peers;
@@ -15,7 +14,6 @@ mod status;
 
 pub(crate) use address::{checked_address, checked_bind};
 pub use consistency::{Consistency, ConsistencyError};
-pub(crate) use duration::in_words;
 pub use files::LedgerFiles;
 pub use identity::{ClusterName, Group, Incarnation, Member, NameError, NodeId};
 pub use peers::{Peer, Peers, PeersError};

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A time as it is told to people: as exact as it is long.
+/// A time as it is told to people: as exact as anybody acts upon, and never `4.0µs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs();
+        let (seconds, tenths) = (self.0.as_secs(), self.0.subsec_millis() / 100);
         match seconds {
-            0 if self.0.is_zero() => f.write_str("0 s"),
-            0 => write!(f, "{} ms", self.0.as_millis().max(1)),
-            1..10 => write!(f, "{:.1} s", self.0.as_secs_f64()),
-            10..120 => write!(f, "{seconds} s"),
+            0 if self.0.as_millis() == 0 => f.write_str("less than 1 ms"),
+            0 => write!(f, "{} ms", self.0.as_millis()),
+            1..60 if tenths > 0 => write!(f, "{seconds}.{tenths} s"),
+            1..120 => write!(f, "{seconds} s"),
             120..7200 => write!(f, "{} min", seconds / 60),
             7200..172_800 => write!(f, "{} h", seconds / 3600),
             _ => write!(f, "{} days", seconds / 86_400),
@@ -28,9 +28,11 @@ mod tests {
 
     #[test]
     fn a_time_is_told_as_exactly_as_it_is_long() {
-        let told = |millis: u64| Span(Duration::from_millis(millis)).to_string();
-        assert_eq!([told(0), told(250), told(1500), told(12_900)], ["0 s", "250 ms", "1.5 s", "12 s"]);
-        assert_eq!([told(119_000), told(3_000_000), told(90_000_000)], ["119 s", "50 min", "25 h"]);
-        assert_eq!([told(172_800_000), Span(Duration::from_nanos(4)).to_string()], ["2 days", "1 ms"]);
+        let told = |micros: u64| Span(Duration::from_micros(micros)).to_string();
+        assert_eq!([0, 4, 999].map(told), ["less than 1 ms"; 3]);
+        assert_eq!([1000, 250_900, 999_999].map(told), ["1 ms", "250 ms", "999 ms"]);
+        assert_eq!([1_000_000, 1_540_000, 12_900_000, 59_090_000].map(told), ["1 s", "1.5 s", "12.9 s", "59 s"]);
+        let told = |seconds: u64| Span(Duration::from_secs(seconds)).to_string();
+        assert_eq!([60, 119, 3000, 90_000, 172_800].map(told), ["60 s", "119 s", "50 min", "25 h", "2 days"]);
     }
 }

@@ -102,9 +102,10 @@ pub(crate) async fn find(target: &Target, node: &NodeId) -> Result<NodeClient, F
     let group = target.group()?;
     let client = target.client()?;
     let listed = client.node(node);
+    let mut other = None;
     if let Ok(listed) = &listed {
         match listed.status().await {
-            Ok(status) if status.node != node.as_str() => {}
+            Ok(status) if status.node != node.as_str() => other = Some(status.node),
             Err(ClientError::Broken { .. }) => {}
             Ok(_) | Err(_) => return Ok(listed.clone()),
         }
@@ -114,6 +115,12 @@ pub(crate) async fn find(target: &Target, node: &NodeId) -> Result<NodeClient, F
     if let Some(found) = found {
         let peers = Peers::new(vec![found.clone()])?;
         return Ok(target.client_of(group, &peers, Duration::MAX).node(node)?);
+    }
+    if let (Some(is), Some(address)) = (other, target.peers.get(node).map(|peer| &peer.address)) {
+        // It would take what is meant for another.
+        return Err(usage(format_args!(
+            "{is} is at {address}, where the peers have {node}, and no member is called {node}"
+        )));
     }
     listed.map_err(|error| match members {
         Some(members) => {
