@@ -192,8 +192,8 @@ impl Config {
         self.peers.iter().filter(|peer| peer.id != self.id).map(|peer| peer.address.clone()).collect()
     }
 
-    /// Checks what can be checked without touching the machine. That the node is among its `peers` is checked where
-    /// they are read ([`Peers::parse_for`]) and at the start ([`Peers::require`]).
+    /// Checks what can be checked without touching the machine. That the node is among its `peers` is checked at the
+    /// start, where it is no member yet ([`Peers::require`]).
     ///
     /// # Errors
     /// The first value that is out of its bounds, with the bounds.

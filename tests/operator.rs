@@ -6,7 +6,7 @@ mod common;
 
 use std::process::{Output, Stdio};
 
-use common::{Cluster, fast, free_ports, patient};
+use common::{Cluster, fast, free_ports, kit, patient};
 use dledger::{NodeId, server};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -101,6 +101,12 @@ async fn a_message_names_where_the_value_came_from() {
             "DLEDGER_ID",
             "n0",
             "peers is from --peers, id is from the var",
+        ),
+        (
+            &[&SERVE[..6], &["127.0.0.1:0", "--advertise", "h:1", "--data-dir", file]].concat(),
+            "DLEDGER_PEERS",
+            "n1=h:1",
+            "peers is from the variable DLEDGER_PEERS",
         ),
         (
             &[&SERVE[..], &["--data-dir", file, "--single"]].concat(),
@@ -226,6 +232,33 @@ async fn the_membership_says_who_there_is_and_the_list_is_where_one_starts() {
     let show = String::from_utf8(show.stdout).unwrap();
     assert_eq!(show.lines().filter(|line| line.contains("calm") || line.contains("none")).count(), 3, "{show}");
     cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_with_nodes_of_two_clusters_is_said_to_be_that_by_whoever_is_asked_for_all_of_it() {
+    let (one, other) = (kit(2).start().await.unwrap(), kit(1).start().await.unwrap());
+    for cluster in [&one, &other] {
+        cluster.wait_for_master().await.unwrap();
+    }
+    // The other one calls itself n0, too.
+    let strays = [&one, &other].map(|cluster| cluster.address(0).unwrap().to_owned());
+    let list = format!("n0={};n9={}", strays[0], strays[1]);
+    let retention = ["retention", "move", "--to", "0"];
+    for words in [&["status"][..], &["status", "--json"], &["members", "list"], &["retention", "show"], &retention] {
+        let (code, said) = run(&[words, &["--group", "g", "--peers", &list]].concat(), &[]).await;
+        assert_eq!(code, 2, "{words:?}: {said}");
+        let error = said.lines().find(|line| line.starts_with("error: ")).unwrap();
+        let each = strays.iter().all(|stray| error.contains(&format!("n0 at {stray} of cluster")));
+        assert!(error.contains("are not of one cluster") && each, "{words:?}: {said}");
+    }
+    // One that the membership of a node leads to is looked at too, and nobody of one cluster is a stranger there.
+    let (code, said) = run(&["status", "--json", "--group", "g", "--peers", &format!("n0={}", strays[0])], &[]).await;
+    let shown: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert!(code == 0 && shown.as_array().unwrap().len() == 2, "{said}");
+    let (_, said) = run(&["status", "--group", "g", "--peers", &list], &[]).await;
+    assert!(!said.contains("no member"), "{said}");
+    let (code, said) = run(&["append", "--group", "g", "--peers", &list, "x"], &[]).await;
+    assert!(code == 2 && said.contains("are not of one cluster"), "{code}: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

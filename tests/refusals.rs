@@ -10,7 +10,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use common::{Cluster, GROUP, fast, free_ports, patient};
-use dledger::{AppendError, Node, NodeBuilder, NodeId, OpenError, Outcome, Peers, PeersError, ReadError, StartError};
+use dledger::{
+    AppendError, CreateLedgerError, Node, NodeBuilder, NodeId, OpenError, Outcome, Peers, PeersError, ReadError,
+    StartError,
+};
 
 fn single(dir: &std::path::Path) -> NodeBuilder {
     let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").single().group(GROUP.parse().unwrap());
@@ -37,6 +40,35 @@ async fn the_own_id_must_be_among_the_peers() {
         Err(StartError::Peers(PeersError::OwnIdMissing { id, .. })) => assert_eq!(id, NodeId::new(0)),
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_starts_though_it_is_not_among_the_peers_and_nobody_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let peers = |text: &str| text.parse::<Peers>().unwrap();
+    let unlisted = || {
+        let list = peers("n1-127.0.0.1:1;n2-127.0.0.1:2");
+        single(dir.path()).peers(list).configure(|config| config.single = false)
+    };
+    // It was started, and is no member: the others never came.
+    let waiting = single(dir.path()).peers(peers("n0-127.0.0.1:3;n1-127.0.0.1:1"));
+    let bind = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let waiting = waiting.configure(|config| (config.single, config.bind) = (false, bind));
+    waiting.start().await.unwrap().shutdown().await;
+    let refused = unlisted().start().await;
+    assert!(matches!(refused, Err(StartError::Peers(PeersError::OwnIdMissing { .. }))), "{refused:?}");
+
+    let member = single(dir.path()).start().await.unwrap();
+    patient(member.ledger(GROUP).unwrap().append("record")).await.unwrap();
+    member.shutdown().await;
+    let again = unlisted().start().await.unwrap();
+    assert_eq!(patient(again.ledger(GROUP).unwrap().append("another")).await.unwrap().index, 1);
+    // Of a ledger that it does not have yet, it is no member.
+    let refused = again.create_ledger("new".parse().unwrap()).await;
+    let missing = |error: &StartError| matches!(error, StartError::Peers(PeersError::OwnIdMissing { .. }));
+    assert!(matches!(&refused, Err(CreateLedgerError::Start(error)) if missing(error)), "{refused:?}");
+    assert!(!dir.path().join("new").exists());
+    again.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

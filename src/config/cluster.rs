@@ -13,6 +13,11 @@ impl Config {
         self.peers.iter().any(|peer| peer.id != self.id)
     }
 
+    /// Whether the node was told of peers, and is none of them. A member needs not be: the list is where one starts.
+    pub(crate) fn is_unlisted(&self) -> bool {
+        !self.peers.is_empty() && self.peers.get(&self.id).is_none()
+    }
+
     pub(super) fn check_cluster(&self) -> Result<(), ConfigError> {
         if self.single && self.join {
             return refused("single", "true", "false where `join` is true: a node forms a cluster or joins one");

@@ -172,9 +172,6 @@ impl NodeBuilder {
         let Self { mut config, services } = self;
         config.validate()?;
         descriptors::fit(&mut config);
-        if !config.peers.is_empty() {
-            config.peers.require(&config.id)?;
-        }
         if let Some((uid, gid)) = owner::given_to(&config.data_dir) {
             let dir = config.data_dir.display();
             tracing::info!(%dir, uid, gid, "run by root: files that are made are given to the owner of the directory");
@@ -249,7 +246,7 @@ async fn start_ledgers(node: &Node) -> Result<(), StartError> {
         match node.start(group).await {
             Ok(_) => {}
             // It is nothing about this ledger that is wrong then.
-            Err(error @ StartError::NoCluster { .. }) => return Err(error),
+            Err(error @ (StartError::NoCluster { .. } | StartError::Peers(_))) => return Err(error),
             Err(error) if node.config().strict => return Err(error),
             Err(error) => {
                 tracing::error!(%group, %error, "the ledger is closed on this node: it cannot be opened");
@@ -258,7 +255,12 @@ async fn start_ledgers(node: &Node) -> Result<(), StartError> {
             }
         }
     }
-    if failed.len() < node.config().groups.len() || failed.is_empty() || node.config().stay {
+    let config = node.config();
+    if failed.len() < config.groups.len() || failed.is_empty() || config.stay {
+        if config.is_unlisted() {
+            tracing::warn!(node = %config.id, peers = %config.peers,
+                "the peer list lacks this node: it is a member all the same, and goes on. Correct the list");
+        }
         return Ok(());
     }
     match <[_; 1]>::try_from(failed) {

@@ -71,8 +71,10 @@ pub(crate) async fn start_ledger<R: Runtime>(
         segment_size: config.segment_size,
         incarnation: (env.incarnation)(),
     };
-    if !config.names_a_cluster() && directory::is_new(&*env.disk, &config.data_dir.join(group.as_str())) {
-        return Err(no_cluster(config, group));
+    // What a ledger is refused for that has no membership: one that has it goes by that.
+    let unformed = || can_form(config, group);
+    if unformed().is_err() && directory::is_new(&*env.disk, &config.data_dir.join(group.as_str())) {
+        unformed()?;
     }
     let options = LogOptions {
         segment_size: config.segment_size,
@@ -96,8 +98,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let mut repaired = false;
     let (running, raft, network, identity) = loop {
         let log = open::<R>(env, config, identity.clone(), options.clone()).await?;
-        if !config.names_a_cluster() && log.is_pristine() {
-            return Err(no_cluster(config, group));
+        if log.is_pristine() {
+            unformed()?;
         }
         let (identity, reader) = (log.identity().clone(), log.reader());
         let (floor, purge_floor) = PurgeFloor::new(reader.clone());
@@ -142,8 +144,18 @@ pub(crate) async fn start_ledger<R: Runtime>(
     Ok(ledger)
 }
 
-fn no_cluster(config: &Config, group: &Group) -> StartError {
-    StartError::NoCluster { node: config.id.clone(), group: group.clone() }
+/// Whether what the node was told says how its ledger comes to a membership.
+///
+/// # Errors
+/// [`StartError::NoCluster`]; [`StartError::Peers`], if it is not on its own peer list.
+fn can_form(config: &Config, group: &Group) -> Result<(), StartError> {
+    if !config.names_a_cluster() {
+        return Err(StartError::NoCluster { node: config.id.clone(), group: group.clone() });
+    }
+    if config.is_unlisted() {
+        config.peers.require(&config.id)?;
+    }
+    Ok(())
 }
 
 /// The log, repaired if it is found to be damaged and that is wanted.

@@ -43,7 +43,8 @@ impl Exit {
                 ClientError::Unreachable { tried, .. } if any(tried, Trouble::Closed) => Exit::Closed,
                 ClientError::UnknownNode { .. }
                 | ClientError::UnknownGroup { .. }
-                | ClientError::WrongCluster { .. } => Exit::Usage,
+                | ClientError::WrongCluster { .. }
+                | ClientError::TwoClusters { .. } => Exit::Usage,
                 _ => Exit::Failed,
             };
         }

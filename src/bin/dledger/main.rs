@@ -3,6 +3,7 @@
 
 mod append;
 mod check;
+mod clusters;
 mod exit;
 mod get;
 mod health;

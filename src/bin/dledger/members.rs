@@ -8,8 +8,10 @@ use dledger::{ClientError, MemberProgress, NodeId, NodeStatus, Peer, Peers};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::clusters;
 use crate::exit::Exit;
 use crate::output::{Failure, Output, ended};
+use crate::roster;
 use crate::status::table;
 use crate::target::Target;
 
@@ -39,7 +41,7 @@ enum Command {
 /// Print the members and, as the master sees it, how far each of them is.
 ///
 /// Where nobody leads, the first line says so and who does not answer, and it exits with 4; also where the node that
-/// was asked has been removed. With 3 where the ledger is closed on it.
+/// was asked has been removed. With 3 where the ledger is closed on it. Of peers of two clusters it shows nothing.
 #[derive(Debug, Args)]
 struct List {
     #[command(flatten)]
@@ -173,6 +175,9 @@ impl Members {
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
+        // What one of two clusters says of its members is not what was asked for.
+        let asked = self.target.client_of(self.target.group()?, &self.target.peers, ANSWER);
+        clusters::one(&roster::ask(&asked, &self.target.peers).await)?;
         let node = self.target.node(None).await?;
         let (status, members) = (node.status().await?, node.members().await?);
         let exit = Exit::of_role(&status.role);

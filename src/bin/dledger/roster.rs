@@ -6,6 +6,7 @@ use dledger::{Client, ClientError, Group, NodeClient, NodeId, NodeStatus, Peer, 
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use crate::clusters;
 use crate::output::{Failure, usage};
 use crate::target::Target;
 
@@ -39,7 +40,8 @@ pub(crate) async fn ask(client: &Client, peers: &Peers) -> Vec<Answer> {
 pub(crate) async fn look(target: &Target, group: &Group) -> Vec<Answer> {
     let peers = &target.peers;
     let mut answers = ask(&target.client_of(group, peers, Duration::MAX), peers).await;
-    let Some(members) = members(&answers) else { return answers };
+    // Of two clusters, neither says who is a stranger.
+    let Some(members) = members(&answers).filter(|_| clusters::one(&answers).is_ok()) else { return answers };
     if let Ok(unheard) = Peers::new(unheard(&answers, &members)) {
         for answer in ask(&target.client_of(group, &unheard, Duration::MAX), &unheard).await {
             add(&mut answers, answer);
@@ -87,9 +89,14 @@ fn add(answers: &mut Vec<Answer>, answer: Answer) {
 }
 
 /// The nodes of the list, and the members besides.
+///
+/// # Errors
+/// If they are of more than one cluster.
 pub(crate) async fn everybody(target: &Target, group: &Group) -> Result<Peers, Failure> {
     let mut peers: Vec<Peer> = Vec::new();
-    for answer in look(target, group).await {
+    let answers = look(target, group).await;
+    clusters::one(&answers)?;
+    for answer in answers {
         if peers.iter().all(|peer| peer.id != answer.peer.id) {
             peers.push(answer.peer);
         }
@@ -110,7 +117,9 @@ pub(crate) async fn find(target: &Target, node: &NodeId) -> Result<NodeClient, F
             Ok(_) | Err(_) => return Ok(listed.clone()),
         }
     }
-    let members = members(&ask(&client, &target.peers).await);
+    let answers = ask(&client, &target.peers).await;
+    clusters::one(&answers)?;
+    let members = members(&answers);
     let found = members.iter().flatten().find(|member| member.id == *node);
     if let Some(found) = found {
         let peers = Peers::new(vec![found.clone()])?;

@@ -44,7 +44,9 @@ impl Serve {
         let mut stop = Stop::new()?;
         raise_open_files();
         let node = tokio::select! {
-            started = dledger::server::serve(NodeBuilder::from_config(config)) => started?,
+            started = dledger::server::serve(NodeBuilder::from_config(config)) => {
+                started.map_err(|error| sources.unlisted(error))?
+            }
             () = stop.asked() => {
                 tracing::info!("stopped before the node was up");
                 return Ok(());

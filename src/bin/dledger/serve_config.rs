@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers, RepairPolicy};
+use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers, PeersError, RepairPolicy};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::leader_options::LeaderOptions;
@@ -154,7 +154,7 @@ impl Options {
     pub(crate) fn own(self, sources: &Sources) -> Result<Own, Failure> {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
-            Some(text) => listed(text, &id, self.bind.is_some() && self.join.unwrap_or_default(), sources)?,
+            Some(text) => listed(text, &id, self.bind.as_deref(), self.join.unwrap_or_default(), sources)?,
             None => Peers::default(),
         };
         let listed = peers.get(&id).map(|peer| peer.address.clone());
@@ -169,7 +169,7 @@ impl Options {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let (join, single) = (self.join.unwrap_or_default(), self.single.unwrap_or_default());
         let peers = match &self.peers {
-            Some(text) => listed(text, &id, self.bind.is_some() && join, sources)?,
+            Some(text) => listed(text, &id, self.bind.as_deref(), join, sources)?,
             None if self.bind.is_none() && (join || single) => return Err(missing("bind")),
             None if self.bind.is_none() => {
                 let ways = "--peers is missing: give it with the nodes the cluster is formed of, or give --bind and \
@@ -243,12 +243,18 @@ fn set_sizes(
     Ok(())
 }
 
-/// The peer list that this node is on. One that joins and says where it is needs none: it may see that of the cluster's
-/// clients.
-fn listed(text: &str, own: &NodeId, joins: bool, sources: &Sources) -> Result<Peers, Failure> {
+/// The peer list that this node is on. One that says where it is may lack itself there: where it joins, it may see the
+/// list of the cluster's clients, and needs none; where it is a member, the list is where one starts.
+fn listed(text: &str, own: &NodeId, at: Option<&str>, join: bool, sources: &Sources) -> Result<Peers, Failure> {
+    let without = || text.parse::<Peers>().ok().filter(|list| at.is_some() && list.get(own).is_none());
     match Peers::parse_for(text, own) {
-        Err(_) if joins && text.parse::<Peers>().is_ok_and(|list| list.get(own).is_none()) => Ok(Peers::default()),
-        list => list.map_err(|error| sources.told(error, &["peers", "id"])),
+        Err(error) => match without() {
+            Some(_) if join => Ok(Peers::default()),
+            // Whether it is a member its directory knows.
+            Some(list) if matches!(error, PeersError::OwnIdMissing { .. }) => Ok(list),
+            _ => Err(sources.told(error, &["peers", "id"])),
+        },
+        Ok(list) => Ok(list),
     }
 }
 

@@ -151,6 +151,10 @@ fn what_is_missing_or_does_not_fit_is_named() {
     assert!(refusal(flags(&["--id", "n0", "--peers", PEERS, "--data-dir", "D"])).contains("--group is missing"));
     assert!(refusal(flags(&["--id", "n0", "--peers", PEERS, "--group", "g"])).contains("--data-dir is missing"));
     assert!(refusal(flags(&["--id", "n7", "--peers", PEERS])).contains("own id n7 is not among the peers"));
+    // One that says where it listens may be a member, which its directory knows.
+    let all = ["--group", "g", "--id", "n7", "--peers", PEERS, "--data-dir", "D", "--bind", "127.0.0.1:7"];
+    let config = flags(&all).into_config(&Sources::default()).unwrap();
+    assert_eq!((config.peers.len(), config.bind.as_str()), (3, "127.0.0.1:7"));
     let all = ["--group", "g", "--id", "n0", "--peers", PEERS, "--data-dir", "D", "--segment-size", "1000"];
     assert!(refusal(flags(&all)).contains("--segment-size = 1000"));
 }

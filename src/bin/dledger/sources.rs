@@ -8,7 +8,7 @@ use std::path::Path;
 use clap::error::{ContextKind, ContextValue};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
-use dledger::ConfigError;
+use dledger::{ConfigError, StartError};
 
 use crate::output::{Failure, usage};
 
@@ -103,6 +103,14 @@ impl Sources {
         let from = about.iter().filter_map(|option| Some(format!("{option} is from {}", self.0.get(*option)?)));
         let from = from.collect::<Vec<_>>().join(", ");
         usage(if from.is_empty() { message.to_string() } else { format!("{message} ({from})") })
+    }
+
+    /// Why a node did not start: where the peer list came from that lacks it.
+    pub(crate) fn unlisted(&self, error: StartError) -> Failure {
+        match error {
+            StartError::Peers(error) => self.told(error, &["peers", "id"]),
+            error => error.into(),
+        }
     }
 
     /// A setting that is out of its bounds, under the name of its option.

@@ -8,6 +8,7 @@ use dledger::{ClientError, Group, NodeStatus};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
+use crate::clusters;
 use crate::exit::{Heard, verdict};
 use crate::output::{Failure, Output};
 use crate::roster::{Answer, look};
@@ -17,8 +18,8 @@ use crate::watch;
 /// Print what each member knows of the ledger, and each peer of the list that is no member. Of several ledgers
 /// (`--group orders,payments`), one after the other.
 ///
-/// Exits with 0 if all that answer serve, 1 if none answers, 3 if the ledger is closed on one of them, 4 if one of them
-/// knows of no master or was removed.
+/// Exits with 0 if all that answer serve, 1 if none answers, 2 if they are of two clusters, 3 if the ledger is closed
+/// on one of them, 4 if one of them knows of no master or was removed.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -93,6 +94,7 @@ fn durability_differs(answers: &[Answer]) -> Option<String> {
 /// What the answers come to.
 fn told(ledgers: &[(&Group, Vec<Answer>)]) -> Result<(), Failure> {
     for (_, answers) in ledgers {
+        clusters::one(answers)?;
         refused_alike(answers.iter().map(|answer| answer.status.as_ref().err()))?;
     }
     let several = ledgers.len() > 1;

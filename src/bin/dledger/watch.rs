@@ -10,6 +10,7 @@ use futures::future::join_all;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::clusters;
 use crate::output::{Failure, Output, nobody_reads};
 use crate::roster::{Answer, ask, mark, members};
 use crate::status::{head, object, row, table, titled};
@@ -89,7 +90,7 @@ impl<'t> Watched<'t> {
 
     async fn look(&mut self, target: &Target, longest: Duration) -> Look<'t> {
         let mut answers = ask(&self.client, &self.peers).await;
-        if let Some(members) = members(&answers) {
+        if let Some(members) = members(&answers).filter(|_| clusters::one(&answers).is_ok()) {
             mark(&mut answers, &members);
             if let Some(now) = with_members(&target.peers, members.into_iter()).filter(|now| *now != self.peers) {
                 self.client = target.client_of(self.group, &now, longest);
@@ -152,7 +153,9 @@ impl Look<'_> {
     fn lines(&self) -> Vec<String> {
         let rows = self.answers.iter().zip(&self.rates);
         let rows = rows.map(|(answer, rate)| row(answer, |status| figures(status, *rate)));
-        table(&std::iter::once(head(&FIGURES)).chain(rows).collect::<Vec<_>>())
+        let table = table(&std::iter::once(head(&FIGURES)).chain(rows).collect::<Vec<_>>());
+        let strange = clusters::one(&self.answers).err().map(|error| format!("TWO CLUSTERS: {error}"));
+        strange.into_iter().chain(table).collect()
     }
 }
 
