@@ -393,6 +393,12 @@ async fn a_tail_goes_on_elsewhere_when_its_node_is_a_member_no_more() {
     patient(master.remove_member(&id(0))).await.unwrap();
     patient(master.append("after")).await.unwrap();
     assert_eq!(patient(tail.next()).await.unwrap().unwrap().body, "after");
+    // Whoever was told of that node only is told by it who the members are.
+    let only = Peers::new(cluster.peers.iter().take(1).cloned().collect()).unwrap();
+    let client = dledger::Client::builder(only, GROUP.parse().unwrap()).build();
+    let bodies = patient(client.tail(0).take(2).map(|record| record.unwrap().body).collect::<Vec<_>>()).await;
+    assert_eq!(bodies, ["before", "after"]);
+    assert_eq!(patient(client.append("more")).await.unwrap().index, 2);
     let mut role = cluster.ledger(0).role();
     patient(role.wait_for(|role| matches!(role, dledger::Role::Removed { .. }))).await.unwrap();
     let error = patient(cluster.ledger(0).append("nowhere")).await.unwrap_err();

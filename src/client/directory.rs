@@ -41,6 +41,8 @@ pub(super) const HEED: Duration = Duration::from_millis(300);
 
 /// The role that takes appends, as [`Role::name`](crate::Role::name) spells it.
 pub(super) const MASTER: &str = "master";
+/// The role of a node that is a member no more, spelled likewise.
+const REMOVED: &str = "removed";
 
 /// An address and what the node there says.
 pub(super) type Probed = (String, Result<pb::StatusResponse, ClientError>);
@@ -116,6 +118,13 @@ impl Directory {
         new
     }
 
+    /// Remembers the members that a node names which is none any more: it is of no use itself, and all that a client
+    /// was told of may be such nodes. Gives back those that are new.
+    pub(super) fn learn_members(&self, status: &pb::StatusResponse) -> Vec<String> {
+        let members = status.members.iter().filter(|member| status.role == REMOVED && member.id != status.node);
+        members.map(|member| member.address.clone()).filter(|address| self.learn(address)).collect()
+    }
+
     /// Whether all nodes that were heard of are of one cluster.
     ///
     /// # Errors
@@ -157,6 +166,7 @@ impl Directory {
         if anew || !self.known().clusters.knows(address) {
             let status = self.status(address, self.settings.timeout).await?;
             self.known().clusters.note(address, &status);
+            self.learn_members(&status);
         }
         self.still_one_cluster().await?;
         self.known().clusters.settle(address);

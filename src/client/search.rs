@@ -121,6 +121,10 @@ impl<'a> Search<'a> {
             };
             let Some(Asked { probed: (address, answer), again }) = next else { break };
             if let Ok(status) = &answer {
+                for member in self.directory.learn_members(status) {
+                    self.probes += 1;
+                    self.ask(member, Duration::ZERO);
+                }
                 if status.role == MASTER {
                     let heed = Instant::now() + self.started.elapsed().max(HEED);
                     self.found.get_or_insert((address.clone(), heed));

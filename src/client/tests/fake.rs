@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) master_address: String,
     /// The incarnation of the cluster that it is a member of.
     pub(super) cluster: Option<u128>,
+    /// The addresses of the other members.
+    pub(super) members: Vec<String>,
     /// Every call fails like one over a connection that broke.
     pub(super) down: bool,
     /// Every call is refused with this.
@@ -271,9 +273,9 @@ impl LedgerService for Fake {
         self.up()?;
         let from = request.into_inner().from;
         let there = stream::iter(batches(self.log(), from));
-        let closed = self.set(|state| {
+        let (closed, removed) = self.set(|state| {
             state.tails += 1;
-            state.closed
+            (state.closed, state.role == "removed")
         });
         if let Err(removed) = self.stored(from) {
             return Ok(Response::new(stream::iter([Err(removed)]).boxed()));
@@ -281,6 +283,10 @@ impl LedgerService for Fake {
         if closed {
             let closed = to_status(&failure(Code::Closed, "the disk is gone"));
             return Ok(Response::new(there.chain(stream::iter([Err(closed)])).boxed()));
+        }
+        if removed {
+            let no_member = to_status(&failure(Code::NoMaster, "n1 says that it was removed"));
+            return Ok(Response::new(there.chain(stream::iter([Err(no_member)])).boxed()));
         }
         Ok(Response::new(match self.set(|state| state.tail_breaks_after.take()) {
             Some(records) => {
@@ -314,10 +320,15 @@ impl LedgerService for Fake {
             committed: state.log.len() as u64,
             cluster: "c".into(),
             cluster_incarnation: members::bytes_of(state.cluster.map(Incarnation::from_u128)),
-            members: state.cluster.iter().map(|_| pb::MemberStatus::default()).collect(),
+            members: state.cluster.iter().map(|_| pb::MemberStatus::default()).chain(others(&state.members)).collect(),
             ..Default::default()
         })))
     }
+}
+
+fn others(addresses: &[String]) -> impl Iterator<Item = pb::MemberStatus> {
+    let members = addresses.iter().zip(1..);
+    members.map(|(at, n)| pb::MemberStatus { id: format!("n{n}"), address: at.clone(), ..Default::default() })
 }
 
 /// One record per batch.

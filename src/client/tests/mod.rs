@@ -6,5 +6,6 @@ mod clusters;
 mod endings;
 mod failures;
 mod fake;
+mod no_member;
 mod reads;
 mod removed;
