@@ -156,14 +156,17 @@ impl NodeBuilder {
         ready.start_on(listener, env).await
     }
 
-    /// As [`NodeBuilder::start`], with a wire between the node and its peers that is not the machine's alone.
+    /// As [`NodeBuilder::start`], with a wire between the node, which peers reach where it is told, and them that is not
+    /// the machine's alone.
     #[cfg(feature = "testkit")]
     pub(crate) async fn start_through(
         self,
-        wire: impl FnOnce(Arc<dyn Transport>) -> Arc<dyn Transport>,
+        wire: impl FnOnce(&str, Arc<dyn Transport>) -> Arc<dyn Transport>,
     ) -> Result<Node, StartError> {
         let (ready, listener, mut env) = self.ready().await?;
-        env.transport = wire(env.transport);
+        let bind = |source| StartError::Bind { address: ready.config.bind.clone(), source };
+        let own = advertised(&ready.config, listener.local_addr().map_err(bind)?)?;
+        env.transport = wire(&own, env.transport);
         ready.start_on(listener, env).await
     }
 

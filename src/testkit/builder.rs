@@ -1,8 +1,11 @@
 //! What a cluster is made of.
 
-use std::net::TcpListener;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::net::TcpSocket;
 
 use super::cluster::Cluster;
 use super::error::KitError;
@@ -107,11 +110,12 @@ impl ClusterBuilder {
             self.groups.extend("test".parse::<Group>().ok());
         }
         let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
-        let ports = free_ports(nodes).map_err(failed("have ports"))?;
-        let peer = |(n, port)| Peer { id: NodeId::new(n), address: format!("127.0.0.1:{port}") };
-        let peers = Peers::new((0..).zip(ports).map(peer).collect());
+        let ports = Ports::hold(nodes).map_err(failed("have ports"))?;
+        let addresses = ports.addresses().map_err(failed("have ports"))?;
+        let peer = |(n, address)| Peer { id: NodeId::new(n), address };
+        let peers = Peers::new((0..).zip(addresses).map(peer).collect());
         let peers = peers.map_err(|source| KitError::Nodes { nodes, source })?;
-        Ok(Cluster::new(self, dir, peers))
+        Ok(Cluster::new(self, dir, peers, ports.held_if_that_may_be()))
     }
 
     /// Sets what is set of every node.
@@ -123,9 +127,33 @@ impl ClusterBuilder {
     }
 }
 
-/// Ports that nobody had a moment ago.
-fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    // All of them are held until all are found: or the same one would be found twice.
-    let held = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<Vec<_>, _>>()?;
-    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+/// Ports of the loopback that nobody is given as long as these are held, whether a node listens there or not. A node
+/// binds to its own all the same, for it asks for the one port and allows that its address be reused.
+pub(super) struct Ports(Vec<TcpSocket>);
+
+impl Ports {
+    fn hold(count: usize) -> io::Result<Self> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let held = (0..count).map(|_| {
+            // Bound and not listening: whoever connects is refused, as where nobody is.
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(any)?;
+            Ok(socket)
+        });
+        Ok(Self(held.collect::<io::Result<_>>()?))
+    }
+
+    fn addresses(&self) -> io::Result<Vec<String>> {
+        self.0.iter().map(|socket| Ok(socket.local_addr()?.to_string())).collect()
+    }
+
+    /// Elsewhere no second socket may have the address, although it does not listen: there the ports were free a moment
+    /// ago, and that is all.
+    fn held_if_that_may_be(mut self) -> Self {
+        if !cfg!(target_os = "linux") {
+            self.0.clear();
+        }
+        self
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::builder::ClusterBuilder;
+use super::builder::{ClusterBuilder, Ports};
 use super::error::KitError;
 use super::partition::{Parted, Partition};
 use crate::client::{Client, ClientBuilder};
@@ -23,6 +23,10 @@ pub struct Cluster {
     settings: ClusterBuilder,
     dir: TempDir,
     peers: Peers,
+    /// Held as long as the cluster is there.
+    _ports: Ports,
+    /// Where each node is, or was when it ran last.
+    addresses: Vec<String>,
     nodes: Vec<Option<Node>>,
     pub(super) partition: Partition,
 }
@@ -41,9 +45,9 @@ impl Cluster {
         ClusterBuilder::new(nodes)
     }
 
-    pub(super) fn new(settings: ClusterBuilder, dir: TempDir, peers: Peers) -> Self {
-        let nodes = peers.iter().map(|_| None).collect();
-        Self { settings, dir, peers, nodes, partition: Partition::default() }
+    pub(super) fn new(settings: ClusterBuilder, dir: TempDir, peers: Peers, ports: Ports) -> Self {
+        let (addresses, nodes) = peers.iter().map(|peer| (peer.address.clone(), None)).unzip();
+        Self { settings, dir, peers, _ports: ports, addresses, nodes, partition: Partition::default() }
     }
 
     /// Ends node `n` as the death of its process would: it hands nothing over and says good-bye to nobody, and
@@ -77,14 +81,31 @@ impl Cluster {
     /// # Errors
     /// If it runs, or does not start.
     pub async fn restart(&mut self, n: usize) -> Result<(), KitError> {
+        self.restart_with(n, |builder| builder).await
+    }
+
+    /// As [`Cluster::restart`], with what `change` makes of its settings for this once: another durability, another
+    /// address, one more ledger. A node with another address is where it is from then on.
+    ///
+    /// # Errors
+    /// If it runs, or does not start.
+    pub async fn restart_with(
+        &mut self,
+        n: usize,
+        change: impl FnOnce(NodeBuilder) -> NodeBuilder,
+    ) -> Result<(), KitError> {
         if self.slot(n)?.is_some() {
             return Err(KitError::Running { node: n });
         }
-        let builder = self.node_builder(n)?;
-        let (own, partition) = (self.address(n)?.to_owned(), self.partition.clone());
-        let wire = |wire| Arc::new(Parted::new(wire, own, partition)) as Arc<_>;
+        let builder = change(self.node_builder(n)?);
+        let (mut address, partition) = (String::new(), self.partition.clone());
+        let wire = |own: &str, wire| {
+            own.clone_into(&mut address);
+            Arc::new(Parted::new(wire, own.to_owned(), partition)) as Arc<_>
+        };
         let started = server::with_services(builder).start_through(wire).await;
         self.nodes[n] = Some(started.map_err(|source| KitError::Start { node: n, source: Box::new(source) })?);
+        self.addresses[n] = address;
         Ok(())
     }
 
@@ -139,6 +160,33 @@ impl Cluster {
         self.slot(n)?.as_ref().ok_or(KitError::Down { node: n })
     }
 
+    /// What node `n` is started with: for a test that starts it itself, or starts another one of its kind. A node that
+    /// was not started by [`Cluster::restart`] is none of the cluster's: it is not cut off, nor waited for.
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub fn node_builder(&self, n: usize) -> Result<NodeBuilder, KitError> {
+        let mut builder = Node::builder(NodeId::new(n as u64), self.address(n)?).data_dir(self.dir(n));
+        for group in &self.settings.groups {
+            builder = builder.group(group.clone());
+        }
+        let founders = self.settings.founders;
+        let is_listed = self.peers.iter().take(founders).any(|peer| peer.address == self.addresses[n]);
+        if !is_listed {
+            builder = builder.advertise(self.address(n)?);
+        }
+        if n >= founders {
+            builder = builder.join();
+        } else {
+            let list = Peers::new(self.peers.iter().take(founders).cloned().collect());
+            builder = builder.peers(list.map_err(|source| KitError::Nodes { nodes: founders, source })?);
+            if founders == 1 {
+                builder = builder.single();
+            }
+        }
+        Ok(builder.configure(|config| self.settings.apply(config)))
+    }
+
     /// The nodes that run.
     pub fn running(&self) -> Vec<usize> {
         (0..self.nodes.len()).filter(|n| self.nodes[*n].is_some()).collect()
@@ -149,7 +197,7 @@ impl Cluster {
         &self.settings.groups[0]
     }
 
-    /// Every node, spares among them, and where it is reached.
+    /// Every node, spares among them, and where it is reached unless it has moved ([`Cluster::restart_with`]).
     pub fn peers(&self) -> &Peers {
         &self.peers
     }
@@ -159,8 +207,8 @@ impl Cluster {
     /// # Errors
     /// If there is no such node.
     pub fn address(&self, n: usize) -> Result<&str, KitError> {
-        let found = self.peers.iter().nth(n);
-        found.map(|peer| &*peer.address).ok_or(KitError::NoSuchNode { node: n, nodes: self.nodes.len() })
+        let found = self.addresses.get(n);
+        found.map(String::as_str).ok_or(KitError::NoSuchNode { node: n, nodes: self.nodes.len() })
     }
 
     /// Where node `n` stores what it has: a directory for each ledger.
@@ -170,23 +218,6 @@ impl Cluster {
 
     pub(super) fn settings(&self) -> &ClusterBuilder {
         &self.settings
-    }
-
-    fn node_builder(&self, n: usize) -> Result<NodeBuilder, KitError> {
-        let mut builder = Node::builder(NodeId::new(n as u64), self.address(n)?).data_dir(self.dir(n));
-        for group in &self.settings.groups {
-            builder = builder.group(group.clone());
-        }
-        let founders = self.settings.founders;
-        let builder = if n >= founders {
-            builder.advertise(self.address(n)?).join()
-        } else {
-            let list = Peers::new(self.peers.iter().take(founders).cloned().collect());
-            let list = list.map_err(|source| KitError::Nodes { nodes: founders, source })?;
-            let builder = builder.peers(list);
-            if founders == 1 { builder.single() } else { builder }
-        };
-        Ok(builder.configure(|config| self.settings.apply(config)))
     }
 
     fn take(&mut self, n: usize) -> Result<Node, KitError> {

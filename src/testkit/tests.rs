@@ -1,13 +1,18 @@
 //! The kit does what it says: to nodes, and to what is between them.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
+use tokio::net::{TcpSocket, TcpStream};
+
 use super::{Cluster, KitError};
-use crate::types::{ReadLimit, Role};
+use crate::config::Durability;
+use crate::node::NodeBuilder;
+use crate::types::{NodeId, ReadLimit, Role};
 
 /// In one process the fast is fast enough, and a busy machine is slow.
 fn builder(nodes: usize) -> super::ClusterBuilder {
-    Cluster::builder(nodes).durability(crate::Durability::Interval(Duration::from_millis(20)))
+    Cluster::builder(nodes).durability(Durability::Interval(Duration::from_millis(20)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,6 +74,47 @@ async fn a_spare_is_taken_in() {
     assert_eq!(added.id.as_str(), "n1");
     ledger.append("a").await.unwrap();
     cluster.wait_committed(1).await.unwrap();
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_down_keeps_its_port_and_nobody_listens_there() {
+    let mut cluster = builder(1).start().await.unwrap();
+    cluster.stop(0).await.unwrap();
+    let port = cluster.address(0).unwrap().parse().unwrap();
+    assert_eq!(TcpStream::connect(port).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    // Without an address to be reused it asks as the system does when it looks for a port that nobody has.
+    let other = TcpSocket::new_v4().unwrap();
+    assert_eq!(other.bind(port).unwrap_err().kind(), ErrorKind::AddrInUse);
+    cluster.restart(0).await.unwrap();
+    cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_started_otherwise_and_is_cut_off_where_it_has_moved_to() {
+    let mut cluster = builder(3).spares(1).start().await.unwrap();
+    let master = cluster.wait_for_master().await.unwrap();
+    let (moving, elsewhere) = ((master + 1) % 3, cluster.address(3).unwrap().to_owned());
+    cluster.stop(moving).await.unwrap();
+    let moved = |builder: NodeBuilder| {
+        let builder = builder.durability(Durability::Sync).advertise(&elsewhere);
+        builder.configure(|config| config.bind.clone_from(&elsewhere))
+    };
+    cluster.restart_with(moving, moved).await.unwrap();
+    assert_eq!(cluster.address(moving).unwrap(), elsewhere);
+    let ledger = cluster.ledger(moving).unwrap();
+    assert_eq!(ledger.status().durability, "sync");
+    let id = NodeId::new(moving as u64);
+    cluster.ledger(master).unwrap().move_member(&id, &elsewhere).await.unwrap();
+    cluster.wait_for_master().await.unwrap();
+    ledger.role().wait_for(|role| matches!(role, Role::Slave { .. })).await.unwrap();
+    cluster.partition(&[moving]).unwrap();
+    ledger.role().wait_for(|role| matches!(role, Role::Electing { .. })).await.unwrap();
+    cluster.heal();
+    // It stays where it is.
+    cluster.stop(moving).await.unwrap();
+    cluster.restart(moving).await.unwrap();
+    assert_eq!(cluster.node(moving).unwrap().local_addr().to_string(), elsewhere);
     cluster.stop_all().await;
 }
 
