@@ -9,8 +9,8 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Cluster, patient};
-use dledger::server;
+use common::{kit, patient};
+use dledger::Durability;
 use tokio::process::Command;
 
 /// A block between fences.
@@ -114,13 +114,10 @@ async fn every_command_of_the_documents_is_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_of_a_cluster_that_runs_is_what_it_does() {
-    let mut cluster = Cluster::down(3, |_| {});
-    for n in 0..3 {
-        cluster.nodes[n] = Some(server::serve(cluster.builder(n)).await.unwrap());
-    }
-    let master = cluster.master().await;
+    let mut cluster = kit(3).durability(Durability::Sync).start().await.unwrap();
+    let master = cluster.wait_for_master().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let peers = cluster.peers.to_string();
+    let peers = cluster.peers().to_string();
     let variables = [("DLEDGER_GROUP", "g".into()), ("DLEDGER_PEERS", peers.clone()), ("PEERS", peers)];
     for line in [
         "$ seq 1 100000 | dledger append --lines",
@@ -132,7 +129,7 @@ async fn what_is_said_of_a_cluster_that_runs_is_what_it_does() {
             let command = command.replace("--group orders", "--group g");
             checked(dir.path(), &command, &expected, &variables).await;
             // Slaves hear of the last commit with the next heartbeat.
-            cluster.committed(cluster.ledger(master).status().committed).await;
+            cluster.wait_committed(cluster.ledger(master).unwrap().status().committed).await.unwrap();
         }
     }
     cluster.stop_all().await;
@@ -149,13 +146,12 @@ fn copy(from: &Path, to: &PathBuf) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_of_a_stopped_node_is_what_the_tools_do() {
-    let mut cluster = Cluster::down(1, |config| config.segment_size = 32 << 20);
-    cluster.up(0).await;
-    cluster.master().await;
+    let mut cluster = kit(1).durability(Durability::Sync).segment_size(32 << 20).start().await.unwrap();
+    cluster.wait_for_master().await.unwrap();
     for batch in 1..=3 {
-        cluster.ledger(0).append_batch((0..1000).map(|n| (batch * 1000 + n).to_string())).await.unwrap();
+        cluster.ledger(0).unwrap().append_batch((0..1000).map(|n| (batch * 1000 + n).to_string())).await.unwrap();
     }
-    cluster.stop(0).await;
+    cluster.stop(0).await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     for copied in ["d0", "d1"] {
         copy(&cluster.dir(0).join("g"), &dir.path().join(copied).join("g"));

@@ -165,6 +165,11 @@ pub fn kit(nodes: usize) -> ClusterBuilder {
     testkit::Cluster::builder(nodes).group(GROUP.parse().unwrap()).configure(fast)
 }
 
+/// The ledger, as its master has it, once there is one.
+pub async fn master_ledger(cluster: &testkit::Cluster) -> Ledger {
+    cluster.ledger(cluster.wait_for_master().await.unwrap()).unwrap()
+}
+
 /// Acks of a leader's page cache are enough where a scenario is not about durability.
 pub fn fast(config: &mut Config) {
     config.durability = Durability::Interval(Duration::from_millis(20));
