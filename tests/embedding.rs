@@ -6,14 +6,15 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, GROUP, bodies, fast, patient};
+use common::{GROUP, bodies, kit, master_ledger, patient};
+use dledger::testkit::Cluster;
 use dledger::{AppendError, Durability, Ledger, LedgerFiles, Node, OpenError, ReadError, Role, StartError};
 use futures::{FutureExt, StreamExt};
 
 /// A cluster of one that is its own master.
 async fn alone() -> (Cluster, Node, Ledger) {
-    let cluster = Cluster::down(1, fast);
-    let node = cluster.builder(0).start().await.unwrap();
+    let cluster = kit(1).down().unwrap();
+    let node = cluster.node_builder(0).unwrap().start().await.unwrap();
     let ledger = master(&node).await;
     (cluster, node, ledger)
 }
@@ -28,7 +29,7 @@ async fn master(node: &Node) -> Ledger {
 async fn started_again(cluster: &Cluster) -> Node {
     patient(async {
         loop {
-            match dledger::server::serve(cluster.builder(0)).await {
+            match dledger::server::serve(cluster.node_builder(0).unwrap()).await {
                 Err(StartError::Bind { .. }) => tokio::task::yield_now().await,
                 started => break started.unwrap(),
             }
@@ -66,9 +67,9 @@ async fn a_ledger_that_is_stopped_has_not_failed_and_a_tail_of_it_ends() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_stops_when_the_last_handle_of_it_is_dropped() {
-    let cluster = Cluster::down(1, fast);
+    let cluster = kit(1).down().unwrap();
     // With the service for clients, which must not keep it either.
-    let node = dledger::server::serve(cluster.builder(0)).await.unwrap();
+    let node = dledger::server::serve(cluster.node_builder(0).unwrap()).await.unwrap();
     let ledger = master(&node).await;
     patient(ledger.append("kept")).await.unwrap();
     let other = node.clone();
@@ -100,7 +101,7 @@ async fn a_shutdown_that_was_given_up_goes_on_when_the_last_handle_is_dropped() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_this_very_process_has_open_is_refused_with_that_reason() {
     let (cluster, node, _ledger) = alone().await;
-    let twice = cluster.builder(0).configure(|config| {
+    let twice = cluster.node_builder(0).unwrap().configure(|config| {
         config.lock_wait = Duration::ZERO;
     });
     let error = patient(twice.start()).await.unwrap_err();
@@ -129,7 +130,7 @@ fn nobody_is_master_in_a_runtime_that_is_gone() {
         assert!(matches!(ledger.get(0).await, Err(ReadError::Closed { .. })));
         // Whoever held on to the old node lets go of the directory.
         drop((tail, ledger, node));
-        let node = cluster.builder(0).start().await.unwrap();
+        let node = cluster.node_builder(0).unwrap().start().await.unwrap();
         assert_eq!(bodies(&master(&node).await).await, ["a"]);
         node.shutdown().await;
     }));
@@ -137,9 +138,8 @@ fn nobody_is_master_in_a_runtime_that_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_aborted_syncs_nothing_more_and_can_be_started_again_at_once() {
-    let late = |config: &mut dledger::Config| config.durability = Durability::Interval(Duration::from_secs(60));
-    let cluster = Cluster::down(1, late);
-    let node = dledger::server::serve(cluster.builder(0)).await.unwrap();
+    let cluster = kit(1).durability(Durability::Interval(Duration::from_secs(60))).down().unwrap();
+    let node = dledger::server::serve(cluster.node_builder(0).unwrap()).await.unwrap();
     let ledger = master(&node).await;
     patient(ledger.append("written")).await.unwrap();
     let durable = ledger.status().durable;
@@ -147,7 +147,7 @@ async fn a_node_that_is_aborted_syncs_nothing_more_and_can_be_started_again_at_o
     patient(node.abort()).await;
     assert_eq!((ledger.status().role, ledger.status().durable), (Role::Stopped, durable));
     // Everything is free, whoever still holds something of it.
-    let now = cluster.builder(0).configure(|config| config.lock_wait = Duration::ZERO);
+    let now = cluster.node_builder(0).unwrap().configure(|config| config.lock_wait = Duration::ZERO);
     let again = dledger::server::serve(now).await.unwrap();
     assert_eq!(bodies(&master(&again).await).await, ["written"]);
     // Nothing is left to be done.
@@ -159,15 +159,13 @@ async fn a_node_that_is_aborted_syncs_nothing_more_and_can_be_started_again_at_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_others_go_on_without_a_master_that_is_aborted_and_it_comes_back() {
-    let mut cluster = Cluster::start_with(3, fast).await;
-    let first = cluster.master().await;
-    patient(cluster.ledger(first).append("before")).await.unwrap();
-    let aborted = cluster.nodes[first].take().unwrap();
-    patient(aborted.abort()).await;
-    let second = cluster.master().await;
-    patient(cluster.ledger(second).append("after")).await.unwrap();
-    cluster.up(first).await;
-    common::committed(&cluster.ledger(first), 2).await;
-    assert_eq!(cluster.bodies(first).await, ["before", "after"]);
+    let mut cluster = kit(3).start().await.unwrap();
+    let first = cluster.wait_for_master().await.unwrap();
+    patient(cluster.ledger(first).unwrap().append("before")).await.unwrap();
+    cluster.kill(first).await.unwrap();
+    patient(master_ledger(&cluster).await.append("after")).await.unwrap();
+    cluster.restart(first).await.unwrap();
+    cluster.wait_committed_on(&[first], 2).await.unwrap();
+    assert_eq!(bodies(&cluster.ledger(first).unwrap()).await, ["before", "after"]);
     cluster.stop_all().await;
 }
