@@ -6,13 +6,8 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, GROUP, committed, fast, patient};
+use common::{GROUP, kit, master_ledger, patient};
 use dledger::{AppendError, Config, Ledger, Node, NodeBuilder, NodeId, Peer, Peers};
-
-/// Node `n` with a peer list of its own.
-fn builder(cluster: &Cluster, n: usize, peers: Peers) -> NodeBuilder {
-    cluster.builder(n).peers(peers)
-}
 
 /// The members a node knows once it knows any.
 async fn members(ledger: &Ledger) -> Vec<(String, String)> {
@@ -33,12 +28,13 @@ async fn members(ledger: &Ledger) -> Vec<(String, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_with_different_peer_lists_do_not_form_two_clusters() {
     for _ in 0..3 {
-        let cluster = Cluster::down(3, fast);
-        let all = cluster.peers.clone();
-        let two = Peers::new(all.iter().filter(|peer| peer.id != NodeId::new(0)).cloned().collect()).unwrap();
+        let cluster = kit(3).down().unwrap();
+        let two =
+            Peers::new(cluster.peers().iter().filter(|peer| peer.id != NodeId::new(0)).cloned().collect()).unwrap();
+        let builder = |n| cluster.node_builder(n).unwrap();
         // The last to come is asked by both at about the same time.
-        let (zero, one) = tokio::join!(builder(&cluster, 0, all.clone()).start(), builder(&cluster, 1, two).start());
-        let nodes = [zero.unwrap(), one.unwrap(), builder(&cluster, 2, all).start().await.unwrap()];
+        let (zero, one) = tokio::join!(builder(0).start(), builder(1).peers(two).start());
+        let nodes = [zero.unwrap(), one.unwrap(), builder(2).start().await.unwrap()];
         // Ten rounds of asking: whoever could form a cluster has done so by then.
         let within = Some(Duration::from_secs(1));
         let appends = nodes.iter().map(|node| {
@@ -58,42 +54,34 @@ async fn nodes_with_different_peer_lists_do_not_form_two_clusters() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_order_of_the_peer_list_does_not_matter() {
-    let cluster = Cluster::down(3, fast);
-    let mut turned: Vec<_> = cluster.peers.iter().cloned().collect();
+    let mut cluster = kit(3).down().unwrap();
+    let mut turned: Vec<_> = cluster.peers().iter().cloned().collect();
     turned.reverse();
     let turned = Peers::new(turned).unwrap();
-    let mut nodes = Vec::new();
+    cluster.restart(0).await.unwrap();
+    cluster.restart_with(1, |builder| builder.peers(turned)).await.unwrap();
+    cluster.restart(2).await.unwrap();
     for n in 0..3 {
-        let peers = if n == 1 { turned.clone() } else { cluster.peers.clone() };
-        nodes.push(builder(&cluster, n, peers).start().await.unwrap());
+        assert_eq!(members(&cluster.ledger(n).unwrap()).await.len(), 3);
     }
-    for node in &nodes {
-        assert_eq!(members(&node.ledger(GROUP).unwrap()).await.len(), 3);
-    }
-    for node in nodes {
-        node.shutdown().await;
-    }
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_is_known_by_the_address_it_advertises() {
-    let cluster = Cluster::down(3, fast);
-    let listed = |n: usize| cluster.peers.get(&NodeId::new(n as u64)).unwrap().address.clone();
-    let advertised = |n: usize| listed(n).replace("127.0.0.1", "localhost");
-    let mut nodes = Vec::new();
-    for n in 0..3 {
-        let builder = cluster.builder(n);
-        let builder = if n == 2 { builder } else { builder.advertise(advertised(n)) };
-        nodes.push(builder.start().await.unwrap());
+    let mut cluster = kit(3).down().unwrap();
+    let listed: Vec<_> = cluster.peers().iter().map(|peer| peer.address.clone()).collect();
+    let advertised = |n: usize| listed[n].replace("127.0.0.1", "localhost");
+    for n in 0..2 {
+        cluster.restart_with(n, |builder| builder.advertise(advertised(n))).await.unwrap();
     }
-    let expected = [("n0", advertised(0)), ("n1", advertised(1)), ("n2", listed(2))];
+    cluster.restart(2).await.unwrap();
+    let expected = [("n0", advertised(0)), ("n1", advertised(1)), ("n2", listed[2].clone())];
     let expected = expected.map(|(id, address)| (id.to_owned(), address));
-    for node in &nodes {
-        assert_eq!(members(&node.ledger(GROUP).unwrap()).await, expected);
+    for n in 0..3 {
+        assert_eq!(members(&cluster.ledger(n).unwrap()).await, expected);
     }
-    for node in nodes {
-        node.shutdown().await;
-    }
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,50 +89,43 @@ async fn a_node_takes_entries_larger_than_it_would_append_itself() {
     fn limit(config: &mut Config, bytes: usize) {
         (config.max_record_bytes, config.max_batch_bytes) = (bytes, bytes);
     }
-    let mut cluster = Cluster::start_with(3, |config| {
-        fast(config);
-        config.segment_size = 32 << 20;
-        limit(config, 16 << 20);
-    })
-    .await;
-    let small = cluster.slave().await;
-    cluster.stop(small).await;
-    let restarted = cluster.builder(small).configure(|config| limit(config, 64 << 10)).start().await.unwrap();
-    let master = cluster.ledger(cluster.master().await);
+    let builder = kit(3).segment_size(32 << 20).configure(|config| limit(config, 16 << 20));
+    let mut cluster = builder.start().await.unwrap();
+    let small = cluster.wait_for_slave().await.unwrap();
+    cluster.stop(small).await.unwrap();
+    let smaller = |builder: NodeBuilder| builder.configure(|config| limit(config, 64 << 10));
+    cluster.restart_with(small, smaller).await.unwrap();
+    let master = master_ledger(&cluster).await;
     assert_eq!(patient(master.append(vec![7; 12 << 20])).await.unwrap().index, 0);
-    committed(&restarted.ledger(GROUP).unwrap(), 1).await;
-    restarted.shutdown().await;
+    cluster.wait_committed_on(&[small], 1).await.unwrap();
     cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_whose_peers_are_of_two_clusters_appends_to_neither_and_names_both() {
-    let cluster = Cluster::with_spares(3, 1, fast);
-    let nodes = (0..3).map(|n| dledger::server::serve(cluster.builder(n)));
-    let mut nodes: Vec<Node> = futures::future::try_join_all(nodes).await.unwrap();
+    let mut cluster = kit(3).spares(1).start().await.unwrap();
     // Somebody wanted it to join, and wrote something else.
-    let stray = cluster.builder(3).peers(Peers::default()).single();
-    nodes.push(dledger::server::serve(stray).await.unwrap());
-    let incarnations = |nodes: &[Node]| -> Vec<_> {
-        nodes.iter().map(|node| node.ledger(GROUP).unwrap().status().cluster_incarnation).collect()
-    };
-    for node in &nodes {
-        members(&node.ledger(GROUP).unwrap()).await;
+    let stray = |builder: NodeBuilder| builder.single().configure(|config| config.join = false);
+    cluster.restart_with(3, stray).await.unwrap();
+    let mut known = Vec::new();
+    for n in 0..4 {
+        let ledger = cluster.ledger(n).unwrap();
+        members(&ledger).await;
+        known.push(ledger.status().cluster_incarnation);
     }
-    let known = incarnations(&nodes);
     assert!(known[0].is_some() && known[..3].iter().all(|of| *of == known[0]), "{known:?}");
     assert!(known[3].is_some() && known[3] != known[0], "{known:?}");
     for _ in 0..5 {
-        let client = dledger::Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).build();
-        let error = patient(client.append("x")).await.unwrap_err();
+        let error = patient(cluster.client().append("x")).await.unwrap_err();
         let said = error.to_string();
-        let named = [known[0].unwrap().to_string(), known[3].unwrap().to_string(), cluster.address(3).to_owned()];
+        let address = cluster.address(3).unwrap().to_owned();
+        let named = [known[0].unwrap().to_string(), known[3].unwrap().to_string(), address];
         assert!(named.iter().all(|name| said.contains(name)), "{named:?} are not in {said:?}");
     }
-    for node in &nodes {
-        assert_eq!(node.ledger(GROUP).unwrap().status().end, 0);
-        node.shutdown().await;
+    for n in 0..4 {
+        assert_eq!(cluster.ledger(n).unwrap().status().end, 0);
     }
+    cluster.stop_all().await;
 }
 
 /// A node that nobody has told which cluster it is of.
