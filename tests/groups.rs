@@ -9,7 +9,8 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 
-use common::{Cluster, GROUP, PATIENCE, bodies, committed, fast, patient};
+use common::{GROUP, bodies, committed, kit, patient};
+use dledger::testkit::Cluster;
 use dledger::{
     AppendError, Client, ClientError, ClosedKind, CreateLedgerError, Group, Ledger, LedgerError, LedgerFiles, Node,
     NodeId, ReadError, RemoveLedgerError, Role, StartError,
@@ -17,34 +18,29 @@ use dledger::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_ledgers_in_one_process_know_nothing_of_each_other() {
-    let cluster = Cluster::down(3, fast);
-    let mut nodes = Vec::new();
-    for n in 0..3 {
-        let builder = cluster.builder(n).group("orders".parse().unwrap()).group("payments".parse().unwrap());
-        nodes.push(builder.start().await.unwrap());
-    }
+    let mut cluster = kit(3).group(group("orders")).group(group("payments")).start().await.unwrap();
     for group in ["orders", "payments"] {
-        let ledger = master(&nodes, group).await;
+        let master = cluster.wait_for_master_of(group).await.unwrap();
+        let ledger = cluster.ledger_of(master, group).unwrap();
         for n in 0..20 {
             assert_eq!(patient(ledger.append(format!("{group} {n}"))).await.unwrap().index, n);
         }
     }
-    for node in &nodes {
+    for n in 0..3 {
         for group in ["orders", "payments"] {
-            let ledger = node.ledger(group).unwrap();
+            let ledger = cluster.ledger_of(n, group).unwrap();
             committed(&ledger, 20).await;
             let expected: Vec<_> = (0..20).map(|n| format!("{group} {n}")).collect();
             assert_eq!(bodies(&ledger).await, expected);
         }
     }
-    let error = nodes[0].ledger("refunds").unwrap_err();
+    let error = cluster.node(0).unwrap().ledger("refunds").unwrap_err();
     assert_eq!(error.to_string(), "unknown group refunds: this node hosts g, orders, payments");
-    for node in nodes {
-        tokio::time::timeout(PATIENCE, node.shutdown()).await.unwrap();
-    }
+    cluster.stop_all().await;
 }
 
-async fn master(nodes: &[Node], group: &str) -> dledger::Ledger {
+/// The ledger, as that of the nodes has it which is its master.
+async fn master(nodes: &[Node], group: &str) -> Ledger {
     let waits = nodes.iter().map(|node| {
         let ledger = node.ledger(group).unwrap();
         Box::pin(async move {
@@ -69,24 +65,16 @@ fn names(node: &Node) -> Vec<String> {
     node.ledgers().iter().map(|ledger| ledger.group().to_string()).collect()
 }
 
-async fn nodes(cluster: &Cluster) -> Vec<Node> {
-    let mut nodes = Vec::new();
-    for n in 0..3 {
-        nodes.push(cluster.builder(n).start().await.unwrap());
-    }
-    nodes
-}
-
-async fn shut(nodes: Vec<Node>) {
-    for node in nodes {
-        tokio::time::timeout(PATIENCE, node.shutdown()).await.unwrap();
-    }
+/// Three nodes that run.
+async fn three() -> (Cluster, Vec<Node>) {
+    let cluster = kit(3).start().await.unwrap();
+    let nodes = (0..3).map(|n| cluster.node(n).unwrap().clone()).collect();
+    (cluster, nodes)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_is_created_on_running_nodes_and_removed_from_them() {
-    let cluster = Cluster::down(3, fast);
-    let nodes = nodes(&cluster).await;
+    let (mut cluster, nodes) = three().await;
     let created = create(&nodes, "late").await;
     assert_eq!(names(&nodes[0]), [GROUP, "late"]);
     let leader = master(&nodes, "late").await;
@@ -120,13 +108,12 @@ async fn a_ledger_is_created_on_running_nodes_and_removed_from_them() {
         committed(ledger, 2).await;
         assert_eq!(bodies(ledger).await, ["kept", "more"]);
     }
-    shut(nodes).await;
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_whose_files_were_deleted_everywhere_begins_anew() {
-    let cluster = Cluster::down(3, fast);
-    let nodes = nodes(&cluster).await;
+    let (mut cluster, nodes) = three().await;
     create(&nodes, "short").await;
     patient(master(&nodes, "short").await.append("gone")).await.unwrap();
     for (n, node) in nodes.iter().enumerate() {
@@ -140,13 +127,12 @@ async fn a_ledger_whose_files_were_deleted_everywhere_begins_anew() {
         committed(ledger, 1).await;
         assert_eq!(bodies(ledger).await, ["new"]);
     }
-    shut(nodes).await;
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_removed_on_one_node_goes_on_without_it_and_with_it_once_it_is_back() {
-    let cluster = Cluster::down(3, fast);
-    let nodes = nodes(&cluster).await;
+    let (mut cluster, nodes) = three().await;
     let leader = master(&nodes, GROUP).await;
     patient(leader.append("one")).await.unwrap();
     let leads = nodes.iter().position(|node| node.ledger(GROUP).unwrap().role().borrow().is_master()).unwrap();
@@ -158,13 +144,13 @@ async fn a_ledger_removed_on_one_node_goes_on_without_it_and_with_it_once_it_is_
     let back = patient(nodes[leads].create_ledger(group(GROUP))).await.unwrap();
     committed(&back, 2).await;
     assert_eq!(bodies(&back).await, ["one", "two"]);
-    shut(nodes).await;
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_created_is_said_and_leaves_nothing_behind() {
-    let cluster = Cluster::down(1, fast);
-    let node = cluster.builder(0).start().await.unwrap();
+    let cluster = kit(1).down().unwrap();
+    let node = cluster.node_builder(0).unwrap().start().await.unwrap();
     let foreign = cluster.dir(0).join("foreign");
     std::fs::create_dir_all(&foreign).unwrap();
     std::fs::write(foreign.join("notes.txt"), "somebody's").unwrap();
@@ -184,8 +170,8 @@ async fn what_cannot_be_created_is_said_and_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ledgers_come_and_go_side_by_side() {
-    let cluster = Cluster::down(1, fast);
-    let node = cluster.builder(0).start().await.unwrap();
+    let cluster = kit(1).down().unwrap();
+    let node = cluster.node_builder(0).unwrap().start().await.unwrap();
     // Also twice at once: one of the two is refused.
     let created = futures::future::join_all((0..20).map(|n| node.create_ledger(group(&format!("c{}", n / 2))))).await;
     assert_eq!(created.iter().filter(|created| created.is_ok()).count(), 10);
@@ -211,10 +197,10 @@ fn damage(cluster: &Cluster, n: usize, group: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ledger_that_cannot_be_opened_is_closed_and_the_others_serve() {
-    let cluster = Cluster::down(1, fast);
+    let cluster = kit(1).down().unwrap();
     let several = || {
         let names = ["damaged", "foreign", "locked"].into_iter();
-        let builder = names.fold(cluster.builder(0), |builder, name| builder.group(group(name)));
+        let builder = names.fold(cluster.node_builder(0).unwrap(), |builder, name| builder.group(group(name)));
         builder.configure(|config| config.lock_wait = std::time::Duration::ZERO)
     };
     let node = several().start().await.unwrap();
@@ -240,7 +226,7 @@ async fn a_ledger_that_cannot_be_opened_is_closed_and_the_others_serve() {
         let status = node.status(name).unwrap();
         assert_eq!((&status.role, status.end), (&Role::Closed { kind, reason: reason.clone() }, 0));
         // The same over the wire.
-        let client = Client::builder(cluster.peers.clone(), group(name)).build();
+        let client = Client::builder(cluster.peers().clone(), group(name)).build();
         let remote = client.node(node.id()).unwrap();
         assert_eq!(remote.status().await.unwrap().closed_reason.as_ref(), Some(&reason));
         let error = remote.get(0).await.unwrap_err();
@@ -299,11 +285,12 @@ fn content(dir: &Path) -> BTreeMap<OsString, (u64, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_are_not_known_to_be_of_the_ledger_are_not_deleted_with_it() {
-    let cluster = Cluster::down(1, fast);
+    let cluster = kit(1).down().unwrap();
     let name = |n: usize| ["other-group", "other-node", "other-cluster", "damaged", "nameless", "in-use", "own"][n];
     let dir = |name: &str| cluster.dir(0).join(name);
     let several = || {
-        let builder = (0..7).map(name).fold(cluster.builder(0), |builder, name| builder.group(group(name)));
+        let builder =
+            (0..7).map(name).fold(cluster.node_builder(0).unwrap(), |builder, name| builder.group(group(name)));
         builder.configure(|config| config.lock_wait = std::time::Duration::ZERO)
     };
     several().start().await.unwrap().shutdown().await;
@@ -346,9 +333,9 @@ async fn files_that_are_not_known_to_be_of_the_ledger_are_not_deleted_with_it() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_to_stay_starts_without_a_ledger_and_opens_those_that_become_free() {
-    let cluster = Cluster::down(1, fast);
+    let cluster = kit(1).down().unwrap();
     let two = || {
-        let builder = cluster.builder(0).group(group("damaged"));
+        let builder = cluster.node_builder(0).unwrap().group(group("damaged"));
         builder.configure(|config| config.lock_wait = std::time::Duration::ZERO)
     };
     two().start().await.unwrap().shutdown().await;
@@ -368,8 +355,8 @@ async fn a_node_that_is_to_stay_starts_without_a_ledger_and_opens_those_that_bec
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_of_which_no_ledger_can_be_opened_does_not_start_and_says_why_for_each() {
-    let cluster = Cluster::down(1, fast);
-    let two = || cluster.builder(0).group(group("h"));
+    let cluster = kit(1).down().unwrap();
+    let two = || cluster.node_builder(0).unwrap().group(group("h"));
     two().start().await.unwrap().shutdown().await;
     for name in [GROUP, "h"] {
         damage(&cluster, 0, name);
@@ -385,8 +372,8 @@ async fn a_node_of_which_no_ledger_can_be_opened_does_not_start_and_says_why_for
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_the_end_of_all_ledgers_is_told_of_the_last_one_and_of_the_reasons() {
-    let cluster = Cluster::down(1, fast);
-    let two = || cluster.builder(0).group(group("h"));
+    let cluster = kit(1).down().unwrap();
+    let two = || cluster.node_builder(0).unwrap().group(group("h"));
     two().start().await.unwrap().shutdown().await;
     damage(&cluster, 0, "h");
     let node = two().start().await.unwrap();
