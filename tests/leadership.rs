@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Cluster, GROUP, PATIENCE, committed, fast, patient};
-use dledger::{AppendError, Client, ClientError, Consistency, Ledger, MemberError, NoMasterError, Node, NodeId, Peers};
-use dledger::{ReadLimit, Record, Role, server};
+use common::{PATIENCE, bodies, kit, master_ledger, patient};
+use dledger::{AppendError, Client, ClientError, Consistency, Durability, Ledger, MemberError, NoMasterError, NodeId};
+use dledger::{ReadLimit, Role};
 use futures::StreamExt;
 
 fn id(n: usize) -> NodeId {
@@ -19,24 +19,24 @@ fn id(n: usize) -> NodeId {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mastership_goes_where_it_is_told_under_open_tails() {
-    let mut cluster = Cluster::start_with(3, fast).await;
+    let mut cluster = kit(3).start().await.unwrap();
     let mut appended = 0;
-    let mut tails: Vec<_> = (0..3).map(|n| cluster.ledger(n).tail(0)).collect();
+    let mut tails: Vec<_> = (0..3).map(|n| cluster.ledger(n).unwrap().tail(0)).collect();
     for _ in 0..4 {
-        let from = cluster.master().await;
+        let from = cluster.wait_for_master().await.unwrap();
         let to = (from + 1) % 3;
         for _ in 0..10 {
-            assert_eq!(patient(cluster.ledger(from).append("x")).await.unwrap().index, appended);
+            assert_eq!(patient(cluster.ledger(from).unwrap().append("x")).await.unwrap().index, appended);
             appended += 1;
         }
-        let error = patient(cluster.ledger(to).transfer_leadership(&id(to))).await.unwrap_err();
+        let error = patient(cluster.ledger(to).unwrap().transfer_leadership(&id(to))).await.unwrap_err();
         assert!(matches!(&error, MemberError::NotMaster { master: Some(m) } if m.id == id(from)), "{error}");
-        patient(cluster.ledger(from).transfer_leadership(&id(to))).await.unwrap();
+        patient(cluster.ledger(from).unwrap().transfer_leadership(&id(to))).await.unwrap();
         // It says so itself a moment later.
-        let mut role = cluster.ledger(to).role();
+        let mut role = cluster.ledger(to).unwrap().role();
         patient(role.wait_for(Role::is_master)).await.unwrap();
     }
-    let unknown = patient(cluster.ledger(cluster.master().await).transfer_leadership(&id(7))).await.unwrap_err();
+    let unknown = patient(master_ledger(&cluster).await.transfer_leadership(&id(7))).await.unwrap_err();
     assert_eq!(unknown.to_string(), "n7 is not a member: the members are n0, n1, n2");
     for tail in &mut tails {
         for index in 0..appended {
@@ -48,34 +48,34 @@ async fn the_mastership_goes_where_it_is_told_under_open_tails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_of_a_leadership_that_is_over_is_refused() {
-    let mut cluster = Cluster::start_with(3, fast).await;
-    let first = cluster.master().await;
-    let leadership = cluster.ledger(first).leadership().unwrap();
+    let mut cluster = kit(3).start().await.unwrap();
+    let first = cluster.wait_for_master().await.unwrap();
+    let leadership = cluster.ledger(first).unwrap().leadership().unwrap();
     assert_eq!(patient(leadership.append("mine")).await.unwrap().term, leadership.term());
     let other = (first + 1) % 3;
-    assert!(matches!(cluster.ledger(other).leadership(), Err(AppendError::NotMaster { .. })));
-    patient(cluster.ledger(first).transfer_leadership(&id(other))).await.unwrap();
+    assert!(matches!(cluster.ledger(other).unwrap().leadership(), Err(AppendError::NotMaster { .. })));
+    patient(cluster.ledger(first).unwrap().transfer_leadership(&id(other))).await.unwrap();
     patient(leadership.over()).await;
-    patient(cluster.ledger(other).role().wait_for(Role::is_master)).await.unwrap();
-    patient(cluster.ledger(other).transfer_leadership(&id(first))).await.unwrap();
-    patient(cluster.ledger(first).role().wait_for(Role::is_master)).await.unwrap();
+    patient(cluster.ledger(other).unwrap().role().wait_for(Role::is_master)).await.unwrap();
+    patient(cluster.ledger(other).unwrap().transfer_leadership(&id(first))).await.unwrap();
+    patient(cluster.ledger(first).unwrap().role().wait_for(Role::is_master)).await.unwrap();
     // The master again, but of another term: what was decided before does not count any more.
     let error = patient(leadership.append("too late")).await.unwrap_err();
     assert_eq!(error, AppendError::TermOver { term: leadership.term() });
-    let again = cluster.ledger(first).leadership().unwrap();
+    let again = cluster.ledger(first).unwrap().leadership().unwrap();
     assert_eq!(patient(again.append_batch(["mine", "again"])).await.unwrap()[1].term, again.term());
-    committed(&cluster.ledger(first), 3).await;
-    let records = common::bodies(&cluster.ledger(first)).await;
+    cluster.wait_committed_on(&[first], 3).await.unwrap();
+    let records = bodies(&cluster.ledger(first).unwrap()).await;
     assert_eq!(records, ["mine", "mine", "again"]);
     cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_leadership_is_given_once_and_begins_where_those_before_it_end() {
-    let mut cluster = Cluster::start_with(3, fast).await;
-    let first = cluster.master().await;
+    let mut cluster = kit(3).start().await.unwrap();
+    let first = cluster.wait_for_master().await.unwrap();
     let other = (first + 1) % 3;
-    let (ledger, rival) = (cluster.ledger(first), cluster.ledger(other));
+    let (ledger, rival) = (cluster.ledger(first).unwrap(), cluster.ledger(other).unwrap());
     let (mut leaderships, mut of_rival) = (ledger.leaderships(), rival.leaderships());
     let mine = patient(leaderships.next()).await.unwrap();
     assert_eq!(mine, ledger.leadership().unwrap());
@@ -122,61 +122,51 @@ async fn told(ledger: &Ledger, expected: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_waits_for_a_master_that_does_not_come_is_told_who_is_missing() {
-    let mut cluster = Cluster::down(3, fast);
-    cluster.up(1).await;
-    let ledger = cluster.ledger(1);
+    let mut cluster = kit(3).down().unwrap();
+    cluster.restart(1).await.unwrap();
+    let ledger = cluster.ledger(1).unwrap();
     told(&ledger, &["no master within 300ms: waits for n0, which forms the cluster"]).await;
-    cluster.up(0).await;
-    cluster.up(2).await;
+    cluster.restart(0).await.unwrap();
+    cluster.restart(2).await.unwrap();
     let role = patient(ledger.wait_for_master(PATIENCE)).await.unwrap();
     assert!(matches!(role, Role::Master { .. } | Role::Slave { .. }), "{role:?}");
-    cluster.stop(0).await;
-    cluster.stop(2).await;
+    cluster.stop(0).await.unwrap();
+    cluster.stop(2).await.unwrap();
     told(&ledger, &["no answer from n0 (", ", n2 (", "2 of the 3 voters"]).await;
-    cluster.stop(1).await;
+    cluster.stop(1).await.unwrap();
     let error = patient(ledger.wait_for_master(PATIENCE)).await.unwrap_err();
     assert!(matches!(error, NoMasterError::Closed { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_master_that_is_stopped_hands_over_first() {
-    let slow = |config: &mut dledger::Config| {
-        fast(config);
-        config.fast_failover = false;
-    };
-    let mut cluster = Cluster::start_with(3, slow).await;
-    let master = cluster.master().await;
-    let ledger = cluster.ledger(master);
+    let mut cluster = kit(3).configure(|config| config.fast_failover = false).start().await.unwrap();
+    let master = cluster.wait_for_master().await.unwrap();
+    let ledger = cluster.ledger(master).unwrap();
     patient(ledger.append("before")).await.unwrap();
     let term = ledger.status().term;
-    cluster.stop(master).await;
+    cluster.stop(master).await.unwrap();
     // Without it, nobody would be elected before the lease is over, and this node would not hear of it any more.
     assert!(ledger.status().term > term, "it was stopped as the master");
-    let next = cluster.ledger(cluster.master().await);
+    let next = master_ledger(&cluster).await;
     assert_eq!(patient(next.append("after")).await.unwrap().index, 1);
     cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_preferred_node_leads_once_it_has_caught_up() {
-    let prefer = |config: &mut dledger::Config| {
-        fast(config);
-        config.preferred_leaders = vec![id(2), id(1)];
-    };
-    let mut cluster = Cluster::down(3, prefer);
-    cluster.up(0).await;
-    cluster.up(1).await;
-    cluster.up(2).await;
-    patient(cluster.ledger(2).role().wait_for(Role::is_master)).await.unwrap();
+    let builder = kit(3).configure(|config| config.preferred_leaders = vec![id(2), id(1)]);
+    let mut cluster = builder.start().await.unwrap();
+    patient(cluster.ledger(2).unwrap().role().wait_for(Role::is_master)).await.unwrap();
     // Without it the next one leads; it comes back, catches up, and leads again.
-    cluster.stop(2).await;
-    patient(cluster.ledger(1).role().wait_for(Role::is_master)).await.unwrap();
+    cluster.stop(2).await.unwrap();
+    patient(cluster.ledger(1).unwrap().role().wait_for(Role::is_master)).await.unwrap();
     for _ in 0..50 {
-        patient(cluster.ledger(1).append("x")).await.unwrap();
+        patient(cluster.ledger(1).unwrap().append("x")).await.unwrap();
     }
-    cluster.up(2).await;
-    patient(cluster.ledger(2).role().wait_for(Role::is_master)).await.unwrap();
-    assert_eq!(cluster.ledger(2).status().committed, 50);
+    cluster.restart(2).await.unwrap();
+    patient(cluster.ledger(2).unwrap().role().wait_for(Role::is_master)).await.unwrap();
+    assert_eq!(cluster.ledger(2).unwrap().status().committed, 50);
     cluster.stop_all().await;
 }
 
@@ -202,17 +192,12 @@ async fn appending(client: Client, stop: Arc<AtomicBool>) -> (Vec<(u64, String)>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_decided_in_a_term_that_is_over_is_taken_by_no_master() {
-    let cluster = Cluster::down(3, fast);
-    let mut nodes: Vec<Node> = Vec::new();
-    for n in 0..3 {
-        nodes.push(server::serve(cluster.builder(n)).await.unwrap());
-    }
-    let client = Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).timeout(PATIENCE).build();
+    let mut cluster = kit(3).start().await.unwrap();
+    let client = cluster.client_builder().timeout(PATIENCE).build();
     let old = patient(client.append("first")).await.unwrap().term;
     let fenced = client.in_term(old);
     patient(fenced.append("in its term")).await.unwrap();
-    let is_slave = |n: &usize| !nodes[*n].ledger(GROUP).unwrap().role().borrow().is_master();
-    let to = (0..3).find(is_slave).unwrap();
+    let to = cluster.wait_for_slave().await.unwrap();
     patient(client.transfer_leadership(&id(to))).await.unwrap();
     assert_eq!(patient(fenced.append("too late")).await, Err(ClientError::Fenced { term: old }));
     let ack = patient(client.append("second")).await.unwrap();
@@ -222,33 +207,25 @@ async fn what_a_client_decided_in_a_term_that_is_over_is_taken_by_no_master() {
     let records = patient(client.read_with(0, ReadLimit::default(), Consistency::Linearizable)).await.unwrap();
     let bodies: Vec<_> = records.iter().map(|record| record.body.clone()).collect();
     assert_eq!(bodies, ["first", "in its term", "second", "in the next one"]);
-    for node in nodes {
-        node.shutdown().await;
-    }
+    cluster.stop_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_load_fails_no_append() {
-    let cluster = Cluster::down(3, |_| {});
-    let serve = |n: usize| server::serve(cluster.builder(n));
-    let mut nodes: Vec<Node> = Vec::new();
-    for n in 0..3 {
-        nodes.push(serve(n).await.unwrap());
-    }
-    let peers: Peers = cluster.peers.clone();
-    let client = Client::builder(peers, GROUP.parse().unwrap()).timeout(PATIENCE).build();
+    let mut cluster = kit(3).durability(Durability::Sync).start().await.unwrap();
+    let client = cluster.client_builder().timeout(PATIENCE).build();
     patient(client.append("first")).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let load = tokio::spawn(appending(client.clone(), stop.clone()));
     let mut restarts = Vec::new();
-    for (n, node) in nodes.iter_mut().enumerate() {
+    for n in 0..3 {
         let began = Instant::now();
-        patient(node.shutdown()).await;
-        *node = serve(n).await.unwrap();
+        patient(cluster.stop(n)).await.unwrap();
+        cluster.restart(n).await.unwrap();
         // The next one stops when this one takes part again.
         let acked = patient(client.append("restarted")).await.unwrap();
         // And when there has been some load on all three.
-        committed(&node.ledger(GROUP).unwrap(), acked.index + 200).await;
+        cluster.wait_committed_on(&[n], acked.index + 200).await.unwrap();
         restarts.push((began, Instant::now()));
     }
     stop.store(true, Ordering::Relaxed);
@@ -261,12 +238,10 @@ async fn a_rolling_restart_under_load_fails_no_append() {
     println!("rolling restart: {} appends acked, none failed; longest pause in each restart {pauses:.1?}", acked.len());
     assert!(acked.len() > 10, "{}", acked.len());
     let last = acked.iter().map(|(index, _)| *index).max().unwrap();
-    committed(&nodes[1].ledger(GROUP).unwrap(), last + 1).await;
+    cluster.wait_committed_on(&[1], last + 1).await.unwrap();
+    let ledger = cluster.ledger(1).unwrap();
     for (index, body) in &acked {
-        let record: Record = nodes[1].ledger(GROUP).unwrap().get(*index).await.unwrap();
-        assert_eq!(record.body, body.as_bytes());
+        assert_eq!(ledger.get(*index).await.unwrap().body, body.as_bytes());
     }
-    for node in nodes {
-        patient(node.shutdown()).await;
-    }
+    patient(cluster.stop_all()).await;
 }
