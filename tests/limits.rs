@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Cluster, GROUP, fast, patient};
+use common::{GROUP, kit, master_ledger, patient};
 use dledger::{Client, ClientError, Node, NodeClient, NodeId, ReadLimit, Record, RecordStream};
 use futures::StreamExt;
 use tempfile::TempDir;
@@ -140,16 +140,11 @@ async fn calls_that_are_given_up_all_at_once_end_nobodys_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_take_all_their_places_harm_no_node_and_the_next_is_told_what_to_raise() {
-    let mut cluster = Cluster::down(3, |config| {
-        fast(config);
-        config.max_connections = 8;
-    });
-    for n in 0..3 {
-        cluster.nodes[n] = Some(dledger::server::serve(cluster.builder(n)).await.unwrap());
-    }
-    cluster.master().await;
-    let peers = cluster.peers.clone();
-    let client = || Client::builder(peers.clone(), GROUP.parse().unwrap()).timeout(Duration::from_secs(2)).build();
+    let mut cluster = kit(3).configure(|config| config.max_connections = 8).start().await.unwrap();
+    cluster.wait_for_master().await.unwrap();
+    let peers = cluster.peers().clone();
+    let builder = cluster.client_builder().timeout(Duration::from_secs(2));
+    let client = || builder.clone().build();
     let mut seated = Vec::new();
     for _ in 0..8 {
         let client = client();
@@ -166,18 +161,18 @@ async fn clients_that_take_all_their_places_harm_no_node_and_the_next_is_told_wh
     // Whoever asks whether the node lives is not told that it does not.
     let probe = |live: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dledger"));
-        command.args(["health", "--group", GROUP, "--id", "n0", "--bind", cluster.address(0)]).args(live);
+        command.args(["health", "--group", GROUP, "--id", "n0", "--bind", cluster.address(0).unwrap()]).args(live);
         command.output().unwrap().status.code()
     };
     assert_eq!((probe(&["--live"]), probe(&["--live", "--json"]), probe(&[])), (Some(0), Some(0), Some(1)));
     // Nodes come and go all the same: one restarts, and then the master does.
-    for restarted in [cluster.slave().await, cluster.master().await] {
-        cluster.stop(restarted).await;
-        cluster.nodes[restarted] = Some(dledger::server::serve(cluster.builder(restarted)).await.unwrap());
-        let master = cluster.ledger(cluster.master().await);
+    for restarted in [cluster.wait_for_slave().await.unwrap(), cluster.wait_for_master().await.unwrap()] {
+        cluster.stop(restarted).await.unwrap();
+        cluster.restart(restarted).await.unwrap();
+        let master = master_ledger(&cluster).await;
         patient(master.append("from within")).await.unwrap();
     }
-    cluster.committed(2).await;
+    cluster.wait_committed(2).await.unwrap();
     // Whoever leaves makes room.
     drop(seated);
     patient(async { while late.append("now").await.is_err() {} }).await;
