@@ -6,8 +6,9 @@ mod common;
 
 use std::process::{Output, Stdio};
 
-use common::{Cluster, fast, free_ports, kit, patient};
-use dledger::{NodeId, server};
+use common::{kit, patient};
+use dledger::testkit::Cluster;
+use dledger::{Config, Durability, NodeId};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -24,12 +25,10 @@ async fn run(words: &[&str], variables: &[(&str, &str)]) -> (i32, String) {
     (status.code().unwrap(), String::from_utf8(stdout).unwrap() + &String::from_utf8_lossy(&stderr))
 }
 
+/// Three nodes, and a place for one more where nobody is.
 async fn three() -> Cluster {
-    let mut cluster = Cluster::down(3, fast);
-    for n in 0..3 {
-        cluster.nodes[n] = Some(server::serve(cluster.builder(n)).await.unwrap());
-    }
-    cluster.master().await;
+    let cluster = kit(3).spares(1).start().await.unwrap();
+    cluster.wait_for_master().await.unwrap();
     cluster
 }
 
@@ -148,12 +147,14 @@ async fn alone(dir: &std::path::Path, address: &str) -> Child {
 #[tokio::test]
 async fn where_the_environment_names_several_ledgers_one_is_asked_for_and_status_shows_all() {
     let dir = tempfile::tempdir().unwrap();
-    let address = format!("127.0.0.1:{}", free_ports(1)[0]);
+    // It has a port that is nobody's.
+    let place = kit(1).down().unwrap();
+    let address = place.address(0).unwrap();
     // A volume has it, from the day it is made.
     for ledger in ["g", "h"] {
         std::fs::create_dir_all(dir.path().join(ledger).join("lost+found")).unwrap();
     }
-    let _serving = alone(dir.path(), &address).await;
+    let _serving = alone(dir.path(), address).await;
     let pod = format!("n0={address}");
     let pod = [("DLEDGER_GROUP", "g,h"), ("DLEDGER_PEERS", pod.as_str())];
     for words in
@@ -183,13 +184,13 @@ async fn where_the_environment_names_several_ledgers_one_is_asked_for_and_status
 #[tokio::test(flavor = "multi_thread")]
 async fn the_membership_says_who_there_is_and_the_list_is_where_one_starts() {
     let mut cluster = three().await;
-    let master = cluster.master().await;
-    cluster.ledger(master).append("record").await.unwrap();
-    cluster.committed(1).await;
+    let master = cluster.wait_for_master().await.unwrap();
+    cluster.ledger(master).unwrap().append("record").await.unwrap();
+    cluster.wait_committed(1).await.unwrap();
     let other = (master + 1) % 3;
     // The list lacks the master, has a stranger, and has a member where it is not.
-    let (port, third) = (free_ports(1)[0], 3 - master - other);
-    let list = format!("n{other}={};n7=127.0.0.1:{port};n{third}=127.0.0.1:1", cluster.address(other));
+    let (nowhere, third) = (cluster.address(3).unwrap(), 3 - master - other);
+    let list = format!("n{other}={};n7={nowhere};n{third}=127.0.0.1:1", cluster.address(other).unwrap());
     let words = |words: &[&str]| {
         let all = [&words[..1], &["--group", "g", "--peers", &list], &words[1..]].concat();
         all.into_iter().map(String::from).collect::<Vec<_>>()
@@ -205,7 +206,7 @@ async fn the_membership_says_who_there_is_and_the_list_is_where_one_starts() {
     assert_eq!((code, shown.len()), (0, 4), "{said}");
     for n in 0..3 {
         let node = find(format!("n{n}"));
-        assert_eq!((&node["member"], &node["address"]), (&true.into(), &cluster.address(n).into()), "{said}");
+        assert_eq!((&node["member"], &node["address"]), (&true.into(), &cluster.address(n).unwrap().into()), "{said}");
         assert!(node["role"] == if n == master { "master" } else { "slave" }, "{said}");
     }
     assert!(find("n7".into())["member"] == false && find("n7".into())["error"].is_string());
@@ -224,9 +225,9 @@ async fn the_membership_says_who_there_is_and_the_list_is_where_one_starts() {
         "{said}"
     );
     // Another answers where the list has it: it is not taken for the one that was meant.
-    let mistaken = format!("n9={}", cluster.address(other));
+    let mistaken = format!("n9={}", cluster.address(other).unwrap());
     let (code, said) = run(&["get", "--group", "g", "--peers", &mistaken, "--node", "n9", "0"], &[]).await;
-    let expected = format!("n{other} is at {}, where the peers have n9", cluster.address(other));
+    let expected = format!("n{other} is at {}, where the peers have n9", cluster.address(other).unwrap());
     assert!(code == 2 && said.contains(&expected), "{said}");
     let show = dledger(&["retention", "show", "--group", "g", "--peers", &list]).output().await.unwrap();
     let show = String::from_utf8(show.stdout).unwrap();
@@ -263,16 +264,14 @@ async fn a_list_with_nodes_of_two_clusters_is_said_to_be_that_by_whoever_is_aske
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_acknowledge_otherwise_are_named() {
-    let mut cluster = Cluster::down(3, |config| {
-        if config.id == NodeId::new(2) {
-            fast(config);
+    let syncs = |config: &mut Config| {
+        if config.id != NodeId::new(2) {
+            config.durability = Durability::Sync;
         }
-    });
-    for n in 0..3 {
-        cluster.nodes[n] = Some(server::serve(cluster.builder(n)).await.unwrap());
-    }
-    cluster.master().await;
-    let (code, said) = run(&["status", "--group", "g", "--peers", &cluster.peers.to_string()], &[]).await;
+    };
+    let mut cluster = kit(3).configure(syncs).start().await.unwrap();
+    cluster.wait_for_master().await.unwrap();
+    let (code, said) = run(&["status", "--group", "g", "--peers", &cluster.peers().to_string()], &[]).await;
     assert!(said.contains("not the same on all nodes (interval:20ms on n2; sync on n0, n1)"), "{code}: {said}");
     cluster.stop_all().await;
 }
@@ -280,9 +279,9 @@ async fn nodes_that_acknowledge_otherwise_are_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tail_ends_with_its_reader_and_says_what_it_waits_for() {
     let mut cluster = three().await;
-    let master = cluster.master().await;
-    cluster.ledger(master).append("record").await.unwrap();
-    let peers = cluster.peers.to_string();
+    let master = cluster.wait_for_master().await.unwrap();
+    cluster.ledger(master).unwrap().append("record").await.unwrap();
+    let peers = cluster.peers().to_string();
     let mut tail = dledger(&["tail", "--group", "g", "--peers", &peers, "--lines"]).spawn().unwrap();
     let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
     assert_eq!(patient(lines.next_line()).await.unwrap().unwrap(), "record");
@@ -313,8 +312,9 @@ async fn a_second_signal_ends_a_process_that_hangs() {
         std::fs::create_dir(dir.path().join("g")).unwrap();
         let identity = dir.path().join("g").join("identity");
         assert!(Command::new("mkfifo").arg(&identity).status().await.unwrap().success());
-        let bind = format!("127.0.0.1:{}", free_ports(1)[0]);
-        let words = ["serve", "--single", "--group", "g", "--id", "n0", "--bind", &bind, "--lock-wait", "0"];
+        let place = kit(1).down().unwrap();
+        let bind = place.address(0).unwrap();
+        let words = ["serve", "--single", "--group", "g", "--id", "n0", "--bind", bind, "--lock-wait", "0"];
         let mut serve = dledger(&words).env("DLEDGER_LOG", "info").arg("--data-dir").arg(dir.path()).spawn().unwrap();
         let mut lines = BufReader::new(serve.stderr.take().unwrap()).lines();
         let mut until = async |words: &str| {
