@@ -6,22 +6,15 @@ mod common;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{Cluster, GROUP, fast, patient};
+use common::{kit, master_ledger, patient};
+use dledger::testkit::Cluster;
 use dledger::{Client, ClientError, Consistency, Ledger, ReadError, ReadLimit, Role};
 use futures::{StreamExt, TryStreamExt};
 
 const PROMISES: [Consistency; 2] = [Consistency::Lease, Consistency::Linearizable];
 
-async fn served(count: usize) -> Cluster {
-    let mut cluster = Cluster::down(count, fast);
-    for n in 0..count {
-        cluster.nodes[n] = Some(dledger::server::serve(cluster.builder(n)).await.unwrap());
-    }
-    cluster
-}
-
 fn client(cluster: &Cluster) -> Client {
-    Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).timeout(Duration::from_secs(30)).build()
+    cluster.client_builder().timeout(Duration::from_secs(30)).build()
 }
 
 async fn append(ledger: &Ledger, n: u64) {
@@ -30,14 +23,14 @@ async fn append(ledger: &Ledger, n: u64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promised_read_sees_the_last_ack_on_every_node() {
-    let cluster = Cluster::start_with(3, fast).await;
-    let master = cluster.ledger(cluster.master().await);
+    let cluster = kit(3).start().await.unwrap();
+    let master = master_ledger(&cluster).await;
     for n in 0..30 {
         append(&master, n).await;
         // At once: nobody has told the others yet.
         for node in 0..3 {
             let consistency = PROMISES[n as usize % 2];
-            let ledger = cluster.ledger(node);
+            let ledger = cluster.ledger(node).unwrap();
             let record = patient(ledger.get_with(n, consistency)).await.unwrap();
             assert_eq!(record.body, format!("record {n}"), "{consistency} on n{node}");
             let not_yet = patient(ledger.get_with(n + 1, consistency)).await;
@@ -50,8 +43,8 @@ async fn a_promised_read_sees_the_last_ack_on_every_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_alone_needs_nobody_for_a_promise() {
-    let cluster = Cluster::start_with(1, fast).await;
-    let ledger = cluster.ledger(cluster.master().await);
+    let cluster = kit(1).start().await.unwrap();
+    let ledger = master_ledger(&cluster).await;
     append(&ledger, 0).await;
     for consistency in Consistency::ALL {
         assert_eq!(patient(ledger.barrier(consistency)).await, Ok(1));
@@ -60,14 +53,14 @@ async fn a_node_alone_needs_nobody_for_a_promise() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_a_promised_read_is_refused_in_time_and_a_local_one_is_served() {
-    let mut cluster = Cluster::start_with(3, fast).await;
-    let master = cluster.master().await;
-    append(&cluster.ledger(master), 0).await;
-    cluster.committed(1).await;
+    let mut cluster = kit(3).start().await.unwrap();
+    let master = cluster.wait_for_master().await.unwrap();
+    append(&cluster.ledger(master).unwrap(), 0).await;
+    cluster.wait_committed(1).await.unwrap();
     for n in (0..3).filter(|n| *n != master) {
-        cluster.stop(n).await;
+        cluster.stop(n).await.unwrap();
     }
-    let ledger = cluster.ledger(master);
+    let ledger = cluster.ledger(master).unwrap();
     let mut role = ledger.role();
     patient(role.wait_for(|role| !role.is_master())).await.unwrap();
     for consistency in PROMISES {
@@ -83,11 +76,11 @@ async fn without_a_quorum_a_promised_read_is_refused_in_time_and_a_local_one_is_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_promised_read_waits_for_the_next_master() {
-    let mut cluster = Cluster::start_with(3, fast).await;
-    let old = cluster.master().await;
-    append(&cluster.ledger(old), 0).await;
-    let slave = cluster.ledger(cluster.slave().await);
-    cluster.stop(old).await;
+    let mut cluster = kit(3).start().await.unwrap();
+    let old = cluster.wait_for_master().await.unwrap();
+    append(&cluster.ledger(old).unwrap(), 0).await;
+    let slave = cluster.ledger(cluster.wait_for_slave().await.unwrap()).unwrap();
+    cluster.stop(old).await.unwrap();
     for consistency in PROMISES {
         assert_eq!(patient(slave.get_with(0, consistency)).await.unwrap().body, "record 0");
     }
@@ -95,7 +88,7 @@ async fn a_promised_read_waits_for_the_next_master() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn remote_reads_keep_the_promise_on_every_node() {
-    let cluster = served(3).await;
+    let cluster = kit(3).start().await.unwrap();
     let client = client(&cluster);
     let mut acks = Vec::new();
     for n in 0..10 {
@@ -126,7 +119,7 @@ async fn remote_reads_keep_the_promise_on_every_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remote_barrier_lies_behind_every_ack_on_every_node() {
-    let cluster = served(3).await;
+    let cluster = kit(3).start().await.unwrap();
     let client = client(&cluster);
     for n in 0..9 {
         let ack = patient(client.append(format!("record {n}"))).await.unwrap();
@@ -140,14 +133,14 @@ async fn a_remote_barrier_lies_behind_every_ack_on_every_node() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remote_promise_that_cannot_be_kept_says_why() {
-    let mut cluster = served(3).await;
+    let mut cluster = kit(3).start().await.unwrap();
     patient(client(&cluster).append("record 0")).await.unwrap();
-    cluster.committed(1).await;
-    let last = cluster.slave().await;
+    cluster.wait_committed(1).await.unwrap();
+    let last = cluster.wait_for_slave().await.unwrap();
     for n in (0..3).filter(|n| *n != last) {
-        cluster.stop(n).await;
+        cluster.stop(n).await.unwrap();
     }
-    let impatient = Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).timeout(Duration::from_secs(1));
+    let impatient = cluster.client_builder().timeout(Duration::from_secs(1));
     let node = impatient.build().node(&(last as u64).into()).unwrap();
     let error = patient(node.get_with(0, Consistency::Linearizable)).await.unwrap_err();
     assert!(matches!(&error, ClientError::Unconfirmed { consistency: Consistency::Linearizable, .. }), "{error}");
@@ -156,8 +149,8 @@ async fn a_remote_promise_that_cannot_be_kept_says_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_stream_ends_at_its_limit_or_at_what_is_committed() {
-    let cluster = Cluster::start_with(1, fast).await;
-    let ledger = cluster.ledger(cluster.master().await);
+    let cluster = kit(1).start().await.unwrap();
+    let ledger = master_ledger(&cluster).await;
     for n in 0..30_u8 {
         patient(ledger.append(vec![n; 100 << 10])).await.unwrap();
     }
@@ -181,9 +174,9 @@ async fn a_read_stream_ends_at_its_limit_or_at_what_is_committed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tail_that_is_not_read_holds_up_nobody_and_misses_nothing() {
-    let cluster = served(3).await;
+    let cluster = kit(3).start().await.unwrap();
     let client = client(&cluster);
-    let ledger = cluster.ledger(cluster.master().await);
+    let ledger = master_ledger(&cluster).await;
     patient(ledger.append(vec![0; 64 << 10])).await.unwrap();
     let mut local = ledger.tail(0);
     let mut remote = client.tail(0);
@@ -203,17 +196,17 @@ async fn a_tail_that_is_not_read_holds_up_nobody_and_misses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tails_go_on_through_a_failover_without_a_gap_or_a_duplicate() {
-    let mut cluster = served(3).await;
+    let mut cluster = kit(3).start().await.unwrap();
     let client = client(&cluster);
     for n in 0..10 {
         assert_eq!(patient(client.append(format!("record {n}"))).await.unwrap().index, n);
     }
-    let old = cluster.master().await;
+    let old = cluster.wait_for_master().await.unwrap();
     let mut remote = client.tail(0);
-    let mut local = cluster.ledger(cluster.slave().await).tail(0);
+    let mut local = cluster.ledger(cluster.wait_for_slave().await.unwrap()).unwrap().tail(0);
     assert_eq!(patient(remote.next()).await.unwrap().unwrap().index, 0);
     // The remote one reads from the master, and loses it.
-    cluster.stop(old).await;
+    cluster.stop(old).await.unwrap();
     for n in 10..20 {
         assert_eq!(patient(client.append(format!("record {n}"))).await.unwrap().index, n);
     }
@@ -225,6 +218,6 @@ async fn tails_go_on_through_a_failover_without_a_gap_or_a_duplicate() {
         let record = patient(remote.next()).await.unwrap().unwrap();
         assert_eq!((record.index, record.body), (n, format!("record {n}").into()));
     }
-    let mut role = cluster.ledger(cluster.running()[0]).role();
+    let mut role = cluster.ledger(cluster.running()[0]).unwrap().role();
     patient(role.wait_for(|role| !matches!(role, Role::Electing { .. }))).await.unwrap();
 }
