@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{Cluster, GROUP, fast, free_ports, patient};
+use common::{GROUP, kit, master_ledger, patient};
 use dledger::{
     AppendError, CreateLedgerError, Node, NodeBuilder, NodeId, OpenError, Outcome, Peers, PeersError, ReadError,
     StartError,
@@ -52,7 +52,8 @@ async fn a_member_starts_though_it_is_not_among_the_peers_and_nobody_else_does()
     };
     // It was started, and is no member: the others never came.
     let waiting = single(dir.path()).peers(peers("n0-127.0.0.1:3;n1-127.0.0.1:1"));
-    let bind = format!("127.0.0.1:{}", free_ports(1)[0]);
+    let place = kit(1).down().unwrap();
+    let bind = place.address(0).unwrap().to_owned();
     let waiting = waiting.configure(|config| (config.single, config.bind) = (false, bind));
     waiting.start().await.unwrap().shutdown().await;
     let refused = unlisted().start().await;
@@ -145,12 +146,8 @@ async fn records_over_the_limit_and_empty_batches_are_refused_and_take_no_index(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_all_bytes_in_flight_try_append_is_busy_and_append_waits() {
-    let cluster = Cluster::start_with(3, |config| {
-        fast(config);
-        config.max_inflight_bytes = 1 << 20;
-    })
-    .await;
-    let master = cluster.ledger(cluster.master().await);
+    let cluster = kit(3).configure(|config| config.max_inflight_bytes = 1 << 20).start().await.unwrap();
+    let master = master_ledger(&cluster).await;
     let mut pending = Vec::new();
     let busy = loop {
         match master.try_append(vec![vec![7; 200 << 10].into()]) {
@@ -185,22 +182,14 @@ async fn garbage_on_the_port_harms_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_of_different_clusters_do_not_form_one() {
-    let ports = free_ports(2);
-    let peers: Peers = format!("n0=127.0.0.1:{};n1=127.0.0.1:{}", ports[0], ports[1]).parse().unwrap();
-    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let node = |n: usize, cluster: &str| {
-        Node::builder(NodeId::new(n as u64), format!("127.0.0.1:{}", ports[n]))
-            .cluster(cluster.parse().unwrap())
-            .group(GROUP.parse().unwrap())
-            .peers(peers.clone())
-            .data_dir(dirs[n].path())
-    };
-    let (one, two) = (node(0, "one").start().await.unwrap(), node(1, "two").start().await.unwrap());
-    let ledger = one.ledger(GROUP).unwrap();
-    let pending = ledger.submit(vec!["x".into()], Some(std::time::Duration::from_millis(700))).await.unwrap();
+    let mut cluster = kit(2).down().unwrap();
+    for (n, name) in ["one", "two"].into_iter().enumerate() {
+        cluster.restart_with(n, |builder| builder.cluster(name.parse().unwrap())).await.unwrap();
+    }
+    let ledger = cluster.ledger(0).unwrap();
+    let pending = ledger.submit(vec!["x".into()], Some(Duration::from_millis(700))).await.unwrap();
     let error = patient(pending).await.unwrap_err();
     assert!(matches!(error, AppendError::NoMaster { .. }), "{error}");
-    assert_eq!(two.ledger(GROUP).unwrap().status().term, 0);
-    one.shutdown().await;
-    two.shutdown().await;
+    assert_eq!(cluster.ledger(1).unwrap().status().term, 0);
+    cluster.stop_all().await;
 }
