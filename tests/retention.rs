@@ -8,32 +8,19 @@ use std::os::unix::fs::FileExt;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use common::{Cluster, GROUP, committed, fast, patient};
-use dledger::{
-    Client, ClientError, Config, Ledger, NodeId, ReadError, RemovalReason, RemoveError, Retention, RetentionStatus,
-};
+use common::{GROUP, kit, master_ledger, patient};
+use dledger::testkit::{Cluster, ClusterBuilder};
+use dledger::{ClientError, Ledger, NodeId, ReadError, RemovalReason, RemoveError, Retention, RetentionStatus};
 use futures::StreamExt;
 
 const SEGMENT: u64 = 1 << 20;
 const RECORD: usize = 200 << 10;
 
 /// Two segments and the active one, however full the disk that the test runs on.
-fn small(config: &mut Config) {
-    fast(config);
+fn small(nodes: usize) -> ClusterBuilder {
     let (max_bytes, every) = (Some(3 * SEGMENT), Duration::from_millis(50));
-    config.retention = Some(Retention { max_age: None, max_bytes, check: 1.0, force: 1.0, refuse: 1.0, every });
-}
-
-async fn serve(cluster: &mut Cluster, n: usize) {
-    cluster.nodes[n] = Some(dledger::server::serve(cluster.builder(n)).await.unwrap());
-}
-
-async fn served(change: fn(&mut Config)) -> Cluster {
-    let mut cluster = Cluster::down(3, change);
-    for n in 0..3 {
-        serve(&mut cluster, n).await;
-    }
-    cluster
+    let retention = Retention { max_age: None, max_bytes, check: 1.0, force: 1.0, refuse: 1.0, every };
+    kit(nodes).configure(move |config| config.retention = Some(retention.clone()))
 }
 
 fn body(index: u64) -> Vec<u8> {
@@ -60,10 +47,6 @@ async fn append_until_removed(master: &Ledger, ledger: &Ledger, index: u64) -> u
     panic!("nothing is removed: {:?}", ledger.retention());
 }
 
-fn client(cluster: &Cluster) -> Client {
-    Client::builder(cluster.peers.clone(), GROUP.parse().unwrap()).build()
-}
-
 /// The bytes of the segment at `position`, if it is there.
 fn segment(cluster: &Cluster, n: usize, position: u64) -> Option<Vec<u8>> {
     std::fs::read(cluster.dir(n).join(GROUP).join(format!("{position:020}"))).ok()
@@ -71,23 +54,23 @@ fn segment(cluster: &Cluster, n: usize, position: u64) -> Option<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn old_segments_go_on_every_node_and_a_slave_that_was_away_ends_byte_identical() {
-    let mut cluster = served(small).await;
-    let (master, away) = (cluster.master().await, cluster.slave().await);
+    let mut cluster = small(3).start().await.unwrap();
+    let (master, away) = (cluster.wait_for_master().await.unwrap(), cluster.wait_for_slave().await.unwrap());
     let other = (0..3).find(|n| ![master, away].contains(n)).unwrap();
-    let leader = cluster.ledger(master);
+    let leader = cluster.ledger(master).unwrap();
     append(&leader, 3).await;
-    committed(&cluster.ledger(away), 3).await;
-    cluster.stop(away).await;
+    cluster.wait_committed_on(&[away], 3).await.unwrap();
+    cluster.stop(away).await.unwrap();
     append_until_removed(&leader, &leader, 10).await;
-    let end = append_until_removed(&leader, &cluster.ledger(other), 10).await;
-    serve(&mut cluster, away).await;
+    let end = append_until_removed(&leader, &cluster.ledger(other).unwrap(), 10).await;
+    cluster.restart(away).await.unwrap();
     let end = end.max(append(&leader, 2).await);
-    cluster.committed(end).await;
+    cluster.wait_committed(end).await.unwrap();
 
-    let status = cluster.ledger(away).retention().unwrap();
+    let status = cluster.ledger(away).unwrap().retention().unwrap();
     assert!(status.first >= 10, "{status:?}");
     for n in 0..3 {
-        let (ledger, first) = (cluster.ledger(n), cluster.ledger(n).status().first);
+        let (ledger, first) = (cluster.ledger(n).unwrap(), cluster.ledger(n).unwrap().status().first);
         assert_eq!(patient(ledger.get(first)).await.unwrap().body, body(first));
         assert!(patient(ledger.get(end - 1)).await.unwrap().body == body(end - 1));
         assert!(ledger.retention().unwrap().problem.is_none(), "{:?}", ledger.retention());
@@ -100,25 +83,22 @@ async fn old_segments_go_on_every_node_and_a_slave_that_was_away_ends_byte_ident
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_learner_and_a_wiped_node_begin_where_their_master_does_and_end_byte_identical() {
-    let mut cluster = Cluster::with_spares(3, 1, small);
-    for n in 0..3 {
-        cluster.up(n).await;
-    }
-    let (master, wiped) = (cluster.master().await, cluster.slave().await);
-    let leader = cluster.ledger(master);
+    let mut cluster = small(3).spares(1).start().await.unwrap();
+    let (master, wiped) = (cluster.wait_for_master().await.unwrap(), cluster.wait_for_slave().await.unwrap());
+    let leader = cluster.ledger(master).unwrap();
     append_until_removed(&leader, &leader, 10).await;
-    cluster.up(3).await;
-    patient(leader.add_learner(cluster.address(3))).await.unwrap();
+    cluster.restart(3).await.unwrap();
+    patient(leader.add_learner(cluster.address(3).unwrap())).await.unwrap();
 
-    cluster.stop(wiped).await;
+    cluster.stop(wiped).await.unwrap();
     std::fs::remove_dir_all(cluster.dir(wiped)).unwrap();
-    cluster.up(wiped).await;
-    let address = cluster.address(wiped).to_owned();
+    cluster.restart(wiped).await.unwrap();
+    let address = cluster.address(wiped).unwrap().to_owned();
     patient(leader.replace_member(&NodeId::new(wiped as u64), &address, common::PATIENCE)).await.unwrap();
     let end = append(&leader, 2).await;
-    cluster.committed(end).await;
+    cluster.wait_committed(end).await.unwrap();
     for n in [wiped, 3] {
-        let status = cluster.ledger(n).status();
+        let status = cluster.ledger(n).unwrap().status();
         assert!(status.first >= 10 && status.members.len() == 4, "{status:?}");
     }
     assert_identical(&mut cluster).await;
@@ -127,10 +107,11 @@ async fn a_learner_and_a_wiped_node_begin_where_their_master_does_and_end_byte_i
 /// What any two nodes both have is the same, to the byte.
 async fn assert_identical(cluster: &mut Cluster) {
     let running = cluster.running();
-    let statuses: Vec<_> = running.iter().map(|n| cluster.ledger(*n).status()).collect();
+    let statuses: Vec<_> = running.iter().map(|n| cluster.ledger(*n).unwrap().status()).collect();
     let end = statuses.iter().map(|s| (s.committed, s.committed_position, s.committed_chain)).collect::<Vec<_>>();
     assert!(end.iter().all(|place| *place == end[0]), "{end:?}");
-    let starts: Vec<_> = running.iter().map(|n| cluster.ledger(*n).retention().unwrap().first_position).collect();
+    let starts: Vec<_> =
+        running.iter().map(|n| cluster.ledger(*n).unwrap().retention().unwrap().first_position).collect();
     cluster.stop_all().await;
     let (one, upto) = (running[0], end[0].1);
     for (n, start) in running.iter().zip(&starts).skip(1) {
@@ -151,13 +132,13 @@ async fn assert_identical(cluster: &mut Cluster) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_below_the_first_are_told_where_to_go_on_and_keep_what_they_hold() {
-    let cluster = served(fast).await;
-    let leader = cluster.ledger(cluster.master().await);
+    let cluster = kit(3).start().await.unwrap();
+    let leader = master_ledger(&cluster).await;
     let end = append(&leader, 30).await;
-    cluster.committed(end).await;
-    let client = client(&cluster);
+    cluster.wait_committed(end).await.unwrap();
+    let client = cluster.client();
     for n in 0..3 {
-        let ledger = cluster.ledger(n);
+        let ledger = cluster.ledger(n).unwrap();
         let remote = client.node(&NodeId::new(n as u64)).unwrap();
         // Open before anything goes. They have read one record, and have no more than a few in hand.
         let (mut tail, mut far) = (ledger.tail(0), remote.tail(0).await.unwrap());
@@ -214,17 +195,18 @@ async fn readers_below_the_first_are_told_where_to_go_on_and_keep_what_they_hold
 }
 
 fn dledger(cluster: &Cluster, args: &[&str]) -> Output {
-    let peers = cluster.peers.iter().map(|peer| format!("{}={}", peer.id, peer.address)).collect::<Vec<_>>().join(",");
+    let peers =
+        cluster.peers().iter().map(|peer| format!("{}={}", peer.id, peer.address)).collect::<Vec<_>>().join(",");
     let mut command = Command::new(env!("CARGO_BIN_EXE_dledger"));
     command.arg("retention").args(args).args(["--group", GROUP, "--peers", &peers]).output().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_shows_and_moves_where_the_ledger_begins() {
-    let mut cluster = served(small).await;
-    let leader = cluster.ledger(cluster.master().await);
+    let mut cluster = small(3).start().await.unwrap();
+    let leader = master_ledger(&cluster).await;
     let end = append(&leader, 8).await;
-    cluster.committed(end).await;
+    cluster.wait_committed(end).await.unwrap();
     let run = |args: &[&str]| {
         let output = tokio::task::block_in_place(|| dledger(&cluster, args));
         (output.status.success(), String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
@@ -243,7 +225,7 @@ async fn the_command_shows_and_moves_where_the_ledger_begins() {
         assert_eq!((&node["first"], &node["last"]["reason"]), (&5.into(), &"asked".into()), "{json}");
         assert_eq!(node["limits"]["max_bytes"], 3 * SEGMENT);
     }
-    cluster.stop(2).await;
+    cluster.stop(2).await.unwrap();
     let output = tokio::task::block_in_place(|| dledger(&cluster, &["move", "--to", "0", "--json"]));
     assert!(!output.status.success());
     let nodes: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -253,16 +235,16 @@ async fn the_command_shows_and_moves_where_the_ledger_begins() {
 /// The entry that a removal ends with must be read for it. openraft would take a failure for the end of the storage.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_removal_that_ends_with_a_damaged_entry_is_refused_and_the_node_goes_on() {
-    let mut cluster = Cluster::start_with(1, fast).await;
-    cluster.master().await;
-    append(&cluster.ledger(0), 20).await;
-    let all = cluster.ledger(0).read(.., dledger::ReadLimit::bytes(usize::MAX)).await.unwrap();
+    let mut cluster = kit(1).start().await.unwrap();
+    cluster.wait_for_master().await.unwrap();
+    append(&cluster.ledger(0).unwrap(), 20).await;
+    let all = cluster.ledger(0).unwrap().read(.., dledger::ReadLimit::bytes(usize::MAX)).await.unwrap();
     let last = all.iter().map(|record| record.position).take_while(|position| *position < SEGMENT).last().unwrap();
     drop(all);
     // What this life has written is not checked again; and a start looks at the ends of the segments.
-    cluster.stop(0).await;
-    cluster.up(0).await;
-    cluster.master().await;
+    cluster.stop(0).await.unwrap();
+    cluster.restart(0).await.unwrap();
+    cluster.wait_for_master().await.unwrap();
     let header = last - 4 - 4 - 80;
     let file = cluster.dir(0).join(GROUP).join(format!("{:020}", 0));
     let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
@@ -270,7 +252,7 @@ async fn a_removal_that_ends_with_a_damaged_entry_is_refused_and_the_node_goes_o
     file.read_exact_at(&mut byte, header + 8).unwrap();
     file.write_all_at(&[byte[0] ^ 0x40], header + 8).unwrap();
 
-    let ledger = cluster.ledger(0);
+    let ledger = cluster.ledger(0).unwrap();
     let refused = patient(ledger.remove_below(6)).await.unwrap_err();
     assert!(matches!(refused, RemoveError::Damaged(_)), "{refused}");
     assert_eq!((ledger.status().first, ledger.retention().unwrap().problem), (0, Some(refused.to_string())));
