@@ -2,18 +2,22 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
-use tempfile::TempDir;
+use common::kit;
+use dledger::testkit::Cluster;
 
 const BIN: &str = env!("CARGO_BIN_EXE_dledger");
 
 /// `dledger serve` processes; killed when dropped.
 struct Serving {
+    /// Their directories and their ports, and a port for one more.
+    place: Cluster,
+    /// The first three, in DLedger's spelling.
     peers: String,
-    dir: TempDir,
     children: Vec<Child>,
 }
 
@@ -24,13 +28,10 @@ fn dledger(args: &[&str]) -> Command {
 }
 
 impl Serving {
-    /// DLedger's spelling of the peers.
     fn three() -> Self {
-        let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let peer = |(n, l): (usize, &TcpListener)| format!("n{n}-{}", l.local_addr().unwrap());
-        let peers = listeners.iter().enumerate().map(peer).collect::<Vec<_>>().join(";");
-        drop(listeners);
-        let mut serving = Self { peers, dir: tempfile::tempdir().unwrap(), children: Vec::new() };
+        let place = kit(3).spares(1).down().unwrap();
+        let peers = (0..3).map(|n| format!("n{n}-{}", place.address(n).unwrap())).collect::<Vec<_>>().join(";");
+        let mut serving = Self { place, peers, children: Vec::new() };
         for n in 0..3 {
             let child = serving.serve(n);
             serving.children.push(child);
@@ -40,7 +41,7 @@ impl Serving {
 
     /// Returns when the node says that it serves.
     fn serve(&self, n: usize) -> Child {
-        let (id, dir) = (format!("n{n}"), self.dir.path().join(format!("n{n}")));
+        let (id, dir) = (format!("n{n}"), self.place.dir(n));
         let args = ["serve", "--group", "g", "--id", &id, "--peers", &self.peers, "--segment-size", "32MiB"];
         let mut command = dledger(&args);
         command.arg("--data-dir").arg(dir).stderr(Stdio::null());
@@ -153,8 +154,7 @@ fn a_wrong_command_line_says_what_is_wrong() {
 #[test]
 fn members_come_and_lead_and_go_by_command() {
     let mut serving = Serving::three();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let (three, address) = (serving.peers.clone(), format!("127.0.0.1:{port}"));
+    let (three, address) = (serving.peers.clone(), serving.place.address(3).unwrap().to_owned());
     serving.ok(&["append", "hello"]);
     let members = |command: &[&str]| {
         let args = [&["members"], &command[..1], &["--group", "g", "--peers", &three], &command[1..]].concat();
@@ -268,7 +268,7 @@ fn a_lost_quorum_is_told_by_every_look_at_the_members_and_a_survivor_is_recovere
         assert!(addresses.iter().all(|(_, address)| said.contains(address)), "{change:?}: {said}");
     }
 
-    let dir = serving.dir.path().join("n0").join("g");
+    let dir = serving.place.dir(0).join("g");
     let recover = |more: &[&str]| {
         let dir = dir.to_str().unwrap();
         dledger(&[&["recover", "--from", dir, "--new-cluster"], more].concat()).output().unwrap()
@@ -329,9 +329,8 @@ fn alone(dir: &std::path::Path, peers: &str, more: &[&str]) -> Child {
 #[test]
 fn one_damaged_ledger_is_closed_and_told_and_the_others_serve() {
     let dir = tempfile::tempdir().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let peers = format!("n0-{}", listener.local_addr().unwrap());
-    drop(listener);
+    let place = kit(1).down().unwrap();
+    let peers = format!("n0-{}", place.address(0).unwrap());
     damaged_one_of_two(dir.path(), &peers);
     let run = |args: &[&str]| {
         let output = dledger(args).env("DLEDGER_PEERS", &peers).env("DLEDGER_ID", "n0").output().unwrap();

@@ -7,7 +7,7 @@ mod common;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{patient, peers};
+use common::{kit, patient};
 use dledger::NodeId;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -65,8 +65,8 @@ fn has(line: &str, words: &[&str]) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_alone_logs_no_warning_from_its_start_to_its_clean_end() {
-    let (dir, peers) = (tempfile::tempdir().unwrap(), peers(1));
-    let bind = &peers.get(&NodeId::new(0)).unwrap().address;
+    let (dir, place) = (tempfile::tempdir().unwrap(), kit(1).down().unwrap());
+    let bind = place.address(0).unwrap();
     let node = Served::start(&["--group", "g", "--id", "n0", "--bind", bind, "--single"], dir.path());
     node.logged(1, |line| has(line, &["INFO", "master"])).await;
     node.terminate();
@@ -80,8 +80,8 @@ async fn a_node_alone_logs_no_warning_from_its_start_to_its_clean_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_node_costs_its_peers_a_few_lines_whatever_it_hosted_and_its_return_one() {
-    let (dir, peers) = (tempfile::tempdir().unwrap(), peers(3));
-    let (list, groups): (_, Vec<_>) = (peers.to_string(), (0..LEDGERS).map(|n| format!("g{n}")).collect());
+    let (dir, place) = (tempfile::tempdir().unwrap(), kit(3).down().unwrap());
+    let (list, groups): (_, Vec<_>) = (place.peers().to_string(), (0..LEDGERS).map(|n| format!("g{n}")).collect());
     let start = |n: u64| {
         let id = NodeId::new(n).to_string();
         let mut arguments = vec!["--peers", &list, "--id", &id];

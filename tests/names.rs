@@ -5,10 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
 
+mod common;
+
 use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use common::kit;
 
 const BIN: &str = env!("CARGO_BIN_EXE_dledger");
 
@@ -41,9 +44,8 @@ fn a_cluster_forms_when_its_names_resolve_at_last() {
         eprintln!("not run: this machine allows no mount namespace");
         return;
     }
-    let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let ports: Vec<_> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-    drop(listeners);
+    let place = kit(3).down().unwrap();
+    let ports: Vec<_> = place.peers().iter().map(|peer| peer.address.rsplit(':').next().unwrap()).collect();
     let list = |host: &dyn Fn(usize) -> String| {
         (0..3).map(|n| format!("broker-{n}-{}:{}", host(n), ports[n])).collect::<Vec<_>>().join(";")
     };
