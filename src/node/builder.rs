@@ -156,8 +156,8 @@ impl NodeBuilder {
         ready.start_on(listener, env).await
     }
 
-    /// As [`NodeBuilder::start`], with a wire between the node, which peers reach where it is told, and them that is not
-    /// the machine's alone.
+    /// As [`NodeBuilder::start`], with a wire to the peers that is not the machine's alone. `wire` is told where they
+    /// reach this node.
     #[cfg(feature = "testkit")]
     pub(crate) async fn start_through(
         self,
