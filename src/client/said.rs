@@ -12,8 +12,6 @@ use crate::rpc::pb;
 #[derive(Default)]
 pub(super) struct Said {
     nodes: BTreeMap<String, Node>,
-    /// Addresses and ids of the members that anybody named.
-    members: BTreeMap<String, String>,
 }
 
 #[derive(Default)]
@@ -22,6 +20,8 @@ struct Node {
     is: Option<Word>,
     /// What it refused a call with, or how the call failed.
     refused: Option<Word>,
+    /// Addresses and ids of the members, as it last named them.
+    members: BTreeMap<String, String>,
 }
 
 #[derive(Clone)]
@@ -34,14 +34,15 @@ struct Word {
 impl Said {
     /// Takes down what the node at `address` answered to what it is.
     pub(super) fn is(&mut self, address: &str, answer: &Result<pb::StatusResponse, ClientError>) {
-        let word = match answer {
+        let node = self.nodes.entry(address.to_owned()).or_default();
+        node.is = Some(match answer {
             Ok(status) => {
-                self.members.extend(status.members.iter().map(|member| (member.address.clone(), member.id.clone())));
+                let members = status.members.iter();
+                node.members = members.map(|member| (member.address.clone(), member.id.clone())).collect();
                 Word::of_status(status)
             }
             Err(error) => Word::of_error(error),
-        };
-        self.nodes.entry(address.to_owned()).or_default().is = Some(word);
+        });
     }
 
     /// Takes down what the node at `address` refused a call with.
@@ -51,7 +52,8 @@ impl Said {
 
     /// What the nodes at `addresses` last said since `since`, and which members there are besides.
     pub(super) fn since(&self, since: Instant, addresses: Vec<String>) -> Vec<Tried> {
-        let unasked = self.members.iter().filter(|(address, _)| !addresses.contains(address));
+        let named: BTreeMap<_, _> = self.nodes.values().flat_map(|node| &node.members).collect();
+        let unasked = named.into_iter().filter(|(address, _)| !addresses.contains(address));
         let unasked: Vec<_> = unasked
             .map(|(address, id)| {
                 let why = format!("{id}, a member that is not among the peers: not asked");

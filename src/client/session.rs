@@ -215,12 +215,17 @@ impl Session {
     /// Ends a stream whose node refused all that it has not answered, with `error`. Gives back what may be sent again.
     pub(super) fn refused_all(self, error: &ClientError) -> Vec<Job> {
         let mut again = Vec::new();
-        for jobs in self.sent.into_values() {
+        for mut jobs in self.sent.into_values() {
             let size = jobs.iter().map(|job| job.records.framed()).sum::<usize>() as u64;
             match error {
                 // Of all that was under way, the node could not take this: it would end the next stream as well.
-                ClientError::TooLarge { limit, message, .. } if size > *limit => {
+                ClientError::TooLarge { limit, message, .. } if size > *limit && jobs.len() == 1 => {
                     fail(jobs, &ClientError::TooLarge { size, limit: *limit, message: message.clone() });
+                }
+                // Together only.
+                ClientError::TooLarge { limit, .. } if size > *limit => {
+                    jobs.iter_mut().for_each(|job| job.alone = true);
+                    again.extend(jobs);
                 }
                 _ => again.extend(jobs),
             }

@@ -237,6 +237,19 @@ async fn what_a_node_has_not_taken_when_it_ends_the_stream_is_sent_again() {
 }
 
 #[tokio::test]
+async fn appends_that_were_too_large_together_go_each_for_itself() {
+    let fake = Fake::start("master").await;
+    let client = client(&[&fake.address]);
+    let mut oversized = failure(Code::TooLarge, "split it");
+    oversized.limit = 100;
+    fake.set(|state| state.reactions.push_back(Reaction::End(oversized)));
+    let record = || client.append(vec![0; 60]);
+    let (one, other) = tokio::join!(record(), record());
+    assert_eq!((one.unwrap().index, other.unwrap().index), (0, 1));
+    assert_eq!(fake.set(|state| state.requests.clone()), [2, 1, 1]);
+}
+
+#[tokio::test]
 async fn an_ack_for_another_number_of_records_is_not_believed() {
     let fake = Fake::start("master").await;
     fake.set(|state| state.reactions.push_back(Reaction::Miscount(7)));
