@@ -95,9 +95,7 @@ pub mod testing;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
-pub use client::{
-    Client, ClientBuilder, ClientError, NodeClient, NodeStatus, PendingAppend, RecordStream, Tried, Trouble,
-};
+pub use client::{Client, ClientBuilder, ClientError, NodeClient, PendingAppend, RecordStream, Tried, Trouble};
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
 pub use disk::limits::OpenFileLimit;
 pub use error::{

@@ -228,7 +228,7 @@ async fn a_ledger_that_cannot_be_opened_is_closed_and_the_others_serve() {
         // The same over the wire.
         let client = Client::builder(cluster.peers().clone(), group(name)).build();
         let remote = client.node(node.id()).unwrap();
-        assert_eq!(remote.status().await.unwrap().closed_reason.as_ref(), Some(&reason));
+        assert_eq!(remote.status().await.unwrap(), status);
         let error = remote.get(0).await.unwrap_err();
         assert!(matches!(error, ClientError::Closed { .. }), "{error}");
         let error = node.create_ledger(group(name)).await.unwrap_err();

@@ -221,3 +221,26 @@ async fn tails_go_on_through_a_failover_without_a_gap_or_a_duplicate() {
     let mut role = cluster.ledger(cluster.running()[0]).unwrap().role();
     patient(role.wait_for(|role| !matches!(role, Role::Electing { .. }))).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_told_what_the_node_knows() {
+    let cluster = served(3).await;
+    let client = client(&cluster);
+    let ack = patient(client.append("record 0")).await.unwrap();
+    cluster.committed(1).await;
+    for n in 0..3 {
+        let (ledger, node) = (cluster.ledger(n as usize), client.node(&n.into()).unwrap());
+        let told = patient(async {
+            loop {
+                let (before, told, after) = (ledger.status(), node.status().await.unwrap(), ledger.status());
+                // Not while it changes.
+                if before == after {
+                    break told == before;
+                }
+            }
+        });
+        assert!(told.await, "{:?} of {:?}", node.status().await, ledger.status());
+        assert_eq!(node.ledgers().await.unwrap().0, n.into());
+        assert_eq!(ledger.status().term, ack.term);
+    }
+}

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use dledger::{Client, Durability, Node, NodeId, NodeStatus, Peer, Peers};
+use dledger::{Client, Durability, Node, NodeId, Peer, Peers, Status};
 use tempfile::TempDir;
 
 use crate::Result;
@@ -108,7 +108,7 @@ impl Nodes {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             for id in self.ids() {
-                if client.status(id).await.is_ok_and(|status| status.role == "master") {
+                if client.status(id).await.is_ok_and(|status| status.role.is_master()) {
                     return Ok(id.clone());
                 }
             }
@@ -142,14 +142,14 @@ impl Nodes {
         let started = Instant::now();
         let mut last = String::new();
         while started.elapsed() < PATIENCE {
-            let mut all: Vec<NodeStatus> = Vec::new();
+            let mut all: Vec<Status> = Vec::new();
             for id in self.ids() {
                 match client.status(id).await {
                     Ok(status) => all.push(status),
                     Err(error) => last = format!("{id}: {error}"),
                 }
             }
-            let place = |s: &NodeStatus| (s.committed, s.committed_position, s.committed_chain, s.end);
+            let place = |s: &Status| (s.committed, s.committed_position, s.committed_chain, s.end);
             if all.len() == 3 && all.iter().all(|s| place(s) == place(&all[0]) && s.committed == s.end) {
                 let (committed, position, ..) = place(&all[0]);
                 if committed >= outcome.acked() as u64 {

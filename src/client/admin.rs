@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::error::ClientError;
-use super::node::{NodeClient, NodeStatus};
+use super::node::NodeClient;
 use crate::config::Retention;
 use crate::node::RetentionStatus;
 use crate::rpc::pb;
-use crate::types::{DiskLevel, LastRemoval, RemovalReason};
+use crate::types::{DiskLevel, LastRemoval, NodeId, RemovalReason, Status};
 
 impl NodeClient {
     /// What retention has left on the node, and may take.
@@ -26,11 +26,13 @@ impl NodeClient {
     ///
     /// # Errors
     /// [`ClientError::Broken`], [`ClientError::WrongCluster`].
-    pub async fn ledgers(&self) -> Result<(String, Vec<NodeStatus>), ClientError> {
+    pub async fn ledgers(&self) -> Result<(NodeId, Vec<Status>), ClientError> {
         let request = pb::LedgersRequest { cluster: self.directory().cluster() };
         let mut service = self.directory().admin(self.address())?;
         let pb::LedgersResponse { node, ledgers } = self.answer(service.ledgers(request)).await?.into_inner();
-        Ok((node, ledgers.into_iter().map(Into::into).collect()))
+        let node = node.parse::<NodeId>().map_err(|error| self.malformed(error.to_string()))?;
+        let ledgers = ledgers.into_iter().map(Status::try_from).collect::<Result<_, _>>();
+        Ok((node, ledgers.map_err(|what| self.malformed(what))?))
     }
 
     /// Removes the whole segments on the node whose records all lie below `index`; see

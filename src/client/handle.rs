@@ -15,15 +15,14 @@ use super::builder::{ClientBuilder, MAX_TIMEOUT};
 use super::directory::Directory;
 use super::driver::Driver;
 use super::error::ClientError;
-use super::node::{NodeClient, NodeStatus, RecordStream};
+use super::node::{NodeClient, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
 use super::tried::Wanted;
 use super::turn::in_turn;
 use crate::config::MAX_RECORD_BYTES;
 use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
-use crate::types::BatchAck;
-use crate::types::{Ack, Consistency, Group, NodeId, Peers, ReadLimit, Record};
+use crate::types::{Ack, BatchAck, Consistency, Group, NodeId, Peers, ReadLimit, Record, Status};
 
 /// Largest batch, bytes: it must fit into one message, and the largest record into it.
 const MAX_BATCH: usize = MAX_RECORD_BYTES;
@@ -233,7 +232,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::UnknownNode`], or that of [`NodeClient::status`].
-    pub async fn status(&self, node: &NodeId) -> Result<NodeStatus, ClientError> {
+    pub async fn status(&self, node: &NodeId) -> Result<Status, ClientError> {
         self.node(node)?.status().await
     }
 
@@ -242,7 +241,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Unreachable`] with all addresses tried.
     pub async fn any_node(&self) -> Result<NodeClient, ClientError> {
-        self.any(move |node| async move { node.status().await.map(|_| node) }).await
+        self.any(move |node| async move { node.told_status().await.map(|_| node) }).await
     }
 
     /// One committed record, from the master if it is known, else from any node that answers. Each node removes old

@@ -11,7 +11,8 @@ use super::node::NodeClient;
 use super::tried::Wanted;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb::{self, change_members_request::Change};
-use crate::types::{Incarnation, Member, MemberProgress, NodeId};
+use crate::rpc::status_wire::member;
+use crate::types::{Member, MemberProgress, NodeId};
 
 impl NodeClient {
     /// The members as this node sees them; how far each of them is, only the master knows.
@@ -22,11 +23,11 @@ impl NodeClient {
         let request = pb::MembersRequest { cluster: self.directory().cluster(), group: self.directory().group() };
         let mut service = self.directory().admin(self.address())?;
         let answer = self.answer(service.members(request)).await?.into_inner();
-        answer.members.into_iter().map(progress).collect::<Result<_, _>>().map_err(|what| self.malformed(what))
+        answer.members.into_iter().map(TryInto::try_into).collect::<Result<_, _>>().map_err(|what| self.malformed(what))
     }
 
     /// Asks this node, which may not be the master.
-    async fn change(&self, change: Change, wait: Duration) -> Result<String, ClientError> {
+    async fn change(&self, change: Change, wait: Duration) -> Result<Changed, ClientError> {
         let request = pb::ChangeMembersRequest {
             cluster: self.directory().cluster(),
             group: self.directory().group(),
@@ -35,21 +36,24 @@ impl NodeClient {
         };
         let mut service = self.directory().admin(self.address())?;
         let answer = service.change_members(request).await;
-        Ok(answer.map_err(|status| self.failed(status))?.into_inner().id)
+        let answer = answer.map_err(|status| self.failed(status))?.into_inner();
+        Ok(Changed { answer, by: self.clone() })
     }
 }
 
-fn progress(message: pb::MemberProgress) -> Result<MemberProgress, String> {
-    let id = message.id.parse().map_err(|error| format!("{error}"))?;
-    let incarnation = Incarnation::from_slice(&message.incarnation).ok_or("a member without incarnation")?;
-    Ok(MemberProgress {
-        member: Member { id, address: message.address, incarnation },
-        voter: message.voter,
-        end: message.end,
-        behind: message.behind,
-        heard: message.heard_ms.map(Duration::from_millis),
-        alarm: Some(message.alarm).filter(|alarm| !alarm.is_empty()),
-    })
+/// What came of a change.
+struct Changed {
+    answer: pb::ChangeMembersResponse,
+    /// Who made it.
+    by: NodeClient,
+}
+
+impl Changed {
+    /// The node at `address`, which was added or took a place.
+    fn member(self, address: &str) -> Result<Member, ClientError> {
+        let Self { answer: pb::ChangeMembersResponse { id, incarnation }, by } = self;
+        member(id, address.into(), &incarnation).map_err(|what| by.malformed(what))
+    }
 }
 
 /// Changes of the members. Each finds the master, and follows it if it is the master that is to go. Each may be called
@@ -57,13 +61,13 @@ fn progress(message: pb::MemberProgress) -> Result<MemberProgress, String> {
 ///
 /// They take the client's timeout at most, and `wait` on top where a member is waited for.
 impl Client {
-    /// The node at `address` becomes a learner; see [`Ledger::add_learner`](crate::Ledger::add_learner). Returns its
-    /// id.
+    /// The node at `address` becomes a learner; see [`Ledger::add_learner`](crate::Ledger::add_learner). Returns who
+    /// it is.
     ///
     /// # Errors
     /// [`ClientError::Members`] if it is refused; [`ClientError::NoMaster`], [`ClientError::Broken`].
-    pub async fn add_learner(&self, address: &str) -> Result<String, ClientError> {
-        self.change(Change::AddLearner(address.into()), Duration::ZERO).await
+    pub async fn add_learner(&self, address: &str) -> Result<Member, ClientError> {
+        self.change(Change::AddLearner(address.into()), Duration::ZERO).await?.member(address)
     }
 
     /// The learner `id` becomes a voter; see [`Ledger::promote`](crate::Ledger::promote).
@@ -83,13 +87,13 @@ impl Client {
     }
 
     /// The node at `address` takes the place of `id`; see
-    /// [`Ledger::replace_member`](crate::Ledger::replace_member). Returns its id.
+    /// [`Ledger::replace_member`](crate::Ledger::replace_member). Returns who it is.
     ///
     /// # Errors
     /// As [`Client::add_learner`].
-    pub async fn replace_member(&self, id: &NodeId, address: &str, wait: Duration) -> Result<String, ClientError> {
+    pub async fn replace_member(&self, id: &NodeId, address: &str, wait: Duration) -> Result<Member, ClientError> {
         let at = pb::MemberAt { id: id.to_string(), address: address.into() };
-        self.change(Change::Replace(at), wait).await
+        self.change(Change::Replace(at), wait).await?.member(address)
     }
 
     /// The member `id` is reached at `address`; see [`Ledger::move_member`](crate::Ledger::move_member).
@@ -109,7 +113,7 @@ impl Client {
         self.change(Change::Transfer(to.to_string()), Duration::ZERO).await.map(drop)
     }
 
-    async fn change(&self, change: Change, wait: Duration) -> Result<String, ClientError> {
+    async fn change(&self, change: Change, wait: Duration) -> Result<Changed, ClientError> {
         let directory = self.directory();
         directory.in_runtime()?;
         let timeout = self.timeout();

@@ -52,5 +52,5 @@ mod turn;
 pub use builder::ClientBuilder;
 pub use error::ClientError;
 pub use handle::{Client, PendingAppend};
-pub use node::{NodeClient, NodeStatus, RecordStream};
+pub use node::{NodeClient, RecordStream};
 pub use tried::{Tried, Trouble};

@@ -15,7 +15,7 @@ use super::directory::Directory;
 use super::error::ClientError;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb;
-use crate::types::{Consistency, Incarnation, ReadLimit, Record, Span};
+use crate::types::{Consistency, ReadLimit, Record, Span, Status};
 
 /// A node and no other: what it says and what it stores.
 #[derive(Clone)]
@@ -28,80 +28,6 @@ pub struct NodeClient {
 impl fmt::Debug for NodeClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("NodeClient").field(&self.address).finish()
-    }
-}
-
-/// What a node knows of a ledger, as it told over the wire. The same figures as [`Status`](crate::Status).
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NodeStatus {
-    /// The node's cluster.
-    pub cluster: String,
-    /// Incarnation of the cluster; see [`Status::cluster_incarnation`](crate::Status::cluster_incarnation).
-    pub cluster_incarnation: Option<Incarnation>,
-    /// The ledger.
-    pub group: String,
-    /// The node.
-    pub node: String,
-    /// `master`, `slave`, `electing`, `removed` or `closed`.
-    pub role: String,
-    /// Current term.
-    pub term: u64,
-    /// The master's id, if known.
-    pub master: Option<String>,
-    /// The master's address, if known.
-    pub master_address: Option<String>,
-    /// Lowest index still stored.
-    pub first: u64,
-    /// Index after the last record known to be committed.
-    pub committed: u64,
-    /// Index after the last record fsynced on this node.
-    pub durable: u64,
-    /// Index after the last stored record.
-    pub end: u64,
-    /// Position after the last committed entry.
-    pub committed_position: u64,
-    /// Chain value of the last committed entry: with equal committed positions, equal where the bytes are.
-    pub committed_chain: u32,
-    /// Id, address and whether it votes, of each member.
-    pub members: Vec<(String, String, bool)>,
-    /// Why the ledger is closed, when it is.
-    pub closed_reason: Option<String>,
-    /// Why the node cannot make another segment file, if it cannot.
-    pub disk_full: Option<String>,
-    /// What an operator should look into, a line for each.
-    pub alarm: Option<String>,
-    /// What an ack means on the node: `sync`, or `interval:10ms`. To be the same on all nodes.
-    pub durability: Option<String>,
-    /// Why there is no master, as far as the node can tell, for whom it waits, and what to do.
-    pub waiting: Option<String>,
-}
-
-impl From<pb::StatusResponse> for NodeStatus {
-    fn from(s: pb::StatusResponse) -> Self {
-        let known = |text: String| (!text.is_empty()).then_some(text);
-        Self {
-            cluster: s.cluster,
-            cluster_incarnation: Incarnation::from_slice(&s.cluster_incarnation),
-            group: s.group,
-            node: s.node,
-            role: s.role,
-            term: s.term,
-            master: known(s.master),
-            master_address: known(s.master_address),
-            first: s.first,
-            committed: s.committed,
-            durable: s.durable,
-            end: s.end,
-            committed_position: s.committed_position,
-            committed_chain: s.committed_chain,
-            members: s.members.into_iter().map(|m| (m.id, m.address, m.voter)).collect(),
-            closed_reason: known(s.closed_reason),
-            disk_full: known(s.disk_full),
-            alarm: known(s.alarm),
-            durability: known(s.durability),
-            waiting: known(s.waiting),
-        }
     }
 }
 
@@ -167,12 +93,17 @@ impl NodeClient {
         }
     }
 
-    /// What the node knows of the ledger.
+    /// What the node knows of the ledger, as [`Ledger::status`](crate::Ledger::status) says it there.
     ///
     /// # Errors
     /// [`ClientError::Broken`] if it cannot be reached; [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`].
-    pub async fn status(&self) -> Result<NodeStatus, ClientError> {
-        self.directory.status(&self.address, self.timeout).await.map(Into::into)
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.told_status().await?.try_into().map_err(|what| self.malformed(what))
+    }
+
+    /// The same as it was told.
+    pub(super) async fn told_status(&self) -> Result<pb::StatusResponse, ClientError> {
+        self.directory.status(&self.address, self.timeout).await
     }
 
     /// One record that the node has and knows to be committed.

@@ -1,12 +1,12 @@
 //! Messages between nodes and clients.
 
 use super::peers::message;
-use crate::client::{ClientError, NodeStatus};
+use crate::client::ClientError;
 use crate::pb;
 use crate::rpc::client_wire;
 use crate::rpc::grpc::status as grpc;
 use crate::rpc::transport::TransportError;
-use crate::types::Record;
+use crate::types::{Record, Status};
 
 /// Why a peer call was refused: it arrives with its reason, and no longer than headers may be.
 pub fn refusal(bytes: &[u8]) {
@@ -40,19 +40,17 @@ pub fn record(bytes: &[u8]) {
     assert_eq!(pb::Record::from(Record::from(message.clone())), message);
 }
 
-/// What a node says of itself.
+/// What a node says of itself: what is accepted has the figures that were sent, and arrives as it was sent on.
 pub fn status(bytes: &[u8]) {
     let Some(message) = message::<pb::StatusResponse>(bytes) else { return };
-    let status = NodeStatus::from(message.clone());
-    let members: Vec<_> = message.members.into_iter().map(|m| (m.id, m.address, m.voter)).collect();
-    assert_eq!(status.members, members);
-    assert_eq!((status.cluster, status.group, status.node), (message.cluster, message.group, message.node));
-    let master = (status.master.unwrap_or_default(), status.master_address.unwrap_or_default());
-    assert_eq!(master, (message.master, message.master_address));
-    let pointers = (status.first, status.committed, status.durable, status.end, status.term, status.role);
-    let sent = (message.first, message.committed, message.durable, message.end, message.term, message.role);
-    assert_eq!(pointers, sent);
-    assert_eq!(status.committed_chain, message.committed_chain);
-    assert_eq!(status.committed_position, message.committed_position);
-    assert_eq!(status.closed_reason.unwrap_or_default(), message.closed_reason);
+    let Ok(status) = Status::try_from(message.clone()) else { return };
+    let names = [status.cluster.as_str(), status.group.as_str(), status.node.as_str(), status.role.name()];
+    assert_eq!(names, [&*message.cluster, &message.group, &message.node, &message.role]);
+    let pointers = [status.first, status.committed, status.durable, status.end, status.term];
+    assert_eq!(pointers, [message.first, message.committed, message.durable, message.end, message.term]);
+    let told = pb::StatusResponse::from(status.clone());
+    assert_eq!((told.committed_chain, told.committed_position), (message.committed_chain, message.committed_position));
+    let again = pb::StatusResponse::from(Status::try_from(told.clone()).expect("what was accepted is accepted again"));
+    // Long reasons are cut once.
+    assert_eq!(again, told);
 }

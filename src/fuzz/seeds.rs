@@ -295,6 +295,8 @@ pub(super) fn record() -> Seeds {
 }
 
 pub(super) fn status() -> Seeds {
+    let member =
+        pb::MemberStatus { id: "n0".into(), address: "h:1".into(), voter: true, incarnation: vec![9; 16].into() };
     let status = pb::StatusResponse {
         cluster: "c".into(),
         group: "g".into(),
@@ -303,19 +305,24 @@ pub(super) fn status() -> Seeds {
         term: 3,
         master: "n0".into(),
         master_address: "h:1".into(),
+        master_incarnation: vec![9; 16].into(),
         first: 1,
         committed: 5,
         durable: 4,
         end: 6,
-        members: vec![pb::MemberStatus { id: "n0".into(), address: "h:1".into(), voter: true }],
+        members: vec![member],
         committed_chain: 7,
         committed_position: 8,
         closed_reason: String::new(),
+        closed_kind: 0,
         disk_full: "no space left".into(),
         cluster_incarnation: vec![8; 16].into(),
         alarm: "n1 had more".into(),
         waiting: "n1 is down".into(),
         durability: "sync".into(),
+        scrub: Some(pb::ScrubStatus { passes: 1, last_pass: Some(2), found: 3, repaired: 4, damaged: vec![5] }),
     };
-    vec![status.encode_to_vec(), pb::StatusResponse { closed_reason: "disk".into(), ..status }.encode_to_vec()]
+    let closed =
+        pb::StatusResponse { role: "closed".into(), closed_reason: "disk".into(), closed_kind: 2, ..status.clone() };
+    vec![status.encode_to_vec(), closed.encode_to_vec()]
 }

@@ -116,7 +116,7 @@ impl Node {
             committed_position: 0,
             committed_chain: 0,
             disk_full: None,
-            durability: String::new(),
+            durability: None,
             waiting: None,
             alarm: None,
             scrub: Default::default(),

@@ -36,7 +36,7 @@ impl Ledger {
             committed_chain: committed.chain,
             disk_full: group.gate.disk_full(),
             alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
-            durability: group.log.durability(),
+            durability: Some(group.log.durability()),
             waiting: group.standing.waiting(),
             scrub: group.log.scrub_status(),
             members: view.members,

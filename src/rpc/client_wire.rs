@@ -10,8 +10,7 @@ use tonic::Code;
 use super::pb::{self, failure};
 use crate::config::MAX_RECORD_BYTES;
 use crate::error::{AppendError, LedgerError, MemberError, ReadError, RemoveError, UnknownGroup};
-use crate::raft::members;
-use crate::types::{Consistency, Record, Status};
+use crate::types::{Consistency, Record};
 
 /// Largest message a client decodes, bytes: it holds a record and what fits beside it, see [`CHUNK_BYTES`], with what
 /// frames each. It trusts its nodes; what a node decodes is bounded by its `max_batch_bytes`.
@@ -212,7 +211,8 @@ pub(crate) fn failure(code: failure::Code, message: impl Display) -> pb::Failure
     pb::Failure { code: code.into(), message: quote(&message.to_string()), ..Default::default() }
 }
 
-fn quote(text: &str) -> String {
+/// `text`, cut where it is too long to travel.
+pub(super) fn quote(text: &str) -> String {
     if text.len() <= MAX_QUOTE {
         return text.to_owned();
     }
@@ -300,42 +300,5 @@ impl From<pb::Record> for Record {
     fn from(record: pb::Record) -> Self {
         let pb::Record { index, position, term, timestamp, body } = record;
         Self { index, position, term, timestamp, body }
-    }
-}
-
-impl From<Status> for pb::StatusResponse {
-    fn from(status: Status) -> Self {
-        let closed_reason = status.role.final_reason().map(quote).unwrap_or_default();
-        let (master, master_address) = match status.master {
-            Some(master) => (master.id.into(), master.address),
-            None => Default::default(),
-        };
-        let members = status.members.into_iter().map(|m| pb::MemberStatus {
-            id: m.member.id.into(),
-            address: m.member.address,
-            voter: m.voter,
-        });
-        Self {
-            cluster: status.cluster.into(),
-            group: status.group.into(),
-            node: status.node.into(),
-            role: status.role.name().into(),
-            term: status.term,
-            master,
-            master_address,
-            first: status.first,
-            committed: status.committed,
-            durable: status.durable,
-            end: status.end,
-            members: members.collect(),
-            committed_chain: status.committed_chain,
-            committed_position: status.committed_position,
-            closed_reason,
-            disk_full: status.disk_full.map(|why| quote(&why)).unwrap_or_default(),
-            cluster_incarnation: members::bytes_of(status.cluster_incarnation),
-            alarm: status.alarm.unwrap_or_default(),
-            durability: status.durability,
-            waiting: status.waiting.map(|why| quote(&why)).unwrap_or_default(),
-        }
     }
 }

@@ -26,6 +26,7 @@
 //! | [`convert`] | Raft's types to messages and back |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
 //! | [`client_wire`] | the crate's types as they travel between clients and nodes |
+//! | `status_wire` | what a node says of a ledger and of its members, as it travels |
 
 pub(crate) mod addresses;
 mod admission;
@@ -50,6 +51,7 @@ mod refusals;
 pub(crate) mod refusing;
 pub(crate) mod rounds;
 pub(crate) mod router;
+pub(crate) mod status_wire;
 mod stranded;
 pub(crate) mod transport;
 

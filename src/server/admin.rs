@@ -9,20 +9,20 @@ use crate::node::{Ledger, RetentionStatus};
 use crate::rpc::client_wire::{failure, millis, to_status};
 use crate::rpc::pb::admin_service_server::AdminService;
 use crate::rpc::pb::{self, failure::Code};
-use crate::types::{DiskLevel, LastRemoval, MemberProgress, NodeId, RemovalReason};
+use crate::types::{DiskLevel, LastRemoval, Member, NodeId, RemovalReason};
 
 /// Makes the change that is asked for. Gives back who took part, if that is news.
-async fn change(ledger: &Ledger, request: pb::ChangeMembersRequest) -> Result<Option<NodeId>, pb::Failure> {
+async fn change(ledger: &Ledger, request: pb::ChangeMembersRequest) -> Result<Option<Member>, pb::Failure> {
     use pb::change_members_request::Change;
     let wait = Duration::from_millis(request.wait_ms);
     let named = |id: &str| id.parse::<NodeId>().map_err(|error| failure(Code::Malformed, error));
     let happened = match request.change {
         None => return Err(failure(Code::Malformed, "no change is named: set `change`")),
-        Some(Change::AddLearner(address)) => ledger.add_learner(&address).await.map(|member| Some(member.id)),
+        Some(Change::AddLearner(address)) => ledger.add_learner(&address).await.map(Some),
         Some(Change::Promote(id)) => ledger.promote(&named(&id)?, wait).await.map(|()| None),
         Some(Change::Remove(id)) => ledger.remove_member(&named(&id)?).await.map(|()| None),
         Some(Change::Replace(pb::MemberAt { id, address })) => {
-            ledger.replace_member(&named(&id)?, &address, wait).await.map(|member| Some(member.id))
+            ledger.replace_member(&named(&id)?, &address, wait).await.map(Some)
         }
         Some(Change::Move(pb::MemberAt { id, address })) => {
             ledger.move_member(&named(&id)?, &address).await.map(|()| None)
@@ -32,25 +32,12 @@ async fn change(ledger: &Ledger, request: pb::ChangeMembersRequest) -> Result<Op
     happened.map_err(|error| (&error).into())
 }
 
-fn progress(member: MemberProgress) -> pb::MemberProgress {
-    pb::MemberProgress {
-        id: member.member.id.to_string(),
-        address: member.member.address,
-        incarnation: member.member.incarnation.to_bytes().to_vec().into(),
-        voter: member.voter,
-        end: member.end,
-        behind: member.behind,
-        heard_ms: member.heard.map(millis),
-        alarm: member.alarm.unwrap_or_default(),
-    }
-}
-
 #[async_trait]
 impl AdminService for Service {
     async fn members(&self, request: Request<pb::MembersRequest>) -> Result<Response<pb::MembersResponse>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        let members = ledger.members().into_iter().map(progress).collect();
+        let members = ledger.members().into_iter().map(Into::into).collect();
         Ok(Response::new(pb::MembersResponse { members }))
     }
 
@@ -63,8 +50,8 @@ impl AdminService for Service {
         // Its own task: it is not left half done because the caller does not wait.
         let changed = tokio::spawn(async move { change(&ledger, request).await }).await;
         let changed = changed.map_err(|ended| to_status(&failure(Code::Closed, ended)))?;
-        let id = changed.map_err(|failure| to_status(&failure))?.map(|id| id.to_string()).unwrap_or_default();
-        Ok(Response::new(pb::ChangeMembersResponse { id }))
+        let answer = changed.map_err(|failure| to_status(&failure))?.map(Into::into).unwrap_or_default();
+        Ok(Response::new(answer))
     }
 
     async fn retention(

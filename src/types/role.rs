@@ -65,6 +65,8 @@ pub enum ClosedKind {
     Refused,
     /// A bug: something happened that should not be able to. What is on the disk is as safe as it was.
     Internal,
+    /// A node of another version, asked from afar, tells no more than the reason.
+    Untold,
 }
 
 /// Why nothing more comes of a ledger that was [stopped](Role::Stopped).
@@ -90,6 +92,14 @@ impl Role {
     /// it is of no more use.
     pub fn is_final(&self) -> bool {
         matches!(self, Role::Stopped | Role::Closed { .. })
+    }
+
+    /// Why the ledger is closed or stopped on the node, or the node removed from it; `None` for the other roles.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Role::Removed { reason, .. } => Some(reason),
+            _ => self.final_reason(),
+        }
     }
 
     /// Why it [is the last one](Role::is_final).

@@ -5,8 +5,10 @@ use std::time::Duration;
 use super::{ClusterName, Group, Incarnation, Member, NodeId, Role};
 
 /// What a node knows of a ledger at one moment. `first ≤ committed ≤ end` and `durable ≤ end`; `committed ≤ durable`
-/// need not hold on one node.
+/// need not hold on one node. The same from the node itself ([`Ledger::status`](crate::Ledger::status)) and from afar
+/// ([`Client::status`](crate::Client::status)).
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Status {
     /// The node's cluster.
     pub cluster: ClusterName,
@@ -43,13 +45,13 @@ pub struct Status {
     /// What an operator should look into, a line for each. On the master: a member that had less than it had
     /// acknowledged, which with [`Durability::Sync`](crate::Durability::Sync) means that its disk was lost or set back.
     pub alarm: Option<String>,
-    /// What an ack means on this node: `sync`, or `interval:10ms`. To be the same on all nodes. Empty where the ledger
+    /// What an ack means on this node: `sync`, or `interval:10ms`. To be the same on all nodes. `None` where the ledger
     /// could not be opened.
-    pub durability: String,
+    pub durability: Option<String>,
     /// Why there is no master, as far as this node can tell, for whom it waits, and what to do. `None` while there is
     /// one, and for the first moments of an election.
     pub waiting: Option<String>,
-    /// What is known of the sealed segments.
+    /// What is known of the sealed segments. Nothing, where a node of an older version was asked from afar.
     pub scrub: ScrubStatus,
     /// All members.
     pub members: Vec<MemberStatus>,

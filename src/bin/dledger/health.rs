@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use dledger::{Client, ClientError, NodeId, NodeStatus, Peer, Peers};
+use dledger::{Client, ClientError, NodeId, Peer, Peers, Status};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Heard, verdict};
@@ -47,7 +47,7 @@ impl Health {
             Err(ClientError::Busy { message }) if self.live => return busy(&id, &address, &message, self.json),
             answer => answer?,
         };
-        if node != id.as_str() {
+        if node != id {
             let found = format!("node {node} answers at {address}, not {id}: correct --id, --bind or --peers");
             return Err(ended(Exit::Failed, found));
         }
@@ -75,12 +75,12 @@ fn busy(node: &NodeId, address: &str, message: &str, json: bool) -> Result<(), F
 }
 
 /// What the ledgers come to.
-fn told(ledgers: &[NodeStatus], live: bool) -> Result<(), Failure> {
+fn told(ledgers: &[Status], live: bool) -> Result<(), Failure> {
     // A process that has lost all of its ledgers serves nobody.
-    if live && ledgers.iter().any(|ledger| Exit::of_role(&ledger.role) != Exit::Closed) {
+    if live && ledgers.iter().any(|ledger| Exit::of_role(ledger.role.name()) != Exit::Closed) {
         return Ok(());
     }
-    verdict(ledgers.iter().map(|ledger| (ledger.group.as_str(), Heard::Role(&ledger.role))))
+    verdict(ledgers.iter().map(|ledger| (ledger.group.as_str(), Heard::Role(ledger.role.name()))))
 }
 
 fn head() -> Vec<String> {
@@ -88,19 +88,20 @@ fn head() -> Vec<String> {
 }
 
 /// Which ledger, how it is, and what is wrong with it.
-fn row(s: &NodeStatus) -> Vec<String> {
-    let mut row = vec![s.group.clone(), s.role.clone(), s.term.to_string()];
-    row.push(s.master.clone().unwrap_or_else(|| "-".into()));
+fn row(s: &Status) -> Vec<String> {
+    let mut row = vec![s.group.to_string(), s.role.name().to_owned(), s.term.to_string()];
+    row.push(s.master.as_ref().map_or_else(|| "-".into(), |master| master.id.to_string()));
     row.extend([s.committed.to_string(), s.end.to_string()]);
-    row.extend(s.closed_reason.as_ref().or(s.disk_full.as_ref()).cloned());
+    row.extend(s.role.reason().or(s.disk_full.as_deref()).map(String::from));
     row
 }
 
-fn object(node: &str, address: &str, ledgers: &[NodeStatus]) -> Value {
+fn object(node: &NodeId, address: &str, ledgers: &[Status]) -> Value {
     let each = ledgers.iter().map(|s| {
         json!({
-            "group": s.group, "role": s.role, "term": s.term, "master": s.master, "committed": s.committed,
-            "end": s.end, "closed_reason": s.closed_reason, "disk_full": s.disk_full,
+            "group": s.group, "role": s.role.name(), "term": s.term,
+            "master": s.master.as_ref().map(|master| &master.id), "committed": s.committed,
+            "end": s.end, "closed_reason": s.role.reason(), "disk_full": s.disk_full,
         })
     });
     json!({ "node": node, "address": address, "ledgers": each.collect::<Vec<_>>() })

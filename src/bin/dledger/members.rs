@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use dledger::{ClientError, MemberProgress, NodeId, NodeStatus, Peer, Peers};
+use dledger::{ClientError, MemberProgress, NodeId, Peer, Peers, Role, Status};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -180,7 +180,7 @@ impl List {
         clusters::one(&roster::ask(&asked, &self.target.peers).await)?;
         let node = self.target.node(None).await?;
         let (status, members) = (node.status().await?, node.members().await?);
-        let exit = Exit::of_role(&status.role);
+        let exit = Exit::of_role(status.role.name());
         let wrong = match exit {
             Exit::Well => None,
             _ => Some(self.wrong(&status, &members).await),
@@ -202,16 +202,16 @@ impl List {
     }
 
     /// What is to be said first where the node is of no use: how it is, and which members do not answer.
-    async fn wrong(&self, status: &NodeStatus, members: &[MemberProgress]) -> String {
+    async fn wrong(&self, status: &Status, members: &[MemberProgress]) -> String {
         let silent = self.silent(members).await;
         let silent =
             if silent.is_empty() { "all answer".into() } else { format!("no answer from {}", silent.join(", ")) };
-        let what = match status.role.as_str() {
-            "closed" => "CLOSED",
-            "removed" => "REMOVED",
+        let what = match status.role {
+            Role::Closed { .. } => "CLOSED",
+            Role::Removed { .. } => "REMOVED",
             _ => "NO MASTER",
         };
-        let (node, role) = (&status.node, &status.role);
+        let (node, role) = (&status.node, status.role.name());
         format!("{what}: {node} is {role}, and this is what it last knew of the members ({silent})")
     }
 
@@ -231,7 +231,7 @@ impl List {
 impl Add {
     async fn run(self) -> Result<(), Failure> {
         let client = self.target.client()?;
-        let id: NodeId = client.add_learner(&self.address).await?.parse()?;
+        let id = client.add_learner(&self.address).await?.id;
         let at = json!({ "address": self.address });
         self.told.say(&id, "learner", at, &format!("at {} is a learner", self.address))?;
         if self.promote {
@@ -261,7 +261,7 @@ impl Replace {
     async fn run(self) -> Result<(), Failure> {
         let client = self.target.client()?;
         let replaced = client.replace_member(&self.id, &self.address, self.wait.wait);
-        let new: NodeId = watched(&self.target, &self.id, replaced).await?.parse()?;
+        let new = watched(&self.target, &self.id, replaced).await?.id;
         let more = json!({ "address": self.address, "in_place_of": self.id.as_str() });
         let words = format!("at {} has taken the place of {}", self.address, self.id);
         self.told.say(&new, "member", more, &words)

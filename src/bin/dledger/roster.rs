@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dledger::{Client, ClientError, Group, NodeClient, NodeId, NodeStatus, Peer, Peers};
+use dledger::{Client, ClientError, Group, MemberStatus, NodeClient, NodeId, Peer, Peers, Role, Status};
 use futures::future::join_all;
 use tokio::time::Instant;
 
@@ -15,15 +15,15 @@ pub(crate) struct Answer {
     pub(crate) peer: Peer,
     /// When it was there.
     pub(crate) at: Instant,
-    pub(crate) status: Result<NodeStatus, ClientError>,
+    pub(crate) status: Result<Status, ClientError>,
     /// Whether the membership has it; `None` while nobody says what that is.
     pub(crate) member: Option<bool>,
 }
 
 impl Answer {
     /// Who it is: as it says, or else as it was called.
-    pub(crate) fn node(&self) -> &str {
-        self.status.as_ref().map_or(self.peer.id.as_str(), |status| &status.node)
+    pub(crate) fn node(&self) -> &NodeId {
+        self.status.as_ref().map_or(&self.peer.id, |status| &status.node)
     }
 }
 
@@ -56,24 +56,23 @@ pub(crate) fn members(answers: &[Answer]) -> Option<Vec<Peer>> {
     let known = answers.iter().filter_map(|answer| answer.status.as_ref().ok());
     let newest = known.filter(|status| !status.members.is_empty()).max_by_key(|status| {
         // Who was removed knows of no later change.
-        (status.role == "master", status.role != "removed", status.term, status.committed)
+        (status.role.is_master(), !matches!(status.role, Role::Removed { .. }), status.term, status.committed)
     })?;
-    let peer =
-        |(id, address, _): &(String, String, bool)| Some(Peer { id: id.parse().ok()?, address: address.clone() });
-    Some(newest.members.iter().filter_map(peer).collect())
+    let peer = |known: &MemberStatus| Peer { id: known.member.id.clone(), address: known.member.address.clone() };
+    Some(newest.members.iter().map(peer).collect())
 }
 
 /// Says of each whether it is a member.
 pub(crate) fn mark(answers: &mut [Answer], members: &[Peer]) {
     for answer in answers {
-        answer.member = Some(members.iter().any(|member| member.id.as_str() == answer.node()));
+        answer.member = Some(members.iter().any(|member| member.id == *answer.node()));
     }
 }
 
 /// The members that have not answered, where they have not been looked for yet.
 fn unheard(answers: &[Answer], members: &[Peer]) -> Vec<Peer> {
     let heard = |member: &Peer| {
-        let answered = |answer: &Answer| answer.status.is_ok() && answer.node() == member.id.as_str();
+        let answered = |answer: &Answer| answer.status.is_ok() && *answer.node() == member.id;
         answers.iter().any(|answer| answered(answer) || answer.peer.address.eq_ignore_ascii_case(&member.address))
     };
     members.iter().filter(|member| !heard(member)).cloned().collect()
@@ -112,7 +111,7 @@ pub(crate) async fn find(target: &Target, node: &NodeId) -> Result<NodeClient, F
     let mut other = None;
     if let Ok(listed) = &listed {
         match listed.status().await {
-            Ok(status) if status.node != node.as_str() => other = Some(status.node),
+            Ok(status) if status.node != *node => other = Some(status.node),
             Err(ClientError::Broken { .. }) => {}
             Ok(_) | Err(_) => return Ok(listed.clone()),
         }

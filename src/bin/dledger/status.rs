@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use dledger::{ClientError, Group, NodeStatus};
+use dledger::{ClientError, Group};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
@@ -83,7 +83,7 @@ fn durability_differs(answers: &[Answer]) -> Option<String> {
     let members = answers.iter().filter(|answer| answer.member == Some(true));
     for status in members.filter_map(|answer| answer.status.as_ref().ok()) {
         if let Some(way) = &status.durability {
-            ways.entry(way).or_default().push(&status.node);
+            ways.entry(way).or_default().push(status.node.as_str());
         }
     }
     let each = ways.iter().map(|(way, nodes)| format!("{way} on {}", nodes.join(", "))).collect::<Vec<_>>().join("; ");
@@ -101,13 +101,13 @@ fn told(ledgers: &[(&Group, Vec<Answer>)]) -> Result<(), Failure> {
     let names = ledgers.iter().flat_map(|(group, answers)| {
         let name = move |answer: &Answer| match several {
             true => format!("{group} on {}", answer.node()),
-            false => answer.node().to_owned(),
+            false => answer.node().to_string(),
         };
         answers.iter().map(move |answer| (name(answer), &answer.status))
     });
     let names: Vec<_> = names.collect();
     verdict(names.iter().map(|(name, status)| match status {
-        Ok(status) => (name.as_str(), Heard::Role(&status.role)),
+        Ok(status) => (name.as_str(), Heard::Role(status.role.name())),
         Err(error) => (name.as_str(), Heard::Error(error)),
     }))
 }
@@ -141,13 +141,18 @@ pub(crate) fn object(group: &Group, Answer { peer, status, member, .. }: &Answer
             });
         }
     };
-    let members = s.members.iter().map(|(id, address, voter)| json!({ "id": id, "address": address, "voter": voter }));
+    let members = s
+        .members
+        .iter()
+        .map(|known| json!({ "id": known.member.id, "address": known.member.address, "voter": known.voter }));
+    let master = s.master.as_ref();
     json!({
-        "node": s.node, "address": peer.address, "cluster": s.cluster, "group": s.group, "role": s.role, "term": s.term,
-        "master": s.master, "master_address": s.master_address, "first": s.first, "committed": s.committed,
+        "node": s.node, "address": peer.address, "cluster": s.cluster, "group": s.group,
+        "role": s.role.name(), "term": s.term, "master": master.map(|master| &master.id),
+        "master_address": master.map(|master| &master.address), "first": s.first, "committed": s.committed,
         "durable": s.durable, "end": s.end, "committed_position": s.committed_position,
         "committed_chain": format!("{:08x}", s.committed_chain), "members": members.collect::<Vec<_>>(),
-        "member": member, "closed_reason": s.closed_reason,
+        "member": member, "closed_reason": s.role.reason(),
         "disk_full": s.disk_full, "cluster_incarnation": s.cluster_incarnation.map(|of| of.to_string()),
         "alarm": s.alarm,
         "waiting": s.waiting, "durability": s.durability,
@@ -159,7 +164,7 @@ const COLUMNS: usize = 11;
 
 const FIGURES: [&str; 6] = ["FIRST", "COMMITTED", "DURABLE", "END", "POSITION", "CHAIN"];
 
-fn figures(s: &NodeStatus) -> Vec<String> {
+fn figures(s: &dledger::Status) -> Vec<String> {
     let figures = [s.first, s.committed, s.durable, s.end, s.committed_position].map(|figure| figure.to_string());
     figures.into_iter().chain([format!("{:08x}", s.committed_chain)]).collect()
 }
@@ -170,7 +175,7 @@ pub(crate) fn head(figures: &[&str]) -> Vec<String> {
 }
 
 /// Who the node is, its `figures`, and what is wrong with it.
-pub(crate) fn row(answer: &Answer, figures: impl FnOnce(&NodeStatus) -> Vec<String>) -> Vec<String> {
+pub(crate) fn row(answer: &Answer, figures: impl FnOnce(&dledger::Status) -> Vec<String>) -> Vec<String> {
     let peer = &answer.peer;
     let stranger = (answer.member == Some(false)).then_some(NO_MEMBER);
     let unheard = |why: String| {
@@ -179,10 +184,11 @@ pub(crate) fn row(answer: &Answer, figures: impl FnOnce(&NodeStatus) -> Vec<Stri
     };
     match &answer.status {
         Ok(s) => {
-            let mut row = vec![s.node.clone(), peer.address.clone(), s.role.clone(), s.term.to_string()];
-            row.push(s.master.clone().unwrap_or_else(|| "-".into()));
+            let mut row = vec![s.node.to_string(), peer.address.clone(), s.role.name().to_owned(), s.term.to_string()];
+            row.push(s.master.as_ref().map_or_else(|| "-".into(), |master| master.id.to_string()));
             row.extend(figures(s));
-            let wrong = s.closed_reason.as_ref().or(s.waiting.as_ref()).or(s.disk_full.as_ref()).or(s.alarm.as_ref());
+            let wrong = s.waiting.as_deref().or(s.disk_full.as_deref()).or(s.alarm.as_deref());
+            let wrong = s.role.reason().or(wrong);
             // One line a node, whatever there is to say.
             let wrong = [wrong.map(|wrong| wrong.replace('\n', "; ")), stranger.map(String::from)];
             let wrong = wrong.into_iter().flatten().collect::<Vec<_>>();

@@ -1,7 +1,7 @@
 //! `dledger tail`: committed records as they come.
 
 use clap::Args;
-use dledger::{Client, ClientError, NodeClient, NodeId, NodeStatus, Record};
+use dledger::{Client, ClientError, NodeClient, NodeId, Record, Status};
 use futures::StreamExt;
 
 use crate::output::{Failure, Form, Output, nobody_reads};
@@ -76,7 +76,7 @@ impl Tail {
         };
         // Who does not answer is told of by the records, or their absence.
         let Ok(node) = node else { return };
-        let Ok(NodeStatus { node, committed, .. }) = node.status().await else { return };
+        let Ok(Status { node, committed, .. }) = node.status().await else { return };
         if self.from > committed {
             let (from, before) = (self.from, self.from - committed);
             eprintln!(

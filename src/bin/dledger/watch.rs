@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use dledger::{Client, Group, NodeId, NodeStatus, Peer, Peers};
+use dledger::{Client, Group, NodeId, Peer, Peers, Status};
 use futures::future::join_all;
 use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -159,7 +159,7 @@ impl Look<'_> {
     }
 }
 
-fn figures(s: &NodeStatus, rate: Option<f64>) -> Vec<String> {
+fn figures(s: &Status, rate: Option<f64>) -> Vec<String> {
     vec![s.first.to_string(), s.committed.to_string(), per_second(rate), s.durable.to_string(), s.end.to_string()]
 }
 

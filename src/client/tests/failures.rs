@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tonic::Code;
 
-use crate::client::{ClientError, NodeStatus};
+use crate::client::ClientError;
 use crate::error::{AppendError, Damage, Outcome, ReadError, UnknownGroup};
 use crate::rpc::client_wire::{failure, from_status, to_status, wrong_cluster};
 use crate::rpc::pb::{self, failure};
-use crate::types::{ClosedKind, Incarnation, Member, MemberStatus, Role, Status};
+use crate::types::{Incarnation, Member};
 
 /// What a client makes of a failure after its way through a status.
 fn told(failure: pb::Failure) -> ClientError {
@@ -107,37 +107,4 @@ fn what_is_quoted_back_is_bounded() {
     let long = "ä".repeat(10_000);
     let failure = wrong_cluster(&long, "ours");
     assert!(failure.message.len() <= 1024 + "…".len());
-}
-
-#[test]
-fn a_status_keeps_its_figures() {
-    let status = Status {
-        cluster: Default::default(),
-        cluster_incarnation: None,
-        group: "g".parse().unwrap(),
-        node: 0.into(),
-        role: Role::Closed { kind: ClosedKind::Storage, reason: "disk".into() },
-        term: 3,
-        master: Some(member()),
-        first: 1,
-        committed: 2,
-        durable: 4,
-        end: 5,
-        committed_position: 6,
-        committed_chain: 7,
-        disk_full: Some("no room".into()),
-        alarm: None,
-        durability: "sync".into(),
-        waiting: Some("n1 is down".into()),
-        scrub: Default::default(),
-        members: vec![MemberStatus { member: member(), voter: true }],
-    };
-    let told = NodeStatus::from(pb::StatusResponse::from(status));
-    assert_eq!((told.role.as_str(), told.closed_reason.as_deref()), ("closed", Some("disk")));
-    assert_eq!((told.master.as_deref(), told.master_address.as_deref()), (Some("n1"), Some("h:2")));
-    assert_eq!((told.first, told.committed, told.durable, told.end), (1, 2, 4, 5));
-    assert_eq!((told.term, told.committed_position, told.committed_chain), (3, 6, 7));
-    assert_eq!(told.disk_full.as_deref(), Some("no room"));
-    assert_eq!((told.waiting.as_deref(), told.durability.as_deref()), (Some("n1 is down"), Some("sync")));
-    assert_eq!(told.members, [("n1".to_owned(), "h:2".to_owned(), true)]);
 }

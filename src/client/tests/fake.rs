@@ -198,6 +198,11 @@ pub(super) fn builder(addresses: &[&str]) -> crate::client::ClientBuilder {
     Client::builder(Peers::new(peers.collect()).unwrap(), "g".parse().unwrap())
 }
 
+/// What the node at an address is called: by its port.
+pub(super) fn name_of(address: &str) -> String {
+    address.rsplit_once(':').map(|(_, port)| format!("n{port}")).unwrap_or_default()
+}
+
 /// An address where nobody listens.
 pub(super) async fn dead_address() -> String {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
@@ -311,6 +316,7 @@ impl LedgerService for Fake {
         if request.into_inner().group != "g" {
             return Err(to_status(&failure(Code::UnknownGroup, "unknown group")));
         }
+        let member = pb::MemberStatus { id: name_of(&self.address), ..Default::default() };
         Ok(Response::new(self.set(|state| pb::StatusResponse {
             role: state.role.into(),
             term: state.term,
@@ -319,8 +325,11 @@ impl LedgerService for Fake {
             closed_reason: state.closed_reason.into(),
             committed: state.log.len() as u64,
             cluster: "c".into(),
+            group: "g".into(),
+            node: name_of(&self.address),
+            master: name_of(&state.master_address),
             cluster_incarnation: members::bytes_of(state.cluster.map(Incarnation::from_u128)),
-            members: state.cluster.iter().map(|_| pb::MemberStatus::default()).chain(others(&state.members)).collect(),
+            members: state.cluster.iter().map(|_| member.clone()).chain(others(&state.members)).collect(),
             ..Default::default()
         })))
     }

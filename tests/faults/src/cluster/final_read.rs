@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dledger::history::{ChainAt, Hash, Item, Recorder, Replica, What};
-use dledger::{ClientError, NodeClient, NodeStatus, ReadLimit, Record};
+use dledger::{ClientError, NodeClient, ReadLimit, Record, Status};
 use futures::StreamExt;
 use tokio::time::interval;
 
@@ -24,11 +24,11 @@ impl Cluster {
     /// # Errors
     /// Not in time; what they say.
     pub async fn agree(&self, replicas: &[usize], within: Duration) -> Result<(), String> {
-        let agreed = |said: &[Option<NodeStatus>]| {
-            let said: Option<Vec<&NodeStatus>> = replicas.iter().map(|n| said[*n].as_ref()).collect();
+        let agreed = |said: &[Option<Status>]| {
+            let said: Option<Vec<&Status>> = replicas.iter().map(|n| said[*n].as_ref()).collect();
             let said = said?;
-            let (first, masters) = (said.first()?, said.iter().filter(|one| one.role == "master").count());
-            let same = |one: &&&NodeStatus| {
+            let (first, masters) = (said.first()?, said.iter().filter(|one| one.role.is_master()).count());
+            let same = |one: &&&Status| {
                 (one.committed, one.committed_position, one.committed_chain, one.end, one.term)
                     == (first.committed, first.committed_position, first.committed_chain, first.committed, first.term)
             };
@@ -48,7 +48,7 @@ impl Cluster {
             let name = self.nodes[*n].name();
             let told = |error: &dyn std::fmt::Display| format!("the replica of {name} cannot be read: {error}");
             let status = self.status(&client, *n).await.ok_or_else(|| told(&"it does not answer"))?;
-            let node = client.node(&status.node.parse().map_err(|error| told(&error))?).map_err(|e| told(&e))?;
+            let node = client.node(&status.node).map_err(|e| told(&e))?;
             let (mut next, mut damaged, mut pause) = (status.first, 0, interval(REPAIR));
             recorder.record(replica(name, &status, Vec::new()));
             while next < status.committed {
@@ -73,7 +73,7 @@ impl Cluster {
     async fn read_on(
         &self,
         node: &NodeClient,
-        status: &NodeStatus,
+        status: &Status,
         next: &mut u64,
         recorder: &Recorder,
     ) -> Result<(), ClientError> {
@@ -85,7 +85,7 @@ impl Cluster {
             let items: Vec<Item> = good.into_iter().flatten().map(|record| item(&record)).collect();
             *next += items.len() as u64;
             if !items.is_empty() {
-                recorder.record(replica(&status.node, status, items));
+                recorder.record(replica(status.node.as_str(), status, items));
             }
             if let Some(Err(error)) = bad.into_iter().next() {
                 return Err(error);
@@ -95,7 +95,7 @@ impl Cluster {
     }
 }
 
-fn replica(node: &str, status: &NodeStatus, records: Vec<Item>) -> What {
+fn replica(node: &str, status: &Status, records: Vec<Item>) -> What {
     let chain = Some(ChainAt { position: status.committed_position, value: status.committed_chain });
     What::Replica(Replica { node: node.to_owned(), first: status.first, end: status.committed, chain, records })
 }

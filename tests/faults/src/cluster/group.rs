@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dledger::{Client, Group, NodeStatus, Peers};
+use dledger::{Client, Group, Peers, Status};
 use futures::future::join_all;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -104,12 +104,12 @@ impl Cluster {
     }
 
     /// What each node says; none where it does not answer.
-    pub async fn statuses(&self, client: &Client) -> Vec<Option<NodeStatus>> {
+    pub async fn statuses(&self, client: &Client) -> Vec<Option<Status>> {
         join_all((0..self.nodes.len()).map(|n| self.status(client, n))).await
     }
 
     /// What a node says.
-    pub async fn status(&self, client: &Client, n: usize) -> Option<NodeStatus> {
+    pub async fn status(&self, client: &Client, n: usize) -> Option<Status> {
         let node = self.nodes[n].name().parse().ok()?;
         timeout(STATUS, client.status(&node)).await.ok()?.ok()
     }
@@ -122,7 +122,7 @@ impl Cluster {
         &self,
         what: &str,
         within: Duration,
-        mut done: impl FnMut(&[Option<NodeStatus>]) -> Option<T>,
+        mut done: impl FnMut(&[Option<Status>]) -> Option<T>,
     ) -> Result<T, String> {
         let client = self.client(STATUS);
         let began = Instant::now();
@@ -146,7 +146,7 @@ impl Cluster {
     /// # Errors
     /// None in time.
     pub async fn leader(&self, within: Duration) -> Result<(usize, u64), String> {
-        let found = |said: &[Option<NodeStatus>]| leader_of(said).map(|(n, status)| (n, status.term));
+        let found = |said: &[Option<Status>]| leader_of(said).map(|(n, status)| (n, status.term));
         self.until("a master", within, found).await
     }
 
@@ -162,9 +162,9 @@ impl Cluster {
 }
 
 /// Who says that it is the master, in the highest term, and what else it says.
-pub(crate) fn leader_of(said: &[Option<NodeStatus>]) -> Option<(usize, &NodeStatus)> {
+pub(crate) fn leader_of(said: &[Option<Status>]) -> Option<(usize, &Status)> {
     let masters = said.iter().enumerate().filter_map(|(n, said)| said.as_ref().map(|said| (n, said)));
-    let masters = masters.filter(|(_, said)| said.role == "master");
+    let masters = masters.filter(|(_, said)| said.role.is_master());
     masters.max_by_key(|(_, said)| said.term)
 }
 
@@ -186,11 +186,12 @@ fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn line(node: &Node, said: &Option<NodeStatus>) -> String {
+fn line(node: &Node, said: &Option<Status>) -> String {
     let Some(said) = said else { return format!("{} nothing", node.name()) };
-    let closed = said.closed_reason.as_deref().map(|why| format!(" ({why})")).unwrap_or_default();
+    let closed = said.role.reason().map(|why| format!(" ({why})")).unwrap_or_default();
     let full = said.disk_full.as_deref().map(|why| format!(" (disk full: {why})")).unwrap_or_default();
-    let NodeStatus { role, term, first, committed, durable, end, .. } = said;
+    let role = said.role.name();
+    let Status { term, first, committed, durable, end, .. } = said;
     format!(
         "{} {role}{closed}{full} of term {term}, {first} to {end}, committed {committed}, durable {durable}",
         node.name()

@@ -90,7 +90,8 @@ pub(super) async fn fail_syncs(stage: &mut Stage) -> Result<(), Trouble> {
     stage.seen(&mut standing).await?;
     if node.runs().await {
         let what = format!("{} is closed, for its disk failed to sync", node.name());
-        let closed = stage.cluster.until(&what, NOTICED, |said| said[n].as_ref()?.closed_reason.clone()).await;
+        let closed = |said: &[Option<dledger::Status>]| said[n].as_ref()?.role.reason().map(String::from);
+        let closed = stage.cluster.until(&what, NOTICED, closed).await;
         let why = closed.map_err(Trouble::Violation)?;
         stage.note(format!("{} closed its ledger: {why}", node.name()));
     }

@@ -165,10 +165,11 @@ async fn listed(stage: &Stage, standing: &Standing, n: usize, voter: bool) -> Re
     let what = format!("the master lists {name} {}", if voter { "as a voter" } else { "no more" });
     let found = stage.cluster.until(&what, CATCH_UP, |said| {
         let (master, status) = leader_of(said)?;
-        let own = status.members.iter().find(|(id, ..)| *id == name);
+        let own = status.members.iter().find(|known| known.member.id.as_str() == name);
         // An empty list says nothing of anybody.
-        let done = !status.members.is_empty() && if voter { own.is_some_and(|own| own.2) } else { own.is_none() };
-        done.then(|| (master, status.members.iter().map(|(id, ..)| id.as_str()).collect::<Vec<_>>().join(", ")))
+        let done = !status.members.is_empty() && if voter { own.is_some_and(|own| own.voter) } else { own.is_none() };
+        let names = status.members.iter().map(|known| known.member.id.as_str());
+        done.then(|| (master, names.collect::<Vec<_>>().join(", ")))
     });
     let (master, members) = found.await.map_err(Trouble::Violation)?;
     stage.see(standing, format!("{what}: the members of {} are {members}", stage.node(master).name()));

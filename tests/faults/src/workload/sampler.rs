@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dledger::NodeStatus;
+use dledger::Status;
 use dledger::history::{ChainAt, NodeStatusEvent, What};
 
 use super::appends::Ways;
@@ -38,11 +38,11 @@ pub(super) async fn sampler(ways: Ways, cluster: Arc<Cluster>, findings: Finding
     }
 }
 
-fn event(node: &str, start: u64, status: &NodeStatus) -> NodeStatusEvent {
+fn event(node: &str, start: u64, status: &Status) -> NodeStatusEvent {
     NodeStatusEvent {
         node: node.to_owned(),
         start,
-        role: status.role.clone(),
+        role: status.role.name().to_owned(),
         term: status.term,
         first: status.first,
         durable: status.durable,
