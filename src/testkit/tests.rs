@@ -103,7 +103,7 @@ async fn a_node_is_started_otherwise_and_is_cut_off_where_it_has_moved_to() {
     cluster.restart_with(moving, moved).await.unwrap();
     assert_eq!(cluster.address(moving).unwrap(), elsewhere);
     let ledger = cluster.ledger(moving).unwrap();
-    assert_eq!(ledger.status().durability, "sync");
+    assert_eq!(ledger.status().durability.as_deref(), Some("sync"));
     let id = NodeId::new(moving as u64);
     cluster.ledger(master).unwrap().move_member(&id, &elsewhere).await.unwrap();
     cluster.wait_for_master().await.unwrap();
