@@ -109,6 +109,23 @@ pub(crate) trait Link: Send + Sync + 'static {
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream>;
 }
 
+/// The calls of a [`Link`] that are one request and one answer: `$call` writes each of them.
+macro_rules! unary_calls {
+    ($call:ident) => {
+        $call! {
+            identify: IdentifyRequest -> IdentifyResponse;
+            request_vote: VoteRequest -> VoteResponse;
+            pre_vote: VoteRequest -> VoteResponse;
+            heartbeat: AppendRequest -> AppendResponse;
+            install_snapshot: SnapshotRequest -> SnapshotResponse;
+            transfer_leader: TransferRequest -> TransferResponse;
+            fetch_entries: FetchRequest -> FetchResponse;
+            read_index: ReadIndexRequest -> ReadIndexResponse;
+        }
+    };
+}
+pub(crate) use unary_calls;
+
 /// Requests of a replication stream as they arrive at the server; an error is the caller's connection breaking.
 pub(crate) type RequestStream = BoxStream<'static, Result<pb::AppendRequest, TransportError>>;
 /// Answers to a replication stream as the server gives them; a refusal ends the stream.

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::network::{Connection, Fate, SimNetwork};
 use crate::pb;
 use crate::rpc::router::Router;
-use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError};
+use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError, unary_calls};
 
 /// What one life of a node calls its peers with.
 pub(crate) struct SimTransport {
@@ -328,16 +328,7 @@ macro_rules! unary {
 }
 
 impl Link for SimLink {
-    unary! {
-        identify: IdentifyRequest -> IdentifyResponse;
-        request_vote: VoteRequest -> VoteResponse;
-        pre_vote: VoteRequest -> VoteResponse;
-        heartbeat: AppendRequest -> AppendResponse;
-        install_snapshot: SnapshotRequest -> SnapshotResponse;
-        transfer_leader: TransferRequest -> TransferResponse;
-        fetch_entries: FetchRequest -> FetchResponse;
-        read_index: ReadIndexRequest -> ReadIndexResponse;
-    }
+    unary_calls!(unary);
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
         let opened: BoxFuture<'_, _> = self.0.clone().open(requests).boxed();

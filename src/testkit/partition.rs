@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::pb;
-use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError};
+use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError, unary_calls};
 
 /// A stream whose packets are lost is given up after so long: it stands for the stall timeout, which tests need not
 /// wait out.
@@ -130,16 +130,7 @@ macro_rules! heard {
 }
 
 impl Link for PartedLink {
-    heard! {
-        identify: IdentifyRequest -> IdentifyResponse;
-        request_vote: VoteRequest -> VoteResponse;
-        pre_vote: VoteRequest -> VoteResponse;
-        heartbeat: AppendRequest -> AppendResponse;
-        install_snapshot: SnapshotRequest -> SnapshotResponse;
-        transfer_leader: TransferRequest -> TransferResponse;
-        fetch_entries: FetchRequest -> FetchResponse;
-        read_index: ReadIndexRequest -> ReadIndexResponse;
-    }
+    unary_calls!(heard);
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
         let requests = sent(requests, self.path.clone());

@@ -17,7 +17,7 @@ use super::status;
 use super::transport::GrpcOptions;
 use crate::rpc::pb;
 use crate::rpc::pb::raft_service_client::RaftServiceClient;
-use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, TransportError};
+use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, TransportError, unary_calls};
 
 type Client = RaftServiceClient<Channel>;
 
@@ -132,16 +132,7 @@ macro_rules! unary {
 }
 
 impl Link for GrpcLink {
-    unary! {
-        identify: IdentifyRequest -> IdentifyResponse;
-        request_vote: VoteRequest -> VoteResponse;
-        pre_vote: VoteRequest -> VoteResponse;
-        heartbeat: AppendRequest -> AppendResponse;
-        install_snapshot: SnapshotRequest -> SnapshotResponse;
-        transfer_leader: TransferRequest -> TransferResponse;
-        fetch_entries: FetchRequest -> FetchResponse;
-        read_index: ReadIndexRequest -> ReadIndexResponse;
-    }
+    unary_calls!(unary);
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
         self.open(requests).boxed()
