@@ -1,16 +1,19 @@
 //! The service over a node: what it bounds, and how its streams end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 
 use crate::node::{Ledger, Node};
-use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, REQUEST_SLACK, from_status};
+use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, REQUEST_SLACK, TIMEOUT_HEADER, from_status};
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 use crate::types::{NodeId, Role};
@@ -112,57 +115,86 @@ async fn a_remote_tail_that_is_not_read_costs_a_bounded_buffer_and_meets_retenti
     node.shutdown().await;
 }
 
-/// The requests of a client that never runs out of them, and how many of their bytes were called for.
-fn endless(called_for: &Arc<AtomicUsize>) -> impl futures::Stream<Item = pb::AppendRecordsRequest> + use<> {
-    const SIZE: usize = 128 << 10;
-    let (called_for, record) = (called_for.clone(), Bytes::from(vec![7; SIZE]));
-    futures::stream::repeat_with(move || {
-        called_for.fetch_add(SIZE, Ordering::Relaxed);
-        request(vec![record.clone()])
-    })
+/// Passes on what comes to `node`, and adds up how many bytes of it clients were let send. Connections end with the
+/// node's.
+async fn weighed(node: SocketAddr) -> (SocketAddr, watch::Receiver<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, (sent, seen)) = (listener.local_addr().unwrap(), watch::channel(0));
+    let sent = Arc::new(sent);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (mut node, sent) = (TcpStream::connect(node).await.unwrap(), sent.clone());
+            tokio::spawn(async move {
+                let ((mut from, mut answers), (mut back, mut to)) = (client.split(), node.split());
+                let there = async {
+                    let mut bytes = vec![0; 64 << 10];
+                    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+                        sent.send_modify(|sent| *sent += count);
+                        to.write_all(&bytes[..count]).await?;
+                    }
+                    std::io::Result::Ok(())
+                };
+                let _ended = tokio::join!(there, tokio::io::copy(&mut back, &mut answers));
+            });
+        }
+    });
+    (address, seen)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_quorum_a_node_takes_no_more_of_all_its_clients_than_it_was_told_to() {
-    const CLIENTS: usize = 40;
+    const CLIENTS: usize = 16;
+    // One of each client is several times what the node is to hold of all of them.
+    const MESSAGE: usize = 4 << 20;
     let dir = tempfile::tempdir().unwrap();
     // The other one is never there.
     let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").group("g".parse().unwrap()).data_dir(dir.path());
     let builder = builder.peers("n0=127.0.0.1:9;n1=127.0.0.1:1".parse().unwrap()).advertise("127.0.0.1:9");
-    let builder = builder.configure(|c| {
-        (c.max_record_bytes, c.max_batch_bytes, c.max_inflight_bytes) = (LIMIT, LIMIT, LIMIT);
-        c.append_timeout = std::time::Duration::from_secs(2);
-        c.max_connections = CLIENTS;
+    let builder = builder.segment_size(32 << 20).configure(|c| {
+        (c.max_record_bytes, c.max_batch_bytes, c.max_inflight_bytes) = (MESSAGE, MESSAGE, MESSAGE);
+        // Nothing is let go of before all is over.
+        c.append_timeout = 10 * PATIENCE;
+        c.max_connections = CLIENTS + 1;
         c.max_client_bytes = c.least_client_bytes();
     });
     let mut limit = 0;
     let builder = builder.configure(|c| limit = c.max_client_bytes + c.max_inflight_bytes);
+    assert!(3 * limit < CLIENTS * MESSAGE, "{limit}");
     let node = super::serve(builder).await.unwrap();
-    let called_for = Arc::new(AtomicUsize::new(0));
+    let (address, mut sent) = weighed(node.local_addr()).await;
+    let record = Bytes::from(vec![7; MESSAGE]);
     let mut streams = Vec::new();
     for _ in 0..CLIENTS {
         // Each over a connection of its own.
-        let mut service = service(&node).await;
-        streams.push(service.append_stream(endless(&called_for)).await.unwrap().into_inner());
+        let mut service = LedgerServiceClient::connect(format!("http://{address}")).await.unwrap();
+        let record = record.clone();
+        let endless = futures::stream::repeat_with(move || request(vec![record.clone()]));
+        streams.push(service.append_stream(endless).await.unwrap().into_inner());
     }
-    let answers = streams.iter_mut().map(|stream| Box::pin(stream.message()));
-    let (first, _, rest) = futures::future::select_all(answers).await;
-    let taken = called_for.load(Ordering::Relaxed);
-    // What a client itself holds back: a message that it wants to send, and one that it has begun to.
-    let held_back = CLIENTS * (256 << 10);
-    assert!(taken <= limit + held_back, "{taken} bytes of {CLIENTS} clients; the node is to hold {limit}");
-    let refused = |code: Code| matches!(code, Code::NoMaster | Code::Busy);
-    let code = |answer: Result<Option<pb::AppendRecordsResponse>, tonic::Status>| match answer {
-        Ok(Some(pb::AppendRecordsResponse { result: Some(Answered::Failure(failure)), .. })) => failure.code(),
-        Ok(other) => panic!("{other:?}"),
-        Err(status) => from_status(&status).unwrap().code(),
+    // Who waits less long is told that there was no room all the time.
+    let mut hurried = LedgerServiceClient::connect(format!("http://{address}")).await.unwrap();
+    let mut call = tonic::Request::new(request(vec![record]));
+    call.metadata_mut().insert(TIMEOUT_HEADER, "3000".parse().unwrap());
+    let told = tokio::select! {
+        biased;
+        sent = sent.wait_for(|sent| *sent > limit) => {
+            panic!("{} bytes of {CLIENTS} clients are on the node, which is to hold {limit}", *sent.unwrap());
+        }
+        answer = hurried.append(call) => from_status(&answer.unwrap_err()).unwrap(),
     };
-    assert!(refused(code(first)));
-    for answer in rest {
-        let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap();
-        assert!(refused(code(answer)), "every client is told by name");
+    assert!(told.code() == Code::Busy && told.message.contains("--max-client-bytes"), "{told:?}");
+    let taken = *sent.borrow();
+    assert!(taken > MESSAGE, "{taken} bytes: there was something to be bounded");
+    let ends = futures::future::join_all(streams.iter_mut().map(|stream| stream.message()));
+    let ((), ends) = tokio::time::timeout(PATIENCE, futures::future::join(node.shutdown(), ends)).await.unwrap();
+    for end in ends {
+        let code = match end {
+            Ok(Some(pb::AppendRecordsResponse { result: Some(Answered::Failure(failure)), .. })) => failure.code(),
+            Ok(other) => panic!("{other:?}"),
+            Err(status) => from_status(&status).unwrap().code(),
+        };
+        assert_eq!(code, Code::Closed, "every client is told by name");
     }
-    node.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
