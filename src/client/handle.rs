@@ -346,7 +346,7 @@ impl Client {
         loop {
             let addresses = directory.by_preference();
             let passes = ClientError::is_passing;
-            if let Some(answer) = in_turn(directory, addresses, self.timeout, deadline, passes, &call).await {
+            if let Some(answer) = in_turn(directory, addresses, self.timeout, deadline, false, passes, &call).await {
                 return answer;
             }
             let again = Instant::now() + pause(started.elapsed());

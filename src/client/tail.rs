@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::backoff::pause;
 use super::directory::Directory;
 use super::error::ClientError;
-use super::node::RecordStream;
+use super::node::{NodeClient, RecordStream};
 use super::tried::Wanted;
 use super::turn::in_turn;
 use crate::types::Record;
@@ -103,6 +103,7 @@ impl Follow {
             addresses,
             timeout,
             deadline,
+            false,
             |_| true,
             move |node| async move {
                 let mut records = node.tail_while(index, Some(timeout)).await?;
@@ -136,17 +137,13 @@ impl Follow {
             let mut addresses = self.directory.by_preference();
             addresses.sort_by_key(|address| self.failed.as_ref() == Some(address));
             let next = self.next;
-            let directory = self.directory.clone();
-            let begun = in_turn(&self.directory, addresses, timeout, started + timeout, passes, move |node| {
-                let directory = directory.clone();
-                async move {
-                    // Another node may run there by now.
-                    directory.vet(node.address(), true).await?;
-                    let records = node.tail_while(next, Some(timeout)).await?;
-                    Ok(Current { address: node.address().to_owned(), records, since: Instant::now() })
-                }
-            });
-            if let Some(current) = begun.await {
+            let call = move |node: NodeClient| async move {
+                let records = node.tail_while(next, Some(timeout)).await?;
+                Ok(Current { address: node.address().to_owned(), records, since: Instant::now() })
+            };
+            // Asked anew: another node may run there by now.
+            let begun = in_turn(&self.directory, addresses, timeout, started + timeout, true, passes, call).await;
+            if let Some(current) = begun {
                 return current;
             }
             if started.elapsed() >= timeout {

@@ -16,12 +16,15 @@ use super::node::NodeClient;
 /// [`ClientError::Removed`] is said when none of them gave it, whatever they said instead: with the lowest index that
 /// any of them begins at.
 ///
+/// Before it is called a node says of which cluster it is: where that is not known, or each time (`anew`).
+///
 /// `call` is no `AsyncFn`: what calls one cannot be shown to be able to move to another thread.
 pub(super) async fn in_turn<T, F>(
     directory: &Arc<Directory>,
     addresses: Vec<String>,
     timeout_of_calls: Duration,
     deadline: Instant,
+    anew: bool,
     passes: impl Fn(&ClientError) -> bool,
     call: impl Fn(NodeClient) -> F,
 ) -> Option<Result<T, ClientError>>
@@ -33,7 +36,7 @@ where
         let node = NodeClient::new(directory.clone(), address.clone(), timeout_of_calls);
         let within = deadline.saturating_duration_since(Instant::now()) / left;
         let vetted = async {
-            directory.vet(&address, false).await?;
+            directory.vet(&address, anew).await?;
             call(node).await
         };
         match timeout(within, vetted).await {

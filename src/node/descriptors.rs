@@ -2,9 +2,8 @@
 
 use crate::config::Config;
 use crate::disk::limits::OpenFileLimit;
+use crate::rpc::grpc::gate::PORCH;
 
-/// Connections that have no place yet, see `rpc::grpc::acceptor`.
-const PORCH: usize = 64;
 /// Files of a ledger.
 const PER_LEDGER: usize = 16;
 /// To one peer: control, heartbeats, data.

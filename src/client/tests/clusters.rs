@@ -140,3 +140,17 @@ async fn a_tail_does_not_go_on_at_a_node_of_another_cluster() {
     }
     names_both(&tail.next().await.unwrap().unwrap_err(), &one, &other);
 }
+
+#[tokio::test]
+async fn a_tail_asks_each_node_that_it_begins_at_once_of_which_cluster_it_is() {
+    let (one, other) = (of(1, "master").await, of(1, "slave").await);
+    for fake in [&one, &other] {
+        fake.set(|state| state.log = (0..3).map(|n| format!("r{n}").into()).collect());
+    }
+    one.set(|state| state.tail_breaks_after = Some(2));
+    let mut records = client(&[&one.address, &other.address]).tail(0);
+    for index in 0..3 {
+        assert_eq!(records.next().await.unwrap().unwrap().index, index);
+    }
+    assert_eq!((one.times_asked(), other.times_asked()), (1, 1));
+}

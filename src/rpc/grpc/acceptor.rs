@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tonic::transport::server::Connected;
 
-use super::gate::{Gate, Places};
+use super::gate::{Gate, PORCH, Places};
 use super::greeting::Caller;
 use super::guarded::Guarded;
 use crate::types::Span;
@@ -38,7 +38,7 @@ pub(crate) struct AcceptorOptions {
 impl Default for AcceptorOptions {
     /// 1024 clients, 64 peers, 64 that have no place yet; 1 s.
     fn default() -> Self {
-        let places = Places { clients: 1024, own_machine: 0, peers: 64, porch: 64 };
+        let places = Places { clients: 1024, own_machine: 0, peers: 64, porch: PORCH };
         Self { places, preface_timeout: Duration::from_secs(1) }
     }
 }

@@ -14,6 +14,9 @@ use super::greeting::Caller;
 /// Nobody was turned away for so long: the want of places is over.
 const CALM: Duration = Duration::from_secs(5);
 
+/// Connections that have no place yet: more than come in while one says what it is.
+pub(crate) const PORCH: usize = 64;
+
 /// How many connections of which kind may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Places {
