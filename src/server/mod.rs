@@ -6,6 +6,7 @@
 //! | `admin` | the calls of `AdminService`: retention, members |
 //! | `front` | what stands before the service: it reads the appends |
 //! | `intake` | appends as they come in, and how many bytes of them may be on the node |
+//! | `unread` | answers that a client does not take: what their call holds is let go |
 //! | `append` | the append stream: submits in arrival order, answers as outcomes come |
 //! | `read` | batches of bounded size for read and tail |
 
