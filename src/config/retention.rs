@@ -11,7 +11,8 @@ use super::{ConfigError, refused};
 /// three ratios are parts of the disk in use, as DLedger has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retention {
-    /// A segment may go when its last record is older. `None`: age is no reason.
+    /// A segment may go when its last record is older, and the one that is written to ends when its first record is: so
+    /// records go after once to twice that time, also of a ledger that rests. `None`: age is no reason.
     pub max_age: Option<Duration>,
     /// The oldest segment may go when all segment files together are larger, bytes. `None`: size is no reason.
     pub max_bytes: Option<u64>,

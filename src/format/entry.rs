@@ -61,11 +61,13 @@ pub(crate) enum EntryKind {
     Membership = 2,
     /// One or more records.
     Batch = 3,
+    /// Nothing: it begins a segment, wherever the one before it ends.
+    Roll = 4,
 }
 
 impl EntryKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Blank, Self::Membership, Self::Batch].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::Blank, Self::Membership, Self::Batch, Self::Roll].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -208,6 +210,9 @@ impl EntryHeader {
         }
         if (self.kind == EntryKind::Batch) != (self.records > 0) {
             return fail("records", self.records.into());
+        }
+        if self.kind == EntryKind::Roll && self.body > 0 {
+            return fail("body length", self.body.into());
         }
         // So the indexes of a segment's entries lie within 32 bits, as its index file stores them.
         if batch::body_length(self.records as usize, 0) > self.body as usize {

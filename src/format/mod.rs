@@ -7,6 +7,7 @@
 //! | [`entry`] | the header in front of every entry, and the chain of checksums |
 //! | [`frame`] | a whole entry: header, body, padding |
 //! | [`batch`] | the body of a batch: records with O(1) access |
+//! | [`roll`] | where an entry has its place |
 //! | [`segment`] | the header at the start of a segment file, and the blank that fills what an entry would not fit in |
 //! | [`index`] | the rebuildable cache of where a sealed segment's entries are |
 //! | [`hard_state`] | the slots that hold the vote and the node's own commit point |
@@ -18,11 +19,16 @@ mod fields;
 pub(crate) mod frame;
 pub(crate) mod hard_state;
 pub(crate) mod index;
+pub(crate) mod roll;
 pub(crate) mod sealed;
 pub(crate) mod segment;
 
-/// Version of the on-disk format.
+/// Version of the layouts: of `start`, the hard state, segment headers and index files.
 pub(crate) const FORMAT_VERSION: u32 = 1;
+
+/// Version of a directory, which its `identity` has, in which an entry of kind *roll* may be. One in which none has
+/// ever been is of version 1, and a program of before opens it.
+pub(crate) const DIRECTORY_VERSION: u32 = 2;
 
 /// Every entry, blank and segment header begins at a multiple of this.
 pub(crate) const ALIGNMENT: usize = 8;

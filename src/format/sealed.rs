@@ -33,11 +33,19 @@ pub(crate) enum SealedError {
 /// # Errors
 /// If bincode cannot encode the value, which none of ours can cause.
 pub(crate) fn encode<T: Serialize>(magic: &[u8; 8], value: &T) -> Result<Vec<u8>, SealedError> {
+    encode_as(magic, FORMAT_VERSION, value)
+}
+
+/// As [`encode`], of another version.
+///
+/// # Errors
+/// As [`encode`].
+pub(crate) fn encode_as<T: Serialize>(magic: &[u8; 8], version: u32, value: &T) -> Result<Vec<u8>, SealedError> {
     let body = bincode::serde::encode_to_vec(value, bincode::config::standard())
         .map_err(|error| SealedError::Content(error.to_string()))?;
     let mut bytes = vec![0; HEADER];
     bytes[..8].copy_from_slice(magic);
-    put_u32(&mut bytes, 8, FORMAT_VERSION);
+    put_u32(&mut bytes, 8, version);
     put_u64(&mut bytes, 16, body.len() as u64);
     bytes.extend_from_slice(&body);
     let crc = checksum(&bytes);
@@ -45,11 +53,11 @@ pub(crate) fn encode<T: Serialize>(magic: &[u8; 8], value: &T) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// The reverse of [`encode`].
+/// The reverse of [`encode`] and [`encode_as`], of any version up to `newest`: the value, and which version it is.
 ///
 /// # Errors
 /// What does not fit.
-pub(crate) fn decode<T: DeserializeOwned>(magic: &[u8; 8], bytes: &[u8]) -> Result<T, SealedError> {
+pub(crate) fn decode<T: DeserializeOwned>(magic: &[u8; 8], newest: u32, bytes: &[u8]) -> Result<(T, u32), SealedError> {
     if bytes.len() < HEADER || bytes[..8] != *magic || u64_at(bytes, 16) != (bytes.len() - HEADER) as u64 {
         return Err(SealedError::Shape);
     }
@@ -58,13 +66,17 @@ pub(crate) fn decode<T: DeserializeOwned>(magic: &[u8; 8], bytes: &[u8]) -> Resu
         return Err(SealedError::Crc { found, computed });
     }
     let version = u32_at(bytes, 8);
-    if version != FORMAT_VERSION {
+    if !(1..=newest).contains(&version) {
         return Err(SealedError::Version { found: version });
     }
     let limited = bincode::config::standard().with_limit::<{ 16 << 20 }>();
     let (value, read) = bincode::serde::decode_from_slice(&bytes[HEADER..], limited)
         .map_err(|error| SealedError::Content(error.to_string()))?;
-    if read == bytes.len() - HEADER { Ok(value) } else { Err(SealedError::Content("bytes left over".into())) }
+    if read == bytes.len() - HEADER {
+        Ok((value, version))
+    } else {
+        Err(SealedError::Content("bytes left over".into()))
+    }
 }
 
 fn checksum(bytes: &[u8]) -> u32 {
@@ -81,11 +93,11 @@ mod tests {
     fn a_value_survives_and_every_flipped_bit_is_detected() {
         let value = (7u64, "seven".to_owned());
         let bytes = encode(&MAGIC, &value).unwrap();
-        assert_eq!(decode::<(u64, String)>(&MAGIC, &bytes), Ok(value));
+        assert_eq!(decode::<(u64, String)>(&MAGIC, FORMAT_VERSION, &bytes), Ok((value, FORMAT_VERSION)));
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode::<(u64, String)>(&MAGIC, &bad).is_err(), "bit {bit}");
+            assert!(decode::<(u64, String)>(&MAGIC, FORMAT_VERSION, &bad).is_err(), "bit {bit}");
         }
     }
 
@@ -95,6 +107,8 @@ mod tests {
         put_u32(&mut bytes, 8, FORMAT_VERSION + 1);
         let crc = checksum(&bytes);
         put_u32(&mut bytes, 12, crc);
-        assert_eq!(decode::<u8>(&MAGIC, &bytes), Err(SealedError::Version { found: 2 }));
+        assert_eq!(decode::<u8>(&MAGIC, FORMAT_VERSION, &bytes), Err(SealedError::Version { found: 2 }));
+        assert_eq!(decode(&MAGIC, FORMAT_VERSION + 1, &bytes), Ok((1_u8, FORMAT_VERSION + 1)));
+        assert_eq!(encode_as(&MAGIC, FORMAT_VERSION + 1, &1_u8), Ok(bytes));
     }
 }

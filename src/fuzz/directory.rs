@@ -60,7 +60,7 @@ fn open(disk: &SimDisk) -> Result<(Log, Arc<ByHand>), OpenError> {
     Log::open(Arc::new(disk.clone()), PathBuf::from(DIR), identity, options).map(|(log, _)| (log, by_hand))
 }
 
-/// A log of three segments with all that can be in one; purged, also where it begins.
+/// A log of four segments with all that can be in one; purged, also where it begins.
 fn written(purged: bool) -> std::io::Result<Files> {
     let disk = SimDisk::new();
     let (mut log, by_hand) = open(&disk).map_err(std::io::Error::other)?;
@@ -68,6 +68,9 @@ fn written(purged: bool) -> std::io::Result<Files> {
     log.append_draft(Draft::control(EntryKind::Membership, &super::seeds::members()), 1, 1000)?;
     log.append_draft(Draft::control(EntryKind::Blank, b""), 1, 1001)?;
     for number in 0..13 {
+        if number == 11 {
+            log.append_draft(Draft::control(EntryKind::Roll, b""), 1, 2000)?;
+        }
         let large = vec![number; 1200];
         log.append_draft(Draft::batch(&[&large[..], b"", b"small"]), 1, 2000)?;
     }

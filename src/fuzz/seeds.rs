@@ -8,7 +8,7 @@ use crate::format::frame::{Draft, Frame};
 use crate::format::hard_state::{self, HardVote, LogPoint, Noted};
 use crate::format::index as indexes;
 use crate::format::segment::{self as segments, Cursor, SEGMENT_HEADER, SegmentHeader};
-use crate::format::{index::Unit, sealed};
+use crate::format::{DIRECTORY_VERSION, index::Unit, sealed};
 use crate::log::START_MAGIC;
 use crate::log::directory::{Identity, MAGIC as IDENTITY_MAGIC};
 use crate::log::{PurgePoint, StartPoint};
@@ -24,6 +24,8 @@ const START: Cursor = Cursor { position: 8192, number: 5, index: 4, term: 2, tim
 /// Entries that continue each other, of every kind.
 fn frames() -> Vec<Frame> {
     let drafts = [
+        // It begins the segment.
+        Draft::control(EntryKind::Roll, b""),
         Draft::control(EntryKind::Membership, &members()),
         Draft::batch(&[b"a".as_slice(), b"", b"three"]),
         Draft::control(EntryKind::Blank, b""),
@@ -69,7 +71,7 @@ pub(super) fn batch() -> Seeds {
 }
 
 pub(super) fn frame() -> Seeds {
-    vec![joined(), frames()[1].bytes.to_vec()]
+    vec![joined(), frames()[2].bytes.to_vec()]
 }
 
 pub(super) fn segment_header() -> Seeds {
@@ -106,7 +108,8 @@ pub(super) fn identity() -> Seeds {
         segment_size: 1 << 28,
         incarnation: Incarnation::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10),
     };
-    vec![sealed::encode(&IDENTITY_MAGIC, &identity).expect("it can be written")]
+    let of = |version| sealed::encode_as(&IDENTITY_MAGIC, version, &identity).expect("it can be written");
+    (1..=DIRECTORY_VERSION).map(of).collect()
 }
 
 pub(super) fn start() -> Seeds {

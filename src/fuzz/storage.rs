@@ -10,7 +10,7 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Frame;
 use crate::format::hard_state::{self, SLOT, Slot};
 use crate::format::segment::{self, BLANK_HEADER, MAX_PLACE, SEGMENT_HEADER, SegmentHeader};
-use crate::format::{FORMAT_VERSION, index as indexes, sealed};
+use crate::format::{DIRECTORY_VERSION, FORMAT_VERSION, index as indexes, sealed};
 use crate::log::directory::{Identity, MAGIC as IDENTITY_MAGIC};
 use crate::log::{START_MAGIC, StartPoint};
 use crate::segment::after;
@@ -139,22 +139,24 @@ pub fn commit_slot(bytes: &[u8]) {
 }
 
 /// The content need not come back byte by byte, as bincode reads more than it writes, but it comes back.
-fn content<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(magic: &[u8; 8], bytes: &[u8]) {
-    let Ok(value) = sealed::decode::<T>(magic, bytes) else { return };
-    let again = sealed::encode(magic, &value).expect("what was read can be written");
-    assert_eq!(sealed::decode::<T>(magic, &again), Ok(value));
+fn content<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(magic: &[u8; 8], newest: u32, bytes: &[u8]) {
+    let Ok((value, version)) = sealed::decode::<T>(magic, newest, bytes) else { return };
+    let again = sealed::encode_as(magic, version, &value).expect("what was read can be written");
+    assert_eq!(sealed::decode::<T>(magic, newest, &again), Ok((value, version)));
 }
 
 /// The identity file.
 pub fn identity(bytes: &[u8]) {
-    both(bytes, checksums::sealed, |bytes| content::<Identity>(&IDENTITY_MAGIC, bytes));
+    both(bytes, checksums::sealed, |bytes| content::<Identity>(&IDENTITY_MAGIC, DIRECTORY_VERSION, bytes));
 }
 
 /// The start file.
 pub fn start(bytes: &[u8]) {
     both(bytes, checksums::sealed, |bytes| {
-        content::<StartPoint>(&START_MAGIC, bytes);
-        let snapshot = sealed::decode::<StartPoint>(&START_MAGIC, bytes).ok().and_then(|start| start.snapshot);
+        content::<StartPoint>(&START_MAGIC, FORMAT_VERSION, bytes);
+        let snapshot = sealed::decode::<StartPoint>(&START_MAGIC, FORMAT_VERSION, bytes)
+            .ok()
+            .and_then(|(start, _)| start.snapshot);
         snapshot.iter().for_each(|message| super::snapshot(message));
     });
 }

@@ -24,6 +24,8 @@ pub(crate) struct Ages {
     /// When a segment was first seen full, by the number of its end; with the timestamp of its last entry, for another
     /// segment may come to end there.
     full: BTreeMap<u64, (u64, Duration)>,
+    /// The active segment, by the number of its first entry, and when a record was first seen in it.
+    filling: Option<(u64, Duration)>,
 }
 
 /// How far a clock is believed.
@@ -67,6 +69,14 @@ impl Ages {
         let (now, doubt) = self.belief.believe(clock, passed, newest);
         let stamped_ahead = newest.checked_sub(clock).filter(|ahead| *ahead > SLACK);
         Look { now, doubt, stamped_ahead }
+    }
+
+    /// For how long this process has seen records in the active segment, which begins with entry `begins`,
+    /// milliseconds. `None`: there are none.
+    pub(crate) fn note_filling(&mut self, passed: Duration, begins: Option<u64>) -> u64 {
+        let known = self.filling.filter(|(known, _)| Some(*known) == begins);
+        self.filling = begins.map(|begins| known.unwrap_or((begins, passed)));
+        self.filling.map_or(0, |(_, since)| millis(passed.saturating_sub(since)))
     }
 
     fn note_full(&mut self, passed: Duration, segments: &mut [Held]) {

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::names::{self, FileKind};
 use crate::disk::{Disk, DiskDir, sync_failed};
 use crate::error::{Damage, OpenError};
-use crate::format::FORMAT_VERSION;
 use crate::format::sealed::{self, SealedError};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
+use crate::format::{DIRECTORY_VERSION, FORMAT_VERSION};
 use crate::types::{ClusterName, Group, Incarnation, NodeId};
 
 /// Mark of the identity file.
@@ -63,6 +63,8 @@ impl Identity {
 pub(crate) struct Directory {
     path: PathBuf,
     identity: Identity,
+    /// That of the identity file.
+    version: Mutex<u32>,
     /// Kept open, so that a sync of it needs no descriptor. `None`: nobody writes there.
     dir: Option<Arc<dyn DiskDir>>,
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
@@ -77,23 +79,23 @@ impl Directory {
         disk.create_dir(&path).map_err(io_error("create directory", &path))?;
         let lock = take_lock(disk, &path)?;
         let file = path.join(names::IDENTITY);
-        let identity = match disk.read(&file) {
+        let (identity, version) = match disk.read(&file) {
             Ok(bytes) => {
-                let found = unseal(&file, &MAGIC, &bytes, "identity", "what the directory was made for")?;
+                let (found, version) = unseal_identity(&file, &bytes)?;
                 compare(&path, &found, &wanted)?;
-                found
+                (found, version)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 refuse_leftovers(disk, &path)?;
                 let bytes =
                     sealed::encode(&MAGIC, &wanted).map_err(|e| io_error("encode", &file)(io::Error::other(e)))?;
                 disk.write_atomic(&file, &bytes).map_err(io_error("write", &file))?;
-                wanted
+                (wanted, FORMAT_VERSION)
             }
             Err(error) => return Err(io_error("read", &file)(error)),
         };
         let dir = disk.open_dir(&path).map_err(io_error("open directory", &path))?;
-        Ok(Self { path, identity, dir: Some(dir), lock: Mutex::new(Some(lock)) })
+        Ok(Self { path, identity, version: Mutex::new(version), dir: Some(dir), lock: Mutex::new(Some(lock)) })
     }
 
     /// Locks a directory that is there already, for whatever it was made.
@@ -103,7 +105,7 @@ impl Directory {
     pub(crate) fn existing(disk: &dyn Disk, path: PathBuf) -> Result<Self, OpenError> {
         let file = path.join(names::IDENTITY);
         let identity = match disk.read(&file) {
-            Ok(bytes) => unseal(&file, &MAGIC, &bytes, "identity", "what the directory was made for")?,
+            Ok(bytes) => unseal_identity(&file, &bytes)?.0,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let why = format!("there is no {} file in it; a ledger's directory is DATA_DIR/GROUP", names::IDENTITY);
                 return Err(OpenError::Unexpected { path, why });
@@ -114,8 +116,8 @@ impl Directory {
     }
 
     /// A directory that the caller has locked, and whose identity it has read.
-    pub(super) fn of(path: PathBuf, identity: Identity) -> Self {
-        Self { path, identity, dir: None, lock: Mutex::new(None) }
+    pub(super) fn of(path: PathBuf, (identity, version): (Identity, u32)) -> Self {
+        Self { path, identity, version: Mutex::new(version), dir: None, lock: Mutex::new(None) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -124,6 +126,26 @@ impl Directory {
 
     pub(crate) fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// Which version of the format it is of.
+    pub(crate) fn version(&self) -> u32 {
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes it one of [`DIRECTORY_VERSION`], durably: a program that reads only what was before refuses it from then
+    /// on, and takes nothing that is stored since for a torn tail.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(super) fn raise(&self, disk: &dyn Disk) -> io::Result<()> {
+        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        if *version < DIRECTORY_VERSION {
+            let bytes = sealed::encode_as(&MAGIC, DIRECTORY_VERSION, &self.identity).map_err(io::Error::other)?;
+            disk.write_atomic(&self.file(names::IDENTITY), &bytes)?;
+            *version = DIRECTORY_VERSION;
+        }
+        Ok(())
     }
 
     /// Makes creations, renames and removals in it durable.
@@ -155,13 +177,19 @@ impl Directory {
     }
 }
 
-/// Writes anew what `dir` was made for. The caller has locked it.
+/// Writes anew what `dir`, which is of that version, was made for. The caller has locked it.
 ///
 /// # Errors
 /// If the system fails: it is made for what it was, or for this.
-pub(crate) fn replace_identity(disk: &dyn Disk, dir: &Path, identity: &Identity) -> Result<(), OpenError> {
+pub(crate) fn replace_identity(
+    disk: &dyn Disk,
+    dir: &Path,
+    identity: &Identity,
+    version: u32,
+) -> Result<(), OpenError> {
     let file = dir.join(names::IDENTITY);
-    let bytes = sealed::encode(&MAGIC, identity).map_err(|e| io_error("encode", &file)(io::Error::other(e)))?;
+    let bytes =
+        sealed::encode_as(&MAGIC, version, identity).map_err(|e| io_error("encode", &file)(io::Error::other(e)))?;
     disk.write_atomic(&file, &bytes).map_err(io_error("write", &file))
 }
 
@@ -234,7 +262,7 @@ fn is_of(disk: &dyn Disk, dir: &Path, owner: Owner<'_>) -> Result<bool, OpenErro
     let file = dir.join(names::IDENTITY);
     match disk.read(&file) {
         Ok(bytes) => {
-            let found: Identity = unseal(&file, &MAGIC, &bytes, "identity", "what the directory was made for")?;
+            let (found, _) = unseal_identity(&file, &bytes)?;
             compare_owner(dir, found.owner(), owner)?;
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("read", &file)(error)),
@@ -275,6 +303,12 @@ pub(crate) fn io_error(op: &'static str, path: &Path) -> impl Fn(io::Error) -> O
     move |source| OpenError::Io { op, path: path.clone(), source }
 }
 
+/// What a directory was made for, and its version.
+pub(super) fn unseal_identity(file: &Path, bytes: &[u8]) -> Result<(Identity, u32), OpenError> {
+    let (what, expected) = ("identity", "what the directory was made for");
+    unseal_until(file, (&MAGIC, DIRECTORY_VERSION), bytes, what, expected)
+}
+
 /// What a sealed metadata file holds: `what`, where `expected` is.
 pub(super) fn unseal<T: DeserializeOwned>(
     file: &Path,
@@ -283,10 +317,18 @@ pub(super) fn unseal<T: DeserializeOwned>(
     what: &'static str,
     expected: &'static str,
 ) -> Result<T, OpenError> {
-    sealed::decode(magic, bytes).map_err(|error| match error {
-        SealedError::Version { found } => {
-            OpenError::Version { file: file.to_owned(), found, supported: FORMAT_VERSION }
-        }
+    unseal_until(file, (magic, FORMAT_VERSION), bytes, what, expected).map(|(value, _)| value)
+}
+
+fn unseal_until<T: DeserializeOwned>(
+    file: &Path,
+    (magic, newest): (&[u8; 8], u32),
+    bytes: &[u8],
+    what: &'static str,
+    expected: &'static str,
+) -> Result<(T, u32), OpenError> {
+    sealed::decode(magic, newest, bytes).map_err(|error| match error {
+        SealedError::Version { found } => OpenError::Version { file: file.to_owned(), found, supported: newest },
         error => Damage {
             file: file.to_owned(),
             position: 0,

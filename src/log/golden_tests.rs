@@ -1,7 +1,7 @@
-//! Directories of format version 1 as they lie in `tests/golden`: what they hold is read, and writing the same again
-//! gives the same bytes.
+//! Directories of format versions 1 and 2 as they lie in `tests/golden`: what they hold is read, and writing the same
+//! again gives the same bytes.
 //!
-//! A change of the format needs a new version and the reader of this one. Until the first release version 1 may
+//! A change of the format needs a new version and the reader of these. Until the first release they may
 //! change: `DLEDGER_GOLDEN=write cargo test --lib golden_tests` writes the directories anew.
 
 use std::collections::BTreeMap;
@@ -170,9 +170,22 @@ fn differences(written: &BTreeMap<String, Vec<u8>>, golden: &BTreeMap<String, Ve
     all.into_iter().filter_map(difference).collect()
 }
 
-fn the_same_is_written(name: &str, purged: bool) {
+/// Writes the directory `dir`: two segments, the second begun by a roll.
+fn write_rolled(dir: &Path) {
+    let (mut log, _) = open(dir).unwrap();
+    log.save_vote(vote(1, "n0", true)).unwrap();
+    log.append_draft(Draft::control(EntryKind::Membership, &membership().encode_to_vec()), 1, TIME).unwrap();
+    log.append_draft(Draft::batch(&["hello"]), 1, TIME + 100).unwrap();
+    log.append_draft(Draft::control(EntryKind::Roll, b""), 1, TIME + 200).unwrap();
+    log.append_draft(Draft::batch(&["behind the roll"]), 1, TIME + 300).unwrap();
+    log.shared.commit(log.end().number - 1).unwrap();
+    flush(&mut log);
+    log.reader().close().unwrap();
+}
+
+fn the_same_is_written(name: &str, write: impl FnOnce(&Path)) {
     let dir = tempfile::tempdir().unwrap();
-    write(dir.path(), purged);
+    write(dir.path());
     let (written, golden) = (files(dir.path()), files(&fixture(name)));
     let differences = differences(&written, &golden).join("\n");
     if rewrites() {
@@ -183,19 +196,24 @@ fn the_same_is_written(name: &str, purged: bool) {
     }
     assert!(
         differences.is_empty(),
-        "what is written is not version 1:\n{differences}\nA new format is a new version. If none was released yet, \
+        "what is written is not as it was:\n{differences}\nA new format is a new version. If none was released yet, \
          write tests/golden anew: DLEDGER_GOLDEN=write cargo test --lib golden_tests"
     );
 }
 
 #[test]
 fn what_is_written_is_version_1_byte_for_byte() {
-    the_same_is_written("v1", false);
+    the_same_is_written("v1", |dir| write(dir, false));
 }
 
 #[test]
 fn what_is_written_after_a_purge_is_version_1_byte_for_byte() {
-    the_same_is_written("v1-purged", true);
+    the_same_is_written("v1-purged", |dir| write(dir, true));
+}
+
+#[test]
+fn what_is_written_with_a_roll_is_version_2_byte_for_byte() {
+    the_same_is_written("v2", write_rolled);
 }
 
 /// Index, term, timestamp, body.
@@ -270,4 +288,47 @@ fn a_purged_log_of_version_1_is_read_as_it_was_written() {
     assert_eq!((first, point.number, point.index, log.end().index), (305, 10, 308, 309));
     same(&records(&reader), &expected()[305..]);
     assert_eq!(files(dir.path()), files(&fixture("v1-purged")));
+}
+
+#[test]
+fn version_2_is_read_as_it_was_written() {
+    if rewrites() {
+        return;
+    }
+    let dir = copy("v2");
+    let (log, recovered) = open(dir.path()).unwrap();
+    let reader = log.reader();
+    assert_eq!((recovered, reader.format_version()), (Recovered::default(), 2));
+    let roll = reader.entry_header(2).unwrap().unwrap();
+    assert_eq!((roll.kind, roll.position, roll.index, roll.length()), (EntryKind::Roll, SIZE + 80, 1, 80));
+    assert_eq!((reader.numbers(), log.end().index), (0..4, 2));
+    let known = [(0, 1, TIME + 100, "hello".into()), (1, 1, TIME + 300, "behind the roll".into())];
+    same(&records(&reader), &known);
+    assert_eq!(files(dir.path()), files(&fixture("v2")));
+}
+
+/// Nothing else of it changes, so whoever ends no segment by age can go back.
+#[test]
+fn a_directory_of_version_1_is_one_of_version_2_with_its_first_roll_and_not_before() {
+    if rewrites() {
+        return;
+    }
+    let dir = copy("v1");
+    let (mut log, _) = open(dir.path()).unwrap();
+    log.append_draft(Draft::batch(&["more"]), 2, TIME).unwrap();
+    let before = files(dir.path());
+    assert_eq!(before["identity"], files(&fixture("v1"))["identity"]);
+    log.append_draft(Draft::control(EntryKind::Roll, b""), 2, TIME).unwrap();
+    log.append_draft(Draft::batch(&["behind the roll"]), 2, TIME).unwrap();
+    log.shared.commit(13).unwrap();
+    log.reader().close().unwrap();
+    drop(log);
+    let after = files(dir.path());
+    let (old, new) = (&before["identity"], &after["identity"]);
+    assert_eq!((old[8], new[8], &old[16..]), (1, 2, &new[16..]), "version, and what it was made for");
+    let (log, recovered) = open(dir.path()).unwrap();
+    assert_eq!((recovered, log.end().number, log.end().index), (Recovered::default(), 14, 311));
+    let read = records(&log.reader());
+    same(&read[..308], &expected());
+    assert_eq!(read[309..].iter().map(|last| &last.3[..]).collect::<Vec<_>>(), ["more", "behind the roll"]);
 }

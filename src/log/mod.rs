@@ -16,6 +16,7 @@
 //! | [`spare`] | the segment file prepared ahead |
 //! | [`room`] | whether entries can be stored, asked before Raft sees them |
 //! | [`retention`] | which segments may go, and why |
+//! | [`rolling`] | whether the active segment is to end because of its age |
 //! | [`age`] | how old they are, as far as the clock can be believed |
 //! | [`start`] | purge and reset: where the log begins |
 //! | [`reader`] | [`LogReader`](reader::LogReader): entries and records, from any thread |
@@ -42,6 +43,7 @@ pub(crate) mod recovery;
 mod remains;
 pub(crate) mod repair;
 pub(crate) mod retention;
+mod rolling;
 pub(crate) mod room;
 pub(crate) mod scrub;
 mod seek;

@@ -54,6 +54,11 @@ impl LogReader {
         self.shared.progress.watch_committed()
     }
 
+    /// Version of the format that the directory is of.
+    pub(crate) fn format_version(&self) -> u32 {
+        self.shared.directory.version()
+    }
+
     /// The first failure, if there was one.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.shared.failure()
@@ -281,7 +286,7 @@ impl Shared {
 
     /// What is found in the segment that is chosen. The list is not locked while the disk is read: that may take long.
     /// Damage is noted, but not of a segment that has gone or was replaced meanwhile: then another one is chosen.
-    fn look<T>(
+    pub(super) fn look<T>(
         &self,
         choose: &Choose,
         look: &dyn Fn(&Segment) -> Result<Option<T>, Damage>,

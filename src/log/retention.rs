@@ -147,7 +147,7 @@ impl Going {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(added);
     }
 
-    fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         let mut going = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         going.retain(|(alive, _)| alive.is());
         going.iter().map(|(_, bytes)| bytes).sum()
@@ -156,7 +156,7 @@ impl Going {
 
 impl Shared {
     /// The segments as [`decide`] takes them.
-    fn held(&self) -> Vec<Held> {
+    pub(super) fn held(&self) -> Vec<Held> {
         let held = |segment: &Arc<Segment>| {
             let end = segment.end();
             let bytes = segment.end_position() - segment.position();

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Shared;
+use super::names;
 use super::reader::LogReader;
 use super::spare::is_due;
 use crate::disk::{is_exhausted, is_full};
@@ -135,6 +136,28 @@ impl LogReader {
             Err(_) if pending > 0 => Room::Later,
             Err(why) => Room::None(why),
         }
+    }
+
+    /// Leader: whether the segment that begins with entry `begins` can be ended by a roll: it is the one that is
+    /// written to, holds a record, and another one can follow it. `now` in milliseconds.
+    pub(crate) fn can_roll(&self, begins: u64, now: u64) -> bool {
+        let shared = self.shared();
+        let active = shared.segments().last().map(|active| (active.start(), active.end()));
+        let holds = active.is_some_and(|(start, end)| start.number == begins && start.index < end.index);
+        holds && shared.sparse.filled(now).is_ok() && shared.need_spare(now).is_ok() && self.ready_for_rolls().is_ok()
+    }
+
+    /// Makes sure that a roll may be written, room aside: the directory says that there may be one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn ready_for_rolls(&self) -> Result<(), NoRoom> {
+        let shared = self.shared();
+        shared.raise().map_err(|error| {
+            let file = shared.directory.file(names::IDENTITY);
+            let why = format!("{} cannot be made of the version that has rolls: {error}", file.display());
+            NoRoom { why, process: is_exhausted(&error) }
+        })
     }
 
     /// Follower: whether the leader's entries from number `from` up to `position` can be written. Positions are the

@@ -175,6 +175,9 @@ struct Current {
     /// What the next segment begins with.
     end: Cursor,
     at: Cursor,
+    /// Up to which byte of the file the blank behind the last entry was seen to be zeros: it may be most of the
+    /// segment.
+    zeros: u64,
 }
 
 impl Scrub {
@@ -191,9 +194,9 @@ impl Scrub {
             (state.passes, state.last_pass) = (state.passes + 1, Some(now));
             return Ok(None);
         };
-        let from = current.at.position;
+        let from = current.reached();
         let read = match current.read() {
-            Ok(Read::On) => return Ok(Some(current.at.position - from)),
+            Ok(Read::On) => return Ok(Some(current.reached() - from)),
             Ok(Read::End) => current.segment.end_position() - from,
             Ok(Read::Damaged(broken)) => {
                 let Broken { what, found, expected, .. } = broken;
@@ -219,7 +222,7 @@ impl Scrub {
             match self.shared.disk.open_direct(segment.path()) {
                 Ok(file) => {
                     self.next = position + 1;
-                    return Ok(Some(Current { segment, file, end, at }));
+                    return Ok(Some(Current { segment, file, end, at, zeros: 0 }));
                 }
                 // Purged in between.
                 Err(_) if self.shared.settled_segment(position).is_none() => {}
@@ -249,6 +252,11 @@ fn damaged(what: &'static str, found: impl ToString, expected: impl ToString) ->
 }
 
 impl Current {
+    /// Position up to which it has been read.
+    fn reached(&self) -> u64 {
+        self.at.position.max(self.segment.position() + self.zeros)
+    }
+
     fn read(&mut self) -> io::Result<Read> {
         match self.look() {
             Err(error) if is_bad_sector(&error) => Ok(damaged("read of the disk", error, "what was written")),
@@ -285,9 +293,13 @@ impl Current {
                     return Ok(damaged("last entry", format!("entry {}", self.at.number), expected));
                 }
                 Step::Stop(Stop::Sealed) => {
-                    let rest = self.at.position - start.position + BLANK_HEADER as u64;
-                    let zeros = scanner.first_nonzero(rest..header.size)?.is_none();
-                    return Ok(if zeros { Read::End } else { damaged("rest of the blank", "bytes", "zeros") });
+                    let rest = self.zeros.max(self.at.position - start.position + BLANK_HEADER as u64);
+                    let until = header.size.min(rest + STEP);
+                    if scanner.first_nonzero(rest..until)?.is_some() {
+                        return Ok(damaged("rest of the blank", "bytes", "zeros"));
+                    }
+                    self.zeros = until;
+                    return Ok(if until == header.size { Read::End } else { Read::On });
                 }
                 Step::Stop(Stop::Clean) => return Ok(damaged("entry", "zeros", "an entry, or a blank")),
                 Step::Stop(Stop::Broken(broken)) => return Ok(Read::Damaged(broken)),

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::directory::{self, Directory, Identity, io_error};
+use super::directory::{self, Directory, io_error};
 use super::hard_state::{self, HardStateFile};
 use super::names::{self, FileKind};
 use super::open::{Examined, damage, examine};
@@ -30,10 +30,8 @@ pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, 
 /// If it does not say so any more.
 pub(crate) fn open(disk: &dyn Disk, dir: &Path) -> Result<Directory, OpenError> {
     let file = dir.join(names::IDENTITY);
-    let identity: Identity = match disk.read(&file) {
-        Ok(bytes) => {
-            directory::unseal(&file, &directory::MAGIC, &bytes, "identity", "what the directory was made for")?
-        }
+    let identity = match disk.read(&file) {
+        Ok(bytes) => directory::unseal_identity(&file, &bytes)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let why = format!("it has no {} file", names::IDENTITY);
             return Err(OpenError::Unexpected { path: dir.to_owned(), why });

@@ -18,12 +18,13 @@ enum Crc {
     Header,
 }
 
-/// Makes what begins at `at` of version 2, with a good checksum.
-fn raise(file: &Path, at: usize, crc: Crc) {
+/// Makes what begins at `at` of the next version, with a good checksum. Returns that.
+fn raise(file: &Path, at: usize, crc: Crc) -> u8 {
     let mut bytes = std::fs::read(file).unwrap();
     let part = &mut bytes[at..];
-    assert_eq!(part[8..12], [1, 0, 0, 0], "{} has no version there", file.display());
-    part[8] = 2;
+    assert!(matches!(part[8..12], [1 | 2, 0, 0, 0]), "{} has no version there", file.display());
+    part[8] = if file.ends_with("identity") { 3 } else { part[8] + 1 };
+    let raised = part[8];
     match crc {
         Crc::Around(length) => {
             let value = crc32c::crc32c_append(crc32c::crc32c(&part[..12]), &part[16..length]);
@@ -35,17 +36,20 @@ fn raise(file: &Path, at: usize, crc: Crc) {
         }
     }
     std::fs::write(file, bytes).unwrap();
+    raised
 }
 
 fn refused(fixture: &str, name: &str, at: usize, crc: impl Fn(usize) -> Crc) {
     let dir = copy(fixture);
     let path = dir.path().join(name);
-    raise(&path, at, crc(std::fs::metadata(&path).unwrap().len() as usize));
+    let version = raise(&path, at, crc(std::fs::metadata(&path).unwrap().len() as usize));
     let before = files(dir.path());
     match open(dir.path()).map(drop) {
         Err(error @ OpenError::Version { .. }) => {
             let said = error.to_string();
-            assert!(said.contains(&format!("{name} has format version 2, this program reads 1")), "{said}");
+            let reads = version - 1;
+            let expected = format!("{name} has format version {version}, this program reads {reads}");
+            assert!(said.contains(&expected), "{said}");
         }
         other => panic!("{name} at {at}: {other:?}"),
     }
@@ -55,6 +59,7 @@ fn refused(fixture: &str, name: &str, at: usize, crc: impl Fn(usize) -> Crc) {
 #[test]
 fn a_later_identity_is_refused_by_name() {
     refused("v1", "identity", 0, Crc::Around);
+    refused("v2", "identity", 0, Crc::Around);
 }
 
 #[test]
@@ -66,6 +71,7 @@ fn a_later_start_is_refused_by_name() {
 fn a_later_segment_is_refused_by_name_wherever_it_is() {
     refused("v1", "00000000000000000000", 0, |_| Crc::Header);
     refused("v1", "00000000000000065536", 0, |_| Crc::Header);
+    refused("v2", "00000000000000065536", 0, |_| Crc::Header);
 }
 
 #[test]

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use super::{Log, Shared};
 use crate::disk::{Disk, passes};
 use crate::format::ALIGNMENT;
-use crate::format::entry::EntryHeader;
+use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::{Draft, Frame};
-use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
+use crate::format::roll::largest;
+use crate::format::segment::{BLANK_HEADER, Cursor};
 use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
@@ -32,7 +33,7 @@ impl Log {
     /// If the draft is larger than a segment can take, or the system fails.
     pub(crate) fn append_draft(&mut self, draft: Draft, term: u64, now: u64) -> io::Result<EntryHeader> {
         let early = if planted(Mutant::LeaderRollsEarly) { ALIGNMENT } else { 0 };
-        self.make_room(draft.length() + early)?;
+        self.make_room(draft.length() + early, draft.kind)?;
         let next = self.end();
         let header = EntryHeader {
             position: next.position,
@@ -60,7 +61,7 @@ impl Log {
     /// If the frame has another place or another past than this log gives it: the replicas have diverged or the
     /// leader runs with another segment size. Also if the system fails.
     pub(crate) fn append_frame(&mut self, frame: Frame) -> io::Result<()> {
-        self.make_room(frame.header.length())?;
+        self.make_room(frame.header.length(), frame.header.kind)?;
         if let Some(Mismatch { what, found, expected }) = breaks(&frame.header, &self.end()) {
             let why = format!("the leader's entry does not fit: {what} is {found}, expected {expected}");
             let error = io::Error::new(io::ErrorKind::InvalidData, why);
@@ -112,6 +113,8 @@ impl Log {
             // The segments behind began with `from`: this one stays as it is, unsealed.
             None => last.end(),
         };
+        // Behind the blank of a sealed segment there are zeros.
+        let sealed = (last.end().position + BLANK_HEADER as u64).min(last.end_position());
         let mut segments = shared.segments_mut();
         shared.tail().truncate(from);
         shared.lower_durable(cut.point())?;
@@ -127,8 +130,7 @@ impl Log {
         }
         shared.sparse.look_at(&last, shared.reserve())?;
         self.active = Ok(ActiveSegment::resume(last.clone()));
-        // A sealed segment's blank reaches to its end.
-        self.active()?.truncate(from, cut, if removed.is_empty() { written } else { last.end_position() })?;
+        self.active()?.truncate(from, cut, if removed.is_empty() { written } else { sealed })?;
         if !planted(Mutant::TruncationNotSynced) {
             last.sync()?;
         }
@@ -144,11 +146,15 @@ impl Log {
         Ok(())
     }
 
-    /// Rolls to the next segment if an entry of `length` bytes does not fit. Depends on the position alone, so every
-    /// replica rolls at the same place.
-    pub(super) fn make_room(&mut self, length: usize) -> io::Result<()> {
+    /// Rolls to the next segment if such an entry does not have its place in this one ([`crate::format::roll`]).
+    pub(super) fn make_room(&mut self, length: usize, kind: EntryKind) -> io::Result<()> {
         self.shared.check()?;
-        let largest = self.shared.options.segment_size - (SEGMENT_HEADER + BLANK_HEADER) as u64;
+        if kind == EntryKind::Roll {
+            // Who lets a roll in has made sure of it.
+            self.shared
+                .or_fail("raising the format version", self.shared.directory.raise(self.shared.disk.as_ref()))?;
+        }
+        let largest = largest(self.shared.options.segment_size);
         if length as u64 > largest {
             let why = format!("an entry of {length} bytes does not fit into a segment, which takes {largest}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -158,7 +164,7 @@ impl Log {
             self.begin(next)?;
         }
         // The place of the first entry too may be near the end of its segment.
-        if self.active()?.has_room(length) { Ok(()) } else { self.roll() }
+        if self.active()?.takes(length, kind) { Ok(()) } else { self.roll() }
     }
 
     fn roll(&mut self) -> io::Result<()> {
@@ -226,6 +232,15 @@ fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveSegment> {
 }
 
 impl Shared {
+    /// Has the directory say that rolls may be in the log; before one is. The want of room fails it and nothing else:
+    /// it can be tried again.
+    pub(super) fn raise(&self) -> io::Result<()> {
+        match self.directory.raise(self.disk.as_ref()) {
+            Err(error) if !passes(&error) => self.or_fail("raising the format version", Err(error)),
+            raised => raised,
+        }
+    }
+
     /// Has the index of a sealed segment written. A cache: without it the next start scans the segment, so nothing of
     /// it is synced. A sync of the directory that failed here, with only a warning, would never be told to the next.
     pub(super) fn write_index(&self, sealed: Arc<Segment>) {

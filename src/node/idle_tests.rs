@@ -71,7 +71,7 @@ async fn a_proposer_whose_batch_is_refused_as_the_role_is_lost_sleeps() {
     let (role, watch) = watch::channel(Role::Master { term: 1 });
     let (proposals, submitted) = mpsc::unbounded_channel();
     let (gate, standing) = (group.gate.clone(), group.standing.clone());
-    let proposer = Proposer::new(raft.clone(), gate, watch, standing, submitted, 1 << 20);
+    let proposer = Proposer::new(raft.clone(), gate, watch, standing, submitted, mpsc::unbounded_channel().1, 1 << 20);
     let mut proposer = Box::pin(proposer.run());
     assert!(futures::poll!(&mut proposer).is_pending());
     let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();

@@ -14,6 +14,7 @@
 //! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
 //! | [`scrub`] | the task that reads sealed segments, and has repaired what is found |
 //! | [`retention`] | [`RetentionStatus`]; the task that removes old segments, and removing by hand |
+//! | [`rolling`] | has the segment end whose records have their age, if the members can follow |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role |
 //! | [`status`] | what a ledger is at one moment |
 //! | [`barrier`] | waits until this node has all that a read must see |
@@ -50,6 +51,7 @@ mod read_stream;
 mod reopen;
 pub(crate) mod repair;
 mod retention;
+mod rolling;
 mod scrub;
 pub(crate) mod start;
 mod status;

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::ledger::{Ledger, WeakLedger};
+use super::rolling;
 use crate::config::{Config, Retention};
 use crate::error::RemoveError;
 use crate::log::age::{Ages, Doubt, Look};
@@ -35,7 +36,8 @@ pub struct RetentionStatus {
     /// What was removed last, in this life of the node.
     pub last: Option<LastRemoval>,
     /// Why the newest attempt to remove something failed, if it did; or else why age is not what the clock says: it has
-    /// jumped ahead, or the records are stamped in the future.
+    /// jumped ahead, or the records are stamped in the future; or why the master cannot end a segment whose records
+    /// have their age.
     pub problem: Option<String>,
 }
 
@@ -61,7 +63,8 @@ impl Ledger {
             last: outcome.last,
             problem: outcome
                 .problem
-                .or_else(|| group.clock_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+                .or_else(|| group.clock_problem.lock().unwrap_or_else(PoisonError::into_inner).clone())
+                .or_else(|| group.roll_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         })
     }
 
@@ -134,10 +137,30 @@ impl Retainer {
                         told = self.tell(look, told);
                     }
                     level = self.act(decision, level).await;
+                    if retention.max_age.is_some() {
+                        self.end_segment(log.roll_due(&retention, &mut ages, look.now, passed())).await;
+                    }
                 }
                 Err(error) => tracing::warn!(%error, "cannot tell how full the disk is: nothing is removed"),
             }
         }
+    }
+
+    /// Has the active segment end if that is due, where this node is the master, and says if it cannot.
+    async fn end_segment(&self, due: std::io::Result<Option<u64>>) {
+        let Some(ledger) = self.ledger.upgrade() else { return };
+        let problem = match due {
+            Ok(Some(begins)) if ledger.role().borrow().is_master() => rolling::end(&ledger, begins).await.err(),
+            Ok(_) => None,
+            Err(error) => Some(format!("it is not known how old the newest records are: {error}")),
+        };
+        let mut told = ledger.raft_group().roll_problem.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = &problem
+            && told.is_none()
+        {
+            tracing::warn!(group = %ledger.group(), "{why}");
+        }
+        *told = problem;
     }
 
     /// Says what is wrong with the clock or the stamps, once, and when it is over. Gives back what was said.

@@ -149,6 +149,8 @@ pub enum EntryKindName {
     Membership,
     /// Records.
     Batch,
+    /// Nothing: it begins a segment.
+    Roll,
 }
 
 impl EntryKindName {
@@ -158,6 +160,7 @@ impl EntryKindName {
             Self::Blank => "blank",
             Self::Membership => "membership",
             Self::Batch => "batch",
+            Self::Roll => "roll",
         }
     }
 }
@@ -216,6 +219,7 @@ impl EntryItem {
                 EntryKind::Blank => EntryKindName::Blank,
                 EntryKind::Membership => EntryKindName::Membership,
                 EntryKind::Batch => EntryKindName::Batch,
+                EntryKind::Roll => EntryKindName::Roll,
             },
             term: header.term,
             index: header.index,

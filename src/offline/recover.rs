@@ -11,7 +11,7 @@ use super::{OfflineError, Stopped};
 use crate::format::entry::EntryKind;
 use crate::format::frame::{Draft, Frame};
 use crate::format::hard_state::HardVote;
-use crate::log::directory::{self, Identity, io_error};
+use crate::log::directory::{self, Directory, Identity, io_error};
 use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::recovery::Decision;
 use crate::log::{Log, LogOptions, stopped};
@@ -140,13 +140,15 @@ impl Stopped {
     pub fn make_new_cluster(self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
         let mut made = self.plan_new_cluster(address)?;
         let (disk, path) = (self.disk.clone(), self.path.clone());
-        let Ok(old) = self.identity().cloned() else { return Ok(made) };
+        let (Ok(old), Ok(version)) = (self.identity().cloned(), self.directory.as_ref().map(Directory::version)) else {
+            return Ok(made);
+        };
         // What is to be kept may be in a copy that is on no disk yet.
         stopped::sync_all(disk.as_ref(), &path)?;
         // Before anything else is changed: with a disk that the membership does not name, the node neither asks for
         // votes nor is heard.
         let identity = Identity { incarnation: Incarnation::random(), ..old };
-        directory::replace_identity(disk.as_ref(), &path, &identity)?;
+        directory::replace_identity(disk.as_ref(), &path, &identity, version)?;
         // The log takes the lock itself.
         drop(self);
         let system = |op: &'static str| {

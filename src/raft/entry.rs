@@ -12,7 +12,7 @@ use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::{Draft, Frame};
 use crate::types::NodeId;
 
-/// A batch handed to Raft: its bytes, and who waits for it.
+/// A batch, or a roll, handed to Raft: its bytes, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Proposed {
     pub(crate) draft: Draft,
@@ -61,7 +61,7 @@ impl Entry {
     pub(crate) fn stored(frame: Frame) -> Result<Self, MembersError> {
         let membership = match frame.header.kind {
             EntryKind::Membership => Some(members::decode(&frame.body())?),
-            EntryKind::Blank | EntryKind::Batch => None,
+            EntryKind::Blank | EntryKind::Batch | EntryKind::Roll => None,
         };
         let id = log_id(frame.header.term, frame.header.number);
         Ok(Self { id, membership, content: Content::Stored(frame) })
@@ -140,7 +140,10 @@ impl RaftEntry for Entry {
 
 impl fmt::Display for Proposed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "batch of {} records", self.draft.records)
+        match self.draft.kind {
+            EntryKind::Roll => f.write_str("roll"),
+            _ => write!(f, "batch of {} records", self.draft.records),
+        }
     }
 }
 

@@ -26,6 +26,11 @@ impl Gate {
         self.log.room_for(length as u64, pending as u64, (self.clock)())
     }
 
+    /// Leader: whether a roll may be proposed that ends the segment which begins with entry `begins`.
+    pub(crate) fn roll(&self, begins: u64) -> bool {
+        self.log.can_roll(begins, (self.clock)())
+    }
+
     /// Follower: whether the entries of `request` may be handed to Raft.
     ///
     /// # Errors
@@ -40,7 +45,14 @@ impl Gate {
         let (Some(first), Some(last)) = (new.peek().copied(), request.entries.last().and_then(frame)) else {
             return Ok(());
         };
-        let control = new.all(|header| header.kind != EntryKind::Batch);
+        let (mut control, mut rolls) = (true, false);
+        for header in new {
+            control &= header.kind != EntryKind::Batch;
+            rolls |= header.kind == EntryKind::Roll;
+        }
+        if rolls {
+            self.log.ready_for_rolls()?;
+        }
         self.log.room_until(first.number, last.end(), control, (self.clock)())
     }
 

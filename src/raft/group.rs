@@ -50,6 +50,8 @@ pub(crate) struct Group {
     pub(crate) stamps: Arc<Stamps>,
     /// What is wrong with the clock or the stamps, as far as retention goes by them.
     pub(crate) clock_problem: Mutex<Option<String>>,
+    /// Why the master cannot end a segment whose records have their age.
+    pub(crate) roll_problem: Mutex<Option<String>>,
     /// Where the peer server tells that the leader lives.
     pub(crate) heard: Heard,
     pub(crate) role: watch::Receiver<Role>,
@@ -58,6 +60,8 @@ pub(crate) struct Group {
     pub(crate) view: watch::Receiver<View>,
     /// Where appends go.
     pub(crate) proposals: mpsc::UnboundedSender<Waiter>,
+    /// Segments that the leader is to end, by the number of their first entry; who does not lead ends none.
+    pub(crate) rolls: mpsc::UnboundedSender<u64>,
     /// Bytes of appends that may still come in.
     pub(crate) budget: Arc<Semaphore>,
     /// Where reads ask up to where they must see.
@@ -147,8 +151,9 @@ where
     let roles = RoleTask::<R>::start(config, &identity, raft.clone(), log, votes.clone(), owed.clone(), told);
     let Roles { role, reign, view, contact, stop, task: role_task } = roles;
     let (proposals, submitted) = mpsc::unbounded_channel();
-    let proposer =
-        Proposer::new(raft.clone(), gate.clone(), role.clone(), standing.clone(), submitted, config.max_batch_bytes);
+    let (rolls, rolling) = mpsc::unbounded_channel();
+    let (of_raft, role_seen, told) = (raft.clone(), role.clone(), standing.clone());
+    let proposer = Proposer::new(of_raft, gate.clone(), role_seen, told, submitted, rolling, config.max_batch_bytes);
     let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
     let heard = Heard::default();
@@ -171,11 +176,13 @@ where
         gate,
         stamps,
         clock_problem: Mutex::default(),
+        roll_problem: Mutex::default(),
         heard,
         role,
         reign,
         view,
         proposals,
+        rolls,
         budget,
         reads,
         timing,

@@ -21,7 +21,7 @@ use super::gate::Gate;
 use super::standing::Standing;
 use crate::error::AppendError;
 use crate::format::batch;
-use crate::format::entry::entry_length;
+use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
 use crate::log::room::{NoRoom, Room};
 use crate::types::Role;
@@ -43,6 +43,10 @@ pub(crate) struct Proposer<R: Runtime> {
     /// Says why there is no master.
     standing: Standing,
     submitted: mpsc::UnboundedReceiver<Waiter>,
+    /// Segments that are to end, by the number of their first entry.
+    rolls: mpsc::UnboundedReceiver<u64>,
+    /// The one that is to end next.
+    roll: Option<u64>,
     /// Bytes that end a batch.
     batch_bytes: usize,
     landed: mpsc::UnboundedReceiver<Landed>,
@@ -65,6 +69,7 @@ impl<R: Runtime> Proposer<R> {
         role: watch::Receiver<Role>,
         standing: Standing,
         submitted: mpsc::UnboundedReceiver<Waiter>,
+        rolls: mpsc::UnboundedReceiver<u64>,
         max_batch_bytes: usize,
     ) -> Self {
         let (landing, landed) = mpsc::unbounded_channel();
@@ -74,6 +79,8 @@ impl<R: Runtime> Proposer<R> {
             role,
             standing,
             submitted,
+            rolls,
+            roll: None,
             batch_bytes: BATCH_BYTES.min(max_batch_bytes),
             landed,
             backlog: VecDeque::new(),
@@ -94,6 +101,7 @@ impl<R: Runtime> Proposer<R> {
             tokio::select! {
                 biased;
                 Some(landed) = self.landed.recv() => self.land(landed),
+                Some(begins) = self.rolls.recv() => self.roll = Some(begins),
                 changed = self.role.changed() => {
                     if changed.is_err() {
                         return self.refuse_all(&AppendError::Closed { reason: "the node is shutting down".into() });
@@ -131,8 +139,8 @@ impl<R: Runtime> Proposer<R> {
     async fn dispatch(&mut self) {
         let role = self.role.borrow_and_update().clone();
         if !role.is_master() {
-            // A wait that is for masters only.
-            self.retry_at = None;
+            // What is for masters only.
+            (self.retry_at, self.roll) = (None, None);
         }
         self.refuse_terms_over(role.term());
         match role {
@@ -170,6 +178,16 @@ impl<R: Runtime> Proposer<R> {
         }
         self.retry_at = None;
         while self.flights.has_room() {
+            // All that was proposed before has its place: whether the segment is still written to is known.
+            if let Some(begins) = self.roll.take()
+                && self.gate.roll(begins)
+            {
+                let roll = Draft::control(EntryKind::Roll, b"");
+                if !self.send(roll, Vec::new(), term).await {
+                    return;
+                }
+                continue;
+            }
             let waiters = self.next_batch();
             if waiters.is_empty() {
                 return;
@@ -190,17 +208,24 @@ impl<R: Runtime> Proposer<R> {
             }
             let records: Vec<_> = waiters.iter().flat_map(|waiter| &waiter.records).collect();
             let draft = Draft::batch(&records);
-            let flight = self.flights.launch(length, waiters);
-            let responder = BatchResponder::new(flight.clone());
-            // In this term only: what waits for it may be meant for no other.
-            let term = CommittedLeaderId::new(term);
-            let sent = self.raft.write(Proposed { draft, flight }).responder(responder).with_leader(term).await;
-            if let Err(fatal) = sent {
-                // The responder was dropped with the message and has told the waiters; the role task closes the ledger.
-                tracing::debug!(%fatal, "Raft takes no batch any more");
+            if !self.send(draft, waiters, term).await {
                 return;
             }
         }
+    }
+
+    /// Hands an entry to Raft. False if it takes none any more.
+    async fn send(&mut self, draft: Draft, waiters: Vec<Waiter>, term: u64) -> bool {
+        let flight = self.flights.launch(draft.length(), waiters);
+        let responder = BatchResponder::new(flight.clone());
+        // In this term only: what waits for it may be meant for no other.
+        let term = CommittedLeaderId::new(term);
+        let sent = self.raft.write(Proposed { draft, flight }).responder(responder).with_leader(term).await;
+        if let Err(fatal) = &sent {
+            // The responder was dropped with the message and has told the waiters; the role task closes the ledger.
+            tracing::debug!(%fatal, "Raft takes no batch any more");
+        }
+        sent.is_ok()
     }
 
     /// Takes what fits into one entry from the backlog.

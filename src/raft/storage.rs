@@ -251,7 +251,7 @@ impl<R: Runtime> EntryReader<R> {
                 let frame = self.sound(|log| log.frame(number)).await.map_err(io::Error::other)?.ok_or_else(missing)?;
                 Entry::stored(frame).map_err(io::Error::other)
             }
-            EntryKind::Blank | EntryKind::Batch => Ok(Entry::header(&header)),
+            EntryKind::Blank | EntryKind::Batch | EntryKind::Roll => Ok(Entry::header(&header)),
         }
     }
 }

@@ -184,7 +184,8 @@ pub(super) fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeC
 
 impl<R: Runtime> PeerClient<R> {
     fn envelope(&self) -> pb::Envelope {
-        self.addresses.stamp(self.envelope.clone())
+        let envelope = self.addresses.stamp(self.envelope.clone());
+        pb::Envelope { wire_version: super::wire_version(self.floor.log().format_version()), ..envelope }
     }
 
     fn link(&self, lane: Lane) -> Arc<dyn Link> {

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 use futures::FutureExt;
 
 use super::*;
+use crate::format::entry::EntryKind;
+use crate::format::frame::Draft;
 use crate::log::reader::LogReader;
 use crate::raft::TokioRuntime;
 use crate::raft::config::{SnapshotMeta, StoredMembership, log_id};
@@ -95,6 +97,18 @@ fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
     let requests = stream::pending::<AppendEntriesRequest<TypeConfig<TokioRuntime>>>();
     let called = client.stream_append(requests, RPCOption::new(Duration::from_secs(1))).now_or_never();
     assert!(called.is_none(), "it called the peer without waiting for a request");
+}
+
+/// A node of before refuses that one by its number, and never an entry for what it is.
+#[test]
+fn who_may_have_a_roll_in_its_log_calls_with_the_version_that_has_rolls() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut log = fetch::tests::open(dir.path());
+    let client = client(false, Down::default(), log.reader());
+    log.append_draft(Draft::batch(&["a"]), 1, 0).unwrap();
+    assert_eq!(client.envelope().wire_version, 1);
+    log.append_draft(Draft::control(EntryKind::Roll, b""), 1, 0).unwrap();
+    assert_eq!(client.envelope().wire_version, 2);
 }
 
 /// On a stream once: it does not change while the stream lasts.

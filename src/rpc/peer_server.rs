@@ -18,6 +18,7 @@ use super::leader_watch::LeaderWatch;
 use super::liveness::Liveness;
 use super::router::refusal;
 use super::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
+use crate::format::DIRECTORY_VERSION;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::log::room::NoRoom;
@@ -204,6 +205,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 peers: self.admission.peers.clone(),
                 no_room: self.intake.gate.disk_full().is_some(),
                 durability: self.log.durability(),
+                format: DIRECTORY_VERSION,
             })
         })
     }

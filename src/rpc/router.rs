@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use futures::StreamExt;
 use futures::stream;
 
-use super::WIRE_VERSION;
+use super::WIRE_VERSIONS;
 use super::pb::{self, refusal::Reason};
 use super::transport::{PeerHandler, ReplyStream, RequestStream};
 use crate::types::{ClusterName, Group};
@@ -61,8 +61,9 @@ impl Router {
         let Some(envelope) = envelope else {
             return Err(refusal(Reason::Malformed, "no envelope", "an envelope"));
         };
-        if envelope.wire_version != WIRE_VERSION {
-            return Err(refusal(Reason::WireVersion, envelope.wire_version, WIRE_VERSION));
+        if !WIRE_VERSIONS.contains(&envelope.wire_version) {
+            let known = format!("{} or {}", WIRE_VERSIONS.start(), WIRE_VERSIONS.end());
+            return Err(refusal(Reason::WireVersion, envelope.wire_version, known));
         }
         if envelope.cluster != self.cluster.as_str() {
             return Err(refusal(Reason::Cluster, &envelope.cluster, &self.cluster));

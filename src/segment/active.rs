@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use super::{Mapped, Segment, Units};
 use crate::disk::Disk;
+use crate::format::entry::EntryKind;
 use crate::format::frame::Frame;
-use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader, encode_blank};
+use crate::format::roll::stays;
+use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader, encode_blank};
 
 /// The right to write to a segment. There is one per log.
 #[derive(Debug)]
@@ -44,10 +46,9 @@ impl ActiveSegment {
         &self.segment
     }
 
-    /// Whether an entry of `length` bytes fits. Behind every entry there is room for a blank, so every segment but the
-    /// last ends with one and a reader always knows that it is complete.
-    pub(crate) fn has_room(&self, length: usize) -> bool {
-        self.segment.end().position + length as u64 + BLANK_HEADER as u64 <= self.segment.end_position()
+    /// Whether an entry of `length` bytes has its place here, and not in the next segment.
+    pub(crate) fn takes(&self, length: usize, kind: EntryKind) -> bool {
+        stays(self.segment.end().position, length, kind, self.segment.header.size)
     }
 
     /// Writes `frame`, which must continue [`Segment::end`] and fit (the log's writer has checked both).
@@ -61,7 +62,8 @@ impl ActiveSegment {
         Ok(())
     }
 
-    /// Fills the rest with a blank: no further entry goes into this segment.
+    /// Fills the rest with a blank: no further entry goes into this segment. What is behind the last entry is zeros:
+    /// so a file is made, and whoever takes entries away writes them.
     ///
     /// # Errors
     /// If the system fails.
@@ -70,8 +72,7 @@ impl ActiveSegment {
         let (offset, size) = ((end.position - self.segment.position()) as usize, self.segment.mapping.len());
         // A segment's size fits 32 bits (`MAX_SEGMENT_SIZE`).
         let blank = encode_blank((size - offset) as u32, end.chain);
-        self.segment.write(offset, &blank)?;
-        self.segment.zero(offset + blank.len()..size)
+        self.segment.write(offset, &blank)
     }
 
     /// Removes the entries from number `from` on and zeroes all that was behind them.

@@ -265,6 +265,14 @@ impl Segment {
         }))
     }
 
+    /// The header of the entry that holds record `index`; `None` if it is not in this segment.
+    ///
+    /// # Errors
+    /// If it is damaged.
+    pub(crate) fn header_of_index(&self, index: u64) -> Result<Option<EntryHeader>, Damage> {
+        self.look(&|units| units.find_index(index), Some(ENTRY_HEADER), &|spot, bytes| self.header_in(spot, bytes))
+    }
+
     /// Looks at the bytes of an entry, or at the first `length` of them. Nothing is locked while they are read, for a
     /// sector may take long: whatever does not fit then is looked at again if the list says something else by now.
     fn look<T>(

@@ -12,6 +12,7 @@ use crate::disk::{DiskFile, is_bad_sector};
 use crate::format::ALIGNMENT;
 use crate::format::batch::{Batch, BatchError};
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
+use crate::format::roll::stays;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader, decode_blank, is_blank};
 use crate::mutants::{Mutant, planted};
 
@@ -249,6 +250,10 @@ impl<'a> Scanner<'a> {
         if let Some(mismatch) = breaks(&entry, &next) {
             return Ok(broken(Break::OtherPast, mismatch.what, mismatch.found, mismatch.expected));
         }
+        if entry.kind == EntryKind::Roll && !stays(entry.position, entry.length(), entry.kind, self.header.size) {
+            let found = format!("a roll at byte {offset}");
+            return Ok(broken(Break::OtherPast, "place of the entry", found, "one where a segment begins".into()));
+        }
         if entry.length() as u64 > rest {
             let found = format!("{} bytes", entry.length());
             return Ok(broken(Break::OtherPast, "entry length", found, format!("at most {rest} bytes")));
@@ -298,7 +303,7 @@ fn well_made(entry: &EntryHeader, bytes: &[u8]) -> Result<(), BatchError> {
             let body = &bytes[ENTRY_HEADER..ENTRY_HEADER + entry.body as usize];
             Batch::parse(body, entry.records as usize).map(drop)
         }
-        EntryKind::Blank | EntryKind::Membership => Ok(()),
+        EntryKind::Blank | EntryKind::Membership | EntryKind::Roll => Ok(()),
     }
 }
 

@@ -59,6 +59,8 @@ mod retention_cluster_tests;
 #[cfg(test)]
 mod retention_tests;
 #[cfg(test)]
+mod rolling_tests;
+#[cfg(test)]
 mod room_tests;
 #[cfg(test)]
 mod safety_tests;

@@ -31,19 +31,19 @@ async fn master(cluster: &SimCluster) -> usize {
     cluster.master().unwrap()
 }
 
-async fn append(cluster: &SimCluster, i: usize, numbers: std::ops::Range<u64>) {
+pub(super) async fn append(cluster: &SimCluster, i: usize, numbers: std::ops::Range<u64>) {
     for n in numbers {
         let acks = cluster.append(i, vec![format!("{n:0RECORD$}").into()]).await;
         assert_eq!(acks.unwrap()[0].index, n, "{}", cluster.describe());
     }
 }
 
-fn first(cluster: &SimCluster, i: usize) -> u64 {
+pub(super) fn first(cluster: &SimCluster, i: usize) -> u64 {
     cluster.ledger(i).map_or(0, |ledger| ledger.status().first)
 }
 
 /// Waits until all that run have committed `end` records; then what two nodes both have is the same, to the byte.
-async fn assert_alike(cluster: &SimCluster, end: u64) {
+pub(super) async fn assert_alike(cluster: &SimCluster, end: u64) {
     let running: Vec<_> = (0..3).filter(|i| cluster.ledger(*i).is_some()).collect();
     let status = |i: usize| cluster.ledger(i).unwrap().status();
     let all = || running.iter().all(|i| status(*i).committed >= end);
@@ -277,13 +277,18 @@ fn a_node_takes_no_more_of_its_disk_than_it_was_told() {
     });
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 const DAY: i64 = 24 * 3_600_000;
 /// Thirty days and a little.
-const JUMP: i64 = 30 * DAY + 15 * 60_000;
+pub(super) const JUMP: i64 = 30 * DAY + 15 * 60_000;
 
 /// One node that keeps records for two hours.
 async fn aging(seed: u64) -> SimCluster {
+    aging_nodes(seed, 1).await
+}
+
+/// So many of them.
+pub(super) async fn aging_nodes(seed: u64, nodes: usize) -> SimCluster {
     let aged = |config: &mut Config| {
         let max_age = Some(120 * MINUTE);
         config.retention = Some(Retention { max_age, every: MINUTE, ..Retention::default() });
@@ -292,8 +297,10 @@ async fn aging(seed: u64) -> SimCluster {
         config.stall_timeout = Duration::from_secs(5);
         config.election_timeout = (Duration::from_secs(12), Duration::from_secs(24));
     };
-    let cluster = SimCluster::new(seed, 1, aged);
-    cluster.start(0).await.unwrap();
+    let cluster = SimCluster::new(seed, nodes, aged);
+    for i in 0..nodes {
+        cluster.start(i).await.unwrap();
+    }
     alone(&cluster).await;
     cluster
 }

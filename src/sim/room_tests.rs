@@ -118,6 +118,13 @@ fn a_roll_that_finds_no_room_changes_nothing_and_is_tried_again() {
     assert_all_there(&open(&copy.kill().unwrap()), end.number + 50);
 }
 
+/// Number of the first entry of the active segment.
+fn begins(log: &Log) -> u64 {
+    let (end, reader) = (log.end(), log.reader());
+    let is_here = |number: &u64| reader.entry_header(*number).unwrap().unwrap().position / SIZE == end.position / SIZE;
+    (0..end.number).rev().take_while(is_here).last().unwrap_or(end.number)
+}
+
 #[test]
 fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
     for seed in 0..200 {
@@ -145,6 +152,10 @@ fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
             for record in let_in {
                 let written = append(&mut log, record, now);
                 assert!(written.is_ok(), "seed {seed}: {written:?}");
+            }
+            if rng.chance(100) && log.end().number > 0 && reader.can_roll(begins(&log), now) {
+                let rolled = log.append_draft(Draft::control(EntryKind::Roll, b""), 1, now);
+                assert!(rolled.is_ok(), "seed {seed}: {rolled:?}");
             }
             if rng.chance(300) {
                 jobs.work();

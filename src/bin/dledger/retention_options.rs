@@ -13,7 +13,8 @@ use crate::serve_config::size_text;
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub(crate) struct RetentionOptions {
-    /// Remove a segment when its last record is older, like `72h`.
+    /// Remove a segment when its last record is older, like `72h`; the one that is written to ends when its first
+    /// record is.
     #[arg(long, env = "DLEDGER_RETENTION_AGE", value_parser = humantime::parse_duration, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     retention_age: Option<Duration>,

@@ -37,7 +37,8 @@ use crate::disk::Disk;
 use crate::error::RepairError;
 use crate::format::frame::Frame;
 use crate::format::hard_state::{LogPoint, Noted};
-use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader};
+use crate::format::roll;
+use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::segment::scanner::{Mismatch, Scanner, Step as Scanned, breaks};
 use crate::types::NodeId;
 use rebuild::{Finished, Offer, Rebuild, Stopped, Walked};
@@ -310,13 +311,14 @@ impl Repair {
         let (Some((from, frame)), Some(segment)) = (at(&self.supplied, next.number), &mut self.work.segment) else {
             return Ok(false);
         };
-        let (header, end) = (&frame.header, segment.end_position());
-        let fits = next.position + (header.length() + BLANK_HEADER) as u64 <= end;
-        let place = if fits { next.position } else { end + SEGMENT_HEADER as u64 };
+        let header = &frame.header;
+        let size = self.directory.identity().segment_size;
+        let place = roll::place(next.position, header.length(), header.kind, size);
+        let fits = place == next.position;
         if let Some(mismatch) = breaks(header, &Cursor { position: place, ..next }) {
             return self.fork(next.number, mismatch);
         }
-        let largest = self.directory.identity().segment_size - (SEGMENT_HEADER + BLANK_HEADER) as u64;
+        let largest = roll::largest(size);
         if header.length() as u64 > largest {
             let expected = format!("at most {largest} bytes");
             return differs("length of the entry", format!("{} bytes", header.length()), expected);

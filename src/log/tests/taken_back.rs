@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::disk::test_disk::TestDisk;
+use crate::format::entry::EntryKind;
 use crate::format::segment::SEGMENT_HEADER;
 
 fn by_hand(dir: &Path) -> Log {
@@ -14,7 +15,7 @@ fn flushed_behind_a_roll(dir: &Path) -> Log {
     let mut log = by_hand(dir);
     append(&mut log, &[&"x".repeat(6000)]);
     log.shared.flush();
-    log.make_room(6000).unwrap();
+    log.make_room(6000, EntryKind::Batch).unwrap();
     log.shared.flush();
     let noted = log.shared.hard_state().noted().durable;
     assert_eq!((noted.number, noted.position), (1, SIZE + SEGMENT_HEADER as u64));

@@ -90,7 +90,7 @@ fn a_survivor_keeps_all_it_stores_and_is_another_disk_of_another_cluster() {
 fn what_was_interrupted_can_be_done_again() {
     let sample = survivor();
     let identity = Identity { incarnation: Incarnation::from_u128(77), ..identity("n0") };
-    directory::replace_identity(&TestDisk::without_syncs(), &sample.path(), &identity).unwrap();
+    directory::replace_identity(&TestDisk::without_syncs(), &sample.path(), &identity, 1).unwrap();
     // It died behind the vote.
     let options = options();
     let mut log = Log::open(Arc::new(TestDisk::without_syncs()), sample.path(), identity, options).unwrap().0;

@@ -75,6 +75,13 @@ pub(super) fn assert_no_roll_without_its_entry(log: &Log) {
     }
 }
 
+/// Else a program of before would take it for a torn tail.
+fn assert_no_roll_in_version_1(log: &Log) {
+    let reader = log.reader();
+    let is_roll = |number| reader.entry_header(number).unwrap().is_some_and(|header| header.kind == EntryKind::Roll);
+    assert!(reader.format_version() == 2 || !reader.numbers().any(is_roll), "a roll in a directory of version 1");
+}
+
 impl Driver {
     /// Opens the log of `disk` and checks that it keeps `promise`.
     ///
@@ -93,6 +100,7 @@ impl Driver {
         };
         let promise = disk.undisturbed(|| promise.found(&log));
         disk.undisturbed(|| assert_no_roll_without_its_entry(&log));
+        disk.undisturbed(|| assert_no_roll_in_version_1(&log));
         let term = log.end().term.max(1);
         let (disk, acks) = (disk.clone(), Arc::default());
         Ok(Self { disk, promise, mode, log: Some(log), later, acks, term, failures })
@@ -129,7 +137,15 @@ impl Driver {
 
     /// Appends an entry as a leader. Without records it is a control entry.
     pub(super) fn append(&mut self, records: Vec<String>) -> Step {
-        let draft = draft(&records);
+        self.append_draft(draft(&records), records)
+    }
+
+    /// Ends the segment as a leader.
+    pub(super) fn roll(&mut self) -> Step {
+        self.append_draft(Draft::control(EntryKind::Roll, b""), Vec::new())
+    }
+
+    fn append_draft(&mut self, draft: Draft, records: Vec<String>) -> Step {
         let term = self.term;
         let appended = self.log().append_draft(draft, term, 1000);
         self.appended(appended, records)
@@ -137,9 +153,21 @@ impl Driver {
 
     /// Appends an entry as a follower, in which the leader says that entries below `committed` are.
     pub(super) fn append_frame(&mut self, records: Vec<String>, committed: u64) -> Step {
-        let (draft, end) = (draft(&records), self.log().end());
+        self.append_sealed(draft(&records), records, committed)
+    }
+
+    /// Ends the segment as a follower.
+    pub(super) fn roll_frame(&mut self, committed: u64) -> Step {
+        self.append_sealed(Draft::control(EntryKind::Roll, b""), Vec::new(), committed)
+    }
+
+    fn append_sealed(&mut self, draft: Draft, records: Vec<String>, committed: u64) -> Step {
+        let end = self.log().end();
         let stop = end.position / SIZE * SIZE + SIZE;
-        let fits = end.position + (draft.length() + BLANK_HEADER) as u64 <= stop;
+        let fits = match draft.kind {
+            EntryKind::Roll => end.position % SIZE == SEGMENT_HEADER as u64,
+            _ => end.position + (draft.length() + BLANK_HEADER) as u64 <= stop,
+        };
         let header = EntryHeader {
             position: if fits { end.position } else { stop + SEGMENT_HEADER as u64 },
             number: end.number,

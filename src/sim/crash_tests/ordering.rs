@@ -20,6 +20,7 @@ use super::driver::{SIZE, assert_no_roll_without_its_entry};
 use super::model::{Promise, Written};
 use super::points::number;
 use super::{EVERYTHING, images};
+use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::reader::LogReader;
@@ -51,6 +52,8 @@ enum Call {
     Lead,
     /// An entry of the term.
     Append,
+    /// An entry of the term that begins a segment.
+    Roll,
     /// The flush pass that is due.
     Flush,
     /// A later leader's log lacks the last entry.
@@ -61,7 +64,8 @@ enum Call {
     Purge,
 }
 
-const CALLS: [Call; 7] = [Call::Vote, Call::Lead, Call::Append, Call::Flush, Call::Truncate, Call::Commit, Call::Purge];
+const CALLS: [Call; 8] =
+    [Call::Vote, Call::Lead, Call::Append, Call::Roll, Call::Flush, Call::Truncate, Call::Commit, Call::Purge];
 
 /// The power is gone.
 struct Dark;
@@ -99,7 +103,7 @@ impl Life {
         match call {
             Call::Vote => true,
             Call::Lead => vote.is_some() && !leads,
-            Call::Append => leads,
+            Call::Append | Call::Roll => leads,
             Call::Flush => !self.waiting.is_empty(),
             Call::Truncate => {
                 let last = self.terms.last().filter(|_| end > self.promise.committed);
@@ -119,7 +123,7 @@ impl Life {
         let end = self.terms.len() as u64;
         match call {
             Call::Vote | Call::Lead => self.vote(call == Call::Lead),
-            Call::Append => self.append(end),
+            Call::Append | Call::Roll => self.append(end, call == Call::Roll),
             Call::Flush => {
                 self.later.flush();
                 self.hear();
@@ -170,11 +174,14 @@ impl Life {
         Ok(())
     }
 
-    fn append(&mut self, number: u64) -> Result<(), Dark> {
+    fn append(&mut self, number: u64, roll: bool) -> Result<(), Dark> {
         let term = self.promise.vote.as_ref().map_or(0, |vote| vote.term);
         // Two fill a segment.
-        let records = vec![format!("{:.<3000}", format!("entry {number} of term {term}"))];
-        let draft = Draft::batch(&records);
+        let batch = vec![format!("{:.<3000}", format!("entry {number} of term {term}"))];
+        let (draft, records) = match roll {
+            true => (Draft::control(EntryKind::Roll, b""), Vec::new()),
+            false => (Draft::batch(&batch), batch),
+        };
         let flight = Flight::new(draft.length(), Vec::new(), mpsc::unbounded_channel().0);
         let entry = <Entry as RaftEntry>::new(log_id(term, number), Payload::Batch(Proposed { draft, flight }));
         let (told, hears) = Config::oneshot();

@@ -74,7 +74,9 @@ fn step(log: &mut Driver, rng: &mut Rng) -> Step {
         35..45 => log.write_back(rng),
         45..58 => log.flush(),
         58..72 => log.on_durable(),
-        72..82 => log.append_frame(records(rng), up_to(committed, written, rng)),
+        72 => log.roll_frame(up_to(committed, written, rng)),
+        73 | 85 => log.roll(),
+        74..82 => log.append_frame(records(rng), up_to(committed, written, rng)),
         82..85 => (0..rng.below(5)).try_for_each(|_| log.append(records(rng))).and_then(|()| log.on_durable()),
         _ => log.append(records(rng)),
     }

@@ -21,8 +21,8 @@ fn text(what: &str, length: usize) -> String {
     format!("{what:.<length$}")
 }
 
-/// Appends in several sizes over several rolls, commits, truncations, purges, votes, flushes, file work, a clean end
-/// and what comes after.
+/// Appends in several sizes over several rolls, of both kinds, commits, truncations, purges, votes, flushes, file
+/// work, a clean end and what comes after.
 fn script(log: &mut Driver) -> Step {
     log.append(vec![])?;
     log.append(vec!["a".into(), "".into(), text("b", 700)])?;
@@ -51,6 +51,7 @@ fn script(log: &mut Driver) -> Step {
     log.truncate(9)?;
     log.append(vec![])?;
     log.append(vec![text("instead", 2100)])?;
+    log.roll()?;
     log.on_durable()?;
     log.truncate(10)?;
     log.append(vec![text("instead of that", 900), text("x", 30)])?;
@@ -59,6 +60,7 @@ fn script(log: &mut Driver) -> Step {
     log.flush()?;
     log.append_frame(vec![text("follower", 3000)], 9)?;
     log.append_frame(vec![text("follower", 3000)], 11)?;
+    log.roll_frame(11)?;
     log.on_durable()?;
     log.flush()?;
     log.purge(7)?;
@@ -68,6 +70,8 @@ fn script(log: &mut Driver) -> Step {
     log.reopen()?;
     log.append(vec![text("second life", 1500), text("of a batch", 1500)])?;
     log.append(vec![text("second life", 3000)])?;
+    log.roll()?;
+    log.append(vec![text("behind a roll", 300)])?;
     log.on_durable()?;
     log.vote(false)?;
     log.flush()?;

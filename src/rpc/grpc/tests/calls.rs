@@ -10,7 +10,7 @@ use super::kit::*;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::pb::refusal::Reason;
 use crate::rpc::transport::{Lane, Transport, TransportError};
-use crate::rpc::{WIRE_VERSION, pb};
+use crate::rpc::{WIRE_VERSIONS, pb};
 
 fn refused(outcome: Result<impl std::fmt::Debug, TransportError>) -> pb::Refusal {
     match outcome {
@@ -82,13 +82,17 @@ async fn calls_that_are_for_somebody_else_are_refused() {
     let cases = [
         (Reason::Cluster, pb::Envelope { cluster: "other".into(), ..envelope() }, "other", "dledger"),
         (Reason::Group, pb::Envelope { group: "g9".into(), ..envelope() }, "g9", "g0"),
-        (Reason::WireVersion, pb::Envelope { wire_version: WIRE_VERSION + 1, ..envelope() }, "2", "1"),
+        (Reason::WireVersion, pb::Envelope { wire_version: WIRE_VERSIONS.end() + 1, ..envelope() }, "3", "1 or 2"),
     ];
     for (reason, envelope, found, expected) in cases {
         let request = pb::VoteRequest { envelope: Some(envelope), ..vote(1) };
         let refusal = refused(link.request_vote(request, LONG).await);
         assert_eq!(refusal.reason(), reason);
         assert_eq!((refusal.found.as_str(), refusal.expected.as_str()), (found, expected));
+    }
+    for wire_version in WIRE_VERSIONS {
+        let request = pb::VoteRequest { envelope: Some(pb::Envelope { wire_version, ..envelope() }), ..vote(1) };
+        assert_ne!(refused(link.pre_vote(request, LONG).await).reason(), Reason::WireVersion);
     }
     let request = pb::VoteRequest { envelope: None, ..vote(1) };
     assert_eq!(refused(link.request_vote(request, LONG).await).reason(), Reason::Malformed);

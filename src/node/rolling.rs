@@ -1,0 +1,107 @@
+//! Ending the active segment because of its age: whether the members can follow, before the master does it.
+
+use futures::future::join_all;
+
+use super::ledger::Ledger;
+use crate::format::DIRECTORY_VERSION;
+use crate::pb;
+use crate::types::NodeId;
+
+/// What a member says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// Nothing.
+    None,
+    /// Its version of the disk format has no rolls.
+    Old,
+    /// Its disk has no room for another segment.
+    Full,
+    Ready,
+}
+
+impl From<pb::IdentifyResponse> for Answer {
+    fn from(answer: pb::IdentifyResponse) -> Self {
+        match () {
+            // A node of before there was a second version says 0.
+            () if answer.format < DIRECTORY_VERSION => Self::Old,
+            () if answer.no_room => Self::Full,
+            () => Self::Ready,
+        }
+    }
+}
+
+/// Ends the segment that begins with entry `begins`, if this node leads and the members can follow; or else says why
+/// not, and whoever looks next asks again.
+///
+/// # Errors
+/// Who cannot follow, for people.
+pub(super) async fn end(ledger: &Ledger, begins: u64) -> Result<(), String> {
+    let group = ledger.raft_group();
+    let members = group.view.borrow().members.clone();
+    let others: Vec<_> = members.iter().filter(|member| member.member.id != group.identity.node).collect();
+    let answers = join_all(others.iter().map(|other| ledger.ask_member(&other.member))).await;
+    let answers: Vec<_> = others
+        .iter()
+        .zip(answers)
+        .map(|(other, answer)| (&other.member.id, other.voter, answer.map_or(Answer::None, Answer::from)))
+        .collect();
+    let voters = members.iter().filter(|member| member.voter).count();
+    can_follow(voters, &answers)?;
+    // Nobody is left to do it: then the ledger is closed.
+    if group.rolls.send(begins).is_ok() {
+        tracing::info!(group = %ledger.group(), entry = begins, "the segment ends: its first record has its age");
+    }
+    Ok(())
+}
+
+/// Whether a majority of so many voters, this one included, can follow, and nobody who answers is of a version that has
+/// no rolls. `answers`: of the others, and whether each is a voter.
+fn can_follow(voters: usize, answers: &[(&NodeId, bool, Answer)]) -> Result<(), String> {
+    let ready = answers.iter().filter(|(_, voter, answer)| *voter && *answer == Answer::Ready).count();
+    let old = answers.iter().any(|(.., answer)| *answer == Answer::Old);
+    if ready + 1 > voters / 2 && !old {
+        return Ok(());
+    }
+    let why = answers.iter().filter_map(|(id, _, answer)| match answer {
+        Answer::Ready => None,
+        Answer::None => Some(format!("{id} does not answer")),
+        Answer::Old => Some(format!("{id} runs a version of before segments ended so: update it")),
+        Answer::Full => Some(format!("{id} has no room for another segment")),
+    });
+    let why = why.collect::<Vec<_>>().join(", ");
+    Err(format!("the newest records have their age, and their segment cannot end so that they could go: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_ends_where_a_majority_has_room_and_nobody_is_of_a_version_without_rolls() {
+        use Answer::*;
+        let ids: Vec<NodeId> = (1..5).map(NodeId::new).collect();
+        let follow = |voters: usize, answers: &[(bool, Answer)]| {
+            let answers: Vec<_> = ids.iter().zip(answers).map(|(id, (voter, answer))| (id, *voter, *answer)).collect();
+            can_follow(voters, &answers).map_err(|why| why.split_once(": ").unwrap().1.to_owned())
+        };
+        let ready = Ok(());
+        assert_eq!(follow(1, &[]), ready);
+        assert_eq!(follow(3, &[(true, Ready), (true, Ready)]), ready);
+        assert_eq!(follow(3, &[(true, Ready), (true, None)]), ready);
+        assert_eq!(follow(3, &[(true, Full), (true, Ready)]), ready);
+        assert_eq!(follow(2, &[(true, Ready), (false, None)]), ready);
+        let both = "n1 has no room for another segment, n2 does not answer";
+        assert_eq!(follow(3, &[(true, Full), (true, None)]), Err(both.into()));
+        assert_eq!(follow(2, &[(true, None), (false, Ready)]), Err("n1 does not answer".into()));
+        let old = "n2 runs a version of before segments ended so: update it";
+        assert_eq!(follow(3, &[(true, Ready), (true, Old)]), Err(old.into()));
+        assert_eq!(follow(2, &[(true, Ready), (false, Old)]), Err(old.into()));
+    }
+
+    #[test]
+    fn who_does_not_tell_its_version_is_of_the_first() {
+        let says = |format, no_room| Answer::from(pb::IdentifyResponse { format, no_room, ..Default::default() });
+        assert_eq!((says(0, false), says(1, true)), (Answer::Old, Answer::Old));
+        assert_eq!((says(2, true), says(3, false)), (Answer::Full, Answer::Ready));
+    }
+}
