@@ -224,12 +224,12 @@ async fn tails_go_on_through_a_failover_without_a_gap_or_a_duplicate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_is_told_what_the_node_knows() {
-    let cluster = served(3).await;
+    let cluster = kit(3).start().await.unwrap();
     let client = client(&cluster);
     let ack = patient(client.append("record 0")).await.unwrap();
-    cluster.committed(1).await;
+    cluster.wait_committed(1).await.unwrap();
     for n in 0..3 {
-        let (ledger, node) = (cluster.ledger(n as usize), client.node(&n.into()).unwrap());
+        let (ledger, node) = (cluster.ledger(n as usize).unwrap(), client.node(&n.into()).unwrap());
         let told = patient(async {
             loop {
                 let (before, told, after) = (ledger.status(), node.status().await.unwrap(), ledger.status());
@@ -240,6 +240,7 @@ async fn a_client_is_told_what_the_node_knows() {
             }
         });
         assert!(told.await, "{:?} of {:?}", node.status().await, ledger.status());
+        assert_eq!((ledger.range(), node.range().await.unwrap()), (0..1, 0..1));
         assert_eq!(node.ledgers().await.unwrap().0, n.into());
         assert_eq!(ledger.status().term, ack.term);
     }

@@ -153,6 +153,7 @@ async fn readers_below_the_first_are_told_where_to_go_on_and_keep_what_they_hold
         let first = patient(remote.remove_below(end)).await.unwrap();
         assert!((20..=end).contains(&first), "{first}");
         assert_eq!(ledger.status().first, first);
+        assert_eq!((ledger.range(), patient(remote.range()).await.unwrap()), (first..end, first..end));
         assert_eq!(patient(ledger.remove_below(5)).await, Ok(first));
 
         let removed = |index| ReadError::Removed { index, first };

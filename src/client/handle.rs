@@ -1,5 +1,6 @@
 //! The client as its users hold it.
 
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -242,6 +243,15 @@ impl Client {
     /// [`ClientError::Unreachable`] with all addresses tried.
     pub async fn any_node(&self) -> Result<NodeClient, ClientError> {
         self.any(move |node| async move { node.told_status().await.map(|_| node) }).await
+    }
+
+    /// The records that can be read now, as the master says if it is known, else any node that answers; see
+    /// [`Ledger::range`](crate::Ledger::range). [`Client::barrier`] gives an end that nothing acknowledged lies behind.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] with all addresses tried.
+    pub async fn range(&self) -> Result<Range<u64>, ClientError> {
+        self.any(move |node| async move { node.range().await }).await
     }
 
     /// One committed record, from the master if it is known, else from any node that answers. Each node removes old

@@ -1,6 +1,7 @@
 //! Reads from one node.
 
 use std::fmt;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -104,6 +105,18 @@ impl NodeClient {
     /// The same as it was told.
     pub(super) async fn told_status(&self) -> Result<pb::StatusResponse, ClientError> {
         self.directory.status(&self.address, self.timeout).await
+    }
+
+    /// The records that can be read from the node now; see [`Ledger::range`](crate::Ledger::range).
+    ///
+    /// # Errors
+    /// As [`NodeClient::status`], and [`ClientError::Closed`].
+    pub async fn range(&self) -> Result<Range<u64>, ClientError> {
+        let status = self.status().await?;
+        match status.role.final_reason() {
+            Some(reason) => Err(ClientError::Closed { reason: reason.to_owned() }),
+            None => Ok(status.first..status.committed),
+        }
     }
 
     /// One record that the node has and knows to be committed.

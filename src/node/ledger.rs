@@ -15,6 +15,7 @@ use super::read_stream::ReadStream;
 use super::tail::Tail;
 use crate::config::{Config, Retention};
 use crate::error::{AppendError, ReadError};
+use crate::log::progress::Pointers;
 use crate::mutants::{Mutant, planted};
 use crate::raft;
 use crate::raft::flight::Waiter;
@@ -274,12 +275,20 @@ impl Ledger {
     /// As [`Ledger::get`], for the first record of the range.
     pub async fn read(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> Result<Vec<Record>, ReadError> {
         self.check_open()?;
-        let range = self.range(indexes);
+        let range = self.bounded(indexes);
         self.inner.group.log.records(range, limit)
     }
 
+    /// The records that can be read here now: from the lowest index still stored to the end of what is committed, as
+    /// far as this node knows. Every node has its own: each removes records by itself, and hears of a commit a little
+    /// later than the master. [`Ledger::barrier`] gives an end that nothing acknowledged lies behind.
+    pub fn range(&self) -> Range<u64> {
+        let Pointers { first, committed, .. } = self.inner.group.log.progress().in_order();
+        first..committed.index
+    }
+
     /// An open end is the committed one.
-    fn range(&self, indexes: impl RangeBounds<u64>) -> Range<u64> {
+    fn bounded(&self, indexes: impl RangeBounds<u64>) -> Range<u64> {
         let start = match indexes.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(start) => start.saturating_add(1),
@@ -296,7 +305,7 @@ impl Ledger {
     /// [`Ledger::read`] as a stream, for more than is to be in memory at once: it reads about 256 KiB at a time, when
     /// it is asked for more. An open range ends at what is committed here now.
     pub fn read_stream(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> ReadStream {
-        let range = self.range(indexes);
+        let range = self.bounded(indexes);
         ReadStream::new(self.inner.group.log.clone(), self.inner.group.role.clone(), range, limit)
     }
 

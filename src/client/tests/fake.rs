@@ -323,11 +323,13 @@ impl LedgerService for Fake {
             master_address: state.master_address.clone(),
             waiting: state.waiting.into(),
             closed_reason: state.closed_reason.into(),
+            first: state.first,
             committed: state.log.len() as u64,
             cluster: "c".into(),
             group: "g".into(),
             node: name_of(&self.address),
-            master: name_of(&state.master_address),
+            // A slave has one, though nobody knows where.
+            master: if state.role == "slave" { "n0".into() } else { name_of(&state.master_address) },
             cluster_incarnation: members::bytes_of(state.cluster.map(Incarnation::from_u128)),
             members: state.cluster.iter().map(|_| member.clone()).chain(others(&state.members)).collect(),
             ..Default::default()

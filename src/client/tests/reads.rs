@@ -65,6 +65,16 @@ async fn a_pinned_read_is_from_that_node_or_fails() {
 }
 
 #[tokio::test]
+async fn what_can_be_read_is_what_a_node_says_that_serves() {
+    let (closed, serves) = (with_log("closed", 9).await, with_log("slave", 5).await);
+    serves.set(|state| state.first = 2);
+    let client = client(&[&closed.address, &serves.address]);
+    assert_eq!(client.range().await.unwrap(), 2..5);
+    let error = client.node(&0.into()).unwrap().range().await.unwrap_err();
+    assert!(matches!(error, ClientError::Closed { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn a_tail_goes_on_at_another_node_with_the_next_index() {
     let (one, two) = (with_log("master", 10).await, with_log("slave", 10).await);
     one.set(|state| state.tail_breaks_after = Some(4));
