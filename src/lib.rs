@@ -95,7 +95,9 @@ pub mod testing;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 
-pub use client::{Client, ClientBuilder, ClientError, NodeClient, PendingAppend, RecordStream, Tried, Trouble};
+pub use client::{
+    Client, ClientBuilder, ClientError, Masters, NodeClient, PendingAppend, RecordStream, Tried, Trouble,
+};
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
 pub use disk::limits::OpenFileLimit;
 pub use error::{
@@ -105,7 +107,7 @@ pub use error::{
 pub use node::{Leadership, Leaderships, Ledger, Node, NodeBuilder, Pending, ReadStream, RetentionStatus, Tail};
 pub use types::{
     Ack, BatchAck, ClosedKind, ClusterName, Consistency, ConsistencyError, DiskLevel, Group, Incarnation, LastRemoval,
-    LedgerFiles, Member, MemberProgress, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit, Record,
+    LedgerFiles, Master, Member, MemberProgress, MemberStatus, NodeId, Peer, Peers, PeersError, ReadLimit, Record,
     RemovalReason, RepairReport, Repaired, RepairedRange, Role, ScrubStatus, Status,
 };
 

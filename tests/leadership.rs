@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{PATIENCE, bodies, kit, master_ledger, patient};
 use dledger::{AppendError, Client, ClientError, Consistency, Durability, Ledger, MemberError, NoMasterError, NodeId};
-use dledger::{ReadLimit, Role};
+use dledger::{Master, Masters, ReadLimit, Role};
 use futures::StreamExt;
 
 fn id(n: usize) -> NodeId {
@@ -208,6 +208,38 @@ async fn what_a_client_decided_in_a_term_that_is_over_is_taken_by_no_master() {
     let bodies: Vec<_> = records.iter().map(|record| record.body.clone()).collect();
     assert_eq!(bodies, ["first", "in its term", "second", "in the next one"]);
     cluster.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_follows_the_master_through_hand_overs_and_deaths() {
+    let mut cluster = kit(3).start().await.unwrap();
+    let client = cluster.client();
+    let (mut masters, mut terms) = (client.masters(), Vec::new());
+    for kill in [false, true, false] {
+        let master = patient(leads(&mut masters)).await;
+        let n = (0..3).find(|n| id(*n) == master.member.id).unwrap();
+        let ledger = cluster.ledger(n).unwrap();
+        let own = ledger.members().into_iter().find(|known| known.member.id == id(n)).unwrap();
+        assert_eq!((&master.member, ledger.status().term), (&own.member, master.term));
+        terms.push(master.term);
+        if kill {
+            cluster.kill(n).await.unwrap();
+        } else {
+            let to = cluster.wait_for_slave().await.unwrap();
+            patient(ledger.transfer_leadership(&id(to))).await.unwrap();
+        }
+    }
+    assert!(terms.windows(2).all(|pair| pair[0] < pair[1]), "{terms:?}");
+    cluster.stop_all().await;
+}
+
+/// Whoever leads next.
+async fn leads(masters: &mut Masters) -> Master {
+    loop {
+        if let Some(master) = masters.next().await.unwrap().unwrap() {
+            return master;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

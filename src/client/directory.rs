@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
@@ -53,6 +54,8 @@ pub(super) struct Directory {
     peers: BTreeMap<NodeId, String>,
     dialer: Arc<dyn Dialer>,
     known: Mutex<Known>,
+    /// Told when there is another master, or none any more.
+    moved: watch::Sender<()>,
 }
 
 #[derive(Default)]
@@ -70,7 +73,13 @@ impl Directory {
     pub(super) fn new(peers: &Peers, settings: Settings, dialer: Arc<dyn Dialer>) -> Self {
         let addresses = peers.iter().map(|peer| peer.address.clone()).collect();
         let peers = peers.iter().map(|peer| (peer.id.clone(), peer.address.clone())).collect();
-        Self { settings, peers, dialer, known: Mutex::new(Known { addresses, ..Known::default() }) }
+        Self {
+            settings,
+            peers,
+            dialer,
+            known: Mutex::new(Known { addresses, ..Known::default() }),
+            moved: Default::default(),
+        }
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
@@ -105,7 +114,17 @@ impl Directory {
         if let Some(address) = &address {
             self.learn(address);
         }
-        self.known().master = address;
+        let mut known = self.known();
+        if known.master != address {
+            known.master = address;
+            drop(known);
+            self.moved.send_replace(());
+        }
+    }
+
+    /// Told when there is another master, or none any more.
+    pub(super) fn moved(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
     }
 
     /// Remembers an address that a node named. True if it is new.

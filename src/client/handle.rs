@@ -16,6 +16,7 @@ use super::builder::{ClientBuilder, MAX_TIMEOUT};
 use super::directory::Directory;
 use super::driver::Driver;
 use super::error::ClientError;
+use super::masters::{LOOK, Masters};
 use super::node::{NodeClient, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
@@ -218,6 +219,37 @@ impl Client {
     /// The ledger.
     pub fn group(&self) -> &Group {
         &self.shared.directory.settings.group
+    }
+
+    /// Who the master is, as this client learns it: the one that there is, then every change. For whoever is to follow
+    /// the master and is no node, like a proxy in front of brokers.
+    ///
+    /// ```no_run
+    /// # async fn example(client: dledger::Client) -> Result<(), dledger::ClientError> {
+    /// use futures::TryStreamExt;
+    ///
+    /// let mut masters = client.masters();
+    /// while let Some(master) = masters.try_next().await? {
+    ///     match master {
+    ///         Some(master) => println!("{} leads in term {}", master.member.id, master.term),
+    ///         None => println!("nobody leads: hold back what is for the master"),
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// How fresh it is: the master is asked every 250 ms whether it still is, and at once when an append of this client
+    /// finds out that it is not. One that answers no more is given up when its connection breaks, or after an eighth of
+    /// the builder's timeout, a second at least. So two clients may name different masters for a moment, and the one
+    /// that is named may be none any more: what must not be done by two goes by [`Client::in_term`].
+    ///
+    /// Terms do not go back. Who does not ask misses changes, and is given the newest; nothing is asked of the nodes
+    /// meanwhile. At first, `None` is given when nobody was master for the timeout of this handle; later, as soon as
+    /// the one that was is not. It ends with an error where no waiting helps: [`ClientError::TwoClusters`], or what all
+    /// nodes refuse with, like [`ClientError::UnknownGroup`].
+    pub fn masters(&self) -> Masters {
+        Masters::new(self.shared.directory.clone(), self.timeout, LOOK)
     }
 
     /// One node and no other, by its id in the list: for reads from that very replica, and for its status.

@@ -19,6 +19,7 @@
 //! | `handle` | [`Client`]: appends, and reads from whichever node answers |
 //! | `node` | [`NodeClient`]: reads from one node and no other |
 //! | `admin` | what operators ask of one node |
+//! | `masters` | [`Masters`]: who the master is, as that changes |
 //! | `members` | the members, and changes of them |
 //! | `tail` | a tail that goes on at another node when one fails |
 //! | `turn` | nodes asked one after the other |
@@ -37,6 +38,7 @@ mod directory;
 mod driver;
 mod error;
 mod handle;
+mod masters;
 mod members;
 mod node;
 mod request;
@@ -52,5 +54,6 @@ mod turn;
 pub use builder::ClientBuilder;
 pub use error::ClientError;
 pub use handle::{Client, PendingAppend};
+pub use masters::Masters;
 pub use node::{NodeClient, RecordStream};
 pub use tried::{Tried, Trouble};

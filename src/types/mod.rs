@@ -20,6 +20,6 @@ pub use peers::{Peer, Peers, PeersError};
 pub use place::{Ack, BatchAck, RECORD_OVERHEAD, ReadLimit, Record};
 pub use repair::{RepairReport, Repaired, RepairedRange};
 pub use retention::{DiskLevel, LastRemoval, RemovalReason};
-pub use role::{ClosedKind, Role};
+pub use role::{ClosedKind, Master, Role};
 pub(crate) use span::Span;
 pub use status::{MemberProgress, MemberStatus, ScrubStatus, Status};

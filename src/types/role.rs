@@ -46,6 +46,15 @@ pub enum Role {
     },
 }
 
+/// Who leads, as it is known from afar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Master {
+    /// The term it is master of. Of two masters, the one of the higher term is the newer.
+    pub term: u64,
+    /// Which node it is, and where.
+    pub member: Member,
+}
+
 /// What closed a ledger, as far as one would act upon it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -6,6 +6,7 @@ mod clusters;
 mod endings;
 mod failures;
 mod fake;
+mod masters;
 mod no_member;
 mod reads;
 mod removed;

@@ -1,0 +1,148 @@
+//! Who the master is, as that changes.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::backoff::pause;
+use super::directory::Directory;
+use super::error::ClientError;
+use crate::types::{Master, Member, Role, Status};
+
+/// How often a master that is known is asked whether it still is.
+pub(super) const LOOK: Duration = Duration::from_millis(250);
+
+/// Who the master is, as a client learns it: made by [`Client::masters`](crate::Client::masters). `None`: nobody is, as
+/// far as it knows. After an error it ends.
+pub struct Masters(BoxStream<'static, Result<Option<Master>, ClientError>>);
+
+impl Masters {
+    /// Asks a master that is known every `look` whether it still is.
+    pub(super) fn new(directory: Arc<Directory>, timeout: Duration, look: Duration) -> Self {
+        let moved = directory.moved();
+        let follower = Follower { directory, moved, timeout, look, known: None, newest: 0, untold: true };
+        let next = |mut follower: Follower| async move { Ok(Some((follower.next().await?, follower))) };
+        Self(stream::try_unfold(follower, next).boxed())
+    }
+}
+
+impl fmt::Debug for Masters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Masters")
+    }
+}
+
+impl Stream for Masters {
+    type Item = Result<Option<Master>, ClientError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(cx)
+    }
+}
+
+struct Follower {
+    directory: Arc<Directory>,
+    /// Told when the client's other calls find out that there is another master, or none.
+    moved: watch::Receiver<()>,
+    timeout: Duration,
+    look: Duration,
+    /// The master that was given last.
+    known: Option<Known>,
+    /// The newest term of which a master was given.
+    newest: u64,
+    /// Whether it is still to be said that there is none.
+    untold: bool,
+}
+
+#[derive(Clone)]
+struct Known {
+    master: Master,
+    /// Where it answered, and when it last did.
+    address: String,
+    asked: Instant,
+}
+
+impl Follower {
+    /// The next change.
+    async fn next(&mut self) -> Result<Option<Master>, ClientError> {
+        self.directory.in_runtime()?;
+        while let Some(Known { master, address, asked }) = self.known.clone() {
+            // Of an error there is nothing to fear: the directory is there as long as this is.
+            tokio::select! {
+                () = sleep_until(asked + self.look) => {}
+                _ = self.moved.changed() => {}
+            }
+            let now = self.look_at(&address).await?;
+            if now.as_ref() != Some(&master) {
+                return Ok(self.keep(now, address));
+            }
+            self.keep(now, address);
+        }
+        match self.find().await? {
+            Some((master, address)) => Ok(self.keep(Some(master), address)),
+            None => Ok(self.keep(None, String::new())),
+        }
+    }
+
+    /// Keeps what is given.
+    fn keep(&mut self, master: Option<Master>, address: String) -> Option<Master> {
+        self.newest = master.as_ref().map_or(self.newest, |master| master.term);
+        self.untold = master.is_some();
+        self.known = master.clone().map(|master| Known { master, address, asked: Instant::now() });
+        master
+    }
+
+    /// A master that answers, and where. `None` if there has been none for the client's timeout, and that is still to
+    /// be said.
+    async fn find(&mut self) -> Result<Option<(Master, String)>, ClientError> {
+        let (directory, since) = (self.directory.clone(), Instant::now());
+        let until = self.untold.then(|| since + self.timeout);
+        loop {
+            let mut search = directory.search(since);
+            let found = match until {
+                None => search.master().await,
+                Some(until) => match timeout_at(until, search.master()).await {
+                    Ok(found) => found,
+                    Err(_) => return Ok(None),
+                },
+            };
+            // That was found out here.
+            self.moved.mark_unchanged();
+            match found {
+                Ok(address) => {
+                    if let Some(master) = self.look_at(&address).await? {
+                        return Ok(Some((master, address)));
+                    }
+                }
+                Err(error) if error.is_passing() => {}
+                Err(error) => return Err(error),
+            }
+            // It is not any more, or is one of an earlier term that has not heard of the next.
+            let again = Instant::now() + pause(since.elapsed());
+            match until {
+                Some(until) if again >= until => return Ok(None),
+                _ => sleep_until(again).await,
+            }
+        }
+    }
+
+    /// What the node at `address` is master of, if it is, and no later one was given.
+    async fn look_at(&self, address: &str) -> Result<Option<Master>, ClientError> {
+        let (_, answer) = self.directory.probe(address.to_owned(), self.directory.connect_timeout()).await;
+        self.directory.still_one_cluster().await?;
+        // Whoever refuses for good is no master; if all do, the search says so.
+        let Ok(answer) = answer else { return Ok(None) };
+        let status = Status::try_from(answer);
+        let status = status.map_err(|what| ClientError::Malformed { address: address.to_owned(), what })?;
+        let Role::Master { term } = status.role else { return Ok(None) };
+        let unnamed = || Member { id: status.node, address: address.to_owned(), incarnation: Default::default() };
+        let member = status.master.unwrap_or_else(unnamed);
+        Ok((term >= self.newest).then_some(Master { term, member }))
+    }
+}
