@@ -1,14 +1,11 @@
 //! What a cluster is made of.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpSocket;
-
 use super::cluster::Cluster;
 use super::error::KitError;
+use super::ports::Ports;
 use crate::config::{Config, Durability};
 use crate::types::{Group, NodeId, Peer, Peers};
 
@@ -110,12 +107,11 @@ impl ClusterBuilder {
             self.groups.extend("test".parse::<Group>().ok());
         }
         let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
-        let ports = Ports::hold(nodes).map_err(failed("have ports"))?;
-        let addresses = ports.addresses().map_err(failed("have ports"))?;
+        let (ports, addresses) = Ports::take(nodes).map_err(failed("have ports"))?;
         let peer = |(n, address)| Peer { id: NodeId::new(n), address };
         let peers = Peers::new((0..).zip(addresses).map(peer).collect());
         let peers = peers.map_err(|source| KitError::Nodes { nodes, source })?;
-        Ok(Cluster::new(self, dir, peers, ports.held_if_that_may_be()))
+        Ok(Cluster::new(self, dir, peers, ports))
     }
 
     /// Sets what is set of every node.
@@ -124,36 +120,5 @@ impl ClusterBuilder {
         for change in &self.changes {
             change(config);
         }
-    }
-}
-
-/// Ports of the loopback that nobody is given as long as these are held, whether a node listens there or not. A node
-/// binds to its own all the same, for it asks for the one port and allows that its address be reused.
-pub(super) struct Ports(Vec<TcpSocket>);
-
-impl Ports {
-    fn hold(count: usize) -> io::Result<Self> {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let held = (0..count).map(|_| {
-            // Bound and not listening: whoever connects is refused, as where nobody is.
-            let socket = TcpSocket::new_v4()?;
-            socket.set_reuseaddr(true)?;
-            socket.bind(any)?;
-            Ok(socket)
-        });
-        Ok(Self(held.collect::<io::Result<_>>()?))
-    }
-
-    fn addresses(&self) -> io::Result<Vec<String>> {
-        self.0.iter().map(|socket| Ok(socket.local_addr()?.to_string())).collect()
-    }
-
-    /// Elsewhere no second socket may have the address, although it does not listen: there the ports were free a moment
-    /// ago, and that is all.
-    fn held_if_that_may_be(mut self) -> Self {
-        if !cfg!(target_os = "linux") {
-            self.0.clear();
-        }
-        self
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::builder::{ClusterBuilder, Ports};
+use super::builder::ClusterBuilder;
 use super::error::KitError;
 use super::partition::{Parted, Partition};
+use super::ports::Ports;
 use crate::client::{Client, ClientBuilder};
 use crate::node::{Ledger, Node, NodeBuilder};
 use crate::server;
@@ -23,7 +24,7 @@ pub struct Cluster {
     settings: ClusterBuilder,
     dir: TempDir,
     peers: Peers,
-    /// Held as long as the cluster is there.
+    /// Nobody else has them as long as the cluster is there.
     _ports: Ports,
     /// Where each node is, or was when it ran last.
     addresses: Vec<String>,

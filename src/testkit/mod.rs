@@ -44,12 +44,14 @@
 //! | `builder` | what a cluster is made of |
 //! | `cluster` | [`Cluster`]: its nodes, and what is done to them |
 //! | `waits` | what is waited for |
+//! | `ports` | where its nodes are, which nobody else is meanwhile |
 //! | `partition` | who is cut off from whom, and the wire between nodes that knows it |
 
 mod builder;
 mod cluster;
 mod error;
 mod partition;
+mod ports;
 #[cfg(test)]
 mod tests;
 mod waits;
