@@ -5,21 +5,15 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use super::host::Node;
+use super::tests::peers;
 use crate::config::{Config, MIN_SEGMENT_SIZE};
-use crate::types::{NodeId, Peer, Peers, Role};
+use crate::types::{NodeId, Role};
 
 const GROUPS: usize = 30;
 
-/// `count` ports that were free a moment ago.
-fn peers(count: u64) -> Peers {
-    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let address = |n: u64| listeners[n as usize].local_addr().unwrap().to_string();
-    Peers::new((0..count).map(|n| Peer { id: NodeId::new(n), address: address(n) }).collect()).unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ledgers_of_a_node_share_its_connections_and_their_heartbeats_travel_together() {
-    let (dir, peers) = (tempfile::tempdir().unwrap(), peers(3));
+    let (dir, (peers, _ports)) = (tempfile::tempdir().unwrap(), peers(3));
     let config = |n: u64| Config {
         peers: peers.clone(),
         groups: (0..GROUPS).map(|group| format!("g{group}").parse().unwrap()).collect(),

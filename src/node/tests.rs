@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use super::{Ledger, Node};
 use crate::config::Durability;
@@ -13,17 +14,25 @@ use crate::types::{NodeId, Peer, Peers, ReadLimit, Role};
 struct Three {
     dir: TempDir,
     peers: Peers,
+    _ports: Vec<TcpSocket>,
+}
+
+/// So many peers at ports that the system gives to nobody else as long as they are held, as those of the test kit.
+pub(super) fn peers(count: u64) -> (Peers, Vec<TcpSocket>) {
+    let bound = (0..count).map(|n| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        (Peer { id: NodeId::new(n), address: socket.local_addr().unwrap().to_string() }, socket)
+    });
+    let (peers, held) = bound.unzip();
+    (Peers::new(peers).unwrap(), held)
 }
 
 impl Three {
     fn new() -> Self {
-        let listeners: Vec<_> = (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let peer = |(n, l): (u64, &std::net::TcpListener)| Peer {
-            id: NodeId::new(n),
-            address: l.local_addr().unwrap().to_string(),
-        };
-        let peers = Peers::new((0..).zip(&listeners).map(peer).collect()).unwrap();
-        Self { dir: tempfile::tempdir().unwrap(), peers }
+        let (peers, ports) = peers(3);
+        Self { dir: tempfile::tempdir().unwrap(), peers, _ports: ports }
     }
 
     async fn up(&self, n: u64) -> Node {
