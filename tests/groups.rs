@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 
-use common::{GROUP, bodies, committed, kit, patient};
+use common::{GROUP, bodies, kit, patient};
 use dledger::testkit::Cluster;
 use dledger::{
     AppendError, Client, ClientError, ClosedKind, CreateLedgerError, Group, Ledger, LedgerError, LedgerFiles, Node,
@@ -26,12 +26,11 @@ async fn two_ledgers_in_one_process_know_nothing_of_each_other() {
             assert_eq!(patient(ledger.append(format!("{group} {n}"))).await.unwrap().index, n);
         }
     }
-    for n in 0..3 {
-        for group in ["orders", "payments"] {
-            let ledger = cluster.ledger_of(n, group).unwrap();
-            committed(&ledger, 20).await;
+    for group in ["orders", "payments"] {
+        cluster.wait_committed_of(group, 20).await.unwrap();
+        for n in 0..3 {
             let expected: Vec<_> = (0..20).map(|n| format!("{group} {n}")).collect();
-            assert_eq!(bodies(&ledger).await, expected);
+            assert_eq!(bodies(&cluster.ledger_of(n, group).unwrap()).await, expected);
         }
     }
     let error = cluster.node(0).unwrap().ledger("refunds").unwrap_err();
@@ -79,9 +78,7 @@ async fn a_ledger_is_created_on_running_nodes_and_removed_from_them() {
     assert_eq!(names(&nodes[0]), [GROUP, "late"]);
     let leader = master(&nodes, "late").await;
     patient(leader.append("kept")).await.unwrap();
-    for ledger in &created {
-        committed(ledger, 1).await;
-    }
+    cluster.wait_committed_of("late", 1).await.unwrap();
     let twice = nodes[0].create_ledger(group("late")).await.unwrap_err();
     assert!(matches!(twice, CreateLedgerError::Hosted { .. }), "{twice}");
 
@@ -104,8 +101,8 @@ async fn a_ledger_is_created_on_running_nodes_and_removed_from_them() {
     let again = create(&nodes, "late").await;
     let leader = master(&nodes, "late").await;
     assert_eq!(patient(leader.append("more")).await.unwrap().index, 1);
+    cluster.wait_committed_of("late", 2).await.unwrap();
     for ledger in &again {
-        committed(ledger, 2).await;
         assert_eq!(bodies(ledger).await, ["kept", "more"]);
     }
     cluster.stop_all().await;
@@ -123,8 +120,8 @@ async fn a_ledger_whose_files_were_deleted_everywhere_begins_anew() {
     }
     let again = create(&nodes, "short").await;
     assert_eq!(patient(master(&nodes, "short").await.append("new")).await.unwrap().index, 0);
+    cluster.wait_committed_of("short", 1).await.unwrap();
     for ledger in &again {
-        committed(ledger, 1).await;
         assert_eq!(bodies(ledger).await, ["new"]);
     }
     cluster.stop_all().await;
@@ -142,7 +139,7 @@ async fn a_ledger_removed_on_one_node_goes_on_without_it_and_with_it_once_it_is_
     assert_eq!(others.len(), 2);
     patient(master(&others, GROUP).await.append("two")).await.unwrap();
     let back = patient(nodes[leads].create_ledger(group(GROUP))).await.unwrap();
-    committed(&back, 2).await;
+    cluster.wait_committed_on(&[leads], 2).await.unwrap();
     assert_eq!(bodies(&back).await, ["one", "two"]);
     cluster.stop_all().await;
 }

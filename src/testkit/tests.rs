@@ -55,6 +55,8 @@ async fn what_was_acknowledged_is_there_after_a_kill_of_all() {
     }
     cluster.wait_for_master().await.unwrap();
     cluster.wait_committed(20).await.unwrap();
+    cluster.wait_committed_of("payments", 1).await.unwrap();
+    assert_eq!(cluster.ledger_of(0, "payments").unwrap().get(0).await.unwrap().body, "paid");
     let records = cluster.ledger(1).unwrap().read(.., ReadLimit::bytes(usize::MAX)).await.unwrap();
     assert_eq!(records.len(), 20);
     let files = std::fs::read_dir(cluster.dir(1).join("orders")).unwrap();

@@ -56,9 +56,22 @@ impl Cluster {
     /// # Errors
     /// As there, or if one of them does not run.
     pub async fn wait_committed_on(&self, nodes: &[usize], committed: u64) -> Result<(), KitError> {
-        let ledgers = nodes.iter().map(|n| self.ledger(*n)).collect::<Result<Vec<_>, _>>()?;
+        let ledgers = nodes.iter().map(|n| Ok((*n, self.ledger(*n)?))).collect::<Result<Vec<_>, _>>()?;
+        self.committed(ledgers, committed).await
+    }
+
+    /// As [`Cluster::wait_committed`], of the ledger of `group`.
+    ///
+    /// # Errors
+    /// If that is not so in time, or a node that runs does not host the ledger.
+    pub async fn wait_committed_of(&self, group: &str, committed: u64) -> Result<(), KitError> {
+        let ledgers = self.hosting(group)?;
+        self.committed(ledgers, committed).await
+    }
+
+    async fn committed(&self, ledgers: Vec<(usize, Ledger)>, committed: u64) -> Result<(), KitError> {
         let all = async {
-            for ledger in &ledgers {
+            for (_, ledger) in &ledgers {
                 let mut point = ledger.raft_group().log.progress().watch_committed();
                 if point.wait_for(|point| point.index >= committed).await.is_err() {
                     // It never comes any more.

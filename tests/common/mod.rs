@@ -12,14 +12,6 @@ pub const GROUP: &str = "g";
 /// Longer than anything here takes on a busy machine; only a hang reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until `ledger` has committed `count` records.
-pub async fn committed(ledger: &Ledger, count: u64) {
-    use futures::StreamExt;
-    if count > 0 {
-        patient(ledger.tail(count - 1).next()).await.unwrap().unwrap();
-    }
-}
-
 pub async fn bodies(ledger: &Ledger) -> Vec<String> {
     let records = ledger.read(.., ReadLimit::bytes(usize::MAX)).await.unwrap();
     records.iter().map(|record| String::from_utf8(record.body.to_vec()).unwrap()).collect()
