@@ -20,7 +20,7 @@ const RECORD: usize = 200 << 10;
 fn small(nodes: usize) -> ClusterBuilder {
     let (max_bytes, every) = (Some(3 * SEGMENT), Duration::from_millis(50));
     let retention = Retention { max_age: None, max_bytes, check: 1.0, force: 1.0, refuse: 1.0, every };
-    kit(nodes).configure(move |config| config.retention = Some(retention.clone()))
+    kit(nodes).configure(move |config| config.retention = Some(retention))
 }
 
 fn body(index: u64) -> Vec<u8> {
