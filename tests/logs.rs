@@ -78,6 +78,37 @@ async fn a_node_alone_logs_no_warning_from_its_start_to_its_clean_end() {
     }
 }
 
+/// A cluster of three, when every ledger has a master.
+async fn three(dir: &Path) -> Vec<Served> {
+    let peers = peers(3);
+    let (list, groups): (_, Vec<_>) = (peers.to_string(), (0..LEDGERS).map(|n| format!("g{n}")).collect());
+    let start = |n: u64| {
+        let id = NodeId::new(n).to_string();
+        let mut arguments = vec!["--peers", &list, "--id", &id];
+        groups.iter().for_each(|group| arguments.extend(["--group", group]));
+        Served::start(&arguments, &dir.join(&id))
+    };
+    let nodes: Vec<_> = (0..3).map(start).collect();
+    for node in &nodes {
+        node.logged(LEDGERS, |line| has(line, &["INFO", "term="]) && !line.contains("electing")).await;
+    }
+    nodes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_stopped_all_at_once_log_no_warning_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let nodes = three(dir.path()).await;
+    nodes.iter().for_each(Served::terminate);
+    for node in nodes {
+        let (well, lines) = node.ended().await;
+        assert!(well, "{lines:#?}");
+        let end = lines.iter().position(|line| line.contains("shutting down")).unwrap();
+        let bad = lines[end..].iter().filter(|line| !line.contains(" INFO ")).collect::<Vec<_>>();
+        assert!(bad.is_empty(), "{bad:#?} of {lines:#?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_node_costs_its_peers_a_few_lines_whatever_it_hosted_and_its_return_one() {
     let (dir, place) = (tempfile::tempdir().unwrap(), kit(3).down().unwrap());

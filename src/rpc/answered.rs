@@ -7,11 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use openraft::errors::NetworkError;
 use openraft::raft::StreamAppendError;
 
-use super::convert;
-use super::peer_client::{Given, malformed};
+use super::peer_client::{Given, Heard};
 use super::transport::TransportError;
 use crate::log::reader::LogReader;
-use crate::pb::{self, refusal::Reason};
+use crate::pb::refusal::Reason;
 use crate::raft::Runtime;
 use crate::raft::acked::Acknowledged;
 use crate::raft::config::RaftVote;
@@ -41,9 +40,7 @@ impl Answered {
         Self { acked, leader, member, losses, log, numbers }
     }
 
-    pub(super) fn answer<R: Runtime>(&mut self, answer: pb::AppendResponse) -> Given<R> {
-        let end = convert::to_end(&answer).map_err(malformed::<R>)?;
-        let result = convert::to_append_result::<R>(answer).map_err(malformed::<R>)?;
+    pub(super) fn answer<R: Runtime>(&mut self, (end, result): Heard<R>) -> Given<R> {
         let member = (&self.member.0, self.member.1);
         match &result {
             // A heartbeat has shown meanwhile that the member has less: what it said before does not hold any more.

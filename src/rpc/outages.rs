@@ -1,8 +1,8 @@
 //! Calls to peers that fail: told when that begins, changes, goes on and ends, and not call by call.
 //!
 //! Calls are made over and over, by every ledger: a peer that is down for a night would be told of a million times. A
-//! peer that does not answer is one outage, however many ledgers call it; what it refuses is another, for those ledgers
-//! whose calls it refuses. An outage is over when there were answers and no failure for a while (*calm*), which is
+//! peer that does not answer is one outage, however many ledgers call it; what it refuses, or answers with what makes no
+//! sense, is another, for those ledgers whose calls it is. An outage is over when there were answers and no failure for a while (*calm*), which is
 //! longer for a peer that comes and goes.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use super::convert::Malformed;
 use super::transport::TransportError;
 use crate::raft::{Instant, Runtime};
 
@@ -48,6 +49,8 @@ enum Kind {
     Silent,
     /// What it is asked for.
     Refusing,
+    /// Answer what makes sense.
+    Garbling,
 }
 
 #[derive(Debug)]
@@ -114,12 +117,21 @@ impl Outages {
         }
     }
 
+    /// Takes down whether an answer of `peer` to a call for the ledger of `group` made sense.
+    pub(super) fn note_sense<R: Runtime, T>(&self, peer: &str, group: &str, read: &Result<T, Malformed>) {
+        match read {
+            Ok(_) if !self.inner.any.load(Ordering::Relaxed) => {}
+            Ok(_) => self.inner.answered(peer, Kind::Garbling, Some(group)),
+            Err(error) => self.failed::<R>(peer, Kind::Garbling, group, "malformed", error),
+        }
+    }
+
     /// Tells nothing from now on: the node stops.
     pub(crate) fn hush(&self) {
         self.inner.hushed.store(true, Ordering::Relaxed);
     }
 
-    fn failed<R: Runtime>(&self, peer: &str, kind: Kind, group: &str, sort: &str, error: &TransportError) {
+    fn failed<R: Runtime>(&self, peer: &str, kind: Kind, group: &str, sort: &str, error: &dyn fmt::Display) {
         let mut all = self.inner.lock();
         let outage = all.entry((peer.to_owned(), kind)).or_insert_with(|| Outage::new(CALM));
         outage.failed(group, sort, error.to_string());
@@ -290,6 +302,7 @@ impl fmt::Display for Said {
         let does = match kind {
             Kind::Silent => "does not answer",
             Kind::Refusing => "refuses calls",
+            Kind::Garbling => "gives answers that make no sense",
         };
         match what {
             What::Begins => write!(f, "{peer} {does} ({ledgers}): {error}"),
@@ -302,6 +315,7 @@ impl fmt::Display for Said {
                 let well = match kind {
                     Kind::Silent => "answers again",
                     Kind::Refusing => "refuses nothing any more",
+                    Kind::Garbling => "makes sense again",
                 };
                 write!(f, "{peer} {well}, after {seconds} s: {failed} calls failed ({ledgers})")
             }

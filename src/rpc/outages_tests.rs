@@ -59,6 +59,12 @@ fn refused(reason: pb::refusal::Reason) -> Ended {
 }
 
 impl Outages {
+    /// How many answers made no sense.
+    pub(in crate::rpc) fn garbled(&self) -> u64 {
+        let all = self.inner.lock();
+        all.iter().filter(|((_, kind), _)| *kind == Kind::Garbling).map(|(_, outage)| outage.failed).sum()
+    }
+
     /// `seconds` with so many calls in each; `call` says for which ledger the n-th is, and how it ends.
     async fn calls(&self, seconds: u64, rate: u64, call: impl Fn(u64) -> (u64, Ended)) {
         for n in 0..seconds * rate {
@@ -164,6 +170,29 @@ async fn what_one_ledger_is_refused_ends_when_it_is_answered_and_is_no_silence()
     let told = lines.take();
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].starts_with("INFO n1 refuses nothing any more"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_that_make_no_sense_cost_no_more_than_a_dead_peer_and_are_no_silence() {
+    let (lines, _guard) = Lines::capture();
+    let outages = Outages::default();
+    let answers = async |seconds: u64, sense: bool| {
+        for _ in 0..seconds * 10 {
+            outages.note::<TokioRuntime, _>("n1", "g", &Ok(()));
+            let read = if sense { Ok(()) } else { Err(Malformed::Missing("vote")) };
+            outages.note_sense::<TokioRuntime, _>("n1", "g", &read);
+            tokio::time::advance(TICK / 10).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    answers(HOUR, false).await;
+    let told = lines.take();
+    assert_eq!(told.len(), 4, "{told:#?}");
+    assert_eq!(told[0], "WARN n1 gives answers that make no sense (1 ledger): field vote is missing");
+    assert!(told[1].starts_with("WARN n1 gives answers that make no sense for 1"), "{told:?}");
+    answers(60, true).await;
+    let told = lines.take();
+    assert!(told.len() == 1 && told[0].starts_with("INFO n1 makes sense again, after 36"), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -23,7 +23,7 @@ use openraft::storage::Snapshot;
 
 use super::addresses::Addresses;
 use super::answered::Answered;
-use super::convert;
+use super::convert::{self, Malformed};
 use super::envelope::envelope;
 use super::outages::Outages;
 use super::overtaken::Overtaken;
@@ -35,7 +35,7 @@ use super::transport::{Lane, Link, Transport, TransportError};
 use crate::log::directory::Identity;
 use crate::pb;
 use crate::raft::acked::Acknowledged;
-use crate::raft::config::{CommittedLeaderId, RaftVote};
+use crate::raft::config::{CommittedLeaderId, LogId, RaftVote};
 use crate::raft::members::MemberNode;
 use crate::raft::purge::PurgeFloor;
 use crate::raft::reads::Confirm;
@@ -47,6 +47,8 @@ use crate::types::NodeId;
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
 /// An answer to an append, or why there is none.
 pub(super) type Given<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
+/// Where a member's log ends, where it says so, and what it answers to an append.
+pub(super) type Heard<R> = (Option<LogId>, StreamAppendResult<TypeConfig<R>>);
 pub(super) type Answers<'s, R> = BoxStream<'s, Given<R>>;
 
 /// Makes clients to the members of one ledger. Cheap to clone.
@@ -177,9 +179,14 @@ fn failed<R: Runtime>(error: TransportError) -> RPCError<TypeConfig<R>> {
     }
 }
 
-pub(super) fn malformed<R: Runtime>(error: convert::Malformed) -> RPCError<TypeConfig<R>> {
-    tracing::warn!(%error, "a peer answered nonsense");
+fn malformed<R: Runtime>(error: Malformed) -> RPCError<TypeConfig<R>> {
     Unreachable::new(&error).into()
+}
+
+/// Where the member's log ends if it says so, and its answer.
+fn to_answer<R: Runtime>(answer: pb::AppendResponse) -> Result<Heard<R>, Malformed> {
+    let end = convert::to_end(&answer)?;
+    Ok((end, convert::to_append_result::<R>(answer)?))
 }
 
 impl<R: Runtime> PeerClient<R> {
@@ -205,6 +212,11 @@ impl<R: Runtime> PeerClient<R> {
         }
     }
 
+    /// Takes down whether an answer made sense.
+    fn read<T>(&self, read: Result<T, Malformed>) -> Result<T, Malformed> {
+        self.refusals.read::<R, T>(&self.envelope.target, &self.envelope.group, read)
+    }
+
     /// What the member is to be told that it has acknowledged.
     fn reminder(&self, leader: &RaftVote) -> Option<pb::LogId> {
         self.acked.reminder(leader, self.node.incarnation).map(convert::from_log_id)
@@ -219,14 +231,16 @@ impl<R: Runtime> PeerClient<R> {
         message.acknowledged = self.reminder(&leader);
         let answer = self.link(Lane::Heartbeat).heartbeat(message, option.hard_ttl()).await;
         let answer = self.note(answer).map_err(failed)?;
-        let end = convert::to_end(&answer).map_err(malformed::<R>)?;
-        let result = convert::to_append_result::<R>(answer).map_err(malformed)?;
-        if matches!(result, Err(StreamAppendError::Conflict(_))) {
+        let read = to_answer::<R>(answer).and_then(|(end, result)| match (&result, previous) {
             // openraft asks which entry it was.
-            let Some(previous) = previous else {
+            (Err(StreamAppendError::Conflict(_)), None) => {
                 let (found, expected) = ("a conflict".into(), "none before the first entry".into());
-                return Err(malformed(convert::Malformed::Contradiction { found, expected }));
-            };
+                Err(Malformed::Contradiction { found, expected })
+            }
+            _ => Ok((end, result)),
+        });
+        let (end, result) = self.read(read).map_err(malformed::<R>)?;
+        if let (Err(StreamAppendError::Conflict(_)), Some(previous)) = (&result, previous) {
             self.acked.lacks(&leader, (&self.target, self.node.incarnation), previous, end);
         }
         Ok(result)
@@ -272,7 +286,10 @@ impl<R: Runtime> PeerClient<R> {
         let member = (self.target.clone(), self.node.incarnation);
         let mut heard = Answered::new(self.acked.clone(), leader, member, self.floor.log().clone(), (acked, sent));
         let answers = answers.map(move |answer| match refusals.note::<R, _>(&target, &group, answer) {
-            Ok(answer) => heard.answer::<R>(answer),
+            Ok(answer) => {
+                let read = refusals.read::<R, _>(&target, &group, to_answer::<R>(answer));
+                heard.answer::<R>(read.map_err(malformed::<R>)?)
+            }
             Err(error) => {
                 heard.ended(&error);
                 Err(failed(error))
@@ -312,7 +329,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         let message = convert::from_vote_request(&request, self.envelope());
         let answer = self.link(Lane::Control).request_vote(message, option.hard_ttl()).await;
         let answer = self.note(answer).map_err(failed)?;
-        convert::to_vote_response::<R>(answer).map_err(malformed)
+        self.read(convert::to_vote_response::<R>(answer)).map_err(malformed)
     }
 
     async fn pre_vote(
@@ -323,7 +340,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         let message = convert::from_vote_request(&request, self.envelope());
         let answer = self.link(Lane::Control).pre_vote(message, option.hard_ttl()).await;
         let answer = self.note(answer).map_err(failed)?;
-        convert::to_vote_response::<R>(answer).map_err(malformed)
+        self.read(convert::to_vote_response::<R>(answer)).map_err(malformed)
     }
 }
 
@@ -349,7 +366,7 @@ impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
             answer = link.install_snapshot(message, option.hard_ttl()) => answer,
         };
         let vote = match self.note(answer) {
-            Ok(answer) => convert::to_vote(answer.vote).map_err(|error| Unreachable::new(&error))?,
+            Ok(answer) => self.read(convert::to_vote(answer.vote)).map_err(|error| Unreachable::new(&error))?,
             Err(error @ (TransportError::Broken { .. } | TransportError::Timeout { .. })) => {
                 return Err(NetworkError::new(&error).into());
             }
@@ -369,7 +386,7 @@ impl<R: Runtime> NetTransferLeader<TypeConfig<R>> for PeerClient<R> {
         message.acknowledged = self.reminder(request.from_leader());
         let answer = self.link(Lane::Control).transfer_leader(message, option.hard_ttl()).await;
         let answer = self.note(answer).map_err(failed)?;
-        convert::to_transfer_response(answer, &request).map_err(malformed)
+        self.read(convert::to_transfer_response(answer, &request)).map_err(malformed)
     }
 }
 

@@ -13,9 +13,10 @@ use crate::raft::config::{SnapshotMeta, StoredMembership, log_id};
 use crate::rpc::fetch;
 use crate::rpc::transport::{Answer, AnswerStream};
 
-/// A peer that is down, and what it would have been told that it has acknowledged.
+/// A peer that is down, and what it would have been told that it has acknowledged. Or, if that is said, one that answers
+/// with what makes no sense.
 #[derive(Clone, Default)]
-struct Down(Arc<Mutex<Vec<Option<u64>>>>);
+struct Down(Arc<Mutex<Vec<Option<u64>>>>, bool);
 
 impl Down {
     fn would_hear(&self, acknowledged: Option<pb::LogId>) {
@@ -25,6 +26,12 @@ impl Down {
 
 fn down<'a, T: Send + 'a>() -> Answer<'a, T> {
     future::ready(Err(TransportError::Unreachable { address: "n1:1".into(), reason: "it is down".into() })).boxed()
+}
+
+impl Down {
+    fn answer<'a, T: Default + Send + 'a>(&self) -> Answer<'a, T> {
+        if self.1 { future::ready(Ok(T::default())).boxed() } else { down() }
+    }
 }
 
 impl Transport for Down {
@@ -41,18 +48,18 @@ impl Link for Down {
         down()
     }
     fn request_vote(&self, _: pb::VoteRequest, _: Duration) -> Answer<'_, pb::VoteResponse> {
-        down()
+        self.answer()
     }
     fn pre_vote(&self, _: pb::VoteRequest, _: Duration) -> Answer<'_, pb::VoteResponse> {
-        down()
+        self.answer()
     }
     fn heartbeat(&self, request: pb::AppendRequest, _: Duration) -> Answer<'_, pb::AppendResponse> {
         self.would_hear(request.acknowledged);
-        down()
+        self.answer()
     }
     fn install_snapshot(&self, request: pb::SnapshotRequest, _: Duration) -> Answer<'_, pb::SnapshotResponse> {
         self.would_hear(request.acknowledged);
-        down()
+        self.answer()
     }
     fn transfer_leader(&self, request: pb::TransferRequest, _: Duration) -> Answer<'_, pb::TransferResponse> {
         self.would_hear(request.acknowledged);
@@ -67,6 +74,11 @@ impl Link for Down {
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
         let requests: Vec<_> = requests.collect().now_or_never().unwrap();
         requests.iter().for_each(|request| self.would_hear(request.acknowledged));
+        if self.1 {
+            let garbled = requests.into_iter().map(|_| Ok(pb::AppendResponse::default()));
+            let garbled = stream::iter(garbled.collect::<Vec<_>>()).boxed();
+            return future::ready(Ok(garbled)).boxed();
+        }
         down()
     }
 }
@@ -135,4 +147,33 @@ async fn whatever_is_said_first_to_a_member_says_what_it_has_acknowledged() {
     let (heartbeat, [first, second], snapshot, transfer) = (Some(7), [Some(7), None], Some(7), Some(7));
     let said = [heartbeat, snapshot, transfer, first, second, snapshot, transfer];
     assert_eq!(*peer.0.lock().unwrap(), said);
+}
+
+#[tokio::test]
+async fn every_answer_that_makes_no_sense_is_counted_and_none_is_told_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = fetch::tests::open(dir.path());
+    let option = || RPCOption::new(Duration::from_secs(1));
+    let leader = RaftVote::new_committed(3, NodeId::new(0));
+    let mut counted = Vec::new();
+    for heartbeat in [true, false] {
+        let mut client = client(heartbeat, Down(Arc::default(), true), log.reader());
+        let request = AppendEntriesRequest::<TypeConfig<TokioRuntime>> {
+            vote: leader.clone(),
+            prev_log_id: None,
+            entries: vec![],
+            leader_commit: None,
+        };
+        if let Ok(mut answers) = client.stream_append(stream::iter([request]), option()).await {
+            assert!(answers.next().await.unwrap().is_err());
+        }
+        counted.push(client.refusals.outages.garbled());
+        let vote = VoteRequest::new(leader.clone(), None);
+        assert!(client.vote(vote.clone(), option()).await.is_err() && client.pre_vote(vote, option()).await.is_err());
+        let meta = SnapshotMeta { last_log_id: Some(log_id(2, 5)), last_membership: StoredMembership::default() };
+        let snapshot = Snapshot { meta, snapshot: None };
+        assert!(client.full_snapshot(leader.clone(), snapshot, future::pending(), option()).await.is_err());
+        counted.push(client.refusals.outages.garbled());
+    }
+    assert_eq!(counted, [1, 4, 1, 4]);
 }

@@ -1,5 +1,6 @@
 //! How calls to the members ended: for the operator, and for what it says of this node.
 
+use super::convert::Malformed;
 use super::outages::Outages;
 use super::transport::TransportError;
 use crate::raft::Runtime;
@@ -29,6 +30,17 @@ impl Refusals {
         }
         self.outages.note::<R, T>(target, group, &ended);
         ended
+    }
+
+    /// Takes down whether an answer of `target` for the ledger of `group` made sense.
+    pub(super) fn read<R: Runtime, T>(
+        &self,
+        target: &str,
+        group: &str,
+        read: Result<T, Malformed>,
+    ) -> Result<T, Malformed> {
+        self.outages.note_sense::<R, T>(target, group, &read);
+        read
     }
 }
 
