@@ -9,6 +9,7 @@ use std::process::Stdio;
 
 use common::{kit, patient};
 use dledger::NodeId;
+use dledger::testkit::Cluster as Place;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -78,58 +79,75 @@ async fn a_node_alone_logs_no_warning_from_its_start_to_its_clean_end() {
     }
 }
 
-/// A cluster of three, when every ledger has a master.
-async fn three(dir: &Path) -> Vec<Served> {
-    let peers = peers(3);
-    let (list, groups): (_, Vec<_>) = (peers.to_string(), (0..LEDGERS).map(|n| format!("g{n}")).collect());
-    let start = |n: u64| {
-        let id = NodeId::new(n).to_string();
-        let mut arguments = vec!["--peers", &list, "--id", &id];
-        groups.iter().for_each(|group| arguments.extend(["--group", group]));
-        Served::start(&arguments, &dir.join(&id))
-    };
-    let nodes: Vec<_> = (0..3).map(start).collect();
+/// Node `n` of three, with all ledgers.
+fn start(place: &Place, dir: &Path, n: u64) -> Served {
+    let (list, id) = (place.peers().to_string(), NodeId::new(n).to_string());
+    let groups: Vec<_> = (0..LEDGERS).map(|n| format!("g{n}")).collect();
+    let mut arguments = vec!["--peers", &list, "--id", &id];
+    groups.iter().for_each(|group| arguments.extend(["--group", group]));
+    Served::start(&arguments, &dir.join(&id))
+}
+
+/// All three, when every ledger has a master.
+async fn three(place: &Place, dir: &Path) -> Vec<Served> {
+    let nodes: Vec<_> = (0..3).map(|n| start(place, dir, n)).collect();
     for node in &nodes {
         node.logged(LEDGERS, |line| has(line, &["INFO", "term="]) && !line.contains("electing")).await;
     }
     nodes
 }
 
+/// Waits for the end of a node that was stopped: it is clean, and nothing in it needs anybody.
+async fn ends_quietly(node: Served) {
+    let (well, lines) = node.ended().await;
+    assert!(well, "{lines:#?}");
+    let end = lines.iter().position(|line| line.contains("shutting down")).unwrap();
+    let bad = lines[end..].iter().filter(|line| !line.contains(" INFO ")).collect::<Vec<_>>();
+    assert!(bad.is_empty(), "{bad:#?} of {lines:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_are_stopped_all_at_once_log_no_warning_for_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let nodes = three(dir.path()).await;
+    let (dir, place) = (tempfile::tempdir().unwrap(), kit(3).down().unwrap());
+    let nodes = three(&place, dir.path()).await;
     nodes.iter().for_each(Served::terminate);
     for node in nodes {
-        let (well, lines) = node.ended().await;
-        assert!(well, "{lines:#?}");
-        let end = lines.iter().position(|line| line.contains("shutting down")).unwrap();
-        let bad = lines[end..].iter().filter(|line| !line.contains(" INFO ")).collect::<Vec<_>>();
-        assert!(bad.is_empty(), "{bad:#?} of {lines:#?}");
+        ends_quietly(node).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_stops_while_the_others_die_logs_no_warning_for_it() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), kit(3).down().unwrap());
+    let mut nodes = three(&place, dir.path()).await;
+    // It leads one ledger, and follows in another.
+    for (group, to) in [("g0", "n1"), ("g1", "n0")] {
+        let mut transfer = Command::new(env!("CARGO_BIN_EXE_dledger"));
+        transfer.args(["transfer", "--peers", &place.peers().to_string(), "--group", group, "--to", to]);
+        transfer.stdout(Stdio::null());
+        assert!(patient(transfer.status()).await.unwrap().success());
+    }
+    let stopped = nodes.remove(0);
+    stopped.logged(1, |line| has(line, &["INFO", "group=g0", "master=n1"])).await;
+    stopped.logged(1, |line| has(line, &["INFO", "group=g1", " master "])).await;
+    for node in &mut nodes {
+        node.child.start_kill().unwrap();
+    }
+    // It does not know yet, and looks for a successor for some seconds.
+    stopped.terminate();
+    ends_quietly(stopped).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_node_costs_its_peers_a_few_lines_whatever_it_hosted_and_its_return_one() {
     let (dir, place) = (tempfile::tempdir().unwrap(), kit(3).down().unwrap());
-    let (list, groups): (_, Vec<_>) = (place.peers().to_string(), (0..LEDGERS).map(|n| format!("g{n}")).collect());
-    let start = |n: u64| {
-        let id = NodeId::new(n).to_string();
-        let mut arguments = vec!["--peers", &list, "--id", &id];
-        groups.iter().for_each(|group| arguments.extend(["--group", group]));
-        Served::start(&arguments, &dir.path().join(&id))
-    };
-    let mut nodes: Vec<_> = (0..3).map(start).collect();
-    for node in &nodes {
-        // Every ledger has a master or is one.
-        node.logged(LEDGERS, |line| has(line, &["INFO", "term="]) && !line.contains("electing")).await;
-    }
+    let mut nodes = three(&place, dir.path()).await;
     let mut dead = nodes.pop().unwrap();
     dead.child.kill().await.unwrap();
     // Whoever leads calls it.
     let told = nodes.iter().map(|node| Box::pin(node.logged(1, |line| has(line, &["WARN", "n2 does not answer ("]))));
     futures::future::select_all(told).await;
-    let back = start(2);
+    let back = start(&place, dir.path(), 2);
     let well = nodes.iter().map(|node| Box::pin(node.logged(1, |line| has(line, &["INFO", "n2 answers again"]))));
     futures::future::select_all(well).await;
     for node in &nodes {
@@ -143,9 +161,5 @@ async fn a_dead_node_costs_its_peers_a_few_lines_whatever_it_hosted_and_its_retu
     nodes.push(back);
     let stopped = nodes.remove(0);
     stopped.terminate();
-    let (well, lines) = stopped.ended().await;
-    assert!(well, "{lines:#?}");
-    let end = lines.iter().position(|line| line.contains("shutting down")).unwrap();
-    let bad = lines[end..].iter().filter(|line| !line.contains(" INFO ")).collect::<Vec<_>>();
-    assert!(bad.is_empty(), "{bad:#?}");
+    ends_quietly(stopped).await;
 }

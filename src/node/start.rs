@@ -132,7 +132,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, (env.incarnation)(), env.transport.clone());
-    let waiting = Waiting::new(formation, ledger.downgrade());
+    let waiting = Waiting::new(formation, ledger.downgrade(), env.outages.clone());
     let steward = Steward::new(ledger.downgrade(), config);
     // It ends by itself; nothing waits for it.
     drop(R::spawn(waiting.run::<R>()));

@@ -11,6 +11,7 @@ use futures::future;
 use super::formation::{Formation, why};
 use super::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
+use crate::rpc::outages::Outages;
 use crate::rpc::transport::TransportError;
 use crate::types::{Incarnation, Member, Role};
 
@@ -34,6 +35,8 @@ fn seldom(round: u32) -> Duration {
 pub(super) struct Waiting {
     formation: Formation,
     ledger: WeakLedger,
+    /// Where the node is stopped, nobody needs to look after it.
+    outages: Outages,
 }
 
 /// What was told last, and in which round.
@@ -44,8 +47,8 @@ struct Told {
 }
 
 impl Waiting {
-    pub(super) fn new(formation: Formation, ledger: WeakLedger) -> Self {
-        Self { formation, ledger }
+    pub(super) fn new(formation: Formation, ledger: WeakLedger, outages: Outages) -> Self {
+        Self { formation, ledger, outages }
     }
 
     /// Runs until the ledger is gone or closed.
@@ -101,6 +104,7 @@ impl Waiting {
             return;
         }
         match &reason {
+            Some(_) if self.outages.is_hushed() => {}
             Some(why) => tracing::warn!(group = %ledger.group(), node = %group.identity.node, %why, "no master"),
             None => tracing::info!(group = %ledger.group(), node = %group.identity.node, "waits no more"),
         }

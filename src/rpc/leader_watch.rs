@@ -197,7 +197,7 @@ impl<R: Runtime> Inner<R> {
             return;
         }
         let name = &leader.leader_id.voted_for;
-        tracing::warn!(leader = %name, address = node.address, "the leader's process is gone");
+        self.network.tell_gone::<R>(name, &node.address);
         R::sleep(TURN.max(self.timing.first_try() / 12) * self.turn(name)).await;
         for _ in 0..CAMPAIGNS {
             if !self.still_follows(&leader) {

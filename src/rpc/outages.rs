@@ -131,6 +131,11 @@ impl Outages {
         self.inner.hushed.store(true, Ordering::Relaxed);
     }
 
+    /// Whether nothing is told any more.
+    pub(crate) fn is_hushed(&self) -> bool {
+        self.inner.hushed.load(Ordering::Relaxed)
+    }
+
     fn failed<R: Runtime>(&self, peer: &str, kind: Kind, group: &str, sort: &str, error: &dyn fmt::Display) {
         let mut all = self.inner.lock();
         let outage = all.entry((peer.to_owned(), kind)).or_insert_with(|| Outage::new(CALM));

@@ -136,6 +136,14 @@ impl PeerNetwork {
         self.addresses.clone()
     }
 
+    /// Has the operator told that the process of the member `id` is gone, which no call has found out yet: once for all
+    /// ledgers of the node.
+    pub(super) fn tell_gone<R: Runtime>(&self, id: &NodeId, address: &str) {
+        let reason = "nobody listens there any more: its process is gone".to_owned();
+        let gone = TransportError::Unreachable { address: address.to_owned(), reason };
+        self.refusals.outages.note::<R, ()>(id.as_str(), self.identity.group.as_str(), &Err(gone));
+    }
+
     /// A `heartbeat` client makes each append a call of its own.
     pub(super) fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
         let envelope = pb::Envelope {
