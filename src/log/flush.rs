@@ -165,8 +165,10 @@ impl Shared {
         let _one_at_a_time = self.hold_flush();
         let mut pass = self.begin_pass();
         let mut waiting = std::mem::take(&mut pass.waiting);
-        let synced = self.check().and_then(|()| self.sync(&pass));
-        let result = synced.and_then(|upto| self.end_pass(&pass, upto));
+        let result = self.syncing.during(|| {
+            let synced = self.check().and_then(|()| self.sync(&pass));
+            synced.and_then(|upto| self.end_pass(&pass, upto))
+        });
         let Some(newest) = waiting.pop() else { return };
         for older in waiting {
             older.superseded();

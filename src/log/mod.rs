@@ -38,6 +38,7 @@ mod hard_state;
 pub(crate) mod names;
 mod open;
 pub(crate) mod progress;
+mod pulse;
 pub(crate) mod reader;
 pub(crate) mod recovery;
 mod remains;
@@ -83,6 +84,7 @@ use hard_state::HardStateFile;
 #[cfg(test)]
 use open::Recovered;
 use progress::Progress;
+use pulse::Pulse;
 use retention::Going;
 use room::Sparse;
 use scrub::Health;
@@ -138,6 +140,9 @@ pub(crate) struct Shared {
     /// Told when a segment is begun, and when one cannot be made: retention may have something to do.
     grown: Notify,
     flush: FlushQueue,
+    /// Flush passes, and calls of the writer, that wait for the disk.
+    syncing: Pulse,
+    writing: Pulse,
     progress: Progress,
     /// Number of the first entry that is not purged: `start` without waiting for its writes.
     first_number: AtomicU64,
@@ -177,7 +182,7 @@ impl Log {
             self.shared.flush();
             self.shared.check()?;
         }
-        let saved = self.shared.hard_state().save_vote(vote);
+        let saved = self.shared.writing.during(|| self.shared.hard_state().save_vote(vote));
         self.shared.or_fail("saving the vote", saved)
     }
 }

@@ -11,6 +11,7 @@ use super::flush::FlushQueue;
 use super::hard_state::{HardStateFile, Inspected};
 use super::names;
 use super::progress::Progress;
+use super::pulse::Pulse;
 use super::recovery::{Decision, Find, Known, decide};
 use super::remains::Remains;
 use super::retention::Going;
@@ -120,6 +121,8 @@ impl Log {
             going: Going::default(),
             grown: tokio::sync::Notify::new(),
             health: Health::default(),
+            syncing: Pulse::default(),
+            writing: Pulse::default(),
             failure: OnceLock::new(),
             first_number: start_number.into(),
             disk,

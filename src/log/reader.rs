@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Buf;
 use tokio::sync::watch;
@@ -42,6 +43,15 @@ impl LogReader {
             None => "sync".to_owned(),
             Some(every) => format!("interval:{every:?}"),
         }
+    }
+
+    /// What has not ended for `stall` or longer because the disk does not get on with it, in words; and for how long.
+    pub(crate) fn hangs(&self, stall: Duration) -> Option<(Duration, String)> {
+        let Shared { syncing, writing, .. } = &*self.shared;
+        let under_way = [(syncing.under_way(), "sync"), (writing.under_way(), "write")];
+        let stuck = under_way.into_iter().filter_map(|(since, what)| Some((since?, what)));
+        let (since, what) = stuck.max().filter(|(since, _)| *since >= stall)?;
+        Some((since, format!("a {what} has not ended for {} s", since.as_secs())))
     }
 
     /// First, committed, durable, end.

@@ -88,7 +88,7 @@ impl Log {
         let shared = self.shared.clone();
         // Until a failure is kept: no pass may try a sync again that failed here.
         let _no_pass = shared.hold_flush();
-        let cut = self.remove_from(from);
+        let cut = shared.writing.during(|| self.remove_from(from));
         let cut = shared.or_fail("truncating", cut)?;
         self.shared.progress.set_end(cut.index);
         tracing::info!(from, entries = written.number - from, position = cut.position, "truncated a conflicting tail");
@@ -138,7 +138,9 @@ impl Log {
     }
 
     fn write(&mut self, frame: Frame) -> io::Result<()> {
+        self.shared.writing.begin();
         let written = self.active().and_then(|active| active.append(&frame));
+        self.shared.writing.end();
         self.shared.or_fail("writing", written)?;
         self.shared.tail().push(frame);
         self.shared.progress.set_end(self.end().index);

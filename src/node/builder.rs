@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::descriptors;
+use super::disk_watch::watch_disk;
 use super::host::Node;
 use super::lock_wait::patiently;
 use super::reopen::reopen;
@@ -227,6 +228,7 @@ impl NodeBuilder {
         tracing::info!(node = %node.id(), %local, %advertised, "listening");
         // It ends with the node.
         drop(tokio::spawn(reopen(node.downgrade(), node.changes())));
+        drop(tokio::spawn(watch_disk(node.downgrade())));
         Ok(node)
     }
 }

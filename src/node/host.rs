@@ -19,6 +19,7 @@ use crate::log::directory::{self, Doomed, Owner};
 use crate::log::reader::LogReader;
 use crate::raft::TokioRuntime;
 use crate::rpc::grpc::server::GrpcServer;
+use crate::rpc::outages::Outages;
 use crate::rpc::router::Router;
 use crate::types::{ClusterName, Group, LedgerFiles, NodeId};
 
@@ -111,6 +112,10 @@ impl Node {
 
     pub(super) fn unopened(&self) -> &Unopened {
         &self.inner.unopened
+    }
+
+    pub(super) fn outages(&self) -> &Outages {
+        &self.inner.env.outages
     }
 
     /// Told when ledgers come and go.

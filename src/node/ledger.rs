@@ -46,6 +46,8 @@ struct Limits {
     batch: usize,
     inflight: usize,
     timeout: Duration,
+    /// From when on the disk hangs.
+    stall: Duration,
     retention: Option<Retention>,
 }
 
@@ -64,6 +66,7 @@ impl Ledger {
             batch: config.max_batch_bytes,
             inflight: config.max_inflight_bytes,
             timeout: config.append_timeout,
+            stall: config.disk_stall_timeout,
             retention: config.retention,
         };
         Self { inner: Arc::new(Inner { group, transport, advertised: advertised.to_owned(), limits }) }
@@ -93,6 +96,11 @@ impl Ledger {
     /// Where peers reach this node.
     pub(super) fn advertised(&self) -> &str {
         &self.inner.advertised
+    }
+
+    /// For how long the disk has not got on with what it was given, if it hangs; and with what, in words.
+    pub(super) fn hangs(&self) -> Option<(Duration, String)> {
+        self.inner.group.log.hangs(self.inner.limits.stall)
     }
 
     /// The ledger's group.

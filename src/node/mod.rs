@@ -33,6 +33,7 @@ mod barrier;
 pub(crate) mod builder;
 mod closed;
 mod descriptors;
+mod disk_watch;
 mod formation;
 #[cfg(test)]
 mod groups_tests;

@@ -19,7 +19,8 @@ impl Ledger {
             Role::Slave { master, .. } => Some(master.clone()),
             Role::Electing { .. } | Role::Removed { .. } | Role::Stopped | Role::Closed { .. } => None,
         };
-        let alarms: Vec<_> = view.members.iter().filter_map(|m| self.alarm_of(&role, &m.member)).collect();
+        let mut alarms: Vec<_> = view.members.iter().filter_map(|m| self.alarm_of(&role, &m.member)).collect();
+        alarms.extend(self.hangs().map(|(_, what)| format!("the disk hangs: {what}")));
         Status {
             cluster: group.identity.cluster.clone(),
             cluster_incarnation: view.cluster,

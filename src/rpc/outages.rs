@@ -51,6 +51,8 @@ enum Kind {
     Refusing,
     /// Answer what makes sense.
     Garbling,
+    /// Get on with what it was given: the node's own disk.
+    Hanging,
 }
 
 #[derive(Debug)]
@@ -123,6 +125,19 @@ impl Outages {
             Ok(_) if !self.inner.any.load(Ordering::Relaxed) => {}
             Ok(_) => self.inner.answered(peer, Kind::Garbling, Some(group)),
             Err(error) => self.failed::<R>(peer, Kind::Garbling, group, "malformed", error),
+        }
+    }
+
+    /// Takes down what hangs on the node's own disk, for which ledgers; what is last is told. To be called again and
+    /// again, also when nothing does.
+    pub(crate) fn note_disk<'a, R: Runtime>(&self, hangs: impl Iterator<Item = (&'a str, String)>) {
+        let mut well = true;
+        for (group, what) in hangs {
+            well = false;
+            self.failed::<R>("the disk", Kind::Hanging, group, "hangs", &format_args!("{group}: {what}"));
+        }
+        if well && self.inner.any.load(Ordering::Relaxed) {
+            self.inner.answered("the disk", Kind::Hanging, None);
         }
     }
 
@@ -308,10 +323,18 @@ impl fmt::Display for Said {
             Kind::Silent => "does not answer",
             Kind::Refusing => "refuses calls",
             Kind::Garbling => "gives answers that make no sense",
+            Kind::Hanging => "hangs",
         };
         match what {
             What::Begins => write!(f, "{peer} {does} ({ledgers}): {error}"),
             What::Changes => write!(f, "{peer} {does} ({ledgers}), now for another reason: {error}"),
+            What::GoesOn if *kind == Kind::Hanging => {
+                let again = if *answered > 0 { " now and then," } else { "" };
+                write!(f, "{peer} {does}{again} for {seconds} s ({ledgers}): {error}")
+            }
+            What::Ends if *kind == Kind::Hanging => {
+                write!(f, "{peer} gets on again, after {seconds} s ({ledgers})")
+            }
             What::GoesOn if *answered > 0 => {
                 write!(f, "{peer} {does} now and then, for {seconds} s: {failed} calls failed ({ledgers}): {error}")
             }
@@ -321,6 +344,7 @@ impl fmt::Display for Said {
                     Kind::Silent => "answers again",
                     Kind::Refusing => "refuses nothing any more",
                     Kind::Garbling => "makes sense again",
+                    Kind::Hanging => "gets on again",
                 };
                 write!(f, "{peer} {well}, after {seconds} s: {failed} calls failed ({ledgers})")
             }

@@ -65,6 +65,17 @@ impl Outages {
         all.iter().filter(|((_, kind), _)| *kind == Kind::Garbling).map(|(_, outage)| outage.failed).sum()
     }
 
+    /// How often it was seen that the disk hangs.
+    pub(crate) fn hangs(&self) -> u64 {
+        let all = self.inner.lock();
+        all.iter().filter(|((_, kind), _)| *kind == Kind::Hanging).map(|(_, outage)| outage.failed).sum()
+    }
+
+    /// Whether it was seen that it gets on again.
+    pub(crate) fn gets_on(&self) -> bool {
+        self.inner.lock().iter().any(|((_, kind), outage)| *kind == Kind::Hanging && outage.answers)
+    }
+
     /// `seconds` with so many calls in each; `call` says for which ledger the n-th is, and how it ends.
     async fn calls(&self, seconds: u64, rate: u64, call: impl Fn(u64) -> (u64, Ended)) {
         for n in 0..seconds * rate {
@@ -193,6 +204,37 @@ async fn answers_that_make_no_sense_cost_no_more_than_a_dead_peer_and_are_no_sil
     answers(60, true).await;
     let told = lines.take();
     assert!(told.len() == 1 && told[0].starts_with("INFO n1 makes sense again, after 36"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_is_told_as_an_outage_is() {
+    let (lines, _guard) = Lines::capture();
+    let outages = Outages::default();
+    let looks = async |seconds: std::ops::Range<u64>, hangs: &dyn Fn(u64) -> bool| {
+        for second in seconds {
+            let stuck = hangs(second).then(|| ("g", format!("a sync has not ended for {second} s")));
+            outages.note_disk::<TokioRuntime>(stuck.into_iter());
+            tokio::time::advance(TICK).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    looks(0..10, &|_| false).await;
+    assert!(lines.take().is_empty());
+    looks(2..72, &|_| true).await;
+    let told = lines.take();
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].starts_with("WARN the disk hangs (1 ledger): g: a sync has not ended for "), "{told:?}");
+    assert!(
+        told[1].starts_with("WARN the disk hangs for 1") && told[1].contains(" s (1 ledger): g: a sync"),
+        "{told:?}"
+    );
+    looks(0..60, &|_| false).await;
+    let told = lines.take();
+    assert!(told.len() == 1 && told[0].starts_with("INFO the disk gets on again, after "), "{told:?}");
+    // One that hangs now and then is told ever more seldom.
+    looks(0..HOUR, &|second| second % 7 < 3).await;
+    let told = lines.take();
+    assert!(told.len() <= 5 && told.last().unwrap().contains("hangs now and then, for "), "{told:#?}");
 }
 
 #[tokio::test(start_paused = true)]

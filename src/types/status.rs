@@ -42,8 +42,9 @@ pub struct Status {
     /// Why the node cannot make another segment file, as it last tried. It takes no records once the present one is
     /// full: as master it refuses appends, as slave it falls behind.
     pub disk_full: Option<String>,
-    /// What an operator should look into, a line for each. On the master: a member that had less than it had
-    /// acknowledged, which with [`Durability::Sync`](crate::Durability::Sync) means that its disk was lost or set back.
+    /// What an operator should look into, a line for each. On any node: that its disk hangs, while it does. On the
+    /// master: a member that had less than it had acknowledged, which with
+    /// [`Durability::Sync`](crate::Durability::Sync) means that its disk was lost or set back.
     pub alarm: Option<String>,
     /// What an ack means on this node: `sync`, or `interval:10ms`. To be the same on all nodes. `None` where the ledger
     /// could not be opened.
