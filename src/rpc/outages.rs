@@ -2,8 +2,8 @@
 //!
 //! Calls are made over and over, by every ledger: a peer that is down for a night would be told of a million times. A
 //! peer that does not answer is one outage, however many ledgers call it; what it refuses, or answers with what makes no
-//! sense, is another, for those ledgers whose calls it is. An outage is over when there were answers and no failure for a while (*calm*), which is
-//! longer for a peer that comes and goes.
+//! sense, is another, for those ledgers whose calls it is. The node's own disk that hangs is one too. An outage is over
+//! when there were answers and no failure for a while (*calm*), which is longer for a peer that comes and goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

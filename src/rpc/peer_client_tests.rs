@@ -13,8 +13,8 @@ use crate::raft::config::{SnapshotMeta, StoredMembership, log_id};
 use crate::rpc::fetch;
 use crate::rpc::transport::{Answer, AnswerStream};
 
-/// A peer that is down, and what it would have been told that it has acknowledged. Or, if that is said, one that answers
-/// with what makes no sense.
+/// A peer that is down, and what it would have been told that it has acknowledged. Or, if that is said, one that
+/// answers with what makes no sense.
 #[derive(Clone, Default)]
 struct Down(Arc<Mutex<Vec<Option<u64>>>>, bool);
 
