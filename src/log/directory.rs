@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::names::{self, FileKind};
+use super::pending::put_back;
 use crate::disk::{Disk, DiskDir, sync_failed};
 use crate::error::{Damage, OpenError};
 use crate::format::sealed::{self, SealedError};
@@ -64,10 +65,17 @@ pub(crate) struct Directory {
     path: PathBuf,
     identity: Identity,
     /// That of the identity file.
-    version: Mutex<u32>,
+    version: Mutex<Version>,
     /// Kept open, so that a sync of it needs no descriptor. `None`: nobody writes there.
     dir: Option<Arc<dyn DiskDir>>,
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
+}
+
+/// Which version of the format a directory is of.
+struct Version {
+    said: u32,
+    /// [`DIRECTORY_VERSION`], and written in this life: one that was found need not be on the disk.
+    raised: bool,
 }
 
 impl Directory {
@@ -78,24 +86,27 @@ impl Directory {
     pub(crate) fn open(disk: &dyn Disk, path: PathBuf, wanted: Identity) -> Result<Self, OpenError> {
         disk.create_dir(&path).map_err(io_error("create directory", &path))?;
         let lock = take_lock(disk, &path)?;
+        let there = put_back(disk, &path)?;
         let file = path.join(names::IDENTITY);
         let (identity, version) = match disk.read(&file) {
             Ok(bytes) => {
                 let (found, version) = unseal_identity(&file, &bytes)?;
                 compare(&path, &found, &wanted)?;
+                if !there.iter().any(|name| name == names::HARD_STATE) {
+                    disk.write_atomic(&file, &bytes).map_err(io_error("write", &file))?;
+                }
                 (found, version)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                refuse_leftovers(disk, &path)?;
-                let bytes =
-                    sealed::encode(&MAGIC, &wanted).map_err(|e| io_error("encode", &file)(io::Error::other(e)))?;
-                disk.write_atomic(&file, &bytes).map_err(io_error("write", &file))?;
+                refuse_leftovers(&there, &path)?;
+                replace_identity(disk, &path, &wanted, FORMAT_VERSION)?;
                 (wanted, FORMAT_VERSION)
             }
             Err(error) => return Err(io_error("read", &file)(error)),
         };
         let dir = disk.open_dir(&path).map_err(io_error("open directory", &path))?;
-        Ok(Self { path, identity, version: Mutex::new(version), dir: Some(dir), lock: Mutex::new(Some(lock)) })
+        let version = Mutex::new(Version { said: version, raised: false });
+        Ok(Self { path, identity, version, dir: Some(dir), lock: Mutex::new(Some(lock)) })
     }
 
     /// Locks a directory that is there already, for whatever it was made.
@@ -117,7 +128,8 @@ impl Directory {
 
     /// A directory that the caller has locked, and whose identity it has read.
     pub(super) fn of(path: PathBuf, (identity, version): (Identity, u32)) -> Self {
-        Self { path, identity, version: Mutex::new(version), dir: None, lock: Mutex::new(None) }
+        let version = Mutex::new(Version { said: version, raised: false });
+        Self { path, identity, version, dir: None, lock: Mutex::new(None) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -130,7 +142,7 @@ impl Directory {
 
     /// Which version of the format it is of.
     pub(crate) fn version(&self) -> u32 {
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner)
+        self.version.lock().unwrap_or_else(PoisonError::into_inner).said
     }
 
     /// Makes it one of [`DIRECTORY_VERSION`], durably: a program that reads only what was before refuses it from then
@@ -140,10 +152,10 @@ impl Directory {
     /// If the system fails.
     pub(super) fn raise(&self, disk: &dyn Disk) -> io::Result<()> {
         let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
-        if *version < DIRECTORY_VERSION {
+        if !version.raised {
             let bytes = sealed::encode_as(&MAGIC, DIRECTORY_VERSION, &self.identity).map_err(io::Error::other)?;
             disk.write_atomic(&self.file(names::IDENTITY), &bytes)?;
-            *version = DIRECTORY_VERSION;
+            *version = Version { said: DIRECTORY_VERSION, raised: true };
         }
         Ok(())
     }
@@ -268,7 +280,7 @@ fn is_of(disk: &dyn Disk, dir: &Path, owner: Owner<'_>) -> Result<bool, OpenErro
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("read", &file)(error)),
         Err(_) => match disk.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            _ => refuse_leftovers(disk, dir)?,
+            found => refuse_leftovers(&found.map_err(io_error("list", dir))?, dir)?,
         },
     }
     Ok(true)
@@ -362,9 +374,9 @@ fn differs(dir: &Path, what: &'static str, found: &dyn ToString, wanted: &dyn To
 
 /// A directory without an identity must be empty: the identity is the first thing a ledger writes, so anything else is
 /// somebody's data, or a ledger whose identity was lost.
-fn refuse_leftovers(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
-    for name in disk.list(dir).map_err(io_error("list", dir))? {
-        if name != names::LOCK && names::kind(&name) != Some(FileKind::Temporary) {
+fn refuse_leftovers(found: &[String], dir: &Path) -> Result<(), OpenError> {
+    for name in found {
+        if name != names::LOCK && names::kind(name) != Some(FileKind::Temporary) {
             let why = format!("the directory has no {} file but is not empty", names::IDENTITY);
             return Err(OpenError::Unexpected { path: dir.join(name), why });
         }

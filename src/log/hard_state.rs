@@ -62,6 +62,10 @@ impl HardStateFile {
             }
         };
         match (decide_state(find.find, fresh), file) {
+            // As it was made: nothing says that its name is on the disk. It is made anew.
+            (FileDecision::Use, _) if find.state == State::new() => {
+                Ok(Inspected { file: None, state: find.state, lost: None })
+            }
             (FileDecision::Use, Some(file)) => Ok(Inspected { file: Some(file), state: find.state, lost: None }),
             (FileDecision::Report, Some(file)) => {
                 Ok(Inspected { file: Some(file), state: find.state, lost: Some(find.found) })

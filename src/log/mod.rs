@@ -11,6 +11,7 @@
 //! | [`scrub`] | reading all sealed segments, and what is known to be damaged |
 //! | [`doubt`] | looking again at entries that a peer refuses as damaged |
 //! | [`names`] | names of the files |
+//! | [`pending`] | names that processes see and the disk need not have |
 //! | [`directory`] | the identity file, the lock, and paths |
 //! | [`writer`] | append, roll, truncate |
 //! | [`spare`] | the segment file prepared ahead |
@@ -37,6 +38,7 @@ pub(crate) mod flusher;
 mod hard_state;
 pub(crate) mod names;
 mod open;
+pub(crate) mod pending;
 pub(crate) mod progress;
 mod pulse;
 pub(crate) mod reader;

@@ -10,6 +10,7 @@ use super::directory::{Directory, Identity, io_error};
 use super::flush::FlushQueue;
 use super::hard_state::{HardStateFile, Inspected};
 use super::names;
+use super::pending;
 use super::progress::Progress;
 use super::pulse::Pulse;
 use super::recovery::{Decision, Find, Known, decide};
@@ -83,7 +84,7 @@ impl Log {
         options: LogOptions,
     ) -> Result<(Self, Recovered), OpenError> {
         let directory = Directory::open(disk.as_ref(), path, wanted)?;
-        let Examined { start, base, mut stale, hard_state, mut walk, known } = examine(&disk, &directory)?;
+        let Examined { start, base, stale, hard_state, mut walk, known } = examine(&disk, &directory)?;
         let decision = match decide(walk.ended.find, known) {
             Decision::Refuse if planted(Mutant::CutOnCorruption) => Decision::Cut,
             decision => decision,
@@ -129,11 +130,11 @@ impl Log {
             directory,
             options,
         });
-        stale.append(&mut walk.leftovers);
         // A last segment that is complete is open again: what will be written over its blank must not be taken for the
         // blank if it does not reach the disk. And zeros whose sync failed in an earlier life are only read, not there.
         let clear = decision == Decision::Cut || walk.last_is_sealed || noted.clearing;
-        let log = finish(shared, base, noted.durable, &stale, clear)?;
+        let gone = Gone { stale, segments: std::mem::take(&mut walk.leftovers) };
+        let log = finish(shared, base, noted.durable, &gone, clear)?;
         for segment in walk.without_index {
             log.shared.write_index(segment);
         }
@@ -258,19 +259,32 @@ fn rewrite_unknown(segment: &Segment, durable: LogPoint, end: Cursor) -> io::Res
     segment.rewrite(from..segment.end_position().min(end.position))
 }
 
+/// What is to be removed.
+struct Gone {
+    /// Files that never counted.
+    stale: Vec<PathBuf>,
+    /// Segments that count no more.
+    segments: Vec<PathBuf>,
+}
+
+impl Gone {
+    fn remove(&self, disk: &dyn Disk) -> Result<(), OpenError> {
+        // The last first: after a crash in between, the log merely ends earlier.
+        for file in self.segments.iter().rev() {
+            pending::remove_segment(disk, file).map_err(io_error("remove", file))?;
+        }
+        for file in &self.stale {
+            remove_if_there(disk, file).map_err(io_error("remove", file))?;
+        }
+        Ok(())
+    }
+}
+
 /// Removes what was decided to be cut, zeroes what is behind the end if that is to be made `clear`, and makes what is
 /// left durable: Raft counts it as such.
-fn finish(
-    shared: Arc<Shared>,
-    base: Cursor,
-    durable: LogPoint,
-    leftovers: &[PathBuf],
-    clear: bool,
-) -> Result<Log, OpenError> {
-    // The last first: after a crash in between, the log merely ends earlier.
-    for file in leftovers.iter().rev() {
-        remove_if_there(shared.disk.as_ref(), file).map_err(io_error("remove", file))?;
-    }
+fn finish(shared: Arc<Shared>, base: Cursor, durable: LogPoint, gone: &Gone, clear: bool) -> Result<Log, OpenError> {
+    shared.renew_names(durable)?;
+    gone.remove(shared.disk.as_ref())?;
     let dir = shared.directory.path().to_owned();
     let last = shared.segments().last().cloned();
     let active = last.clone().map(ActiveSegment::resume).ok_or(base);

@@ -268,6 +268,10 @@ impl Log {
         let mut segments = shared.segments_mut();
         // The last first: after a crash in between, the log merely ends earlier.
         let removed = segments.iter().rev().try_for_each(|segment| {
+            // What lies before the new beginning, or where it is, is worthless by that.
+            if segment.position() > next.position {
+                return shared.remove_segment(segment);
+            }
             shared.disk.remove(segment.path())?;
             remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))
         });

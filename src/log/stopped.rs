@@ -81,7 +81,7 @@ pub(crate) fn sync_all(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
         let counts = match names::kind(&name) {
             Some(FileKind::Segment(_) | FileKind::Index(_)) => true,
             Some(FileKind::Fixed) => !matches!(name.as_str(), names::LOCK | names::SPARE | names::BALLAST),
-            Some(FileKind::Temporary) | None => false,
+            Some(FileKind::Temporary | FileKind::Again) | None => false,
         };
         if counts {
             let path = dir.join(name);

@@ -403,6 +403,7 @@ fn flip(file: &Path, at: u64) {
 mod bad_sectors;
 mod descriptors;
 mod health;
+mod jobs;
 mod recovery_files;
 mod recovery_table;
 mod regressions;

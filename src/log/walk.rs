@@ -41,7 +41,8 @@ impl Listing {
                 Some(FileKind::Segment(at)) => listing.positions.push(at),
                 Some(FileKind::Temporary) => listing.stale.push(file),
                 Some(FileKind::Fixed) if name == names::SPARE => listing.stale.push(file),
-                Some(FileKind::Fixed | FileKind::Index(_)) => {}
+                // Those that are to come again have been put back.
+                Some(FileKind::Fixed | FileKind::Index(_) | FileKind::Again) => {}
                 None => tracing::warn!(file = %file.display(), "not part of the ledger: left alone"),
             }
         }

@@ -120,10 +120,7 @@ impl Log {
         shared.lower_durable(cut.point())?;
         let removed = segments.split_off(keep);
         // Later segments go first: after a crash in between, the log merely ends earlier.
-        for segment in removed.iter().rev() {
-            shared.disk.remove(segment.path())?;
-            remove_if_there(shared.disk.as_ref(), &shared.directory.index(segment.position()))?;
-        }
+        removed.iter().rev().try_for_each(|segment| shared.remove_segment(segment))?;
         remove_if_there(shared.disk.as_ref(), &shared.directory.index(last.position()))?;
         if !removed.is_empty() {
             shared.directory.sync()?;
@@ -245,10 +242,12 @@ impl Shared {
 
     /// Has the index of a sealed segment written. A cache: without it the next start scans the segment, so nothing of
     /// it is synced. A sync of the directory that failed here, with only a warning, would never be told to the next.
-    pub(super) fn write_index(&self, sealed: Arc<Segment>) {
-        let (disk, index) = (self.disk.clone(), self.directory.index(sealed.position()));
+    pub(super) fn write_index(self: &Arc<Self>, sealed: Arc<Segment>) {
+        // Whoever finds the directory free finds all files there: the job holds the log, and so the lock.
+        let shared = self.clone();
         self.options.background.run(Box::new(move || {
-            if let Err(error) = disk.write_cache(&index, &sealed.encode_index()) {
+            let index = shared.directory.index(sealed.position());
+            if let Err(error) = shared.disk.write_cache(&index, &sealed.encode_index()) {
                 tracing::warn!(file = %index.display(), %error, "cannot write the index of a segment");
             }
         }));

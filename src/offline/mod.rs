@@ -74,6 +74,7 @@ use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::log::StartPoint;
 use crate::log::directory::{Directory, Identity, io_error};
 use crate::log::names::{self, FileKind};
+use crate::log::pending::put_back;
 use crate::log::stopped;
 
 /// The directory of one ledger of a stopped node, locked.
@@ -171,6 +172,7 @@ impl Stopped {
         }
         let (lock, unlocked) = lock(disk.as_ref(), &path)?;
         // What a node that has just ended did last.
+        let _ = put_back(disk.as_ref(), &path)?;
         let names = list(disk.as_ref(), &path)?;
         let directory = usable(stopped::open(disk.as_ref(), &path), "identity")?;
         let start = match &directory {

@@ -134,7 +134,8 @@ impl Stopped {
                 }
                 Some(FileKind::Index(at)) if !segments.contains(&at) => ("an index without its segment", AtStart::Keep),
                 None => ("not part of the ledger", AtStart::Keep),
-                Some(FileKind::Segment(_) | FileKind::Index(_) | FileKind::Fixed) => continue,
+                // Those that are to come again have been put back.
+                Some(FileKind::Segment(_) | FileKind::Index(_) | FileKind::Again | FileKind::Fixed) => continue,
             };
             findings.push(Finding::new(Severity::Note, self.path.join(name), what).start_does(at_start));
         }

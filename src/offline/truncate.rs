@@ -11,6 +11,7 @@ use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::Cursor;
 use crate::log::directory::Directory;
+use crate::log::pending::remove_segment;
 use crate::log::recovery::Decision;
 use crate::log::stopped::{self, Verdict};
 use crate::segment::after;
@@ -117,7 +118,7 @@ impl Stopped {
         }
         // The last first: after a crash in between, the log merely ends earlier.
         for segment in &plan.segments {
-            Self::io("remove", segment, self.disk.remove(segment))?;
+            Self::io("remove", segment, remove_segment(self.disk.as_ref(), segment))?;
         }
         for position in self.positions().into_iter().filter(|at| plan.keep.is_none_or(|keep| *at >= keep)) {
             let index = self.index_path(position);

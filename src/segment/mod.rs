@@ -30,7 +30,7 @@ use crate::format::batch::Batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Frame;
 use crate::format::index::{self, Unit};
-use crate::format::segment::{Cursor, SegmentHeader};
+use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::mutants::{Mutant, planted};
 pub(crate) use units::{Units, after};
 
@@ -215,9 +215,23 @@ impl Segment {
         self.file()?.write_at(bytes, offset as u64)
     }
 
+    /// Overwrites the header, durably: whatever becomes of the name, no start takes the file for a segment. The entries
+    /// stay as they are for who reads them.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(crate) fn spoil(&self) -> io::Result<()> {
+        // One that was let go of is committed, and is never cut off.
+        let Some(file) = self.held().clone() else { return Ok(()) };
+        file.write_at(&[0; SEGMENT_HEADER], 0)?;
+        file.sync()
+    }
+
     /// Declares everything below `position` committed: it never changes again and may be read without a copy.
     pub(crate) fn freeze(&self, position: u64) {
         let line = position.min(self.end_position()).saturating_sub(self.position());
+        // Nobody reads a header through the mapping: one with no committed entry behind it may be overwritten.
+        let line = if line <= SEGMENT_HEADER as u64 { 0 } else { line };
         // A segment's size fits a usize: it has been mapped.
         self.mapping.freeze(line as usize);
     }

@@ -241,8 +241,19 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        Self::sync_names(&mut *self.call(Op::SyncDir)?, dir);
-        Ok(())
+        match self.call(Op::SyncDir) {
+            Ok(mut state) => {
+                Self::sync_names(&mut state, dir);
+                Ok(())
+            }
+            Err(failure) => {
+                let mut state = self.machine.state();
+                if state.life == self.life {
+                    state.names.sync_failed(dir);
+                }
+                Err(failure.error)
+            }
+        }
     }
 
     fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>> {

@@ -183,6 +183,31 @@ fn the_nth_call_fails_once_and_a_failed_sync_loses_what_it_was_to_save() {
     assert_eq!(bytes(&disk.crash(&mut Rng::new(1)).unwrap())[0], 0, "the disk never got it");
 }
 
+/// What a process sees is not what the disk has; what is done to a name once more is in the next sync.
+#[test]
+fn a_failed_sync_of_a_directory_loses_the_changes_of_its_names() {
+    let changes = |disk: &SimDisk| {
+        file(disk);
+        disk.create(&path("new"), 1).unwrap();
+        disk.remove(&path("f")).unwrap();
+        disk.fail_nth(Op::SyncDir, 0, io::ErrorKind::Other);
+        disk.sync_dir(Path::new(DIR)).unwrap_err();
+        disk.sync_dir(Path::new(DIR)).unwrap();
+    };
+    let names = |disk: &SimDisk| disk.list(Path::new(DIR)).unwrap().join(" ");
+    let disk = disk();
+    changes(&disk);
+    assert_eq!(names(&disk), "new");
+    assert_eq!(crashes(changes, names), ["f"]);
+    let again = |disk: &SimDisk| {
+        changes(disk);
+        disk.rename(&path("new"), &path("again")).unwrap();
+        disk.rename(&path("again"), &path("new")).unwrap();
+        disk.sync_dir(Path::new(DIR)).unwrap();
+    };
+    assert_eq!(crashes(again, names), ["f new"]);
+}
+
 #[test]
 fn a_seed_determines_what_a_crash_leaves() {
     let image = |seed| {

@@ -310,6 +310,12 @@ impl Names {
         }
     }
 
+    /// As a file system may do it that keeps no journal: what could not be written counts as clean, so a second sync
+    /// would succeed without it. Processes see the names as they were.
+    pub(super) fn sync_failed(&mut self, dir: &Path) {
+        self.pending.retain(|change| !change.touches(dir));
+    }
+
     /// The same files for the next process: they share no memory with these.
     pub(super) fn reborn(&self, life: u64) -> io::Result<Self> {
         let mut names = self.clone();

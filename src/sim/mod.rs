@@ -49,6 +49,8 @@ mod log_tests;
 #[cfg(test)]
 mod mending_tests;
 #[cfg(test)]
+mod names_tests;
+#[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 mod repair_tests;

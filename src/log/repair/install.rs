@@ -6,6 +6,7 @@ use crate::error::RepairError;
 use crate::format::segment::Cursor;
 use crate::log::directory::io_error;
 use crate::log::names;
+use crate::log::pending::remove_segment;
 use crate::log::stopped;
 use crate::log::writer::remove_if_there;
 use crate::types::RepairReport;
@@ -42,7 +43,7 @@ impl Repair {
             new.install().map_err(io_error("replace", &self.directory.segment(header.start.position)))?;
         }
         for file in removed.iter().rev() {
-            remove_if_there(disk, file).map_err(io_error("remove", file))?;
+            remove_segment(disk, file).map_err(io_error("remove", file))?;
         }
         let dir = self.directory.path();
         disk.sync_dir(dir).map_err(io_error("sync directory", dir))?;

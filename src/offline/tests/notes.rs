@@ -149,3 +149,19 @@ fn looking_changes_nothing() {
     ledger.plan_truncation(0, true).unwrap();
     assert_eq!(sample.content(), before);
 }
+
+/// It is where the log goes on: who may not put it back does not say how the log ends.
+#[test]
+fn a_name_that_a_start_was_making_anew_is_put_back_or_the_directory_refused() {
+    let sample = Sample::new();
+    let (expected, _) = verified(&sample.stopped());
+    for name in [names::START.to_owned(), names::segment(SIZE)] {
+        let (file, away) = (sample.path().join(&name), sample.path().join(format!("{name}.again")));
+        std::fs::rename(&file, &away).unwrap();
+        let refused = Stopped::to_read(sample.path()).unwrap_err().to_string();
+        assert!(refused.contains("rename back") && refused.contains(&format!("{name}.again")), "{refused}");
+        let (findings, _) = verified(&sample.stopped());
+        assert_eq!(findings, expected);
+        assert!(file.exists() && !away.exists());
+    }
+}

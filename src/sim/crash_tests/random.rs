@@ -42,6 +42,7 @@ fn prepare(disk: &SimDisk, rng: &mut Rng) {
         3 => disk.fail_any(rng.below(120), kind, rng.below(1000)),
         4 => disk.fail_nth(Op::Sync, rng.below(20), kind),
         5 => disk.short_write([Op::Write, Op::WriteAtomic][rng.below(2) as usize], rng.below(8), kind, rng.below(1000)),
+        6 => disk.fail_nth(Op::SyncDir, rng.below(20), kind),
         _ => {}
     }
 }
