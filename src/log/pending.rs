@@ -8,6 +8,7 @@
 //! | name | known by | else |
 //! |---|---|---|
 //! | `identity` | a `hard-state`, which is made once it is durable | written anew |
+//! | its version | nothing | written anew before the first roll of a life ([`Directory::raise`](super::Directory)) |
 //! | `hard-state` | a vote or a note in it: nothing is put there before it is durable | written anew, as it was made |
 //! | `start` | nothing | renamed, and renamed back |
 //! | a segment | a durable point beyond its start: it is noted behind the sync of the directory | the same |

@@ -8,6 +8,7 @@ use super::disk::{Op, SimDisk};
 use super::image::Kept;
 use super::log_kit::{self, Later};
 use crate::disk::Disk;
+use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::Log;
@@ -102,6 +103,25 @@ fn a_vote_stays_in_a_directory_whose_first_names_were_not_synced() {
         open(&disk).0.save_vote(vote.clone()).unwrap();
         assert_eq!(open(&dark(&disk)).0.reader().vote(), Some(vote), "sync {failing}");
     }
+}
+
+/// A program that knows no rolls must be kept from a log with one, whatever became of the write before.
+#[test]
+fn a_directory_with_a_roll_says_so() {
+    let version = |disk: &SimDisk| disk.read(Path::new("/data/identity")).unwrap()[8];
+    let roll = |log: &mut Log| log.append_draft(Draft::control(EntryKind::Roll, b""), 1, 0);
+    let (disk, mut log, later) = written(3);
+    later.flush();
+    no_sync_of_the_directory(&disk);
+    roll(&mut log).unwrap_err();
+    let disk = next(&disk, log);
+    let (mut log, later) = open(&disk);
+    assert_eq!((version(&disk), log.reader().format_version()), (2, 2));
+    roll(&mut log).unwrap();
+    append(&mut log, 1, "behind it").unwrap();
+    later.flush();
+    let disk = dark(&disk);
+    assert_eq!((version(&disk), open(&disk).0.end().number), (2, 5));
 }
 
 /// Later segments that are cut off by a truncation at `cut`, without a sync of their names.
