@@ -1,6 +1,7 @@
 //! The kit does what it says: to nodes, and to what is between them.
 
 use std::io::ErrorKind;
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
@@ -44,8 +45,14 @@ async fn what_was_acknowledged_is_there_after_a_kill_of_all() {
     for n in 0..20_u64 {
         assert_eq!(cluster.client().append(vec![n as u8; 100 << 10]).await.unwrap().index, n);
     }
+    cluster.wait_committed(20).await.unwrap();
     let master = cluster.wait_for_master_of("payments").await.unwrap();
-    cluster.ledger_of(master, "payments").unwrap().append("paid").await.unwrap();
+    {
+        let mut paid = pin!(cluster.wait_committed_of("payments", 1));
+        assert!(futures::poll!(paid.as_mut()).is_pending(), "those of another ledger do not count");
+        cluster.ledger_of(master, "payments").unwrap().append("paid").await.unwrap();
+        paid.await.unwrap();
+    }
     for n in 0..3 {
         cluster.kill(n).await.unwrap();
         assert!(matches!(cluster.ledger(n), Err(KitError::Down { node }) if node == n));

@@ -79,7 +79,8 @@ impl Cluster {
                 }
             }
         };
-        self.within(format!("the commit of {committed} records"), all).await
+        let of = ledgers.first().map(|(_, ledger)| format!(" of {}", ledger.group())).unwrap_or_default();
+        self.within(format!("the commit of {committed} records{of}"), all).await
     }
 
     /// The nodes that run and what they have of the ledger of `group`.
