@@ -1,9 +1,9 @@
 //! Calls to peers that fail: told when that begins, changes, goes on and ends, and not call by call.
 //!
 //! Calls are made over and over, by every ledger: a peer that is down for a night would be told of a million times. A
-//! peer that does not answer is one outage, however many ledgers call it; what it refuses, or answers with what makes no
-//! sense, is another, for those ledgers whose calls it is. The node's own disk that hangs is one too. An outage is over
-//! when there were answers and no failure for a while (*calm*), which is longer for a peer that comes and goes.
+//! peer that does not answer is one outage, however many ledgers call it; what it refuses, or answers with what makes
+//! no sense, is another, for those ledgers whose calls it is. The node's own disk that hangs is one too. An outage is
+//! over when there were answers and no failure for a while (*calm*), which is longer for a peer that comes and goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
