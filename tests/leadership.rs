@@ -204,7 +204,7 @@ async fn what_a_client_decided_in_a_term_that_is_over_is_taken_by_no_master() {
     assert!(ack.term > old);
     let next = patient(client.in_term(ack.term).append("in the next one")).await.unwrap();
     assert_eq!((next.index, next.term), (ack.index + 1, ack.term));
-    let records = patient(client.read_with(0, ReadLimit::default(), Consistency::Linearizable)).await.unwrap();
+    let records = patient(client.read_with(0.., ReadLimit::default(), Consistency::Linearizable)).await.unwrap();
     let bodies: Vec<_> = records.iter().map(|record| record.body.clone()).collect();
     assert_eq!(bodies, ["first", "in its term", "second", "in the next one"]);
     cluster.stop_all().await;

@@ -48,7 +48,7 @@ async fn serves(client: &Client, one: &NodeClient, first: u64) {
     assert_eq!(one.get(first).await.unwrap().index, first);
     assert_eq!(client.get(first).await.unwrap().index, first);
     assert_eq!(one.index_at(0, dledger::Consistency::Local).await.unwrap(), 0);
-    assert_eq!(client.read(first, ReadLimit { records: 1, bytes: 1 }).await.unwrap().len(), 1);
+    assert_eq!(client.read(first.., ReadLimit { records: 1, bytes: 1 }).await.unwrap().len(), 1);
     assert_eq!(one.members().await.unwrap().len(), 1);
     client.append("one more").await.unwrap();
     assert_eq!(next(&mut client.tail(first)).await.index, first);
@@ -64,7 +64,7 @@ async fn streams_that_are_not_read_hold_up_no_other_call() {
     let mut unread = Vec::new();
     for _ in 0..20 {
         unread.push(one.tail(0).await.unwrap());
-        unread.push(one.read_stream(0, unlimited).await.unwrap());
+        unread.push(one.read_stream(0.., unlimited).await.unwrap());
         unread.push(client.tail(0));
     }
     for stream in &mut unread {
@@ -109,7 +109,7 @@ async fn streams_that_are_dropped_end_nobodys_connection() {
     for round in 0..300 {
         // Dropped while records are on their way.
         drop(one.tail(round % 10).await.unwrap());
-        drop(one.read_stream(round % 10, unlimited).await.unwrap());
+        drop(one.read_stream(round % 10.., unlimited).await.unwrap());
     }
     serves(&client, &one, 3).await;
     for index in 0..end {

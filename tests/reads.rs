@@ -99,7 +99,7 @@ async fn remote_reads_keep_the_promise_on_every_node() {
         assert_eq!(patient(node.get_with(n, consistency)).await.unwrap().position, last.position);
         assert_eq!(patient(node.get_at_position(last.position, consistency)).await.unwrap().index, n);
         let records: Vec<_> =
-            node.read_stream_with(0, ReadLimit::default(), consistency).await.unwrap().try_collect().await.unwrap();
+            node.read_stream_with(0.., ReadLimit::default(), consistency).await.unwrap().try_collect().await.unwrap();
         assert_eq!(records.len() as u64, n + 1);
         assert_eq!(patient(node.index_at(records[0].timestamp, consistency)).await.unwrap(), 0);
         assert_eq!(patient(node.index_at(u64::MAX, consistency)).await.unwrap(), n + 1);
@@ -114,7 +114,7 @@ async fn remote_reads_keep_the_promise_on_every_node() {
     );
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     assert_eq!(patient(client.index_at(now + 3_600_000, Consistency::Linearizable)).await.unwrap(), 10);
-    assert_eq!(patient(client.read_with(7, ReadLimit::default(), Consistency::Lease)).await.unwrap().len(), 3);
+    assert_eq!(patient(client.read_with(7.., ReadLimit::default(), Consistency::Lease)).await.unwrap().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -241,6 +241,12 @@ async fn a_client_is_told_what_the_node_knows() {
         });
         assert!(told.await, "{:?} of {:?}", node.status().await, ledger.status());
         assert_eq!((ledger.range(), node.range().await.unwrap()), (0..1, 0..1));
+        let all = ReadLimit::default();
+        assert_eq!(node.read(.., all).await.unwrap(), ledger.read(.., all).await.unwrap());
+        assert_eq!(node.read(..=0, all).await.unwrap(), ledger.read(..=0, all).await.unwrap());
+        assert_eq!(node.read(1.., all).await.unwrap(), ledger.read(1.., all).await.unwrap());
+        assert_eq!(node.read(1..3, all).await, Err(ClientError::NotYet { index: 1, committed: 1 }));
+        assert_eq!(ledger.read(1..3, all).await, Err(ReadError::NotYet { index: 1, committed: 1 }));
         assert_eq!(node.ledgers().await.unwrap().0, n.into());
         assert_eq!(ledger.status().term, ack.term);
     }

@@ -174,7 +174,7 @@ async fn readers_below_the_first_are_told_where_to_go_on_and_keep_what_they_hold
         // The same from afar.
         let gone = |index| ClientError::Removed { index, first };
         assert_eq!(patient(remote.get(0)).await.unwrap_err(), gone(0));
-        assert_eq!(patient(remote.read(first - 1, Default::default())).await.unwrap_err(), gone(first - 1));
+        assert_eq!(patient(remote.read(first - 1.., Default::default())).await.unwrap_err(), gone(first - 1));
         let told = loop {
             match patient(far.next()).await.unwrap() {
                 Ok(record) => assert!(record.body == body(record.index)),

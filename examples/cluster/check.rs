@@ -36,7 +36,7 @@ pub(crate) async fn records(
 ) -> Result<Verdict> {
     let mut verdict = Verdict { records: end, lost: 0, duplicates: 0, holes: 0, identical: false, elections: 0 };
     for id in cluster.ids() {
-        let mut stream = client.node(id)?.read_stream(0, ReadLimit::bytes(usize::MAX)).await?;
+        let mut stream = client.node(id)?.read_stream(0.., ReadLimit::bytes(usize::MAX)).await?;
         let mut found = vec![false; lines.len()];
         let mut times: HashMap<usize, usize> = HashMap::new();
         let mut terms = std::collections::HashSet::new();

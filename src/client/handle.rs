@@ -1,6 +1,6 @@
 //! The client as its users hold it.
 
-use std::ops::Range;
+use std::ops::{Range, RangeBounds};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -17,7 +17,7 @@ use super::directory::Directory;
 use super::driver::Driver;
 use super::error::ClientError;
 use super::masters::{LOOK, Masters};
-use super::node::{NodeClient, RecordStream};
+use super::node::{Indexes, NodeClient, RecordStream};
 use super::request::{Job, Records};
 use super::tail;
 use super::tried::Wanted;
@@ -297,13 +297,13 @@ impl Client {
         self.any(move |node| async move { node.get(index).await }).await
     }
 
-    /// Committed records from `from` on, up to the limit or to the committed end; none if `from` is the end. They are
-    /// from one node, which has the first of them.
+    /// Committed records of `indexes`, up to the limit; see [`Ledger::read`](crate::Ledger::read). They are from one
+    /// node, which has the first of them.
     ///
     /// # Errors
     /// As [`Client::get`].
-    pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
-        self.any(move |node| async move { node.read(from, limit).await }).await
+    pub async fn read(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
+        self.read_with(indexes, limit, Consistency::Local).await
     }
 
     /// [`Client::get`] with a promise of what it sees: [`ClientError::NotYet`] then means that nobody had an ack for
@@ -348,11 +348,12 @@ impl Client {
     /// As [`Client::get`].
     pub async fn read_with(
         &self,
-        from: u64,
+        indexes: impl RangeBounds<u64>,
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<Vec<Record>, ClientError> {
-        self.any(move |node| async move { node.read_stream_with(from, limit, consistency).await?.try_collect().await })
+        let indexes = Indexes::new(indexes);
+        self.any(move |node| async move { node.stream_of(indexes, limit, consistency).await?.try_collect().await })
             .await
     }
 

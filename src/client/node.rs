@@ -1,7 +1,7 @@
 //! Reads from one node.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Bound, Range, RangeBounds};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -53,6 +53,42 @@ impl Stream for RecordStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.poll_next_unpin(cx)
     }
+}
+
+/// The records that a read wants. Where it does not begin or end, it is for the node to say where.
+#[derive(Clone, Copy)]
+pub(super) struct Indexes {
+    start: Option<u64>,
+    end: Option<u64>,
+}
+
+impl Indexes {
+    pub(super) fn new(indexes: impl RangeBounds<u64>) -> Self {
+        let start = match indexes.start_bound() {
+            Bound::Included(start) => Some(*start),
+            Bound::Excluded(before) => Some(before.saturating_add(1)),
+            Bound::Unbounded => None,
+        };
+        let end = match indexes.end_bound() {
+            Bound::Included(last) => Some(last.saturating_add(1)),
+            Bound::Excluded(end) => Some(*end),
+            Bound::Unbounded => None,
+        };
+        Self { start, end }
+    }
+}
+
+/// The records of a range that has an end. Where a node has none of them, `from` is what it has committed up to: the
+/// range asked for more.
+fn explained(records: RecordStream, from: u64) -> RecordStream {
+    let first = async move {
+        let mut records = records.peekable();
+        match Pin::new(&mut records).peek().await {
+            Some(_) => records.left_stream(),
+            None => stream::iter([Err(ClientError::NotYet { index: from, committed: from })]).right_stream(),
+        }
+    };
+    RecordStream::new(stream::once(first).flatten())
 }
 
 impl NodeClient {
@@ -201,12 +237,13 @@ impl NodeClient {
         millis(self.timeout * 4 / 5).max(1)
     }
 
-    /// Records from `from` on, up to the limit or to what the node knows to be committed.
+    /// Committed records of `indexes`, up to the limit, as the node has them. An open range begins at the first record
+    /// stored there and ends at what is committed; see [`Ledger::read`](crate::Ledger::read).
     ///
     /// # Errors
     /// As [`NodeClient::get`]; none are returned then.
-    pub async fn read(&self, from: u64, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
-        self.read_stream(from, limit).await?.try_collect().await
+    pub async fn read(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> Result<Vec<Record>, ClientError> {
+        self.read_stream(indexes, limit).await?.try_collect().await
     }
 
     /// The same as a stream, for more than fits into memory. The end is what is committed when it begins.
@@ -214,8 +251,12 @@ impl NodeClient {
     ///
     /// # Errors
     /// As [`NodeClient::get`], here and from the stream.
-    pub async fn read_stream(&self, from: u64, limit: ReadLimit) -> Result<RecordStream, ClientError> {
-        self.read_stream_with(from, limit, Consistency::Local).await
+    pub async fn read_stream(
+        &self,
+        indexes: impl RangeBounds<u64>,
+        limit: ReadLimit,
+    ) -> Result<RecordStream, ClientError> {
+        self.read_stream_with(indexes, limit, Consistency::Local).await
     }
 
     /// The same, with a promise of what it sees.
@@ -224,11 +265,26 @@ impl NodeClient {
     /// As [`NodeClient::get_with`], here and from the stream.
     pub async fn read_stream_with(
         &self,
-        from: u64,
+        indexes: impl RangeBounds<u64>,
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<RecordStream, ClientError> {
-        if limit.records == 0 || limit.bytes == 0 {
+        self.stream_of(Indexes::new(indexes), limit, consistency).await
+    }
+
+    pub(super) async fn stream_of(
+        &self,
+        Indexes { start, end }: Indexes,
+        limit: ReadLimit,
+        consistency: Consistency,
+    ) -> Result<RecordStream, ClientError> {
+        let from = match start {
+            Some(start) => start,
+            None => self.range().await?.start,
+        };
+        let wanted = end.map_or(u64::MAX, |end| end.saturating_sub(from));
+        let most = limit.records.min(usize::try_from(wanted).unwrap_or(usize::MAX));
+        if most == 0 || limit.bytes == 0 {
             return Ok(RecordStream::new(stream::empty()));
         }
         let on_wire = |limit: usize| if limit == usize::MAX { 0 } else { limit as u64 };
@@ -236,14 +292,15 @@ impl NodeClient {
             cluster: self.directory.cluster(),
             group: self.directory.group(),
             from,
-            max_records: on_wire(limit.records),
+            max_records: on_wire(most),
             max_bytes: on_wire(limit.bytes),
             consistency: pb::Consistency::from(consistency).into(),
             timeout_ms: self.timeout_ms(),
         };
         let (mut service, place) = self.directory.stream(&self.address)?;
         let batches = self.answer(service.read(request)).await?.into_inner();
-        Ok(self.records(batches, place, from, Some(self.timeout)))
+        let records = self.records(batches, place, from, Some(self.timeout));
+        Ok(if end.is_some() { explained(records, from) } else { records })
     }
 
     /// Committed records from `from` on, waiting for more, from this node only: ends with an error when it fails.

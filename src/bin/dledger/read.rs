@@ -46,7 +46,7 @@ impl Read {
             Some(timestamp) => node.index_at(timestamp, self.consistency).await?,
             None => self.from,
         };
-        let mut records = node.read_stream_with(from, limit, self.consistency).await?;
+        let mut records = node.read_stream_with(from.., limit, self.consistency).await?;
         let form = Form::of(self.lines, self.json);
         let mut output = Output::stdout();
         while let Some(record) = records.next().await {

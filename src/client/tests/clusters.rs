@@ -38,7 +38,7 @@ async fn a_client_that_was_given_nodes_of_two_clusters_appends_to_neither() {
             names_both(&client.append("hello").await.unwrap_err(), &one, &other);
         }
         names_both(&client.get(0).await.unwrap_err(), &one, &other);
-        names_both(&client.read(0, ReadLimit::default()).await.unwrap_err(), &one, &other);
+        names_both(&client.read(0.., ReadLimit::default()).await.unwrap_err(), &one, &other);
         assert_eq!((one.log().len(), other.log().len()), (0, 0));
     }
 }

@@ -186,7 +186,7 @@ fn outside_of_a_runtime_a_call_fails_by_name() {
         client.remove_member(&id).now_or_never(),
         client.tail(0).next().now_or_never().flatten().map(|record| record.map(drop)),
         node.get(0).now_or_never().map(|done| done.map(drop)),
-        node.read(0, Default::default()).now_or_never().map(|done| done.map(drop)),
+        node.read(0.., Default::default()).now_or_never().map(|done| done.map(drop)),
         node.tail(0).now_or_never().map(|done| done.map(drop)),
         node.members().now_or_never().map(|done| done.map(drop)),
         node.ledgers().now_or_never().map(|done| done.map(drop)),

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::fake::{Fake, builder, client, dead_address};
 use crate::client::{Client, ClientError, RecordStream};
-use crate::types::{Consistency, ReadLimit};
+use crate::types::{Consistency, ReadLimit, Record};
 
 async fn with_log(role: &'static str, records: usize) -> Fake {
     let fake = Fake::start(role).await;
@@ -27,9 +27,9 @@ async fn a_read_takes_the_node_that_answers() {
     let (dead, slave) = (dead_address().await, with_log("slave", 3).await);
     let client = client(&[&dead, &slave.address]);
     assert_eq!(client.get(2).await.unwrap().body, "r2");
-    let records = client.read(1, ReadLimit::default()).await.unwrap();
+    let records = client.read(1.., ReadLimit::default()).await.unwrap();
     assert_eq!(records.iter().map(|record| record.index).collect::<Vec<_>>(), [1, 2]);
-    assert_eq!(client.read(0, ReadLimit::records(1)).await.unwrap().len(), 1);
+    assert_eq!(client.read(0.., ReadLimit::records(1)).await.unwrap().len(), 1);
     assert_eq!(client.any_node().await.unwrap().address(), slave.address);
 }
 
@@ -44,9 +44,9 @@ async fn a_read_prefers_the_master() {
 async fn reads_can_be_made_in_a_task() {
     async fn all(client: &Client) -> Result<u64, ClientError> {
         let record = client.get_with(0, Consistency::Local).await?;
-        let records = client.read_with(record.index, ReadLimit::default(), Consistency::Local).await?;
+        let records = client.read_with(record.index.., ReadLimit::default(), Consistency::Local).await?;
         client.any_node().await?;
-        Ok(client.get(0).await?.index + client.read(0, ReadLimit::records(1)).await?.len() as u64 + records[0].index)
+        Ok(client.get(0).await?.index + client.read(0.., ReadLimit::records(1)).await?.len() as u64 + records[0].index)
     }
     let master = with_log("master", 2).await;
     let client = client(&[&master.address]);
@@ -72,6 +72,27 @@ async fn what_can_be_read_is_what_a_node_says_that_serves() {
     assert_eq!(client.range().await.unwrap(), 2..5);
     let error = client.node(&0.into()).unwrap().range().await.unwrap_err();
     assert!(matches!(error, ClientError::Closed { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_read_takes_the_range_that_is_asked_for() {
+    let slave = with_log("slave", 5).await;
+    slave.set(|state| state.first = 2);
+    let client = client(&[&slave.address]);
+    let all = ReadLimit::default();
+    let indexes = |read: Result<Vec<Record>, ClientError>| -> Vec<u64> {
+        read.unwrap().into_iter().map(|record| record.index).collect()
+    };
+    assert_eq!(indexes(client.read(.., all).await), [2, 3, 4]);
+    assert_eq!(indexes(client.read(..4, all).await), [2, 3]);
+    assert_eq!(indexes(client.read(2..=2, all).await), [2]);
+    assert_eq!(indexes(client.read(3..9, ReadLimit::records(1)).await), [3]);
+    assert_eq!(indexes(client.read(3..9, all).await), [3, 4]);
+    for nothing in [client.read(5.., all).await, client.read(4..4, all).await, client.read(..1, all).await] {
+        assert!(indexes(nothing).is_empty());
+    }
+    let not_yet = client.read(5..9, all).await.unwrap_err();
+    assert_eq!(not_yet, ClientError::NotYet { index: 5, committed: 5 });
 }
 
 #[tokio::test]
@@ -136,6 +157,6 @@ async fn a_timeout_without_end_is_cut_to_what_clocks_can_count() {
     let client = builder(&[&one.address]).timeout(Duration::MAX).build();
     assert_eq!(client.append("r3").await.unwrap().index, 3);
     assert_eq!(client.get(3).await.unwrap().body, "r3");
-    assert_eq!(client.read(0, ReadLimit::default()).await.unwrap().len(), 4);
+    assert_eq!(client.read(0.., ReadLimit::default()).await.unwrap().len(), 4);
     assert_eq!(take(client.tail(1), 3).await, [1, 2, 3]);
 }

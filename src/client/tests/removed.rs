@@ -35,9 +35,9 @@ async fn what_one_node_has_removed_is_read_from_one_that_has_it() {
     let client = client(&addresses(&nodes));
     assert_eq!(client.get(3).await.unwrap().body, "r3");
     assert_eq!(client.get_with(3, Consistency::Lease).await.unwrap().body, "r3");
-    let records = client.read(2, ReadLimit::records(2)).await.unwrap();
+    let records = client.read(2.., ReadLimit::records(2)).await.unwrap();
     assert_eq!(records.iter().map(|record| record.index).collect::<Vec<_>>(), [2, 3]);
-    assert_eq!(client.read_with(6, ReadLimit::default(), Consistency::Local).await.unwrap().len(), 4);
+    assert_eq!(client.read_with(6.., ReadLimit::default(), Consistency::Local).await.unwrap().len(), 4);
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn what_nobody_has_was_removed_and_the_lowest_index_that_anybody_has_is_na
     let client = client(&addresses(&nodes));
     let removed = ClientError::Removed { index: 3, first: 4 };
     assert_eq!(client.get(3).await.unwrap_err(), removed);
-    assert_eq!(client.read(3, ReadLimit::default()).await.unwrap_err(), removed);
+    assert_eq!(client.read(3.., ReadLimit::default()).await.unwrap_err(), removed);
     assert_eq!(client.tail(3).next().await.unwrap().unwrap_err(), removed);
 }
 

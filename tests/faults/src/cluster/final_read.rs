@@ -78,7 +78,7 @@ impl Cluster {
         recorder: &Recorder,
     ) -> Result<(), ClientError> {
         let limit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
-        let records = node.read_stream(*next, limit).await?;
+        let records = node.read_stream(*next.., limit).await?;
         let mut chunks = records.take((status.committed - *next) as usize).ready_chunks(IN_A_LINE);
         while let Some(chunk) = chunks.next().await {
             let (good, bad): (Vec<_>, Vec<_>) = chunk.into_iter().partition(Result::is_ok);

@@ -97,7 +97,7 @@ async fn long_records(stage: &Stage) -> Result<Vec<u64>, Trouble> {
     let node = client.any_node().await.map_err(|error| told(&error))?;
     let first = node.status().await.map_err(|error| told(&error))?.first;
     let limit = ReadLimit { records: usize::MAX, bytes: usize::MAX };
-    let records = node.read_stream(first, limit).await.map_err(|error| told(&error))?;
+    let records = node.read_stream(first.., limit).await.map_err(|error| told(&error))?;
     let positions = records.try_filter_map(|record| async move {
         Ok((record.body.len() >= LONG && record.position + (LONG as u64) < full).then_some(record.position))
     });

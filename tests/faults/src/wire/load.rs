@@ -173,7 +173,7 @@ impl Load {
             } else {
                 let count = 1 + rng.below(8);
                 let op = self.recorder.invoke(number, Call::Read { from, count, consistency, node: None });
-                (op, client.read_with(from, ReadLimit::records(count as usize), consistency).await)
+                (op, client.read_with(from.., ReadLimit::records(count as usize), consistency).await)
             };
             self.took("a read", began);
             match answer {

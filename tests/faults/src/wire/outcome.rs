@@ -99,7 +99,7 @@ impl Cluster<'_> {
             for (name, ledger) in names.into_iter().zip(ledgers) {
                 let status = ledger.status();
                 let node = client.node(&name.parse().expect("an id")).expect("a node of the list");
-                let records = node.read_stream(0, ALL).await.expect("a node that runs is read");
+                let records = node.read_stream(0.., ALL).await.expect("a node that runs is read");
                 let records: Vec<_> = records.try_collect().await.expect("a node that runs is read");
                 let chain =
                     dledger::history::ChainAt { position: status.committed_position, value: status.committed_chain };

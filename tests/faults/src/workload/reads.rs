@@ -87,8 +87,8 @@ async fn read_of(
     node: Option<NodeId>,
 ) -> Result<Vec<Record>, ClientError> {
     match node {
-        None => client.read_with(from, limit, consistency).await,
-        Some(node) => client.node(&node)?.read_stream_with(from, limit, consistency).await?.try_collect().await,
+        None => client.read_with(from.., limit, consistency).await,
+        Some(node) => client.node(&node)?.read_stream_with(from.., limit, consistency).await?.try_collect().await,
     }
 }
 
