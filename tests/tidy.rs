@@ -98,6 +98,11 @@ fn what_an_operator_reads_is_no_debug_output() {
 }
 
 #[test]
+fn a_log_line_says_of_which_ledger_it_is() {
+    report(sources("rs").iter().flat_map(of_no_ledger));
+}
+
+#[test]
 fn every_file_says_what_it_is() {
     report(sources("rs").iter().flat_map(introduction));
 }
@@ -210,6 +215,27 @@ fn debug_output(source: &Source) -> Vec<String> {
         found.extend(shown.map(|(n, _)| say(n)));
     }
     found
+}
+
+/// What is logged of a ledger without saying of which: a node has many.
+fn of_no_ledger(source: &Source) -> Vec<String> {
+    if !["src/log/", "src/raft/"].iter().any(|part| source.path.starts_with(part)) {
+        return Vec::new();
+    }
+    let text = |at: usize| source.tokens.get(at).map_or("", |token| &*token.text);
+    let logged = (0..source.tokens.len())
+        .filter(|at| matches!(text(*at), "warn" | "error" | "info") && text(at + 1) == "!" && text(at + 2) == "(");
+    let nameless = logged.filter(|at| {
+        let mut depth = 1;
+        let inside = (at + 3..source.tokens.len()).take_while(|at| {
+            depth += i32::from(text(*at) == "(") - i32::from(text(*at) == ")");
+            depth > 0
+        });
+        !inside.into_iter().any(|at| matches!(text(at), "group" | "file" | "dir"))
+    });
+    let say =
+        |at: usize| source.finding(source.tokens[at].line, "a log line of no ledger: name its `group`, or a file");
+    nameless.map(say).collect()
 }
 
 fn introduction(source: &Source) -> Vec<String> {

@@ -77,7 +77,7 @@ use crate::format::segment::Cursor;
 use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
-use crate::types::ClosedKind;
+use crate::types::{ClosedKind, Group};
 use directory::Directory;
 use failure::Failure;
 use flush::FlushQueue;
@@ -190,6 +190,11 @@ impl Log {
 }
 
 impl Shared {
+    /// The ledger whose log it is.
+    fn group(&self) -> &Group {
+        &self.directory.identity().group
+    }
+
     /// The first failure, if there was one.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         self.failure.get()
@@ -198,7 +203,7 @@ impl Shared {
     /// Stops the log for a reason that is not the system's.
     fn fail(&self, kind: ClosedKind, reason: String) {
         self.failure.get_or_init(|| {
-            tracing::error!(%reason, "the log stops");
+            tracing::error!(group = %self.group(), %reason, "the log stops");
             Failure::Failed { kind, reason }
         });
     }
@@ -216,7 +221,7 @@ impl Shared {
         result.map_err(|error| {
             let reason = format!("{doing} in {}: {error}", self.directory.path().display());
             let first = self.failure.get_or_init(|| Failure::of(&error, reason)).reason();
-            tracing::error!(reason = %first, "the log stops");
+            tracing::error!(group = %self.group(), reason = %first, "the log stops");
             io::Error::new(error.kind(), first.to_owned())
         })
     }

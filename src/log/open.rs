@@ -143,7 +143,7 @@ impl Log {
             Cut { find, file, position: end.position, index: end.index, found, lost }
         });
         if let Some(cut) = &cut {
-            tracing::warn!(%cut, "cut a tail that was never synced");
+            tracing::warn!(group = %log.shared.group(), %cut, "cut a tail that was never synced");
         }
         Ok((log, Recovered { cut }))
     }

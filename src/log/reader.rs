@@ -20,7 +20,7 @@ use crate::format::hard_state::{HardVote, LogPoint};
 use crate::format::segment::Cursor;
 use crate::mutants::{Mutant, planted};
 use crate::segment::{Segment, after};
-use crate::types::{ReadLimit, Record};
+use crate::types::{Group, ReadLimit, Record};
 
 /// Reads a log. Cheap to clone, never blocks the writer for longer than a lookup.
 #[derive(Clone)]
@@ -31,6 +31,11 @@ pub(crate) struct LogReader {
 impl LogReader {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self { shared }
+    }
+
+    /// The ledger whose log it is.
+    pub(crate) fn group(&self) -> &Group {
+        self.shared.group()
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {

@@ -276,7 +276,8 @@ impl Log {
             let missing = || io::Error::other(format!("entry {} is to be purged but is not there", removal.upto));
             let Removal { first, segments, bytes, reason, .. } = removal;
             self.purge(header.ok_or_else(missing)?.term, removal.upto)?;
-            tracing::info!(first, segments, bytes, reason = reason.name(), "removed the oldest segments");
+            tracing::info!(group = %self.shared.group(), first, segments, bytes, reason = reason.name(),
+                "removed the oldest segments");
         }
         Ok(decision)
     }

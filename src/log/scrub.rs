@@ -91,7 +91,7 @@ impl Shared {
         }
         if state.damaged.insert(position, damage.clone()).is_none() {
             state.found += 1;
-            tracing::error!(%damage, "a sealed segment is damaged");
+            tracing::error!(group = %self.group(), %damage, "a sealed segment is damaged");
             self.health.found.notify_one();
         }
     }

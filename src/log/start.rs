@@ -292,7 +292,8 @@ impl Log {
         shared.forget_damage_before(u64::MAX);
         match self.secure_spare().and_then(|()| self.begin(next)) {
             Err(error) if passes(&error) => {
-                tracing::warn!(%error, "the log begins anew, and nothing can be written before there is room");
+                tracing::warn!(group = %self.identity().group, %error,
+                    "the log begins anew, and nothing can be written before there is room");
                 Ok(())
             }
             begun => begun,

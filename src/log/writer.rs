@@ -91,7 +91,8 @@ impl Log {
         let cut = shared.writing.during(|| self.remove_from(from));
         let cut = shared.or_fail("truncating", cut)?;
         self.shared.progress.set_end(cut.index);
-        tracing::info!(from, entries = written.number - from, position = cut.position, "truncated a conflicting tail");
+        let (group, entries) = (shared.group(), written.number - from);
+        tracing::info!(%group, from, entries, position = cut.position, "truncated a conflicting tail");
         Ok(())
     }
 

@@ -47,7 +47,7 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
         "h:0".into(),
         Duration::ZERO,
         purge_floor,
-        Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), true),
+        Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     let pacer = Pacer::new(&config);

@@ -208,11 +208,10 @@ enum Wrong {
 /// What is wrong, what comes of it and what to do.
 fn wrong(look: Look) -> Option<(Wrong, String)> {
     let long = |millis: u64| Span(Duration::from_millis(millis));
-    if let Some(Doubt { clock, ahead, left }) = look.doubt {
+    if let Some(Doubt { ahead, left, .. }) = look.doubt {
         let why = format!(
-            "this node's clock ({clock} ms since 1970) is {} ahead of the newest record or of the time that has \
-             passed: for age, only what has aged since is removed. It is believed in {}; if it is wrong, set it right \
-             before",
+            "this node's clock is {} ahead of the newest record or of the time that has passed: for age, only what has \
+             aged since is removed. It is believed in {}; if it is wrong, set it right before",
             long(ahead),
             Span(left)
         );

@@ -21,6 +21,10 @@ use crate::types::Role;
 const RETRY: Duration = Duration::from_secs(1);
 /// How long at most.
 const RETRY_AT_MOST: Duration = Duration::from_secs(30);
+/// How long until what a peer refuses is told again: at first, and twice as long each time.
+const REMIND: Duration = Duration::from_secs(60);
+/// How long at most.
+const REMIND_AT_MOST: Duration = Duration::from_secs(3600);
 /// Longer than anybody waits.
 const LONG: Duration = Duration::from_secs(10 * 365 * 86_400);
 
@@ -61,7 +65,7 @@ impl Scrubber {
 
     async fn watch<R: Runtime>(&self, log: LogReader) {
         let (mut pass, mut next) = (log.scrub(), R::Instant::now());
-        let mut tried = BTreeMap::new();
+        let (mut tried, mut sound) = (BTreeMap::new(), Sound::default());
         loop {
             let again = self.repair::<R>(&log, &mut tried).await;
             if next <= R::Instant::now() {
@@ -80,7 +84,7 @@ impl Scrubber {
                 // As in `retention`: so that a seed of a simulation determines which is first.
                 biased;
                 () = log.damage_found() => {}
-                numbers = log.doubted() => self.look_again::<R>(&log, numbers).await,
+                numbers = log.doubted() => self.look_again::<R>(&log, numbers, &mut sound).await,
                 () = R::sleep(rest) => {}
             }
         }
@@ -101,14 +105,14 @@ impl Scrubber {
             // It passes, and what was read is read.
             Ok((pass, Err(error))) if is_exhausted(&error) => (pass, RETRY_AT_MOST),
             Ok((_, Err(error))) | Err(error) => {
-                tracing::warn!(%error, "cannot read the sealed segments");
+                tracing::warn!(group = %log.group(), %error, "cannot read the sealed segments");
                 (log.scrub(), scrub.every)
             }
         }
     }
 
     /// Looks at entries that a peer refuses as damaged. What cannot be repaired while the log is open ends it here.
-    async fn look_again<R: Runtime>(&self, log: &LogReader, numbers: Range<u64>) {
+    async fn look_again<R: Runtime>(&self, log: &LogReader, numbers: Range<u64>, sound: &mut Sound<R::Instant>) {
         let (looks, range) = (log.clone(), numbers.clone());
         let found = match R::spawn_blocking(move || looks.look_again(range)).await {
             Ok(found) => found,
@@ -116,19 +120,22 @@ impl Scrubber {
             Err(_) => log.look_again(numbers.clone()),
         };
         match found {
-            Ok(None) => tracing::warn!(
+            Ok(None) if sound.is_news(numbers.start, R::Instant::now()) => tracing::warn!(
+                group = %log.group(),
                 first = numbers.start,
                 end = numbers.end,
                 "a peer refuses entries that are sound here: what is between damages them, or it has another history \
                  (its own log and status say so then)"
             ),
+            Ok(None) => {}
             Err(error) => {
-                tracing::error!(first = numbers.start, end = numbers.end, %error, "a peer refuses entries as \
+                tracing::error!(group = %log.group(), first = numbers.start, end = numbers.end, %error,
+                    "a peer refuses entries as \
                 damaged, and they cannot be read")
             }
             // It is among what is to be repaired.
             Ok(Some(Doubted { damage, repairable: true })) if !self.peers.is_empty() => {
-                tracing::error!(%damage, "a peer refuses entries as damaged, and they are");
+                tracing::error!(group = %log.group(), %damage, "a peer refuses entries as damaged, and they are");
             }
             Ok(Some(Doubted { damage, .. })) => {
                 if let Some(ledger) = self.ledger.upgrade() {
@@ -160,11 +167,11 @@ impl Scrubber {
                 Ok(report) => {
                     tried.remove(&position);
                     for range in report.ranges {
-                        tracing::warn!(%range, "repaired");
+                        tracing::warn!(group = %log.group(), %range, "repaired");
                     }
                 }
                 Err(error) => {
-                    tracing::error!(%damage, %error, "cannot be repaired now");
+                    tracing::error!(group = %log.group(), %damage, %error, "cannot be repaired now");
                     tried.insert(position, Attempt { due: R::Instant::now() + wait, wait });
                     again = again.min(wait);
                 }
@@ -179,4 +186,48 @@ struct Attempt<I> {
     /// When it is tried again.
     due: I,
     wait: Duration,
+}
+
+/// Entries that a peer refuses and that are sound: told once, and then ever more seldom.
+struct Sound<I> {
+    /// The first of them, and when it is to be told again.
+    told: Option<(u64, I)>,
+    wait: Duration,
+}
+
+impl<I> Default for Sound<I> {
+    fn default() -> Self {
+        Self { told: None, wait: REMIND }
+    }
+}
+
+impl<I: Instant> Sound<I> {
+    fn is_news(&mut self, first: u64, now: I) -> bool {
+        match self.told {
+            Some((told, due)) if told == first && now < due => return false,
+            Some((told, _)) if told == first => self.wait = (self.wait * 2).min(REMIND_AT_MOST),
+            _ => self.wait = REMIND,
+        }
+        self.told = Some((first, now + self.wait));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::TokioRuntime;
+
+    #[test]
+    fn what_a_peer_refuses_again_and_again_is_told_ever_more_seldom() {
+        fn now<R: Runtime>() -> R::Instant {
+            R::Instant::now()
+        }
+        let (mut sound, began) = (Sound::default(), now::<TokioRuntime>());
+        let mut news = |first, seconds| sound.is_news(first, began + Duration::from_secs(seconds));
+        let told: Vec<_> = (0..2 * 3600).filter(|second| news(7, *second)).collect();
+        assert_eq!(told, [0, 60, 180, 420, 900, 1860, 3780]);
+        // Others are another matter.
+        assert!(news(8, 3801) && !news(8, 3802));
+    }
 }

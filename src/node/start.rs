@@ -90,7 +90,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
         let own = reader.clone();
         let holds = move |entry| owed::holds(&own, entry);
         let after = move |number| reader.cursor_after(number).ok().flatten().map(|next| next.index);
-        let acked = Acknowledged::new(Arc::new(after), Arc::new(holds), lasting);
+        let acked = Acknowledged::new(group.clone(), Arc::new(after), Arc::new(holds), lasting);
         let (transport, window) = (env.transport.clone(), config.lease_window());
         PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor, acked)
             .telling(env.outages.clone())

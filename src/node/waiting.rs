@@ -114,6 +114,9 @@ impl Waiting {
     /// Who of the members does not answer, as far as this node knows them.
     async fn missing(&self, ledger: &Ledger) -> String {
         let group = ledger.raft_group();
+        if let Some(told) = group.standing.contradiction() {
+            return told;
+        }
         let me = &group.identity.node;
         let (members, cluster) = {
             let view = group.view.borrow();
@@ -124,12 +127,12 @@ impl Waiting {
         let mut lines = Vec::new();
         for (member, answer) in others.iter().zip(answers) {
             match answer {
-                Ok(answer) if answer.incarnation != member.incarnation.to_bytes()[..] => {
-                    lines.push(format!("{} (another disk is there: was it lost?)", member.id));
-                }
                 Ok(answer) => match (Incarnation::from_slice(&answer.cluster_incarnation), cluster) {
                     (Some(theirs), Some(own)) if theirs != own => {
                         lines.push(format!("{} (it is of another cluster by now, of incarnation {theirs})", member.id));
+                    }
+                    _ if answer.incarnation != member.incarnation.to_bytes()[..] => {
+                        lines.push(format!("{} (another disk is there: was it lost?)", member.id));
                     }
                     _ => {}
                 },
@@ -146,7 +149,13 @@ impl Waiting {
         let voters = members.iter().filter(|member| member.voter).count();
         let all = members.iter().filter(|m| m.voter).map(|m| m.member.id.as_str()).collect::<Vec<_>>().join(", ");
         match lines.is_empty() {
-            true => format!("all members answer, and none leads yet: {} of {all} have to agree", voters / 2 + 1),
+            // A leader that does not reach this node is none as far as it can tell.
+            true => format!(
+                "all members answer, and this node hears of no master: {} of {all} have to agree on one. If one leads, \
+                 it does not reach this node at {}: its log says why",
+                voters / 2 + 1,
+                ledger.advertised()
+            ),
             false => format!(
                 "no answer from {}: {} of the {voters} voters {all} have to agree on a master. Start them, or see \
                  docs/recovery.md if they are lost",

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::config::{LogId, RaftVote};
-use crate::types::{Incarnation, NodeId};
+use crate::types::{Group, Incarnation, NodeId};
 
 /// The index after the last record up to an entry, if that can be told.
 pub(crate) type IndexAfter = Arc<dyn Fn(u64) -> Option<u64> + Send + Sync>;
@@ -22,6 +22,7 @@ pub(crate) type Holds = Arc<dyn Fn(LogId) -> bool + Send + Sync>;
 /// What the members of one ledger have acknowledged. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Acknowledged {
+    group: Group,
     state: Arc<Mutex<State>>,
     index_after: IndexAfter,
     holds: Holds,
@@ -77,8 +78,8 @@ impl State {
 
 impl Acknowledged {
     /// `lasting`: what is acknowledged was synced.
-    pub(crate) fn new(index_after: IndexAfter, holds: Holds, lasting: bool) -> Self {
-        Self { state: Arc::default(), index_after, holds, lasting }
+    pub(crate) fn new(group: Group, index_after: IndexAfter, holds: Holds, lasting: bool) -> Self {
+        Self { group, state: Arc::default(), index_after, holds, lasting }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -98,7 +99,8 @@ impl Acknowledged {
         acked.now = Some(matched);
         acked.most = acked.most.max(Some(matched));
         if lacked && !acked.lacks() {
-            tracing::info!(node = %id, upto = %matched, "the member has again what it had acknowledged");
+            tracing::info!(group = %self.group, node = %id, upto = %matched,
+                "the member has again what it had acknowledged");
         }
     }
 
@@ -121,12 +123,14 @@ impl Acknowledged {
         let loss = Loss { had, has };
         acked.lost = Some(loss);
         drop(state);
-        let (had, has) = (self.place(Some(had)), self.place(has));
+        let (group, had, has) = (&self.group, self.place(Some(had)), self.place(has));
         if self.lasting {
-            tracing::error!(node = %id, %disk, %had, %has, "a member has less than it acknowledged: its disk was lost \
+            tracing::error!(%group, node = %id, %disk, %had, %has,
+                "a member has less than it acknowledged: its disk was lost \
                 or set back, or its log was cut; it counts for what it has, and is brought up to date");
         } else {
-            tracing::warn!(node = %id, %disk, %had, %has, "a member has less than it acknowledged, as a loss of power \
+            tracing::warn!(%group, node = %id, %disk, %had, %has,
+                "a member has less than it acknowledged, as a loss of power \
                 may leave it that syncs at intervals; it counts for what it has, and is brought up to date");
         }
     }
@@ -197,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_member_that_lacks_what_it_acknowledged_is_named_with_what_it_had_and_has() {
-        let acked = Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), true);
+        let acked = Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true);
         let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
         let leader = RaftVote::new_committed(3, NodeId::new(0));
         let member = (&id, disk);
@@ -229,7 +233,7 @@ mod tests {
             let kept = kept.clone();
             Arc::new(move |id: LogId| id.index <= kept.load(Ordering::Relaxed))
         };
-        let acked = Acknowledged::new(Arc::new(|_| None), holds, true);
+        let acked = Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), holds, true);
         let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
         let leader = |term| RaftVote::new_committed(term, NodeId::new(0));
         let member = (&id, disk);
@@ -257,7 +261,7 @@ mod tests {
 
     #[test]
     fn with_an_interval_a_loss_is_no_alarm_and_nobody_is_reminded() {
-        let acked = Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), false);
+        let acked = Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), false);
         let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
         let leader = RaftVote::new_committed(3, NodeId::new(0));
         acked.note(&leader, (&id, disk), log_id(3, 60));

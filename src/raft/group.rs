@@ -376,7 +376,7 @@ where
     }
 
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>> {
-        Box::pin(self.handover.begin(&self.raft, to, self.timing.hand_over()))
+        Box::pin(self.handover.begin(&self.log, &self.raft, to, self.timing.hand_over()))
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
@@ -392,12 +392,12 @@ where
         Box::pin(async move {
             self.stop.store(true, Ordering::Release);
             if let Err(error) = self.raft.shutdown().await {
-                tracing::error!(%error, "Raft ended badly");
+                tracing::error!(group = %self.log.group(), %error, "Raft ended badly");
             }
             let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
             for task in tasks {
                 if let Err(error) = task.await {
-                    tracing::error!(%error, "a task of the ledger ended badly");
+                    tracing::error!(group = %self.log.group(), %error, "a task of the ledger ended badly");
                 }
             }
         })

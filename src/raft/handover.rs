@@ -13,7 +13,8 @@ use openraft::ServerState;
 use openraft::raft::VoteRequest;
 
 use super::config::{LogId, Raft, RaftVote, Runtime, TypeConfig};
-use crate::types::{NodeId, Span};
+use crate::log::reader::LogReader;
+use crate::types::{Group, NodeId, Span};
 
 /// How often this node tries to step down: what is between the look at its log and its vote may change it.
 const TRIES: usize = 3;
@@ -30,21 +31,27 @@ impl Handover {
     ///
     /// # Errors
     /// If Raft has stopped.
-    pub(super) async fn begin<R: Runtime>(&self, raft: &Raft<R>, to: NodeId, limit: Duration) -> Result<(), String> {
+    pub(super) async fn begin<R: Runtime>(
+        &self,
+        log: &LogReader,
+        raft: &Raft<R>,
+        to: NodeId,
+        limit: Duration,
+    ) -> Result<(), String> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         raft.trigger().transfer_leader(to.clone()).await.map_err(|fatal| fatal.to_string())?;
         // Behind the trigger: Raft does one after the other, and its metrics may lag behind both.
         let leading =
             raft.with_raft_state(|state| (state.server_state == ServerState::Leader).then(|| state.vote_ref().clone()));
         let Some(leader) = leading.await.map_err(|fatal| fatal.to_string())? else { return Ok(()) };
-        let (raft, begun) = (raft.clone(), self.begun.clone());
+        let (group, raft, begun) = (log.group().clone(), raft.clone(), self.begun.clone());
         // Whoever asked for it may not wait so long.
         drop(R::spawn(async move {
             R::sleep(limit).await;
             if begun.load(Ordering::SeqCst) != number {
                 return;
             }
-            if let Err(fatal) = take_back(&raft, &leader, to, limit).await {
+            if let Err(fatal) = take_back(&group, &raft, &leader, to, limit).await {
                 tracing::debug!(fatal, "Raft has stopped while the leadership was handed over");
             }
         }));
@@ -59,7 +66,13 @@ async fn vote_and_end<R: Runtime>(raft: &Raft<R>) -> Result<(RaftVote, Option<Lo
 }
 
 /// Steps down, if this node still leads under `leader`.
-async fn take_back<R: Runtime>(raft: &Raft<R>, leader: &RaftVote, to: NodeId, limit: Duration) -> Result<(), String> {
+async fn take_back<R: Runtime>(
+    group: &Group,
+    raft: &Raft<R>,
+    leader: &RaftVote,
+    to: NodeId,
+    limit: Duration,
+) -> Result<(), String> {
     for _ in 0..TRIES {
         let (vote, last_log_id) = vote_and_end(raft).await?;
         if vote != *leader {
@@ -73,6 +86,7 @@ async fn take_back<R: Runtime>(raft: &Raft<R>, leader: &RaftVote, to: NodeId, li
         if raft.vote(request).await.map_err(|fatal| fatal.to_string())?.vote_granted {
             // Whoever asked for the hand-over is told what came of it.
             tracing::info!(
+                %group,
                 %to,
                 waited = %Span(limit),
                 "the leadership was not taken over: this node steps down, and stands for election"
@@ -83,6 +97,7 @@ async fn take_back<R: Runtime>(raft: &Raft<R>, leader: &RaftVote, to: NodeId, li
         }
     }
     tracing::error!(
+        %group,
         %to,
         waited = %Span(limit),
         "the leadership was not taken over, and this node cannot step down: it takes no appends before another one is \

@@ -29,7 +29,8 @@ impl Owed {
             news
         };
         if lacked(Some(id), log).is_some() && self.0.send_if_modified(is_news) {
-            tracing::error!(acknowledged = %id, "this node does not have what it has acknowledged: its disk was set \
+            tracing::error!(group = %log.group(), acknowledged = %id,
+                "this node does not have what it has acknowledged: its disk was set \
                 back, or its log was cut. Until its master has sent it again it votes for nobody who lacks it");
         }
     }

@@ -106,7 +106,8 @@ impl<R: Runtime> Purger<R> {
         outcome.problem = purged.as_ref().err().map(ToString::to_string);
         if purged == Ok(true) {
             let Removal { first, segments, bytes, reason, .. } = removal;
-            tracing::info!(first, segments, bytes, reason = reason.name(), "removed the oldest segments");
+            tracing::info!(group = %self.log.group(), first, segments, bytes, reason = reason.name(),
+                "removed the oldest segments");
             outcome.last = Some(LastRemoval { at: (self.clock)(), reason, first, segments: segments as u64, bytes });
         }
         purged.map(drop)

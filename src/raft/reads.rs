@@ -15,7 +15,7 @@ use super::config::{Raft, RaftVote, Runtime, TypeConfig};
 use super::members::Membership;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
-use crate::types::Consistency;
+use crate::types::{Consistency, NodeId, Span};
 
 /// Between a round that failed and the next.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -165,9 +165,15 @@ impl<R: Runtime> Leader<R> {
 fn refused<R: Runtime>(error: RaftError<TypeConfig<R>, LinearizableReadError<TypeConfig<R>>>) -> NoReadIndex {
     match error {
         RaftError::APIError(LinearizableReadError::ForwardToLeader(elsewhere)) => {
-            NoReadIndex::NotLeader(elsewhere.to_string())
+            NoReadIndex::NotLeader(match elsewhere.leader_id {
+                Some(leader) => format!("{leader} leads"),
+                None => "no leader is known".into(),
+            })
         }
-        RaftError::APIError(LinearizableReadError::QuorumNotEnough(few)) => NoReadIndex::NoQuorum(few.to_string()),
+        RaftError::APIError(LinearizableReadError::QuorumNotEnough(few)) => {
+            let answered: Vec<_> = few.got.iter().map(NodeId::as_str).collect();
+            NoReadIndex::NoQuorum(format!("no quorum: of the voters only {} answered", answered.join(", ")))
+        }
         RaftError::Fatal(fatal) => NoReadIndex::Closed(fatal.to_string()),
     }
 }
@@ -177,7 +183,7 @@ impl<R: Runtime> ReadIndex for Leader<R> {
         Box::pin(async move {
             match R::timeout(within, self.confirmed(proof, within)).await {
                 Ok(answer) => answer,
-                Err(_) => Err(NoReadIndex::NoQuorum(format!("no quorum has answered within {within:?}"))),
+                Err(_) => Err(NoReadIndex::NoQuorum(format!("no quorum has answered within {}", Span(within)))),
             }
         })
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, watch};
 
-use crate::types::NodeId;
+use crate::types::{Group, NodeId};
 
 /// Shared by the network, which hears things, the role task, which draws the conclusions, and who tells the operator.
 /// Cheap to clone.
@@ -93,7 +93,7 @@ impl Standing {
     }
 
     /// `leader` sends what does not fit what is committed here, as `why` says: nothing more comes of the two.
-    pub(crate) fn contradict(&self, leader: &NodeId, why: &str) {
+    pub(crate) fn contradict(&self, group: &Group, leader: &NodeId, why: &str) {
         let told = format!(
             "the master {leader} has another history than this node: {why}. Nothing is taken from it, for records that \
              were acknowledged would go. It can be so when a disk was set back or lost while no master knew it \
@@ -102,7 +102,7 @@ impl Standing {
         );
         let new = self.inner.contradiction.send_if_modified(|known| known.replace(told.clone()).is_none());
         if new {
-            tracing::error!("{told}");
+            tracing::error!(%group, "{told}");
         }
     }
 

@@ -134,7 +134,8 @@ pub(crate) fn finish_install(log: &mut Log) -> io::Result<()> {
         // It was built here.
         return Ok(());
     }
-    tracing::warn!(%last, "the log begins behind a snapshot that was being installed when this node died");
+    tracing::warn!(group = %log.identity().group, %last,
+        "the log begins behind a snapshot that was being installed when this node died");
     log.reset(last.leader_id.term, last.index, next)
 }
 

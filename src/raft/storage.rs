@@ -226,7 +226,8 @@ impl<R: Runtime> EntryReader<R> {
             match read(&self.log) {
                 Err(damage) if rounds > 0 && self.log.is_mended() => {
                     if rounds == MENDING {
-                        tracing::warn!(%damage, "Raft waits for the repair of what it has to read");
+                        tracing::warn!(group = %self.log.group(), %damage,
+                            "Raft waits for the repair of what it has to read");
                     }
                     rounds -= 1;
                     // Whether it was repaired or only may be by now: it is read again, and noted again.
@@ -283,7 +284,7 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
         let mut entries = match self.entries(self.present(&(start..end)), READ_BYTES).await {
             // A peer that waits is no reason to be the end of this node.
             Err(error) if is_damage(&error) && self.log.is_mended() => {
-                tracing::error!(%error, "a peer gets nothing before this is repaired");
+                tracing::error!(group = %self.log.group(), %error, "a peer gets nothing before this is repaired");
                 return Ok(Vec::new());
             }
             read => read?,

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::peer_client::{Answers, Given};
 use crate::raft::Runtime;
+use crate::types::{Group, NodeId};
 
 /// The answers of a replication stream, which end with an error when a purge cannot wait for the peer any longer.
 pub(super) struct Overtaken<'s, R: Runtime> {
@@ -19,6 +20,8 @@ pub(super) struct Overtaken<'s, R: Runtime> {
     /// The peer has the entries below this number, as far as it has answered.
     acked: u64,
     wanted: watch::Receiver<u64>,
+    /// Of which ledger, and to whom.
+    of: (Group, NodeId),
 }
 
 impl<'s, R: Runtime> Overtaken<'s, R> {
@@ -28,8 +31,9 @@ impl<'s, R: Runtime> Overtaken<'s, R> {
         answers: Answers<'s, R>,
         acked: u64,
         wanted: watch::Receiver<u64>,
+        of: (Group, NodeId),
     ) -> impl Stream<Item = Given<R>> + 's {
-        stream::unfold(Self { answers: Some(answers), acked, wanted }, Self::next)
+        stream::unfold(Self { answers: Some(answers), acked, wanted, of }, Self::next)
     }
 
     async fn next(mut self) -> Option<(Given<R>, Self)> {
@@ -42,7 +46,9 @@ impl<'s, R: Runtime> Overtaken<'s, R> {
                 // The requests go with it, before openraft hears of it and purges what they are made of.
                 self.answers = None;
                 let why = format!("given up: it has acknowledged what is below entry {acked}, below {floor} all goes");
-                tracing::warn!(acked, floor, "a peer is too slow for retention: it will begin where the log does");
+                let (group, node) = &self.of;
+                tracing::warn!(%group, %node, acked, floor,
+                    "a peer is too slow for retention: it will begin where the log does");
                 Some((Err(NetworkError::new(&io::Error::other(why)).into()), self))
             }
             answer = answers.next() => {
@@ -74,7 +80,7 @@ mod tests {
     fn a_stream_ends_when_what_it_still_has_to_send_is_to_go_and_its_requests_are_gone_by_then() {
         let (floor, wanted) = watch::channel(0);
         let (give, given) = futures::channel::mpsc::unbounded::<Given<TokioRuntime>>();
-        let mut stream = Overtaken::watch(given.boxed(), 5, wanted).boxed();
+        let mut stream = Overtaken::watch(given.boxed(), 5, wanted, ("g".parse().unwrap(), 1.into())).boxed();
         let mut next = || stream.next().now_or_never();
         assert!(next().is_none());
         // The peer has all that is to go, and moves on.

@@ -264,9 +264,9 @@ impl<R: Runtime> PeerClient<R> {
         self.pace.wait::<R>().await;
         let (leader, began) = (first.vote.clone(), first.prev_log_id);
         let acked = first.prev_log_id.map_or(0, |id| id.index + 1);
-        let floor = self.floor.clone();
+        let (floor, of) = (self.floor.clone(), (self.floor.log().group().clone(), self.target.clone()));
         let input = stream::once(future::ready(first)).chain(input);
-        let (input, stranded) = until_stranded(input, move |number| floor.is_gone(number));
+        let (input, stranded) = until_stranded(input, move |number| floor.is_gone(number), of.clone());
         let (mut envelope, mut reminder) = (Some(self.envelope()), self.reminder(&leader));
         let lease_window_ms = self.lease_window;
         let sent = Arc::new(AtomicU64::new(acked));
@@ -303,7 +303,7 @@ impl<R: Runtime> PeerClient<R> {
                 Err(failed(error))
             }
         });
-        let answers = Overtaken::watch(stranded.told(answers).boxed(), acked, self.floor.wanted());
+        let answers = Overtaken::watch(stranded.told(answers).boxed(), acked, self.floor.wanted(), of);
         Ok(self.pace.watch(answers, began).boxed())
     }
 }

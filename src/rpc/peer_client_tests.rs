@@ -94,7 +94,7 @@ fn client(heartbeat: bool, peer: Down, log: LogReader) -> PeerClient<TokioRuntim
         lease_window: 0,
         refusals: Arc::default(),
         floor: PurgeFloor::new(log).1,
-        acked: Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), true),
+        acked: Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
         pace: Pace::default(),
         _runtime: PhantomData,
     }

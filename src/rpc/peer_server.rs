@@ -142,7 +142,7 @@ impl<R: Runtime> Intake<R> {
             }
             Ok(()) => Ok(()),
             Err(contradiction) => {
-                self.standing.contradict(leader, &contradiction.to_string());
+                self.standing.contradict(self.log.group(), leader, &contradiction.to_string());
                 Err(malformed(contradiction))
             }
         }

@@ -41,7 +41,8 @@ impl<R: Runtime> PeerServer<R> {
         };
         let vote = self.intake.raft.with_raft_state(|state| state.vote_ref().clone()).await.map_err(closed)?;
         let candidate = &request.vote.leader_id.voted_for;
-        tracing::warn!(%candidate, acknowledged = %owed, "no vote: this node has acknowledged what the candidate \
+        tracing::warn!(group = %self.log.group(), %candidate, acknowledged = %owed,
+            "no vote: this node has acknowledged what the candidate \
             lacks, and has lost it. Start the node that led, which has it");
         let (vote, last_log_id) = (Some(convert::from_vote(&vote)), Some(convert::from_log_id(owed)));
         Ok(Some(pb::VoteResponse { vote, granted: false, last_log_id }))

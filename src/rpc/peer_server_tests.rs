@@ -68,7 +68,7 @@ async fn served() -> Served {
         "h:0".into(),
         Duration::ZERO,
         purge_floor,
-        Acknowledged::new(Arc::new(|_| None), Arc::new(|_| true), true),
+        Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let pacer = Pacer::new(&config);

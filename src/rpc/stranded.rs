@@ -15,6 +15,7 @@ use openraft::raft::AppendEntriesRequest;
 
 use super::peer_client::Given;
 use crate::raft::{Runtime, TypeConfig};
+use crate::types::{Group, NodeId};
 
 /// Ends requests when they stand still where `is_gone` says that the entry is gone.
 ///
@@ -22,6 +23,7 @@ use crate::raft::{Runtime, TypeConfig};
 pub(super) fn until_stranded<R: Runtime>(
     requests: impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>,
     is_gone: impl Fn(u64) -> bool,
+    (group, node): (Group, NodeId),
 ) -> (impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>, Stranded) {
     let stranded = Stranded::default();
     let (found, mut last) = (stranded.clone(), false);
@@ -31,7 +33,8 @@ pub(super) fn until_stranded<R: Runtime>(
         let again = stands && last;
         last = stands;
         if again {
-            tracing::warn!(next, "a replication stream stands where the log does not begin any more: it begins anew");
+            tracing::warn!(%group, %node, next,
+                "a replication stream stands where the log does not begin any more: it begins anew");
             found.0.store(true, Ordering::Release);
         }
         future::ready(!again)
@@ -79,7 +82,8 @@ mod tests {
 
     /// How many of the requests came through, and whether there was an error behind the answers.
     fn outcome(requests: Vec<Request>, first: u64) -> (usize, bool) {
-        let (requests, stranded) = until_stranded(stream::iter(requests), |number| number < first);
+        let (requests, stranded) =
+            until_stranded(stream::iter(requests), |number| number < first, ("g".parse().unwrap(), 1.into()));
         let answers = requests.map(|request| Ok(Ok(request.prev_log_id)));
         let answers: Vec<Given<TokioRuntime>> = stranded.told(answers).collect().now_or_never().unwrap();
         let errors = answers.iter().filter(|answer| answer.is_err()).count();

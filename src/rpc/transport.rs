@@ -50,7 +50,8 @@ pub(crate) enum TransportError {
         after: Duration,
     },
     /// The peer refused the call before Raft saw it.
-    #[error("{address} refused ({}): found {}, expected {}", named(refusal), refusal.found, refusal.expected)]
+    #[error("{address} refused ({}): found {}, expected {}{}", named(refusal), refusal.found, refusal.expected,
+        advice(refusal))]
     Refused {
         /// `host:port`.
         address: String,
@@ -62,6 +63,16 @@ pub(crate) enum TransportError {
 /// What a refusal is about, in words.
 fn named(refusal: &pb::Refusal) -> String {
     refusal.reason().as_str_name().to_lowercase().replace('_', " ")
+}
+
+/// What to do about a refusal, where the reason does not say it.
+fn advice(refusal: &pb::Refusal) -> &'static str {
+    match refusal.reason() {
+        pb::refusal::Reason::TargetIncarnation => {
+            ": another disk is there. If the member's was lost, `dledger members replace` takes the new one in"
+        }
+        _ => "",
+    }
 }
 
 /// Result of a unary peer call.

@@ -115,6 +115,15 @@ fn a_proto_without_comments_is_found() {
 }
 
 #[test]
+fn a_log_line_of_no_ledger_is_found() {
+    let found = |path, text: &str| lines(of_no_ledger, path, text);
+    let text = "fn f() {\n tracing::warn!(%error, \"x\");\n info!(group = %g, \"x\");\n error!(%group, \
+                a = b(c), \"x\");\n warn!(file = %f, \"y\"); debug!(\"z\");\n}";
+    assert_eq!(found("src/log/a.rs", text), [2]);
+    assert_eq!(found("src/node/a.rs", text), []);
+}
+
+#[test]
 fn debug_output_in_a_log_is_found() {
     let found = |text: &str| lines(debug_output, "src/a.rs", text);
     assert_eq!(found("fn f() {\n tracing::warn!(?error, \"x\");\n}"), [2]);
