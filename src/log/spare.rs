@@ -36,8 +36,9 @@ enum State {
     Wanted,
     /// Allocated, open and mapped: a segment needs nothing more of the system.
     Made { mapped: Mapped, zeros: Zeros },
-    /// There is no room for it, or it could not be made. `at`: when somebody who waits for it last tried.
-    Failed { at: Option<u64>, why: NoRoom },
+    /// There is no room for it, or it could not be made. `at`: when somebody last asked for it. `again`: a job that
+    /// tries it again is queued; until it has, nothing says that there is room.
+    Failed { at: Option<u64>, why: NoRoom, again: bool },
 }
 
 /// Whether the spare's blocks have been written to.
@@ -88,8 +89,10 @@ impl Shared {
     /// Tries again to make a spare that could not be made, if the last time is long enough ago.
     pub(super) fn want_spare_again(self: &Arc<Self>, now: u64) {
         let mut state = self.spare.state();
-        if matches!(&*state, State::Failed { at, .. } if is_due(*at, now)) {
-            *state = State::Wanted;
+        if let State::Failed { at, again: again @ false, .. } = &mut *state
+            && is_due(*at, now)
+        {
+            (*at, *again) = (Some(now), true);
             drop(state);
             self.fill_later();
         }
@@ -98,8 +101,8 @@ impl Shared {
     /// Something was removed: there may be room again.
     pub(super) fn space_freed(&self) {
         let mut state = self.spare.state();
-        if matches!(*state, State::Failed { .. }) {
-            *state = State::Wanted;
+        if let State::Failed { again, .. } = &mut *state {
+            *again = true;
             drop(state);
             self.prepare();
         }
@@ -113,7 +116,7 @@ impl Shared {
         let mut state = self.spare.state();
         match &*state {
             State::Made { .. } => return Ok(()),
-            State::Failed { at, why } if !is_due(*at, now) => return Err(why.clone()),
+            State::Failed { at, why, .. } if !is_due(*at, now) => return Err(why.clone()),
             _ => {}
         }
         let made = self.allocate(&mut state, Some(now));
@@ -187,7 +190,9 @@ impl Shared {
         if self.check().is_err() {
             return;
         }
-        if matches!(*state, State::Wanted) && self.allocate(&mut state, None).is_err() {
+        if matches!(*state, State::Wanted | State::Failed { again: true, .. })
+            && self.allocate(&mut state, None).is_err()
+        {
             return;
         }
         let State::Made { mapped, zeros: zeros @ Zeros::No } = &mut *state else { return };
@@ -266,7 +271,11 @@ impl Shared {
             tracing::warn!(file = %path.display(), %error, "cannot prepare the next segment");
             self.grown.notify_one();
         }
-        *state = State::Failed { at, why };
+        let before = match state {
+            State::Failed { at, .. } => *at,
+            _ => None,
+        };
+        *state = State::Failed { at: at.or(before), why, again: false };
         if let Err(error) = remove_if_there(self.disk.as_ref(), &path) {
             tracing::warn!(file = %path.display(), %error, "cannot remove what was made of it");
         }

@@ -251,6 +251,30 @@ fn a_full_disk_is_asked_again_after_a_second_and_after_a_purge_at_once() {
 }
 
 /// Recording it takes a block, and there is none: that must not be what keeps the disk full.
+/// As where nothing is appended, and only looked at: the retry is a job, and the look does not wait for it.
+#[test]
+fn a_disk_is_full_until_there_is_room_however_often_that_is_looked_at() {
+    let (disk, jobs) = (SimDisk::new(), Arc::new(Jobs { later: true, ..Jobs::default() }));
+    let mut log = open_with(&disk, &jobs);
+    disk.set_capacity(Some(disk.used() + SIZE));
+    let reader = log.reader();
+    while reader.disk_full().is_none() {
+        append(&mut log, 1000, 0).unwrap();
+        jobs.work();
+    }
+    for now in (0..10).map(|n| n * 250) {
+        assert!(reader.disk_full_now(now).is_some(), "at {now}");
+        // Once a second, and not with every look.
+        assert_eq!(lock(&jobs.queued).len(), usize::from(now % 1000 == 0), "at {now}");
+        assert!(reader.disk_full_now(now).is_some(), "at {now}");
+        jobs.work();
+    }
+    disk.set_capacity(None);
+    assert!(reader.disk_full_now(3000).is_some());
+    jobs.work();
+    assert_eq!(reader.disk_full_now(3000), None);
+}
+
 #[test]
 fn a_purge_works_on_a_disk_without_a_single_free_byte() {
     for round in 0..3 {
