@@ -154,6 +154,7 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
         let (took, limit) = (R::Instant::now() - began, self.vote_limit);
         if took > limit {
             tracing::warn!(
+                group = %self.log.identity().group,
                 took = %Span(took),
                 lower_election_timeout = %Span(limit),
                 "the disk is too slow to save votes in time: an election may not succeed before the lower election \
