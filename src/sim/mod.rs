@@ -67,6 +67,8 @@ mod room_tests;
 #[cfg(test)]
 mod safety_tests;
 #[cfg(test)]
+mod spare_tests;
+#[cfg(test)]
 mod stewardship_tests;
 #[cfg(test)]
 mod timing_tests;

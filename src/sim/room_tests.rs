@@ -1,7 +1,7 @@
 //! What a log does on a disk that is full, and when there is room again.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,6 @@ use super::disk::{Op, SimDisk};
 use super::file::lock;
 use super::rng::Rng;
 use crate::config::Retention;
-use crate::disk::Disk;
 use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
 use crate::format::segment::Cursor;
@@ -25,8 +24,8 @@ pub(super) const SIZE: u64 = 16384;
 /// Flushes at once; does file work when it is told to, or at once.
 #[derive(Default)]
 pub(super) struct Jobs {
-    later: bool,
-    queued: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+    pub(super) later: bool,
+    pub(super) queued: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Scheduler for Jobs {
@@ -42,13 +41,13 @@ impl Background for Jobs {
 }
 
 impl Jobs {
-    fn work(&self) {
+    pub(super) fn work(&self) {
         let jobs = std::mem::take(&mut *lock(&self.queued));
         jobs.into_iter().for_each(|job| job());
     }
 }
 
-fn open_with(disk: &SimDisk, jobs: &Arc<Jobs>) -> Log {
+pub(super) fn open_with(disk: &SimDisk, jobs: &Arc<Jobs>) -> Log {
     open_sized(disk, jobs.clone(), jobs.clone(), SIZE)
 }
 
@@ -251,30 +250,6 @@ fn a_full_disk_is_asked_again_after_a_second_and_after_a_purge_at_once() {
 }
 
 /// Recording it takes a block, and there is none: that must not be what keeps the disk full.
-/// As where nothing is appended, and only looked at: the retry is a job, and the look does not wait for it.
-#[test]
-fn a_disk_is_full_until_there_is_room_however_often_that_is_looked_at() {
-    let (disk, jobs) = (SimDisk::new(), Arc::new(Jobs { later: true, ..Jobs::default() }));
-    let mut log = open_with(&disk, &jobs);
-    disk.set_capacity(Some(disk.used() + SIZE));
-    let reader = log.reader();
-    while reader.disk_full().is_none() {
-        append(&mut log, 1000, 0).unwrap();
-        jobs.work();
-    }
-    for now in (0..10).map(|n| n * 250) {
-        assert!(reader.disk_full_now(now).is_some(), "at {now}");
-        // Once a second, and not with every look.
-        assert_eq!(lock(&jobs.queued).len(), usize::from(now % 1000 == 0), "at {now}");
-        assert!(reader.disk_full_now(now).is_some(), "at {now}");
-        jobs.work();
-    }
-    disk.set_capacity(None);
-    assert!(reader.disk_full_now(3000).is_some());
-    jobs.work();
-    assert_eq!(reader.disk_full_now(3000), None);
-}
-
 #[test]
 fn a_purge_works_on_a_disk_without_a_single_free_byte() {
     for round in 0..3 {
@@ -366,65 +341,6 @@ fn any_other_failure_of_a_roll_stops_the_log() {
 fn fill_up_or_stop(log: &mut Log) {
     let stopped = (0..100).any(|_| append(log, 1000, 0).is_err());
     assert!(stopped, "it goes on");
-}
-
-fn has_spare(disk: &SimDisk) -> bool {
-    disk.list(Path::new("/data")).unwrap().iter().any(|name| name == "spare")
-}
-
-/// The directory may be another log's by then, or be removed.
-#[test]
-fn a_closed_log_makes_no_spare() {
-    let disk = SimDisk::new();
-    let log = open(&disk);
-    let reader = log.reader();
-    reader.close().unwrap();
-    let why = reader.room_until(log.end().number, SIZE + 200, false, 5000).unwrap_err();
-    assert!(why.why.contains("closed"), "{why}");
-    assert!(matches!(reader.room_for(SIZE, 0, 5000), Room::None(_)));
-    assert!(!has_spare(&disk), "made at once");
-}
-
-#[test]
-fn a_closed_log_does_not_try_again_to_make_a_spare() {
-    let disk = SimDisk::new();
-    let mut log = open(&disk);
-    let reader = log.reader();
-    disk.set_capacity(Some(disk.used()));
-    while reader.disk_full().is_none() {
-        append(&mut log, 1000, 0).unwrap();
-    }
-    reader.close().unwrap();
-    disk.set_capacity(None);
-    let end = log.end();
-    reader.room_until(end.number, end.position, false, 5000).unwrap();
-    assert_eq!(reader.room_for(100, 0, 9000), Room::Enough);
-    assert!(!has_spare(&disk), "made by a job");
-}
-
-/// A spare that is being made when the log is closed is made before others get the directory.
-#[test]
-fn a_close_waits_for_a_spare_that_is_being_made() {
-    let disk = SimDisk::new();
-    let log = open(&disk);
-    let (reader, closing) = (log.reader(), log.reader());
-    let gate = Arc::new(Mutex::new(()));
-    disk.hold(Op::Create, gate.clone());
-    let held = lock(&gate);
-    let maker = std::thread::spawn(move || reader.room_until(0, SIZE + 200, false, 0));
-    let patience = Instant::now() + Duration::from_secs(60);
-    while Arc::strong_count(&gate) < 3 && Instant::now() < patience {
-        std::thread::yield_now();
-    }
-    assert!(Arc::strong_count(&gate) > 2, "nobody makes a spare");
-    let (done, closed) = std::sync::mpsc::channel();
-    let closer = std::thread::spawn(move || done.send(closing.close()).unwrap());
-    let early = closed.recv_timeout(Duration::from_millis(100));
-    assert!(early.is_err(), "closed while a file is being made");
-    drop(held);
-    closed.recv().unwrap().unwrap();
-    closer.join().unwrap();
-    let _ = maker.join().unwrap();
 }
 
 /// What there was makes room for what comes in its place, as soon as no reader holds on to it.

@@ -1,0 +1,94 @@
+//! The spare segment of a log: when it is tried again, and that a closed log makes none.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::disk::{Op, SimDisk};
+use super::file::lock;
+use super::room_tests::{Jobs, SIZE, append, open, open_with};
+use crate::disk::Disk;
+use crate::log::room::Room;
+
+/// As where nothing is appended, and only looked at: the retry is a job, and the look does not wait for it.
+#[test]
+fn a_disk_is_full_until_there_is_room_however_often_that_is_looked_at() {
+    let (disk, jobs) = (SimDisk::new(), Arc::new(Jobs { later: true, ..Jobs::default() }));
+    let mut log = open_with(&disk, &jobs);
+    disk.set_capacity(Some(disk.used() + SIZE));
+    let reader = log.reader();
+    while reader.disk_full().is_none() {
+        append(&mut log, 1000, 0).unwrap();
+        jobs.work();
+    }
+    for now in (0..10).map(|n| n * 250) {
+        assert!(reader.disk_full_now(now).is_some(), "at {now}");
+        // Once a second, and not with every look.
+        assert_eq!(lock(&jobs.queued).len(), usize::from(now % 1000 == 0), "at {now}");
+        assert!(reader.disk_full_now(now).is_some(), "at {now}");
+        jobs.work();
+    }
+    disk.set_capacity(None);
+    assert!(reader.disk_full_now(3000).is_some());
+    jobs.work();
+    assert_eq!(reader.disk_full_now(3000), None);
+}
+
+fn has_spare(disk: &SimDisk) -> bool {
+    disk.list(Path::new("/data")).unwrap().iter().any(|name| name == "spare")
+}
+
+/// The directory may be another log's by then, or be removed.
+#[test]
+fn a_closed_log_makes_no_spare() {
+    let disk = SimDisk::new();
+    let log = open(&disk);
+    let reader = log.reader();
+    reader.close().unwrap();
+    let why = reader.room_until(log.end().number, SIZE + 200, false, 5000).unwrap_err();
+    assert!(why.why.contains("closed"), "{why}");
+    assert!(matches!(reader.room_for(SIZE, 0, 5000), Room::None(_)));
+    assert!(!has_spare(&disk), "made at once");
+}
+
+#[test]
+fn a_closed_log_does_not_try_again_to_make_a_spare() {
+    let disk = SimDisk::new();
+    let mut log = open(&disk);
+    let reader = log.reader();
+    disk.set_capacity(Some(disk.used()));
+    while reader.disk_full().is_none() {
+        append(&mut log, 1000, 0).unwrap();
+    }
+    reader.close().unwrap();
+    disk.set_capacity(None);
+    let end = log.end();
+    reader.room_until(end.number, end.position, false, 5000).unwrap();
+    assert_eq!(reader.room_for(100, 0, 9000), Room::Enough);
+    assert!(!has_spare(&disk), "made by a job");
+}
+
+/// A spare that is being made when the log is closed is made before others get the directory.
+#[test]
+fn a_close_waits_for_a_spare_that_is_being_made() {
+    let disk = SimDisk::new();
+    let log = open(&disk);
+    let (reader, closing) = (log.reader(), log.reader());
+    let gate = Arc::new(Mutex::new(()));
+    disk.hold(Op::Create, gate.clone());
+    let held = lock(&gate);
+    let maker = std::thread::spawn(move || reader.room_until(0, SIZE + 200, false, 0));
+    let patience = Instant::now() + Duration::from_secs(60);
+    while Arc::strong_count(&gate) < 3 && Instant::now() < patience {
+        std::thread::yield_now();
+    }
+    assert!(Arc::strong_count(&gate) > 2, "nobody makes a spare");
+    let (done, closed) = std::sync::mpsc::channel();
+    let closer = std::thread::spawn(move || done.send(closing.close()).unwrap());
+    let early = closed.recv_timeout(Duration::from_millis(100));
+    assert!(early.is_err(), "closed while a file is being made");
+    drop(held);
+    closed.recv().unwrap().unwrap();
+    closer.join().unwrap();
+    let _ = maker.join().unwrap();
+}
