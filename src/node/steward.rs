@@ -252,8 +252,8 @@ impl Steward {
         let Some(ledger) = self.ledger.upgrade() else { return };
         tracing::warn!(group = %ledger.group(), to = %to, came_back_after = %Span(after),
             "the leadership came back from the preferred node it was handed over to: give all nodes the same \
-             --preferred-leaders, or see why that one does not keep it. Once may be a restart; if it comes back again, it \
-             is left alone for a minute or longer");
+            --preferred-leaders, or see why that one does not keep it. Once may be a restart; if it comes back again, \
+            it is left alone for a minute or longer");
     }
 
     /// Who is preferred and is no member: mostly a name that is spelled wrong.
