@@ -24,7 +24,7 @@ use super::tail::Tail;
 use super::walk::{Ended, Listing, Walk};
 use super::writer::remove_if_there;
 use super::{Log, LogOptions, Shared};
-use crate::disk::{Disk, passes};
+use crate::disk::Disk;
 use crate::error::{Damage, OpenError};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
@@ -330,12 +330,10 @@ fn finish(shared: Arc<Shared>, base: Cursor, durable: LogPoint, gone: &Gone, cle
 impl Log {
     /// Begins the first segment. Without room for it, later: a log that has begun anew at `base` is one that can vote.
     fn first_segment(&mut self, base: Cursor, dir: &Path) -> Result<(), OpenError> {
-        match self.secure_spare().and_then(|()| self.begin(base)) {
-            Err(error) if passes(&error) && base.number > 0 => {
-                tracing::warn!(dir = %dir.display(), %error, "nothing can be written before there is room");
-                Ok(())
-            }
-            begun => begun.map_err(io_error("begin a segment in", dir)),
-        }
+        let begun = match base.number {
+            0 => self.secure_spare().and_then(|()| self.begin(base)),
+            _ => self.begin_if_room(base),
+        };
+        begun.map_err(io_error("begin a segment in", dir))
     }
 }

@@ -56,6 +56,17 @@ struct Lacking {
     why: NoRoom,
 }
 
+/// Why blocks of `segment` are not there.
+fn lacks(segment: &Segment, error: &io::Error) -> NoRoom {
+    let file = segment.path().display();
+    let why = if is_full(error) {
+        format!("no room for the blocks of {file}, which is a copy without them: {error}")
+    } else {
+        format!("blocks of {file}, which is a copy without them, cannot be allocated: {error}")
+    };
+    NoRoom { why, process: is_exhausted(error) }
+}
+
 impl Sparse {
     fn state(&self) -> MutexGuard<'_, Option<Lacking>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,9 +86,7 @@ impl Sparse {
         }
         segment.allocate_next(reserve + BLANK_HEADER as u64)?;
         tracing::warn!(file = %segment.path().display(), %error, "blocks of it are not on the disk, which has no room");
-        let why =
-            format!("no room for the blocks of {}, which is a copy without them: {error}", segment.path().display());
-        *state = Some(Lacking { segment: segment.clone(), at: None, why: NoRoom { why, process: false } });
+        *state = Some(Lacking { segment: segment.clone(), at: None, why: lacks(segment, &error) });
         Ok(())
     }
 
@@ -92,9 +101,7 @@ impl Sparse {
             Ok(()) => *state = None,
             Err(error) => {
                 lacking.at = Some(now);
-                let file = lacking.segment.path().display();
-                let why = format!("no room for the blocks of {file}, which is a copy without them: {error}");
-                lacking.why = NoRoom { why, process: is_exhausted(&error) };
+                lacking.why = lacks(&lacking.segment, &error);
                 return Err(lacking.why.clone());
             }
         }

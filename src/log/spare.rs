@@ -12,7 +12,7 @@ use super::Shared;
 use super::names;
 use super::room::NoRoom;
 use super::writer::remove_if_there;
-use crate::disk::{DiskFile, is_exhausted, passes};
+use crate::disk::{DiskFile, is_exhausted, is_full, passes};
 use crate::segment::Mapped;
 
 /// How long after a failure the file system is not asked again, milliseconds.
@@ -306,8 +306,12 @@ impl Shared {
 
     fn no_room(&self, error: &io::Error) -> NoRoom {
         let (dir, process) = (self.directory.path().display(), is_exhausted(error));
-        let what = if process { "no descriptor or memory mapping" } else { "no room" };
-        NoRoom { why: format!("{what} for another segment in {dir}: {error}"), process }
+        let why = match () {
+            () if process => format!("no descriptor or memory mapping for another segment in {dir}: {error}"),
+            () if is_full(error) => format!("no room for another segment in {dir}: {error}"),
+            () => format!("another segment cannot be made in {dir}: {error}"),
+        };
+        NoRoom { why, process }
     }
 
     /// Whether so many more segments keep the disk below the ratio above which writes are refused. One that comes in

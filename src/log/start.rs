@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::names;
 use super::writer::remove_if_there;
 use super::{Log, Shared};
-use crate::disk::{Disk, is_exhausted, is_full, passes};
+use crate::disk::{Disk, is_exhausted, is_full};
 use crate::error::{Damage, OpenError};
 use crate::format::sealed;
 use crate::format::segment::Cursor;
@@ -108,13 +108,17 @@ impl Shared {
         self.write_start(bytes)
     }
 
-    /// On a full disk the ballast goes for it: what is to make room must not fail for want of room.
     fn write_start(&self, bytes: &[u8]) -> io::Result<()> {
         let path = self.directory.file(names::START);
-        match self.disk.write_atomic(&path, bytes) {
+        self.with_ballast(|| self.disk.write_atomic(&path, bytes))
+    }
+
+    /// On a full disk the ballast goes for what `write` replaces: what is to make room must not fail for want of room.
+    pub(super) fn with_ballast(&self, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
+        match write() {
             Err(error) if is_full(&error) => {
                 remove_if_there(self.disk.as_ref(), &self.directory.file(names::BALLAST))?;
-                self.disk.write_atomic(&path, bytes)?;
+                write()?;
                 // Of what the file before took, and the ballast: a reset writes this twice before anything else goes.
                 self.make_ballast();
                 Ok(())
@@ -123,7 +127,7 @@ impl Shared {
         }
     }
 
-    /// Sets some blocks aside for [`Shared::write_start`], if that has not been done.
+    /// Sets some blocks aside for [`Shared::with_ballast`], if that has not been done.
     pub(super) fn make_ballast(&self) {
         if let Err(error) = self.secure_ballast() {
             // Tried again after the next purge.
@@ -290,13 +294,6 @@ impl Log {
         drop(segments);
         // None is left, also if the log begins anew at an earlier place.
         shared.forget_damage_before(u64::MAX);
-        match self.secure_spare().and_then(|()| self.begin(next)) {
-            Err(error) if passes(&error) => {
-                tracing::warn!(group = %self.identity().group, %error,
-                    "the log begins anew, and nothing can be written before there is room");
-                Ok(())
-            }
-            begun => begun,
-        }
+        self.begin_if_room(next)
     }
 }

@@ -189,6 +189,18 @@ impl Log {
         }
     }
 
+    /// Begins the first segment, in which `next` lies; without room for it, with the first entry that finds some.
+    pub(super) fn begin_if_room(&mut self, next: Cursor) -> io::Result<()> {
+        match self.secure_spare().and_then(|()| self.begin(next)) {
+            Err(error) if passes(&error) => {
+                tracing::warn!(group = %self.identity().group, %error,
+                    "the log has no segment, and nothing can be written before there is room");
+                Ok(())
+            }
+            begun => begun,
+        }
+    }
+
     /// Begins the segment in which `next` lies, behind all that there are; after [`Log::secure_spare`].
     pub(super) fn begin(&mut self, next: Cursor) -> io::Result<()> {
         let active = begin_segment(&self.shared, next);
@@ -235,7 +247,7 @@ impl Shared {
     /// Has the directory say that rolls may be in the log; before one is. The want of room fails it and nothing else:
     /// it can be tried again.
     pub(super) fn raise(&self) -> io::Result<()> {
-        match self.directory.raise(self.disk.as_ref()) {
+        match self.with_ballast(|| self.directory.raise(self.disk.as_ref())) {
             Err(error) if !passes(&error) => self.or_fail("raising the format version", Err(error)),
             raised => raised,
         }

@@ -377,3 +377,12 @@ fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
         assert_eq!((log.end().number, log.reader().failure()), (1000, None));
     }
 }
+
+#[test]
+fn a_spare_that_cannot_be_made_for_another_reason_is_told_by_that() {
+    let disk = SimDisk::new();
+    let log = open(&disk);
+    disk.fail_nth(Op::Create, 0, io::ErrorKind::NotFound);
+    let Room::None(why) = log.reader().room_for(SIZE, 0, 0) else { panic!("there is no spare") };
+    assert!(why.why.starts_with("another segment cannot be made in /data: "), "{why}");
+}
