@@ -33,6 +33,10 @@ pub(crate) struct Ages {
 pub(crate) struct Belief {
     /// What the clock said when it was believed last, and when that was by the time that passes.
     believed: Option<(u64, Duration)>,
+    /// Whether there was anything to hold it against: an empty ledger says nothing of the time.
+    held: bool,
+    /// When it was last looked.
+    looked: Duration,
     /// Since when it says something that is not believed yet.
     doubted: Option<Duration>,
 }
@@ -99,18 +103,23 @@ impl Belief {
         // At first all there is to hold against the clock is the newest record; and nothing, where there is none.
         let (said, when) = self.believed.unwrap_or(if newest == 0 { (clock, passed) } else { (newest, passed) });
         let gone = millis(passed.saturating_sub(when));
+        let looked = std::mem::replace(&mut self.looked, passed);
+        let mut due = said.saturating_add(gone);
+        if !self.held && newest != 0 {
+            // It came since the last look.
+            due = due.min(newest.saturating_add(millis(passed.saturating_sub(looked))));
+        }
         // A thousandth: no clock that is steered runs faster than that against the other.
-        let due = said.saturating_add(gone);
         let ahead = clock.saturating_sub(due);
         if ahead <= SLACK.saturating_add(gone / 1000) {
             // One that was set back is believed too: nothing goes for it.
-            (self.believed, self.doubted) = (Some((clock, passed)), None);
+            self.trust(clock, passed, self.held || newest != 0);
             return (clock, None);
         }
         let since = *self.doubted.get_or_insert(passed);
         let left = STANDS.saturating_sub(passed.saturating_sub(since));
         if left.is_zero() {
-            (self.believed, self.doubted) = (Some((clock, passed)), None);
+            self.trust(clock, passed, true);
             return (clock, None);
         }
         self.believed = Some((said, when));
@@ -123,11 +132,16 @@ impl Belief {
         if self.believed.is_none_or(|believed| due(believed) < stamp) {
             self.believed = Some((stamp, passed));
         }
+        self.held = true;
     }
 
     /// The clock is right, as others say.
     pub(crate) fn confirm(&mut self, clock: u64, passed: Duration) {
-        (self.believed, self.doubted) = (Some((clock, passed)), None);
+        self.trust(clock, passed, true);
+    }
+
+    fn trust(&mut self, clock: u64, passed: Duration, held: bool) {
+        (self.believed, self.doubted, self.held) = (Some((clock, passed)), None, held);
     }
 
     /// The clock is wrong, as others say: the hour in which it could prove itself begins anew.
@@ -199,6 +213,33 @@ mod tests {
         assert_eq!(look(&mut Ages::default(), START + SLACK, 0, &[START]), (START + SLACK, false));
         assert_eq!(look(&mut Ages::default(), START, 0, &[0]), (START, false));
         assert_eq!(look(&mut Ages::default(), START, 0, &[]), (START, false));
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_while_the_ledger_was_empty_is_held_against_the_first_records() {
+        let mut ages = Ages::default();
+        // As on a node that was started with an empty directory.
+        assert_eq!(look(&mut ages, START + YEAR, 0, &[0]), (START + YEAR, false));
+        assert_eq!(look(&mut ages, START + YEAR + 500, 500, &[0]), (START + YEAR + 500, false));
+        // Records that came since then are not a year old.
+        let (now, doubted) = look(&mut ages, START + YEAR + 10_500, 10_500, &[START + 9_000]);
+        assert!(now <= START + 19_000 && doubted, "{now}");
+        let (now, doubted) = look(&mut ages, START + YEAR + 20_500, 20_500, &[START + 9_000, START + 20_400]);
+        assert!(now <= START + 30_500 && doubted, "{now}");
+        assert!(!look(&mut ages, START + YEAR + 2 * HOUR, 2 * HOUR, &[START + HOUR]).1, "it has stood for an hour");
+        // It was right, and what comes first are records of last year: those of today end the doubt.
+        let mut ages = Ages::default();
+        look(&mut ages, START, 0, &[0]);
+        assert!(look(&mut ages, START + 1_000, 1_000, &[START - YEAR]).1);
+        assert!(look(&mut ages, START + 2_000, 2_000, &[START - YEAR, START - HOUR]).1);
+        assert_eq!(look(&mut ages, START + 3_000, 3_000, &[START + 2_500]), (START + 3_000, false));
+        // And a jump is one from then on.
+        assert_eq!(look(&mut ages, START + YEAR, 4_000, &[START + YEAR]), (START + 4_000, true));
+        // One that was right all the time is never doubted, however rarely it is looked.
+        let mut ages = Ages::default();
+        for (passed, stamp) in [(0, 0), (HOUR, 0), (2 * HOUR, START + HOUR + 1), (3 * HOUR, START + HOUR + 1)] {
+            assert_eq!(look(&mut ages, START + passed, passed, &[stamp]), (START + passed, false));
+        }
     }
 
     #[test]
