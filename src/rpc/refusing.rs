@@ -90,4 +90,16 @@ mod tests {
         let requests = stream::iter([Ok(first)]).boxed();
         closed(router.replicate(requests).now_or_never().unwrap().err().unwrap());
     }
+
+    #[test]
+    fn who_calls_a_node_that_stops_is_told_so_and_not_that_there_is_no_such_group() {
+        let router = Router::new("c".parse().unwrap());
+        let envelope =
+            pb::Envelope { wire_version: WIRE_VERSION, cluster: "c".into(), group: "g".into(), ..Default::default() };
+        let refused = || router.route(Some(&envelope)).err().unwrap();
+        assert_eq!(refused().reason(), Reason::Group);
+        router.insert(&"g".parse().unwrap(), Arc::new(Refusing::new("the identity is damaged".into())));
+        router.clear();
+        assert_eq!((refused().reason(), &*refused().found), (Reason::Closed, "a node that stops"));
+    }
 }

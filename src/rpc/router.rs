@@ -1,7 +1,7 @@
 //! Finds the ledger a peer call is for.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use futures::StreamExt;
@@ -16,13 +16,15 @@ use crate::types::{ClusterName, Group};
 pub(crate) struct Router {
     cluster: ClusterName,
     groups: RwLock<BTreeMap<String, Arc<dyn PeerHandler>>>,
+    /// The node stops: that is why there is none.
+    stops: AtomicBool,
     /// Calls that brought heartbeats, and the heartbeats in them.
     heartbeats: (AtomicU64, AtomicU64),
 }
 
 impl Router {
     pub(crate) fn new(cluster: ClusterName) -> Self {
-        Self { cluster, groups: RwLock::default(), heartbeats: Default::default() }
+        Self { cluster, groups: RwLock::default(), stops: AtomicBool::new(false), heartbeats: Default::default() }
     }
 
     /// Puts a ledger up. Replaces one of the same group.
@@ -48,8 +50,9 @@ impl Router {
         (self.heartbeats.0.load(Ordering::Relaxed), self.heartbeats.1.load(Ordering::Relaxed))
     }
 
-    /// Takes all ledgers down: calls are refused from now on.
+    /// Takes all ledgers down, for the node stops: calls are refused from now on, with that.
     pub(crate) fn clear(&self) {
+        self.stops.store(true, Ordering::Relaxed);
         self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
     }
 
@@ -71,6 +74,9 @@ impl Router {
         let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         match groups.get(&envelope.group) {
             Some(handler) => Ok(handler.clone()),
+            None if self.stops.load(Ordering::Relaxed) => {
+                Err(refusal(Reason::Closed, "a node that stops", "a running ledger"))
+            }
             None => {
                 let hosted = groups.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
                 Err(refusal(Reason::Group, &envelope.group, hosted))
