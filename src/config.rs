@@ -133,7 +133,7 @@ pub struct Config {
 
 /// A configuration value was not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key} = {found} is not usable: {expected}")]
+#[error("{key} = {found} is not usable: expected {expected}")]
 pub struct ConfigError {
     /// The field.
     pub key: &'static str,
@@ -206,22 +206,22 @@ impl Config {
 
     fn check_names(&self) -> Result<(), ConfigError> {
         if self.groups.is_empty() {
-            return refused("groups", "none", "name at least one group");
+            return refused("groups", "none", "at least one group");
         }
         if let Some((_, twice)) = self.groups.iter().enumerate().find(|(i, g)| self.groups[..*i].contains(g)) {
-            return refused("groups", twice, "name each group once");
+            return refused("groups", twice, "each group once");
         }
         if let Err(why) = checked_bind(&self.bind) {
-            return refused("bind", format!("{:?}", self.bind), format!("write host:port ({why})"));
+            return refused("bind", format!("{:?}", self.bind), format!("host:port ({why})"));
         }
         if let Some(address) = &self.advertise
             && let Err(why) = checked_address(address)
         {
-            return refused("advertise", format!("{address:?}"), format!("write host:port ({why})"));
+            return refused("advertise", format!("{address:?}"), format!("host:port ({why})"));
         }
         let preferred = &self.preferred_leaders;
         if let Some((_, twice)) = preferred.iter().enumerate().find(|(i, id)| preferred[..*i].contains(id)) {
-            return refused("preferred_leaders", twice, "name each node once, the most wanted first");
+            return refused("preferred_leaders", twice, "each node once, the most wanted first");
         }
         self.check_cluster()?;
         self.check_reach()
@@ -279,7 +279,7 @@ impl Config {
             return refused("election_timeout", format!("{low:?}..{high:?}"), expected);
         }
         if self.heartbeat_interval < Duration::from_millis(10) || self.heartbeat_interval > low / 3 {
-            let expected = format!("at least 10 ms and at most a third of the election timeout ({low:?})");
+            let expected = format!("at least 10 ms and at most a third of the lower election timeout ({low:?})");
             return refused("heartbeat_interval", format!("{:?}", self.heartbeat_interval), expected);
         }
         if let Durability::Interval(every) = self.durability

@@ -37,15 +37,19 @@ pub enum StartError {
     },
     /// The ledger has no membership yet, and nothing says which cluster the node is of. Nothing was made.
     #[error(
-        "node {node} is told of no cluster for ledger {group}, which has no membership yet. Name the nodes it is \
+        "node {node} is told of no cluster for ledger {group}, which has no membership yet{}. Name {} nodes it is \
          formed of (--peers, NodeBuilder::peers), have it join a cluster that exists (--join, NodeBuilder::join), \
-         or ask for a cluster of this node alone (--single, NodeBuilder::single)"
+         or ask for a cluster of this node alone (--single, NodeBuilder::single)",
+        not_enough(*listed),
+        if *listed { "all" } else { "the" },
     )]
     NoCluster {
         /// The node.
         node: NodeId,
         /// The ledger.
         group: Group,
+        /// Whether there is a peer list, of this node alone.
+        listed: bool,
     },
     /// A group's directory cannot be opened.
     #[error(transparent)]
@@ -72,6 +76,13 @@ pub enum StartError {
         /// What it said.
         reason: String,
     },
+}
+
+fn not_enough(listed: bool) -> &'static str {
+    match listed {
+        true => ": a peer list of this node alone is not enough, for it may be what is left of a longer one",
+        false => "",
+    }
 }
 
 fn reasons(failed: &[(Group, StartError)]) -> String {
@@ -196,7 +207,7 @@ pub enum OpenError {
     #[error(transparent)]
     Damaged(#[from] Damage),
     /// The system failed a call.
-    #[error("{op} {}: {source}", path.display())]
+    #[error("cannot {op} {}: {source}{}", path.display(), advice(source))]
     Io {
         /// What was tried.
         op: &'static str,
@@ -205,6 +216,16 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What can be done where the system refused.
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => ". Run it as the user the directory belongs to",
+        io::ErrorKind::ReadOnlyFilesystem => ". Mount it so that it can be written to, or work on a copy",
+        io::ErrorKind::NotFound => ". Check the path",
+        _ => "",
+    }
 }
 
 /// Stored bytes do not hold what was written.
@@ -231,14 +252,17 @@ pub struct Damage {
 }
 
 /// What others do not have is not to be had from them.
-fn remedy(file: &Path) -> &'static str {
+fn remedy(file: &Path) -> String {
     match file.file_name().and_then(|name| name.to_str()) {
         Some("hard-state" | "identity" | "start") => {
-            "Do not delete it: no other node has what is in it. Put a new member in the place of this node"
+            "Do not delete it: no other node has what is in it. Put a new member in the place of this node".into()
         }
         _ => {
-            "Do not delete it: get it back from another replica with `dledger log repair DIR --from HOST:PORT`, or \
-             start the node with `repair = \"from-peers\"`"
+            let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("DIR")).display();
+            format!(
+                "Do not delete it: get it back from another replica with `dledger log repair {dir} --from HOST:PORT`, \
+                 or start the node with `--repair from-peers` (`repair = \"from-peers\"`)"
+            )
         }
     }
 }

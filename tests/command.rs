@@ -88,7 +88,7 @@ fn feed(mut stdin: ChildStdin, lines: String) -> std::thread::JoinHandle<()> {
 fn lines_appended_to_three_processes_are_read_in_order_from_each() {
     let mut serving = Serving::three();
     let lines: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
-    let mut append = dledger(&["append", "--group", "g", "--peers", &serving.peers, "--lines"]);
+    let mut append = dledger(&["append", "--group", "g", "--peers", &serving.peers, "--lines", "-"]);
     let mut append = append.stdin(Stdio::piped()).spawn().unwrap();
     let feeder = feed(append.stdin.take().unwrap(), lines.clone());
     let output = append.wait_with_output().unwrap();
@@ -133,11 +133,31 @@ fn lines_appended_to_three_processes_are_read_in_order_from_each() {
 #[test]
 fn a_wrong_command_line_says_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &str); 4] = [
+    let place = kit(1).down().unwrap();
+    let one = format!("n0={}", place.address(0).unwrap());
+    let cases: [(&[&str], &str); 13] = [
         (&["serve", "--group", "g", "--id", "n9", "--peers", "n0-127.0.0.1:1;n1-127.0.0.1:2"], "n9"),
         (&["serve", "--group", "g", "--id", "n0", "--peers", "n0-127.0.0.1:1;n0-127.0.0.1:2"], "n0"),
         (&["serve", "--group", "g", "--id", "n0", "--peers", "n0;n1"], "id-host:port"),
         (&["append", "--group", "g", "--peers", "", "x"], "peer"),
+        (
+            &["serve", "--group", "g", "--id", "n0", "--bind", "0.0.0.0:1", "--join"],
+            "--advertise is missing: give the host:port that others reach this node at, for it listens on 0.0.0.0:1,",
+        ),
+        (
+            &["serve", "--group", "g", "--id", "n0", "--bind", "h:1", "--join", "--advertise", "h:0"],
+            "--advertise = \"h:0\": expected host:port (port 0 is no port to connect to: use 1 to 65535)\n",
+        ),
+        (&["serve", "--group", "g", "--id", "n0"], "a member already needs --bind alone"),
+        (&["serve", "--group", "g", "--id", "n0", "--peers", &one], "of this node alone is not enough"),
+        (&["status", "--group", "g", "--peers", "n0=h:1", "--timeout", "0"], "nothing is done in no time"),
+        (&["status", "--group", "g", "--peers", "n0=h:1", "--timeout", "banana"], "like 500ms, 10s or 72h"),
+        (&["members", "add", "--group", "g", "--peers", "n0=h:1", "nonsense"], "write host:port (no port"),
+        (
+            &["recover", "--from", "/no/such/g", "--new-cluster"],
+            "No such file or directory (os error 2). Check the path",
+        ),
+        (&["log", "verify", "/no/such/g"], "cannot list /no/such/g: No such file or directory (os error 2). Check"),
     ];
     for (args, expected) in cases {
         let mut command = dledger(args);
@@ -146,7 +166,7 @@ fn a_wrong_command_line_says_what_is_wrong() {
         }
         let output = command.output().unwrap();
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && message.contains(expected), "{args:?}: {message}");
+        assert!(code(&output) == 2 && message.contains(expected), "{args:?}: {message}");
         assert!(!message.contains("panicked"), "{message}");
     }
 }
@@ -176,12 +196,20 @@ fn members_come_and_lead_and_go_by_command() {
         members(&["add", &address, "--promote"]),
         (true, format!("n3 at {address} is a learner\nn3 is a voter\n"))
     );
+    // What is so already is said to be so.
+    assert_eq!(members(&["add", &address]), (true, format!("n3 at {address} is a voter already\n")));
+    assert_eq!(
+        members(&["replace", "n3", &address]),
+        (true, format!("n3 at {address} is a member with this disk: nothing was replaced\n"))
+    );
     assert_eq!(members(&["promote", "n3", "--json"]), (true, "{\"is\":\"voter\",\"node\":\"n3\"}\n".into()));
     assert_eq!(voters(), ["n0", "n1", "n2", "n3"]);
     assert_eq!(serving.ok(&["transfer", "--to", "n3"]), "n3 is the master\n");
     // The master goes: it hands over, and the next one takes it out.
     assert_eq!(members(&["remove", "n3"]), (true, "n3 is no member any more\n".into()));
     assert_eq!(voters(), ["n0", "n1", "n2"]);
+    let nobody = "n9 is not a member: nothing to remove (the members are n0, n1, n2)\n";
+    assert_eq!(members(&["remove", "n9"]), (true, nobody.into()));
     // What is asked of the one that is gone is told of it, and of nobody else.
     let gone = format!("n3-{address}");
     let of_gone = |words: &[&str]| {
@@ -283,7 +311,19 @@ fn a_lost_quorum_is_told_by_every_look_at_the_members_and_a_survivor_is_recovere
     assert!(String::from_utf8_lossy(&planned.stdout).contains("GIVEN UP FOR EVER: n1 at "));
     let made = recover(&["--yes"]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    serving.children[0] = serving.serve(0);
+    let address = serving.place.address(0).unwrap();
+    let next = format!("next: start n0 with its usual options, or with `--bind {address}` in place of --peers");
+    assert!(String::from_utf8_lossy(&made.stdout).contains(&next), "{}", String::from_utf8_lossy(&made.stdout));
+    for more in [&[][..], &["--yes"]] {
+        let again = recover(more);
+        let said = String::from_utf8_lossy(&again.stderr);
+        assert!(code(&again) == 1 && said.contains("is a cluster of n0 alone already"), "{said}");
+    }
+    // What is advised does.
+    let args = ["serve", "--group", "g", "--id", "n0", "--bind", address, "--segment-size", "32MiB"];
+    let mut child = dledger(&args).arg("--data-dir").arg(serving.place.dir(0)).stderr(Stdio::null()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    serving.children[0] = child;
     assert!(serving.ok(&["append", "--json", "after"]).contains("\"index\":3"));
     assert_eq!(serving.ok(&["read", "--from", "0", "--lines"]), "record 0\nrecord 1\nrecord 2\nafter\n");
     let list = dledger(&["members", "list", "--group", "g", "--peers", &serving.peers]).output().unwrap();
@@ -339,7 +379,8 @@ fn one_damaged_ledger_is_closed_and_told_and_the_others_serve() {
         (code(&output), said)
     };
     // Nobody is there.
-    assert_eq!(run(&["health", "--group", "g,h"]).0, 1);
+    let (code, said) = run(&["health", "--group", "g,h"]);
+    assert!(code == 1 && said.contains("error: cannot reach 127.0.0.1:") && !said.contains("broke"), "{code}: {said}");
     assert_eq!(run(&["status", "--group", "g", "--timeout", "1s"]).0, 1);
 
     let mut child = alone(dir.path(), &peers, &[]);

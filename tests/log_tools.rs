@@ -97,6 +97,9 @@ fn json(args: &[&str], dirs: &[&Path], code: i32) -> (Vec<Value>, String) {
 async fn a_dump_has_every_record_at_its_index() {
     let written = Written::new().await;
     let (lines, _) = json(&["dump", "--bodies"], &[&written.path()], 0);
+    let kind = |name: &str| lines.iter().find(|line| line["name"] == name).map(|file| file["kind"].clone());
+    assert_eq!(kind("lock"), Some("lock".into()));
+    assert_eq!(kind("ballast"), Some("room set aside for a full disk".into()));
     let entries = lines.iter().filter(|line| line["item"] == "entry");
     let records: Vec<_> = entries.flat_map(|entry| entry["records"].as_array().cloned().unwrap_or_default()).collect();
     let found: Vec<_> = records.iter().map(|r| (r["index"].as_u64().unwrap(), r["body"].as_str().unwrap())).collect();

@@ -255,7 +255,7 @@ impl Directory {
 
     /// A connection of its own, for the append stream.
     pub(super) async fn connect(&self, address: &str) -> Result<Service, ClientError> {
-        let broken = |reason: String| ClientError::Broken { address: address.to_owned(), reason };
+        let broken = |reason: String| ClientError::Broken { address: address.to_owned(), reason, reached: false };
         let endpoint = endpoint(address)?;
         let limit = self.connect_timeout();
         match timeout(limit, self.dialer.connected(&endpoint, limit)).await {
@@ -282,7 +282,7 @@ impl Directory {
             Ok(Err(status)) => Err(ClientError::from_status(address, &status)),
             Err(_) => {
                 let reason = format!("no answer within {}", Span(within));
-                Err(ClientError::Broken { address: address.to_owned(), reason })
+                Err(ClientError::Broken { address: address.to_owned(), reason, reached: false })
             }
         };
         self.known().said.is(address, &answer);

@@ -187,13 +187,15 @@ pub enum ClientError {
         /// Which of the two, why, and what to do.
         message: String,
     },
-    /// The connection broke before a read was complete.
-    #[error("the connection to {address} broke: {reason}")]
+    /// There was no answer, or the connection broke before it was complete.
+    #[error("{}: {reason}", broken(address, *reached))]
     Broken {
         /// `host:port`.
         address: String,
         /// What was said.
         reason: String,
+        /// Whether anything was heard of the node: without it, nobody may be there.
+        reached: bool,
     },
     /// What answers at the address does not speak this protocol, or another version of it.
     #[error("{address} gave an answer that makes no sense ({what}): check that the address is a dledger node's")]
@@ -203,6 +205,10 @@ pub enum ClientError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+fn broken(address: &str, reached: bool) -> String {
+    if reached { format!("the connection to {address} broke") } else { format!("cannot reach {address}") }
 }
 
 /// What was not to be had of the nodes that were tried.
@@ -319,9 +325,16 @@ impl ClientError {
                 let what = "it has no ledger service, or was started without one".into();
                 Self::Malformed { address: address.into(), what }
             }
-            None => Self::Broken { address: address.into(), reason: reason(status) },
+            None => {
+                let reached = !status_chain(status).any(|cause| cause.is::<tonic::ConnectError>());
+                Self::Broken { address: address.into(), reason: reason(status), reached }
+            }
         }
     }
+}
+
+fn status_chain(status: &tonic::Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(status), |error| error.source())
 }
 
 /// What is wrong with a connection, in one line: tonic says "transport error" and hides the cause in the sources.

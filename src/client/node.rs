@@ -115,7 +115,8 @@ impl NodeClient {
     }
 
     fn silent(&self, within: Duration) -> ClientError {
-        ClientError::Broken { address: self.address.clone(), reason: format!("no answer within {}", Span(within)) }
+        let reason = format!("no answer within {}", Span(within));
+        ClientError::Broken { address: self.address.clone(), reason, reached: false }
     }
 
     /// Waits for an answer for as long as the client's timeout says.

@@ -68,7 +68,7 @@ impl Session {
             Ok(answers) => answers.map_err(|status| ClientError::from_status(&address, &status))?.into_inner(),
             Err(_) => {
                 let reason = format!("no append stream within {}", Span(limit));
-                return Err(ClientError::Broken { address, reason });
+                return Err(ClientError::Broken { address, reason, reached: true });
             }
         };
         let (cluster, group) = (directory.cluster(), directory.group());

@@ -155,7 +155,7 @@ impl Follow {
 }
 
 fn ended(address: &str) -> ClientError {
-    ClientError::Broken { address: address.to_owned(), reason: "the node ended the stream".into() }
+    ClientError::Broken { address: address.to_owned(), reason: "the node ended the stream".into(), reached: true }
 }
 
 /// Whether another node may do better. One that lost bytes to damage or is not what it should be is passed over too.

@@ -20,7 +20,10 @@ impl Config {
                 refused("bind", format!("{:?}", self.bind), expected)
             }
             None if is_everywhere(&self.bind) => {
-                let expected = format!("host:port that others reach this node at, for it listens on {}", self.bind);
+                let expected = format!(
+                    "host:port that others reach this node at, for it listens on {}, which is everywhere",
+                    self.bind
+                );
                 refused("advertise", "none", expected)
             }
             Some(_) | None => Ok(()),

@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// For how long a directory that was free a moment ago, or should be, is waited for: whoever looks whether it is free
 /// holds it meanwhile.
-pub(super) const MOMENT: Duration = Duration::from_secs(1);
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// Tries `attempt`, beside the runtime, until it says something else than that the directory is in use, but not for
 /// longer than `wait`.
@@ -24,6 +24,26 @@ pub(super) const MOMENT: Duration = Duration::from_secs(1);
 /// What the last attempt said.
 pub(super) async fn patiently<R: Runtime, T: Send + 'static>(
     wait: Duration,
+    attempt: impl Fn() -> Result<T, OpenError> + Send + Sync + 'static,
+) -> Result<T, OpenError> {
+    wait_for::<R, T>(wait, true, attempt).await
+}
+
+/// The same for a [`MOMENT`] at most, and not for longer than `most`. It says nothing: where there was more to wait
+/// for, that was told when the node started.
+///
+/// # Errors
+/// What the last attempt said.
+pub(super) async fn for_a_moment<R: Runtime, T: Send + 'static>(
+    most: Duration,
+    attempt: impl Fn() -> Result<T, OpenError> + Send + Sync + 'static,
+) -> Result<T, OpenError> {
+    wait_for::<R, T>(most.min(MOMENT), false, attempt).await
+}
+
+async fn wait_for<R: Runtime, T: Send + 'static>(
+    wait: Duration,
+    tells: bool,
     attempt: impl Fn() -> Result<T, OpenError> + Send + Sync + 'static,
 ) -> Result<T, OpenError> {
     let attempt = Arc::new(attempt);
@@ -35,7 +55,7 @@ pub(super) async fn patiently<R: Runtime, T: Send + 'static>(
         let lost = |source| Err(OpenError::Io { op: "finish opening", path: "a ledger".into(), source });
         match tried.unwrap_or_else(lost) {
             Err(OpenError::Locked { dir, pid }) if waited < wait => {
-                if told != Some(pid) {
+                if tells && told != Some(pid) {
                     let (holder, dir) = (user(pid), dir.display());
                     let seconds = (wait - waited).as_secs_f64();
                     tracing::warn!(%dir, "in use by {holder}: waits up to {seconds} s for it");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::formation::Formation;
 use super::ledger::Ledger;
-use super::lock_wait::{MOMENT, patiently};
+use super::lock_wait::for_a_moment;
 use super::repair::{Patient, repair};
 use super::retention::Retainer;
 use super::scrub::Scrubber;
@@ -150,7 +150,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
 /// [`StartError::NoCluster`]; [`StartError::Peers`], if it is not on its own peer list.
 fn can_form(config: &Config, group: &Group) -> Result<(), StartError> {
     if !config.names_a_cluster() {
-        return Err(StartError::NoCluster { node: config.id.clone(), group: group.clone() });
+        let listed = !config.peers.is_empty();
+        return Err(StartError::NoCluster { node: config.id.clone(), group: group.clone(), listed });
     }
     if config.is_unlisted() {
         config.peers.require(&config.id)?;
@@ -171,12 +172,11 @@ async fn open<R: Runtime>(
         let (disk, identity) = (env.disk.clone(), identity.clone());
         move || Log::open(disk.clone(), directory.clone(), identity.clone(), options.clone())
     };
-    let moment = config.lock_wait.min(MOMENT);
-    let (mut log, recovered) = match patiently::<R, _>(moment, open.clone()).await {
+    let (mut log, recovered) = match for_a_moment::<R, _>(config.lock_wait, open.clone()).await {
         // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
         Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
             repair_from_peers::<R>(env, config, identity.clone(), damage).await?;
-            patiently::<R, _>(moment, open).await?
+            for_a_moment::<R, _>(config.lock_wait, open).await?
         }
         opened => opened?,
     };

@@ -114,6 +114,7 @@ impl Stopped {
                 (Some(FileKind::Fixed), names::HARD_STATE) => "vote, and what is noted of the log",
                 (Some(FileKind::Fixed), names::START) => "where the log begins",
                 (Some(FileKind::Fixed), names::SPARE) => "next segment, prepared ahead",
+                (Some(FileKind::Fixed), names::BALLAST) => "room set aside for a full disk",
                 (Some(FileKind::Fixed), _) => "lock",
                 (None, _) => "not part of the ledger",
             };

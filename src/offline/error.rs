@@ -139,6 +139,17 @@ pub enum OfflineError {
         /// What was interrupted, and where the log would begin.
         why: String,
     },
+    /// There is nobody to be given up.
+    #[error(
+        "{} is a cluster of {node} alone already, formed or made so by `recover`: nothing is to do. Start the node",
+        dir.display()
+    )]
+    AloneAlready {
+        /// The directory.
+        dir: PathBuf,
+        /// Its node.
+        node: String,
+    },
     /// No cluster can be made of what the directory holds.
     #[error("no cluster can be made of {}: {why}", dir.display())]
     NotAMember {

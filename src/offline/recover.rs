@@ -100,6 +100,9 @@ impl Stopped {
         let Some((_, membership)) = found.membership.filter(|(_, membership)| !membership.configs.is_empty()) else {
             return Err(no_member("it has no membership: it was never a member of a cluster".into()));
         };
+        if is_alone(&membership, identity) {
+            return Err(OfflineError::AloneAlready { dir: self.path.clone(), node: identity.node.to_string() });
+        }
         let me = membership.members.iter().find(|member| member.id == identity.node.as_str());
         let address = match (address, me) {
             (Some(address), _) => checked_address(address)
@@ -135,8 +138,8 @@ impl Stopped {
     /// May be done again if it was interrupted: a directory that it was begun on takes part in no cluster.
     ///
     /// # Errors
-    /// If a start would refuse the directory, or would begin its log anew; if it holds no membership; or the system
-    /// fails.
+    /// If a start would refuse the directory, or would begin its log anew; if it holds no membership, or is a cluster
+    /// of one; or the system fails.
     pub fn make_new_cluster(self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
         let mut made = self.plan_new_cluster(address)?;
         let (disk, path) = (self.disk.clone(), self.path.clone());
@@ -187,6 +190,15 @@ impl Stopped {
         made.incarnation = Some(incarnation.to_string());
         Ok(made)
     }
+}
+
+/// Whether the membership is of this node with this disk, and of nobody else. A directory that a new cluster was begun
+/// on has a disk that no membership names.
+fn is_alone(membership: &pb::Membership, identity: &Identity) -> bool {
+    let me = |member: &pb::Member| {
+        member.id == identity.node.as_str() && member.incarnation[..] == identity.incarnation.to_bytes()[..]
+    };
+    membership.members.len() == 1 && membership.members.iter().all(me)
 }
 
 impl Found {

@@ -117,7 +117,10 @@ impl<R: Runtime> Admission<R> {
             return Err(malformed(Malformed::Missing("sender_incarnation")));
         };
         if request.segment_size != self.identity.segment_size {
-            return Err(refusal(Reason::SegmentSize, request.segment_size, self.identity.segment_size));
+            let found = format!("segments of {} bytes", request.segment_size);
+            let own = self.identity.segment_size;
+            let expected = format!("segments of {own} bytes (the segment size is to be the same on all nodes)");
+            return Err(refusal(Reason::SegmentSize, found, expected));
         }
         Ok((sender, incarnation))
     }

@@ -30,7 +30,7 @@ pub(crate) struct Append {
     /// Append one record per line of the files, or of standard input without any; without the newline.
     #[arg(long)]
     lines: bool,
-    /// The record; with --lines, the files to read.
+    /// The record; with --lines, the files to read, `-` being standard input.
     #[arg(value_name = "RECORD|FILE", required_unless_present = "lines")]
     what: Vec<String>,
     /// Print an object: index, position and term of the record, or the summary of --lines.

@@ -52,6 +52,10 @@ impl Exit {
         if let Some(OfflineError::Open(OpenError::Damaged(_)) | OfflineError::StartRefused { .. }) = offline {
             return Exit::Closed;
         }
+        // As `log` has it: the tool could not do its work.
+        if let Some(OfflineError::Open(OpenError::Io { .. })) = offline {
+            return Exit::Usage;
+        }
         if let Some(error) = error.downcast_ref::<StartError>() {
             return match error {
                 StartError::Config(_) | StartError::Peers(_) | StartError::NoCluster { .. } => Exit::Usage,
@@ -88,9 +92,12 @@ impl Exit {
 }
 
 /// What came of asking for one ledger on one node.
+#[derive(Clone, Copy)]
 pub(crate) enum Heard<'a> {
     /// Its role.
     Role(&'a str),
+    /// That it knows of no master, while this one leads, as others say.
+    Astray(&'a str),
     /// Something else than its role.
     Answer,
     /// No answer, or that there is none.
@@ -104,7 +111,7 @@ pub(crate) enum Heard<'a> {
 /// If that is anything else than that all is well.
 pub(crate) fn verdict<'a>(heard: impl IntoIterator<Item = (&'a str, Heard<'a>)>) -> Result<(), Failure> {
     let (mut closed, mut removed, mut leaderless) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut silent, mut answered) = (Vec::new(), false);
+    let (mut silent, mut answered, mut astray) = (Vec::new(), false, Vec::new());
     for (name, heard) in heard {
         let code = match heard {
             Heard::Answer => Exit::Well,
@@ -113,6 +120,10 @@ pub(crate) fn verdict<'a>(heard: impl IntoIterator<Item = (&'a str, Heard<'a>)>)
                 Exit::Well
             }
             Heard::Role(role) => Exit::of_role(role),
+            Heard::Astray(leads) => {
+                astray.push(format!("{name} knows of no master, and {leads} leads"));
+                Exit::Well
+            }
             Heard::Error(error) => Exit::of(error),
         };
         match code {
@@ -128,6 +139,9 @@ pub(crate) fn verdict<'a>(heard: impl IntoIterator<Item = (&'a str, Heard<'a>)>)
     let mut wrong = Vec::new();
     if !leaderless.is_empty() {
         wrong.push(format!("without a master: {}. Check that a quorum of the members is up", leaderless.join(", ")));
+    }
+    if !astray.is_empty() {
+        wrong.push(format!("{}: what it waits for is at the end of its line", astray.join("; ")));
     }
     if !removed.is_empty() {
         let removed = removed.join(", ");
@@ -177,7 +191,7 @@ mod tests {
             Err(Failure::Error(exit, line)) => (exit, line),
             Err(other) => panic!("{other:?}"),
         };
-        let broken = || ClientError::Broken { address: "h:1".into(), reason: "refused".into() };
+        let broken = || ClientError::Broken { address: "h:1".into(), reason: "refused".into(), reached: false };
         let (silent, closed) = (broken(), ClientError::Closed { reason: "disk".into() });
         let (serves, gone) = (("n0", Heard::Role("slave")), ("n1", Heard::Error(&silent)));
         assert_eq!(told(vec![serves, gone]).0, Exit::Well, "one that is down is none of the others' business");
@@ -194,6 +208,9 @@ mod tests {
             exit == Exit::NoMaster && line.starts_with("without a master: n1. ") && line.contains(": n0"),
             "{line}"
         );
+        let (exit, line) = told(vec![("n0", Heard::Astray("n1")), ("n1", Heard::Role("master"))]);
+        assert_eq!(exit, Exit::NoMaster);
+        assert!(line.starts_with("n0 knows of no master, and n1 leads") && !line.contains("quorum"), "{line}");
         assert_eq!(told(vec![("n0", Heard::Answer)]).0, Exit::Well);
         assert_eq!(told(Vec::new()).0, Exit::Well);
     }

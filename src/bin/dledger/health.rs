@@ -10,13 +10,14 @@ use crate::exit::{Exit, Heard, verdict};
 use crate::output::{Failure, Output, ended};
 use crate::serve_config::{Options, Own};
 use crate::sources::Sources;
-use crate::status::table;
+use crate::status::{table, wrong};
+use crate::times::time_above_zero;
 
 /// Ask the node that `dledger serve` runs with the same options how its ledgers are: that process and no other.
 ///
 /// It takes the options of `serve`, from the environment and the --config file like `serve`, and needs none besides:
 /// made for the health checks of Docker and Kubernetes. Exits with 0 if all ledgers serve, 1 if the node gives no
-/// answer, 3 if a ledger is closed, 4 if one knows of no master.
+/// answer, 3 if a ledger is closed, 4 if one knows of no master. An alarm is shown and changes nothing: it serves.
 #[derive(Debug, Args)]
 pub(crate) struct Health {
     /// TOML file with the options of `serve`.
@@ -29,7 +30,7 @@ pub(crate) struct Health {
     #[arg(long)]
     live: bool,
     /// How long to wait for the answer, like `3s`.
-    #[arg(long, default_value = "3s", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "3s", value_parser = time_above_zero)]
     timeout: Duration,
     /// Print one object instead of a table.
     #[arg(long)]
@@ -92,7 +93,7 @@ fn row(s: &Status) -> Vec<String> {
     let mut row = vec![s.group.to_string(), s.role.name().to_owned(), s.term.to_string()];
     row.push(s.master.as_ref().map_or_else(|| "-".into(), |master| master.id.to_string()));
     row.extend([s.committed.to_string(), s.end.to_string()]);
-    row.extend(s.role.reason().or(s.disk_full.as_deref()).map(String::from));
+    row.extend(wrong(s));
     row
 }
 
@@ -101,7 +102,8 @@ fn object(node: &NodeId, address: &str, ledgers: &[Status]) -> Value {
         json!({
             "group": s.group, "role": s.role.name(), "term": s.term,
             "master": s.master.as_ref().map(|master| &master.id), "committed": s.committed,
-            "end": s.end, "closed_reason": s.role.reason(), "disk_full": s.disk_full,
+            "end": s.end, "closed_reason": s.role.reason(), "disk_full": s.disk_full, "alarm": s.alarm,
+            "waiting": s.waiting,
         })
     });
     json!({ "node": node, "address": address, "ledgers": each.collect::<Vec<_>>() })

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::retention_options::time_text;
 use crate::serve_config::boolean;
+use crate::times::time;
 
 /// The same on all nodes, except for the preferred leaders, which may be given to some.
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]
@@ -21,16 +22,16 @@ pub(crate) struct LeaderOptions {
     #[arg(long, env = "DLEDGER_FAST_FAILOVER", value_name = "BOOL", value_parser = boolean)]
     fast_failover: Option<bool>,
     /// How often a master tells the others that it lives. Default 100ms.
-    #[arg(long, env = "DLEDGER_HEARTBEAT", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, env = "DLEDGER_HEARTBEAT", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     heartbeat: Option<Duration>,
     /// For how long a silent master is held on to; half of it at least, and all of it at most, is then waited before an
     /// election. Default 800ms.
-    #[arg(long, env = "DLEDGER_ELECTION_TIMEOUT", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, env = "DLEDGER_ELECTION_TIMEOUT", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     election_timeout: Option<Duration>,
     /// A master whose disk syncs nothing for so long hands over. Default 2s.
-    #[arg(long, env = "DLEDGER_DISK_STALL", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, env = "DLEDGER_DISK_STALL", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     disk_stall: Option<Duration>,
 }

@@ -19,8 +19,8 @@ const AHEAD: usize = 4;
 /// Consecutive lines, or why there are no more.
 pub(crate) type Chunk = Result<Vec<Bytes>, String>;
 
-/// Reads the files one after the other, or standard input if there are none, on a thread of its own: standard input
-/// cannot be read without blocking, and the program must not wait for it when it ends.
+/// Reads the files one after the other, `-` being standard input, which is read if there are none, on a thread of its
+/// own: standard input cannot be read without blocking, and the program must not wait for it when it ends.
 pub(crate) fn read(files: Vec<PathBuf>) -> mpsc::Receiver<Chunk> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {
@@ -29,6 +29,12 @@ pub(crate) fn read(files: Vec<PathBuf>) -> mpsc::Receiver<Chunk> {
             return;
         }
         for file in files {
+            if file.as_os_str() == "-" {
+                if !read_one("standard input", io::stdin().lock(), &sender) {
+                    return;
+                }
+                continue;
+            }
             let name = file.display().to_string();
             let goes_on = match File::open(&file) {
                 Ok(file) => read_one(&name, file, &sender),

@@ -7,6 +7,7 @@ mod clusters;
 mod exit;
 mod get;
 mod health;
+mod histories;
 mod leader_options;
 mod lines;
 mod log;
@@ -23,6 +24,7 @@ mod sources;
 mod status;
 mod tail;
 mod target;
+mod times;
 mod watch;
 
 use std::ffi::OsString;

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use dledger::{ClientError, MemberProgress, NodeId, Peer, Peers, Role, Status};
+use dledger::{ClientError, MemberProgress, NodeId, Peer, Peers, PeersError, Role, Status};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use crate::output::{Failure, Output, ended};
 use crate::roster;
 use crate::status::table;
 use crate::target::Target;
+use crate::times::time_or_zero;
 
 /// How often the progress of a member that is waited for is asked for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -58,6 +59,7 @@ struct Add {
     #[command(flatten)]
     target: Target,
     /// `host:port` of the node, as the members will reach it.
+    #[arg(value_parser = host_port)]
     address: String,
     /// Make it a voter as soon as it has caught up.
     #[arg(long)]
@@ -100,6 +102,7 @@ struct Replace {
     /// The member whose disk is lost.
     id: NodeId,
     /// `host:port` of the node that takes its place: the same id with a new directory, or another id.
+    #[arg(value_parser = host_port)]
     address: String,
     #[command(flatten)]
     wait: Wait,
@@ -115,6 +118,7 @@ struct Move {
     /// The member.
     id: NodeId,
     /// `host:port`.
+    #[arg(value_parser = host_port)]
     address: String,
     #[command(flatten)]
     told: Told,
@@ -135,7 +139,7 @@ pub(crate) struct Transfer {
 #[derive(Debug, Args)]
 struct Wait {
     /// How long to wait for the node to catch up, like `10m`.
-    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
+    #[arg(long, default_value = "10m", value_parser = time_or_zero)]
     wait: Duration,
 }
 
@@ -233,6 +237,9 @@ impl Add {
         let client = self.target.client()?;
         let id = client.add_learner(&self.address).await?.id;
         let at = json!({ "address": self.address });
+        if members(&self.target).await.iter().any(|known| known.member.id == id && known.voter) {
+            return self.told.say(&id, "voter", at, &format!("at {} is a voter already", self.address));
+        }
         self.told.say(&id, "learner", at, &format!("at {} is a learner", self.address))?;
         if self.promote {
             watched(&self.target, &id, client.promote(&id, self.wait.wait)).await?;
@@ -252,19 +259,31 @@ impl Promote {
 
 impl Remove {
     async fn run(self) -> Result<(), Failure> {
+        let before = members(&self.target).await;
         self.target.client()?.remove_member(&self.id).await?;
-        self.told.say(&self.id, "removed", json!({}), "is no member any more")
+        let names: Vec<_> = before.iter().map(|known| known.member.id.as_str()).collect();
+        // Nobody says who the members were: what was asked for is so all the same.
+        if names.is_empty() || names.contains(&self.id.as_str()) {
+            return self.told.say(&self.id, "removed", json!({}), "is no member any more");
+        }
+        let words = format!("is not a member: nothing to remove (the members are {})", names.join(", "));
+        self.told.say(&self.id, "removed", json!({ "was_member": false }), &words)
     }
 }
 
 impl Replace {
     async fn run(self) -> Result<(), Failure> {
         let client = self.target.client()?;
+        let before = members(&self.target).await;
         let replaced = client.replace_member(&self.id, &self.address, self.wait.wait);
-        let new = watched(&self.target, &self.id, replaced).await?.id;
+        let new = watched(&self.target, &self.id, replaced).await?;
         let more = json!({ "address": self.address, "in_place_of": self.id.as_str() });
-        let words = format!("at {} has taken the place of {}", self.address, self.id);
-        self.told.say(&new, "member", more, &words)
+        let itself = new.id == self.id && before.iter().any(|known| known.member == new);
+        let words = match itself {
+            true => format!("at {} is a member with this disk: nothing was replaced", self.address),
+            false => format!("at {} has taken the place of {}", self.address, self.id),
+        };
+        self.told.say(&new.id, "member", more, &words)
     }
 }
 
@@ -280,6 +299,24 @@ impl Transfer {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         self.target.client()?.transfer_leadership(&self.to).await?;
         self.told.say(&self.to, "master", json!({}), "is the master")
+    }
+}
+
+/// Who the members are, as far as a node says so, the master if there is one.
+async fn members(target: &Target) -> Vec<MemberProgress> {
+    match target.node(None).await {
+        Ok(node) => node.members().await.unwrap_or_default(),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// An address that can be called.
+pub(crate) fn host_port(text: &str) -> Result<String, String> {
+    let parsed = if text.contains([';', ',']) { Ok(Peers::default()) } else { format!("x={text}").parse::<Peers>() };
+    match parsed {
+        Ok(peers) if peers.iter().count() == 1 => Ok(text.to_owned()),
+        Err(PeersError::Malformed { why, .. }) => Err(format!("write host:port ({why})")),
+        Ok(_) | Err(_) => Err("write host:port".into()),
     }
 }
 
@@ -354,6 +391,17 @@ mod tests {
     use dledger::{Incarnation, Member};
 
     use super::*;
+
+    #[test]
+    fn an_address_that_nobody_can_call_is_no_address() {
+        assert_eq!(host_port("h:1").as_deref(), Ok("h:1"));
+        for (text, why) in
+            [("nonsense", "no port"), ("h:0", "port 0"), ("0.0.0.0:1", "where to listen"), ("h:1,i:1", "")]
+        {
+            let error = host_port(text).unwrap_err();
+            assert!(error.starts_with("write host:port") && error.contains(why), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn a_row_says_where_a_member_is_and_how_far() {

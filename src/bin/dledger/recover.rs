@@ -6,6 +6,7 @@ use clap::Args;
 use dledger::offline::{NewCluster, Stopped};
 use serde_json::json;
 
+use crate::members::host_port;
 use crate::output::{Failure, Output, found};
 
 /// Make a new cluster of one from the directory of a survivor, when the quorum of its cluster is lost for good.
@@ -22,7 +23,7 @@ pub(crate) struct Recover {
     #[arg(long, required = true)]
     new_cluster: bool,
     /// `host:port` the node is reached at from now on. Default: the one that the membership names.
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
     address: Option<String>,
     /// Do it. Without this, what would be done is shown, and the exit code is 1.
     #[arg(long)]
@@ -78,8 +79,9 @@ fn words(made: &NewCluster) -> Vec<String> {
     });
     if incarnation.is_some() {
         lines.push(format!(
-            "next: start {node} (no --peers needed), restart its clients, add nodes with empty directories \
-             (`dledger serve --join`, `dledger members add HOST:PORT --promote`)"
+            "next: start {node} with its usual options, or with `--bind {address}` in place of --peers; restart its \
+             clients; add nodes with empty directories (`dledger serve --join`, `dledger members add HOST:PORT \
+             --promote`)"
         ));
     }
     lines

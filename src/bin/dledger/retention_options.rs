@@ -8,6 +8,7 @@ use dledger::Retention;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::serve_config::size_text;
+use crate::times::{ratio, size, time};
 
 /// Which records are removed when. Without any of these, none are.
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]
@@ -15,25 +16,25 @@ use crate::serve_config::size_text;
 pub(crate) struct RetentionOptions {
     /// Remove a segment when its last record is older, like `72h`; the one that is written to ends when its first
     /// record is.
-    #[arg(long, env = "DLEDGER_RETENTION_AGE", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, env = "DLEDGER_RETENTION_AGE", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     retention_age: Option<Duration>,
     /// Remove the oldest segment when all of a ledger together are larger, like `64GiB`.
-    #[arg(long, env = "DLEDGER_RETENTION_SIZE", value_name = "SIZE")]
+    #[arg(long, env = "DLEDGER_RETENTION_SIZE", value_name = "SIZE", value_parser = size)]
     #[serde(deserialize_with = "size_text")]
     retention_size: Option<ByteSize>,
     /// Say so when more of the disk is in use, a part of 1. Default 0.7, if any retention is set.
-    #[arg(long, env = "DLEDGER_RETENTION_CHECK", value_name = "RATIO")]
+    #[arg(long, env = "DLEDGER_RETENTION_CHECK", value_name = "RATIO", value_parser = ratio)]
     retention_check: Option<f64>,
     /// Remove the oldest segments, however young, when more of the disk is in use. Default 0.85, if any retention is
     /// set.
-    #[arg(long, env = "DLEDGER_RETENTION_FORCE", value_name = "RATIO")]
+    #[arg(long, env = "DLEDGER_RETENTION_FORCE", value_name = "RATIO", value_parser = ratio)]
     retention_force: Option<f64>,
     /// Make no further segment that would leave more of the disk in use. Default 0.9, if any retention is set.
-    #[arg(long, env = "DLEDGER_RETENTION_REFUSE", value_name = "RATIO")]
+    #[arg(long, env = "DLEDGER_RETENTION_REFUSE", value_name = "RATIO", value_parser = ratio)]
     retention_refuse: Option<f64>,
     /// How often the node looks; it also does when a segment is full. Default 10s.
-    #[arg(long, env = "DLEDGER_RETENTION_EVERY", value_parser = humantime::parse_duration, value_name = "TIME")]
+    #[arg(long, env = "DLEDGER_RETENTION_EVERY", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     retention_every: Option<Duration>,
 }
@@ -70,6 +71,5 @@ impl RetentionOptions {
 
 pub(crate) fn time_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(value)?;
-    let told = |error| de::Error::custom(format!("{text:?} is no time ({error}): write it like \"72h\""));
-    humantime::parse_duration(&text).map(Some).map_err(told)
+    time(&text).map(Some).map_err(de::Error::custom)
 }

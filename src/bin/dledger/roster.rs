@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn silent(peer: &Peer) -> Answer {
-        let broken = ClientError::Broken { address: peer.address.clone(), reason: "refused".into() };
+        let broken = ClientError::Broken { address: peer.address.clone(), reason: "refused".into(), reached: false };
         Answer { peer: peer.clone(), at: Instant::now(), status: Err(broken), member: None }
     }
 

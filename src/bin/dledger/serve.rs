@@ -1,6 +1,7 @@
 //! `dledger serve`: runs a node.
 
 use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use dledger::{Config, Group, Node, NodeBuilder, OpenFileLimit, Role};
@@ -18,10 +19,14 @@ use crate::sources::Sources;
 /// says itself.
 const DEFAULT_FILTER: &str = "info,openraft=off";
 
+/// Signals that come within it of the first are the same request to end.
+const SAME_MOMENT: Duration = Duration::from_secs(1);
+
 /// Run a node until SIGTERM or SIGINT, or until all of its ledgers are closed.
 ///
 /// Every option but --config and --json can be set in the TOML file under its own name; where both are given, the
-/// option wins. Logs go to standard error; `DLEDGER_LOG` filters them (default `info,openraft=off`).
+/// option wins. A second signal, at least a second after the first one, ends the process at once. Logs go to standard
+/// error; `DLEDGER_LOG` filters them (default `info,openraft=off`).
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// TOML file with options under their names.
@@ -134,7 +139,7 @@ struct Stop {
 
 impl Stop {
     /// Listens from now on. The first signal has the node end as it should, which takes as long as its disk does; a
-    /// second one ends the process.
+    /// second one, at least a second later, ends the process.
     fn new() -> Result<Self, Failure> {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut signals = Signals { terminate, interrupt };
@@ -142,9 +147,18 @@ impl Stop {
         // A task of its own: it hears the second one wherever the first one has led to.
         tokio::spawn(async move {
             let (signal, _) = signals.next().await;
-            tracing::info!(signal, "shutting down; a second signal ends the process at once");
+            let first = Instant::now();
+            tracing::info!(
+                signal,
+                "shutting down; a second signal ends the process at once, a second after this one or later"
+            );
             told.send_replace(true);
-            let (signal, code) = signals.next().await;
+            let (signal, code) = loop {
+                let next = signals.next().await;
+                if is_another(first.elapsed()) {
+                    break next;
+                }
+            };
             // Whether or not that can be said.
             let _ = writeln!(io::stderr(), "error: ended at once by a second signal ({signal})");
             std::process::exit(code);
@@ -161,6 +175,12 @@ impl Stop {
     }
 }
 
+/// Whether a signal that came so long after the first is meant as one more. Whoever signals a process and then its
+/// group (timeout(1), supervisors) asks for one end by two signals.
+fn is_another(after: Duration) -> bool {
+    after >= SAME_MOMENT
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -173,5 +193,16 @@ impl Signals {
             _ = self.terminate.recv() => ("SIGTERM", 143),
             _ = self.interrupt.recv() => ("SIGINT", 130),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_of_the_same_moment_are_one_request_to_end() {
+        assert!(!is_another(Duration::ZERO) && !is_another(Duration::from_millis(999)));
+        assert!(is_another(Duration::from_secs(1)) && is_another(Duration::from_secs(3600)));
     }
 }

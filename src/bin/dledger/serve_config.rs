@@ -1,7 +1,6 @@
 //! The options of a node, from flags, environment and TOML alike.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -13,6 +12,7 @@ use crate::leader_options::LeaderOptions;
 use crate::output::{Failure, usage};
 use crate::retention_options::RetentionOptions;
 use crate::sources::{Sources, wrong_in};
+use crate::times::{count, size, time_or_zero};
 
 /// How often an interval is when none is given.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -72,27 +72,27 @@ pub(crate) struct Options {
     #[arg(value_parser = boolean, value_name = "BOOL")]
     stay: Option<bool>,
     /// Size of a segment file, like `256MiB`. All nodes must agree, for ever.
-    #[arg(long, env = "DLEDGER_SEGMENT_SIZE")]
+    #[arg(long, env = "DLEDGER_SEGMENT_SIZE", value_parser = size)]
     #[serde(deserialize_with = "size_text")]
     segment_size: Option<ByteSize>,
     /// Largest record, like `4MiB`.
-    #[arg(long, env = "DLEDGER_MAX_RECORD")]
+    #[arg(long, env = "DLEDGER_MAX_RECORD", value_parser = size)]
     #[serde(deserialize_with = "size_text")]
     max_record: Option<ByteSize>,
     /// For how long a directory that another process has open is waited for: one that is about to end. 0 gives up at
     /// once. Default 30s.
-    #[arg(long, env = "DLEDGER_LOCK_WAIT", value_parser = wait, value_name = "TIME")]
+    #[arg(long, env = "DLEDGER_LOCK_WAIT", value_parser = time_or_zero, value_name = "TIME")]
     #[serde(deserialize_with = "wait_text")]
     lock_wait: Option<Duration>,
     /// Most connections of clients at once; those beyond are told so. Default 1024, or what `ulimit -n` has room for.
-    #[arg(long, env = "DLEDGER_MAX_CONNECTIONS", value_name = "COUNT")]
+    #[arg(long, env = "DLEDGER_MAX_CONNECTIONS", value_name = "COUNT", value_parser = count)]
     max_connections: Option<usize>,
     /// Most connections of other nodes at once; clients take none of these. Default 64.
-    #[arg(long, env = "DLEDGER_MAX_PEER_CONNECTIONS", value_name = "COUNT")]
+    #[arg(long, env = "DLEDGER_MAX_PEER_CONNECTIONS", value_name = "COUNT", value_parser = count)]
     max_peer_connections: Option<usize>,
     /// Bytes of clients' appends that may be in memory before a ledger has taken them, of all connections together.
     /// Default 512MiB, and never less than 256KiB for each connection.
-    #[arg(long, env = "DLEDGER_MAX_CLIENT_BYTES", value_name = "SIZE")]
+    #[arg(long, env = "DLEDGER_MAX_CLIENT_BYTES", value_name = "SIZE", value_parser = size)]
     #[serde(deserialize_with = "size_text")]
     max_client_bytes: Option<ByteSize>,
     #[command(flatten)]
@@ -173,7 +173,8 @@ impl Options {
             None if self.bind.is_none() && (join || single) => return Err(missing("bind")),
             None if self.bind.is_none() => {
                 let ways = "--peers is missing: give it with the nodes the cluster is formed of, or give --bind and \
-                            --join (a cluster that exists) or --single (a cluster of this node alone)";
+                            --join (a cluster that exists) or --single (a cluster of this node alone). A node that is \
+                            a member already needs --bind alone";
                 return Err(usage(ways));
             }
             None => Peers::default(),
@@ -302,7 +303,7 @@ fn durability(text: &str) -> Result<Durability, String> {
         None if text == "interval" => Ok(Durability::Interval(INTERVAL)),
         Some(("interval", every)) => match humantime::parse_duration(every) {
             Ok(every) => Ok(Durability::Interval(every)),
-            Err(error) => Err(format!("{every:?} is no duration ({error}): write `interval:10ms`")),
+            Err(_) => Err(format!("{every:?} is no time: write `interval:10ms`")),
         },
         _ => Err(format!("{text:?} is no durability: write `sync`, `interval` or `interval:10ms`")),
     }
@@ -310,15 +311,6 @@ fn durability(text: &str) -> Result<Durability, String> {
 
 fn durability_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Durability>, D::Error> {
     durability(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
-}
-
-/// A time; a zero needs no unit.
-fn wait(text: &str) -> Result<Duration, String> {
-    match text {
-        "0" => Ok(Duration::ZERO),
-        _ => humantime::parse_duration(text)
-            .map_err(|error| format!("{text:?} is no time ({error}): write it like \"30s\", or 0")),
-    }
 }
 
 /// Text, or the number 0.
@@ -333,7 +325,7 @@ fn wait_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D:
         Time::Number(number) => number.to_string(),
         Time::Text(text) => text,
     };
-    wait(&text).map(Some).map_err(de::Error::custom)
+    time_or_zero(&text).map(Some).map_err(de::Error::custom)
 }
 
 fn repair(text: &str) -> Result<RepairPolicy, String> {
@@ -358,10 +350,7 @@ pub(crate) fn size_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<By
     }
     match Size::deserialize(value)? {
         Size::Bytes(bytes) => Ok(Some(ByteSize(bytes))),
-        Size::Text(text) => match ByteSize::from_str(&text) {
-            Ok(size) => Ok(Some(size)),
-            Err(error) => Err(de::Error::custom(format!("{text:?} is no size ({error}): write it like \"256MiB\""))),
-        },
+        Size::Text(text) => size(&text).map(Some).map_err(de::Error::custom),
     }
 }
 

@@ -116,8 +116,14 @@ impl Sources {
     /// A setting that is out of its bounds, under the name of its option.
     pub(crate) fn refused(&self, error: &ConfigError) -> Failure {
         match option_of(error.key) {
+            // Nobody wrote what is found there.
+            Some("advertise") if error.found == "none" => {
+                self.told(format_args!("--advertise is missing: give the {}", error.expected), &["bind"])
+            }
             Some(option) => {
-                self.told(format_args!("--{option} = {}: expected {}", error.found, error.expected), &[option])
+                let source = self.0.get(option).filter(|source| **source != format!("--{option}"));
+                let from = source.map(|source| format!(" ({option} is from {source})")).unwrap_or_default();
+                usage(format_args!("--{option} = {}: expected {}{from}", error.found, error.expected))
             }
             None => usage(error),
         }

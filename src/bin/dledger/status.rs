@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Args;
-use dledger::{ClientError, Group};
+use dledger::{ClientError, Group, NodeId, Role};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::clusters;
-use crate::exit::{Heard, verdict};
-use crate::output::{Failure, Output};
+use crate::exit::{Exit, Heard, verdict};
+use crate::histories;
+use crate::output::{Failure, Output, ended};
 use crate::roster::{Answer, look};
 use crate::target::Target;
 use crate::watch;
@@ -19,7 +20,8 @@ use crate::watch;
 /// (`--group orders,payments`), one after the other.
 ///
 /// Exits with 0 if all that answer serve, 1 if none answers, 2 if they are of two clusters, 3 if the ledger is closed
-/// on one of them, 4 if one of them knows of no master or was removed.
+/// on one of them, or if two have another CHAIN at the same POSITION: their histories differ. 4 if one of them knows of
+/// no master or was removed.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     #[command(flatten)]
@@ -43,7 +45,7 @@ impl Status {
         let ledgers: Vec<(&Group, Vec<Answer>)> = join_all(looked).await;
         let mut output = Output::stdout();
         if self.json {
-            let all = ledgers.iter().flat_map(|(group, answers)| answers.iter().map(|answer| object(group, answer)));
+            let all = ledgers.iter().flat_map(|(group, answers)| objects(group, answers));
             output.line(Value::Array(all.collect()))?;
         } else {
             let tables = ledgers.iter().map(|(group, answers)| {
@@ -97,19 +99,40 @@ fn told(ledgers: &[(&Group, Vec<Answer>)]) -> Result<(), Failure> {
         clusters::one(answers)?;
         refused_alike(answers.iter().map(|answer| answer.status.as_ref().err()))?;
     }
+    for (group, answers) in ledgers {
+        if let Some(differ) = histories::differ(answers) {
+            return Err(ended(Exit::Closed, format_args!("{group}: {differ}")));
+        }
+    }
     let several = ledgers.len() > 1;
     let names = ledgers.iter().flat_map(|(group, answers)| {
         let name = move |answer: &Answer| match several {
             true => format!("{group} on {}", answer.node()),
             false => answer.node().to_string(),
         };
-        answers.iter().map(move |answer| (name(answer), &answer.status))
+        let leads = leader(answers);
+        answers.iter().map(move |answer| (name(answer), heard(answer, leads)))
     });
     let names: Vec<_> = names.collect();
-    verdict(names.iter().map(|(name, status)| match status {
-        Ok(status) => (name.as_str(), Heard::Role(status.role.name())),
-        Err(error) => (name.as_str(), Heard::Error(error)),
-    }))
+    verdict(names.iter().map(|(name, heard)| (name.as_str(), *heard)))
+}
+
+/// What the answer of a node comes to, where this one leads as far as anybody knows.
+fn heard<'a>(Answer { status, .. }: &'a Answer, leads: Option<&'a NodeId>) -> Heard<'a> {
+    match (status, leads) {
+        (Err(error), _) => Heard::Error(error),
+        (Ok(dledger::Status { node, role: Role::Electing { .. }, .. }), Some(leads)) if leads != node => {
+            Heard::Astray(leads.as_str())
+        }
+        (Ok(status), _) => Heard::Role(status.role.name()),
+    }
+}
+
+/// Who leads, by the newest word of it: its own, or else that of one that follows it.
+fn leader(answers: &[Answer]) -> Option<&NodeId> {
+    let known = answers.iter().filter_map(|answer| answer.status.as_ref().ok());
+    let masters = known.filter_map(|status| Some((status.role.is_master(), status.term, &status.master.as_ref()?.id)));
+    masters.max_by_key(|(itself, term, _)| (*itself, *term)).map(|(_, _, id)| id)
 }
 
 /// Where all that answer refuse, as they do for a ledger that none of them has: that it is so, and not that nobody
@@ -131,7 +154,18 @@ pub(crate) fn refused_alike<'a>(answers: impl Iterator<Item = Option<&'a ClientE
     first.map_or(Ok(()), |error| Err(error.clone().into()))
 }
 
-pub(crate) fn object(group: &Group, Answer { peer, status, member, .. }: &Answer) -> Value {
+/// One for each node, with those in it that have another history.
+pub(crate) fn objects(group: &Group, answers: &[Answer]) -> impl Iterator<Item = Value> {
+    answers.iter().map(move |answer| {
+        let mut object = object(group, answer);
+        if let Ok(status) = &answer.status {
+            object["other_history"] = histories::others(answers, status).into();
+        }
+        object
+    })
+}
+
+fn object(group: &Group, Answer { peer, status, member, .. }: &Answer) -> Value {
     let s = match status {
         Ok(status) => status,
         Err(error) => {
@@ -187,17 +221,21 @@ pub(crate) fn row(answer: &Answer, figures: impl FnOnce(&dledger::Status) -> Vec
             let mut row = vec![s.node.to_string(), peer.address.clone(), s.role.name().to_owned(), s.term.to_string()];
             row.push(s.master.as_ref().map_or_else(|| "-".into(), |master| master.id.to_string()));
             row.extend(figures(s));
-            let wrong = s.waiting.as_deref().or(s.disk_full.as_deref()).or(s.alarm.as_deref());
-            let wrong = s.role.reason().or(wrong);
-            // One line a node, whatever there is to say.
-            let wrong = [wrong.map(|wrong| wrong.replace('\n', "; ")), stranger.map(String::from)];
-            let wrong = wrong.into_iter().flatten().collect::<Vec<_>>();
+            let wrong = wrong(s).into_iter().chain(stranger.map(String::from)).collect::<Vec<_>>();
             row.extend((!wrong.is_empty()).then(|| wrong.join("; ")));
             row
         }
         Err(ClientError::Broken { reason, .. }) => unheard(format!("unreachable ({reason})")),
         Err(error) => unheard(format!("refused ({error})")),
     }
+}
+
+/// What is wrong with a ledger on a node, in one line, whatever there is to say.
+pub(crate) fn wrong(s: &dledger::Status) -> Option<String> {
+    let reason = s.role.reason().or(s.waiting.as_deref());
+    let wrong = [reason, s.disk_full.as_deref(), s.alarm.as_deref()];
+    let wrong = wrong.into_iter().flatten().map(|wrong| wrong.replace('\n', "; ")).collect::<Vec<_>>();
+    (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
 /// Of a node that is listed, and that the membership lacks.

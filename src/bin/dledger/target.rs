@@ -7,6 +7,7 @@ use dledger::{Client, ClusterName, Group, NodeClient, NodeId, Peers};
 
 use crate::output::{Failure, usage};
 use crate::roster;
+use crate::times::time_above_zero;
 
 /// Where to.
 #[derive(Debug, Args)]
@@ -22,7 +23,7 @@ pub(crate) struct Target {
     #[arg(long, env = "DLEDGER_CLUSTER")]
     cluster: Option<ClusterName>,
     /// How long to wait for an ack or an answer, like `10s`.
-    #[arg(long, env = "DLEDGER_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "DLEDGER_TIMEOUT", default_value = "10s", value_parser = time_above_zero)]
     timeout: Duration,
 }
 

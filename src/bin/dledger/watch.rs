@@ -11,9 +11,10 @@ use serde_json::Value;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clusters;
+use crate::histories;
 use crate::output::{Failure, Output, nobody_reads};
 use crate::roster::{Answer, ask, mark, members};
-use crate::status::{head, object, row, table, titled};
+use crate::status::{head, objects, row, table, titled};
 use crate::target::Target;
 
 /// The shortest and the longest interval.
@@ -139,8 +140,8 @@ impl Rates {
 
 impl Look<'_> {
     fn objects(&self) -> Vec<Value> {
-        let each = self.answers.iter().zip(&self.rates).map(|(answer, rate)| {
-            let mut object = object(self.group, answer);
+        let objects = objects(self.group, &self.answers).zip(&self.answers);
+        let each = objects.zip(&self.rates).map(|((mut object, answer), rate)| {
             if answer.status.is_ok() {
                 // More digits than were measured are of no use.
                 object["committed_per_second"] = rate.map(|rate| (rate * 10.0).round() / 10.0).into();
@@ -155,7 +156,9 @@ impl Look<'_> {
         let rows = rows.map(|(answer, rate)| row(answer, |status| figures(status, *rate)));
         let table = table(&std::iter::once(head(&FIGURES)).chain(rows).collect::<Vec<_>>());
         let strange = clusters::one(&self.answers).err().map(|error| format!("TWO CLUSTERS: {error}"));
-        strange.into_iter().chain(table).collect()
+        let differ = histories::differ(&self.answers).filter(|_| strange.is_none());
+        let differ = differ.map(|differ| format!("OTHER HISTORY: {differ}"));
+        strange.into_iter().chain(differ).chain(table).collect()
     }
 }
 
@@ -250,7 +253,11 @@ mod tests {
     }
 
     fn unreachable(id: &str, address: &str) -> Answer {
-        let broken = ClientError::Broken { address: address.into(), reason: "connection\nrefused\x1b[2J".into() };
+        let broken = ClientError::Broken {
+            address: address.into(),
+            reason: "connection\nrefused\x1b[2J".into(),
+            reached: false,
+        };
         let peer = Peer { id: id.parse().unwrap(), address: address.into() };
         Answer { peer, at: Instant::now(), status: Err(broken), member: None }
     }

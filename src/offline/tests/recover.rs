@@ -97,9 +97,15 @@ fn what_was_interrupted_can_be_done_again() {
     log.save_vote(HardVote { term: 5, node: Some("n0".parse().unwrap()), granted: true }).unwrap();
     close(log);
     let first = sample.stopped().make_new_cluster(None).unwrap();
-    let again = sample.stopped().make_new_cluster(None).unwrap();
-    assert_eq!((first.end, again.end), (6, 6));
-    assert_eq!(again.old_incarnation, first.incarnation);
+    assert_eq!((first.end, first.old_incarnation), (6, Some(Incarnation::from_u128(OLD).to_string())));
+    // What is done is done: another incarnation would lock out the clients of the first.
+    let before = sample.content();
+    let refused = |again: Result<_, OfflineError>| {
+        assert!(matches!(again.unwrap_err(), OfflineError::AloneAlready { node, .. } if node == "n0"));
+    };
+    refused(sample.stopped().plan_new_cluster(None));
+    refused(sample.stopped().make_new_cluster(Some("new:2")));
+    assert_eq!(sample.content(), before);
     assert_eq!(verified(&sample.stopped()).1.damages, 0);
 }
 
