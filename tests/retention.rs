@@ -195,6 +195,31 @@ async fn readers_below_the_first_are_told_where_to_go_on_and_keep_what_they_hold
     patient(leader.append(body(end))).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_records_of_a_ledger_that_rests_go_when_they_are_old() {
+    let (max_age, every) = (Some(Duration::from_secs(1)), Duration::from_millis(50));
+    let aged = Retention { max_age, max_bytes: None, check: 1.0, force: 1.0, refuse: 1.0, every };
+    let mut cluster = kit(3).configure(move |config| config.retention = Some(aged.clone())).start().await.unwrap();
+    append(&master_ledger(&cluster).await, 3).await;
+    let client = cluster.client();
+    for n in 0..3 {
+        let remote = client.node(&NodeId::new(n)).unwrap();
+        let gone = async {
+            loop {
+                let status = remote.retention().await.unwrap();
+                if status.first == 3 {
+                    break status;
+                }
+            }
+        };
+        let status = patient(gone).await;
+        assert_eq!((status.segments, status.last.map(|last| last.reason)), (1, Some(RemovalReason::Age)), "{status:?}");
+    }
+    // It goes on behind them.
+    append(&master_ledger(&cluster).await, 2).await;
+    assert_identical(&mut cluster).await;
+}
+
 fn dledger(cluster: &Cluster, args: &[&str]) -> Output {
     let peers =
         cluster.peers().iter().map(|peer| format!("{}={}", peer.id, peer.address)).collect::<Vec<_>>().join(",");

@@ -24,7 +24,35 @@ impl Sample {
 
 #[test]
 fn every_first_record_of_an_entry_can_be_cut_at_and_no_other() {
-    let sample = Sample::new();
+    cut_everywhere(&Sample::new());
+}
+
+/// Behind a roll there is no record, one, or another roll.
+#[test]
+fn so_it_is_where_segments_were_ended_before_they_were_full() {
+    let mut sample = Sample::of(13);
+    let mut log = sample.log();
+    for entries in [9, 0, 4, 0] {
+        let roll = log.append_draft(Draft::control(EntryKind::Roll, b""), 4, 1_800_000_000_000).unwrap();
+        let EntryItem { number, index, position, kind, .. } = EntryItem::new(&roll, true);
+        assert_eq!((position % SIZE, kind), (80, EntryKindName::Roll));
+        sample.appended.push(Appended { number, index, position, kind, records: vec![] });
+        sample.append(&mut log, entries);
+    }
+    flush(&mut log);
+    log.reader().commit(log.end().number - 1).unwrap();
+    close(log);
+    assert_eq!(verified(&sample.stopped()).0.len(), 0);
+    let entries = dumped(&sample.stopped(), DumpOptions::default());
+    let entries = entries.iter().filter_map(|item| if let Item::Entry(entry) = item { Some(entry) } else { None });
+    let dumped: Vec<_> =
+        entries.map(|entry| (entry.number, entry.position, entry.kind.name(), entry.verified)).collect();
+    let appended = sample.appended.iter().map(|entry| (entry.number, entry.position, entry.kind.name(), true));
+    assert_eq!(dumped, appended.collect::<Vec<_>>());
+    cut_everywhere(&sample);
+}
+
+fn cut_everywhere(sample: &Sample) {
     let firsts: Vec<_> = sample.appended.iter().filter(|e| !e.records.is_empty()).map(|entry| entry.index).collect();
     let (content, end) = (sample.content(), sample.records().len() as u64);
     for to in 0..=end {

@@ -201,3 +201,18 @@ fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
         }
     }
 }
+
+/// A program of before must go on to refuse it.
+#[test]
+fn a_survivor_with_a_segment_that_was_ended_early_stays_of_the_version_that_has_them() {
+    let sample = survivor();
+    let version = || std::fs::read(sample.path().join("identity")).unwrap()[8];
+    let mut log = sample.log();
+    assert_eq!(version(), 1);
+    log.append_draft(Draft::control(EntryKind::Roll, b""), 4, 9).unwrap();
+    close(log);
+    assert_eq!(version(), 2);
+    let made = sample.stopped().make_new_cluster(None).unwrap();
+    assert_eq!((made.end, version()), (6, 2));
+    assert_eq!(verified(&sample.stopped()).1.damages, 0);
+}
