@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::cluster::{SimCluster, group};
-use crate::format::entry::EntryHeader;
+use crate::format::entry::{EntryHeader, EntryKind};
 
 /// What a running node holds at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +70,15 @@ pub struct EntryView {
     pub previous: u32,
     /// Its chain value.
     pub chain: u32,
+    /// Whether it has ended the segment before it.
+    pub rolls: bool,
 }
 
 impl From<EntryHeader> for EntryView {
     fn from(header: EntryHeader) -> Self {
-        let EntryHeader { position, number, term, index, records, previous, chain, .. } = header;
+        let EntryHeader { position, number, term, index, records, previous, chain, kind, .. } = header;
         let size = crate::format::entry::ENTRY_HEADER as u64 + u64::from(header.body);
-        Self { number, term, index, records, position, size, previous, chain }
+        Self { number, term, index, records, position, size, previous, chain, rolls: kind == EntryKind::Roll }
     }
 }
 

@@ -81,8 +81,10 @@ fn write(path: &Path, events: &[Event]) -> std::io::Result<()> {
 fn cluster(seed: u64, plan: &Plan) -> SimCluster {
     let cluster = SimCluster::new(seed, plan.nodes + plan.spares, |config| {
         config.durability = plan.durability;
-        let (max_bytes, every) = (Some(3 * config.segment_size), Duration::from_millis(300));
-        config.retention = plan.retention.then(|| Retention { max_bytes, every, ..Retention::default() });
+        // Segments end because of their age too.
+        let (max_bytes, max_age) = (Some(6 * config.segment_size), Some(Duration::from_millis(400)));
+        let every = Duration::from_millis(300);
+        config.retention = plan.retention.then(|| Retention { max_age, max_bytes, every, ..Retention::default() });
         config.repair = RepairPolicy::FromPeers;
         // Shorter than most partitions: some appends are not committed in time.
         config.append_timeout = Duration::from_millis(400);
@@ -169,6 +171,9 @@ async fn simulate(run: &Run<'_>, recorder: Recorder) -> Outcome {
     let watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
     outcome.count("steps watched", watch.steps);
     outcome.count("changes of nodes checked", watch.changes);
+    if plan.retention {
+        outcome.count("segments ended by age", watch.rolls.len() as u64);
+    }
     outcome
 }
 

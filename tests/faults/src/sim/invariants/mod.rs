@@ -23,7 +23,7 @@ mod pointers_ordered;
 mod positions_identical;
 mod vote_monotone;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dledger::Durability;
 use dledger::sim::{EntryView, NodeView, SimCluster};
@@ -55,6 +55,8 @@ pub(super) struct Watch {
     pub(super) steps: u64,
     /// Times that a node had changed.
     pub(super) changes: u64,
+    /// Committed entries that ended a segment, by number.
+    pub(super) rolls: BTreeSet<u64>,
 }
 
 #[derive(Default)]
@@ -80,7 +82,8 @@ impl Watch {
             let durable = committed_durable::CommittedDurable::new(plan.nodes);
             invariants.push(("committed durable", Box::new(durable)));
         }
-        Self { invariants, nodes: (0..nodes).map(|_| Seen::default()).collect(), steps: 0, changes: 0 }
+        let nodes = (0..nodes).map(|_| Seen::default()).collect();
+        Self { invariants, nodes, steps: 0, changes: 0, rolls: BTreeSet::new() }
     }
 
     /// Looks at all nodes. Says the first thing that is wrong.
@@ -118,6 +121,7 @@ impl Watch {
         seen.chains.split_off(&from);
         seen.chains.extend(entries.iter().map(|entry| (entry.number, entry.chain)));
         let committed: Vec<_> = (lowest..view.committed.number).filter_map(|n| cluster.entry(i, n)).collect();
+        self.rolls.extend(committed.iter().filter(|entry| entry.rolls).map(|entry| entry.number));
         let moment =
             Moment { cluster, node: i, view: &view, before: before.as_ref(), entries: &entries, committed: &committed };
         for (name, invariant) in &mut self.invariants {
