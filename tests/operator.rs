@@ -182,6 +182,27 @@ async fn where_the_environment_names_several_ledgers_one_is_asked_for_and_status
 }
 
 #[tokio::test]
+async fn a_master_that_nobody_finds_where_the_members_have_it_is_told_of() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let place = kit(2).down().unwrap();
+    let [one, joins] = [0, 1].map(|n| place.address(n).unwrap());
+    let serve = async |id: &str, more: &[&str], dir: &std::path::Path| {
+        let words = [&["serve", "--group", "g", "--segment-size", "1MiB", "--id", id][..], more].concat();
+        let mut child = dledger(&words).arg("--data-dir").arg(dir).stderr(Stdio::null()).spawn().unwrap();
+        patient(BufReader::new(child.stdout.take().unwrap()).lines().next_line()).await.unwrap().unwrap();
+        child
+    };
+    let _one = serve("n0", &["--single", "--bind", one, "--advertise", "127.0.0.1:1"], dir.path()).await;
+    let _joins = serve("n1", &["--join", "--bind", joins], other.path()).await;
+    let peers = format!("n0={one}");
+    for change in [&["add", joins][..], &["move", "n0", "127.0.0.1:1"]] {
+        let (code, said) =
+            run(&[&["members", change[0], "--group", "g", "--peers", &peers], &change[1..]].concat(), &[]).await;
+        assert!(code == 0 && said.contains("note: n0 does not answer at 127.0.0.1:1"), "{change:?} {code}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn a_directory_in_use_is_waited_for_and_told_of_once() {
     let dir = tempfile::tempdir().unwrap();
     let place = kit(2).down().unwrap();

@@ -13,6 +13,7 @@ mod lines;
 mod log;
 mod members;
 mod output;
+mod reach;
 mod read;
 mod recover;
 mod retention;

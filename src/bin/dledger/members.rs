@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::clusters;
 use crate::exit::Exit;
 use crate::output::{Failure, Output, ended};
+use crate::reach;
 use crate::roster;
 use crate::status::table;
 use crate::target::Target;
@@ -236,6 +237,7 @@ impl Add {
     async fn run(self) -> Result<(), Failure> {
         let client = self.target.client()?;
         let id = client.add_learner(&self.address).await?.id;
+        reach::tell_of_master(&self.target).await;
         let at = json!({ "address": self.address });
         if members(&self.target).await.iter().any(|known| known.member.id == id && known.voter) {
             return self.told.say(&id, "voter", at, &format!("at {} is a voter already", self.address));
@@ -290,6 +292,7 @@ impl Replace {
 impl Move {
     async fn run(self) -> Result<(), Failure> {
         self.target.client()?.move_member(&self.id, &self.address).await?;
+        reach::tell(&self.target, Peer { id: self.id.clone(), address: self.address.clone() }).await;
         let at = json!({ "address": self.address });
         self.told.say(&self.id, "moved", at, &format!("is reached at {}", self.address))
     }
