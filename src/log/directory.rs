@@ -87,23 +87,20 @@ impl Directory {
         disk.create_dir(&path).map_err(io_error("create directory", &path))?;
         let lock = take_lock(disk, &path)?;
         let there = put_back(disk, &path)?;
-        let file = path.join(names::IDENTITY);
-        let (identity, version) = match disk.read(&file) {
-            Ok(bytes) => {
-                let (found, version) = unseal_identity(&file, &bytes)?;
+        let (identity, version) = match read_identity(disk, &path)? {
+            Some((found, version)) => {
                 compare(&path, &found, &wanted)?;
-                if !there.iter().any(|name| name == names::HARD_STATE) {
-                    disk.write_atomic(&file, &bytes).map_err(io_error("write", &file))?;
-                }
                 (found, version)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            None => {
                 refuse_leftovers(&there, &path)?;
-                replace_identity(disk, &path, &wanted, FORMAT_VERSION)?;
                 (wanted, FORMAT_VERSION)
             }
-            Err(error) => return Err(io_error("read", &file)(error)),
         };
+        // It is written first, and until there is more it need not be on the disk.
+        if !there.iter().any(|name| name == names::HARD_STATE) {
+            replace_identity(disk, &path, &identity, version)?;
+        }
         let dir = disk.open_dir(&path).map_err(io_error("open directory", &path))?;
         let version = Mutex::new(Version { said: version, raised: false });
         Ok(Self { path, identity, version, dir: Some(dir), lock: Mutex::new(Some(lock)) })
@@ -114,16 +111,13 @@ impl Directory {
     /// # Errors
     /// Locked, no ledger's, another version, or the system fails.
     pub(crate) fn existing(disk: &dyn Disk, path: PathBuf) -> Result<Self, OpenError> {
-        let file = path.join(names::IDENTITY);
-        let identity = match disk.read(&file) {
-            Ok(bytes) => unseal_identity(&file, &bytes)?.0,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        match read_identity(disk, &path)? {
+            Some((identity, _)) => Self::open(disk, path, identity),
+            None => {
                 let why = format!("there is no {} file in it; a ledger's directory is DATA_DIR/GROUP", names::IDENTITY);
-                return Err(OpenError::Unexpected { path, why });
+                Err(OpenError::Unexpected { path, why })
             }
-            Err(error) => return Err(io_error("read", &file)(error)),
-        };
-        Self::open(disk, path, identity)
+        }
     }
 
     /// A directory that the caller has locked, and whose identity it has read.
@@ -271,14 +265,9 @@ fn of_a_volume(error: &io::Error) -> bool {
 /// # Errors
 /// It is not, or cannot be told to be.
 fn is_of(disk: &dyn Disk, dir: &Path, owner: Owner<'_>) -> Result<bool, OpenError> {
-    let file = dir.join(names::IDENTITY);
-    match disk.read(&file) {
-        Ok(bytes) => {
-            let (found, _) = unseal_identity(&file, &bytes)?;
-            compare_owner(dir, found.owner(), owner)?;
-        }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("read", &file)(error)),
-        Err(_) => match disk.list(dir) {
+    match read_identity(disk, dir)? {
+        Some((found, _)) => compare_owner(dir, found.owner(), owner)?,
+        None => match disk.list(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             found => refuse_leftovers(&found.map_err(io_error("list", dir))?, dir)?,
         },
@@ -315,10 +304,17 @@ pub(crate) fn io_error(op: &'static str, path: &Path) -> impl Fn(io::Error) -> O
     move |source| OpenError::Io { op, path: path.clone(), source }
 }
 
-/// What a directory was made for, and its version.
-pub(super) fn unseal_identity(file: &Path, bytes: &[u8]) -> Result<(Identity, u32), OpenError> {
-    let (what, expected) = ("identity", "what the directory was made for");
-    unseal_until(file, (&MAGIC, DIRECTORY_VERSION), bytes, what, expected)
+/// What `dir` was made for, and its version. `None`: it does not say.
+///
+/// # Errors
+/// If that is damaged or of a later version, or the system fails.
+pub(super) fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<Option<(Identity, u32)>, OpenError> {
+    let (file, newest) = (dir.join(names::IDENTITY), (&MAGIC, DIRECTORY_VERSION));
+    match disk.read(&file) {
+        Ok(bytes) => unseal_until(&file, newest, &bytes, "identity", "what the directory was made for").map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("read", &file)(error)),
+    }
 }
 
 /// What a sealed metadata file holds: `what`, where `expected` is.

@@ -29,16 +29,13 @@ pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, 
 /// # Errors
 /// If it does not say so any more.
 pub(crate) fn open(disk: &dyn Disk, dir: &Path) -> Result<Directory, OpenError> {
-    let file = dir.join(names::IDENTITY);
-    let identity = match disk.read(&file) {
-        Ok(bytes) => directory::unseal_identity(&file, &bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    match directory::read_identity(disk, dir)? {
+        Some(identity) => Ok(Directory::of(dir.to_owned(), identity)),
+        None => {
             let why = format!("it has no {} file", names::IDENTITY);
-            return Err(OpenError::Unexpected { path: dir.to_owned(), why });
+            Err(OpenError::Unexpected { path: dir.to_owned(), why })
         }
-        Err(error) => return Err(io_error("read", &file)(error)),
-    };
-    Ok(Directory::of(dir.to_owned(), identity))
+    }
 }
 
 /// Where the log begins.
