@@ -163,3 +163,21 @@ async fn a_dead_node_costs_its_peers_a_few_lines_whatever_it_hosted_and_its_retu
     stopped.terminate();
     ends_quietly(stopped).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_acknowledge_otherwise_and_preferences_for_nobody_are_told() {
+    let (dir, place) = (tempfile::tempdir().unwrap(), kit(2).down().unwrap());
+    let list = place.peers().to_string();
+    let start = |id: &str, durability: &str| {
+        let arguments = ["--group", "g", "--peers", &list, "--id", id, "--durability", durability];
+        Served::start(&[&arguments[..], &["--preferred-leaders", "n9"]].concat(), &dir.path().join(id))
+    };
+    let nodes = [start("n0", "sync"), start("n1", "interval")];
+    // Whoever forms the cluster, and whoever leads it.
+    for words in
+        [["WARN", "--durability is not the same on all nodes"], ["WARN", "--preferred-leaders names who is no"]]
+    {
+        let told = nodes.iter().map(|node| Box::pin(node.logged(1, move |line| has(line, &words))));
+        futures::future::select_all(told).await;
+    }
+}

@@ -144,6 +144,8 @@ async fn a_remote_promise_that_cannot_be_kept_says_why() {
     let node = impatient.build().node(&(last as u64).into()).unwrap();
     let error = patient(node.get_with(0, Consistency::Linearizable)).await.unwrap_err();
     assert!(matches!(&error, ClientError::Unconfirmed { consistency: Consistency::Linearizable, .. }), "{error}");
+    let error = patient(node.barrier(Consistency::Linearizable)).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unconfirmed { .. }), "{error}");
     assert_eq!(patient(node.get(0)).await.unwrap().body, "record 0");
 }
 

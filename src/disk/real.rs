@@ -437,6 +437,7 @@ mod tests {
         assert!(missing(&deep).is_empty());
         assert_eq!(parents(&deep), [(dir.path().join("data").as_path(), true), (dir.path(), false)]);
         assert_eq!(parents(Path::new("data/g")), [(Path::new("data"), true), (Path::new("."), false)]);
+        assert!(RealDisk.create_dir(Path::new("/proc/self/task")).is_err(), "nothing can be synced there");
     }
 
     #[test]

@@ -135,6 +135,9 @@ mod tests {
                 (index, watched) = (now, seen);
             }
         });
+        // The two may have run one after the other.
+        progress.set_committed(point(POINTS / 2));
+        assert!(!told.has_changed().unwrap() || told.borrow_and_update().index == POINTS);
         assert_eq!((progress.committed(), progress.commit_point()), (POINTS, point(POINTS)));
     }
 

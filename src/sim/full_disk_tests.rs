@@ -104,8 +104,10 @@ fn a_master_whose_disk_is_full_hands_over_once_to_one_that_has_room() {
             }
             let full = |i: usize| cluster.ledger(i).unwrap().status().disk_full.is_some();
             let led = cluster.ledger(0).unwrap().status().term;
-            let mut n = 0;
+            let (mut n, mut tries) = (0, 0);
             while n < 100 {
+                tries += 1;
+                assert!(tries < 2000, "nobody takes more than {n}: {}", cluster.describe());
                 let Some(master) = cluster.master() else {
                     pass(Duration::from_millis(50)).await;
                     continue;

@@ -86,6 +86,18 @@ fn a_node_that_was_only_written_into_the_list_says_that_it_must_be_added() {
 }
 
 #[test]
+fn a_node_that_is_to_join_names_both_ways_in() {
+    run(2, async {
+        let cluster = SimCluster::new(2, 2, |_| {});
+        cluster.configure(1, |config| config.join = true);
+        cluster.start(1).await.unwrap();
+        let address = cluster.address(1);
+        let (add, replace) = (format!("`dledger members add {address}`"), format!("members replace n1 {address}`"));
+        says(&cluster, 1, &[&add, "a member whose disk was lost", &replace]).await;
+    });
+}
+
+#[test]
 fn nodes_with_different_lists_say_so_with_both() {
     run(3, async {
         let cluster = SimCluster::new(3, 3, |_| {});

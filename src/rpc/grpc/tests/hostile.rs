@@ -154,6 +154,38 @@ async fn a_peer_that_finds_no_place_is_told_so_by_name() {
     honest(first.as_ref()).await;
 }
 
+/// A frame: what it is, its flags and what it carries.
+async fn frame(stream: &mut TcpStream) -> (u8, u8, Vec<u8>) {
+    let mut header = [0; 9];
+    soon(stream.read_exact(&mut header)).await.expect("the connection is closed");
+    let mut body = vec![0; u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize];
+    soon(stream.read_exact(&mut body)).await.unwrap();
+    (header[3], header[4], body)
+}
+
+/// As a client does whose many calls are dropped at once, while the node is not scheduled.
+#[tokio::test]
+async fn calls_that_are_given_up_before_they_are_looked_at_do_not_end_the_connection() {
+    const HEADERS: &[u8] = &[0x83, 0x86, 0x04, 2, b'/', b'x', 0x01, 1, b'h'];
+    let (ping, ack, go_away) = (6, 1, 7);
+    let rig = rig(10, LONG).await;
+    let mut said = [PREFACE, SETTINGS].concat();
+    for call in 0..1000_u32 {
+        let id = (2 * call + 1).to_be_bytes();
+        said.extend([&[0, 0, HEADERS.len() as u8, 1, 5], &id[..], HEADERS].concat());
+        said.extend([&[0, 0, 4, 3, 0], &id[..], &[0, 0, 0, 8]].concat());
+    }
+    said.extend([&[0, 0, 8, ping, 0, 0, 0, 0, 0][..], &[7; 8]].concat());
+    let mut stream = connect(&rig, &said).await;
+    loop {
+        let (kind, flags, body) = frame(&mut stream).await;
+        assert_ne!(kind, go_away, "{}", String::from_utf8_lossy(&body));
+        if (kind, flags, &body[..]) == (ping, ack, &[7; 8][..]) {
+            break;
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_speaker_that_goes_silent_is_pinged_and_closed() {
     let quick = Duration::from_millis(100);
