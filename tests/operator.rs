@@ -439,32 +439,3 @@ async fn a_second_signal_ends_a_process_that_hangs() {
         assert!(status.code() == Some(code) || status.success(), "{status}");
     }
 }
-
-#[tokio::test]
-async fn a_process_of_which_the_last_ledger_closes_ends_and_says_why() {
-    let (dir, place) = (tempfile::tempdir().unwrap(), kit(1).down().unwrap());
-    let address = place.address(0).unwrap();
-    let words = ["serve", "--single", "--group", "g", "--id", "n0", "--bind", address, "--segment-size", "64KiB"];
-    let mut serving = dledger(&words).arg("--data-dir").arg(dir.path()).spawn().unwrap();
-    let mut lines = BufReader::new(serving.stdout.take().unwrap()).lines();
-    patient(lines.next_line()).await.unwrap().unwrap();
-    let (peers, record) = (format!("n0={address}"), "x".repeat(20_000));
-    let append = ["append", "--group", "g", "--peers", &peers, "--timeout", "5s", &record];
-    assert_eq!((run(&append, &[]).await.0, run(&append, &[]).await.0), (0, 0));
-    // The next segment is there under another name, and can not be given its own where the directory was.
-    patient(async {
-        while !dir.path().join("g/spare").exists() {
-            tokio::task::yield_now().await
-        }
-    })
-    .await;
-    std::fs::rename(dir.path().join("g"), dir.path().join("elsewhere")).unwrap();
-    let mut appended = 0;
-    while run(&append, &[]).await.0 == 0 {
-        appended += 1;
-        assert!(appended < 20, "segments are made somewhere");
-    }
-    let ended = patient(serving.wait_with_output()).await.unwrap();
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(ended.status.code() == Some(3) && said.contains("error: the ledger is closed (g: "), "{said}");
-}
