@@ -63,7 +63,8 @@ async fn idle_ledgers_have_no_threads_of_their_own_and_keep_their_masters() {
     }
     settled(&nodes).await;
     // The runtime starts threads for blocking work as it needs them, and ends them when they are idle.
-    let blocking = 3;
+    // Four for the votes of each node, and three besides.
+    let blocking = 3 * 4 + 3;
     let (threads_before, _) = process();
     for group in 0..groups - 1 {
         for node in &nodes {

@@ -7,6 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use super::flush::FlushTarget;
 use super::{Background, Shared};
 use crate::types::ClosedKind;
@@ -19,11 +21,25 @@ pub(crate) trait Scheduler: Send + Sync + 'static {
     /// `log` is closed: a pass that is still to come has nothing to do. Whoever would hold on to the log until then
     /// lets go of it, for it keeps its files mapped.
     fn forget(&self, _log: &Shared) {}
+
+    /// Where whoever saves a vote takes a place meanwhile: each needs a thread.
+    fn vote_places(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(1))
+    }
+
+    /// How much longer the save of a vote takes than the calls of the disk do: a simulated disk takes its time.
+    fn vote_delay(&self) -> Duration {
+        Duration::ZERO
+    }
 }
+
+/// Votes that a node saves at once: ledgers that elect at the same time need no thread each.
+const VOTES: usize = 4;
 
 /// One thread per node and disk: whatever is queued when it wakes is synced in one go.
 pub(crate) struct FlushThread {
     queue: Arc<Queue>,
+    vote_places: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -48,11 +64,15 @@ impl FlushThread {
         let queue = Arc::new(Queue::default());
         let theirs = queue.clone();
         let thread = std::thread::Builder::new().name("dledger-flush".into()).spawn(move || theirs.run())?;
-        Ok(Self { queue, thread: Some(thread) })
+        Ok(Self { queue, vote_places: Arc::new(Semaphore::new(VOTES)), thread: Some(thread) })
     }
 }
 
 impl Scheduler for FlushThread {
+    fn vote_places(&self) -> Arc<Semaphore> {
+        self.vote_places.clone()
+    }
+
     fn schedule(&self, log: FlushTarget, delay: Duration) {
         let due = Instant::now() + delay;
         self.queue.state().logs.push((due, log));

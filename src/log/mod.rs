@@ -69,7 +69,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::disk::Disk;
 use crate::format::hard_state::HardVote;
@@ -172,20 +172,29 @@ impl Log {
         &self.shared.progress
     }
 
+    /// Where whoever saves a vote takes a place meanwhile.
+    pub(crate) fn vote_places(&self) -> Arc<Semaphore> {
+        self.shared.options.scheduler.vote_places()
+    }
+
+    /// How much longer the save of a vote takes than its calls.
+    pub(crate) fn vote_delay(&self) -> Duration {
+        self.shared.options.scheduler.vote_delay()
+    }
+
     /// Saves the vote. Durable on return.
     ///
     /// # Errors
     /// If the system fails; the log takes no further write then.
     pub(crate) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
-        self.shared.check()?;
-        if self.shared.options.interval.is_none() && !planted(Mutant::VoteAheadOfEntries) {
-            // Raft takes what is saved and synced as one sequence: a vote that is durable says that all entries written
-            // before it are, and releases their acknowledgements.
-            self.shared.flush();
-            self.shared.check()?;
-        }
-        let saved = self.shared.writing.during(|| self.shared.hard_state().save_vote(vote));
-        self.shared.or_fail("saving the vote", saved)
+        self.shared.save_vote(vote)
+    }
+
+    /// What [`save_vote`](Self::save_vote) does, for another thread. Until it has been done the log is not to be
+    /// written to.
+    pub(crate) fn saving(&mut self, vote: HardVote) -> impl FnOnce() -> io::Result<()> + Send + 'static {
+        let shared = self.shared.clone();
+        move || shared.save_vote(vote)
     }
 }
 
@@ -206,6 +215,20 @@ impl Shared {
             tracing::error!(group = %self.group(), %reason, "the log stops");
             Failure::Failed { kind, reason }
         });
+    }
+
+    fn save_vote(&self, vote: HardVote) -> io::Result<()> {
+        self.check()?;
+        if self.options.interval.is_none() && !planted(Mutant::VoteAheadOfEntries) {
+            // Raft takes what is saved and synced as one sequence: a vote that is durable says that all entries written
+            // before it are, and releases their acknowledgements.
+            self.flush();
+        }
+        // A log that is closed meanwhile is not written to: its directory may be another log's by then.
+        let _not_closed = self.hold_flush();
+        self.check()?;
+        let saved = self.writing.during(|| self.hard_state().save_vote(vote));
+        self.or_fail("saving the vote", saved)
     }
 
     /// Refuses to go on after a failure.

@@ -52,8 +52,9 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     let pacer = Pacer::new(&config);
     let confirm = network.rounds::<TokioRuntime>();
-    let (clock, acked, standing) = (Arc::new(|| 0), network.acknowledged(), network.standing());
-    let options = GroupOptions { config: &config, log, clock, floor, pacer: &pacer, confirm, acked, standing };
+    let (acked, standing, votes) = (network.acknowledged(), network.standing(), network.canvass::<TokioRuntime>());
+    let (clock, pacer) = (Arc::new(|| 0), &pacer);
+    let options = GroupOptions { config: &config, log, clock, floor, pacer, confirm, acked, standing, votes };
     group::start(options, network).await.unwrap()
 }
 

@@ -105,8 +105,8 @@ pub(crate) async fn start_ledger<R: Runtime>(
         let (floor, purge_floor) = PurgeFloor::new(reader.clone());
         let network = network(&identity, reader.clone(), purge_floor);
         let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
-        let (acked, standing) = (network.acknowledged(), network.standing());
-        let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm, acked, standing };
+        let (acked, standing, votes) = (network.acknowledged(), network.standing(), network.canvass::<R>());
+        let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm, acked, standing, votes };
         let reason = match group::start::<R, _>(options, network.clone()).await {
             Ok((running, raft)) => break (running, raft, network, identity),
             Err(reason) => reason,

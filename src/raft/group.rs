@@ -32,6 +32,7 @@ use super::stamps::Stamps;
 use super::standing::Standing;
 use super::state_machine::{self, SnapshotData, StateMachine};
 use super::storage::{Clock, InstalledStart, LogStore};
+use super::vote_saves::{Bounds, Canvass, VoteSaves};
 use crate::config::Config;
 use crate::config::lease::Timing;
 use crate::error::{MemberError, RemoveError};
@@ -114,6 +115,8 @@ pub(crate) struct GroupOptions<'a> {
     pub(crate) acked: Acknowledged,
     /// Where the network tells what the peers say of this node.
     pub(crate) standing: Standing,
+    /// Asks for votes that take long to be saved.
+    pub(crate) votes: Arc<dyn Canvass>,
 }
 
 /// Starts Raft on a log. Returns the group and the handle that the network's server needs.
@@ -126,7 +129,7 @@ where
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, log, clock, floor, pacer, confirm, acked, standing } = options;
+    let GroupOptions { config, log, clock, floor, pacer, confirm, acked, standing, votes } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
@@ -134,7 +137,9 @@ where
     let (log, machine, members) = opened.map_err(|error| error.to_string())?;
     let gate = Gate::new(reader.clone(), clock.clone());
     let snapshots = machine.snapshots();
-    let store = LogStore::<R>::new(log, clock.clone(), installed).expect_votes_within(config.election_timeout.0);
+    let saves = votes.saves();
+    let bounds = Bounds { node: identity.node.clone(), election_timeout: config.election_timeout };
+    let store = LogStore::<R>::new(log, clock.clone(), installed).asking(votes, saves.clone(), bounds);
     let stamps = store.stamps();
     let settings = raft_config(config)?;
     let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref(), &members);
@@ -167,6 +172,7 @@ where
         lease: config.election_timeout.1,
         timing,
         handover: Handover::default(),
+        saves,
         stop,
         tasks: Mutex::new(vec![role_task, proposer]),
     });
@@ -315,6 +321,7 @@ struct RaftControl<R: Runtime> {
     lease: Duration,
     timing: Timing,
     handover: Handover,
+    saves: VoteSaves,
     stop: Arc<AtomicBool>,
     /// The role task and the proposer, until they have been waited for.
     tasks: Mutex<Vec<R::JoinHandle<()>>>,
@@ -391,6 +398,7 @@ where
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             self.stop.store(true, Ordering::Release);
+            self.saves.stop();
             if let Err(error) = self.raft.shutdown().await {
                 tracing::error!(group = %self.log.group(), %error, "Raft ended badly");
             }

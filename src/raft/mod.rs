@@ -18,6 +18,7 @@
 //! | [`gate`] | keeps entries away from Raft for which the log has no room |
 //! | [`pacer`] | one clock for all ledgers of a node, in place of openraft's for each |
 //! | [`purge`] | removing entries: a snapshot at the purge point, then the purge |
+//! | [`vote_saves`] | what saving votes costs, and how an election is won on slow disks |
 //! | [`hold`] | keeps a node that has just started out of elections |
 //! | [`proposer`] | the task that turns waiting appends into batches |
 //! | [`reads`] | up to where a read must have seen the log, as the leader says |
@@ -53,6 +54,7 @@ pub(crate) mod state_machine;
 pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
+pub(crate) mod vote_saves;
 
 pub(crate) use config::{Raft, Runtime, TypeConfig};
 pub(crate) use openraft::Instant;

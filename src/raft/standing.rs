@@ -51,7 +51,7 @@ impl Standing {
     }
 
     /// How many appends have arrived.
-    pub(super) fn heard(&self) -> u64 {
+    pub(crate) fn heard(&self) -> u64 {
         self.inner.appends.load(Ordering::SeqCst)
     }
 

@@ -16,10 +16,13 @@ use futures::{Stream, StreamExt, stream};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{Instant, OptionalSend, RaftTypeConfig};
 
+use super::beside::beside;
 use super::config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
 use super::entry::{Content, Entry, NewEntry};
 use super::flight::Placed;
 use super::stamps::Stamps;
+use super::state_machine::membership_at;
+use super::vote_saves::{Bounds, Canvass, VoteSaves};
 use crate::error::Damage;
 use crate::format::batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
@@ -50,8 +53,9 @@ pub(crate) struct LogStore<R> {
     log: Log,
     stamps: Arc<Stamps>,
     installed: InstalledStart,
-    /// Saving a vote should not take longer.
-    vote_limit: Duration,
+    saves: VoteSaves,
+    /// What a save of a vote is judged by, and who asks for those of the others. Without them it is not, and nobody.
+    election: Option<(Bounds, Arc<dyn Canvass>)>,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -64,7 +68,7 @@ pub(crate) struct EntryReader<R> {
 impl<R: Runtime> LogStore<R> {
     pub(crate) fn new(log: Log, clock: Clock, installed: InstalledStart) -> Self {
         let stamps = Arc::new(Stamps::new::<R>(clock));
-        Self { log, stamps, installed, vote_limit: Duration::MAX, _runtime: PhantomData }
+        Self { log, stamps, installed, saves: VoteSaves::default(), election: None, _runtime: PhantomData }
     }
 
     /// What time it stamps entries with.
@@ -72,9 +76,37 @@ impl<R: Runtime> LogStore<R> {
         self.stamps.clone()
     }
 
-    /// Warns when saving a vote takes longer than `limit`.
-    pub(crate) fn expect_votes_within(self, limit: Duration) -> Self {
-        Self { vote_limit: limit, ..self }
+    /// Has `saves` know how long votes take to be saved, and where that is long for elections within `bounds`, has
+    /// `votes` ask the others for theirs.
+    pub(crate) fn asking(self, votes: Arc<dyn Canvass>, saves: VoteSaves, bounds: Bounds) -> Self {
+        Self { saves, election: Some((bounds, votes)), ..self }
+    }
+
+    /// `vote` was saved, which took so long.
+    async fn saved_within(&self, took: Duration, vote: &RaftVote) {
+        let Some((bounds, votes)) = &self.election else { return };
+        let term = vote.leader_id.term;
+        self.saves.took::<R>(took, term, bounds);
+        if bounds.is_slow(took) {
+            tracing::warn!(
+                group = %self.log.identity().group,
+                took = %Span(took),
+                lower_election_timeout = %Span(bounds.election_timeout.0),
+                "the disk is slow to save a vote: an election takes some five such saves"
+            );
+        }
+        if vote.committed {
+            self.saves.elected();
+        } else if vote.leader_id.voted_for == bounds.node
+            && let Some(within) = self.saves.stands(bounds)
+        {
+            let log = self.log.reader();
+            let last = log.last().map(|(term, number)| log_id(term, number));
+            // Who cannot be read is not asked now; openraft asks them, and waits for less long.
+            if let Ok(Ok(members)) = beside::<R, _>(move || membership_at(&log, u64::MAX)).await {
+                votes.canvass(vote.clone(), last, members.membership().clone(), within).await;
+            }
+        }
     }
 
     fn append_one(&mut self, entry: Entry) -> io::Result<()> {
@@ -149,17 +181,19 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
         let node = Some(vote.leader_id.voted_for.clone());
+        let _saving = self.saves.begin();
         let began = R::Instant::now();
-        let saved = self.log.save_vote(HardVote { term: vote.leader_id.term, node, granted: vote.committed });
-        let (took, limit) = (R::Instant::now() - began, self.vote_limit);
-        if took > limit {
-            tracing::warn!(
-                group = %self.log.identity().group,
-                took = %Span(took),
-                lower_election_timeout = %Span(limit),
-                "the disk is too slow to save votes in time: an election may not succeed before the lower election \
-                 timeout is above what a sync takes"
-            );
+        // No error: it is never closed.
+        let place = self.log.vote_places().acquire_owned().await;
+        let delay = self.log.vote_delay();
+        if !delay.is_zero() {
+            R::sleep(delay).await;
+        }
+        let save = self.log.saving(HardVote { term: vote.leader_id.term, node, granted: vote.committed });
+        let saved = beside::<R, _>(save).await.and_then(|saved| saved);
+        if saved.is_ok() {
+            drop(place);
+            self.saved_within(R::Instant::now() - began, vote).await;
         }
         saved
     }

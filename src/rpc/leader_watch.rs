@@ -203,7 +203,9 @@ impl<R: Runtime> Inner<R> {
             if !self.still_follows(&leader) {
                 break;
             }
-            if self.has_pre_votes(&leader).await && self.still_follows(&leader) {
+            // One that has given its vote meanwhile does not stand.
+            let has_votes = self.has_pre_votes(&leader).await && self.network.vote_saves().may_ask();
+            if has_votes && self.still_follows(&leader) {
                 self.elect(&leader);
             }
             // Its outcome, or the next campaign's.

@@ -13,6 +13,7 @@
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
 //! | `refusals` | how calls to the members ended, and what that says of this node |
 //! | `stranded` | ends the replication streams that stand at entries that are gone |
+//! | `voters` | asks for votes that take longer to be saved than openraft waits |
 //! | [`rounds`] | asks a quorum whether this node leads |
 //! | `admission` | who may call: checked before anything of the ledger hears of the call |
 //! | `callers` | whether who calls is who it says, as far as a membership can tell |
@@ -54,6 +55,7 @@ pub(crate) mod router;
 pub(crate) mod status_wire;
 mod stranded;
 pub(crate) mod transport;
+mod voters;
 
 use crate::format::DIRECTORY_VERSION;
 pub(crate) use crate::pb;

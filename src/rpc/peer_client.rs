@@ -32,6 +32,7 @@ use super::refusals::Refusals;
 use super::rounds::Rounds;
 use super::stranded::until_stranded;
 use super::transport::{Lane, Link, Transport, TransportError};
+use super::voters::Voters;
 use crate::log::directory::Identity;
 use crate::pb;
 use crate::raft::acked::Acknowledged;
@@ -41,6 +42,7 @@ use crate::raft::purge::PurgeFloor;
 use crate::raft::reads::Confirm;
 use crate::raft::standing::Standing;
 use crate::raft::state_machine::{self, SnapshotData};
+use crate::raft::vote_saves::{Canvass, VoteSaves};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::NodeId;
 
@@ -64,6 +66,7 @@ pub(crate) struct PeerNetwork {
     refusals: Arc<Refusals>,
     floor: PurgeFloor,
     acked: Acknowledged,
+    saves: VoteSaves,
 }
 
 /// Calls to one member.
@@ -80,6 +83,7 @@ pub(crate) struct PeerClient<R> {
     refusals: Arc<Refusals>,
     floor: PurgeFloor,
     acked: Acknowledged,
+    saves: VoteSaves,
     pace: Pace,
     _runtime: PhantomData<fn() -> R>,
 }
@@ -97,8 +101,8 @@ impl PeerNetwork {
     ) -> Self {
         // The bounds of the configuration are far below.
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
-        let addresses = Addresses::default();
-        Self { identity, transport, advertised, addresses, lease_window, refusals: Arc::default(), floor, acked }
+        let (addresses, refusals, saves) = (Addresses::default(), Arc::default(), VoteSaves::default());
+        Self { identity, transport, advertised, addresses, lease_window, refusals, floor, acked, saves }
     }
 
     /// The same, whose calls that fail are told together with those of the node's other ledgers.
@@ -119,6 +123,16 @@ impl PeerNetwork {
     /// What the members have acknowledged.
     pub(crate) fn acknowledged(&self) -> Acknowledged {
         self.acked.clone()
+    }
+
+    /// What asks for votes that take long to be saved.
+    pub(crate) fn canvass<R: Runtime>(&self) -> Arc<dyn Canvass> {
+        Arc::new(Voters::<R>::new(self.clone()))
+    }
+
+    /// What saving votes costs on this node, as it is told: it decides when the members are asked for pre-votes.
+    pub(crate) fn vote_saves(&self) -> VoteSaves {
+        self.saves.clone()
     }
 
     /// This node.
@@ -161,6 +175,7 @@ impl PeerNetwork {
             refusals: self.refusals.clone(),
             floor: self.floor.clone(),
             acked: self.acked.clone(),
+            saves: self.saves.clone(),
             pace: Pace::default(),
             _runtime: PhantomData,
         }
@@ -345,6 +360,11 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         request: VoteRequest<TypeConfig<R>>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
+        if !self.saves.may_ask() {
+            // As if it had said no, and nothing that openraft would learn from.
+            let nobody = RaftVote::new(0, request.vote.leader_id.voted_for);
+            return Ok(VoteResponse::new(nobody, None, false));
+        }
         let message = convert::from_vote_request(&request, self.envelope());
         let answer = self.link(Lane::Control).pre_vote(message, option.hard_ttl()).await;
         let answer = self.note(answer).map_err(failed)?;

@@ -71,10 +71,10 @@ async fn served() -> Served {
         Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let pacer = Pacer::new(&config);
     let confirm = network.rounds::<TokioRuntime>();
-    let (clock, acked, standing) = (Arc::new(|| 0), network.acknowledged(), network.standing());
-    let options = GroupOptions { config: &config, log, clock, floor, pacer: &pacer, confirm, acked, standing };
+    let (acked, standing, votes) = (network.acknowledged(), network.standing(), network.canvass::<TokioRuntime>());
+    let (clock, pacer) = (Arc::new(|| 0), &Pacer::new(&config));
+    let options = GroupOptions { config: &config, log, clock, floor, pacer, confirm, acked, standing, votes };
     let (group, raft) = group::start::<TokioRuntime, _>(options, network.clone()).await.unwrap();
     let watch = LeaderWatch::start(&group, network, raft.clone(), true);
     let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);

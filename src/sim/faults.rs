@@ -205,7 +205,7 @@ impl SimCluster {
         }
     }
 
-    /// Every flush pass of node `i` takes so much longer from now on.
+    /// Every flush pass of node `i` takes so much longer from now on, and every save of a vote.
     pub fn slow_syncs(&self, i: usize, more: Duration) {
         self.note(&format!("slow {i} {more:?}"));
         self.nodes()[i].pace.slow_down(more);

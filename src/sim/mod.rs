@@ -39,6 +39,8 @@ mod crash_tests;
 #[cfg(test)]
 mod disk_tests;
 #[cfg(test)]
+mod election_tests;
+#[cfg(test)]
 mod full_disk_tests;
 #[cfg(test)]
 mod lease_tests;

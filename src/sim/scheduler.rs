@@ -25,7 +25,7 @@ pub(crate) struct Pace {
 struct Slowness {
     /// While it is true, no pass begins.
     hangs: bool,
-    /// Every pass takes so much longer.
+    /// Every pass takes so much longer, and every save of a vote.
     more: Duration,
 }
 
@@ -41,6 +41,10 @@ impl Pace {
     /// Passes that hung or were slow so far.
     pub(crate) fn held_up(&self) -> u64 {
         self.held_up.load(Ordering::Relaxed)
+    }
+
+    fn more(&self) -> Duration {
+        self.state.borrow().more
     }
 
     async fn wait(&self) {
@@ -79,6 +83,10 @@ impl Scheduler for SimScheduler {
             pace.wait().await;
             log.flush();
         }));
+    }
+
+    fn vote_delay(&self) -> Duration {
+        self.pace.more()
     }
 }
 

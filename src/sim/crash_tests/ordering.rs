@@ -24,6 +24,7 @@ use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::reader::LogReader;
+use crate::raft::beside::inline_on_this_thread;
 use crate::raft::config::{RaftVote, log_id};
 use crate::raft::entry::{Entry, Payload, Proposed};
 use crate::raft::flight::Flight;
@@ -86,6 +87,8 @@ struct Life {
 impl Life {
     /// On a disk where all that was written before is durable.
     fn begin(base: &SimDisk) -> Self {
+        // Nobody waits here.
+        inline_on_this_thread();
         let disk = base.image(EVERYTHING);
         let later = Later::new(&disk, true);
         let log = log_kit::open(&disk, SIZE, None, &later).unwrap();
