@@ -8,6 +8,7 @@
 //! | [`envelope`] | who calls whom |
 //! | [`peer_client`] | the calling side: openraft's network over a transport |
 //! | `answered` | what members answer on their replication streams |
+//! | `backlog` | bounds what replication streams have under way in Raft, over all that are begun anew |
 //! | `pace` | how soon a replication stream that ended without a gain is begun again |
 //! | [`outages`] | calls to peers that fail: told when that begins, changes, goes on and ends |
 //! | `overtaken` | ends the replication streams of peers that are slower than retention |
@@ -32,6 +33,7 @@
 pub(crate) mod addresses;
 mod admission;
 mod answered;
+mod backlog;
 pub(crate) mod beats;
 mod callers;
 pub(crate) mod checks;

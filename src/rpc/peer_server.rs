@@ -7,9 +7,11 @@ use futures::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 use openraft::storage::Snapshot;
+use tokio::sync::oneshot;
 
 use self::of_the_log::committed;
 use super::admission::Admission;
+use super::backlog::{Answers, Backlog};
 use super::callers;
 use super::checks;
 use super::convert::{self, Malformed};
@@ -43,6 +45,7 @@ pub(crate) struct PeerServer<R: Runtime> {
     log: LogReader,
     reads: Arc<dyn ReadIndex>,
     votes: VoteHold,
+    backlog: Backlog,
     stamps: Arc<Stamps>,
     liveness: Liveness<R>,
     intake: Intake<R>,
@@ -174,7 +177,8 @@ impl<R: Runtime> PeerServer<R> {
         let admission = Admission::new(identity, peers, log.clone(), raft.metrics());
         let intake = Intake { metrics: raft.metrics(), raft, gate, heard, standing, watch, owed, log: log.clone() };
         let (reads, votes, stamps) = (group.reads.clone(), group.votes.clone(), group.stamps.clone());
-        Self { admission, advertised, log, reads, votes, stamps, liveness, intake }
+        let backlog = Backlog::new();
+        Self { admission, advertised, log, reads, votes, backlog, stamps, liveness, intake }
     }
 }
 
@@ -320,11 +324,15 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             // The first request that cannot be used ends the stream, after the answers to those before it.
             let refused = Arc::new(Mutex::new(None));
             let end = self.intake.watch.stream(sender.clone());
-            let own = (self.intake.clone(), sender, refused.clone(), end);
+            let (share, (wanted, unwanted)) = (self.backlog.share(), oneshot::channel());
+            let own = (self.intake.clone(), sender, refused.clone(), share.clone(), end);
             let requests = stream::unfold((requests, own), |(mut requests, own)| async move {
-                let (intake, sender, refused, _) = &own;
+                let (intake, sender, refused, share, _) = &own;
                 let checked = match requests.next().await? {
-                    Ok(request) => intake.usable(sender, request).await,
+                    Ok(request) => {
+                        share.take().await;
+                        intake.usable(sender, request).await
+                    }
                     Err(broken) => Err(closed(broken)),
                 };
                 match checked {
@@ -335,7 +343,8 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                     }
                 }
             });
-            let answers = self.intake.raft.stream_append(requests.boxed());
+            let answers = self.intake.raft.stream_append(requests.take_until(unwanted).boxed());
+            let answers = Answers::new::<R>(answers.boxed(), share, wanted);
             let intake = self.intake.clone();
             let answers = answers.then(move |answer| {
                 let intake = intake.clone();

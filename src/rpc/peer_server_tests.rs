@@ -14,7 +14,7 @@ use crate::disk::real::RealDisk;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
-use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::log::flusher::{BackgroundThread, FlushThread, Scheduler};
 use crate::log::{Log, LogOptions};
 use crate::pb::{self, refusal::Reason};
 use crate::raft::TokioRuntime;
@@ -26,7 +26,7 @@ use crate::rpc::envelope::envelope;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::peer_client::PeerNetwork;
-use crate::rpc::transport::PeerHandler;
+use crate::rpc::transport::{PeerHandler, RequestStream};
 use crate::types::{Incarnation, Role};
 
 const LARGEST: u64 = u64::MAX / 2;
@@ -51,12 +51,16 @@ struct Served {
 }
 
 async fn served() -> Served {
+    served_on(Arc::new(FlushThread::start().unwrap())).await
+}
+
+async fn served_on(scheduler: Arc<dyn Scheduler>) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let identity = identity("n0");
     let options = LogOptions {
         segment_size: identity.segment_size,
         interval: None,
-        scheduler: Arc::new(FlushThread::start().unwrap()),
+        scheduler,
         background: Arc::new(BackgroundThread::start().unwrap()),
     };
     let (log, _) = Log::open(Arc::new(RealDisk), dir.path().join("g"), identity.clone(), options).unwrap();
@@ -438,5 +442,7 @@ async fn a_cluster_of_the_same_name_and_another_incarnation_is_refused_by_it() {
     assert!(other.found.contains(&name(6)) && other.expected.contains(&name(5)), "{other:?}");
 }
 
+#[path = "backlog_tests.rs"]
+mod backlog;
 #[path = "reminder_tests.rs"]
 mod reminders;
