@@ -58,7 +58,7 @@ pub enum StartError {
     #[error("{damage}; {error}")]
     Unrepaired {
         /// What is damaged.
-        damage: Damage,
+        damage: Box<Damage>,
         /// Why it could not be repaired.
         error: RepairError,
     },

@@ -199,7 +199,7 @@ async fn readers_below_the_first_are_told_where_to_go_on_and_keep_what_they_hold
 async fn the_records_of_a_ledger_that_rests_go_when_they_are_old() {
     let (max_age, every) = (Some(Duration::from_secs(1)), Duration::from_millis(50));
     let aged = Retention { max_age, max_bytes: None, check: 1.0, force: 1.0, refuse: 1.0, every };
-    let mut cluster = kit(3).configure(move |config| config.retention = Some(aged.clone())).start().await.unwrap();
+    let mut cluster = kit(3).configure(move |config| config.retention = Some(aged)).start().await.unwrap();
     append(&master_ledger(&cluster).await, 3).await;
     let client = cluster.client();
     for n in 0..3 {

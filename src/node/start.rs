@@ -206,7 +206,8 @@ async fn repair_from_peers<R: Runtime>(
         transport: env.transport.clone(),
         dry_run: false,
     };
-    let report = repair::<R>(patient).await.map_err(|error| StartError::Unrepaired { damage, error })?;
+    let report =
+        repair::<R>(patient).await.map_err(|error| StartError::Unrepaired { damage: Box::new(damage), error })?;
     for range in &report.ranges {
         tracing::warn!(%group, %range, "repaired");
     }
