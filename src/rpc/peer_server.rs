@@ -91,6 +91,15 @@ fn closed(error: impl ToString) -> pb::Refusal {
     refusal(Reason::Closed, error, "a running ledger")
 }
 
+/// As [`closed`], for an error of Raft's, whose own words wrap those of the log: the log's first reason is the one to
+/// tell.
+fn ended<E: ToString>(log: &LogReader) -> impl FnOnce(E) -> pb::Refusal + '_ {
+    |error| match log.failure() {
+        Some(failure) => closed(failure.reason()),
+        None => closed(error),
+    }
+}
+
 fn no_room(no_room: NoRoom) -> pb::Refusal {
     match no_room.process {
         true => refusal(Reason::Exhausted, no_room, "a free descriptor and memory mapping"),
@@ -122,7 +131,7 @@ impl<R: Runtime> Intake<R> {
         // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
         let mut known = self.metrics.borrow_watched().local_committed;
         if request.leader_commit.map(|id| id.leader_id) > known.map(|id| id.leader_id) {
-            known = committed(&self.raft).await?;
+            known = committed(&self.raft, &self.log).await?;
         }
         self.keeps(sender, known, checks::named(&request))?;
         // Last: whoever is told that there is no room has sent something that would have been taken.
@@ -186,7 +195,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn identify(&self, request: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse> {
         Box::pin(async move {
             let former = self.admission.check_identify(&request)?;
-            let initialized = self.intake.raft.is_initialized().await.map_err(closed)?;
+            let initialized = self.intake.raft.is_initialized().await.map_err(ended(&self.log))?;
             // Who takes a node in has a cluster; it forms none.
             let member = {
                 let metrics = self.intake.metrics.borrow_watched();
@@ -229,7 +238,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let freed = self.intake.watch.frees(&request.vote);
             // openraft's word for a vote that may be given although the leader's lease is not over.
             request.leadership_transfer |= freed.is_some();
-            let response = self.intake.raft.vote(request).await.map_err(closed)?;
+            let response = self.intake.raft.vote(request).await.map_err(ended(&self.log))?;
             Ok(convert::from_vote_response(&response))
         })
     }
@@ -247,7 +256,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 let vote = Some(convert::from_vote(&vote));
                 return Ok(pb::VoteResponse { vote, granted, last_log_id: None });
             }
-            let response = self.intake.raft.pre_vote(request).await.map_err(closed)?;
+            let response = self.intake.raft.pre_vote(request).await.map_err(ended(&self.log))?;
             Ok(convert::from_vote_response(&response))
         })
     }
@@ -256,7 +265,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
         Box::pin(async move {
             let sender = self.admission.check(request.envelope.as_ref())?;
             let request = self.intake.usable(&sender, request).await?;
-            let result = self.liveness.answer(request).await.map_err(closed)?;
+            let result = self.liveness.answer(request).await.map_err(ended(&self.log))?;
             if self.intake.note(&result) {
                 self.votes.reminded();
             }
@@ -274,13 +283,13 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
             checks::acknowledged(reminder, &vote).map_err(malformed)?;
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
-            self.intake.keeps(&sender, committed(&self.intake.raft).await?, meta.last_log_id)?;
+            self.intake.keeps(&sender, committed(&self.intake.raft, &self.log).await?, meta.last_log_id)?;
             self.intake.gate.accept_snapshot().map_err(no_room)?;
             self.intake.hear(&vote, request.lease_window_ms)?;
             self.intake.remind(reminder, &vote);
             self.commit_what_is_held(&vote, &meta).await?;
             let snapshot = Snapshot { meta, snapshot: Some(next) };
-            let response = self.intake.raft.install_full_snapshot(vote, snapshot).await.map_err(closed)?;
+            let response = self.intake.raft.install_full_snapshot(vote, snapshot).await.map_err(ended(&self.log))?;
             Ok(pb::SnapshotResponse { vote: Some(convert::from_vote(&response.vote)) })
         })
     }
@@ -293,7 +302,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             checks::transfer(&request, &sender).map_err(malformed)?;
             checks::acknowledged(reminder, request.from_leader()).map_err(malformed)?;
             self.intake.remind(reminder, request.from_leader());
-            let response = self.intake.raft.handle_transfer_leader(request).await.map_err(closed)?;
+            let response = self.intake.raft.handle_transfer_leader(request).await.map_err(ended(&self.log))?;
             Ok(convert::from_transfer_response::<R>(response))
         })
     }
@@ -349,7 +358,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let answers = answers.then(move |answer| {
                 let intake = intake.clone();
                 async move {
-                    let result = answer.map_err(closed)?;
+                    let result = answer.map_err(ended(&intake.log))?;
                     intake.note(&result);
                     intake.answer(result).await
                 }

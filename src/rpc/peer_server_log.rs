@@ -3,15 +3,16 @@
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest};
 
-use super::{Intake, PeerServer, Refused, closed};
+use super::{Intake, PeerServer, Refused, ended};
+use crate::log::reader::LogReader;
 use crate::pb;
 use crate::raft::config::{LogId, RaftVote, SnapshotMeta};
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::rpc::convert;
 
 /// The last entry committed here.
-pub(super) async fn committed<R: Runtime>(raft: &Raft<R>) -> Refused<Option<LogId>> {
-    raft.with_raft_state(|state| state.local_committed().copied()).await.map_err(closed)
+pub(super) async fn committed<R: Runtime>(raft: &Raft<R>, log: &LogReader) -> Refused<Option<LogId>> {
+    raft.with_raft_state(|state| state.local_committed().copied()).await.map_err(ended(log))
 }
 
 impl<R: Runtime> PeerServer<R> {
@@ -21,13 +22,13 @@ impl<R: Runtime> PeerServer<R> {
     pub(super) async fn commit_what_is_held(&self, leader: &RaftVote, snapshot: &SnapshotMeta) -> Refused<()> {
         let Some(last) = snapshot.last_log_id else { return Ok(()) };
         let held = self.intake.raft.with_raft_state(move |state| state.log_ids.get(last.index) == Some(last));
-        if !held.await.map_err(closed)? {
+        if !held.await.map_err(ended(&self.log))? {
             return Ok(());
         }
         let (vote, last) = (leader.clone(), Some(last));
         let append = AppendEntriesRequest { vote, prev_log_id: last, entries: Vec::new(), leader_commit: last };
         // Whatever the answer is: the snapshot, which comes next, gets it too.
-        self.intake.raft.append_entries(append).await.map(drop).map_err(closed)
+        self.intake.raft.append_entries(append).await.map(drop).map_err(ended(&self.log))
     }
 
     /// What to say to a candidate whose log is behind what this node has acknowledged and does not have any more: what
@@ -39,11 +40,12 @@ impl<R: Runtime> PeerServer<R> {
         let Some(owed) = self.intake.owed.lacking(&self.log).filter(|owed| request.last_log_id < Some(*owed)) else {
             return Ok(None);
         };
-        let vote = self.intake.raft.with_raft_state(|state| state.vote_ref().clone()).await.map_err(closed)?;
+        let vote =
+            self.intake.raft.with_raft_state(|state| state.vote_ref().clone()).await.map_err(ended(&self.log))?;
         let candidate = &request.vote.leader_id.voted_for;
         tracing::warn!(group = %self.log.group(), %candidate, acknowledged = %owed,
-            "no vote: this node has acknowledged what the candidate \
-            lacks, and has lost it. Start the node that led, which has it");
+            "no vote: this node has acknowledged what the candidate lacks, and has lost it. Start the node that led, \
+            which has it");
         let (vote, last_log_id) = (Some(convert::from_vote(&vote)), Some(convert::from_log_id(owed)));
         Ok(Some(pb::VoteResponse { vote, granted: false, last_log_id }))
     }
@@ -66,7 +68,7 @@ impl<R: Runtime> Intake<R> {
         if !conflict {
             return Ok(answer);
         }
-        let last = self.raft.with_raft_state(|state| state.log_ids.last().copied()).await.map_err(closed)?;
+        let last = self.raft.with_raft_state(|state| state.log_ids.last().copied()).await.map_err(ended(&self.log))?;
         Ok(pb::AppendResponse { end: Some(pb::Matched { last: last.map(convert::from_log_id) }), ..answer })
     }
 }

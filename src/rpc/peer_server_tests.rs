@@ -41,7 +41,6 @@ fn identity(node: &str) -> Identity {
         incarnation: Incarnation::random(),
     }
 }
-
 /// The pristine node n0 as n1 reaches it.
 struct Served {
     _dir: TempDir,
@@ -446,3 +445,6 @@ async fn a_cluster_of_the_same_name_and_another_incarnation_is_refused_by_it() {
 mod backlog;
 #[path = "reminder_tests.rs"]
 mod reminders;
+
+#[path = "closed_tests.rs"]
+mod closed;
