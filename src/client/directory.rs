@@ -138,10 +138,12 @@ impl Directory {
     }
 
     /// Remembers the members that a node names which is none any more: it is of no use itself, and all that a client
-    /// was told of may be such nodes. Gives back those that are new.
+    /// was told of may be such nodes. Gives back all of them.
     pub(super) fn learn_members(&self, status: &pb::StatusResponse) -> Vec<String> {
         let members = status.members.iter().filter(|member| status.role == REMOVED && member.id != status.node);
-        members.map(|member| member.address.clone()).filter(|address| self.learn(address)).collect()
+        let members: Vec<_> = members.map(|member| member.address.clone()).filter(|at| !at.is_empty()).collect();
+        members.iter().for_each(|address| _ = self.learn(address));
+        members
     }
 
     /// Whether all nodes that were heard of are of one cluster.

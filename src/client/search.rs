@@ -1,6 +1,6 @@
 //! The search for the master.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -18,7 +18,8 @@ pub(super) struct Search<'a> {
     directory: &'a Directory,
     started: Instant,
     asked: FuturesUnordered<BoxFuture<'a, Asked>>,
-    probes: usize,
+    /// The nodes that are asked on and on.
+    probed: BTreeSet<String>,
     /// What each node failed with; `None`: it said what it is.
     said: BTreeMap<String, Option<ClientError>>,
     /// The master, and how long to wait at most for what the others say of their cluster.
@@ -43,21 +44,26 @@ impl<'a> Search<'a> {
             directory,
             started: Instant::now(),
             asked: FuturesUnordered::new(),
-            probes: 0,
+            probed: BTreeSet::new(),
             said: BTreeMap::new(),
             found: None,
             since,
             followed: None,
         };
         for address in directory.by_preference() {
-            search.ask(address, Duration::ZERO);
-            search.probes += 1;
+            search.begin(address);
         }
         search
     }
 
-    fn ask(&mut self, address: String, after: Duration) {
-        self.push(address, after, true);
+    /// Asks the node at `address` from now on, unless it does. That the client has heard of a node, by another search or
+    /// an answer of before, says nothing of that.
+    fn begin(&mut self, address: String) -> bool {
+        let new = self.probed.insert(address.clone());
+        if new {
+            self.push(address, Duration::ZERO, true);
+        }
+        new
     }
 
     /// How far away a node is, is not known: it has all the time that the client has. One that never answers costs
@@ -80,10 +86,8 @@ impl<'a> Search<'a> {
             return;
         }
         self.followed = hint;
-        if self.directory.learn(address) {
-            self.probes += 1;
-            self.ask(address.to_owned(), Duration::ZERO);
-        } else if self.said.contains_key(address) {
+        self.directory.learn(address);
+        if !self.begin(address.to_owned()) && self.said.contains_key(address) {
             self.push(address.to_owned(), Duration::ZERO, false);
         }
     }
@@ -122,8 +126,7 @@ impl<'a> Search<'a> {
             let Some(Asked { probed: (address, answer), again }) = next else { break };
             if let Ok(status) = &answer {
                 for member in self.directory.learn_members(status) {
-                    self.probes += 1;
-                    self.ask(member, Duration::ZERO);
+                    self.begin(member);
                 }
                 if status.role == MASTER {
                     let heed = Instant::now() + self.started.elapsed().max(HEED);
@@ -136,11 +139,11 @@ impl<'a> Search<'a> {
             if again {
                 let pause = pause(self.since.elapsed());
                 let busy = matches!(failed, Some(ClientError::Busy { .. }));
-                self.ask(address.clone(), if busy { pause.max(BUSY_PAUSE) } else { pause });
+                self.push(address.clone(), if busy { pause.max(BUSY_PAUSE) } else { pause }, true);
             }
             self.said.insert(address, failed);
             let hopeless = |said: &Option<ClientError>| said.clone().filter(|error| !error.is_passing());
-            if self.said.len() == self.probes
+            if self.said.len() == self.probed.len()
                 && let Some(errors) = self.said.values().map(hopeless).collect::<Option<Vec<_>>>()
                 && let Some(error) = errors.into_iter().next()
             {

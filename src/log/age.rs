@@ -24,8 +24,11 @@ pub(crate) struct Ages {
     /// When a segment was first seen full, by the number of its end; with the timestamp of its last entry, for another
     /// segment may come to end there.
     full: BTreeMap<u64, (u64, Duration)>,
-    /// The active segment, by the number of its first entry, and when a record was first seen in it.
-    filling: Option<(u64, Duration)>,
+    /// The active segment, by the number of its first entry; when a record was first seen in it, and whether it had none
+    /// a look before.
+    filling: Option<(u64, Duration, bool)>,
+    /// There was such a look.
+    looked: bool,
 }
 
 /// How far a clock is believed.
@@ -76,11 +79,12 @@ impl Ages {
     }
 
     /// For how long this process has seen records in the active segment, which begins with entry `begins`,
-    /// milliseconds. `None`: there are none.
-    pub(crate) fn note_filling(&mut self, passed: Duration, begins: Option<u64>) -> u64 {
-        let known = self.filling.filter(|(known, _)| Some(*known) == begins);
-        self.filling = begins.map(|begins| known.unwrap_or((begins, passed)));
-        self.filling.map_or(0, |(_, since)| millis(passed.saturating_sub(since)))
+    /// milliseconds; and whether it has seen it without any. `None`: there are none.
+    pub(crate) fn note_filling(&mut self, passed: Duration, begins: Option<u64>) -> (u64, bool) {
+        let known = self.filling.filter(|(known, ..)| Some(*known) == begins);
+        self.filling = begins.map(|begins| known.unwrap_or((begins, passed, self.looked)));
+        self.looked = true;
+        self.filling.map_or((0, false), |(_, since, begun)| (millis(passed.saturating_sub(since)), begun))
     }
 
     fn note_full(&mut self, passed: Duration, segments: &mut [Held]) {

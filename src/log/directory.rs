@@ -139,6 +139,11 @@ impl Directory {
         self.version.lock().unwrap_or_else(PoisonError::into_inner).said
     }
 
+    /// Whether [`raise`](Self::raise) has done what it does.
+    pub(super) fn is_raised(&self) -> bool {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner).raised
+    }
+
     /// Makes it one of [`DIRECTORY_VERSION`], durably: a program that reads only what was before refuses it from then
     /// on, and takes nothing that is stored since for a torn tail.
     ///

@@ -39,12 +39,17 @@ const PAGE: u64 = 4096;
 /// If the system fails, or nothing may be written there.
 pub(crate) fn put_back(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OpenError> {
     let mut found = disk.list(dir).map_err(io_error("list", dir))?;
-    for name in &mut found {
-        if let Some(usual) = names::usual(name).map(str::to_owned) {
-            let file = dir.join(&*name);
-            disk.rename(&file, &dir.join(&usual)).map_err(io_error("rename back", &file))?;
-            *name = usual;
+    let again: Vec<_> = found.iter().filter_map(|name| Some((name.clone(), names::usual(name)?.to_owned()))).collect();
+    for (name, usual) in again {
+        let file = dir.join(&name);
+        found.retain(|other| *other != name);
+        if found.contains(&usual) {
+            // Both are names of one file after a loss of power: a rename of one to the other does nothing.
+            remove_if_there(disk, &file).map_err(io_error("remove", &file))?;
+            continue;
         }
+        disk.rename(&file, &dir.join(&usual)).map_err(io_error("rename back", &file))?;
+        found.push(usual);
     }
     Ok(found)
 }

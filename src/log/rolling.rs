@@ -21,6 +21,9 @@ pub(crate) struct Filling {
     pub(crate) last: u64,
     /// For how long this process has seen records there, milliseconds.
     pub(crate) seen_for: u64,
+    /// It has seen the segment without any: none is older than that, whatever its stamp says. A master that has been
+    /// idle for long may stamp its first record as the one before it.
+    pub(crate) begun: bool,
 }
 
 /// Whether the master is to end the last of `segments`, which is written to and has records. The rest as
@@ -39,15 +42,16 @@ pub(crate) fn is_due(
 ) -> bool {
     let Some(max_age) = retention.max_age else { return false };
     let expired = |age: u64| u128::from(age) > max_age.as_millis();
+    let most = if filling.begun { filling.seen_for } else { u64::MAX };
     // A stamp in the future may stand for long: then the time counts for which this process has seen it.
-    if !expired(now.saturating_sub(filling.first).max(filling.seen_for)) {
+    if !expired(now.saturating_sub(filling.first).max(filling.seen_for).min(most)) {
         return false;
     }
     let held: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let one = segments.last().map_or(0, |active| active.bytes);
     let fits = retention.max_bytes.is_none_or(|most| held + one <= most)
         && space.used_ratio(i128::from(one) - i128::from(going)) <= retention.force;
-    fits || expired(now.saturating_sub(filling.last))
+    fits || expired(now.saturating_sub(filling.last).min(most))
 }
 
 impl LogReader {
@@ -65,10 +69,10 @@ impl LogReader {
     ) -> io::Result<Option<u64>> {
         let shared = self.shared();
         let found = shared.filling().map_err(io::Error::other)?;
-        let seen_for = ages.note_filling(passed, found.map(|(begins, ..)| begins));
+        let (seen_for, begun) = ages.note_filling(passed, found.map(|(begins, ..)| begins));
         let Some((begins, first, last)) = found else { return Ok(None) };
         let (held, space) = (shared.held(), shared.disk.space(shared.directory.path())?);
-        let filling = Filling { first, last, seen_for };
+        let filling = Filling { first, last, seen_for, begun };
         Ok(is_due(retention, &held, filling, space, shared.going.bytes(), now).then_some(begins))
     }
 }
@@ -116,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_segment_ends_when_its_first_record_is_older_than_allowed() {
-        let filling = Filling { first: 5000, last: 9000, seen_for: 0 };
+        let filling = Filling { first: 5000, last: 9000, seen_for: 0, begun: false };
         let due = |retention: Retention, now| is_due(&retention, &held(2), filling, FULL, 0, now);
         assert!(!due(age(10), 15_000) && due(age(10), 15_001));
         assert!(!due(Retention::default(), u64::MAX), "age is no reason");
@@ -124,10 +128,30 @@ mod tests {
         assert!(!due(age(10), 0));
     }
 
+    /// A master that was idle stamps its first record as the one before it, until others say what time it is.
+    #[test]
+    fn a_segment_that_was_seen_without_records_does_not_end_before_they_can_be_old() {
+        let (mut ages, second) = (Ages::default(), Duration::from_secs(1));
+        assert_eq!(ages.note_filling(second, None), (0, false));
+        assert_eq!(ages.note_filling(second * 2, Some(7)), (0, true));
+        let (seen_for, begun) = ages.note_filling(second * 12, Some(7));
+        let due = |begun| {
+            let filling = Filling { first: 1000, last: 1000, seen_for, begun };
+            is_due(&age(10), &held(1), filling, FULL, 0, 1_000_000)
+        };
+        assert!(begun && !due(begun) && due(false));
+        let later = ages.note_filling(second * 12 + Duration::from_millis(1), Some(7));
+        assert_eq!(later, (10_001, true));
+        let filling = Filling { first: 1000, last: 1000, seen_for: later.0, begun };
+        assert!(is_due(&age(10), &held(1), filling, FULL, 0, 1_000_000));
+        // One whose records were there at the first look may be as old as they say.
+        assert_eq!(Ages::default().note_filling(second, Some(7)), (0, false));
+    }
+
     #[test]
     fn one_with_a_stamp_in_the_future_ends_when_it_has_been_seen_for_longer_than_allowed() {
         let due = |seen_for| {
-            let filling = Filling { first: u64::MAX, last: u64::MAX, seen_for };
+            let filling = Filling { first: u64::MAX, last: u64::MAX, seen_for, begun: false };
             is_due(&age(10), &held(1), filling, FULL, 0, 1000)
         };
         assert!(!due(10_000) && due(10_001));
@@ -136,7 +160,7 @@ mod tests {
     #[test]
     fn where_another_segment_would_cost_younger_records_all_have_to_be_old() {
         let small = Retention { max_bytes: Some(299), ..age(10) };
-        let filling = Filling { first: 5000, last: 9000, seen_for: 0 };
+        let filling = Filling { first: 5000, last: 9000, seen_for: 0, begun: false };
         let due = |retention: &Retention, space, going, now| is_due(retention, &held(2), filling, space, going, now);
         assert!(!due(&small, FULL, 0, 19_000) && due(&small, FULL, 0, 19_001));
         assert!(due(&Retention { max_bytes: Some(300), ..small }, FULL, 0, 15_001));

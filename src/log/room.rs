@@ -211,6 +211,13 @@ impl LogReader {
         self.disk_full()
     }
 
+    /// Whether there is no room for another segment: also where none has been tried yet, for the active one is not half
+    /// full. Nothing is allocated for the answer.
+    pub(crate) fn lacks_room(&self, now: u64) -> bool {
+        let shared = self.shared();
+        self.disk_full_now(now).is_some() || !shared.spare.is_made() && shared.room_for_segments(1).is_err()
+    }
+
     /// Whether this log can begin anew: what it begins behind can be written down. Its segments make room for the one
     /// that comes in their place.
     ///

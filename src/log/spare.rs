@@ -56,6 +56,10 @@ impl Spare {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn is_made(&self) -> bool {
+        matches!(&*self.state(), State::Made { .. })
+    }
+
     /// Why it could not be made, if it could not.
     pub(super) fn failure(&self) -> Option<NoRoom> {
         match &*self.state() {
@@ -116,7 +120,7 @@ impl Shared {
         let mut state = self.spare.state();
         match &*state {
             State::Made { .. } => return Ok(()),
-            State::Failed { at, why, .. } if !is_due(*at, now) => return Err(why.clone()),
+            State::Failed { at, why, again: false } if !is_due(*at, now) => return Err(why.clone()),
             _ => {}
         }
         let made = self.allocate(&mut state, Some(now));

@@ -247,6 +247,12 @@ impl Shared {
     /// Has the directory say that rolls may be in the log; before one is. The want of room fails it and nothing else:
     /// it can be tried again.
     pub(super) fn raise(&self) -> io::Result<()> {
+        if self.directory.is_raised() {
+            return Ok(());
+        }
+        // A log that is closed meanwhile is not written to: its directory may be another log's by then.
+        let _not_closed = self.hold_flush();
+        self.check()?;
         match self.with_ballast(|| self.directory.raise(self.disk.as_ref())) {
             Err(error) if !passes(&error) => self.or_fail("raising the format version", Err(error)),
             raised => raised,

@@ -62,6 +62,11 @@ impl Gate {
         self.log.disk_full_now((self.clock)())
     }
 
+    /// Whether the disk has no room for another segment, also if none has been wanted yet.
+    pub(crate) fn lacks_room(&self) -> bool {
+        self.log.lacks_room((self.clock)())
+    }
+
     /// Follower: whether the log can begin anew behind a snapshot.
     ///
     /// # Errors

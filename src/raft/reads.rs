@@ -166,7 +166,7 @@ fn refused<R: Runtime>(error: RaftError<TypeConfig<R>, LinearizableReadError<Typ
     match error {
         RaftError::APIError(LinearizableReadError::ForwardToLeader(elsewhere)) => {
             NoReadIndex::NotLeader(match elsewhere.leader_id {
-                Some(leader) => format!("{leader} leads"),
+                Some(leader) => format!("{leader} led last, as far as this node knows"),
                 None => "no leader is known".into(),
             })
         }

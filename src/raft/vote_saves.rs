@@ -109,7 +109,7 @@ impl VoteSaves {
         let wait = {
             let mut state = self.state();
             // It takes a few good ones to forget a bad one.
-            state.lately = took.max(state.lately / 2);
+            state.lately = took.min(LONGEST).max(state.lately / 2);
             state.slow = bounds.is_slow(state.lately);
             if !state.slow {
                 return;

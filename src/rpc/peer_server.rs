@@ -216,7 +216,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 member,
                 waiting: self.intake.standing.waiting().unwrap_or_default(),
                 peers: self.admission.peers.clone(),
-                no_room: self.intake.gate.disk_full().is_some(),
+                no_room: self.intake.gate.lacks_room(),
                 durability: self.log.durability(),
                 format: DIRECTORY_VERSION,
             })

@@ -1,9 +1,13 @@
 //! A client that was told only of a node that is a member no more.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures::StreamExt;
+use tokio::time::{Instant, timeout};
 
 use super::fake::{Fake, client};
+use crate::client::search::Search;
 use crate::types::Consistency;
 
 /// A node that was removed when it had one record, and those that it names as members.
@@ -53,4 +57,17 @@ async fn a_node_of_another_cluster_by_now_where_a_member_was_is_not_gone_on_at()
     let error = records.into_iter().next_back().unwrap().unwrap_err();
     assert!(error.to_string().contains("are not of one cluster"), "{error}");
     assert_eq!(other.log().len(), 2);
+}
+
+/// By another search of the same client, or with an answer of before.
+#[tokio::test]
+async fn a_master_that_the_client_has_heard_of_meanwhile_is_asked_by_each_search() {
+    let master = member("master", 1).await;
+    let slave = member("slave", 1).await;
+    slave.set(|state| state.master_address = master.address.clone());
+    let client = client(&[&slave.address]);
+    let mut search = Search::new(client.directory(), Instant::now());
+    assert!(client.directory().learn(&master.address));
+    let found = timeout(Duration::from_secs(10), search.master()).await.unwrap();
+    assert_eq!(found, Ok(master.address.clone()));
 }
