@@ -56,8 +56,8 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// Asks the node at `address` from now on, unless it does. That the client has heard of a node, by another search or
-    /// an answer of before, says nothing of that.
+    /// Asks the node at `address` from now on, unless it does. That the client has heard of a node, by another search
+    /// or an answer of before, says nothing of that.
     fn begin(&mut self, address: String) -> bool {
         let new = self.probed.insert(address.clone());
         if new {

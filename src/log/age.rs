@@ -24,8 +24,8 @@ pub(crate) struct Ages {
     /// When a segment was first seen full, by the number of its end; with the timestamp of its last entry, for another
     /// segment may come to end there.
     full: BTreeMap<u64, (u64, Duration)>,
-    /// The active segment, by the number of its first entry; when a record was first seen in it, and whether it had none
-    /// a look before.
+    /// The active segment, by the number of its first entry; when a record was first seen in it, and whether it had
+    /// none a look before.
     filling: Option<(u64, Duration, bool)>,
     /// There was such a look.
     looked: bool,

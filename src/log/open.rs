@@ -305,8 +305,8 @@ fn finish(shared: Arc<Shared>, base: Cursor, durable: LogPoint, gone: &Gone, cle
             cleared.map_err(io_error("write zeros to", active.segment().path()))?;
         }
     }
-    // What ends before was synced, and that was noted after it: to sync it again would make nothing more durable. A roll
-    // that was taken back may have been noted too, and zeros are in the place of its blank now.
+    // What ends before was synced, and that was noted after it: to sync it again would make nothing more durable. A
+    // roll that was taken back may have been noted too, and zeros are in the place of its blank now.
     let durable = durable.at_most(end.point());
     for segment in log.shared.segments().iter().filter(|segment| segment.end_position() > durable.position) {
         rewrite_unknown(segment, durable, end).map_err(io_error("rewrite", segment.path()))?;
