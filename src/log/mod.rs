@@ -132,6 +132,8 @@ pub(crate) struct Shared {
     segments: RwLock<Vec<Arc<Segment>>>,
     tail: Mutex<Tail>,
     start: Mutex<StartPoint>,
+    /// Held while another start is written down: who reads it does not wait for the disk.
+    changing_start: Mutex<()>,
     hard_state: Mutex<HardStateFile>,
     spare: Spare,
     /// The active segment, while there is no room for all of its blocks.

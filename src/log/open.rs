@@ -115,6 +115,7 @@ impl Log {
             segments: RwLock::new(std::mem::take(&mut walk.segments)),
             tail: Mutex::new(Tail::default()),
             start: Mutex::new(start),
+            changing_start: Mutex::default(),
             hard_state: Mutex::new(hard_state),
             spare: Spare::default(),
             sparse: Sparse::default(),

@@ -21,7 +21,10 @@ const RETRY: u64 = 1000;
 /// The spare of a log.
 #[derive(Default)]
 pub(super) struct Spare {
+    /// Held while it is made, which may take as long as the disk takes.
     state: Mutex<State>,
+    /// Why it could not be made, if it could not: for who must not wait for that.
+    failure: Mutex<Option<NoRoom>>,
     /// Held while zeros are written to it.
     filling: Mutex<()>,
     /// Above this part of the disk in use no file is made.
@@ -56,16 +59,18 @@ impl Spare {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether it is made; not while somebody is at it.
     pub(super) fn is_made(&self) -> bool {
-        matches!(&*self.state(), State::Made { .. })
+        self.state.try_lock().is_ok_and(|state| matches!(*state, State::Made { .. }))
+    }
+
+    fn told(&self) -> MutexGuard<'_, Option<NoRoom>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why it could not be made, if it could not.
     pub(super) fn failure(&self) -> Option<NoRoom> {
-        match &*self.state() {
-            State::Failed { why, .. } => Some(why.clone()),
-            _ => None,
-        }
+        self.told().clone()
     }
 
     /// From now on no file is made that would leave more than this part of the disk in use.
@@ -92,7 +97,8 @@ impl Shared {
 
     /// Tries again to make a spare that could not be made, if the last time is long enough ago.
     pub(super) fn want_spare_again(self: &Arc<Self>, now: u64) {
-        let mut state = self.spare.state();
+        // Whoever holds it is at it, and the disk may hang.
+        let Ok(mut state) = self.spare.state.try_lock() else { return };
         if let State::Failed { at, again: again @ false, .. } = &mut *state
             && is_due(*at, now)
         {
@@ -258,6 +264,7 @@ impl Shared {
                 if matches!(state, State::Failed { .. }) {
                     tracing::info!(file = %path.display(), "there is room for a segment again");
                 }
+                *self.spare.told() = None;
                 *state = State::Made { mapped, zeros: Zeros::No };
                 Ok(())
             }
@@ -279,6 +286,7 @@ impl Shared {
             State::Failed { at, .. } => *at,
             _ => None,
         };
+        *self.spare.told() = Some(why.clone());
         *state = State::Failed { at: at.or(before), why, again: false };
         if let Err(error) = remove_if_there(self.disk.as_ref(), &path) {
             tracing::warn!(file = %path.display(), %error, "cannot remove what was made of it");

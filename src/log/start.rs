@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -85,11 +86,12 @@ impl StartPoint {
 impl Shared {
     /// Replaces the start file by what `change` makes of it. Durable on return.
     pub(super) fn change_start(&self, change: impl FnOnce(&mut StartPoint)) -> io::Result<()> {
-        let mut start = self.start_point();
-        let mut changed = start.clone();
+        let _alone = self.changing_start.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self.start_point().clone();
         change(&mut changed);
         let bytes = sealed::encode(&MAGIC, &changed).map_err(io::Error::other)?;
         self.write_start_surely(&bytes)?;
+        let mut start = self.start_point();
         if let Some(purged) = changed.purged {
             self.first_number.store(purged.number + 1, Ordering::Release);
         }

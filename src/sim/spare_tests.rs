@@ -92,3 +92,39 @@ fn a_close_waits_for_a_spare_that_is_being_made() {
     closer.join().unwrap();
     let _ = maker.join().unwrap();
 }
+
+/// Who asks is often on a thread that all tasks of the node share.
+#[test]
+fn nobody_who_only_looks_waits_for_a_disk_that_hangs() {
+    for (op, purge) in [(Op::Create, false), (Op::WriteAtomic, true)] {
+        let disk = SimDisk::new();
+        let mut log = open(&disk);
+        let end = log.end();
+        while log.end().position < 2 * SIZE {
+            append(&mut log, 1000, 0).unwrap();
+        }
+        let (first, reader) = (log.end().number - 3, log.reader());
+        let gate = Arc::new(Mutex::new(()));
+        disk.hold(op, gate.clone());
+        let held = lock(&gate);
+        let (maker, to) = (log.reader(), 3 * SIZE + 200);
+        let busy = std::thread::spawn(move || match purge {
+            true => log.purge(1, first).unwrap(),
+            false => maker.room_until(end.number, to, false, 0).unwrap(),
+        });
+        let patience = Instant::now() + Duration::from_secs(60);
+        while Arc::strong_count(&gate) < 3 && Instant::now() < patience {
+            std::thread::yield_now();
+        }
+        assert!(Arc::strong_count(&gate) > 2, "nobody is at it");
+        let (done, looked) = std::sync::mpsc::channel();
+        let looker = std::thread::spawn(move || {
+            done.send((reader.disk_full_now(0), reader.lacks_room(0), reader.purged())).unwrap();
+        });
+        let found = looked.recv_timeout(Duration::from_secs(30));
+        drop(held);
+        busy.join().unwrap();
+        looker.join().unwrap();
+        assert_eq!(found, Ok((None, false, None)));
+    }
+}
