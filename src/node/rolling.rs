@@ -37,6 +37,9 @@ impl From<pb::IdentifyResponse> for Answer {
 /// Who cannot follow, for people.
 pub(super) async fn end(ledger: &Ledger, begins: u64) -> Result<(), String> {
     let group = ledger.raft_group();
+    if group.gate.lacks_room() {
+        return Err(cannot("this node has no room for another segment"));
+    }
     let members = group.view.borrow().members.clone();
     let others: Vec<_> = members.iter().filter(|member| member.member.id != group.identity.node).collect();
     let answers = join_all(others.iter().map(|other| ledger.ask_member(&other.member))).await;
@@ -68,8 +71,11 @@ fn can_follow(voters: usize, answers: &[(&NodeId, bool, Answer)]) -> Result<(), 
         Answer::Old => Some(format!("{id} runs a version of before segments ended so: update it")),
         Answer::Full => Some(format!("{id} has no room for another segment")),
     });
-    let why = why.collect::<Vec<_>>().join(", ");
-    Err(format!("the newest records have their age, and their segment cannot end so that they could go: {why}"))
+    Err(cannot(&why.collect::<Vec<_>>().join(", ")))
+}
+
+fn cannot(why: &str) -> String {
+    format!("the newest records have their age, and their segment cannot end so that they could go: {why}")
 }
 
 #[cfg(test)]

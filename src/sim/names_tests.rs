@@ -211,3 +211,34 @@ fn a_name_that_was_being_made_anew_is_put_back() {
         }
     }
 }
+
+/// After a loss of power in between, a file may have both of its names; the usual one is replaced later.
+#[test]
+fn a_name_that_is_there_is_not_put_back_over() {
+    let (disk, mut log, later) = written(10);
+    later.flush();
+    let before = |disk: &SimDisk| disk.read(Path::new("/data/start")).unwrap();
+    log.reader().commit(4).unwrap();
+    log.purge(1, 4).unwrap();
+    let old = before(&disk);
+    log.reader().commit(9).unwrap();
+    log.purge(1, 9).unwrap();
+    let disk = next(&disk, log);
+    disk.write_atomic(Path::new("/data/start.again"), &old).unwrap();
+    let log = open(&disk).0;
+    assert_eq!((log.purged().map(|purged| purged.number), log.end().number), (Some(9), 10));
+    assert!(disk.read(Path::new("/data/start.again")).is_err());
+}
+
+/// Its directory may be another log's by then, or be removed.
+#[test]
+fn a_closed_log_says_nothing_more_of_rolls() {
+    let (disk, log, later) = written(3);
+    later.flush();
+    let identity = || disk.read(Path::new("/data/identity")).unwrap();
+    let (before, reader) = (identity(), log.reader());
+    reader.close().unwrap();
+    let why = reader.ready_for_rolls().unwrap_err();
+    assert!(why.why.contains("closed"), "{why}");
+    assert_eq!(identity(), before);
+}

@@ -128,3 +128,18 @@ fn nobody_who_only_looks_waits_for_a_disk_that_hangs() {
         assert_eq!(found, Ok((None, false, None)));
     }
 }
+
+/// Nobody has tried to make a segment yet: the one that is written to is nearly empty.
+#[test]
+fn a_disk_without_room_for_a_segment_is_told_before_one_is_wanted() {
+    let disk = SimDisk::new();
+    let mut log = open(&disk);
+    append(&mut log, 1000, 0).unwrap();
+    let reader = log.reader();
+    assert!(!reader.lacks_room(0));
+    disk.set_capacity(Some(disk.used() + SIZE - 1));
+    assert!(reader.lacks_room(0));
+    assert_eq!(reader.disk_full_now(0), None, "appends find room for long");
+    disk.set_capacity(Some(disk.used() + SIZE));
+    assert!(!reader.lacks_room(0));
+}
