@@ -1,11 +1,12 @@
 //! The nodes there are, connections to them, and who is master.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
@@ -84,7 +85,7 @@ impl Directory {
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         // Every change is a single assignment or insertion: what a panicked holder leaves behind is whole.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// The address of a peer of the list.

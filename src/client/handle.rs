@@ -2,12 +2,13 @@
 
 use std::ops::{Range, RangeBounds};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
@@ -201,7 +202,7 @@ impl Client {
 
     /// Hands a job to the driver; starts one if there is none, or if it went down with its runtime.
     fn send(&self, job: Job) {
-        let mut jobs = self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut jobs = self.shared.jobs.lock();
         let job = match &*jobs {
             Some(sender) => match sender.send(job) {
                 Ok(()) => return,

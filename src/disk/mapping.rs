@@ -28,10 +28,11 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use bytes::Bytes;
 use memmap2::MmapRaw;
+use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 
 /// Told of every written range. The simulation needs it to know what a crash may lose.
@@ -143,7 +144,7 @@ impl Mapping {
 
     /// Declares that bytes below `line` never change again. Lower values than before change nothing.
     pub(crate) fn freeze(&self, line: usize) {
-        let _writers_are_done = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writers_are_done = self.region.unfrozen.lock();
         self.region.frozen.fetch_max(line.min(self.len()), Ordering::AcqRel);
     }
 
@@ -154,7 +155,7 @@ impl Mapping {
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let hook = self.hook.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
-        let guard = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.region.unfrozen.lock();
         self.check_unfrozen(offset, bytes.len())?;
         // SAFETY: what has a hook has no file and was mapped to be written. In bounds and above the line (checked), so
         // nobody holds a reference to these bytes, and with `unfrozen` locked nobody else accesses them. `bytes` cannot
@@ -192,7 +193,7 @@ impl Mapping {
             self.len()
         );
         let mut copy = vec![0; range.len()];
-        let _no_writer = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let _no_writer = self.region.unfrozen.lock();
         // SAFETY: in bounds (checked); bytes below the line never change and bytes above it change only with
         // `unfrozen` locked, which we hold. `copy` is fresh memory.
         unsafe {
@@ -213,9 +214,9 @@ impl Mapping {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let Some(through) = through() else { return Ok(self.copy(range)) };
-        let through = through.lock().unwrap_or_else(PoisonError::into_inner);
+        let through = through.lock();
         let mut copy = vec![0; range.len()];
-        let _no_writer = self.region.unfrozen.lock().unwrap_or_else(PoisonError::into_inner);
+        let _no_writer = self.region.unfrozen.lock();
         for (at, piece) in (range.start..range.end).step_by(CHUNK).zip(copy.chunks_mut(CHUNK)) {
             // SAFETY: in bounds (checked), mapped while `self` lives, and not written meanwhile, as in `copy`. Nothing
             // here touches the bytes: the system does, and says so if it cannot.
@@ -238,7 +239,7 @@ impl Mapping {
         if let Some(whole) = self.whole.get() {
             return Some(whole.slice(range));
         }
-        let loan = self.loan.read().unwrap_or_else(PoisonError::into_inner);
+        let loan = self.loan.read();
         if range.end <= loan.len() {
             return Some(loan.slice(range));
         }
@@ -254,7 +255,7 @@ impl Mapping {
             let _ = self.whole.set(fresh);
             return Some(slice);
         }
-        *self.loan.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.loan.write() = fresh;
         Some(slice)
     }
 }

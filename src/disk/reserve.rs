@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::is_exhausted;
 
@@ -16,10 +17,8 @@ const RESERVED: usize = 4;
 
 /// Fills the reserve, as far as the system lets it, unless somebody is using it: he fills it himself.
 pub(super) fn reserve() {
-    match RESERVE.try_lock() {
-        Ok(mut reserve) => fill(&mut reserve),
-        Err(TryLockError::Poisoned(reserve)) => fill(&mut reserve.into_inner()),
-        Err(TryLockError::WouldBlock) => {}
+    if let Some(mut reserve) = RESERVE.try_lock() {
+        fill(&mut reserve);
     }
 }
 
@@ -44,7 +43,7 @@ impl Surely {
     pub(super) fn open(&mut self, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
         let mut opened = open();
         if opened.as_ref().is_err_and(is_exhausted) {
-            let reserve = self.reserve.get_or_insert_with(|| RESERVE.lock().unwrap_or_else(PoisonError::into_inner));
+            let reserve = self.reserve.get_or_insert_with(|| RESERVE.lock());
             while opened.as_ref().is_err_and(is_exhausted) {
                 let Some(given_up) = reserve.pop() else { break };
                 drop(given_up);

@@ -4,7 +4,9 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use super::real::RealDisk;
 use super::{Disk, DiskDir, DiskFile, Mapping, Space, TEMPORARY};
@@ -77,11 +79,11 @@ impl TestDisk {
 
     /// Whether something still cannot be read.
     pub(crate) fn is_bad(&self) -> bool {
-        self.bad.lock().unwrap().is_some()
+        self.bad.lock().is_some()
     }
 
     fn check_read(&self, file: &Path, range: Range<u64>) -> io::Result<()> {
-        match &*self.bad.lock().unwrap() {
+        match &*self.bad.lock() {
             Some((bad, bytes)) if bad == file && range.start < bytes.end && range.end > bytes.start => {
                 Err(rustix::io::Errno::IO.into())
             }
@@ -90,7 +92,7 @@ impl TestDisk {
     }
 
     fn check_write(&self, file: &Path, range: Range<u64>) -> io::Result<()> {
-        let mut state = self.bad.lock().unwrap();
+        let mut state = self.bad.lock();
         let Some((bad, bytes)) = &*state else { return Ok(()) };
         let pages = bytes.start / PAGE * PAGE..bytes.end.next_multiple_of(PAGE);
         if bad != file || range.start >= pages.end || range.end <= pages.start {
@@ -110,7 +112,7 @@ impl TestDisk {
 
     fn file(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         let name = Arc::new(Mutex::new(path.to_owned()));
-        self.names.lock().unwrap().push(Arc::downgrade(&name));
+        self.names.lock().push(Arc::downgrade(&name));
         Arc::new(TestFile { disk: self.clone(), name, file })
     }
 
@@ -164,9 +166,9 @@ impl Disk for TestDisk {
             act(from, to)?;
         }
         RealDisk.rename(from, to)?;
-        self.names.lock().unwrap().retain(|name| {
+        self.names.lock().retain(|name| {
             let Some(name) = name.upgrade() else { return false };
-            let mut name = name.lock().unwrap();
+            let mut name = name.lock();
             if *name == from {
                 *name = to.to_owned();
             }
@@ -218,7 +220,7 @@ struct TestFile {
 
 impl TestFile {
     fn path(&self) -> PathBuf {
-        self.name.lock().unwrap().clone()
+        self.name.lock().clone()
     }
 }
 

@@ -1,8 +1,10 @@
 //! A whole directory of which one file is anything at all.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::segment::SIZE;
 use super::{both, checksums};
@@ -29,13 +31,13 @@ struct ByHand(Mutex<Vec<FlushTarget>>);
 
 impl Scheduler for ByHand {
     fn schedule(&self, log: FlushTarget, _: Duration) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(log);
+        self.0.lock().push(log);
     }
 }
 
 impl ByHand {
     fn flush(&self) {
-        let due = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let due = std::mem::take(&mut *self.0.lock());
         due.iter().for_each(|log| log.flush());
     }
 }

@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -136,12 +137,12 @@ impl Directory {
 
     /// Which version of the format it is of.
     pub(crate) fn version(&self) -> u32 {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner).said
+        self.version.lock().said
     }
 
     /// Whether [`raise`](Self::raise) has done what it does.
     pub(super) fn is_raised(&self) -> bool {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner).raised
+        self.version.lock().raised
     }
 
     /// Makes it one of [`DIRECTORY_VERSION`], durably: a program that reads only what was before refuses it from then
@@ -150,7 +151,7 @@ impl Directory {
     /// # Errors
     /// If the system fails.
     pub(super) fn raise(&self, disk: &dyn Disk) -> io::Result<()> {
-        let mut version = self.version.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut version = self.version.lock();
         if !version.raised {
             let bytes = sealed::encode_as(&MAGIC, DIRECTORY_VERSION, &self.identity).map_err(io::Error::other)?;
             disk.write_atomic(&self.file(names::IDENTITY), &bytes)?;
@@ -172,7 +173,7 @@ impl Directory {
 
     /// Lets others have the directory.
     pub(super) fn unlock(&self) {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock.lock().take();
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {

@@ -1,9 +1,11 @@
 //! Group commit: what waits for a sync, and one pass over it.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::failure::Failure;
 use super::{Log, Shared};
@@ -62,7 +64,7 @@ impl FlushQueue {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// A segment file was added: its name must become durable too.
@@ -96,7 +98,7 @@ impl Shared {
     /// Keeps passes from beginning, and waits for the one that runs: what a pass found when it began must still be
     /// there when it notes it.
     pub(super) fn hold_flush(&self) -> MutexGuard<'_, ()> {
-        self.flush.pass.lock().unwrap_or_else(PoisonError::into_inner)
+        self.flush.pass.lock()
     }
 
     /// Before entries from `cut` on are removed: they are not durable any more, and no start may take it for damage

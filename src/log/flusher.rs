@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
 use super::flush::FlushTarget;
@@ -87,7 +88,7 @@ impl Scheduler for FlushThread {
 
 impl Queue {
     fn state(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn run(&self) {
@@ -110,13 +111,13 @@ impl Queue {
             if state.stopping {
                 return;
             }
-            state = match state.logs.iter().map(|(at, _)| *at).min() {
+            match state.logs.iter().map(|(at, _)| *at).min() {
                 Some(next) => {
                     let wait = next.saturating_duration_since(now);
-                    self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0
+                    self.changed.wait_for(&mut state, wait);
                 }
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
+                None => self.changed.wait(&mut state),
+            }
         }
     }
 }
@@ -157,17 +158,17 @@ impl BackgroundThread {
         let theirs = queue.clone();
         let run = move || {
             let (jobs, changed) = &*theirs;
-            let mut state = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = jobs.lock();
             loop {
                 match state.jobs.pop_front() {
                     Some(job) => {
                         drop(state);
                         // Whatever it was, the next job has a right to run; the panic has been reported.
                         let _ = catch_unwind(AssertUnwindSafe(job));
-                        state = jobs.lock().unwrap_or_else(PoisonError::into_inner);
+                        state = jobs.lock();
                     }
                     None if state.stopping => return,
-                    None => state = changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    None => changed.wait(&mut state),
                 }
             }
         };
@@ -178,7 +179,7 @@ impl BackgroundThread {
 
 impl Background for BackgroundThread {
     fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        self.queue.0.lock().unwrap_or_else(PoisonError::into_inner).jobs.push_back(job);
+        self.queue.0.lock().jobs.push_back(job);
         self.queue.1.notify_one();
     }
 }
@@ -186,7 +187,7 @@ impl Background for BackgroundThread {
 impl Drop for BackgroundThread {
     /// Queued jobs still run.
     fn drop(&mut self) {
-        self.queue.0.lock().unwrap_or_else(PoisonError::into_inner).stopping = true;
+        self.queue.0.lock().stopping = true;
         self.queue.1.notify_one();
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != std::thread::current().id()

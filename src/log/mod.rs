@@ -66,9 +66,10 @@ mod version_tests;
 
 use std::io;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::disk::Disk;
@@ -251,24 +252,24 @@ impl Shared {
         })
     }
 
-    fn hard_state(&self) -> std::sync::MutexGuard<'_, HardStateFile> {
-        self.hard_state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn hard_state(&self) -> parking_lot::MutexGuard<'_, HardStateFile> {
+        self.hard_state.lock()
     }
 
-    fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tail(&self) -> parking_lot::MutexGuard<'_, Tail> {
+        self.tail.lock()
     }
 
-    fn segments(&self) -> std::sync::RwLockReadGuard<'_, Vec<Arc<Segment>>> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    fn segments(&self) -> parking_lot::RwLockReadGuard<'_, Vec<Arc<Segment>>> {
+        self.segments.read()
     }
 
-    fn segments_mut(&self) -> std::sync::RwLockWriteGuard<'_, Vec<Arc<Segment>>> {
-        self.segments.write().unwrap_or_else(PoisonError::into_inner)
+    fn segments_mut(&self) -> parking_lot::RwLockWriteGuard<'_, Vec<Arc<Segment>>> {
+        self.segments.write()
     }
 
     /// Where the log begins.
-    fn start_point(&self) -> std::sync::MutexGuard<'_, StartPoint> {
-        self.start.lock().unwrap_or_else(PoisonError::into_inner)
+    fn start_point(&self) -> parking_lot::MutexGuard<'_, StartPoint> {
+        self.start.lock()
     }
 }

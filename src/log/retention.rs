@@ -1,8 +1,10 @@
 //! Retention: which segments may go, and why. The decision is a function of what it is told.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::age::{Ages, Look};
 use super::reader::LogReader;
@@ -144,11 +146,11 @@ pub(super) struct Going(Mutex<Vec<(Alive, u64)>>);
 impl Going {
     pub(super) fn add(&self, segments: &[Arc<Segment>]) {
         let added = segments.iter().map(|s| (s.alive(), s.end_position() - s.position()));
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(added);
+        self.0.lock().extend(added);
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        let mut going = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut going = self.0.lock();
         going.retain(|(alive, _)| alive.is());
         going.iter().map(|(_, bytes)| bytes).sum()
     }

@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Shared;
 use super::names;
@@ -69,7 +71,7 @@ fn lacks(segment: &Segment, error: &io::Error) -> NoRoom {
 
 impl Sparse {
     fn state(&self) -> MutexGuard<'_, Option<Lacking>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// From now on `segment` is written to. `reserve`: bytes that Raft's own entries may take although there is no

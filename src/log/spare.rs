@@ -6,7 +6,9 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Shared;
 use super::names;
@@ -56,16 +58,16 @@ enum Zeros {
 
 impl Spare {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Whether it is made; not while somebody is at it.
     pub(super) fn is_made(&self) -> bool {
-        self.state.try_lock().is_ok_and(|state| matches!(*state, State::Made { .. }))
+        self.state.try_lock().is_some_and(|state| matches!(*state, State::Made { .. }))
     }
 
     fn told(&self) -> MutexGuard<'_, Option<NoRoom>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+        self.failure.lock()
     }
 
     /// Why it could not be made, if it could not.
@@ -75,7 +77,7 @@ impl Spare {
 
     /// From now on no file is made that would leave more than this part of the disk in use.
     pub(super) fn refuse_above(&self, ratio: f64) {
-        *self.refuse.lock().unwrap_or_else(PoisonError::into_inner) = Some(ratio);
+        *self.refuse.lock() = Some(ratio);
     }
 
     fn is(&self, file: &Arc<dyn DiskFile>) -> bool {
@@ -98,7 +100,7 @@ impl Shared {
     /// Tries again to make a spare that could not be made, if the last time is long enough ago.
     pub(super) fn want_spare_again(self: &Arc<Self>, now: u64) {
         // Whoever holds it is at it, and the disk may hang.
-        let Ok(mut state) = self.spare.state.try_lock() else { return };
+        let Some(mut state) = self.spare.state.try_lock() else { return };
         if let State::Failed { at, again: again @ false, .. } = &mut *state
             && is_due(*at, now)
         {
@@ -167,7 +169,7 @@ impl Shared {
         let taken = std::mem::take(&mut *state);
         drop(state);
         // A write of zeros that has begun ends, and there is no other: it is the spare no more.
-        drop(self.spare.filling.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self.spare.filling.lock());
         match taken {
             State::Made { mapped, .. } => Ok(mapped),
             _ => Err(io::Error::other("the spare is not there although it was made")),
@@ -231,7 +233,7 @@ impl Shared {
         let zeros = vec![0; CHUNK.min(size) as usize];
         let mut offset = 0;
         while offset < size {
-            let not_taken = self.spare.filling.lock().unwrap_or_else(PoisonError::into_inner);
+            let not_taken = self.spare.filling.lock();
             if !self.spare.is(file) {
                 return Ok(());
             }
@@ -332,7 +334,7 @@ impl Shared {
         if self.segments().is_empty() {
             return Ok(());
         }
-        let Some(refuse) = *self.spare.refuse.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        let Some(refuse) = *self.spare.refuse.lock() else { return Ok(()) };
         let more = i128::from(segments) * i128::from(self.options.segment_size);
         let used = self.disk.space(self.directory.path())?.used_ratio(more);
         if used <= refuse {

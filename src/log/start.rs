@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -86,7 +85,7 @@ impl StartPoint {
 impl Shared {
     /// Replaces the start file by what `change` makes of it. Durable on return.
     pub(super) fn change_start(&self, change: impl FnOnce(&mut StartPoint)) -> io::Result<()> {
-        let _alone = self.changing_start.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.changing_start.lock();
         let mut changed = self.start_point().clone();
         change(&mut changed);
         let bytes = sealed::encode(&MAGIC, &changed).map_err(io::Error::other)?;

@@ -1,8 +1,9 @@
 //! Ledgers that the node is to host and could not open, and waiting until all of a node's ledgers are closed.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures::future::join_all;
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use super::host::Node;
@@ -26,13 +27,13 @@ struct Closed {
 impl Unopened {
     /// Keeps the newest reason.
     fn add(&self, closed: Closed) {
-        let mut unopened = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut unopened = self.0.write();
         unopened.retain(|known| known.group != closed.group);
         unopened.push(closed);
     }
 
     pub(super) fn remove(&self, group: &str) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|known| known.group.as_str() != group);
+        self.0.write().retain(|known| known.group.as_str() != group);
     }
 
     fn get(&self, group: &str) -> Option<Closed> {
@@ -59,7 +60,7 @@ impl Unopened {
     }
 
     fn all(&self) -> Vec<Closed> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 }
 

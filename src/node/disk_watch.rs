@@ -28,8 +28,9 @@ pub(super) async fn watch_disk(node: WeakNode) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Condvar, Mutex};
+    use std::sync::Arc;
 
+    use parking_lot::{Condvar, Mutex};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -46,7 +47,7 @@ mod tests {
 
     impl Gate {
         fn shut(&self) -> Shut<'_> {
-            *self.0.0.lock().unwrap() = true;
+            *self.0.0.lock() = true;
             Shut(self)
         }
 
@@ -54,7 +55,7 @@ mod tests {
             let gate = self.clone();
             TestDisk::before_sync(move |path, _| {
                 if path.file_name().is_some_and(|name| name.len() == 20) {
-                    drop(gate.0.1.wait_while(gate.0.0.lock().unwrap(), |shut| *shut).unwrap());
+                    gate.0.1.wait_while(&mut gate.0.0.lock(), |shut| *shut);
                 }
                 Ok(())
             })
@@ -66,7 +67,7 @@ mod tests {
 
     impl Drop for Shut<'_> {
         fn drop(&mut self) {
-            *self.0.0.0.lock().unwrap() = false;
+            *self.0.0.0.lock() = false;
             self.0.0.1.notify_all();
         }
     }

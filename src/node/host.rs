@@ -4,9 +4,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Weak};
 
 use futures::future::join_all;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use super::builder::NodeBuilder;
@@ -107,7 +108,7 @@ impl Node {
     }
 
     pub(super) fn set_server(&self, server: GrpcServer) {
-        *self.inner.server.lock().unwrap_or_else(PoisonError::into_inner) = Some(server);
+        *self.inner.server.lock() = Some(server);
     }
 
     pub(super) fn unopened(&self) -> &Unopened {
@@ -130,7 +131,7 @@ impl Node {
     /// How many connections to this node are open.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn connections(&self) -> usize {
-        let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner);
+        let server = self.inner.server.lock();
         server.as_ref().map_or(0, GrpcServer::connections)
     }
 
@@ -355,7 +356,7 @@ impl Node {
         for ledger in &ledgers {
             ledger.raft_group().stop().await;
         }
-        let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let server = self.inner.server.lock().take();
         if let Some(server) = server {
             server.shutdown().await;
         }
@@ -377,7 +378,7 @@ impl Node {
     pub async fn abort(&self) {
         *self.inner.changing.lock().await = true;
         self.inner.router.clear();
-        let server = self.inner.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let server = self.inner.server.lock().take();
         if let Some(server) = server {
             server.abort().await;
         }
@@ -394,11 +395,11 @@ impl Node {
     }
 
     fn hosted(&self) -> RwLockReadGuard<'_, Vec<Ledger>> {
-        self.inner.ledgers.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner.ledgers.read()
     }
 
     fn hosted_mut(&self) -> RwLockWriteGuard<'_, Vec<Ledger>> {
-        self.inner.ledgers.write().unwrap_or_else(PoisonError::into_inner)
+        self.inner.ledgers.write()
     }
 }
 

@@ -1,10 +1,11 @@
 //! A ledger is opened beside the runtime.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use tokio::net::TcpListener;
 
 use super::builder::environment;
@@ -27,14 +28,14 @@ struct Ticks {
 
 impl Ticks {
     fn count(&self) -> usize {
-        *self.count.lock().unwrap()
+        *self.count.lock()
     }
 
     async fn tick(self: Arc<Self>) {
         let mut timer = tokio::time::interval(Duration::from_millis(1));
         loop {
             timer.tick().await;
-            *self.count.lock().unwrap() += 1;
+            *self.count.lock() += 1;
             self.ticked.notify_all();
         }
     }
@@ -44,10 +45,10 @@ impl Ticks {
     /// # Errors
     /// It does not.
     fn wait_for_the_next(&self) -> io::Result<()> {
-        let count = self.count.lock().unwrap();
+        let mut count = self.count.lock();
         let before = *count;
         let patience = Duration::from_secs(20);
-        let waited = self.ticked.wait_timeout_while(count, patience, |count| *count == before).unwrap().1;
+        let waited = self.ticked.wait_while_for(&mut count, |count: &mut usize| *count == before, patience);
         if waited.timed_out() {
             self.missed.store(true, Ordering::Relaxed);
             return Err(io::Error::other("the runtime stands still"));

@@ -1,6 +1,5 @@
 //! Retention of one ledger on this node: the task that removes, what operators see of it, and removing by hand.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::ledger::{Ledger, WeakLedger};
@@ -63,8 +62,8 @@ impl Ledger {
             last: outcome.last,
             problem: outcome
                 .problem
-                .or_else(|| group.clock_problem.lock().unwrap_or_else(PoisonError::into_inner).clone())
-                .or_else(|| group.roll_problem.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+                .or_else(|| group.clock_problem.lock().clone())
+                .or_else(|| group.roll_problem.lock().clone()),
         })
     }
 
@@ -154,7 +153,7 @@ impl Retainer {
             Ok(_) => None,
             Err(error) => Some(format!("it is not known how old the newest records are: {error}")),
         };
-        let mut told = ledger.raft_group().roll_problem.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = ledger.raft_group().roll_problem.lock();
         if let Some(why) = &problem
             && told.is_none()
         {
@@ -174,7 +173,7 @@ impl Retainer {
             None if before.is_some() => tracing::info!(%group, "the age of records is what the clock says again"),
             Some(_) | None => {}
         }
-        *ledger.raft_group().clock_problem.lock().unwrap_or_else(PoisonError::into_inner) = wrong.map(|(_, why)| why);
+        *ledger.raft_group().clock_problem.lock() = wrong.map(|(_, why)| why);
         now
     }
 

@@ -8,7 +8,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::config::{LogId, RaftVote};
 use crate::types::{Group, Incarnation, NodeId};
@@ -83,7 +85,7 @@ impl Acknowledged {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The member has all entries up to `matched`.

@@ -1,9 +1,10 @@
 //! File work beside the runtime.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::config::Runtime;
 
@@ -29,7 +30,7 @@ pub(crate) fn beside<R: Runtime, T: Send + 'static>(
 ) -> BoxFuture<'static, io::Result<T>> {
     let work = Arc::new(Mutex::new(Some(work)));
     let theirs = work.clone();
-    let take = |work: &Mutex<Option<_>>| work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let take = |work: &Mutex<Option<_>>| work.lock().take();
     Box::pin(async move {
         #[cfg(feature = "sim")]
         if INLINE.get() {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 use openraft::{OptionalSend, RaftTypeConfig};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::error::AppendError;
@@ -147,8 +148,8 @@ impl Flight {
         next
     }
 
-    fn waiters(&self) -> std::sync::MutexGuard<'_, Vec<Waiter>> {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiters(&self) -> parking_lot::MutexGuard<'_, Vec<Waiter>> {
+        self.waiters.lock()
     }
 
     fn take(&self) -> Vec<Waiter> {

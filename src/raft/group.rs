@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::network::{NetSnapshot, RaftNetworkFactory};
 use openraft::{Config as RaftConfig, Instant, SnapshotPolicy};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::acked::Acknowledged;
@@ -402,7 +403,7 @@ where
             if let Err(error) = self.raft.shutdown().await {
                 tracing::error!(group = %self.log.group(), %error, "Raft ended badly");
             }
-            let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+            let tasks = std::mem::take(&mut *self.tasks.lock());
             for task in tasks {
                 if let Err(error) = task.await {
                     tracing::error!(group = %self.log.group(), %error, "a task of the ledger ended badly");

@@ -13,12 +13,13 @@
 //! least).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant, ServerState};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::config::{Raft, Runtime};
 use super::rest::{Rest, resting};
@@ -85,7 +86,7 @@ impl Pacer {
 }
 
 fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+    state.lock()
 }
 
 async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<State>>) {

@@ -4,11 +4,12 @@
 //! snapshot's place. So the snapshot is made at the purge point and nowhere further on: the peer gets all that is left.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::metrics::WaitError;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::config::{Raft, Runtime, SnapshotMeta, log_id};
@@ -89,7 +90,7 @@ impl<R: Runtime> Purger<R> {
     }
 
     fn outcome_mut(&self) -> MutexGuard<'_, RemovalOutcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outcome.lock()
     }
 
     pub(crate) fn outcome(&self) -> RemovalOutcome {

@@ -2,7 +2,7 @@
 //!
 //! Why the answers are right is written in `docs/invariants.md`, section *Reads*.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{Instant, ReadPolicy};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::config::{Raft, RaftVote, Runtime, TypeConfig};
 use super::members::Membership;
@@ -158,7 +159,7 @@ impl<R: Runtime> Leader<R> {
     }
 
     fn last(&self) -> MutexGuard<'_, Option<(RaftVote, R::Instant)>> {
-        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.confirmed.lock()
     }
 }
 

@@ -5,9 +5,10 @@
 //! the time that is due, until the other members' clocks have been asked (`node/timekeeper`). What a follower hears
 //! from its leader it holds against its own clock when it leads.
 
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::Instant;
@@ -74,6 +75,6 @@ impl Stamps {
     }
 
     fn belief(&self) -> MutexGuard<'_, Belief> {
-        self.belief.lock().unwrap_or_else(PoisonError::into_inner)
+        self.belief.lock()
     }
 }

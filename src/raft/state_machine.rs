@@ -5,12 +5,13 @@
 
 use std::io;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::entry::RaftEntry;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot};
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
 
 use super::config::{CommittedLeaderId, LogId, Runtime, SnapshotMeta, StoredMembership, TypeConfig, log_id};
@@ -65,7 +66,7 @@ impl Snapshots {
     }
 
     fn wanted(&self) -> MutexGuard<'_, Option<(SnapshotMeta, Cursor)>> {
-        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+        self.wanted.lock()
     }
 
     /// From now on a snapshot is built there, and not at what is applied.
@@ -175,7 +176,7 @@ pub(crate) fn membership_at(log: &LogReader, number: u64) -> io::Result<StoredMe
 }
 
 fn lock(applied: &Mutex<Applied>) -> MutexGuard<'_, Applied> {
-    applied.lock().unwrap_or_else(PoisonError::into_inner)
+    applied.lock()
 }
 
 impl<R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<R> {
@@ -218,7 +219,7 @@ impl<R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<R> {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, start: SnapshotData) -> io::Result<()> {
         self.snapshots.install(meta, start)?;
         if let (Some(last), Some(next)) = (meta.last_log_id, start) {
-            *self.installed.lock().unwrap_or_else(PoisonError::into_inner) = Some((last, next));
+            *self.installed.lock() = Some((last, next));
         }
         *lock(&self.applied) = Applied { last: meta.last_log_id, membership: meta.last_membership.clone() };
         Ok(())

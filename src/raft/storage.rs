@@ -9,12 +9,13 @@ use std::fmt::Debug;
 use std::io;
 use std::marker::PhantomData;
 use std::ops::{Bound, Range, RangeBounds};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt, stream};
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{Instant, OptionalSend, RaftTypeConfig};
+use parking_lot::Mutex;
 
 use super::beside::beside;
 use super::config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
@@ -221,7 +222,7 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
         if self.log.purged().is_some_and(|purged| purged.number >= id.index) {
             return Ok(());
         }
-        let installed = self.installed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let installed = self.installed.lock().take();
         let next = match installed {
             Some((last, next)) if last == id => next,
             // Without the leader's word on where the log goes on, the place is made up, and the leader's next entry

@@ -1,7 +1,7 @@
 //! openraft's own conformance suite, on real files with real syncs; and what a gate and a start do with such a log.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::stream;
 use openraft::entry::RaftEntry;
@@ -9,6 +9,7 @@ use openraft::impls::TokioRuntime;
 use openraft::raft::AppendEntriesRequest;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::testing::log::{StoreBuilder, Suite};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::TypeConfig;

@@ -17,10 +17,11 @@
 //! vote that is not its own.) What counts is the answer to openraft's own request.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::config::{LogId, RaftVote, Runtime};
 use super::members::Membership;
@@ -95,7 +96,7 @@ impl Bounds {
 
 impl VoteSaves {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// A vote is being saved, until what is given back is dropped.

@@ -1,8 +1,7 @@
 //! Who may call: checked before Raft, or anything of the ledger, hears of the call.
 
-use std::sync::{Mutex, PoisonError};
-
 use openraft::async_runtime::watch::WatchReceiver;
+use parking_lot::Mutex;
 
 use super::callers::{self, Caller};
 use super::convert::{self, Malformed};
@@ -135,7 +134,7 @@ impl<R: Runtime> Admission<R> {
             };
             return Err(refusal(Reason::Peers, peers, own));
         }
-        let mut promised = self.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut promised = self.promised.lock();
         let (node, disk) = promised.get_or_insert_with(|| former.clone());
         if (&*node, &*disk) != (&former.0, &former.1) && !planted(Mutant::PromisedToAll) {
             let expected = format!(

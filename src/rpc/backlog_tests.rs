@@ -1,7 +1,8 @@
 //! What replication streams that are begun anew leave behind while the disk hangs.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
 
 use super::*;
 use crate::log::flush::FlushTarget;
@@ -14,13 +15,13 @@ struct Hung(Mutex<Vec<FlushTarget>>);
 
 impl Scheduler for Hung {
     fn schedule(&self, log: FlushTarget, _: Duration) {
-        self.0.lock().unwrap().push(log);
+        self.0.lock().push(log);
     }
 }
 
 impl Hung {
     fn flush(&self) {
-        let due = std::mem::take(&mut *self.0.lock().unwrap());
+        let due = std::mem::take(&mut *self.0.lock());
         due.iter().for_each(|log| log.flush());
     }
 }

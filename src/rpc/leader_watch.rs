@@ -13,7 +13,7 @@
 //! costs an election and nothing else. A vote is given before the lease is over only by a follower that has given the
 //! leader up itself, and only for the next term.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
@@ -22,6 +22,7 @@ use openraft::Instant;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::network::{NetVote, RPCOption};
 use openraft::raft::VoteRequest;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 
 use super::leader_hold::Hold;
@@ -150,7 +151,7 @@ impl<R: Runtime> LeaderWatch<R> {
 
 impl<R: Runtime> Inner<R> {
     fn lock(&self) -> MutexGuard<'_, Hold<R::Instant>> {
-        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
+        self.hold.lock()
     }
 
     async fn run(self: Arc<Self>, mut losses: mpsc::UnboundedReceiver<NodeId>) {

@@ -8,8 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::convert::Malformed;
 use super::transport::TransportError;
@@ -193,7 +195,7 @@ async fn tell<R: Runtime>(inner: Weak<Inner>) {
 
 impl Inner {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, Kind), Outage>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 
     fn answered(&self, peer: &str, kind: Kind, group: Option<&str>) {

@@ -1,8 +1,7 @@
 //! What a caller says to a peer, and does about one that is down.
 
-use std::sync::Mutex;
-
 use futures::FutureExt;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::format::entry::EntryKind;
@@ -20,7 +19,7 @@ struct Down(Arc<Mutex<Vec<Option<u64>>>>, bool);
 
 impl Down {
     fn would_hear(&self, acknowledged: Option<pb::LogId>) {
-        self.0.lock().unwrap().push(acknowledged.map(|id| id.number));
+        self.0.lock().push(acknowledged.map(|id| id.number));
     }
 }
 
@@ -147,7 +146,7 @@ async fn whatever_is_said_first_to_a_member_says_what_it_has_acknowledged() {
     }
     let (heartbeat, [first, second], snapshot, transfer) = (Some(7), [Some(7), None], Some(7), Some(7));
     let said = [heartbeat, snapshot, transfer, first, second, snapshot, transfer];
-    assert_eq!(*peer.0.lock().unwrap(), said);
+    assert_eq!(*peer.0.lock(), said);
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! The receiving side: checks what a call says, then hands it to Raft.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
 use openraft::storage::Snapshot;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use self::of_the_log::committed;
@@ -347,7 +348,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 match checked {
                     Ok(request) => Some((request, (requests, own))),
                     Err(refusal) => {
-                        *refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+                        *refused.lock() = Some(refusal);
                         None
                     }
                 }
@@ -363,7 +364,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                     intake.answer(result).await
                 }
             });
-            let last = stream::once(async move { refused.lock().unwrap_or_else(PoisonError::into_inner).take() });
+            let last = stream::once(async move { refused.lock().take() });
             Ok(answers.chain(last.filter_map(|refusal| std::future::ready(refusal.map(Err)))).boxed())
         })
     }

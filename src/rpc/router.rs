@@ -1,11 +1,12 @@
 //! Finds the ledger a peer call is for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 
 use futures::StreamExt;
 use futures::stream;
+use parking_lot::RwLock;
 
 use super::WIRE_VERSIONS;
 use super::pb::{self, refusal::Reason};
@@ -29,13 +30,13 @@ impl Router {
 
     /// Puts a ledger up. Replaces one of the same group.
     pub(crate) fn insert(&self, group: &Group, handler: Arc<dyn PeerHandler>) {
-        let mut groups = self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut groups = self.groups.write();
         groups.insert(group.to_string(), handler);
     }
 
     /// Takes a ledger down: calls for it are refused from now on.
     pub(crate) fn remove(&self, group: &Group) {
-        self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(group.as_str());
+        self.groups.write().remove(group.as_str());
     }
 
     /// Counts a call that brings `beats` heartbeats.
@@ -53,7 +54,7 @@ impl Router {
     /// Takes all ledgers down, for the node stops: calls are refused from now on, with that.
     pub(crate) fn clear(&self) {
         self.stops.store(true, Ordering::Relaxed);
-        self.groups.write().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        self.groups.write().clear();
     }
 
     /// The ledger that `envelope` names.
@@ -71,7 +72,7 @@ impl Router {
         if envelope.cluster != self.cluster.as_str() {
             return Err(refusal(Reason::Cluster, &envelope.cluster, &self.cluster));
         }
-        let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let groups = self.groups.read();
         match groups.get(&envelope.group) {
             Some(handler) => Ok(handler.clone()),
             None if self.stops.load(Ordering::Relaxed) => {

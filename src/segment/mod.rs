@@ -20,9 +20,10 @@ mod window;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::{Alive, Disk, DiskFile, Mapping};
 use crate::error::Damage;
@@ -145,7 +146,7 @@ impl Segment {
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Arc<dyn DiskFile>>> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+        self.file.lock()
     }
 
     fn file(&self) -> io::Result<Arc<dyn DiskFile>> {
@@ -432,10 +433,10 @@ impl Segment {
     }
 
     fn units(&self) -> RwLockReadGuard<'_, Units> {
-        self.units.read().unwrap_or_else(PoisonError::into_inner)
+        self.units.read()
     }
 
     fn units_mut(&self) -> RwLockWriteGuard<'_, Units> {
-        self.units.write().unwrap_or_else(PoisonError::into_inner)
+        self.units.write()
     }
 }

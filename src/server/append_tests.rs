@@ -1,8 +1,9 @@
 //! Order, answers and the end of an append stream, without a node.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::channel::{mpsc, oneshot};
+use parking_lot::Mutex;
 
 use super::*;
 use crate::rpc::client_wire::failure;
@@ -44,7 +45,7 @@ fn answers_until(
                 return Err(failure(Code::NotMaster, "not here"));
             }
             let (sender, receiver) = oneshot::channel();
-            submitted.lock().unwrap().push((request.id, sender));
+            submitted.lock().push((request.id, sender));
             let outcome: Awaiting = receiver.map(|outcome| outcome.unwrap()).boxed();
             Ok(outcome)
         }
@@ -58,7 +59,7 @@ async fn requests_are_submitted_in_order_and_answered_as_outcomes_come() {
     let (mut answers, outcomes) = answers(receiver);
     (0..3).for_each(|id| sender.unbounded_send(request(id)).unwrap());
     assert!(futures::poll!(answers.next()).is_pending());
-    let mut submitted = std::mem::take(&mut *outcomes.lock().unwrap());
+    let mut submitted = std::mem::take(&mut *outcomes.lock());
     assert_eq!(submitted.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [0, 1, 2]);
     submitted.pop().unwrap().1.send(ack(7)).unwrap();
     assert_eq!(answers.next().await.unwrap().unwrap(), appended(2, ack(7).unwrap()));
@@ -79,7 +80,7 @@ async fn a_refusal_is_an_answer_and_the_stream_goes_on() {
     };
     assert_eq!(refusal.code(), Code::NotMaster);
     assert!(futures::poll!(answers.next()).is_pending());
-    outcomes.lock().unwrap().pop().unwrap().1.send(ack(0)).unwrap();
+    outcomes.lock().pop().unwrap().1.send(ack(0)).unwrap();
     assert_eq!(answers.next().await.unwrap().unwrap().id, 1);
 }
 
@@ -92,7 +93,7 @@ async fn after_the_last_request_the_outcomes_still_come() {
         end.into_iter().for_each(|end| sender.unbounded_send(end).unwrap());
         drop(sender);
         assert!(futures::poll!(answers.next()).is_pending());
-        outcomes.lock().unwrap().pop().unwrap().1.send(ack(0)).unwrap();
+        outcomes.lock().pop().unwrap().1.send(ack(0)).unwrap();
         assert_eq!(answers.next().await.unwrap().unwrap().id, 0);
         assert!(answers.next().await.is_none());
     }
@@ -105,11 +106,11 @@ async fn so_many_are_awaited_and_no_more_are_read() {
     let more = MAX_AWAITED as u64 + 5;
     (0..more).for_each(|_| sender.unbounded_send(request(0)).unwrap());
     assert!(futures::poll!(answers.next()).is_pending());
-    assert_eq!(outcomes.lock().unwrap().len(), MAX_AWAITED);
-    outcomes.lock().unwrap().remove(0).1.send(ack(0)).unwrap();
+    assert_eq!(outcomes.lock().len(), MAX_AWAITED);
+    outcomes.lock().remove(0).1.send(ack(0)).unwrap();
     assert!(answers.next().await.is_some());
     assert!(futures::poll!(answers.next()).is_pending());
-    assert_eq!(outcomes.lock().unwrap().len(), MAX_AWAITED);
+    assert_eq!(outcomes.lock().len(), MAX_AWAITED);
 }
 
 #[tokio::test]
@@ -128,7 +129,7 @@ async fn once_closed_what_was_taken_is_answered_and_the_rest_refused() {
     };
     assert_eq!(refusal.code(), Code::Closed);
     assert!(futures::poll!(answers.next()).is_pending(), "an outcome is still to come");
-    outcomes.lock().unwrap().pop().unwrap().1.send(ack(0)).unwrap();
+    outcomes.lock().pop().unwrap().1.send(ack(0)).unwrap();
     assert_eq!(answers.next().await.unwrap().unwrap().id, 0);
     let end = answers.next().await.unwrap().unwrap_err();
     assert_eq!(from_status(&end).unwrap().code(), Code::Closed);
@@ -142,7 +143,7 @@ async fn a_request_that_cannot_be_decoded_ends_the_stream_behind_the_answers() {
     sender.unbounded_send(request(0)).unwrap();
     sender.unbounded_send(Err(to_status(&failure(Code::TooLarge, "too large")))).unwrap();
     assert!(futures::poll!(answers.next()).is_pending());
-    outcomes.lock().unwrap().pop().unwrap().1.send(ack(0)).unwrap();
+    outcomes.lock().pop().unwrap().1.send(ack(0)).unwrap();
     assert_eq!(answers.next().await.unwrap().unwrap().id, 0);
     let end = answers.next().await.unwrap().unwrap_err();
     assert_eq!(from_status(&end).unwrap().code(), Code::TooLarge);

@@ -5,11 +5,12 @@
 //! a place among the streams) for ever: nothing of the call runs any more, its own timers least of all.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::stream::{BoxStream, Stream, StreamExt};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
@@ -43,7 +44,7 @@ impl<T: Send + 'static> Watched<T> {
 
 fn locked<T>(answers: &Mutex<Answers<T>>) -> MutexGuard<'_, Answers<T>> {
     // A poll that panicked has ended its connection; what is left of the stream is only dropped.
-    answers.lock().unwrap_or_else(PoisonError::into_inner)
+    answers.lock()
 }
 
 async fn watch<T>(answers: Weak<Mutex<Answers<T>>>, wait: Duration) {

@@ -1,12 +1,13 @@
 //! Nodes that are started, crashed, killed and cut off.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::clock::SimClock;
 use super::disk::SimDisk;
@@ -65,7 +66,7 @@ struct Running {
 impl Drop for Inner {
     /// The wire and the nodes on it hold each other.
     fn drop(&mut self) {
-        for node in self.nodes.get_mut().unwrap_or_else(PoisonError::into_inner) {
+        for node in self.nodes.get_mut() {
             self.network.down(&node.address);
             if let Some(running) = node.running.take() {
                 running.router.clear();

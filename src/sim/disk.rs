@@ -8,7 +8,9 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
 
 use super::file::{Inode, SimFile};
 pub(crate) use super::machine::Op;
@@ -74,7 +76,7 @@ impl SimDisk {
 
     /// Has calls of `op` wait while somebody has `gate` locked.
     #[cfg(test)]
-    pub(crate) fn hold(&self, op: Op, gate: Arc<std::sync::Mutex<()>>) {
+    pub(crate) fn hold(&self, op: Op, gate: Arc<parking_lot::Mutex<()>>) {
         self.machine.state().held = Some((op, gate));
     }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::machine::{Failure, Machine, Op, Owner};
 use crate::disk::{DiskFile, Mapping};
@@ -186,7 +188,7 @@ fn blocks(page: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// An open file, of one life of the machine.

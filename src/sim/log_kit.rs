@@ -1,9 +1,11 @@
 //! A log on a simulated disk, whose flushes and file work are run by hand.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::disk::SimDisk;
 use super::file::lock;

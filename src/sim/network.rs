@@ -1,11 +1,12 @@
 //! A simulated network: who is up, which links are cut, and what becomes of each message.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use openraft::Instant;
 use openraft_rt_sim::SimInstant;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use super::file::lock;

@@ -3,8 +3,10 @@
 //! `DLEDGER_SEEDS=n` runs more seeds, `DLEDGER_SEED=x` runs one again.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::file::lock;
 use super::{Rng, SimCluster, now, pass, run, spawn};

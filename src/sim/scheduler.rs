@@ -1,11 +1,12 @@
 //! Who runs flush passes and file work in a simulation.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use openraft::AsyncRuntime;
 use openraft_rt_sim::SimRuntime;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::file::lock;

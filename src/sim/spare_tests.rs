@@ -1,8 +1,10 @@
 //! The spare segment of a log: when it is tried again, and that a closed log makes none.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::disk::{Op, SimDisk};
 use super::file::lock;

@@ -2,11 +2,12 @@
 //!
 //! `DLEDGER_SEEDS=n` runs more seeds, `DLEDGER_SEED=x` runs one again.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::file::lock;
 use super::read_tests::{NODES, SOON, millis, seeds};

@@ -1,10 +1,11 @@
 //! A node that is only its client service, and does what a test tells it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -98,7 +99,7 @@ impl Fake {
     }
 
     pub(super) fn set<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.state.lock().unwrap())
+        change(&mut self.state.lock())
     }
 
     pub(super) fn log(&self) -> Vec<Bytes> {

@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, mpsc};
+use std::sync::mpsc;
+
+use parking_lot::Condvar;
 
 use super::*;
 use crate::disk::test_disk::TestDisk;
@@ -186,18 +188,18 @@ fn without_a_descriptor_what_is_stored_is_read_and_damage_is_still_found() {
 /// A read that waits for the disk until it is let go on.
 #[derive(Default)]
 struct Gate {
-    shut: std::sync::Mutex<bool>,
+    shut: parking_lot::Mutex<bool>,
     opened: Condvar,
 }
 
 impl Gate {
     fn shut(&self, shut: bool) {
-        *self.shut.lock().unwrap() = shut;
+        *self.shut.lock() = shut;
         self.opened.notify_all();
     }
 
     fn pass(&self) {
-        drop(self.opened.wait_while(self.shut.lock().unwrap(), |shut| *shut).unwrap());
+        self.opened.wait_while(&mut self.shut.lock(), |shut| *shut);
     }
 }
 
@@ -207,7 +209,7 @@ fn a_read_that_the_disk_takes_long_for_keeps_nobody_waiting() {
     let (gate, (reading, began)) = (Arc::new(Gate::default()), mpsc::channel());
     let (slow, wait) = (dir.path().join("log").join(names::segment(0)), gate.clone());
     let disk = TestDisk::on_read(move |path, _| {
-        if path == slow && *wait.shut.lock().unwrap() {
+        if path == slow && *wait.shut.lock() {
             let _ = reading.send(());
             wait.pass();
         }

@@ -9,13 +9,13 @@ struct Queued(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
 
 impl Background for Queued {
     fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        self.0.lock().unwrap().push(job);
+        self.0.lock().push(job);
     }
 }
 
 impl Queued {
     fn work(&self) {
-        let jobs = std::mem::take(&mut *self.0.lock().unwrap());
+        let jobs = std::mem::take(&mut *self.0.lock());
         jobs.into_iter().for_each(|job| job());
     }
 }

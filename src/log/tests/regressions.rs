@@ -418,7 +418,7 @@ fn a_spare_that_is_being_taken_is_not_made_again() {
     }
     flushed(&mut log);
     // Zeros are written to what is the spare, and to nothing else.
-    let queued = jobs.0.lock().unwrap().take().unwrap();
+    let queued = jobs.0.lock().take().unwrap();
     queued.into_iter().for_each(|job| job());
     log.reader().close().unwrap();
     drop(log);
@@ -433,7 +433,7 @@ struct AtTheEnd(Mutex<Option<Vec<Job>>>);
 
 impl Background for AtTheEnd {
     fn run(&self, job: Job) {
-        match &mut *self.0.lock().unwrap() {
+        match &mut *self.0.lock() {
             Some(queued) => queued.push(job),
             None => job(),
         }

@@ -46,7 +46,7 @@ fn what_comes_in_the_place_of_a_roll_is_verified() {
         let (seen, watched) = (lowered.clone(), file.clone());
         let disk = TestDisk::before_sync(move |path, _| {
             if path == watched {
-                *seen.lock().unwrap() = std::fs::read(path)?;
+                *seen.lock() = std::fs::read(path)?;
             }
             Ok(())
         });
@@ -57,7 +57,7 @@ fn what_comes_in_the_place_of_a_roll_is_verified() {
         append(&mut log, &[&"z".repeat(6000)]);
         assert_eq!(log.shared.segments().len(), 2, "the test must roll");
         closed(log);
-        lowered.lock().unwrap().clone()
+        lowered.lock().clone()
     };
     std::fs::write(&file, lowered).unwrap();
     let segment = dir.path().join("log").join(names::segment(0));

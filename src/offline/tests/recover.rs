@@ -175,7 +175,7 @@ fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
     ];
     for (tool, run) in tools {
         let sample = survivor();
-        let synced = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let synced = Arc::new(parking_lot::Mutex::new(Vec::new()));
         let first_change = Arc::new(std::sync::OnceLock::new());
         let (seen, changed, at) = (synced.clone(), first_change.clone(), synced.clone());
         let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
@@ -184,14 +184,14 @@ fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
         let note = changed.clone();
         let disk = TestDisk::before_sync(move |path, _| {
             if std::fs::read(&file).unwrap() != whole {
-                note.get_or_init(|| at.lock().unwrap().clone());
+                note.get_or_init(|| at.lock().clone());
             }
-            seen.lock().unwrap().push(name(path));
+            seen.lock().push(name(path));
             Ok(())
         });
         let at = synced.clone();
         let disk = disk.and_before_rename(move |_, _| {
-            changed.get_or_init(|| at.lock().unwrap().clone());
+            changed.get_or_init(|| at.lock().clone());
             Ok(())
         });
         run(Stopped::open_on(Arc::new(disk), sample.path()).unwrap());

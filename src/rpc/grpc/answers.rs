@@ -1,14 +1,15 @@
 //! The caller's side of a replication stream.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::BoxStream;
 use futures::task::AtomicWaker;
+use parking_lot::Mutex;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::{Status, Streaming};
 
@@ -52,7 +53,7 @@ impl Stream for Requests {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.0.polling.register(cx.waker());
-        let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self.0.requests.lock();
         let Some(open) = requests.as_mut() else {
             return Poll::Ready(None);
         };
@@ -67,7 +68,7 @@ impl Stream for Requests {
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        let requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let requests = self.0.requests.lock().take();
         self.0.polling.wake();
         drop(requests);
     }

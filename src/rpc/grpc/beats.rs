@@ -1,10 +1,11 @@
 //! The heartbeat lane: what falls due together travels in one call.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::stream::BoxStream;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -42,7 +43,7 @@ impl BeatLink {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { beat, timeout, since: Instant::now(), answer };
         let first = {
-            let mut all = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.waiting.lock();
             all.push(waiting);
             all.len() == 1
         };
@@ -51,7 +52,7 @@ impl BeatLink {
             // A task of its own: whoever was first may give up before the others have their answers.
             drop(tokio::spawn(async move {
                 tokio::time::sleep(WINDOW).await;
-                let mut due = std::mem::take(&mut *waiting.lock().unwrap_or_else(PoisonError::into_inner));
+                let mut due = std::mem::take(&mut *waiting.lock());
                 while !due.is_empty() {
                     let rest = due.split_off(due.len().min(MAX_BEATS));
                     drop(tokio::spawn(send(link.clone(), due)));

@@ -1,8 +1,9 @@
 //! The connection a link keeps, and when it is given up for a new one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 
@@ -110,7 +111,7 @@ impl KeptChannel {
     }
 
     fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 }
 

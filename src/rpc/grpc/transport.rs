@@ -1,11 +1,12 @@
 //! The transport: keeps one link per address and lane.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 
 use super::beats::BeatLink;
 use super::dialer::{Dialer, Tcp};
@@ -68,7 +69,7 @@ impl GrpcTransport {
 
 impl Transport for GrpcTransport {
     fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link> {
-        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.links.lock();
         let link = links.entry((address.to_owned(), lane)).or_insert_with(|| {
             let link = Arc::new(GrpcLink::new(address, lane, &self.options, self.dialer.clone()));
             match lane {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::model::{Promise, TRUNCATION_COMES_BACK, Written};
 use crate::format::entry::{EntryHeader, EntryKind};
