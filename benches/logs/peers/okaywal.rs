@@ -10,9 +10,10 @@
 use std::io::{self, Read};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use okaywal::{Configuration, Entry, EntryId, LogManager, LogPosition, ReadChunkResult, SegmentReader, WriteAheadLog};
+use parking_lot::Mutex;
 
 use super::{Log, Peer, Reader, Survives, touch_all, touch_ends};
 
@@ -28,7 +29,7 @@ pub const PEER: Peer = Peer {
         let file = u32::try_from(how.bytes + how.bytes / 8 + (1 << 20)).expect("a file of it is smaller");
         let configuration = Configuration::default_for(dir).preallocate_bytes(file).checkpoint_after_bytes(file.into());
         let log = configuration.open(found.clone()).expect("the log opens");
-        let positions = std::mem::take(&mut *found.0.lock().expect("nobody panicked"));
+        let positions = std::mem::take(&mut *found.0.lock());
         Box::new(Open { log, positions })
     },
 };
@@ -60,7 +61,7 @@ impl LogManager for Found {
                 ReadChunkResult::AbortedEntry => return Ok(()),
             }
         }
-        self.0.lock().map_err(|_| io::ErrorKind::Other)?.append(&mut positions);
+        self.0.lock().append(&mut positions);
         Ok(())
     }
 

@@ -3,7 +3,6 @@
 #![cfg(target_os = "linux")]
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dledger::history::{Acked, Answer, Call, Hash};
@@ -11,6 +10,7 @@ use dledger_faults::machine::Links;
 use dledger_faults::runner::{self, Job, Profile};
 use dledger_faults::scenario::{self, Outcome, Plan, Scenario, Stage, Trouble, Verdict};
 use dledger_faults::workload::Load;
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 /// Three nodes and their clients are enough for two processors.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    ONE.lock()
 }
 
 fn binary() -> PathBuf {

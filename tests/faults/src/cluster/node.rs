@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -96,12 +97,12 @@ impl Node {
 
     /// Options of the next processes, instead of those so far.
     pub fn set_args(&self, args: Vec<String>) {
-        *self.args.lock().unwrap_or_else(PoisonError::into_inner) = args;
+        *self.args.lock() = args;
     }
 
     /// Environment of the next processes, besides what they inherit.
     pub fn set_env(&self, env: Vec<(String, String)>) {
-        *self.env.lock().unwrap_or_else(PoisonError::into_inner) = env;
+        *self.env.lock() = env;
     }
 
     /// Starts a process; does not wait until it serves.
@@ -121,9 +122,9 @@ impl Node {
         // Dies with this process, however that ends.
         let mut command = Command::from((self.place.launch)("setpriv"));
         command.args(["--pdeathsig", "KILL"]).arg(&self.binary).arg("serve");
-        command.args(self.args.lock().unwrap_or_else(PoisonError::into_inner).iter());
+        command.args(self.args.lock().iter());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true);
-        command.envs(self.env.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        command.envs(self.env.lock().iter().cloned());
         command.env("NO_COLOR", "1");
         // A signal to the runner's terminal is not for the nodes.
         command.process_group(0);
@@ -231,7 +232,7 @@ impl Node {
             self.note_death(&status);
             *child = None;
         }
-        std::mem::take(&mut *self.deaths.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.deaths.lock())
     }
 
     fn note_death(&self, status: &ExitStatus) {
@@ -240,7 +241,7 @@ impl Node {
         }
         let lines = self.last_lines(LAST_LINES).join("\n  ");
         let death = format!("{} ended by itself: {}. It said last:\n  {lines}", self.name(), said(status));
-        self.deaths.lock().unwrap_or_else(PoisonError::into_inner).push(death);
+        self.deaths.lock().push(death);
     }
 
     /// The end of its log.

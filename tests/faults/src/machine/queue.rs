@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nfq::{Message, Queue, Verdict};
+use parking_lot::Mutex;
 
 use super::spaces::{Spaces, address};
 use super::{Active, Error, Links, Party, Result, Shared, os};
@@ -62,7 +63,7 @@ impl Delay {
 
 impl Active for Delay {
     fn observed(&mut self) -> Result<Option<String>> {
-        if let Some(why) = &*self.counts.failed.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(why) = &*self.counts.failed.lock() {
             return Err(Error::State(format!("the packet queue: {why}")));
         }
         let packets = self.counts.packets.load(Ordering::Relaxed);
@@ -147,7 +148,7 @@ fn start(
                 let _ = ready.send(Ok(()));
                 let worked = work(queue, hold, &counts, &stopped);
                 if let Err(error) = &worked {
-                    *counts.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+                    *counts.failed.lock() = Some(error.to_string());
                 }
                 worked
             };

@@ -1,10 +1,11 @@
 //! What the proxies do to the bytes of each link.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::{Active, Link, Links, Result};
@@ -76,7 +77,7 @@ impl Rules {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Rule>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 
     fn on(&self, link: Link) -> Vec<Rule> {

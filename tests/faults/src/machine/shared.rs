@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 use super::disk::Disk;
 use super::proxies::Proxies;
@@ -161,7 +162,7 @@ impl Shared {
 
     /// Takes all away, once: what could not be.
     pub(crate) fn take_away(&self) -> Vec<String> {
-        let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = self.gone.lock();
         if std::mem::replace(&mut *gone, true) { Vec::new() } else { sweep::remove(&self.name) }
     }
 }
@@ -192,7 +193,7 @@ fn plain(home: &Path, ids: std::ops::RangeInclusive<u64>) -> Result<Vec<(u64, Di
 /// It was had before, and fails now: what would be tested without it is not what was asked for.
 fn note<T>(found: &mut Capabilities, capability: Capability, tried: Result<T>) -> Result<Option<T>> {
     static HAD: Mutex<BTreeSet<Capability>> = Mutex::new(BTreeSet::new());
-    let mut had_before = HAD.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut had_before = HAD.lock();
     let (answer, had) = match tried {
         Ok(had) => {
             had_before.insert(capability);

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use dledger::history::{
 };
 use dledger::sim::{self, Rng, SimCluster};
 use dledger::{ReadError, ReadLimit, RepairPolicy, Retention, Role};
+use parking_lot::Mutex;
 
 use super::clients::Client;
 use super::invariants::Watch;
@@ -118,10 +119,7 @@ async fn simulate(run: &Run<'_>, recorder: Recorder) -> Outcome {
     let watching = watch.clone();
     if std::env::var_os("DLEDGER_UNWATCHED").is_none() {
         cluster.observe(move |cluster| {
-            // It is not asked again when something is wrong: the panic says what.
-            if let Ok(mut watch) = watching.lock()
-                && let Err(broken) = watch.step(cluster)
-            {
+            if let Err(broken) = watching.lock().step(cluster) {
                 panic!("{broken}");
             }
         });
@@ -168,7 +166,7 @@ async fn simulate(run: &Run<'_>, recorder: Recorder) -> Outcome {
     outcome.virtual_time = sim::now();
     outcome.count("starts", (0..cluster.size()).map(|i| cluster.starts(i)).sum());
     outcome.count("records removed", nodes.iter().filter_map(|i| Some(cluster.ledger(*i)?.status().first)).sum());
-    let watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+    let watch = watch.lock();
     outcome.count("steps watched", watch.steps);
     outcome.count("changes of nodes checked", watch.changes);
     if plan.retention {

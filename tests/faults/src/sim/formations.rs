@@ -1,11 +1,12 @@
 //! Nodes that start for the first time, in whatever order and whatever happens meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dledger::sim::{self, Rng, SimCluster};
 use dledger::{NodeId, Peer, Peers};
+use parking_lot::Mutex;
 
 use super::Outcome;
 
@@ -39,7 +40,7 @@ impl Observer {
         let watching = observer.clone();
         // It ends with the simulation.
         drop(sim::spawn(async move {
-            while !*watching.over.lock().unwrap() {
+            while !*watching.over.lock() {
                 watching.look();
                 sim::pass(Duration::from_millis(3)).await;
             }
@@ -57,16 +58,16 @@ impl Observer {
         for i in 0..self.cluster.size() {
             let membership = self.membership(i);
             if !membership.is_empty() {
-                self.seen.lock().unwrap().insert(membership);
+                self.seen.lock().insert(membership);
             }
         }
     }
 
     /// All that were seen: one cluster at most.
     fn at_most_one(&self) -> Option<Membership> {
-        *self.over.lock().unwrap() = true;
+        *self.over.lock() = true;
         self.look();
-        let seen = self.seen.lock().unwrap();
+        let seen = self.seen.lock();
         assert!(seen.len() <= 1, "{} clusters were formed: {seen:?}", seen.len());
         seen.first().cloned()
     }

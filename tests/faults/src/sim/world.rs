@@ -1,11 +1,12 @@
 //! What all who take part in a simulation share.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dledger::history::{Acked, Hash, Item, Recorder, What};
 use dledger::sim::{self, SimCluster};
 use dledger::{Ack, Record};
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::Outcome;
@@ -49,7 +50,7 @@ impl World {
 
     /// What has been counted so far.
     pub(super) fn outcome(&self) -> MutexGuard<'_, Outcome> {
-        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outcome.lock()
     }
 
     pub(super) fn count(&self, what: &'static str, n: u64) {
@@ -66,11 +67,11 @@ impl World {
     }
 
     pub(super) fn rotten(&self) -> MutexGuard<'_, Vec<(usize, Live)>> {
-        self.rotten.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rotten.lock()
     }
 
     fn starts(&self) -> MutexGuard<'_, Vec<(bool, String)>> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.starts.lock()
     }
 
     pub(super) fn is_starting(&self, i: usize) -> bool {

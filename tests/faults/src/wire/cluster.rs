@@ -3,13 +3,14 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use dledger::history::{Begin, ChainAt, FORMAT, FaultEvent, FaultPhase, NodeStatusEvent, Recorder, What};
 use dledger::sim::Rng;
 use dledger::{Config, NodeId, Peer, Peers, Role};
+use parking_lot::Mutex;
 use turmoil::{Builder, Sim};
 
 use super::net::{PORT, Silent};
@@ -58,7 +59,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        self.0.lock().write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -303,7 +304,7 @@ impl Cluster<'_> {
     /// The history so far.
     pub fn history(&self) -> String {
         self.recorder.finish().expect("memory for the history");
-        let bytes = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let bytes = self.lines.0.lock().clone();
         String::from_utf8(bytes).expect("JSON")
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +10,7 @@ use dledger::sim::Rng;
 use dledger::sim::wire::{self, pass};
 use dledger::{Client, ClientError, Consistency, Outcome, Peers, ReadLimit, Record};
 use futures::StreamExt;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::cluster::Cluster;
@@ -79,11 +79,11 @@ impl Load {
 
     /// What the clients were told so far.
     pub fn told(&self) -> Told {
-        self.shared.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.told.lock().clone()
     }
 
     fn tell(&self, what: impl FnOnce(&mut Told)) {
-        what(&mut self.shared.told.lock().unwrap_or_else(PoisonError::into_inner));
+        what(&mut self.shared.told.lock());
     }
 
     fn took(&self, what: &str, began: Instant) {

@@ -5,14 +5,15 @@ use std::future::pending;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use dledger::sim::Rng;
 use dledger::sim::wire::{Connect, Connection, Listen};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -60,17 +61,17 @@ impl Meter {
     /// this host has written; `None`: no more.
     pub fn cut(&self, plan: Option<(Rng, u64)>) {
         let plan = plan.map(|(mut rng, distance)| Plan { left: rng.below(distance), rng, distance });
-        *self.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+        *self.plan.lock() = plan;
     }
 
     /// From now on a read gives a few bytes only, as many as `rng` says.
     pub fn read_shortly(&self, rng: Rng) {
-        *self.short_reads.lock().unwrap_or_else(PoisonError::into_inner) = Some(rng);
+        *self.short_reads.lock() = Some(rng);
     }
 
     /// How many of `bytes` may be written before the cut; `None` if there is none among them.
     fn cut_within(&self, bytes: usize) -> Option<usize> {
-        let mut plan = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plan = self.plan.lock();
         let plan = plan.as_mut()?;
         if plan.left > bytes as u64 {
             plan.left -= bytes as u64;
@@ -83,7 +84,7 @@ impl Meter {
     }
 
     fn short_read(&self) -> Option<usize> {
-        let mut rng = self.short_reads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rng = self.short_reads.lock();
         Some(1 + rng.as_mut()?.below(SHORT_READ as u64) as usize)
     }
 }
@@ -161,7 +162,7 @@ pub struct Silent(Arc<Mutex<HashSet<(String, String)>>>);
 impl Silent {
     /// From now on the link between two hosts loses packets, in one direction at least; or none any more.
     pub fn set(&self, one: &str, other: &str, silent: bool) {
-        let mut links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut links = self.0.lock();
         for link in [(one, other), (other, one)] {
             let link = (link.0.to_owned(), link.1.to_owned());
             // Whether it was set before makes no difference.
@@ -170,7 +171,7 @@ impl Silent {
     }
 
     fn is_set(&self, one: &str, other: &str) -> bool {
-        let links = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = self.0.lock();
         links.contains(&(one.to_owned(), other.to_owned()))
     }
 }

@@ -2,13 +2,14 @@
 
 use std::future::pending;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use dledger::sim::Rng;
 use dledger::sim::wire::{self, Disk, World};
 use dledger::{Config, Ledger, Node, NodeId, Peers};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::net::{Listener, Meter, Silent, Wire};
 
@@ -75,7 +76,7 @@ impl WireNode {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// What runs on its host: the process, or nothing.

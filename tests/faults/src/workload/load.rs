@@ -1,6 +1,6 @@
 //! Which clients there are, and all of them at work.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dledger::history::Recorder;
@@ -185,6 +185,6 @@ impl Workload {
 
     /// What must not have been, as it was found out.
     pub fn findings(&mut self) -> Vec<String> {
-        std::mem::take(&mut *self.findings.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.findings.lock())
     }
 }

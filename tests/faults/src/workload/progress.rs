@@ -1,11 +1,11 @@
 //! What came of the calls, and how long none was acknowledged.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use dledger::ClientError;
 use dledger::error::Outcome;
 use dledger::history::{Answer, NodeStatusEvent, Recorder, What};
+use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
@@ -63,14 +63,13 @@ impl Progress {
 
     /// Longest time without an ack since the first one, or since [`Progress::begin`].
     pub fn longest_gap(&self) -> Duration {
-        let gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let gaps = self.gaps.lock();
         gaps.longest.max(gaps.last.elapsed())
     }
 
     /// What was before does not count: no fault was there.
     pub fn begin(&self) {
-        *self.gaps.lock().unwrap_or_else(PoisonError::into_inner) =
-            Gaps { last: Instant::now(), longest: Duration::ZERO };
+        *self.gaps.lock() = Gaps { last: Instant::now(), longest: Duration::ZERO };
     }
 
     /// Waits until so many more records are acknowledged.
@@ -92,7 +91,7 @@ impl Progress {
         let (count, end) = (acks.len() as u64, acks.iter().map(|ack| ack.index + 1).max().unwrap_or(0));
         self.recorder.ok(op, Answer::Acked { acks });
         {
-            let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut gaps = self.gaps.lock();
             gaps.longest = gaps.longest.max(gaps.last.elapsed());
             gaps.last = Instant::now();
         }

@@ -1,9 +1,10 @@
 //! What the nodes say of themselves, and whose process is gone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use dledger::Status;
 use dledger::history::{ChainAt, NodeStatusEvent, What};
+use parking_lot::Mutex;
 
 use super::appends::Ways;
 use crate::cluster::Cluster;
@@ -19,7 +20,7 @@ pub(super) async fn sampler(ways: Ways, cluster: Arc<Cluster>, findings: Finding
         let last = ways.stopped();
         for death in cluster.deaths().await {
             ways.progress.recorder().record(What::Note { text: death.clone() });
-            findings.lock().unwrap_or_else(PoisonError::into_inner).push(death);
+            findings.lock().push(death);
         }
         if last {
             return;

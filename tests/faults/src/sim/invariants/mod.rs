@@ -52,6 +52,8 @@ trait Invariant: Send {
 pub(super) struct Watch {
     invariants: Vec<(&'static str, Box<dyn Invariant>)>,
     nodes: Vec<Seen>,
+    /// An invariant does not hold. What fails then unwinds, which makes more steps: they look at nothing.
+    broken: bool,
     pub(super) steps: u64,
     /// Times that a node had changed.
     pub(super) changes: u64,
@@ -83,16 +85,19 @@ impl Watch {
             invariants.push(("committed durable", Box::new(durable)));
         }
         let nodes = (0..nodes).map(|_| Seen::default()).collect();
-        Self { invariants, nodes, steps: 0, changes: 0, rolls: BTreeSet::new() }
+        Self { invariants, nodes, broken: false, steps: 0, changes: 0, rolls: BTreeSet::new() }
     }
 
     /// Looks at all nodes. Says the first thing that is wrong.
     pub(super) fn step(&mut self, cluster: &SimCluster) -> Result<(), String> {
+        if self.broken {
+            return Ok(());
+        }
         self.steps += 1;
         for i in 0..self.nodes.len() {
             let Some(view) = cluster.view(i) else { continue };
             if self.nodes[i].view.as_ref() != Some(&view) {
-                self.changed(cluster, i, view)?;
+                self.changed(cluster, i, view).inspect_err(|_| self.broken = true)?;
             }
         }
         Ok(())
