@@ -59,7 +59,7 @@
 //! | commit | openraft counts the quorum, `raft/state_machine`, `log/reader` | the same |
 //! | ack | `raft/flight` resolves [`Pending`] | – |
 //! | get, read, tail | `node/ledger`, `node/tail`, `log/reader`, `segment`, `disk/mapping` | the same |
-//! | remote append | [`Client`]: `client/driver`, `client/session`; `server/append`, `node/ledger` | – |
+//! | remote append | [`Client`]: `client/append`; `server/append`, `node/ledger` | – |
 //! | role | `raft/roles` turns openraft's state into [`Role`] | the same |
 //!
 //! `format` says what the bytes mean and does no I/O. `docs/` has the format, the wire, durability and the

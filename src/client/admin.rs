@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::error::ClientError;
-use super::node::NodeClient;
+use crate::client::error::ClientError;
+use crate::client::node::NodeClient;
 use crate::config::Retention;
 use crate::node::RetentionStatus;
 use crate::rpc::pb;

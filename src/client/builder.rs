@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::directory::Directory;
-use super::handle::Client;
+use crate::client::client::Client;
+use crate::client::cluster::topology::Directory;
 use crate::rpc::grpc::dialer::{Dialer, Tcp};
 use crate::rpc::grpc::resolver::Resolver;
 use crate::types::{ClusterName, Group, Peers};

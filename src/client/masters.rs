@@ -10,9 +10,9 @@ use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::backoff::pause;
-use super::directory::Directory;
-use super::error::ClientError;
+use crate::client::backoff::pause;
+use crate::client::cluster::topology::Directory;
+use crate::client::error::ClientError;
 use crate::types::{Master, Member, Role, Status};
 
 /// How often a master that is known is asked whether it still is.

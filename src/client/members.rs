@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::backoff::pause;
-use super::error::ClientError;
-use super::handle::Client;
-use super::node::NodeClient;
-use super::tried::Wanted;
+use crate::client::backoff::pause;
+use crate::client::client::Client;
+use crate::client::error::ClientError;
+use crate::client::error::tried::Wanted;
+use crate::client::node::NodeClient;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb::{self, change_members_request::Change};
 use crate::rpc::status_wire::member;

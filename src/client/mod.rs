@@ -15,45 +15,38 @@
 //!
 //! | file | what it is |
 //! |---|---|
+//! | `client` | [`Client`]: appends, and reads from whichever node answers |
 //! | `builder` | what a client can be told |
-//! | `handle` | [`Client`]: appends, and reads from whichever node answers |
 //! | `node` | [`NodeClient`]: reads from one node and no other |
 //! | `admin` | what operators ask of one node |
 //! | `masters` | [`Masters`]: who the master is, as that changes |
 //! | `members` | the members, and changes of them |
 //! | `tail` | a tail that goes on at another node when one fails |
-//! | `turn` | nodes asked one after the other |
-//! | `driver` | the task that owns the append stream; `session` is one such stream, `request` what travels on it |
-//! | `directory` | the nodes there are, and who is master; `clusters`: of which cluster each is |
-//! | `search` | finds the master; `backoff`: how soon what did not help is tried again |
-//! | `connections` | what calls and streams to one node travel over |
-//! | `error` | why a call failed; `tried` tells it when the time is up, by what each node last `said` |
+//! | `try_each` | nodes asked one after the other |
+//! | `backoff` | how soon what did not help is tried again |
+//! | `append` | the append stream: the task that owns it, its sessions, its queue |
+//! | `cluster` | the nodes there are, and who is master |
+//! | `error` | why a call failed |
 
 mod admin;
+mod append;
 mod backoff;
 mod builder;
-mod clusters;
-mod connections;
-mod directory;
-mod driver;
+#[expect(clippy::module_inception, reason = "`Client` is looked for in client/client.rs")]
+mod client;
+mod cluster;
 mod error;
-mod handle;
 mod masters;
 mod members;
 mod node;
-mod request;
-mod said;
-mod search;
-mod session;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod tried;
-mod turn;
+mod try_each;
 
 pub use builder::ClientBuilder;
+pub use client::{Client, PendingAppend};
 pub use error::ClientError;
-pub use handle::{Client, PendingAppend};
+pub use error::tried::{Tried, Trouble};
 pub use masters::Masters;
 pub use node::{NodeClient, RecordStream};
-pub use tried::{Tried, Trouble};

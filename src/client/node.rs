@@ -10,10 +10,10 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tokio::time::timeout;
 
-use super::builder::MAX_TIMEOUT;
-use super::connections::Place;
-use super::directory::Directory;
-use super::error::ClientError;
+use crate::client::builder::MAX_TIMEOUT;
+use crate::client::cluster::connections::Place;
+use crate::client::cluster::topology::Directory;
+use crate::client::error::ClientError;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb;
 use crate::types::{Consistency, ReadLimit, Record, Span, Status};

@@ -7,12 +7,12 @@ use std::time::Duration;
 use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 
-use super::backoff::pause;
-use super::directory::Directory;
-use super::error::ClientError;
-use super::node::{NodeClient, RecordStream};
-use super::tried::Wanted;
-use super::turn::in_turn;
+use crate::client::backoff::pause;
+use crate::client::cluster::topology::Directory;
+use crate::client::error::ClientError;
+use crate::client::error::tried::Wanted;
+use crate::client::node::{NodeClient, RecordStream};
+use crate::client::try_each::in_turn;
 use crate::types::Record;
 
 /// A stream that held for so long was a node within reach, though no record came.

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::time::{Instant, timeout};
 
 use super::fake::{Fake, client};
-use crate::client::search::Search;
+use crate::client::cluster::search::Search;
 use crate::types::Consistency;
 
 /// A node that was removed when it had one record, and those that it names as members.

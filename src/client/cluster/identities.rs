@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::error::ClientError;
+use crate::client::error::ClientError;
 use crate::rpc::pb;
 use crate::types::Incarnation;
 
 /// What nodes said of their cluster.
 #[derive(Default)]
-pub(super) struct Clusters {
+pub(crate) struct Clusters {
     /// Of which cluster the node at each address last said to be.
     noted: BTreeMap<String, ClusterOf>,
     /// The one that this client has used: what its nodes said is kept, also while they are silent.
@@ -25,7 +25,7 @@ struct ClusterOf {
 
 impl Clusters {
     /// Takes down of which cluster the node at `address` is, if it is a member of one.
-    pub(super) fn note(&mut self, address: &str, status: &pb::StatusResponse) {
+    pub(crate) fn note(&mut self, address: &str, status: &pb::StatusResponse) {
         if status.members.is_empty() {
             self.noted.remove(address);
             return;
@@ -34,16 +34,16 @@ impl Clusters {
         self.noted.insert(address.to_owned(), ClusterOf { name: status.cluster.clone(), incarnation });
     }
 
-    pub(super) fn knows(&self, address: &str) -> bool {
+    pub(crate) fn knows(&self, address: &str) -> bool {
         self.noted.contains_key(address)
     }
 
-    pub(super) fn addresses(&self) -> Vec<String> {
+    pub(crate) fn addresses(&self) -> Vec<String> {
         self.noted.keys().cloned().collect()
     }
 
     /// The client uses the node at `address`: its cluster is the client's own, from the first one on.
-    pub(super) fn settle(&mut self, address: &str) {
+    pub(crate) fn settle(&mut self, address: &str) {
         let Some(cluster) = self.noted.get(address) else { return };
         // One that had no incarnation yet may have one by now.
         if self.home.as_ref().is_none_or(|home| home.incarnation.is_none() && home.name == cluster.name) {
@@ -52,17 +52,17 @@ impl Clusters {
     }
 
     /// Whether nothing says that a master at `address` is of another cluster than the client's own.
-    pub(super) fn may_be_used(&self, address: &str) -> bool {
+    pub(crate) fn may_be_used(&self, address: &str) -> bool {
         self.home.is_none() || self.noted.contains_key(address)
     }
 
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.home.is_some()
     }
 
     /// Forgets what the nodes at these addresses said, which are not there any more. Not where they were of the
     /// client's own cluster: another one is not to pass for it meanwhile.
-    pub(super) fn forget(&mut self, gone: &[String]) {
+    pub(crate) fn forget(&mut self, gone: &[String]) {
         let Self { noted, home } = self;
         noted.retain(|address, cluster| {
             !gone.contains(address) || home.as_ref().is_some_and(|home| !home.differs(cluster))
@@ -73,7 +73,7 @@ impl Clusters {
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
-    pub(super) fn one(&self) -> Result<(), ClientError> {
+    pub(crate) fn one(&self) -> Result<(), ClientError> {
         let names: BTreeSet<_> = self.noted.values().map(|cluster| &cluster.name).collect();
         let incarnations: BTreeSet<_> = self.noted.values().filter_map(|cluster| cluster.incarnation).collect();
         if names.len() <= 1 && incarnations.len() <= 1 {

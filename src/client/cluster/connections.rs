@@ -16,7 +16,7 @@ const GIVEN_UP: usize = 1024;
 
 /// The connections to one node. Each is made when it is first used.
 #[derive(Default)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     /// Status, and what operators ask.
     control: Option<Channel>,
     reads: Pool,
@@ -32,27 +32,27 @@ struct Pool {
 }
 
 /// A call's place on a connection: to be kept until the call, or the stream it gave, is over.
-pub(super) struct Place(Arc<Channel>);
+pub(crate) struct Place(Arc<Channel>);
 
 impl Place {
-    pub(super) fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         (*self.0).clone()
     }
 }
 
 impl Connections {
     /// The connection for what is small and urgent; `dial` makes one.
-    pub(super) fn control(&mut self, dial: impl FnOnce() -> Channel) -> Channel {
+    pub(crate) fn control(&mut self, dial: impl FnOnce() -> Channel) -> Channel {
         self.control.get_or_insert_with(dial).clone()
     }
 
     /// A place for a call that ends soon.
-    pub(super) fn read(&mut self, dial: impl FnOnce() -> Channel) -> Place {
+    pub(crate) fn read(&mut self, dial: impl FnOnce() -> Channel) -> Place {
         self.reads.place(READS, dial)
     }
 
     /// A place for a stream, which may never be read and never end.
-    pub(super) fn stream(&mut self, dial: impl FnOnce() -> Channel) -> Place {
+    pub(crate) fn stream(&mut self, dial: impl FnOnce() -> Channel) -> Place {
         self.streams.place(STREAMS, dial)
     }
 }
@@ -82,7 +82,7 @@ impl Pool {
 
 /// `endpoint`, for calls of which none takes another one's share of the connection: each has a window of its own, and
 /// the connection has room for all of them.
-pub(super) fn shared(endpoint: Endpoint) -> Endpoint {
+pub(crate) fn shared(endpoint: Endpoint) -> Endpoint {
     endpoint
         .initial_stream_window_size(CALL_WINDOW)
         .initial_connection_window_size(CALL_WINDOW * READS as u32)

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::error::ClientError;
+use crate::client::error::ClientError;
 use crate::types::Span;
 
 /// A node that was tried, and what came of it.
@@ -47,7 +47,7 @@ pub enum Trouble {
 
 /// What a call was after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     /// The master: for appends, and changes of the members.
     Master,
     /// Any node: for reads.
@@ -58,7 +58,7 @@ pub(super) enum Wanted {
 ///
 /// [`ClientError::Busy`] if all that answered have no room. Else [`ClientError::NoMaster`] or
 /// [`ClientError::Unreachable`], by what was wanted and whether any node answered.
-pub(super) fn ending(wanted: Wanted, waited: Duration, tried: Vec<Tried>) -> ClientError {
+pub(crate) fn ending(wanted: Wanted, waited: Duration, tried: Vec<Tried>) -> ClientError {
     let mut answered = tried.iter().filter(|tried| tried.has_answered()).peekable();
     match (answered.peek().is_some(), wanted) {
         (true, _) if answered.all(|tried| tried.trouble == Trouble::Crowded) => {
@@ -79,7 +79,7 @@ impl Tried {
 
 impl Trouble {
     /// What the failure of a call says of the node.
-    pub(super) fn of(error: &ClientError) -> Self {
+    pub(crate) fn of(error: &ClientError) -> Self {
         match error {
             ClientError::Closed { .. } => Self::Closed,
             ClientError::Busy { .. } => Self::Crowded,
@@ -94,7 +94,7 @@ impl Trouble {
     }
 
     /// What a role says of the node, by [`Role::name`](crate::Role::name).
-    pub(super) fn of_role(role: &str) -> Self {
+    pub(crate) fn of_role(role: &str) -> Self {
         match role {
             "master" => Self::Master,
             "electing" => Self::NoMaster,
@@ -121,7 +121,7 @@ impl Trouble {
 }
 
 /// Each node with what it said.
-pub(super) struct List<'a>(pub(super) &'a [Tried]);
+pub(crate) struct List<'a>(pub(super) &'a [Tried]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -137,7 +137,7 @@ impl fmt::Display for List<'_> {
 }
 
 /// What to do, for each thing that is wrong.
-pub(super) struct Remedies<'a>(pub(super) &'a [Tried]);
+pub(crate) struct Remedies<'a>(pub(super) &'a [Tried]);
 
 impl fmt::Display for Remedies<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

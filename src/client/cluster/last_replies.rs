@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
-use super::error::ClientError;
-use super::tried::{Tried, Trouble};
+use crate::client::error::ClientError;
+use crate::client::error::tried::{Tried, Trouble};
 use crate::rpc::pb;
 
 /// The last words of the nodes.
 #[derive(Default)]
-pub(super) struct Said {
+pub(crate) struct Said {
     nodes: BTreeMap<String, Node>,
 }
 
@@ -33,7 +33,7 @@ struct Word {
 
 impl Said {
     /// Takes down what the node at `address` answered to what it is.
-    pub(super) fn is(&mut self, address: &str, answer: &Result<pb::StatusResponse, ClientError>) {
+    pub(crate) fn is(&mut self, address: &str, answer: &Result<pb::StatusResponse, ClientError>) {
         let node = self.nodes.entry(address.to_owned()).or_default();
         node.is = Some(match answer {
             Ok(status) => {
@@ -46,12 +46,12 @@ impl Said {
     }
 
     /// Takes down what the node at `address` refused a call with.
-    pub(super) fn refused(&mut self, address: &str, error: &ClientError) {
+    pub(crate) fn refused(&mut self, address: &str, error: &ClientError) {
         self.nodes.entry(address.to_owned()).or_default().refused = Some(Word::of_error(error));
     }
 
     /// What the nodes at `addresses` last said since `since`, and which members there are besides.
-    pub(super) fn since(&self, since: Instant, addresses: Vec<String>) -> Vec<Tried> {
+    pub(crate) fn since(&self, since: Instant, addresses: Vec<String>) -> Vec<Tried> {
         let named: BTreeMap<_, _> = self.nodes.values().flat_map(|node| &node.members).collect();
         let unasked = named.into_iter().filter(|(address, _)| !addresses.contains(address));
         let unasked: Vec<_> = unasked

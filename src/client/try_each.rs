@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::directory::Directory;
-use super::error::ClientError;
-use super::node::NodeClient;
+use crate::client::cluster::topology::Directory;
+use crate::client::error::ClientError;
+use crate::client::node::NodeClient;
 
 /// What the first of the nodes says that has an answer, or an error that does not pass: `None` if none has. One that
 /// hangs leaves the others their share of the time until `deadline`.

@@ -8,13 +8,13 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::backoff::pause;
-use super::directory::{BUSY_PAUSE, Directory, HEED, MASTER, Probed};
-use super::error::ClientError;
-use super::tried::Wanted;
+use crate::client::backoff::pause;
+use crate::client::cluster::topology::{BUSY_PAUSE, Directory, HEED, MASTER, Probed};
+use crate::client::error::ClientError;
+use crate::client::error::tried::Wanted;
 
 /// All nodes are asked at once, and each again soon after it answered, until one says that it is master.
-pub(super) struct Search<'a> {
+pub(crate) struct Search<'a> {
     directory: &'a Directory,
     started: Instant,
     asked: FuturesUnordered<BoxFuture<'a, Asked>>,
@@ -39,7 +39,7 @@ struct Asked {
 
 impl<'a> Search<'a> {
     /// Asks all nodes. There has been no master since `since`.
-    pub(super) fn new(directory: &'a Directory, since: Instant) -> Self {
+    pub(crate) fn new(directory: &'a Directory, since: Instant) -> Self {
         let mut search = Self {
             directory,
             started: Instant::now(),
@@ -99,7 +99,7 @@ impl<'a> Search<'a> {
     /// # Errors
     /// Every node refuses for a reason that does not pass, like a group that none of them hosts; or
     /// [`ClientError::TwoClusters`].
-    pub(super) async fn master(&mut self) -> Result<String, ClientError> {
+    pub(crate) async fn master(&mut self) -> Result<String, ClientError> {
         loop {
             // It may have been forgotten since, as one of another cluster.
             self.found.take_if(|(address, _)| !self.directory.known().clusters.may_be_used(address));
@@ -154,7 +154,7 @@ impl<'a> Search<'a> {
     }
 
     /// Takes the master that was found, though not all had their say: for reads.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         // Whoever reads looks for two clusters too.
         let _ = self.take_found();
     }

@@ -7,9 +7,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::directory::Directory;
-use super::error::{ClientError, reason};
-use super::request::{Job, acknowledge, deadline_of, records_of};
+use crate::client::append::queue::{Job, acknowledge, deadline_of, records_of};
+use crate::client::cluster::topology::Directory;
+use crate::client::error::{ClientError, reason};
 use crate::mutants::{Mutant, planted};
 use crate::rpc::client_wire::{TIMEOUT_HEADER, from_status, millis};
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
@@ -24,8 +24,8 @@ const ANSWER_GRACE: Duration = Duration::from_millis(500);
 ///
 /// To ensure correctness: a job is either in the driver's queue (surely not in the log) or in `sent` (maybe in the
 /// log); it goes back to the queue only on an answer that refuses it.
-pub(super) struct Session {
-    pub(super) address: String,
+pub(crate) struct Session {
+    pub(crate) address: String,
     requests: mpsc::Sender<pb::AppendRecordsRequest>,
     answers: tonic::Streaming<pb::AppendRecordsResponse>,
     sent: BTreeMap<u64, Vec<Job>>,
@@ -33,11 +33,11 @@ pub(super) struct Session {
     cluster: String,
     group: String,
     /// When the node last answered, or was first sent something after having answered everything.
-    pub(super) progress: Instant,
+    pub(crate) progress: Instant,
 }
 
 /// How a stream ended.
-pub(super) enum End {
+pub(crate) enum End {
     /// The node refuses all that it has not answered: it answered what it took before it ended the stream.
     Refused(ClientError),
     /// Anything may have become of what was not answered.
@@ -45,7 +45,7 @@ pub(super) enum End {
 }
 
 /// What an answer means for the driver.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// The callers were told.
     Settled,
     /// Refused, and the refusal may pass: they belong back into the queue.
@@ -54,7 +54,7 @@ pub(super) enum Verdict {
 
 impl Session {
     /// An append stream to the node, for appends the first of which waits until `deadline`.
-    pub(super) async fn open(directory: &Directory, address: String, deadline: Instant) -> Result<Self, ClientError> {
+    pub(crate) async fn open(directory: &Directory, address: String, deadline: Instant) -> Result<Self, ClientError> {
         let mut service = directory.connect(&address).await?;
         let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS);
         // One that is paused takes none.
@@ -77,12 +77,12 @@ impl Session {
     }
 
     /// Where requests go, to wait for room in it.
-    pub(super) fn requests(&self) -> mpsc::Sender<pb::AppendRecordsRequest> {
+    pub(crate) fn requests(&self) -> mpsc::Sender<pb::AppendRecordsRequest> {
         self.requests.clone()
     }
 
     /// Sends one request if there is room; otherwise gives the jobs back.
-    pub(super) fn send(&mut self, jobs: Vec<Job>) -> Result<(), Vec<Job>> {
+    pub(crate) fn send(&mut self, jobs: Vec<Job>) -> Result<(), Vec<Job>> {
         let Some(deadline) = deadline_of(&jobs) else { return Ok(()) };
         let Ok(permit) = self.requests.try_reserve() else { return Err(jobs) };
         let left = deadline.saturating_duration_since(Instant::now());
@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// How many requests wait for their answer.
-    pub(super) fn unanswered(&self) -> usize {
+    pub(crate) fn unanswered(&self) -> usize {
         self.sent.len()
     }
 
@@ -114,7 +114,7 @@ impl Session {
     ///
     /// # Errors
     /// The stream broke or ended; why.
-    pub(super) async fn answer(&mut self) -> Result<pb::AppendRecordsResponse, End> {
+    pub(crate) async fn answer(&mut self) -> Result<pb::AppendRecordsResponse, End> {
         match self.answers.message().await {
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(End::Broken("the node ended the stream".into())),
@@ -131,7 +131,7 @@ impl Session {
     ///
     /// # Errors
     /// The answer makes no sense: nothing more on this stream can be trusted.
-    pub(super) fn settle(&mut self, answer: pb::AppendRecordsResponse) -> Result<Verdict, End> {
+    pub(crate) fn settle(&mut self, answer: pb::AppendRecordsResponse) -> Result<Verdict, End> {
         self.settled(answer).map_err(End::Broken)
     }
 
@@ -196,7 +196,7 @@ impl Session {
 
     /// Gives up requests that the node should have answered by now. It knows their deadline and gets some grace to
     /// say what became of them.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(crate) fn expire(&mut self, now: Instant) {
         if planted(Mutant::DeadlineIgnored) {
             return;
         }
@@ -213,7 +213,7 @@ impl Session {
     }
 
     /// Ends a stream whose node refused all that it has not answered, with `error`. Gives back what may be sent again.
-    pub(super) fn refused_all(self, error: &ClientError) -> Vec<Job> {
+    pub(crate) fn refused_all(self, error: &ClientError) -> Vec<Job> {
         let mut again = Vec::new();
         for mut jobs in self.sent.into_values() {
             let size = jobs.iter().map(|job| job.records.framed()).sum::<usize>() as u64;
@@ -234,7 +234,7 @@ impl Session {
     }
 
     /// Ends the stream. What was sent and not answered may be in the log.
-    pub(super) fn abandon(self, why: &str) {
+    pub(crate) fn abandon(self, why: &str) {
         let reason = format!("the stream to {} is over: {why}", self.address);
         let refused = planted(Mutant::BrokenSaidRefused);
         let error = if refused { ClientError::Closed { reason } } else { ClientError::Unknown { reason } };
@@ -244,7 +244,7 @@ impl Session {
     }
 }
 
-pub(super) fn fail(jobs: Vec<Job>, error: &ClientError) {
+pub(crate) fn fail(jobs: Vec<Job>, error: &ClientError) {
     for job in jobs {
         job.finish(Err(error.clone()));
     }

@@ -1,12 +1,14 @@
 //! Why a call of a client failed.
 
+pub(super) mod tried;
+
 use std::time::Duration;
 
-use super::tried::{List, Remedies, Tried, Trouble};
 use crate::error::Outcome;
 use crate::rpc::client_wire::from_status;
 use crate::rpc::pb::{self, failure::Code};
 use crate::types::{Consistency, NodeId, Span};
+use tried::{List, Remedies, Tried, Trouble};
 
 /// A call did not end with what was asked for.
 ///

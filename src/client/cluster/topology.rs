@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
-use super::builder::Settings;
-use super::clusters::Clusters;
-use super::connections::{Connections, Place, shared};
-use super::error::{ClientError, root};
-use super::said::Said;
-use super::search::Search;
-use super::tried::{Wanted, ending};
+use crate::client::builder::Settings;
+use crate::client::cluster::connections::{Connections, Place, shared};
+use crate::client::cluster::identities::Clusters;
+use crate::client::cluster::last_replies::Said;
+use crate::client::cluster::search::Search;
+use crate::client::error::tried::{Wanted, ending};
+use crate::client::error::{ClientError, root};
 use crate::rpc::client_wire::MAX_MESSAGE;
 use crate::rpc::grpc::dialer::Dialer;
 use crate::rpc::pb;
@@ -25,10 +25,10 @@ use crate::rpc::pb::admin_service_client::AdminServiceClient;
 use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
 use crate::types::{NodeId, Peers, Span};
 
-pub(super) type Service = LedgerServiceClient<Channel>;
+pub(crate) type Service = LedgerServiceClient<Channel>;
 
 /// How soon a node that has no place for this client is asked again: there are others that it turns away too.
-pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(250);
 /// Longest a connect may take, or what goes with it, where the client's timeout is not far longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the other end of a connection must show that it lives.
@@ -39,19 +39,19 @@ const PONG: Duration = Duration::from_secs(3);
 
 /// For how long, at least, a master that was found is not used while peers are silent that were never heard of: one of
 /// them may be of another cluster. Never less than the master took to be found.
-pub(super) const HEED: Duration = Duration::from_millis(300);
+pub(crate) const HEED: Duration = Duration::from_millis(300);
 
 /// The role that takes appends, as [`Role::name`](crate::Role::name) spells it.
-pub(super) const MASTER: &str = "master";
+pub(crate) const MASTER: &str = "master";
 /// The role of a node that is a member no more, spelled likewise.
 const REMOVED: &str = "removed";
 
 /// An address and what the node there says.
-pub(super) type Probed = (String, Result<pb::StatusResponse, ClientError>);
+pub(crate) type Probed = (String, Result<pb::StatusResponse, ClientError>);
 
 /// What a client knows of its cluster. Lives as long as the client and is shared by all its parts.
-pub(super) struct Directory {
-    pub(super) settings: Settings,
+pub(crate) struct Directory {
+    pub(crate) settings: Settings,
     peers: BTreeMap<NodeId, String>,
     dialer: Arc<dyn Dialer>,
     known: Mutex<Known>,
@@ -60,18 +60,18 @@ pub(super) struct Directory {
 }
 
 #[derive(Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// Addresses by preference of the list, then those that nodes named and the list does not have.
     addresses: Vec<String>,
     /// Connections are made at the first call, and again after every failure, resolving the name each time.
     connections: HashMap<String, Connections>,
     master: Option<String>,
-    pub(super) clusters: Clusters,
+    pub(crate) clusters: Clusters,
     said: Said,
 }
 
 impl Directory {
-    pub(super) fn new(peers: &Peers, settings: Settings, dialer: Arc<dyn Dialer>) -> Self {
+    pub(crate) fn new(peers: &Peers, settings: Settings, dialer: Arc<dyn Dialer>) -> Self {
         let addresses = peers.iter().map(|peer| peer.address.clone()).collect();
         let peers = peers.iter().map(|peer| (peer.id.clone(), peer.address.clone())).collect();
         Self {
@@ -83,7 +83,7 @@ impl Directory {
         }
     }
 
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+    pub(crate) fn known(&self) -> MutexGuard<'_, Known> {
         // Every change is a single assignment or insertion: what a panicked holder leaves behind is whole.
         self.known.lock()
     }
@@ -92,7 +92,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`ClientError::UnknownNode`].
-    pub(super) fn address_of(&self, node: &NodeId) -> Result<String, ClientError> {
+    pub(crate) fn address_of(&self, node: &NodeId) -> Result<String, ClientError> {
         self.peers.get(node).cloned().ok_or_else(|| {
             let peers = self.peers.keys().map(NodeId::as_str).collect::<Vec<_>>().join(", ");
             ClientError::UnknownNode { node: node.clone(), peers }
@@ -100,18 +100,18 @@ impl Directory {
     }
 
     /// All addresses to try for a read: the master's first.
-    pub(super) fn by_preference(&self) -> Vec<String> {
+    pub(crate) fn by_preference(&self) -> Vec<String> {
         let known = self.known();
         let others = known.addresses.iter().filter(|&address| Some(address) != known.master.as_ref());
         known.master.iter().chain(others).cloned().collect()
     }
 
-    pub(super) fn master(&self) -> Option<String> {
+    pub(crate) fn master(&self) -> Option<String> {
         self.known().master.clone()
     }
 
     /// Remembers who is master; `None`: whoever was is not any more.
-    pub(super) fn set_master(&self, address: Option<String>) {
+    pub(crate) fn set_master(&self, address: Option<String>) {
         if let Some(address) = &address {
             self.learn(address);
         }
@@ -124,12 +124,12 @@ impl Directory {
     }
 
     /// Told when there is another master, or none any more.
-    pub(super) fn moved(&self) -> watch::Receiver<()> {
+    pub(crate) fn moved(&self) -> watch::Receiver<()> {
         self.moved.subscribe()
     }
 
     /// Remembers an address that a node named. True if it is new.
-    pub(super) fn learn(&self, address: &str) -> bool {
+    pub(crate) fn learn(&self, address: &str) -> bool {
         let mut known = self.known();
         let new = !address.is_empty() && !known.addresses.iter().any(|have| have == address);
         if new {
@@ -140,7 +140,7 @@ impl Directory {
 
     /// Remembers the members that a node names which is none any more: it is of no use itself, and all that a client
     /// was told of may be such nodes. Gives back all of them.
-    pub(super) fn learn_members(&self, status: &pb::StatusResponse) -> Vec<String> {
+    pub(crate) fn learn_members(&self, status: &pb::StatusResponse) -> Vec<String> {
         let members = status.members.iter().filter(|member| status.role == REMOVED && member.id != status.node);
         let members: Vec<_> = members.map(|member| member.address.clone()).filter(|at| !at.is_empty()).collect();
         members.iter().for_each(|address| _ = self.learn(address));
@@ -151,7 +151,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
-    pub(super) fn one_cluster(&self) -> Result<(), ClientError> {
+    pub(crate) fn one_cluster(&self) -> Result<(), ClientError> {
         self.known().clusters.one()
     }
 
@@ -159,7 +159,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
-    pub(super) async fn still_one_cluster(&self) -> Result<(), ClientError> {
+    pub(crate) async fn still_one_cluster(&self) -> Result<(), ClientError> {
         if self.one_cluster().is_ok() {
             return Ok(());
         }
@@ -184,7 +184,7 @@ impl Directory {
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`], or that of [`Directory::status`].
-    pub(super) async fn vet(&self, address: &str, anew: bool) -> Result<(), ClientError> {
+    pub(crate) async fn vet(&self, address: &str, anew: bool) -> Result<(), ClientError> {
         if anew || !self.known().clusters.knows(address) {
             let status = self.status(address, self.settings.timeout).await?;
             self.known().clusters.note(address, &status);
@@ -196,13 +196,13 @@ impl Directory {
     }
 
     /// Whether the node at `address`, which another one named, is there and of the same cluster.
-    pub(super) async fn is_vetted(&self, address: &str) -> bool {
+    pub(crate) async fn is_vetted(&self, address: &str) -> bool {
         matches!(timeout(self.connect_timeout(), self.vet(address, false)).await, Ok(Ok(())))
     }
 
     /// Whether there is a node that is not among those that `said` something, and of which it is not known of which
     /// cluster it is; or, `anew`, whether that is known or not.
-    pub(super) fn has_unheard<T>(&self, said: &BTreeMap<String, T>, anew: bool) -> bool {
+    pub(crate) fn has_unheard<T>(&self, said: &BTreeMap<String, T>, anew: bool) -> bool {
         let known = self.known();
         let mut addresses = known.addresses.iter().chain(&known.master);
         addresses.any(|address| !said.contains_key(address) && (anew || !known.clusters.knows(address)))
@@ -216,14 +216,14 @@ impl Directory {
     }
 
     /// What operators ask, over the same connection.
-    pub(super) fn admin(&self, address: &str) -> Result<AdminServiceClient<Channel>, ClientError> {
+    pub(crate) fn admin(&self, address: &str) -> Result<AdminServiceClient<Channel>, ClientError> {
         self.in_runtime()?;
         let endpoint = endpoint(address)?;
         Ok(AdminServiceClient::new(self.connection(address, &endpoint, |all, dial| all.control(dial))))
     }
 
     /// For a read at one address; its place is to be kept until it is answered.
-    pub(super) fn read(&self, address: &str) -> Result<(Service, Place), ClientError> {
+    pub(crate) fn read(&self, address: &str) -> Result<(Service, Place), ClientError> {
         self.in_runtime()?;
         let endpoint = shared(endpoint(address)?);
         let place = self.connection(address, &endpoint, |all, dial| all.read(dial));
@@ -231,7 +231,7 @@ impl Directory {
     }
 
     /// For a stream of records from one address; its place is to be kept until it is dropped.
-    pub(super) fn stream(&self, address: &str) -> Result<(Service, Place), ClientError> {
+    pub(crate) fn stream(&self, address: &str) -> Result<(Service, Place), ClientError> {
         self.in_runtime()?;
         let endpoint = shared(endpoint(address)?);
         let place = self.connection(address, &endpoint, |all, dial| all.stream(dial));
@@ -252,12 +252,12 @@ impl Directory {
 
     /// Longest a connect or the beginning of a stream may take: an eighth of the client's timeout, for a cluster that
     /// is far away, but a second at least.
-    pub(super) fn connect_timeout(&self) -> Duration {
+    pub(crate) fn connect_timeout(&self) -> Duration {
         CONNECT_TIMEOUT.max(self.settings.timeout / 8)
     }
 
     /// A connection of its own, for the append stream.
-    pub(super) async fn connect(&self, address: &str) -> Result<Service, ClientError> {
+    pub(crate) async fn connect(&self, address: &str) -> Result<Service, ClientError> {
         let broken = |reason: String| ClientError::Broken { address: address.to_owned(), reason, reached: false };
         let endpoint = endpoint(address)?;
         let limit = self.connect_timeout();
@@ -268,16 +268,16 @@ impl Directory {
         }
     }
 
-    pub(super) fn cluster(&self) -> String {
+    pub(crate) fn cluster(&self) -> String {
         self.settings.cluster.clone().map(String::from).unwrap_or_default()
     }
 
-    pub(super) fn group(&self) -> String {
+    pub(crate) fn group(&self) -> String {
         self.settings.group.clone().into()
     }
 
     /// What the node at `address` says of the ledger.
-    pub(super) async fn status(&self, address: &str, within: Duration) -> Result<pb::StatusResponse, ClientError> {
+    pub(crate) async fn status(&self, address: &str, within: Duration) -> Result<pb::StatusResponse, ClientError> {
         let request = pb::StatusRequest { cluster: self.cluster(), group: self.group() };
         let mut service = self.control(address)?;
         let answer = match timeout(within, service.status(request)).await {
@@ -293,18 +293,18 @@ impl Directory {
     }
 
     /// Remembers what the node at `address` refused a call with, or how the call failed.
-    pub(super) fn refused(&self, address: &str, error: &ClientError) {
+    pub(crate) fn refused(&self, address: &str, error: &ClientError) {
         self.known().said.refused(address, error);
     }
 
     /// The end of a call that has waited since `since` for what is `wanted`.
-    pub(super) fn ending(&self, wanted: Wanted, since: Instant) -> ClientError {
+    pub(crate) fn ending(&self, wanted: Wanted, since: Instant) -> ClientError {
         let addresses = self.by_preference();
         ending(wanted, since.elapsed(), self.known().said.since(since, addresses))
     }
 
     /// The end of an append that was given no room in flight since `since`.
-    pub(super) fn no_room(&self, since: Instant, bytes: usize) -> ClientError {
+    pub(crate) fn no_room(&self, since: Instant, bytes: usize) -> ClientError {
         let waited = Span(since.elapsed());
         let why = self.ending(Wanted::Master, since);
         let message = format!("no room in flight within {waited}, {bytes} bytes of this client's appends wait: {why}");
@@ -315,18 +315,18 @@ impl Directory {
     ///
     /// # Errors
     /// [`ClientError::NoRuntime`].
-    pub(super) fn in_runtime(&self) -> Result<(), ClientError> {
+    pub(crate) fn in_runtime(&self) -> Result<(), ClientError> {
         tokio::runtime::Handle::try_current().map(drop).map_err(|_| ClientError::NoRuntime)
     }
 
     /// Starts to look for the master, which there has been none of since `since`.
-    pub(super) fn search(&self, since: Instant) -> Search<'_> {
+    pub(crate) fn search(&self, since: Instant) -> Search<'_> {
         Search::new(self, since)
     }
 
     /// A node that is master where `address` is not, or not any more: of a higher term, in one round of questions. Each
     /// is given `within` to answer; `address` itself is perhaps one that never does.
-    pub(super) async fn better_master(&self, address: &str, within: Duration) -> Option<String> {
+    pub(crate) async fn better_master(&self, address: &str, within: Duration) -> Option<String> {
         let asked: FuturesUnordered<_> =
             self.by_preference().into_iter().map(|address| self.probe(address, within)).collect();
         let answers: Vec<_> = asked.collect().await;
@@ -339,7 +339,7 @@ impl Directory {
         (first != address && newest.all(|other| other != address)).then_some(first)
     }
 
-    pub(super) async fn probe(&self, address: String, within: Duration) -> Probed {
+    pub(crate) async fn probe(&self, address: String, within: Duration) -> Probed {
         let answer = self.status(&address, within).await;
         if let Ok(status) = &answer {
             self.known().clusters.note(&address, status);

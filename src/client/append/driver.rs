@@ -11,12 +11,12 @@ use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::backoff::pause;
-use super::directory::{BUSY_PAUSE, Directory};
-use super::error::ClientError;
-use super::request::{Job, Queue};
-use super::session::{End, Session, Verdict, fail};
-use super::tried::Wanted;
+use crate::client::append::queue::{Job, Queue};
+use crate::client::append::session::{End, Session, Verdict, fail};
+use crate::client::backoff::pause;
+use crate::client::cluster::topology::{BUSY_PAUSE, Directory};
+use crate::client::error::ClientError;
+use crate::client::error::tried::Wanted;
 use crate::mutants::{Mutant, planted};
 use crate::types::Span;
 
@@ -32,7 +32,7 @@ const ASK: Duration = Duration::from_millis(300);
 /// After so long without an append, the next one looks for the master as if it had just been lost.
 const REST: Duration = Duration::from_secs(1);
 
-pub(super) struct Driver {
+pub(crate) struct Driver {
     directory: Arc<Directory>,
     jobs: mpsc::UnboundedReceiver<Job>,
     queue: Queue,
@@ -54,12 +54,12 @@ struct Leaving {
 }
 
 impl Driver {
-    pub(super) fn new(directory: Arc<Directory>, jobs: mpsc::UnboundedReceiver<Job>) -> Self {
+    pub(crate) fn new(directory: Arc<Directory>, jobs: mpsc::UnboundedReceiver<Job>) -> Self {
         Self { directory, jobs, queue: Queue::default(), closed: false, hint: None, refusals: 0, without: None }
     }
 
     /// Works until all handles of the client are gone and every append has its outcome.
-    pub(super) async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         while self.has_work().await {
             if self.refusals > 1 {
                 let paused = sleep(pause(self.without().elapsed()));

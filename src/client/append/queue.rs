@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
-use super::error::ClientError;
+use crate::client::error::ClientError;
 use crate::rpc::client_wire::RECORD_OVERHEAD;
 use crate::types::BatchAck;
 
@@ -21,25 +21,25 @@ const COALESCE_DEADLINES: Duration = Duration::from_millis(500);
 
 /// One append as the caller made it.
 #[derive(Debug)]
-pub(super) struct Job {
+pub(crate) struct Job {
     /// Place in the order of this client's appends; given by the queue.
-    pub(super) order: u64,
-    pub(super) records: Records,
+    pub(crate) order: u64,
+    pub(crate) records: Records,
     /// When the caller began to wait.
-    pub(super) since: Instant,
-    pub(super) deadline: Instant,
+    pub(crate) since: Instant,
+    pub(crate) deadline: Instant,
     /// The only term in which it may be appended; kept through every try.
-    pub(super) term: Option<u64>,
+    pub(crate) term: Option<u64>,
     /// Must not travel with others: a request that held it was refused for a reason that may be another's.
-    pub(super) alone: bool,
-    pub(super) reply: oneshot::Sender<Result<BatchAck, ClientError>>,
+    pub(crate) alone: bool,
+    pub(crate) reply: oneshot::Sender<Result<BatchAck, ClientError>>,
     /// Room in flight, given back when the outcome is known.
-    pub(super) _room: OwnedSemaphorePermit,
+    pub(crate) _room: OwnedSemaphorePermit,
 }
 
 /// What an append carries.
 #[derive(Debug, Clone)]
-pub(super) enum Records {
+pub(crate) enum Records {
     /// A single record may share a request with others.
     One(Bytes),
     /// A batch is atomic and travels as a request of its own.
@@ -47,7 +47,7 @@ pub(super) enum Records {
 }
 
 impl Records {
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         match self {
             Records::One(record) => record.len(),
             Records::Many(records) => records.iter().map(Bytes::len).sum(),
@@ -55,7 +55,7 @@ impl Records {
     }
 
     /// As the node counts it against the size of a batch: with what frames the records in the log.
-    pub(super) fn framed(&self) -> usize {
+    pub(crate) fn framed(&self) -> usize {
         self.bytes() + self.count() * 2 * RECORD_OVERHEAD as usize
     }
 
@@ -64,7 +64,7 @@ impl Records {
         self.as_slice().iter().map(|record| record.len() as u64 + RECORD_OVERHEAD).sum()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.as_slice().len()
     }
 
@@ -87,21 +87,21 @@ impl Job {
     }
 
     /// Tells the caller. One that no longer waits does not want to know.
-    pub(super) fn finish(self, outcome: Result<BatchAck, ClientError>) {
+    pub(crate) fn finish(self, outcome: Result<BatchAck, ClientError>) {
         let _ = self.reply.send(outcome);
     }
 }
 
 /// Appends that are surely not in the log, in the order they were made.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     jobs: VecDeque<Job>,
     bytes: usize,
     next_order: u64,
 }
 
 impl Queue {
-    pub(super) fn push(&mut self, mut job: Job) {
+    pub(crate) fn push(&mut self, mut job: Job) {
         job.order = self.next_order;
         self.next_order += 1;
         self.bytes += job.records.bytes();
@@ -109,7 +109,7 @@ impl Queue {
     }
 
     /// Puts refused appends back to their places.
-    pub(super) fn put_back(&mut self, jobs: Vec<Job>) {
+    pub(crate) fn put_back(&mut self, jobs: Vec<Job>) {
         for job in jobs {
             let place = self.jobs.partition_point(|queued| queued.order < job.order);
             self.bytes += job.records.bytes();
@@ -118,23 +118,23 @@ impl Queue {
     }
 
     /// When the first of them is to be given up.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.jobs.iter().map(|job| job.deadline).min()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 
     /// Whether the next request gains nothing by waiting.
-    pub(super) fn is_full_request(&self) -> bool {
+    pub(crate) fn is_full_request(&self) -> bool {
         let alone = self.jobs.front().is_some_and(|job| !job.shares());
         alone || self.bytes >= COALESCE_BYTES || self.jobs.len() >= COALESCE_RECORDS
     }
 
     /// Takes the appends off the front that make up the next request: in order, a batch alone, singles together as
     /// far as the bounds allow.
-    pub(super) fn next_request(&mut self) -> Vec<Job> {
+    pub(crate) fn next_request(&mut self) -> Vec<Job> {
         let mut request: Vec<Job> = Vec::new();
         let mut bytes = 0;
         while let Some(job) = self.jobs.front() {
@@ -157,7 +157,7 @@ impl Queue {
     }
 
     /// Takes off those whose deadline has passed.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<Job> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Vec<Job> {
         // Wherever they stand: each append may have a timeout of its own.
         if self.next_deadline().is_none_or(|next| next > now) {
             return Vec::new();
@@ -168,7 +168,7 @@ impl Queue {
         expired
     }
 
-    pub(super) fn take_all(&mut self) -> Vec<Job> {
+    pub(crate) fn take_all(&mut self) -> Vec<Job> {
         self.bytes = 0;
         self.jobs.drain(..).collect()
     }
@@ -186,12 +186,12 @@ fn apart(a: Instant, b: Instant) -> Duration {
 
 /// When a request is over: the last deadline of its appends, so that none is given up before its own. The others are
 /// not waited for much longer than they should be, see [`Queue::next_request`].
-pub(super) fn deadline_of(jobs: &[Job]) -> Option<Instant> {
+pub(crate) fn deadline_of(jobs: &[Job]) -> Option<Instant> {
     jobs.iter().map(|job| job.deadline).max()
 }
 
 /// The records of a request. Cheap: bodies are shared.
-pub(super) fn records_of(jobs: &[Job]) -> Vec<Bytes> {
+pub(crate) fn records_of(jobs: &[Job]) -> Vec<Bytes> {
     jobs.iter().flat_map(|job| job.records.as_slice()).cloned().collect()
 }
 
@@ -199,7 +199,7 @@ pub(super) fn records_of(jobs: &[Job]) -> Vec<Bytes> {
 ///
 /// # Errors
 /// The jobs, if the ack is for another number of records than was sent, or for places that cannot be.
-pub(super) fn acknowledge(jobs: Vec<Job>, ack: BatchAck) -> Result<(), Vec<Job>> {
+pub(crate) fn acknowledge(jobs: Vec<Job>, ack: BatchAck) -> Result<(), Vec<Job>> {
     let sent: usize = jobs.iter().map(|job| job.records.count()).sum();
     let bytes: u64 = jobs.iter().map(|job| job.records.in_log()).sum();
     let ends = (ack.first_index.checked_add(sent as u64), ack.first_position.checked_add(bytes));
