@@ -46,24 +46,10 @@
 //!
 //! `first ≤ committed ≤ end` and `durable ≤ end` always hold; `committed ≤ durable` need not, on one node.
 //!
-//! # The walk
+//! # Further
 //!
-//! How a record goes through the source, file by file. What is private has no page here; its `//!` is in the file.
-//!
-//! | step | master | slave |
-//! |---|---|---|
-//! | append | `node/ledger`, `raft/proposer`, openraft, `raft/storage` | – |
-//! | store | `log/writer`, `segment/active`, `disk/mapping` | the same |
-//! | sync | `log/flusher`, `log/flush`, and back up to openraft | the same |
-//! | replicate | `log/reader`, `rpc/peer_client`, `rpc/grpc` | `rpc/grpc`, `rpc/router`, `rpc/peer_server`, openraft |
-//! | commit | openraft counts the quorum, `raft/state_machine`, `log/reader` | the same |
-//! | ack | `raft/flight` resolves [`Pending`] | – |
-//! | get, read, tail | `node/ledger`, `node/tail`, `log/reader`, `segment`, `disk/mapping` | the same |
-//! | remote append | [`Client`]: `client/append`; `server/append`, `node/ledger` | – |
-//! | role | `raft/roles` turns openraft's state into [`Role`] | the same |
-//!
-//! `format` says what the bytes mean and does no I/O. `docs/` has the format, the wire, durability and the
-//! architecture with its reasons.
+//! `docs/architecture.md` has the layers and the way of a record through the source; `docs/` has the format, the wire,
+//! durability and operations, with their reasons.
 
 pub mod client;
 pub mod config;
