@@ -82,7 +82,7 @@ pub mod testing;
 pub mod testkit;
 
 pub use client::{
-    Client, ClientBuilder, ClientError, Masters, NodeClient, PendingAppend, RecordStream, Tried, Trouble,
+    Client, ClientBuilder, ClientError, Masters, NodeClient, NodeProblem, PendingAppend, RecordStream, TriedNode,
 };
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
 pub use disk::limits::OpenFileLimit;

@@ -15,8 +15,8 @@ impl NodeClient {
     /// # Errors
     /// [`ClientError::Broken`], [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`], [`ClientError::Closed`].
     pub async fn retention(&self) -> Result<RetentionStatus, ClientError> {
-        let request = pb::RetentionRequest { cluster: self.directory().cluster(), group: self.directory().group() };
-        let mut service = self.directory().admin(self.address())?;
+        let request = pb::RetentionRequest { cluster: self.topology().cluster(), group: self.topology().group() };
+        let mut service = self.topology().admin(self.address())?;
         let answer = self.answer(service.retention(request)).await?.into_inner();
         status(answer).map_err(|what| self.malformed(what))
     }
@@ -27,8 +27,8 @@ impl NodeClient {
     /// # Errors
     /// [`ClientError::Broken`], [`ClientError::WrongCluster`].
     pub async fn ledgers(&self) -> Result<(NodeId, Vec<Status>), ClientError> {
-        let request = pb::LedgersRequest { cluster: self.directory().cluster() };
-        let mut service = self.directory().admin(self.address())?;
+        let request = pb::LedgersRequest { cluster: self.topology().cluster() };
+        let mut service = self.topology().admin(self.address())?;
         let pb::LedgersResponse { node, ledgers } = self.answer(service.ledgers(request)).await?.into_inner();
         let node = node.parse::<NodeId>().map_err(|error| self.malformed(error.to_string()))?;
         let ledgers = ledgers.into_iter().map(Status::try_from).collect::<Result<_, _>>();
@@ -43,8 +43,8 @@ impl NodeClient {
     /// [`ClientError::Busy`] if what is to go is in use, [`ClientError::Damaged`], and those of
     /// [`NodeClient::retention`]. After [`ClientError::Broken`] it may yet be done.
     pub async fn remove_below(&self, index: u64) -> Result<u64, ClientError> {
-        let (cluster, group) = (self.directory().cluster(), self.directory().group());
-        let mut service = self.directory().admin(self.address())?;
+        let (cluster, group) = (self.topology().cluster(), self.topology().group());
+        let mut service = self.topology().admin(self.address())?;
         let removed = self.answer(service.remove_below(pb::RemoveBelowRequest { cluster, group, index }));
         Ok(removed.await?.into_inner().first)
     }

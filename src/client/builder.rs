@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::client::Client;
-use crate::client::cluster::topology::Directory;
+use crate::client::cluster::topology::Topology;
 use crate::rpc::grpc::dialer::{Dialer, Tcp};
 use crate::rpc::grpc::resolver::Resolver;
 use crate::types::{ClusterName, Group, Peers};
@@ -64,6 +64,6 @@ impl ClientBuilder {
 
     /// The client, which connects by `dialer`.
     pub(crate) fn build_on(self, dialer: Arc<dyn Dialer>) -> Client {
-        Client::new(Arc::new(Directory::new(&self.peers, self.settings, dialer)))
+        Client::new(Arc::new(Topology::new(&self.peers, self.settings, dialer)))
     }
 }

@@ -12,17 +12,17 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use crate::client::append::driver::Driver;
-use crate::client::append::queue::{Job, Records};
+use crate::client::append::driver::AppendDriver;
+use crate::client::append::queue::{AppendJob, Records};
 use crate::client::backoff::pause;
 use crate::client::builder::{ClientBuilder, MAX_TIMEOUT};
-use crate::client::cluster::topology::Directory;
+use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::client::error::tried::Wanted;
-use crate::client::masters::{LOOK, Masters};
-use crate::client::node::{Indexes, NodeClient, RecordStream};
+use crate::client::masters::{Masters, POLL_INTERVAL};
+use crate::client::node::{IndexRange, NodeClient, RecordStream};
 use crate::client::tail;
-use crate::client::try_each::in_turn;
+use crate::client::try_each::try_each;
 use crate::config::MAX_RECORD_BYTES;
 use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 use crate::types::{Ack, BatchAck, Consistency, Group, NodeId, Peers, ReadLimit, Record, Status};
@@ -49,16 +49,16 @@ pub struct Client {
 }
 
 struct Shared {
-    directory: Arc<Directory>,
+    topology: Arc<Topology>,
     /// Bytes that may still be put in flight.
     room: Arc<Semaphore>,
     /// To the driver, which is started with the first append: a client can be made outside of a runtime.
-    jobs: Mutex<Option<mpsc::UnboundedSender<Job>>>,
+    jobs: Mutex<Option<mpsc::UnboundedSender<AppendJob>>>,
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("settings", &self.shared.directory.settings).finish_non_exhaustive()
+        f.debug_struct("Client").field("settings", &self.shared.topology.settings).finish_non_exhaustive()
     }
 }
 
@@ -87,14 +87,14 @@ impl Client {
         ClientBuilder::new(peers, group)
     }
 
-    pub(super) fn directory(&self) -> &Arc<Directory> {
-        &self.shared.directory
+    pub(super) fn topology(&self) -> &Arc<Topology> {
+        &self.shared.topology
     }
 
-    pub(super) fn new(directory: Arc<Directory>) -> Self {
-        let room = Arc::new(Semaphore::new(directory.settings.max_inflight_bytes));
-        let timeout = directory.settings.timeout;
-        Self { shared: Arc::new(Shared { directory, room, jobs: Mutex::default() }), timeout, term: None }
+    pub(super) fn new(topology: Arc<Topology>) -> Self {
+        let room = Arc::new(Semaphore::new(topology.settings.max_inflight_bytes));
+        let timeout = topology.settings.timeout;
+        Self { shared: Arc::new(Shared { topology, room, jobs: Mutex::default() }), timeout, term: None }
     }
 
     /// The same client, whose calls take so long at most, in place of what the builder was told: as long as an append
@@ -174,7 +174,7 @@ impl Client {
     }
 
     async fn enqueue(&self, records: Records) -> Result<PendingAppend, ClientError> {
-        self.shared.directory.in_runtime()?;
+        self.shared.topology.in_runtime()?;
         let size = records.bytes();
         if size > MAX_BATCH {
             let message = "split the batch; a record of that size cannot be sent".into();
@@ -185,23 +185,23 @@ impl Client {
             let (size, limit) = (records.count() as u64, MAX_REQUEST_RECORDS as u64);
             return Err(ClientError::TooLarge { size, limit, message });
         }
-        let settings = &self.shared.directory.settings;
+        let settings = &self.shared.topology.settings;
         let since = Instant::now();
         let deadline = since + self.timeout;
         // What is larger than all the room takes all of it. Fits 32 bits: the builder sees to it.
         let takes = (size + APPEND_OVERHEAD).min(settings.max_inflight_bytes) as u32;
-        let full = || self.shared.directory.no_room(since, settings.max_inflight_bytes);
+        let full = || self.shared.topology.no_room(since, settings.max_inflight_bytes);
         let room = match timeout_at(deadline, self.shared.room.clone().acquire_many_owned(takes)).await {
             Ok(room) => room.map_err(|_| full())?,
             Err(_) => return Err(full()),
         };
         let (reply, outcome) = oneshot::channel();
-        self.send(Job { order: 0, records, since, deadline, term: self.term, alone: false, reply, _room: room });
+        self.send(AppendJob { order: 0, records, since, deadline, term: self.term, alone: false, reply, _room: room });
         Ok(PendingAppend(outcome))
     }
 
     /// Hands a job to the driver; starts one if there is none, or if it went down with its runtime.
-    fn send(&self, job: Job) {
+    fn send(&self, job: AppendJob) {
         let mut jobs = self.shared.jobs.lock();
         let job = match &*jobs {
             Some(sender) => match sender.send(job) {
@@ -211,7 +211,7 @@ impl Client {
             None => job,
         };
         let (sender, receiver) = mpsc::unbounded_channel();
-        tokio::spawn(Driver::new(self.shared.directory.clone(), receiver).run());
+        tokio::spawn(AppendDriver::new(self.shared.topology.clone(), receiver).run());
         // The receiver lives in the task just made.
         let _ = sender.send(job);
         *jobs = Some(sender);
@@ -219,7 +219,7 @@ impl Client {
 
     /// The ledger.
     pub fn group(&self) -> &Group {
-        &self.shared.directory.settings.group
+        &self.shared.topology.settings.group
     }
 
     /// Who the master is, as this client learns it: the one that there is, then every change. For whoever is to follow
@@ -250,7 +250,7 @@ impl Client {
     /// the one that was is not. It ends with an error where no waiting helps: [`ClientError::TwoClusters`], or what all
     /// nodes refuse with, like [`ClientError::UnknownGroup`].
     pub fn masters(&self) -> Masters {
-        Masters::new(self.shared.directory.clone(), self.timeout, LOOK)
+        Masters::new(self.shared.topology.clone(), self.timeout, POLL_INTERVAL)
     }
 
     /// One node and no other, by its id in the list: for reads from that very replica, and for its status.
@@ -258,8 +258,8 @@ impl Client {
     /// # Errors
     /// [`ClientError::UnknownNode`].
     pub fn node(&self, node: &NodeId) -> Result<NodeClient, ClientError> {
-        let address = self.shared.directory.address_of(node)?;
-        Ok(NodeClient::new(self.shared.directory.clone(), address, self.timeout))
+        let address = self.shared.topology.address_of(node)?;
+        Ok(NodeClient::new(self.shared.topology.clone(), address, self.timeout))
     }
 
     /// What a node of the list knows of the ledger.
@@ -353,7 +353,7 @@ impl Client {
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<Vec<Record>, ClientError> {
-        let indexes = Indexes::new(indexes);
+        let indexes = IndexRange::new(indexes);
         self.any(move |node| async move { node.stream_of(indexes, limit, consistency).await?.try_collect().await })
             .await
     }
@@ -367,7 +367,7 @@ impl Client {
     /// [`ClientError::Removed`], when no other node gave within the timeout what the one it read from has removed. With
     /// [`ClientError::TwoClusters`] when the node it is to go on at is of another cluster.
     pub fn tail(&self, from: u64) -> RecordStream {
-        tail::follow(self.shared.directory.clone(), from, self.timeout)
+        tail::follow(self.shared.topology.clone(), from, self.timeout)
     }
 
     /// The answer of whichever node has one, the master first.
@@ -375,28 +375,28 @@ impl Client {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        let directory = &self.shared.directory;
-        directory.in_runtime()?;
+        let topology = &self.shared.topology;
+        topology.in_runtime()?;
         let started = Instant::now();
         let deadline = started + self.timeout;
-        if directory.master().is_none() || directory.one_cluster().is_err() {
-            let mut search = directory.search(started);
+        if topology.master().is_none() || topology.check_one_cluster().is_err() {
+            let mut search = topology.search(started);
             // Not finding it is no error: any node will do. Only a follower may lag.
             if timeout(PREFER_MASTER.min(self.timeout), search.master()).await.is_err() {
-                search.settle();
+                search.take_unheard();
             }
-            directory.still_one_cluster().await?;
+            topology.recheck_one_cluster().await?;
         }
         loop {
-            let addresses = directory.by_preference();
-            let passes = ClientError::is_passing;
-            if let Some(answer) = in_turn(directory, addresses, self.timeout, deadline, false, passes, &call).await {
+            let addresses = topology.by_preference();
+            let passes = ClientError::is_transient;
+            if let Some(answer) = try_each(topology, addresses, self.timeout, deadline, false, passes, &call).await {
                 return answer;
             }
             let again = Instant::now() + pause(started.elapsed());
             sleep_until(again.min(deadline)).await;
             if again >= deadline {
-                return Err(directory.ending(Wanted::Node, started));
+                return Err(topology.timed_out(Wanted::Node, started));
             }
         }
     }

@@ -11,24 +11,24 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::client::backoff::pause;
-use crate::client::cluster::topology::Directory;
+use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::types::{Master, Member, Role, Status};
 
 /// How often a master that is known is asked whether it still is.
-pub(super) const LOOK: Duration = Duration::from_millis(250);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Who the master is, as a client learns it: made by [`Client::masters`](crate::Client::masters). `None`: nobody is, as
 /// far as it knows. After an error it ends.
 pub struct Masters(BoxStream<'static, Result<Option<Master>, ClientError>>);
 
 impl Masters {
-    /// Asks a master that is known every `look` whether it still is.
-    pub(super) fn new(directory: Arc<Directory>, timeout: Duration, look: Duration) -> Self {
-        let moved = directory.moved();
-        let follower = Follower { directory, moved, timeout, look, known: None, newest: 0, untold: true };
-        let next = |mut follower: Follower| async move { Ok(Some((follower.next().await?, follower))) };
-        Self(stream::try_unfold(follower, next).boxed())
+    /// Asks a master that is known every `poll_interval` whether it still is.
+    pub(super) fn new(topology: Arc<Topology>, timeout: Duration, poll_interval: Duration) -> Self {
+        let moved = topology.moved();
+        let watch = MasterWatch { topology, moved, timeout, poll_interval, known: None, newest: 0, untold: true };
+        let next = |mut watch: MasterWatch| async move { Ok(Some((watch.next().await?, watch))) };
+        Self(stream::try_unfold(watch, next).boxed())
     }
 }
 
@@ -46,14 +46,14 @@ impl Stream for Masters {
     }
 }
 
-struct Follower {
-    directory: Arc<Directory>,
+struct MasterWatch {
+    topology: Arc<Topology>,
     /// Told when the client's other calls find out that there is another master, or none.
     moved: watch::Receiver<()>,
     timeout: Duration,
-    look: Duration,
+    poll_interval: Duration,
     /// The master that was given last.
-    known: Option<Known>,
+    known: Option<KnownMaster>,
     /// The newest term of which a master was given.
     newest: u64,
     /// Whether it is still to be said that there is none.
@@ -61,24 +61,24 @@ struct Follower {
 }
 
 #[derive(Clone)]
-struct Known {
+struct KnownMaster {
     master: Master,
     /// Where it answered, and when it last did.
     address: String,
     asked: Instant,
 }
 
-impl Follower {
+impl MasterWatch {
     /// The next change.
     async fn next(&mut self) -> Result<Option<Master>, ClientError> {
-        self.directory.in_runtime()?;
-        while let Some(Known { master, address, asked }) = self.known.clone() {
-            // Of an error there is nothing to fear: the directory is there as long as this is.
+        self.topology.in_runtime()?;
+        while let Some(KnownMaster { master, address, asked }) = self.known.clone() {
+            // Of an error there is nothing to fear: the topology is there as long as this is.
             tokio::select! {
-                () = sleep_until(asked + self.look) => {}
+                () = sleep_until(asked + self.poll_interval) => {}
                 _ = self.moved.changed() => {}
             }
-            let now = self.look_at(&address).await?;
+            let now = self.ask_master(&address).await?;
             if now.as_ref() != Some(&master) {
                 return Ok(self.keep(now, address));
             }
@@ -94,17 +94,17 @@ impl Follower {
     fn keep(&mut self, master: Option<Master>, address: String) -> Option<Master> {
         self.newest = master.as_ref().map_or(self.newest, |master| master.term);
         self.untold = master.is_some();
-        self.known = master.clone().map(|master| Known { master, address, asked: Instant::now() });
+        self.known = master.clone().map(|master| KnownMaster { master, address, asked: Instant::now() });
         master
     }
 
     /// A master that answers, and where. `None` if there has been none for the client's timeout, and that is still to
     /// be said.
     async fn find(&mut self) -> Result<Option<(Master, String)>, ClientError> {
-        let (directory, since) = (self.directory.clone(), Instant::now());
+        let (topology, since) = (self.topology.clone(), Instant::now());
         let until = self.untold.then(|| since + self.timeout);
         loop {
-            let mut search = directory.search(since);
+            let mut search = topology.search(since);
             let found = match until {
                 None => search.master().await,
                 Some(until) => match timeout_at(until, search.master()).await {
@@ -116,11 +116,11 @@ impl Follower {
             self.moved.mark_unchanged();
             match found {
                 Ok(address) => {
-                    if let Some(master) = self.look_at(&address).await? {
+                    if let Some(master) = self.ask_master(&address).await? {
                         return Ok(Some((master, address)));
                     }
                 }
-                Err(error) if error.is_passing() => {}
+                Err(error) if error.is_transient() => {}
                 Err(error) => return Err(error),
             }
             // It is not any more, or is one of an earlier term that has not heard of the next.
@@ -133,9 +133,9 @@ impl Follower {
     }
 
     /// What the node at `address` is master of, if it is, and no later one was given.
-    async fn look_at(&self, address: &str) -> Result<Option<Master>, ClientError> {
-        let (_, answer) = self.directory.probe(address.to_owned(), self.directory.connect_timeout()).await;
-        self.directory.still_one_cluster().await?;
+    async fn ask_master(&self, address: &str) -> Result<Option<Master>, ClientError> {
+        let (_, answer) = self.topology.probe(address.to_owned(), self.topology.connect_timeout()).await;
+        self.topology.recheck_one_cluster().await?;
         // Whoever refuses for good is no master; if all do, the search says so.
         let Ok(answer) = answer else { return Ok(None) };
         let status = Status::try_from(answer);

@@ -20,35 +20,35 @@ impl NodeClient {
     /// # Errors
     /// [`ClientError::Broken`], [`ClientError::UnknownGroup`], [`ClientError::WrongCluster`].
     pub async fn members(&self) -> Result<Vec<MemberProgress>, ClientError> {
-        let request = pb::MembersRequest { cluster: self.directory().cluster(), group: self.directory().group() };
-        let mut service = self.directory().admin(self.address())?;
+        let request = pb::MembersRequest { cluster: self.topology().cluster(), group: self.topology().group() };
+        let mut service = self.topology().admin(self.address())?;
         let answer = self.answer(service.members(request)).await?.into_inner();
         answer.members.into_iter().map(TryInto::try_into).collect::<Result<_, _>>().map_err(|what| self.malformed(what))
     }
 
     /// Asks this node, which may not be the master.
-    async fn change(&self, change: Change, wait: Duration) -> Result<Changed, ClientError> {
+    async fn change(&self, change: Change, wait: Duration) -> Result<ChangeReply, ClientError> {
         let request = pb::ChangeMembersRequest {
-            cluster: self.directory().cluster(),
-            group: self.directory().group(),
+            cluster: self.topology().cluster(),
+            group: self.topology().group(),
             wait_ms: millis(wait),
             change: Some(change),
         };
-        let mut service = self.directory().admin(self.address())?;
+        let mut service = self.topology().admin(self.address())?;
         let answer = service.change_members(request).await;
         let answer = answer.map_err(|status| self.failed(status))?.into_inner();
-        Ok(Changed { answer, by: self.clone() })
+        Ok(ChangeReply { answer, by: self.clone() })
     }
 }
 
 /// What came of a change.
-struct Changed {
+struct ChangeReply {
     answer: pb::ChangeMembersResponse,
     /// Who made it.
     by: NodeClient,
 }
 
-impl Changed {
+impl ChangeReply {
     /// The node at `address`, which was added or took a place.
     fn member(self, address: &str) -> Result<Member, ClientError> {
         let Self { answer: pb::ChangeMembersResponse { id, incarnation }, by } = self;
@@ -113,19 +113,19 @@ impl Client {
         self.change(Change::Transfer(to.to_string()), Duration::ZERO).await.map(drop)
     }
 
-    async fn change(&self, change: Change, wait: Duration) -> Result<Changed, ClientError> {
-        let directory = self.directory();
-        directory.in_runtime()?;
+    async fn change(&self, change: Change, wait: Duration) -> Result<ChangeReply, ClientError> {
+        let topology = self.topology();
+        topology.in_runtime()?;
         let timeout = self.timeout();
         let deadline = Instant::now() + timeout + wait;
         // What waits is a master that has taken the change up: without one, there is nothing to wait for.
         let mut without = Instant::now();
         loop {
-            let mut search = directory.search(without);
+            let mut search = topology.search(without);
             let Ok(found) = timeout_at(deadline.min(without + timeout), search.master()).await else {
-                return Err(directory.ending(Wanted::Master, without));
+                return Err(topology.timed_out(Wanted::Master, without));
             };
-            let node = NodeClient::new(directory.clone(), found?, timeout);
+            let node = NodeClient::new(topology.clone(), found?, timeout);
             let asked = Instant::now();
             match timeout_at(deadline, node.change(change.clone(), wait)).await {
                 // The one that was to go has handed over, or another one came.

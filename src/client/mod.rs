@@ -47,6 +47,6 @@ mod try_each;
 pub use builder::ClientBuilder;
 pub use client::{Client, PendingAppend};
 pub use error::ClientError;
-pub use error::tried::{Tried, Trouble};
+pub use error::tried::{NodeProblem, TriedNode};
 pub use masters::Masters;
 pub use node::{NodeClient, RecordStream};

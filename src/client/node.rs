@@ -11,8 +11,8 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tokio::time::timeout;
 
 use crate::client::builder::MAX_TIMEOUT;
-use crate::client::cluster::connections::Place;
-use crate::client::cluster::topology::Directory;
+use crate::client::cluster::connections::CallSlot;
+use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::rpc::client_wire::millis;
 use crate::rpc::pb;
@@ -21,7 +21,7 @@ use crate::types::{Consistency, ReadLimit, Record, Span, Status};
 /// A node and no other: what it says and what it stores.
 #[derive(Clone)]
 pub struct NodeClient {
-    directory: Arc<Directory>,
+    topology: Arc<Topology>,
     address: String,
     timeout: Duration,
 }
@@ -57,12 +57,12 @@ impl Stream for RecordStream {
 
 /// The records that a read wants. Where it does not begin or end, it is for the node to say where.
 #[derive(Clone, Copy)]
-pub(super) struct Indexes {
+pub(super) struct IndexRange {
     start: Option<u64>,
     end: Option<u64>,
 }
 
-impl Indexes {
+impl IndexRange {
     pub(super) fn new(indexes: impl RangeBounds<u64>) -> Self {
         let start = match indexes.start_bound() {
             Bound::Included(start) => Some(*start),
@@ -92,8 +92,8 @@ fn explained(records: RecordStream, from: u64) -> RecordStream {
 }
 
 impl NodeClient {
-    pub(super) fn new(directory: Arc<Directory>, address: String, timeout: Duration) -> Self {
-        Self { directory, address, timeout }
+    pub(super) fn new(topology: Arc<Topology>, address: String, timeout: Duration) -> Self {
+        Self { topology, address, timeout }
     }
 
     /// The same node, whose calls take so long at most; see [`Client::with_timeout`](crate::Client::with_timeout).
@@ -101,8 +101,8 @@ impl NodeClient {
         Self { timeout: timeout.min(MAX_TIMEOUT), ..self.clone() }
     }
 
-    pub(super) fn directory(&self) -> &Directory {
-        &self.directory
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// `host:port` of the node.
@@ -141,7 +141,7 @@ impl NodeClient {
 
     /// The same as it was told.
     pub(super) async fn told_status(&self) -> Result<pb::StatusResponse, ClientError> {
-        self.directory.status(&self.address, self.timeout).await
+        self.topology.status(&self.address, self.timeout).await
     }
 
     /// The records that can be read from the node now; see [`Ledger::range`](crate::Ledger::range).
@@ -194,13 +194,13 @@ impl NodeClient {
         consistency: Consistency,
     ) -> Result<Option<pb::Record>, ClientError> {
         let request = pb::GetRequest {
-            cluster: self.directory.cluster(),
-            group: self.directory.group(),
+            cluster: self.topology.cluster(),
+            group: self.topology.group(),
             consistency: pb::Consistency::from(consistency).into(),
             timeout_ms: self.timeout_ms(),
             ..request
         };
-        let (mut service, _place) = self.directory.read(&self.address)?;
+        let (mut service, _place) = self.topology.read(&self.address)?;
         Ok(self.answer(service.get(request)).await?.into_inner().record)
     }
 
@@ -211,13 +211,13 @@ impl NodeClient {
     /// As [`NodeClient::get_with`].
     pub async fn index_at(&self, timestamp: u64, consistency: Consistency) -> Result<u64, ClientError> {
         let request = pb::IndexAtRequest {
-            cluster: self.directory.cluster(),
-            group: self.directory.group(),
+            cluster: self.topology.cluster(),
+            group: self.topology.group(),
             timestamp,
             consistency: pb::Consistency::from(consistency).into(),
             timeout_ms: self.timeout_ms(),
         };
-        let (mut service, _place) = self.directory.read(&self.address)?;
+        let (mut service, _place) = self.topology.read(&self.address)?;
         Ok(self.answer(service.index_at(request)).await?.into_inner().index)
     }
 
@@ -270,12 +270,12 @@ impl NodeClient {
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<RecordStream, ClientError> {
-        self.stream_of(Indexes::new(indexes), limit, consistency).await
+        self.stream_of(IndexRange::new(indexes), limit, consistency).await
     }
 
     pub(super) async fn stream_of(
         &self,
-        Indexes { start, end }: Indexes,
+        IndexRange { start, end }: IndexRange,
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<RecordStream, ClientError> {
@@ -290,15 +290,15 @@ impl NodeClient {
         }
         let on_wire = |limit: usize| if limit == usize::MAX { 0 } else { limit as u64 };
         let request = pb::ReadRequest {
-            cluster: self.directory.cluster(),
-            group: self.directory.group(),
+            cluster: self.topology.cluster(),
+            group: self.topology.group(),
             from,
             max_records: on_wire(most),
             max_bytes: on_wire(limit.bytes),
             consistency: pb::Consistency::from(consistency).into(),
             timeout_ms: self.timeout_ms(),
         };
-        let (mut service, place) = self.directory.stream(&self.address)?;
+        let (mut service, place) = self.topology.stream(&self.address)?;
         let batches = self.answer(service.read(request)).await?.into_inner();
         let records = self.records(batches, place, from, Some(self.timeout));
         Ok(if end.is_some() { explained(records, from) } else { records })
@@ -321,13 +321,13 @@ impl NodeClient {
         master_timeout: Option<Duration>,
     ) -> Result<RecordStream, ClientError> {
         let request = pb::TailRequest {
-            cluster: self.directory.cluster(),
-            group: self.directory.group(),
+            cluster: self.topology.cluster(),
+            group: self.topology.group(),
             from,
             // 0 would mean for ever.
             master_timeout_ms: master_timeout.map_or(0, |timeout| millis(timeout).max(1)),
         };
-        let (mut service, place) = self.directory.stream(&self.address)?;
+        let (mut service, place) = self.topology.stream(&self.address)?;
         let batches = self.answer(service.tail(request)).await?.into_inner();
         Ok(self.records(batches, place, from, None))
     }
@@ -336,7 +336,7 @@ impl NodeClient {
     fn records(
         &self,
         batches: tonic::Streaming<pb::RecordBatch>,
-        place: Place,
+        place: CallSlot,
         from: u64,
         within: Option<Duration>,
     ) -> RecordStream {

@@ -8,39 +8,47 @@ use futures::stream::{self, StreamExt};
 use tokio::time::{Instant, sleep};
 
 use crate::client::backoff::pause;
-use crate::client::cluster::topology::Directory;
+use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::client::error::tried::Wanted;
 use crate::client::node::{NodeClient, RecordStream};
-use crate::client::try_each::in_turn;
+use crate::client::try_each::try_each;
 use crate::types::Record;
 
 /// A stream that held for so long was a node within reach, though no record came.
-const HELD: Duration = Duration::from_secs(1);
+const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
-struct Follow {
-    directory: Arc<Directory>,
+struct FollowingTail {
+    topology: Arc<Topology>,
     timeout: Duration,
     next: u64,
     /// The node read from, and its records; `None` while there is none.
-    current: Option<Current>,
+    source: Option<TailSource>,
     /// The node that failed last is tried last.
-    failed: Option<String>,
+    failed_last: Option<String>,
     /// Since when nothing was had of any node. Kept over connects: a node that takes a tail only to fail it is no
     /// better than one that takes none.
-    barren: Option<Instant>,
+    fruitless_since: Option<Instant>,
     ended: bool,
 }
 
-struct Current {
+struct TailSource {
     address: String,
     records: RecordStream,
     since: Instant,
 }
 
 /// Committed records from `from` on, from whichever node answers.
-pub(super) fn follow(directory: Arc<Directory>, from: u64, timeout: Duration) -> RecordStream {
-    let state = Follow { directory, timeout, next: from, current: None, failed: None, barren: None, ended: false };
+pub(super) fn follow(topology: Arc<Topology>, from: u64, timeout: Duration) -> RecordStream {
+    let state = FollowingTail {
+        topology,
+        timeout,
+        next: from,
+        source: None,
+        failed_last: None,
+        fruitless_since: None,
+        ended: false,
+    };
     RecordStream::new(stream::unfold(state, |mut follow| async move {
         if follow.ended {
             return None;
@@ -51,37 +59,37 @@ pub(super) fn follow(directory: Arc<Directory>, from: u64, timeout: Duration) ->
     }))
 }
 
-impl Follow {
+impl FollowingTail {
     async fn record(&mut self) -> Result<Record, ClientError> {
-        self.directory.in_runtime()?;
+        self.topology.in_runtime()?;
         let timeout = self.timeout;
         loop {
-            let mut current = match self.current.take() {
+            let mut current = match self.source.take() {
                 Some(current) => current,
                 None => self.connect().await?,
             };
             let error = match current.records.next().await {
                 Some(Ok(record)) => {
                     self.next = record.index + 1;
-                    self.barren = None;
-                    self.current = Some(current);
+                    self.fruitless_since = None;
+                    self.source = Some(current);
                     return Ok(record);
                 }
-                Some(Err(ClientError::Removed { first, .. })) => return self.elsewhere(first, &current.address).await,
+                Some(Err(ClientError::Removed { first, .. })) => return self.try_others(first, &current.address).await,
                 Some(Err(error)) if !passes(&error) => return Err(error),
                 Some(Err(error)) => error,
                 None => ended(&current.address),
             };
             tracing::debug!(address = current.address, %error, next = self.next, "tail goes on elsewhere");
-            self.directory.refused(&current.address, &error);
-            self.failed = Some(current.address);
-            if current.since.elapsed() >= HELD.min(timeout) {
-                self.barren = None;
+            self.topology.note_refusal(&current.address, &error);
+            self.failed_last = Some(current.address);
+            if current.since.elapsed() >= PROVEN_AFTER.min(timeout) {
+                self.fruitless_since = None;
             }
             // Where records came, the next node is asked at once.
-            if let Some(since) = self.barren {
+            if let Some(since) = self.fruitless_since {
                 if since.elapsed() >= timeout {
-                    return Err(self.directory.ending(Wanted::Node, since));
+                    return Err(self.topology.timed_out(Wanted::Node, since));
                 }
                 sleep(pause(since.elapsed())).await;
             }
@@ -93,13 +101,13 @@ impl Follow {
     ///
     /// # Errors
     /// [`ClientError::Removed`] if none of them gives it, with the lowest index that any of them begins at.
-    async fn elsewhere(&mut self, first: u64, address: &str) -> Result<Record, ClientError> {
+    async fn try_others(&mut self, first: u64, address: &str) -> Result<Record, ClientError> {
         let timeout = self.timeout;
         let (index, deadline) = (self.next, Instant::now() + timeout);
-        let mut addresses = self.directory.by_preference();
+        let mut addresses = self.topology.by_preference();
         addresses.retain(|other| other != address);
-        let found = in_turn(
-            &self.directory,
+        let found = try_each(
+            &self.topology,
             addresses,
             timeout,
             deadline,
@@ -111,13 +119,13 @@ impl Follow {
                     Some(record) => record?,
                     None => return Err(ended(node.address())),
                 };
-                Ok((record, Current { address: node.address().to_owned(), records, since: Instant::now() }))
+                Ok((record, TailSource { address: node.address().to_owned(), records, since: Instant::now() }))
             },
         );
         let lowest = match found.await {
             Some(Ok((record, current))) => {
                 self.next = record.index + 1;
-                (self.barren, self.current) = (None, Some(current));
+                (self.fruitless_since, self.source) = (None, Some(current));
                 return Ok(record);
             }
             Some(Err(ClientError::Removed { first: other, .. })) => first.min(other),
@@ -130,24 +138,24 @@ impl Follow {
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] after the client's timeout.
-    async fn connect(&mut self) -> Result<Current, ClientError> {
+    async fn connect(&mut self) -> Result<TailSource, ClientError> {
         let timeout = self.timeout;
-        let started = *self.barren.get_or_insert_with(Instant::now);
+        let started = *self.fruitless_since.get_or_insert_with(Instant::now);
         loop {
-            let mut addresses = self.directory.by_preference();
-            addresses.sort_by_key(|address| self.failed.as_ref() == Some(address));
+            let mut addresses = self.topology.by_preference();
+            addresses.sort_by_key(|address| self.failed_last.as_ref() == Some(address));
             let next = self.next;
             let call = move |node: NodeClient| async move {
                 let records = node.tail_while(next, Some(timeout)).await?;
-                Ok(Current { address: node.address().to_owned(), records, since: Instant::now() })
+                Ok(TailSource { address: node.address().to_owned(), records, since: Instant::now() })
             };
             // Asked anew: another node may run there by now.
-            let begun = in_turn(&self.directory, addresses, timeout, started + timeout, true, passes, call).await;
+            let begun = try_each(&self.topology, addresses, timeout, started + timeout, true, passes, call).await;
             if let Some(current) = begun {
                 return current;
             }
             if started.elapsed() >= timeout {
-                return Err(self.directory.ending(Wanted::Node, started));
+                return Err(self.topology.timed_out(Wanted::Node, started));
             }
             sleep(pause(started.elapsed())).await;
         }
@@ -160,5 +168,5 @@ fn ended(address: &str) -> ClientError {
 
 /// Whether another node may do better. One that lost bytes to damage or is not what it should be is passed over too.
 fn passes(error: &ClientError) -> bool {
-    error.is_passing() || matches!(error, ClientError::Damaged { .. })
+    error.is_transient() || matches!(error, ClientError::Damaged { .. })
 }

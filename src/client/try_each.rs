@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::client::cluster::topology::Directory;
+use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::client::node::NodeClient;
 
@@ -19,8 +19,8 @@ use crate::client::node::NodeClient;
 /// Before it is called a node says of which cluster it is: where that is not known, or each time (`anew`).
 ///
 /// `call` is no `AsyncFn`: what calls one cannot be shown to be able to move to another thread.
-pub(super) async fn in_turn<T, F>(
-    directory: &Arc<Directory>,
+pub(super) async fn try_each<T, F>(
+    topology: &Arc<Topology>,
     addresses: Vec<String>,
     timeout_of_calls: Duration,
     deadline: Instant,
@@ -33,10 +33,10 @@ where
 {
     let mut removed = None;
     for (left, address) in (1..=addresses.len() as u32).rev().zip(addresses) {
-        let node = NodeClient::new(directory.clone(), address.clone(), timeout_of_calls);
+        let node = NodeClient::new(topology.clone(), address.clone(), timeout_of_calls);
         let within = deadline.saturating_duration_since(Instant::now()) / left;
         let vetted = async {
-            directory.vet(&address, anew).await?;
+            topology.vet(&address, anew).await?;
             call(node).await
         };
         match timeout(within, vetted).await {
@@ -44,7 +44,7 @@ where
                 let lowest = removed.map_or(first, |(_, lowest)| first.min(lowest));
                 removed = Some((index, lowest));
             }
-            Ok(Err(error)) if removed.is_some() || passes(&error) => directory.refused(&address, &error),
+            Ok(Err(error)) if removed.is_some() || passes(&error) => topology.note_refusal(&address, &error),
             Ok(done) => return Some(done),
             // It has said nothing new.
             Err(_) => {}

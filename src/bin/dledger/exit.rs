@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use dledger::error::OpenError;
 use dledger::offline::OfflineError;
-use dledger::{ClientError, ConfigError, PeersError, StartError, Tried, Trouble};
+use dledger::{ClientError, ConfigError, NodeProblem, PeersError, StartError, TriedNode};
 
 use crate::output::{Failure, ended};
 
@@ -26,9 +26,9 @@ pub(crate) enum Exit {
     NoMaster = 4,
 }
 
-/// Whether one of the nodes had this trouble.
-fn any(tried: &[Tried], trouble: Trouble) -> bool {
-    tried.iter().any(|tried| tried.trouble == trouble)
+/// Whether one of the nodes had this problem.
+fn any(tried: &[TriedNode], problem: NodeProblem) -> bool {
+    tried.iter().any(|tried| tried.problem == problem)
 }
 
 impl Exit {
@@ -40,7 +40,7 @@ impl Exit {
                 ClientError::NotMaster { master, .. } if master.is_empty() => Exit::NoMaster,
                 ClientError::Closed { .. } | ClientError::Damaged { .. } => Exit::Closed,
                 // They answered, and that is what they said.
-                ClientError::Unreachable { tried, .. } if any(tried, Trouble::Closed) => Exit::Closed,
+                ClientError::Unreachable { tried, .. } if any(tried, NodeProblem::Closed) => Exit::Closed,
                 ClientError::UnknownNode { .. }
                 | ClientError::UnknownGroup { .. }
                 | ClientError::WrongCluster { .. }
@@ -177,9 +177,9 @@ mod tests {
         let unknown = ClientError::NotMaster { master: String::new(), address: String::new() };
         let codes = [&no_master, &unreachable, &closed, &known, &unknown].map(|error| Exit::of(error) as u8);
         assert_eq!(codes, [4, 1, 3, 1, 4]);
-        let tried = |trouble| vec![Tried { address: "h:1".into(), why: "disk".into(), trouble }];
-        let of = |trouble| Exit::of(&ClientError::Unreachable { waited: Duration::ZERO, tried: tried(trouble) });
-        assert_eq!((of(Trouble::Closed), of(Trouble::Silent)), (Exit::Closed, Exit::Failed));
+        let tried = |problem| vec![TriedNode { address: "h:1".into(), reason: "disk".into(), problem }];
+        let of = |problem| Exit::of(&ClientError::Unreachable { waited: Duration::ZERO, tried: tried(problem) });
+        assert_eq!((of(NodeProblem::Closed), of(NodeProblem::Silent)), (Exit::Closed, Exit::Failed));
         assert_eq!(Exit::of(&"".parse::<dledger::Peers>().unwrap_err()), Exit::Usage);
         assert_eq!(Exit::of(&std::io::Error::other("x")), Exit::Failed);
     }

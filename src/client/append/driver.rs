@@ -1,6 +1,6 @@
 //! The task that owns the append stream.
 //!
-//! It finds the master, opens a [`Session`] with it, sends what waits, tells the callers, and starts over when the
+//! It finds the master, opens a [`AppendSession`] with it, sends what waits, tells the callers, and starts over when the
 //! session ends. Whatever happens, an append is in exactly one place: in the queue (not in the log) or in the session
 //! (maybe in the log).
 
@@ -11,10 +11,10 @@ use futures::future::{BoxFuture, FutureExt, OptionFuture};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::client::append::queue::{Job, Queue};
-use crate::client::append::session::{End, Session, Verdict, fail};
+use crate::client::append::queue::{AppendJob, AppendQueue};
+use crate::client::append::session::{AppendSession, Settlement, StreamEnd, fail};
 use crate::client::backoff::pause;
-use crate::client::cluster::topology::{BUSY_PAUSE, Directory};
+use crate::client::cluster::topology::{BUSY_PAUSE, Topology};
 use crate::client::error::ClientError;
 use crate::client::error::tried::Wanted;
 use crate::mutants::{Mutant, planted};
@@ -22,20 +22,20 @@ use crate::types::Span;
 
 /// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
 /// in many small requests. A lone append never waits.
-const SMALL_REQUESTS: usize = 8;
+const COALESCE_FROM: usize = 8;
 /// How often deadlines and the master's silence are looked at.
-const TICK: Duration = Duration::from_millis(100);
+const CHECK_EVERY: Duration = Duration::from_millis(100);
 /// A master that says nothing for so long may be none any more: the others are asked.
-const SILENCE: Duration = Duration::from_millis(500);
+const SILENT_AFTER: Duration = Duration::from_millis(500);
 /// How long the others may take to say what they are, at first; doubled each time that none of them is master.
-const ASK: Duration = Duration::from_millis(300);
+const FIRST_POLL: Duration = Duration::from_millis(300);
 /// After so long without an append, the next one looks for the master as if it had just been lost.
-const REST: Duration = Duration::from_secs(1);
+const IDLE_AFTER: Duration = Duration::from_secs(1);
 
-pub(crate) struct Driver {
-    directory: Arc<Directory>,
-    jobs: mpsc::UnboundedReceiver<Job>,
-    queue: Queue,
+pub(crate) struct AppendDriver {
+    topology: Arc<Topology>,
+    jobs: mpsc::UnboundedReceiver<AppendJob>,
+    queue: AppendQueue,
     /// Nobody can append any more.
     closed: bool,
     /// Where the last refusal said the master is.
@@ -43,32 +43,40 @@ pub(crate) struct Driver {
     /// Refusals in a row.
     refusals: u32,
     /// Since when no master has taken anything, while something waits for one.
-    without: Option<Instant>,
+    masterless_since: Option<Instant>,
 }
 
 /// A session that sends no more: its node refused.
-struct Leaving {
+struct Draining {
     hint: Option<String>,
     /// Until when it is waited for, to say what became of what it took.
     until: Instant,
 }
 
-impl Driver {
-    pub(crate) fn new(directory: Arc<Directory>, jobs: mpsc::UnboundedReceiver<Job>) -> Self {
-        Self { directory, jobs, queue: Queue::default(), closed: false, hint: None, refusals: 0, without: None }
+impl AppendDriver {
+    pub(crate) fn new(topology: Arc<Topology>, jobs: mpsc::UnboundedReceiver<AppendJob>) -> Self {
+        Self {
+            topology,
+            jobs,
+            queue: AppendQueue::default(),
+            closed: false,
+            hint: None,
+            refusals: 0,
+            masterless_since: None,
+        }
     }
 
     /// Works until all handles of the client are gone and every append has its outcome.
     pub(crate) async fn run(mut self) {
         while self.has_work().await {
             if self.refusals > 1 {
-                let paused = sleep(pause(self.without().elapsed()));
+                let paused = sleep(pause(self.masterless_since().elapsed()));
                 if self.within_deadlines(paused).await.is_none() {
                     continue;
                 }
             }
             if let Some(session) = self.open().await {
-                self.directory.set_master(Some(session.address.clone()));
+                self.topology.set_master(Some(session.address.clone()));
                 self.drive(session).await;
             }
         }
@@ -76,43 +84,43 @@ impl Driver {
 
     async fn has_work(&mut self) -> bool {
         if self.queue.is_empty() {
-            let rested = Instant::now() + REST;
+            let rested = Instant::now() + IDLE_AFTER;
             match self.jobs.recv().await {
                 Some(job) => self.queue.push(job),
                 None => return false,
             }
             if rested <= Instant::now() {
-                self.without = None;
+                self.masterless_since = None;
             }
         }
         true
     }
 
-    fn without(&mut self) -> Instant {
-        *self.without.get_or_insert_with(Instant::now)
+    fn masterless_since(&mut self) -> Instant {
+        *self.masterless_since.get_or_insert_with(Instant::now)
     }
 
     /// A session with the master; `None` if the queue ran empty before there was one.
-    async fn open(&mut self) -> Option<Session> {
-        let directory = self.directory.clone();
-        let hint = self.hint.take().or_else(|| directory.master());
+    async fn open(&mut self) -> Option<AppendSession> {
+        let topology = self.topology.clone();
+        let hint = self.hint.take().or_else(|| topology.master());
         // The search asks it too.
-        hint.iter().for_each(|address| _ = directory.learn(address));
+        hint.iter().for_each(|address| _ = topology.learn(address));
         // With nodes of two clusters among them, all are asked again.
-        let mut target = hint.filter(|_| directory.one_cluster().is_ok());
-        let mut search = directory.search(self.without());
+        let mut target = hint.filter(|_| topology.check_one_cluster().is_ok());
+        let mut search = topology.search(self.masterless_since());
         loop {
             let patience = self.queue.next_deadline()?;
             let attempt = async {
                 let address = match target.take() {
                     // A node was told of by another one: nothing says yet that it is of this cluster.
-                    Some(address) if directory.is_vetted(&address).await => address,
+                    Some(address) if topology.is_vetted(&address).await => address,
                     _ => search.master().await?,
                 };
-                let opened = Session::open(&directory, address.clone(), patience).await;
+                let opened = AppendSession::open(&topology, address.clone(), patience).await;
                 if let Err(error) = &opened {
-                    directory.refused(&address, error);
-                    directory.set_master(None);
+                    topology.note_refusal(&address, error);
+                    topology.set_master(None);
                     if matches!(error, ClientError::Busy { .. }) {
                         sleep(BUSY_PAUSE).await;
                     }
@@ -139,7 +147,7 @@ impl Driver {
                 biased;
                 done = &mut attempt => return Some(done),
                 () = sleep_until(deadline) => {
-                    self.give_up(|job, directory| directory.ending(Wanted::Master, job.since));
+                    self.expire(|job, topology| topology.timed_out(Wanted::Master, job.since));
                 }
                 job = self.jobs.recv(), if !self.closed => match job {
                     Some(job) => self.queue.push(job),
@@ -150,35 +158,35 @@ impl Driver {
     }
 
     /// Refuses what waits and should not any longer.
-    fn give_up(&mut self, why: impl Fn(&Job, &Directory) -> ClientError) {
+    fn expire(&mut self, why: impl Fn(&AppendJob, &Topology) -> ClientError) {
         for job in self.queue.expired(Instant::now()) {
-            let why = why(&job, &self.directory);
+            let why = why(&job, &self.topology);
             job.finish(Err(why));
         }
     }
 
     /// Appends over `session` until it breaks, its node refuses, or there is nothing left to do.
-    async fn drive(&mut self, mut session: Session) {
+    async fn drive(&mut self, mut session: AppendSession) {
         let requests = session.requests();
         let mut connected = true;
-        let mut leaving: Option<Leaving> = None;
-        let mut ask = ASK;
+        let mut draining: Option<Draining> = None;
+        let mut ask = FIRST_POLL;
         let mut other_master: Option<BoxFuture<'static, Option<String>>> = None;
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval(CHECK_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.take_jobs();
-            if session.unanswered() == 0 && (self.closed && self.queue.is_empty() || leaving.is_some()) {
+            if session.unanswered() == 0 && (self.closed && self.queue.is_empty() || draining.is_some()) {
                 break;
             }
-            let worth = session.unanswered() < SMALL_REQUESTS || self.queue.is_full_request();
-            let sends = connected && leaving.is_none() && !self.queue.is_empty() && worth;
+            let worth = session.unanswered() < COALESCE_FROM || self.queue.is_full_request();
+            let sends = connected && draining.is_none() && !self.queue.is_empty() && worth;
             tokio::select! {
                 biased;
                 answer = session.answer() => match answer.and_then(|answer| session.settle(answer)) {
-                    Ok(verdict) => self.heed(&session.address, verdict, &mut leaving),
-                    Err(End::Broken(why)) => return self.lost(session, &why, None),
-                    Err(End::Refused(error)) => return self.refused(session, &error),
+                    Ok(settlement) => self.on_settlement(&session.address, settlement, &mut draining),
+                    Err(StreamEnd::Broken(why)) => return self.on_broken(session, &why, None),
+                    Err(StreamEnd::Refused(error)) => return self.on_refused(session, &error),
                 },
                 room = requests.reserve(), if sends => match room {
                     Ok(room) => {
@@ -197,38 +205,38 @@ impl Driver {
                 Some(found) = OptionFuture::from(other_master.as_mut()) => {
                     other_master = None;
                     if let Some(master) = found {
-                        return self.lost(session, &format!("{master} is master now"), Some(master));
+                        return self.on_broken(session, &format!("{master} is master now"), Some(master));
                     }
                 }
                 _ = tick.tick() => {
                     let now = Instant::now();
                     session.expire(now);
-                    self.give_up(|job, directory| match leaving {
-                        Some(_) => directory.ending(Wanted::Master, job.since),
+                    self.expire(|job, topology| match draining {
+                        Some(_) => topology.timed_out(Wanted::Master, job.since),
                         None => not_taken(&session.address, now - job.since),
                     });
-                    if leaving.is_none() && self.directory.one_cluster().is_err() {
+                    if draining.is_none() && self.topology.check_one_cluster().is_err() {
                         // The next search refuses what waits, or finds that they are of one cluster after all.
-                        leaving = Some(Leaving { hint: None, until: now + self.directory.connect_timeout() });
+                        draining = Some(Draining { hint: None, until: now + self.topology.connect_timeout() });
                     }
-                    if leaving.as_ref().is_some_and(|leaving| leaving.until <= now) {
+                    if draining.as_ref().is_some_and(|draining| draining.until <= now) {
                         break;
                     }
-                    let silent = session.unanswered() > 0 && session.progress + SILENCE <= now;
+                    let silent = session.unanswered() > 0 && session.progress + SILENT_AFTER <= now;
                     if silent && other_master.is_none() {
-                        let (directory, address) = (self.directory.clone(), session.address.clone());
+                        let (topology, address) = (self.topology.clone(), session.address.clone());
                         let within = ask;
-                        ask = (ask * 2).min(directory.settings.timeout).max(ASK);
-                        other_master = Some(async move { directory.better_master(&address, within).await }.boxed());
+                        ask = (ask * 2).min(topology.settings.timeout).max(FIRST_POLL);
+                        other_master = Some(async move { topology.better_master(&address, within).await }.boxed());
                     } else if !silent {
-                        ask = ASK;
+                        ask = FIRST_POLL;
                     }
                 }
             }
         }
         session.abandon("its node is not the master any more");
-        self.hint = leaving.and_then(|leaving| leaving.hint);
-        self.directory.set_master(None);
+        self.hint = draining.and_then(|draining| draining.hint);
+        self.topology.set_master(None);
     }
 
     /// Takes what waits, so that it can travel together.
@@ -238,55 +246,55 @@ impl Driver {
         }
     }
 
-    fn heed(&mut self, address: &str, verdict: Verdict, leaving: &mut Option<Leaving>) {
-        let (jobs, error) = match verdict {
-            Verdict::Settled => {
-                (self.refusals, self.without) = (0, None);
+    fn on_settlement(&mut self, address: &str, settlement: Settlement, draining: &mut Option<Draining>) {
+        let (jobs, error) = match settlement {
+            Settlement::Told => {
+                (self.refusals, self.masterless_since) = (0, None);
                 return;
             }
-            Verdict::Again(jobs, error) => (jobs, error),
+            Settlement::Requeue(jobs, error) => (jobs, error),
         };
         self.queue.put_back(jobs);
-        if !error.is_passing() {
+        if !error.is_transient() {
             return;
         }
-        self.directory.refused(address, &error);
-        if leaving.is_none() {
+        self.topology.note_refusal(address, &error);
+        if draining.is_none() {
             tracing::debug!(%error, "append refused, looking for the master");
             self.refusals += 1;
-            *leaving = Some(Leaving { hint: None, until: Instant::now() + self.directory.connect_timeout() });
+            *draining = Some(Draining { hint: None, until: Instant::now() + self.topology.connect_timeout() });
         }
-        if let (Some(leaving), ClientError::NotMaster { address, .. }) = (leaving, error)
+        if let (Some(draining), ClientError::NotMaster { address, .. }) = (draining, error)
             && !address.is_empty()
             // One that was sent here by a hint is not sent on and on: the second time, everyone is asked.
             && self.refusals <= 1
         {
-            leaving.hint = Some(address);
+            draining.hint = Some(address);
         }
     }
 
     /// The node ended the session and took nothing of what it has not answered.
-    fn refused(&mut self, session: Session, error: &ClientError) {
+    fn on_refused(&mut self, session: AppendSession, error: &ClientError) {
         tracing::debug!(address = session.address, %error, "append stream refused");
         self.refusals += 1;
-        self.directory.refused(&session.address, error);
+        self.topology.note_refusal(&session.address, error);
         // One that had too much to decode, or no room, is master still.
         let master = matches!(error, ClientError::TooLarge { .. } | ClientError::Busy { .. });
         let master = master.then(|| session.address.clone());
         self.queue.put_back(session.refused_all(error));
-        self.give_up(|job, directory| directory.ending(Wanted::Master, job.since));
-        self.directory.set_master(master);
+        self.expire(|job, topology| topology.timed_out(Wanted::Master, job.since));
+        self.topology.set_master(master);
     }
 
     /// The session broke: what it was sent may be in the log.
-    fn lost(&mut self, session: Session, why: &str, master: Option<String>) {
+    fn on_broken(&mut self, session: AppendSession, why: &str, master: Option<String>) {
         tracing::debug!(address = session.address, why, "append stream lost");
         if planted(Mutant::UnknownResent) {
             self.queue.put_back(session.refused_all(&ClientError::Unknown { reason: why.to_owned() }));
         } else {
             session.abandon(why);
         }
-        self.directory.set_master(master);
+        self.topology.set_master(master);
     }
 }
 

@@ -21,7 +21,7 @@ const COALESCE_DEADLINES: Duration = Duration::from_millis(500);
 
 /// One append as the caller made it.
 #[derive(Debug)]
-pub(crate) struct Job {
+pub(crate) struct AppendJob {
     /// Place in the order of this client's appends; given by the queue.
     pub(crate) order: u64,
     pub(crate) records: Records,
@@ -76,7 +76,7 @@ impl Records {
     }
 }
 
-impl Job {
+impl AppendJob {
     fn shares(&self) -> bool {
         matches!(self.records, Records::One(_)) && !self.alone
     }
@@ -94,14 +94,14 @@ impl Job {
 
 /// Appends that are surely not in the log, in the order they were made.
 #[derive(Debug, Default)]
-pub(crate) struct Queue {
-    jobs: VecDeque<Job>,
+pub(crate) struct AppendQueue {
+    jobs: VecDeque<AppendJob>,
     bytes: usize,
     next_order: u64,
 }
 
-impl Queue {
-    pub(crate) fn push(&mut self, mut job: Job) {
+impl AppendQueue {
+    pub(crate) fn push(&mut self, mut job: AppendJob) {
         job.order = self.next_order;
         self.next_order += 1;
         self.bytes += job.records.bytes();
@@ -109,7 +109,7 @@ impl Queue {
     }
 
     /// Puts refused appends back to their places.
-    pub(crate) fn put_back(&mut self, jobs: Vec<Job>) {
+    pub(crate) fn put_back(&mut self, jobs: Vec<AppendJob>) {
         for job in jobs {
             let place = self.jobs.partition_point(|queued| queued.order < job.order);
             self.bytes += job.records.bytes();
@@ -134,8 +134,8 @@ impl Queue {
 
     /// Takes the appends off the front that make up the next request: in order, a batch alone, singles together as
     /// far as the bounds allow.
-    pub(crate) fn next_request(&mut self) -> Vec<Job> {
-        let mut request: Vec<Job> = Vec::new();
+    pub(crate) fn next_request(&mut self) -> Vec<AppendJob> {
+        let mut request: Vec<AppendJob> = Vec::new();
         let mut bytes = 0;
         while let Some(job) = self.jobs.front() {
             let size = job.records.bytes();
@@ -157,7 +157,7 @@ impl Queue {
     }
 
     /// Takes off those whose deadline has passed.
-    pub(crate) fn expired(&mut self, now: Instant) -> Vec<Job> {
+    pub(crate) fn expired(&mut self, now: Instant) -> Vec<AppendJob> {
         // Wherever they stand: each append may have a timeout of its own.
         if self.next_deadline().is_none_or(|next| next > now) {
             return Vec::new();
@@ -168,12 +168,12 @@ impl Queue {
         expired
     }
 
-    pub(crate) fn take_all(&mut self) -> Vec<Job> {
+    pub(crate) fn take_all(&mut self) -> Vec<AppendJob> {
         self.bytes = 0;
         self.jobs.drain(..).collect()
     }
 
-    fn pop(&mut self) -> Option<Job> {
+    fn pop(&mut self) -> Option<AppendJob> {
         let job = self.jobs.pop_front()?;
         self.bytes -= job.records.bytes();
         Some(job)
@@ -185,13 +185,13 @@ fn apart(a: Instant, b: Instant) -> Duration {
 }
 
 /// When a request is over: the last deadline of its appends, so that none is given up before its own. The others are
-/// not waited for much longer than they should be, see [`Queue::next_request`].
-pub(crate) fn deadline_of(jobs: &[Job]) -> Option<Instant> {
+/// not waited for much longer than they should be, see [`AppendQueue::next_request`].
+pub(crate) fn deadline_of(jobs: &[AppendJob]) -> Option<Instant> {
     jobs.iter().map(|job| job.deadline).max()
 }
 
 /// The records of a request. Cheap: bodies are shared.
-pub(crate) fn records_of(jobs: &[Job]) -> Vec<Bytes> {
+pub(crate) fn records_of(jobs: &[AppendJob]) -> Vec<Bytes> {
     jobs.iter().flat_map(|job| job.records.as_slice()).cloned().collect()
 }
 
@@ -199,7 +199,7 @@ pub(crate) fn records_of(jobs: &[Job]) -> Vec<Bytes> {
 ///
 /// # Errors
 /// The jobs, if the ack is for another number of records than was sent, or for places that cannot be.
-pub(crate) fn acknowledge(jobs: Vec<Job>, ack: BatchAck) -> Result<(), Vec<Job>> {
+pub(crate) fn acknowledge(jobs: Vec<AppendJob>, ack: BatchAck) -> Result<(), Vec<AppendJob>> {
     let sent: usize = jobs.iter().map(|job| job.records.count()).sum();
     let bytes: u64 = jobs.iter().map(|job| job.records.in_log()).sum();
     let ends = (ack.first_index.checked_add(sent as u64), ack.first_position.checked_add(bytes));
@@ -226,11 +226,11 @@ mod tests {
 
     use super::*;
 
-    fn job(now: Instant, deadline_ms: u64) -> Job {
+    fn job(now: Instant, deadline_ms: u64) -> AppendJob {
         let room = Arc::new(Semaphore::new(1)).try_acquire_many_owned(1).unwrap();
         let deadline = now + Duration::from_millis(deadline_ms);
         let records = Records::One(Bytes::from_static(b"r"));
-        Job {
+        AppendJob {
             order: 0,
             records,
             since: now,
@@ -256,9 +256,9 @@ mod tests {
 
     #[test]
     fn appends_of_different_terms_do_not_travel_together() {
-        let (now, mut queue) = (Instant::now(), Queue::default());
+        let (now, mut queue) = (Instant::now(), AppendQueue::default());
         for term in [None, None, Some(3), Some(3), Some(4), None] {
-            queue.push(Job { term, ..job(now, 1000) });
+            queue.push(AppendJob { term, ..job(now, 1000) });
         }
         let requests = std::iter::from_fn(|| Some(queue.next_request()).filter(|request| !request.is_empty()));
         let requests: Vec<_> = requests.map(|request| (request[0].term, request.len())).collect();
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn each_append_is_given_up_at_its_own_deadline() {
-        let (now, mut queue) = (Instant::now(), Queue::default());
+        let (now, mut queue) = (Instant::now(), AppendQueue::default());
         [3000, 1000, 2000, 500].iter().for_each(|deadline| queue.push(job(now, *deadline)));
         assert_eq!(queue.next_deadline(), Some(now + Duration::from_millis(500)));
         let expired = queue.expired(now + Duration::from_millis(1000));
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn appends_whose_deadlines_lie_far_apart_do_not_travel_together() {
-        let (now, mut queue) = (Instant::now(), Queue::default());
+        let (now, mut queue) = (Instant::now(), AppendQueue::default());
         [1000, 1400, 900, 1501, 2001, 10_000].iter().for_each(|deadline| queue.push(job(now, *deadline)));
         let mut requests = Vec::new();
         while !queue.is_empty() {

@@ -7,8 +7,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::client::append::queue::{Job, acknowledge, deadline_of, records_of};
-use crate::client::cluster::topology::Directory;
+use crate::client::append::queue::{AppendJob, acknowledge, deadline_of, records_of};
+use crate::client::cluster::topology::Topology;
 use crate::client::error::{ClientError, reason};
 use crate::mutants::{Mutant, planted};
 use crate::rpc::client_wire::{TIMEOUT_HEADER, from_status, millis};
@@ -24,11 +24,11 @@ const ANSWER_GRACE: Duration = Duration::from_millis(500);
 ///
 /// To ensure correctness: a job is either in the driver's queue (surely not in the log) or in `sent` (maybe in the
 /// log); it goes back to the queue only on an answer that refuses it.
-pub(crate) struct Session {
+pub(crate) struct AppendSession {
     pub(crate) address: String,
     requests: mpsc::Sender<pb::AppendRecordsRequest>,
     answers: tonic::Streaming<pb::AppendRecordsResponse>,
-    sent: BTreeMap<u64, Vec<Job>>,
+    sent: BTreeMap<u64, Vec<AppendJob>>,
     next_id: u64,
     cluster: String,
     group: String,
@@ -37,7 +37,7 @@ pub(crate) struct Session {
 }
 
 /// How a stream ended.
-pub(crate) enum End {
+pub(crate) enum StreamEnd {
     /// The node refuses all that it has not answered: it answered what it took before it ended the stream.
     Refused(ClientError),
     /// Anything may have become of what was not answered.
@@ -45,20 +45,20 @@ pub(crate) enum End {
 }
 
 /// What an answer means for the driver.
-pub(crate) enum Verdict {
+pub(crate) enum Settlement {
     /// The callers were told.
-    Settled,
+    Told,
     /// Refused, and the refusal may pass: they belong back into the queue.
-    Again(Vec<Job>, ClientError),
+    Requeue(Vec<AppendJob>, ClientError),
 }
 
-impl Session {
+impl AppendSession {
     /// An append stream to the node, for appends the first of which waits until `deadline`.
-    pub(crate) async fn open(directory: &Directory, address: String, deadline: Instant) -> Result<Self, ClientError> {
-        let mut service = directory.connect(&address).await?;
+    pub(crate) async fn open(topology: &Topology, address: String, deadline: Instant) -> Result<Self, ClientError> {
+        let mut service = topology.connect(&address).await?;
         let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS);
         // One that is paused takes none.
-        let limit = directory.connect_timeout();
+        let limit = topology.connect_timeout();
         let mut call = tonic::Request::new(ReceiverStream::new(outgoing));
         // Said of all requests at once, before the first: one that the node has no room to read says nothing. None
         // waits much longer than the first still would: whoever is refused in time can try another node.
@@ -71,7 +71,7 @@ impl Session {
                 return Err(ClientError::Broken { address, reason, reached: true });
             }
         };
-        let (cluster, group) = (directory.cluster(), directory.group());
+        let (cluster, group) = (topology.cluster(), topology.group());
         let progress = Instant::now();
         Ok(Self { address, requests, answers, sent: BTreeMap::new(), next_id: 0, cluster, group, progress })
     }
@@ -82,7 +82,7 @@ impl Session {
     }
 
     /// Sends one request if there is room; otherwise gives the jobs back.
-    pub(crate) fn send(&mut self, jobs: Vec<Job>) -> Result<(), Vec<Job>> {
+    pub(crate) fn send(&mut self, jobs: Vec<AppendJob>) -> Result<(), Vec<AppendJob>> {
         let Some(deadline) = deadline_of(&jobs) else { return Ok(()) };
         let Ok(permit) = self.requests.try_reserve() else { return Err(jobs) };
         let left = deadline.saturating_duration_since(Instant::now());
@@ -114,15 +114,15 @@ impl Session {
     ///
     /// # Errors
     /// The stream broke or ended; why.
-    pub(crate) async fn answer(&mut self) -> Result<pb::AppendRecordsResponse, End> {
+    pub(crate) async fn answer(&mut self) -> Result<pb::AppendRecordsResponse, StreamEnd> {
         match self.answers.message().await {
             Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(End::Broken("the node ended the stream".into())),
+            Ok(None) => Err(StreamEnd::Broken("the node ended the stream".into())),
             Err(status) => match from_status(&status) {
                 Some(failure) if matches!(failure.code(), Code::TooLarge | Code::Closed | Code::Busy) => {
-                    Err(End::Refused(ClientError::from_failure(&self.address, failure)))
+                    Err(StreamEnd::Refused(ClientError::from_failure(&self.address, failure)))
                 }
-                _ => Err(End::Broken(reason(&status))),
+                _ => Err(StreamEnd::Broken(reason(&status))),
             },
         }
     }
@@ -131,16 +131,16 @@ impl Session {
     ///
     /// # Errors
     /// The answer makes no sense: nothing more on this stream can be trusted.
-    pub(crate) fn settle(&mut self, answer: pb::AppendRecordsResponse) -> Result<Verdict, End> {
-        self.settled(answer).map_err(End::Broken)
+    pub(crate) fn settle(&mut self, answer: pb::AppendRecordsResponse) -> Result<Settlement, StreamEnd> {
+        self.settled(answer).map_err(StreamEnd::Broken)
     }
 
-    fn settled(&mut self, answer: pb::AppendRecordsResponse) -> Result<Verdict, String> {
+    fn settled(&mut self, answer: pb::AppendRecordsResponse) -> Result<Settlement, String> {
         self.progress = Instant::now();
         let Some(jobs) = self.sent.remove(&answer.id) else {
             // Given up at its deadline; or, below `next_id`, never sent.
             return if answer.id < self.next_id {
-                Ok(Verdict::Settled)
+                Ok(Settlement::Told)
             } else {
                 Err(format!("an answer to request {}, which was never sent", answer.id))
             };
@@ -157,7 +157,7 @@ impl Session {
                 }
                 let ack = BatchAck { first_index, first_position, term, count };
                 match acknowledge(jobs, ack) {
-                    Ok(()) => Ok(Verdict::Settled),
+                    Ok(()) => Ok(Settlement::Told),
                     Err(jobs) => {
                         let reason = format!("{} acknowledged another number of records ({count})", self.address);
                         fail(jobs, &ClientError::Unknown { reason: reason.clone() });
@@ -174,24 +174,24 @@ impl Session {
         }
     }
 
-    fn refused(&self, mut jobs: Vec<Job>, failure: pb::Failure) -> Verdict {
+    fn refused(&self, mut jobs: Vec<AppendJob>, failure: pb::Failure) -> Settlement {
         if failure.code() == Code::Unspecified {
             // Not a failure this client knows: it cannot tell what it says about the records.
             let reason = format!("{} failed with code {}: {}", self.address, failure.code, failure.message);
             fail(jobs, &ClientError::Unknown { reason });
-            return Verdict::Settled;
+            return Settlement::Told;
         }
         let error = ClientError::from_failure(&self.address, failure);
         if jobs.len() > 1 && matches!(error, ClientError::TooLarge { .. }) {
             // One of them was. Each for itself, the others go through.
             jobs.iter_mut().for_each(|job| job.alone = true);
-            return Verdict::Again(jobs, error);
+            return Settlement::Requeue(jobs, error);
         }
-        if error.is_passing() {
-            return Verdict::Again(jobs, error);
+        if error.is_transient() {
+            return Settlement::Requeue(jobs, error);
         }
         fail(jobs, &error);
-        Verdict::Settled
+        Settlement::Told
     }
 
     /// Gives up requests that the node should have answered by now. It knows their deadline and gets some grace to
@@ -201,7 +201,7 @@ impl Session {
             return;
         }
         // All are looked at: a later request may have the earlier deadline.
-        let late = |jobs: &[Job]| deadline_of(jobs).is_some_and(|deadline| deadline + ANSWER_GRACE <= now);
+        let late = |jobs: &[AppendJob]| deadline_of(jobs).is_some_and(|deadline| deadline + ANSWER_GRACE <= now);
         let over: Vec<u64> = self.sent.iter().filter(|(_, jobs)| late(jobs)).map(|(id, _)| *id).collect();
         for jobs in over.iter().filter_map(|id| self.sent.remove(id)) {
             for job in jobs {
@@ -213,7 +213,7 @@ impl Session {
     }
 
     /// Ends a stream whose node refused all that it has not answered, with `error`. Gives back what may be sent again.
-    pub(crate) fn refused_all(self, error: &ClientError) -> Vec<Job> {
+    pub(crate) fn refused_all(self, error: &ClientError) -> Vec<AppendJob> {
         let mut again = Vec::new();
         for mut jobs in self.sent.into_values() {
             let size = jobs.iter().map(|job| job.records.framed()).sum::<usize>() as u64;
@@ -244,7 +244,7 @@ impl Session {
     }
 }
 
-pub(crate) fn fail(jobs: Vec<Job>, error: &ClientError) {
+pub(crate) fn fail(jobs: Vec<AppendJob>, error: &ClientError) {
     for job in jobs {
         job.finish(Err(error.clone()));
     }

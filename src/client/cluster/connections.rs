@@ -19,22 +19,22 @@ const GIVEN_UP: usize = 1024;
 pub(crate) struct Connections {
     /// Status, and what operators ask.
     control: Option<Channel>,
-    reads: Pool,
-    streams: Pool,
+    reads: ChannelPool,
+    streams: ChannelPool,
 }
 
 /// Connections of one kind: one more is made when all are full, and ends with its last call.
 #[derive(Default)]
-struct Pool {
+struct ChannelPool {
     /// Kept from call to call.
     first: Option<Arc<Channel>>,
     more: Vec<Weak<Channel>>,
 }
 
 /// A call's place on a connection: to be kept until the call, or the stream it gave, is over.
-pub(crate) struct Place(Arc<Channel>);
+pub(crate) struct CallSlot(Arc<Channel>);
 
-impl Place {
+impl CallSlot {
     pub(crate) fn channel(&self) -> Channel {
         (*self.0).clone()
     }
@@ -47,36 +47,36 @@ impl Connections {
     }
 
     /// A place for a call that ends soon.
-    pub(crate) fn read(&mut self, dial: impl FnOnce() -> Channel) -> Place {
+    pub(crate) fn read(&mut self, dial: impl FnOnce() -> Channel) -> CallSlot {
         self.reads.place(READS, dial)
     }
 
     /// A place for a stream, which may never be read and never end.
-    pub(crate) fn stream(&mut self, dial: impl FnOnce() -> Channel) -> Place {
+    pub(crate) fn stream(&mut self, dial: impl FnOnce() -> Channel) -> CallSlot {
         self.streams.place(STREAMS, dial)
     }
 }
 
-impl Pool {
+impl ChannelPool {
     /// A place on a connection with fewer than `most` calls.
-    fn place(&mut self, most: usize, dial: impl FnOnce() -> Channel) -> Place {
+    fn place(&mut self, most: usize, dial: impl FnOnce() -> Channel) -> CallSlot {
         // Places are references: counted under the caller's lock, their number can only fall meanwhile.
         if let Some(first) = &self.first
             && Arc::strong_count(first) <= most
         {
-            return Place(first.clone());
+            return CallSlot(first.clone());
         }
         self.more.retain(|channel| channel.strong_count() > 0);
         let with_room = self.more.iter().find(|channel| channel.strong_count() < most);
         if let Some(channel) = with_room.and_then(Weak::upgrade) {
-            return Place(channel);
+            return CallSlot(channel);
         }
         let channel = Arc::new(dial());
         match &self.first {
             None => self.first = Some(channel.clone()),
             Some(_) => self.more.push(Arc::downgrade(&channel)),
         }
-        Place(channel)
+        CallSlot(channel)
     }
 }
 
@@ -103,9 +103,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_takes_so_many_calls_and_one_that_has_none_left_is_given_up() {
-        let mut pool = Pool::default();
+        let mut pool = ChannelPool::default();
         let mut places: Vec<_> = (0..5).map(|_| pool.place(2, channel)).collect();
-        let connections = |places: &[Place]| {
+        let connections = |places: &[CallSlot]| {
             let mut all: Vec<_> = places.iter().map(|place| Arc::as_ptr(&place.0)).collect();
             all.dedup();
             all.len()

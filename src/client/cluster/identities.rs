@@ -9,21 +9,21 @@ use crate::types::Incarnation;
 
 /// What nodes said of their cluster.
 #[derive(Default)]
-pub(crate) struct Clusters {
+pub(crate) struct Identities {
     /// Of which cluster the node at each address last said to be.
-    noted: BTreeMap<String, ClusterOf>,
+    noted: BTreeMap<String, ClusterIdentity>,
     /// The one that this client has used: what its nodes said is kept, also while they are silent.
-    home: Option<ClusterOf>,
+    home: Option<ClusterIdentity>,
 }
 
 /// A cluster as its nodes name it: by its name and, if it has one, its incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct ClusterOf {
+struct ClusterIdentity {
     name: String,
     incarnation: Option<Incarnation>,
 }
 
-impl Clusters {
+impl Identities {
     /// Takes down of which cluster the node at `address` is, if it is a member of one.
     pub(crate) fn note(&mut self, address: &str, status: &pb::StatusResponse) {
         if status.members.is_empty() {
@@ -31,7 +31,7 @@ impl Clusters {
             return;
         }
         let incarnation = Incarnation::from_slice(&status.cluster_incarnation);
-        self.noted.insert(address.to_owned(), ClusterOf { name: status.cluster.clone(), incarnation });
+        self.noted.insert(address.to_owned(), ClusterIdentity { name: status.cluster.clone(), incarnation });
     }
 
     pub(crate) fn knows(&self, address: &str) -> bool {
@@ -43,7 +43,7 @@ impl Clusters {
     }
 
     /// The client uses the node at `address`: its cluster is the client's own, from the first one on.
-    pub(crate) fn settle(&mut self, address: &str) {
+    pub(crate) fn adopt(&mut self, address: &str) {
         let Some(cluster) = self.noted.get(address) else { return };
         // One that had no incarnation yet may have one by now.
         if self.home.as_ref().is_none_or(|home| home.incarnation.is_none() && home.name == cluster.name) {
@@ -56,7 +56,7 @@ impl Clusters {
         self.home.is_none() || self.noted.contains_key(address)
     }
 
-    pub(crate) fn is_settled(&self) -> bool {
+    pub(crate) fn has_home(&self) -> bool {
         self.home.is_some()
     }
 
@@ -65,7 +65,7 @@ impl Clusters {
     pub(crate) fn forget(&mut self, gone: &[String]) {
         let Self { noted, home } = self;
         noted.retain(|address, cluster| {
-            !gone.contains(address) || home.as_ref().is_some_and(|home| !home.differs(cluster))
+            !gone.contains(address) || home.as_ref().is_some_and(|home| !home.conflicts_with(cluster))
         });
     }
 
@@ -73,13 +73,13 @@ impl Clusters {
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
-    pub(crate) fn one(&self) -> Result<(), ClientError> {
+    pub(crate) fn check_one(&self) -> Result<(), ClientError> {
         let names: BTreeSet<_> = self.noted.values().map(|cluster| &cluster.name).collect();
         let incarnations: BTreeSet<_> = self.noted.values().filter_map(|cluster| cluster.incarnation).collect();
         if names.len() <= 1 && incarnations.len() <= 1 {
             return Ok(());
         }
-        let mut clusters: BTreeMap<&ClusterOf, Vec<String>> = BTreeMap::new();
+        let mut clusters: BTreeMap<&ClusterIdentity, Vec<String>> = BTreeMap::new();
         for (address, cluster) in &self.noted {
             clusters.entry(cluster).or_default().push(address.clone());
         }
@@ -88,15 +88,15 @@ impl Clusters {
     }
 }
 
-impl ClusterOf {
+impl ClusterIdentity {
     /// Whether it cannot be the same as `other`.
-    fn differs(&self, other: &Self) -> bool {
+    fn conflicts_with(&self, other: &Self) -> bool {
         let both = self.incarnation.zip(other.incarnation);
         self.name != other.name || both.is_some_and(|(one, other)| one != other)
     }
 }
 
-impl fmt::Display for ClusterOf {
+impl fmt::Display for ClusterIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.incarnation {
             Some(incarnation) => write!(f, "cluster {} of incarnation {incarnation}", self.name),

@@ -5,97 +5,97 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use crate::client::error::ClientError;
-use crate::client::error::tried::{Tried, Trouble};
+use crate::client::error::tried::{NodeProblem, TriedNode};
 use crate::rpc::pb;
 
 /// The last words of the nodes.
 #[derive(Default)]
-pub(crate) struct Said {
-    nodes: BTreeMap<String, Node>,
+pub(crate) struct LastReplies {
+    nodes: BTreeMap<String, NodeReplies>,
 }
 
 #[derive(Default)]
-struct Node {
+struct NodeReplies {
     /// What it said it is, or why it did not say.
-    is: Option<Word>,
+    is: Option<LastReply>,
     /// What it refused a call with, or how the call failed.
-    refused: Option<Word>,
+    refused: Option<LastReply>,
     /// Addresses and ids of the members, as it last named them.
     members: BTreeMap<String, String>,
 }
 
 #[derive(Clone)]
-struct Word {
+struct LastReply {
     at: Instant,
-    why: String,
-    trouble: Trouble,
+    reason: String,
+    problem: NodeProblem,
 }
 
-impl Said {
+impl LastReplies {
     /// Takes down what the node at `address` answered to what it is.
-    pub(crate) fn is(&mut self, address: &str, answer: &Result<pb::StatusResponse, ClientError>) {
+    pub(crate) fn note_status(&mut self, address: &str, answer: &Result<pb::StatusResponse, ClientError>) {
         let node = self.nodes.entry(address.to_owned()).or_default();
         node.is = Some(match answer {
             Ok(status) => {
                 let members = status.members.iter();
                 node.members = members.map(|member| (member.address.clone(), member.id.clone())).collect();
-                Word::of_status(status)
+                LastReply::of_status(status)
             }
-            Err(error) => Word::of_error(error),
+            Err(error) => LastReply::of_error(error),
         });
     }
 
     /// Takes down what the node at `address` refused a call with.
-    pub(crate) fn refused(&mut self, address: &str, error: &ClientError) {
-        self.nodes.entry(address.to_owned()).or_default().refused = Some(Word::of_error(error));
+    pub(crate) fn note_refusal(&mut self, address: &str, error: &ClientError) {
+        self.nodes.entry(address.to_owned()).or_default().refused = Some(LastReply::of_error(error));
     }
 
     /// What the nodes at `addresses` last said since `since`, and which members there are besides.
-    pub(crate) fn since(&self, since: Instant, addresses: Vec<String>) -> Vec<Tried> {
+    pub(crate) fn since(&self, since: Instant, addresses: Vec<String>) -> Vec<TriedNode> {
         let named: BTreeMap<_, _> = self.nodes.values().flat_map(|node| &node.members).collect();
         let unasked = named.into_iter().filter(|(address, _)| !addresses.contains(address));
         let unasked: Vec<_> = unasked
             .map(|(address, id)| {
-                let why = format!("{id}, a member that is not among the peers: not asked");
-                Tried { address: address.clone(), why, trouble: Trouble::NotAsked }
+                let reason = format!("{id}, a member that is not among the peers: not asked");
+                TriedNode { address: address.clone(), reason, problem: NodeProblem::NotAsked }
             })
             .collect();
         let asked = addresses.into_iter().map(|address| {
             let last = self.nodes.get(&address).and_then(|node| node.last(since));
-            let (why, trouble) = match last {
-                Some(word) => (word.why.clone(), word.trouble),
-                None => ("no answer".to_owned(), Trouble::Silent),
+            let (reason, problem) = match last {
+                Some(reply) => (reply.reason.clone(), reply.problem),
+                None => ("no answer".to_owned(), NodeProblem::Silent),
             };
-            Tried { address, why, trouble }
+            TriedNode { address, reason, problem }
         });
         asked.chain(unasked).collect()
     }
 }
 
-impl Node {
+impl NodeReplies {
     /// What counts of what it said: one that says it is master and yet refuses is known by the refusal.
-    fn last(&self, since: Instant) -> Option<&Word> {
-        let fresh = |word: &&Word| word.at >= since;
+    fn last(&self, since: Instant) -> Option<&LastReply> {
+        let fresh = |reply: &&LastReply| reply.at >= since;
         let (is, refused) = (self.is.as_ref().filter(fresh), self.refused.as_ref().filter(fresh));
         match (is, refused) {
-            (Some(is), Some(refused)) if is.trouble != Trouble::Master && is.at > refused.at => Some(is),
+            (Some(is), Some(refused)) if is.problem != NodeProblem::Master && is.at > refused.at => Some(is),
             (is, refused) => refused.or(is),
         }
     }
 }
 
-impl Word {
+impl LastReply {
     fn of_status(status: &pb::StatusResponse) -> Self {
-        let mut why = status.role.clone();
+        let mut reason = status.role.clone();
         for more in [&status.closed_reason, &status.waiting] {
             if !more.is_empty() {
-                why = format!("{why}: {more}");
+                reason = format!("{reason}: {more}");
             }
         }
-        Self { at: Instant::now(), why, trouble: Trouble::of_role(&status.role) }
+        Self { at: Instant::now(), reason, problem: NodeProblem::of_role(&status.role) }
     }
 
     fn of_error(error: &ClientError) -> Self {
-        Self { at: Instant::now(), why: error.why(), trouble: Trouble::of(error) }
+        Self { at: Instant::now(), reason: error.why(), problem: NodeProblem::of(error) }
     }
 }

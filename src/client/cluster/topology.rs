@@ -12,11 +12,11 @@ use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::client::builder::Settings;
-use crate::client::cluster::connections::{Connections, Place, shared};
-use crate::client::cluster::identities::Clusters;
-use crate::client::cluster::last_replies::Said;
+use crate::client::cluster::connections::{CallSlot, Connections, shared};
+use crate::client::cluster::identities::Identities;
+use crate::client::cluster::last_replies::LastReplies;
 use crate::client::cluster::search::Search;
-use crate::client::error::tried::{Wanted, ending};
+use crate::client::error::tried::{Wanted, timed_out};
 use crate::client::error::{ClientError, root};
 use crate::rpc::client_wire::MAX_MESSAGE;
 use crate::rpc::grpc::dialer::Dialer;
@@ -39,7 +39,7 @@ const PONG: Duration = Duration::from_secs(3);
 
 /// For how long, at least, a master that was found is not used while peers are silent that were never heard of: one of
 /// them may be of another cluster. Never less than the master took to be found.
-pub(crate) const HEED: Duration = Duration::from_millis(300);
+pub(crate) const HEARING_TIME: Duration = Duration::from_millis(300);
 
 /// The role that takes appends, as [`Role::name`](crate::Role::name) spells it.
 pub(crate) const MASTER: &str = "master";
@@ -50,7 +50,7 @@ const REMOVED: &str = "removed";
 pub(crate) type Probed = (String, Result<pb::StatusResponse, ClientError>);
 
 /// What a client knows of its cluster. Lives as long as the client and is shared by all its parts.
-pub(crate) struct Directory {
+pub(crate) struct Topology {
     pub(crate) settings: Settings,
     peers: BTreeMap<NodeId, String>,
     dialer: Arc<dyn Dialer>,
@@ -66,11 +66,11 @@ pub(crate) struct Known {
     /// Connections are made at the first call, and again after every failure, resolving the name each time.
     connections: HashMap<String, Connections>,
     master: Option<String>,
-    pub(crate) clusters: Clusters,
-    said: Said,
+    pub(crate) identities: Identities,
+    replies: LastReplies,
 }
 
-impl Directory {
+impl Topology {
     pub(crate) fn new(peers: &Peers, settings: Settings, dialer: Arc<dyn Dialer>) -> Self {
         let addresses = peers.iter().map(|peer| peer.address.clone()).collect();
         let peers = peers.iter().map(|peer| (peer.id.clone(), peer.address.clone())).collect();
@@ -151,47 +151,47 @@ impl Directory {
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
-    pub(crate) fn one_cluster(&self) -> Result<(), ClientError> {
-        self.known().clusters.one()
+    pub(crate) fn check_one_cluster(&self) -> Result<(), ClientError> {
+        self.known().identities.check_one()
     }
 
-    /// [`Directory::one_cluster`]; where it is not, all are asked again first: who is gone is forgotten.
+    /// [`Topology::check_one_cluster`]; where it is not, all are asked again first: who is gone is forgotten.
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
-    pub(crate) async fn still_one_cluster(&self) -> Result<(), ClientError> {
-        if self.one_cluster().is_ok() {
+    pub(crate) async fn recheck_one_cluster(&self) -> Result<(), ClientError> {
+        if self.check_one_cluster().is_ok() {
             return Ok(());
         }
         // Who has used none of them must not take the one that is slow to answer for the one that is gone.
         let (settled, addresses) = {
-            let clusters = &self.known().clusters;
-            (clusters.is_settled(), clusters.addresses())
+            let clusters = &self.known().identities;
+            (clusters.has_home(), clusters.addresses())
         };
-        let within = if settled { HEED } else { self.connect_timeout() };
+        let within = if settled { HEARING_TIME } else { self.connect_timeout() };
         let asked: FuturesUnordered<_> = addresses.into_iter().map(|address| self.probe(address, within)).collect();
         let answers: Vec<Probed> = asked.collect().await;
         if settled || answers.iter().any(|(_, answer)| answer.is_ok()) {
             let gone = answers.into_iter().filter(|(_, answer)| answer.as_ref().is_err_and(is_gone));
             let gone: Vec<_> = gone.map(|(address, _)| address).collect();
-            self.known().clusters.forget(&gone);
+            self.known().identities.forget(&gone);
         }
-        self.one_cluster()
+        self.check_one_cluster()
     }
 
     /// Makes sure that the node at `address` is of the same cluster as the others, before it is used. It is asked if
     /// that is not known, or `anew`.
     ///
     /// # Errors
-    /// [`ClientError::TwoClusters`], or that of [`Directory::status`].
+    /// [`ClientError::TwoClusters`], or that of [`Topology::status`].
     pub(crate) async fn vet(&self, address: &str, anew: bool) -> Result<(), ClientError> {
-        if anew || !self.known().clusters.knows(address) {
+        if anew || !self.known().identities.knows(address) {
             let status = self.status(address, self.settings.timeout).await?;
-            self.known().clusters.note(address, &status);
+            self.known().identities.note(address, &status);
             self.learn_members(&status);
         }
-        self.still_one_cluster().await?;
-        self.known().clusters.settle(address);
+        self.recheck_one_cluster().await?;
+        self.known().identities.adopt(address);
         Ok(())
     }
 
@@ -205,7 +205,7 @@ impl Directory {
     pub(crate) fn has_unheard<T>(&self, said: &BTreeMap<String, T>, anew: bool) -> bool {
         let known = self.known();
         let mut addresses = known.addresses.iter().chain(&known.master);
-        addresses.any(|address| !said.contains_key(address) && (anew || !known.clusters.knows(address)))
+        addresses.any(|address| !said.contains_key(address) && (anew || !known.identities.knows(address)))
     }
 
     /// Status at one address, over the connection that is kept for it.
@@ -223,7 +223,7 @@ impl Directory {
     }
 
     /// For a read at one address; its place is to be kept until it is answered.
-    pub(crate) fn read(&self, address: &str) -> Result<(Service, Place), ClientError> {
+    pub(crate) fn read(&self, address: &str) -> Result<(Service, CallSlot), ClientError> {
         self.in_runtime()?;
         let endpoint = shared(endpoint(address)?);
         let place = self.connection(address, &endpoint, |all, dial| all.read(dial));
@@ -231,7 +231,7 @@ impl Directory {
     }
 
     /// For a stream of records from one address; its place is to be kept until it is dropped.
-    pub(crate) fn stream(&self, address: &str) -> Result<(Service, Place), ClientError> {
+    pub(crate) fn stream(&self, address: &str) -> Result<(Service, CallSlot), ClientError> {
         self.in_runtime()?;
         let endpoint = shared(endpoint(address)?);
         let place = self.connection(address, &endpoint, |all, dial| all.stream(dial));
@@ -288,25 +288,25 @@ impl Directory {
                 Err(ClientError::Broken { address: address.to_owned(), reason, reached: false })
             }
         };
-        self.known().said.is(address, &answer);
+        self.known().replies.note_status(address, &answer);
         answer
     }
 
     /// Remembers what the node at `address` refused a call with, or how the call failed.
-    pub(crate) fn refused(&self, address: &str, error: &ClientError) {
-        self.known().said.refused(address, error);
+    pub(crate) fn note_refusal(&self, address: &str, error: &ClientError) {
+        self.known().replies.note_refusal(address, error);
     }
 
     /// The end of a call that has waited since `since` for what is `wanted`.
-    pub(crate) fn ending(&self, wanted: Wanted, since: Instant) -> ClientError {
+    pub(crate) fn timed_out(&self, wanted: Wanted, since: Instant) -> ClientError {
         let addresses = self.by_preference();
-        ending(wanted, since.elapsed(), self.known().said.since(since, addresses))
+        timed_out(wanted, since.elapsed(), self.known().replies.since(since, addresses))
     }
 
     /// The end of an append that was given no room in flight since `since`.
     pub(crate) fn no_room(&self, since: Instant, bytes: usize) -> ClientError {
         let waited = Span(since.elapsed());
-        let why = self.ending(Wanted::Master, since);
+        let why = self.timed_out(Wanted::Master, since);
         let message = format!("no room in flight within {waited}, {bytes} bytes of this client's appends wait: {why}");
         ClientError::Busy { message }
     }
@@ -342,7 +342,7 @@ impl Directory {
     pub(crate) async fn probe(&self, address: String, within: Duration) -> Probed {
         let answer = self.status(&address, within).await;
         if let Ok(status) = &answer {
-            self.known().clusters.note(&address, status);
+            self.known().identities.note(&address, status);
         }
         (address, answer)
     }

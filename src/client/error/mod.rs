@@ -8,7 +8,7 @@ use crate::error::Outcome;
 use crate::rpc::client_wire::from_status;
 use crate::rpc::pb::{self, failure::Code};
 use crate::types::{Consistency, NodeId, Span};
-use tried::{List, Remedies, Tried, Trouble};
+use tried::{List, NodeProblem, Remedies, TriedNode};
 
 /// A call did not end with what was asked for.
 ///
@@ -22,7 +22,7 @@ pub enum ClientError {
         /// How long it was tried.
         waited: Duration,
         /// All addresses that were tried.
-        tried: Vec<Tried>,
+        tried: Vec<TriedNode>,
     },
     /// Nodes answered, but none was master before the deadline. An append was refused.
     #[error("no master within {} ({}): {}", Span(*waited), List(tried), Remedies(tried))]
@@ -30,7 +30,7 @@ pub enum ClientError {
         /// How long was waited.
         waited: Duration,
         /// What each node said.
-        tried: Vec<Tried>,
+        tried: Vec<TriedNode>,
     },
     /// The nodes that the client was given, or was led to, are of more than one cluster: what is appended to one of
     /// them is not in the others. An append was refused.
@@ -214,8 +214,8 @@ fn broken(address: &str, reached: bool) -> String {
 }
 
 /// What was not to be had of the nodes that were tried.
-fn what(tried: &[Tried]) -> &'static str {
-    if tried.iter().any(Tried::has_answered) { "serve this" } else { "be reached" }
+fn what(tried: &[TriedNode]) -> &'static str {
+    if tried.iter().any(TriedNode::has_answered) { "serve this" } else { "be reached" }
 }
 
 fn among(clusters: &[(String, Vec<String>)]) -> String {
@@ -237,14 +237,14 @@ impl ClientError {
         match self {
             ClientError::Broken { reason, .. } => reason.clone(),
             // What one node said of itself.
-            ClientError::NoMaster { tried, .. } if tried.len() == 1 => tried[0].why.clone(),
+            ClientError::NoMaster { tried, .. } if tried.len() == 1 => tried[0].reason.clone(),
             ClientError::Busy { message } => message.clone(),
             other => other.to_string(),
         }
     }
 
     /// Whether another node, or the same one later, may well do what this one refused.
-    pub(crate) fn is_passing(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         match self {
             ClientError::NotMaster { .. }
             | ClientError::NoMaster { .. }
@@ -283,7 +283,7 @@ impl ClientError {
             Code::NotMaster => Self::NotMaster { master: failure.master, address: failure.master_address },
             Code::NoMaster => Self::NoMaster {
                 waited: Duration::from_millis(failure.found),
-                tried: vec![Tried { address: address.into(), why: message, trouble: Trouble::NoMaster }],
+                tried: vec![TriedNode { address: address.into(), reason: message, problem: NodeProblem::NoMaster }],
             },
             Code::TooLarge => Self::TooLarge { size: failure.found, limit: failure.limit, message },
             Code::EmptyBatch => Self::EmptyBatch,

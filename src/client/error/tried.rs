@@ -8,19 +8,19 @@ use crate::types::Span;
 
 /// A node that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
+pub struct TriedNode {
     /// `host:port`.
     pub address: String,
     /// What it last said while the call was waiting, or what was said of it.
-    pub why: String,
+    pub reason: String,
     /// The same for programs.
-    pub trouble: Trouble,
+    pub problem: NodeProblem,
 }
 
 /// What was wrong at a node that was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Trouble {
+pub enum NodeProblem {
     /// The ledger is closed there, or stopped.
     Closed,
     /// It has no room: for the connection, for the stream, or for the bytes.
@@ -58,10 +58,10 @@ pub(crate) enum Wanted {
 ///
 /// [`ClientError::Busy`] if all that answered have no room. Else [`ClientError::NoMaster`] or
 /// [`ClientError::Unreachable`], by what was wanted and whether any node answered.
-pub(crate) fn ending(wanted: Wanted, waited: Duration, tried: Vec<Tried>) -> ClientError {
+pub(crate) fn timed_out(wanted: Wanted, waited: Duration, tried: Vec<TriedNode>) -> ClientError {
     let mut answered = tried.iter().filter(|tried| tried.has_answered()).peekable();
     match (answered.peek().is_some(), wanted) {
-        (true, _) if answered.all(|tried| tried.trouble == Trouble::Crowded) => {
+        (true, _) if answered.all(|tried| tried.problem == NodeProblem::Crowded) => {
             let message = format!("no room within {} ({}): {}", Span(waited), List(&tried), Remedies(&tried));
             ClientError::Busy { message }
         }
@@ -70,14 +70,14 @@ pub(crate) fn ending(wanted: Wanted, waited: Duration, tried: Vec<Tried>) -> Cli
     }
 }
 
-impl Tried {
+impl TriedNode {
     /// Whether the node itself said something.
     pub fn has_answered(&self) -> bool {
-        !matches!(self.trouble, Trouble::Silent | Trouble::NotAsked)
+        !matches!(self.problem, NodeProblem::Silent | NodeProblem::NotAsked)
     }
 }
 
-impl Trouble {
+impl NodeProblem {
     /// What the failure of a call says of the node.
     pub(crate) fn of(error: &ClientError) -> Self {
         match error {
@@ -121,7 +121,7 @@ impl Trouble {
 }
 
 /// Each node with what it said.
-pub(crate) struct List<'a>(pub(super) &'a [Tried]);
+pub(crate) struct List<'a>(pub(super) &'a [TriedNode]);
 
 impl fmt::Display for List<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -130,22 +130,22 @@ impl fmt::Display for List<'_> {
         }
         for (i, tried) in self.0.iter().enumerate() {
             let comma = if i == 0 { "" } else { "; " };
-            write!(f, "{comma}{}: {}", tried.address, tried.why)?;
+            write!(f, "{comma}{}: {}", tried.address, tried.reason)?;
         }
         Ok(())
     }
 }
 
 /// What to do, for each thing that is wrong.
-pub(crate) struct Remedies<'a>(pub(super) &'a [Tried]);
+pub(crate) struct Remedies<'a>(pub(super) &'a [TriedNode]);
 
 impl fmt::Display for Remedies<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let answered = self.0.iter().any(Tried::has_answered);
-        let mut troubles: Vec<_> = self.0.iter().map(|tried| tried.trouble).collect();
-        troubles.sort_unstable();
-        troubles.dedup();
-        let mut remedies: Vec<_> = troubles.into_iter().filter_map(|trouble| trouble.remedy(answered)).collect();
+        let answered = self.0.iter().any(TriedNode::has_answered);
+        let mut problems: Vec<_> = self.0.iter().map(|tried| tried.problem).collect();
+        problems.sort_unstable();
+        problems.dedup();
+        let mut remedies: Vec<_> = problems.into_iter().filter_map(|problem| problem.remedy(answered)).collect();
         if remedies.is_empty() {
             remedies.push("check that a quorum of the members is up, and give it longer");
         }

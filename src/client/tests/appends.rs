@@ -150,7 +150,7 @@ async fn at_the_deadline_an_append_that_was_not_sent_is_refused() {
     let ClientError::NoMaster { waited, tried } = error else { panic!("{error}") };
     assert!(waited >= Duration::from_millis(100));
     assert_eq!(tried.len(), 2);
-    assert_eq!((tried[0].address.as_str(), tried[0].why.as_str()), (slave.address.as_str(), "slave"));
+    assert_eq!((tried[0].address.as_str(), tried[0].reason.as_str()), (slave.address.as_str(), "slave"));
 }
 
 #[tokio::test]

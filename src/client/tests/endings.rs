@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::fake::{Fake, builder, dead_address};
-use crate::client::{Client, ClientError, Trouble};
+use crate::client::{Client, ClientError, NodeProblem};
 use crate::error::Outcome;
 use crate::rpc::client_wire::failure;
 use crate::rpc::pb::failure::Code;
@@ -66,7 +66,7 @@ async fn a_ledger_that_is_closed_is_told_with_its_reason_and_no_network_is_blame
     fake.set(|state| state.turns_away = Some(failure(Code::Closed, "the disk failed")));
     let error = get(&[&fake.address]).await;
     let ClientError::Unreachable { tried, .. } = &error else { panic!("{error}") };
-    assert_eq!(tried[0].trouble, Trouble::Closed);
+    assert_eq!(tried[0].problem, NodeProblem::Closed);
     says(&error, &["no node could serve this", "the disk failed", "see to what closed the ledger"]);
 }
 

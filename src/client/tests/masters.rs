@@ -22,7 +22,7 @@ fn of(term: u64, fake: &Fake) -> Option<(u64, String)> {
 }
 
 fn looks(client: &Client, look: Duration) -> Masters {
-    Masters::new(client.directory().clone(), client.timeout(), look)
+    Masters::new(client.topology().clone(), client.timeout(), look)
 }
 
 /// Makes it the master of a term, or of none.

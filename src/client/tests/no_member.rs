@@ -66,8 +66,8 @@ async fn a_master_that_the_client_has_heard_of_meanwhile_is_asked_by_each_search
     let slave = member("slave", 1).await;
     slave.set(|state| state.master_address = master.address.clone());
     let client = client(&[&slave.address]);
-    let mut search = Search::new(client.directory(), Instant::now());
-    assert!(client.directory().learn(&master.address));
+    let mut search = Search::new(client.topology(), Instant::now());
+    assert!(client.topology().learn(&master.address));
     let found = timeout(Duration::from_secs(10), search.master()).await.unwrap();
     assert_eq!(found, Ok(master.address.clone()));
 }
