@@ -3,59 +3,32 @@
 //! | file | what it is |
 //! |---|---|
 //! | this | [`Log`], the writer's half, and what all halves share |
-//! | [`open`] | opening a directory: identity, lock, recovery |
-//! | [`walk`] | going from segment to segment as long as they continue each other |
-//! | [`recovery`] | the decision table: what may be cut, what must not |
-//! | [`remains`] | what can still be read of a tail that goes |
-//! | [`repair`] | getting damaged segments back from another replica |
-//! | [`scrub`] | reading all sealed segments, and what is known to be damaged |
-//! | [`doubt`] | looking again at entries that a peer refuses as damaged |
-//! | [`names`] | names of the files |
-//! | [`pending`] | names that processes see and the disk need not have |
-//! | [`directory`] | the identity file, the lock, and paths |
-//! | [`writer`] | append, roll, truncate |
-//! | [`spare`] | the segment file prepared ahead |
-//! | [`room`] | whether entries can be stored, asked before Raft sees them |
-//! | [`retention`] | which segments may go, and why |
-//! | [`rolling`] | whether the active segment is to end because of its age |
-//! | [`age`] | how old they are, as far as the clock can be believed |
-//! | [`start`] | purge and reset: where the log begins |
-//! | [`reader`] | [`LogReader`](reader::LogReader): entries and records, from any thread |
-//! | [`tail`] | the entries that are not committed yet, in memory |
-//! | [`failure`] | why it takes no further write |
-//! | [`flush`] | group commit: what is waiting for a sync, and one pass over it |
-//! | [`flusher`] | the thread that runs the passes |
-//! | [`hard_state`] | the vote and commit slots on disk |
-//! | [`stopped`] | what the tools for a stopped node need |
-//! | [`progress`] | first, committed, durable, end |
+//! | `append` | the writer, and the room that it needs |
+//! | `files` | what lies in the directory beside the segments |
+//! | `read` | entries and records, from any thread |
+//! | [`recovery`] | what is found at a start, and what is done about it |
+//! | `sync` | group commit |
+//! | `upkeep` | retention, scrub and [`repair`] |
 
-pub(crate) mod age;
-pub(crate) mod directory;
-pub(crate) mod doubt;
-pub(crate) mod failure;
-pub(crate) mod flush;
-pub(crate) mod flusher;
-mod hard_state;
-pub(crate) mod names;
-mod open;
-pub(crate) mod pending;
-pub(crate) mod progress;
-mod pulse;
-pub(crate) mod reader;
+mod append;
+mod files;
+mod read;
 pub(crate) mod recovery;
-mod remains;
-pub(crate) mod repair;
-pub(crate) mod retention;
-mod rolling;
-pub(crate) mod room;
-pub(crate) mod scrub;
-mod seek;
-mod spare;
-mod start;
-pub(crate) mod stopped;
-mod tail;
-mod walk;
-mod writer;
+mod sync;
+mod upkeep;
+
+pub(crate) use append::admission as room;
+use append::spare;
+use append::writer;
+pub(crate) use files::unsynced_names as pending;
+use files::{call_timer as pulse, hard_state, start_file as start};
+pub(crate) use files::{directory, failure, names};
+use read::uncommitted as tail;
+pub(crate) use read::{progress, reader};
+pub(crate) use recovery::offline_access as stopped;
+use recovery::{lost_entries as remains, open, scan as walk};
+pub(crate) use sync::{flush, threads as flusher};
+pub(crate) use upkeep::{age, recheck as doubt, repair, retention, scrub};
 
 #[cfg(test)]
 mod golden_tests;

@@ -1,0 +1,281 @@
+//! Appending, rolling to the next segment, truncating.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Disk, passes};
+use crate::format::ALIGNMENT;
+use crate::format::entry::{EntryHeader, EntryKind};
+use crate::format::frame::{Draft, Frame};
+use crate::format::roll::largest;
+use crate::format::segment::{BLANK_HEADER, Cursor};
+use crate::log::{Log, Shared};
+use crate::mutants::{Mutant, planted};
+use crate::segment::Segment;
+use crate::segment::active::ActiveSegment;
+use crate::segment::scanner::{Mismatch, breaks};
+
+impl Log {
+    /// What the next entry must continue.
+    pub(crate) fn end(&self) -> Cursor {
+        self.active.as_ref().map_or_else(|next| *next, |active| active.segment().end())
+    }
+
+    /// The segment that is written to; there is one after [`Log::make_room`].
+    pub(in crate::log) fn active(&mut self) -> io::Result<&mut ActiveSegment> {
+        self.active.as_mut().map_err(|next| io::Error::other(format!("no segment was begun for entry {}", next.number)))
+    }
+
+    /// Leader: gives `draft` its place and writes it. It can be read at once and is not durable yet.
+    ///
+    /// # Errors
+    /// If the draft is larger than a segment can take, or the system fails.
+    pub(crate) fn append_draft(&mut self, draft: Draft, term: u64, now: u64) -> io::Result<EntryHeader> {
+        let early = if planted(Mutant::LeaderRollsEarly) { ALIGNMENT } else { 0 };
+        self.make_room(draft.length() + early, draft.kind)?;
+        let next = self.end();
+        let header = EntryHeader {
+            position: next.position,
+            number: next.number,
+            term,
+            index: next.index,
+            committed: self.shared.progress.committed(),
+            timestamp: now.max(next.timestamp),
+            records: draft.records,
+            kind: draft.kind,
+            body: draft.body_length(),
+            previous: next.chain,
+            chain: 0,
+        };
+        let frame = draft.seal(header);
+        let header = frame.header;
+        self.write(frame)?;
+        Ok(header)
+    }
+
+    /// Follower: writes a leader's frame verbatim, if it continues this log exactly. It can be read at once and is not
+    /// durable yet.
+    ///
+    /// # Errors
+    /// If the frame has another place or another past than this log gives it: the replicas have diverged or the
+    /// leader runs with another segment size. Also if the system fails.
+    pub(crate) fn append_frame(&mut self, frame: Frame) -> io::Result<()> {
+        self.make_room(frame.header.length(), frame.header.kind)?;
+        if let Some(Mismatch { what, found, expected }) = breaks(&frame.header, &self.end()) {
+            let why = format!("the leader's entry does not fit: {what} is {found}, expected {expected}");
+            let error = io::Error::new(io::ErrorKind::InvalidData, why);
+            return self.shared.or_fail("appending", Err(error));
+        }
+        self.write(frame)
+    }
+
+    /// Removes the entries from number `from` on, durably: a start must not find half of them under new ones.
+    ///
+    /// # Errors
+    /// If an entry is known to be committed: it must never go. Also if the system fails.
+    pub(crate) fn truncate(&mut self, from: u64) -> io::Result<()> {
+        self.shared.check()?;
+        let committed = self.shared.progress.commit_point().number;
+        if from < committed && !planted(Mutant::CommittedTruncated) {
+            let why = format!("entry {from} is to be truncated but entries below {committed} are committed");
+            return self.shared.or_fail("truncating", Err(io::Error::new(io::ErrorKind::InvalidInput, why)));
+        }
+        let written = self.end();
+        if from >= written.number {
+            return Ok(());
+        }
+        let shared = self.shared.clone();
+        // Until a failure is kept: no pass may try a sync again that failed here.
+        let _no_pass = shared.hold_flush();
+        let cut = shared.writing.during(|| self.remove_from(from));
+        let cut = shared.or_fail("truncating", cut)?;
+        self.shared.progress.set_end(cut.index);
+        let (group, entries) = (shared.group(), written.number - from);
+        tracing::info!(%group, from, entries, position = cut.position, "truncated a conflicting tail");
+        Ok(())
+    }
+
+    /// With the flush held.
+    fn remove_from(&mut self, from: u64) -> io::Result<Cursor> {
+        let shared = self.shared.clone();
+        let written = self.end().position;
+        // Looked at before anybody has to wait: the disk may take long to read it, and only this writer changes it.
+        let (keep, last) = {
+            let segments = shared.segments();
+            let keep = segments.partition_point(|segment| segment.start().number < from).max(1);
+            (keep, segments.get(keep - 1).cloned())
+        };
+        let last = last.ok_or_else(|| io::Error::other("a log without segments"))?;
+        let cut = match last.entry_header(from).map_err(io::Error::other)? {
+            Some(header) => {
+                before(last.entry_header(from.wrapping_sub(1)).map_err(io::Error::other)?, &header, last.start())
+            }
+            // The segments behind began with `from`: this one stays as it is, unsealed.
+            None => last.end(),
+        };
+        // Behind the blank of a sealed segment there are zeros.
+        let sealed = (last.end().position + BLANK_HEADER as u64).min(last.end_position());
+        let mut segments = shared.segments_mut();
+        shared.tail().truncate(from);
+        shared.lower_durable(cut.point())?;
+        let removed = segments.split_off(keep);
+        // Later segments go first: after a crash in between, the log merely ends earlier.
+        removed.iter().rev().try_for_each(|segment| shared.remove_segment(segment))?;
+        remove_if_there(shared.disk.as_ref(), &shared.directory.index(last.position()))?;
+        if !removed.is_empty() {
+            shared.directory.sync()?;
+        }
+        shared.sparse.look_at(&last, shared.reserve())?;
+        self.active = Ok(ActiveSegment::resume(last.clone()));
+        self.active()?.truncate(from, cut, if removed.is_empty() { written } else { sealed })?;
+        if !planted(Mutant::TruncationNotSynced) {
+            last.sync()?;
+        }
+        Ok(cut)
+    }
+
+    fn write(&mut self, frame: Frame) -> io::Result<()> {
+        self.shared.writing.begin();
+        let written = self.active().and_then(|active| active.append(&frame));
+        self.shared.writing.end();
+        self.shared.or_fail("writing", written)?;
+        self.shared.tail().push(frame);
+        self.shared.progress.set_end(self.end().index);
+        self.prepare_ahead();
+        Ok(())
+    }
+
+    /// Rolls to the next segment if such an entry does not have its place in this one ([`crate::format::roll`]).
+    pub(in crate::log) fn make_room(&mut self, length: usize, kind: EntryKind) -> io::Result<()> {
+        self.shared.check()?;
+        if kind == EntryKind::Roll {
+            // Who lets a roll in has made sure of it.
+            self.shared
+                .or_fail("raising the format version", self.shared.directory.raise(self.shared.disk.as_ref()))?;
+        }
+        let largest = largest(self.shared.options.segment_size);
+        if length as u64 > largest {
+            let why = format!("an entry of {length} bytes does not fit into a segment, which takes {largest}");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        if let Err(next) = self.active {
+            self.secure_spare()?;
+            self.begin(next)?;
+        }
+        // The place of the first entry too may be near the end of its segment.
+        if self.active()?.takes(length, kind) { Ok(()) } else { self.roll() }
+    }
+
+    fn roll(&mut self) -> io::Result<()> {
+        self.secure_spare()?;
+        let sealed = self.active().and_then(|active| {
+            active.seal()?;
+            Ok(active.segment().clone())
+        });
+        let sealed = self.shared.or_fail("ending a segment", sealed)?;
+        self.begin(Cursor { position: sealed.end_position(), ..sealed.end() })?;
+        self.shared.write_index(sealed);
+        self.shared.grown.notify_one();
+        Ok(())
+    }
+
+    /// The only step that a full disk fails, or the want of a descriptor: nothing has changed then, and it can be tried
+    /// again.
+    pub(in crate::log) fn secure_spare(&self) -> io::Result<()> {
+        match self.shared.secure_spare() {
+            Err(error) if !passes(&error) => self.shared.or_fail("making a segment", Err(error)),
+            secured => secured,
+        }
+    }
+
+    /// Begins the first segment, in which `next` lies; without room for it, with the first entry that finds some.
+    pub(in crate::log) fn begin_if_room(&mut self, next: Cursor) -> io::Result<()> {
+        match self.secure_spare().and_then(|()| self.begin(next)) {
+            Err(error) if passes(&error) => {
+                tracing::warn!(group = %self.identity().group, %error,
+                    "the log has no segment, and nothing can be written before there is room");
+                Ok(())
+            }
+            begun => begun,
+        }
+    }
+
+    /// Begins the segment in which `next` lies, behind all that there are; after [`Log::secure_spare`].
+    pub(in crate::log) fn begin(&mut self, next: Cursor) -> io::Result<()> {
+        let active = begin_segment(&self.shared, next);
+        let active = self.shared.or_fail("beginning a segment", active)?;
+        // In this order: a flush pass that sees the segment also syncs its name.
+        self.shared.flush.files_changed();
+        self.shared.segments_mut().push(active.segment().clone());
+        self.active = Ok(active);
+        Ok(())
+    }
+
+    /// Has the next segment file made while this one still has room.
+    fn prepare_ahead(&self) {
+        let Ok(active) = &self.active else { return };
+        let segment = active.segment();
+        if segment.end().position - segment.position() >= self.shared.options.segment_size / 2 {
+            self.shared.want_spare();
+        }
+    }
+}
+
+/// What entry `header` was to continue: the entry before it, or the start of its segment.
+fn before(previous: Option<EntryHeader>, header: &EntryHeader, start: Cursor) -> Cursor {
+    let (term, timestamp) = previous.map_or((start.term, start.timestamp), |p| (p.term, p.timestamp));
+    Cursor {
+        position: header.position,
+        number: header.number,
+        index: header.index,
+        term,
+        timestamp,
+        chain: header.previous,
+    }
+}
+
+/// Begins the segment in which `next` lies; after [`Shared::secure_spare`].
+fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveSegment> {
+    let size = shared.options.segment_size;
+    let path = shared.directory.segment(next.position / size * size);
+    let file = shared.take_spare(&path)?;
+    ActiveSegment::begin(shared.disk.clone(), path, file, size, next)
+}
+
+impl Shared {
+    /// Has the directory say that rolls may be in the log; before one is. The want of room fails it and nothing else:
+    /// it can be tried again.
+    pub(in crate::log) fn raise(&self) -> io::Result<()> {
+        if self.directory.is_raised() {
+            return Ok(());
+        }
+        // A log that is closed meanwhile is not written to: its directory may be another log's by then.
+        let _not_closed = self.hold_flush();
+        self.check()?;
+        match self.with_ballast(|| self.directory.raise(self.disk.as_ref())) {
+            Err(error) if !passes(&error) => self.or_fail("raising the format version", Err(error)),
+            raised => raised,
+        }
+    }
+
+    /// Has the index of a sealed segment written. A cache: without it the next start scans the segment, so nothing of
+    /// it is synced. A sync of the directory that failed here, with only a warning, would never be told to the next.
+    pub(in crate::log) fn write_index(self: &Arc<Self>, sealed: Arc<Segment>) {
+        // Whoever finds the directory free finds all files there: the job holds the log, and so the lock.
+        let shared = self.clone();
+        self.options.background.run(Box::new(move || {
+            let index = shared.directory.index(sealed.position());
+            if let Err(error) = shared.disk.write_cache(&index, &sealed.encode_index()) {
+                tracing::warn!(file = %index.display(), %error, "cannot write the index of a segment");
+            }
+        }));
+    }
+}
+
+pub(in crate::log) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,46 @@
+//! Whether a call to the disk is under way, and since when: a disk that hangs fails nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Calls of one kind, of which there is one at a time.
+pub(in crate::log) struct Pulse {
+    epoch: Instant,
+    /// Milliseconds behind the epoch when the present one began, and one; 0: there is none.
+    began: AtomicU64,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { epoch: Instant::now(), began: AtomicU64::new(0) }
+    }
+}
+
+impl Pulse {
+    /// Does `work`, which is under way until it ends. One that panics stays so: its log is closed then.
+    pub(in crate::log) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.begin();
+        let done = work();
+        self.end();
+        done
+    }
+
+    pub(in crate::log) fn begin(&self) {
+        self.began.store(self.now() + 1, Ordering::Relaxed);
+    }
+
+    pub(in crate::log) fn end(&self) {
+        self.began.store(0, Ordering::Relaxed);
+    }
+
+    /// For how long the present one has been under way.
+    pub(in crate::log) fn under_way(&self) -> Option<Duration> {
+        let began = self.began.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_millis(self.now().saturating_sub(began)))
+    }
+
+    fn now(&self) -> u64 {
+        // A few hundred million years.
+        self.epoch.elapsed().as_millis() as u64
+    }
+}

@@ -1,0 +1,67 @@
+//! Why a log takes no further write.
+
+use std::io;
+
+use crate::disk::passes;
+use crate::types::{ClosedKind, Role};
+
+/// Why a log takes no further write: the first reason, for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It was closed, or abandoned, because that was wanted.
+    Ended,
+    /// It failed.
+    Failed {
+        /// What can be done about it.
+        kind: ClosedKind,
+        /// What has happened.
+        reason: String,
+    },
+}
+
+impl Failure {
+    /// What became of a call of the system.
+    pub(in crate::log) fn of(error: &io::Error, reason: String) -> Self {
+        let kind = match error.kind() {
+            _ if passes(error) => ClosedKind::Exhausted,
+            // Refused by this crate: what was asked for cannot come from a Raft that works.
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => ClosedKind::Internal,
+            _ => ClosedKind::Storage,
+        };
+        Self::Failed { kind, reason }
+    }
+
+    /// In words.
+    pub(crate) fn reason(&self) -> &str {
+        match self {
+            Self::Ended => "the log is closed",
+            Self::Failed { reason, .. } => reason,
+        }
+    }
+
+    /// What a ledger is whose log has it.
+    pub(crate) fn role(&self) -> Role {
+        match self.clone() {
+            Self::Ended => Role::Stopped,
+            Self::Failed { kind, reason } => Role::Closed { kind, reason },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_done_about_it_follows_from_what_the_system_said() {
+        let kind = |error: io::Error| match Failure::of(&error, "why".into()) {
+            Failure::Failed { kind, .. } => kind,
+            Failure::Ended => panic!("it failed"),
+        };
+        for full in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT, rustix::io::Errno::MFILE] {
+            assert_eq!(kind(full.into()), ClosedKind::Exhausted);
+        }
+        assert_eq!(kind(rustix::io::Errno::IO.into()), ClosedKind::Storage);
+        assert_eq!(kind(io::ErrorKind::InvalidData.into()), ClosedKind::Internal);
+    }
+}

@@ -1,0 +1,320 @@
+//! The hard-state file.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile, is_bad_sector};
+use crate::error::{Damage, OpenError};
+use crate::format::FORMAT_VERSION;
+use crate::format::hard_state::{
+    HARD_STATE_SIZE, HardVote, LogPoint, Noted, SLOT, SLOT_DISTANCE, Slot, Slots, decode_noted, decode_vote,
+    encode_noted, encode_vote,
+};
+use crate::log::recovery::{FileDecision, StateFind, decide_state};
+use crate::mutants::{Mutant, planted};
+
+/// Two slots for the vote, two for what is noted of the log.
+#[derive(Debug)]
+pub(in crate::log) struct HardStateFile {
+    file: Arc<dyn DiskFile>,
+    state: State,
+}
+
+/// The content of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct State {
+    vote: Option<HardVote>,
+    vote_sequence: u64,
+    noted: Noted,
+    noted_sequence: u64,
+}
+
+impl HardStateFile {
+    /// Opens the file; in a directory that is `fresh` (it has no log yet), makes it.
+    ///
+    /// # Errors
+    /// As [`HardStateFile::inspect`], or if the system fails a write.
+    pub(in crate::log) fn open(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Self, OpenError> {
+        Self::inspect(disk, path, fresh)?.open(disk, path)
+    }
+
+    /// Reads the file and writes nothing.
+    ///
+    /// # Errors
+    /// If the system fails, or if a vote or all that was noted may have been lost: a node that cannot know whom it
+    /// voted for must not vote.
+    pub(in crate::log) fn inspect(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Inspected, OpenError> {
+        let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
+        let found = match disk.open(path) {
+            Ok(file) => Some(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(io("open")(error)),
+        };
+        let (file, find) = match found {
+            Some(file) if file.size() == HARD_STATE_SIZE => {
+                let find = look(file.as_ref()).map_err(io("read"))?;
+                (Some(file), find)
+            }
+            found => {
+                let found = found.map_or("no file".into(), |file| format!("{} bytes", file.size()));
+                (None, Looked { find: StateFind::Absent, what: "file", found, state: State::new(), version: None })
+            }
+        };
+        match (decide_state(find.find, fresh), file) {
+            // As it was made: nothing says that its name is on the disk. It is made anew.
+            (FileDecision::Use, _) if find.state == State::new() => {
+                Ok(Inspected { file: None, state: find.state, lost: None })
+            }
+            (FileDecision::Use, Some(file)) => Ok(Inspected { file: Some(file), state: find.state, lost: None }),
+            (FileDecision::Report, Some(file)) => {
+                Ok(Inspected { file: Some(file), state: find.state, lost: Some(find.found) })
+            }
+            (FileDecision::Make, _) => Ok(Inspected { file: None, state: find.state, lost: None }),
+            _ => {
+                let file = path.to_owned();
+                if let Some(found) = find.version {
+                    return Err(OpenError::Version { file, found, supported: FORMAT_VERSION });
+                }
+                let expected = match find.find {
+                    StateFind::Absent => format!("{HARD_STATE_SIZE} bytes beside the log"),
+                    _ => "two votes that follow each other, and what was noted of the log".into(),
+                };
+                Err(Damage { file, position: 0, index: 0, what: find.what, found: find.found, expected }.into())
+            }
+        }
+    }
+
+    pub(in crate::log) fn vote(&self) -> Option<HardVote> {
+        self.state.vote.clone()
+    }
+
+    /// Writes and syncs the vote.
+    pub(in crate::log) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
+        let sequence = self.state.vote_sequence + 1;
+        self.file.write_at(&encode_vote(sequence, &vote), (sequence % 2) * SLOT_DISTANCE)?;
+        if !planted(Mutant::VoteNotSynced) {
+            self.file.sync()?;
+        }
+        (self.state.vote, self.state.vote_sequence) = (Some(vote), sequence);
+        Ok(())
+    }
+
+    pub(in crate::log) fn noted(&self) -> Noted {
+        self.state.noted
+    }
+
+    /// Writes how far the log is good, and that nothing is being cleared, if that has changed. Not synced: what is
+    /// found later may lag, and nothing is ever noted that is not durable.
+    pub(in crate::log) fn note(&mut self, committed: LogPoint, durable: LogPoint) -> io::Result<()> {
+        let noted = self.state.noted;
+        let newer = if committed.number > noted.committed.number { committed } else { noted.committed };
+        self.write(Noted { committed: newer, durable, clearing: false })
+    }
+
+    /// Before what is behind `cut` is removed and zeros are written there: nothing behind it is durable any more, and a
+    /// start that finds this writes the zeros again. Durable on return.
+    pub(in crate::log) fn lower(&mut self, cut: LogPoint) -> io::Result<()> {
+        let durable = self.state.noted.durable.at_most(cut);
+        self.write(Noted { durable, clearing: true, ..self.state.noted })?;
+        self.file.sync()
+    }
+
+    /// What was noted as durable is not part of the log any more: it was superseded, and `durable` is where the log is
+    /// now known to be. Durable on return.
+    pub(in crate::log) fn correct(&mut self, durable: LogPoint) -> io::Result<()> {
+        self.write(Noted { durable, ..self.state.noted })?;
+        self.file.sync()
+    }
+
+    fn write(&mut self, noted: Noted) -> io::Result<()> {
+        if noted == self.state.noted { Ok(()) } else { self.put(noted) }
+    }
+
+    fn put(&mut self, noted: Noted) -> io::Result<()> {
+        let sequence = self.state.noted_sequence + 1;
+        self.file.write_at(&encode_noted(sequence, &noted), (2 + sequence % 2) * SLOT_DISTANCE)?;
+        (self.state.noted, self.state.noted_sequence) = (noted, sequence);
+        Ok(())
+    }
+
+    pub(in crate::log) fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    /// Takes back what was noted, in both slots: whichever is read later, nothing beyond `noted` is. Durable on return.
+    pub(in crate::log) fn take_back(&mut self, noted: Noted) -> io::Result<()> {
+        for _ in 0..2 {
+            self.put(noted)?;
+            self.file.sync()?;
+        }
+        Ok(())
+    }
+}
+
+/// The file as it was found, and good enough to be used.
+pub(in crate::log) struct Inspected {
+    /// `None` if it has to be made.
+    file: Option<Arc<dyn DiskFile>>,
+    state: State,
+    /// A slot that is lost, if one is.
+    lost: Option<String>,
+}
+
+impl Inspected {
+    pub(in crate::log) fn noted(&self) -> Noted {
+        self.state.noted
+    }
+
+    /// Makes the file if it is not there, and makes what was read of the vote durable.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(in crate::log) fn open(self, disk: &dyn Disk, path: &Path) -> Result<HardStateFile, OpenError> {
+        let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
+        if let Some(found) = self.lost {
+            tracing::warn!(file = %path.display(), %found, "a slot is lost, the other one is used");
+        }
+        let file = match self.file {
+            Some(file) => file,
+            None => {
+                disk.write_atomic(path, &blank_file()).map_err(io("create"))?;
+                disk.open(path).map_err(io("open"))?
+            }
+        };
+        let mut state = self.state;
+        // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
+        // on must be on the disk, and so must a note that is not written again before it moves.
+        for slot in 0..4 {
+            let at = slot * SLOT_DISTANCE;
+            match slot_bytes(file.as_ref(), slot).map_err(io("read"))? {
+                Some(bytes) => file.write_at(&bytes, at),
+                // A note, or the file would not be used. All of its page: what is written in part is read first.
+                None => {
+                    state.noted_sequence += 1;
+                    let mut page = [0; SLOT_DISTANCE as usize];
+                    page[..SLOT].copy_from_slice(&encode_noted(state.noted_sequence, &state.noted));
+                    file.write_at(&page, at)
+                }
+            }
+            .map_err(io("rewrite"))?;
+        }
+        file.sync().map_err(io("sync"))?;
+        Ok(HardStateFile { file, state })
+    }
+}
+
+/// What is in a file, and what that is called.
+struct Looked {
+    find: StateFind,
+    /// What is wrong, if anything is.
+    what: &'static str,
+    found: String,
+    state: State,
+    /// Of the first slot of a later format.
+    version: Option<u32>,
+}
+
+impl State {
+    fn new() -> Self {
+        Self { vote: None, vote_sequence: 1, noted: Noted::default(), noted_sequence: 1 }
+    }
+}
+
+/// `None`: the disk cannot read it.
+fn slot_bytes(file: &dyn DiskFile, slot: u64) -> io::Result<Option<[u8; SLOT]>> {
+    let mut bytes = [0; SLOT];
+    match file.read_at(&mut bytes, slot * SLOT_DISTANCE) {
+        Err(error) if is_bad_sector(&error) => Ok(None),
+        read => read.map(|()| Some(bytes)),
+    }
+}
+
+pub(in crate::log) fn slots(file: &dyn DiskFile) -> io::Result<Slots> {
+    let (vote, note) = (|at| slot(file, at, decode_vote), |at| slot(file, at, decode_noted));
+    Ok(([vote(0)?, vote(1)?], [note(2)?, note(3)?]))
+}
+
+fn slot<T>(file: &dyn DiskFile, at: u64, decode: impl Fn(&[u8]) -> Slot<T>) -> io::Result<Slot<T>> {
+    Ok(slot_bytes(file, at)?.map_or(Slot::Unreadable, |bytes| decode(&bytes)))
+}
+
+fn look(file: &dyn DiskFile) -> io::Result<Looked> {
+    let (votes, notes) = slots(file)?;
+    let version = votes.iter().find_map(later).or_else(|| notes.iter().find_map(later));
+    let mut state = State::new();
+    let looked = |find, what, found, state| Ok(Looked { find, what, found, state, version });
+    if version.is_some() {
+        return looked(StateFind::Later, "format version", String::new(), state);
+    }
+    let [even, odd] = votes;
+    let (named_even, named_odd) = (named(&even), named(&odd));
+    let Some((sequence, vote)) = newest_vote(even, odd) else {
+        return looked(StateFind::VoteLost, "vote slot", format!("{named_even} and {named_odd}"), state);
+    };
+    (state.vote_sequence, state.vote) = (sequence, (vote != NOBODY).then_some(vote));
+    let lost = notes.iter().filter(|note| !matches!(note, Slot::Valid(..))).count();
+    let found = format!("{} and {}", named(&notes[0]), named(&notes[1]));
+    let newest = notes.into_iter().filter_map(valid).max_by_key(|note| note.0);
+    let find = match (lost, &newest) {
+        (0, _) => StateFind::Good,
+        (_, Some(_)) => StateFind::NoteHalfLost,
+        (_, None) => StateFind::NoteLost,
+    };
+    if let Some((sequence, noted)) = newest {
+        // A slot that is lost may have been the newer one: the next note goes there, with a number it cannot have had.
+        (state.noted_sequence, state.noted) = (sequence + 2 * lost as u64, noted);
+    }
+    looked(find, "progress slot", found, state)
+}
+
+/// The votes a file is made with. It is made with two notes of nothing, too: a slot that is empty was lost.
+const NOBODY: HardVote = HardVote { term: 0, node: None, granted: false };
+
+fn blank_file() -> Vec<u8> {
+    let mut bytes = vec![0; HARD_STATE_SIZE as usize];
+    for sequence in 0..2 {
+        let start = sequence as usize * SLOT_DISTANCE as usize;
+        bytes[start..start + SLOT].copy_from_slice(&encode_vote(sequence, &NOBODY));
+        let start = start + 2 * SLOT_DISTANCE as usize;
+        bytes[start..start + SLOT].copy_from_slice(&encode_noted(sequence, &Noted::default()));
+    }
+    bytes
+}
+
+fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
+    match slot {
+        Slot::Valid(sequence, value) => Some((sequence, value)),
+        Slot::Empty | Slot::Damaged { .. } | Slot::Version { .. } | Slot::Unreadable => None,
+    }
+}
+
+/// The vote that counts.
+///
+/// The file is made with two votes for nobody, and votes go to the two slots in turn, each synced before the next: so
+/// the slots always hold two that follow each other. Anything else means that a vote was lost or went bad, and the one
+/// that is left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop
+/// rather than guess.
+fn newest_vote(even: Slot<HardVote>, odd: Slot<HardVote>) -> Option<(u64, HardVote)> {
+    match (even, odd) {
+        (Slot::Valid(even, vote), Slot::Valid(odd, older)) if even == odd + 1 => {
+            Some((even, if planted(Mutant::OlderVoteWins) { older } else { vote }))
+        }
+        (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Some((odd, vote)),
+        _ => None,
+    }
+}
+
+fn later<T>(slot: &Slot<T>) -> Option<u32> {
+    if let Slot::Version { found } = slot { Some(*found) } else { None }
+}
+
+fn named<T>(slot: &Slot<T>) -> String {
+    match slot {
+        Slot::Empty => "an empty slot".into(),
+        Slot::Valid(sequence, _) => format!("number {sequence}"),
+        Slot::Damaged { found, computed } => format!("a slot with checksum {found:#010x}, computed {computed:#010x}"),
+        Slot::Version { found } => format!("a slot of format version {found}"),
+        Slot::Unreadable => "a slot that cannot be read".into(),
+    }
+}

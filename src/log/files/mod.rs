@@ -1,0 +1,19 @@
+//! What lies in a ledger's directory beside the segments.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`call_timer`] | for how long a call to the disk has been under way |
+//! | [`directory`] | the identity file, the lock, and paths |
+//! | [`failure`] | why the log takes no further write |
+//! | [`hard_state`] | the vote and commit slots on disk |
+//! | [`names`] | names of the files |
+//! | [`start_file`] | where the log begins; purge and reset |
+//! | [`unsynced_names`] | names that processes see and the disk need not have |
+
+pub(crate) mod call_timer;
+pub(crate) mod directory;
+pub(crate) mod failure;
+pub(crate) mod hard_state;
+pub(crate) mod names;
+pub(crate) mod start_file;
+pub(crate) mod unsynced_names;

@@ -1,0 +1,95 @@
+//! Names that may be pending: processes see them, and the disk need not have them.
+//!
+//! When the sync of a directory has failed, the system may have dropped the changes of names that it could not write,
+//! and shows them all the same: the next sync returns `Ok` without them. The log stops, but the next start may come
+//! while the same system runs. Its rule: **a name that it goes by is known to be on the disk by something that was
+//! noted behind a sync of it, or is made anew; and what loses its name was made worthless before.**
+//!
+//! | name | known by | else |
+//! |---|---|---|
+//! | `identity` | a `hard-state`, which is made once it is durable | written anew |
+//! | its version | nothing | written anew before the first roll of a life ([`Directory::raise`]) |
+//! | `hard-state` | a vote or a note in it: nothing is put there before it is durable | written anew, as it was made |
+//! | `start` | nothing | renamed, and renamed back |
+//! | a segment | a durable point beyond its start: it is noted behind the sync of the directory | the same |
+//! | one that is gone | nothing | if it comes back it has no header: no start takes it for a segment |
+//!
+//! What else there is in a directory can be lost, or come back, without harm.
+
+use std::io;
+use std::path::Path;
+
+use crate::disk::Disk;
+use crate::error::OpenError;
+use crate::format::hard_state::LogPoint;
+use crate::log::Shared;
+use crate::log::directory::io_error;
+use crate::log::names;
+use crate::log::start::StartPoint;
+use crate::log::writer::remove_if_there;
+use crate::segment::Segment;
+
+/// So much of a file is overwritten before it loses its name: what is written in part is read first, and may be what
+/// cannot be read.
+const PAGE: u64 = 4096;
+
+/// Puts back the names that a start was making anew when it died. Returns what is in `dir`.
+///
+/// # Errors
+/// If the system fails, or nothing may be written there.
+pub(crate) fn put_back(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OpenError> {
+    let mut found = disk.list(dir).map_err(io_error("list", dir))?;
+    let again: Vec<_> = found.iter().filter_map(|name| Some((name.clone(), names::usual(name)?.to_owned()))).collect();
+    for (name, usual) in again {
+        let file = dir.join(&name);
+        found.retain(|other| *other != name);
+        if found.contains(&usual) {
+            // Both are names of one file after a loss of power: a rename of one to the other does nothing.
+            remove_if_there(disk, &file).map_err(io_error("remove", &file))?;
+            continue;
+        }
+        disk.rename(&file, &dir.join(&usual)).map_err(io_error("rename back", &file))?;
+        found.push(usual);
+    }
+    Ok(found)
+}
+
+/// Removes the file of a segment that counts no more and is not open.
+///
+/// # Errors
+/// If the system fails.
+pub(crate) fn remove_segment(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    match disk.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => {
+            let file = file?;
+            file.write_at(&[0; PAGE as usize][..file.size().min(PAGE) as usize], 0)?;
+            file.sync()?;
+        }
+    }
+    remove_if_there(disk, path)
+}
+
+impl Shared {
+    /// Makes the names anew by which a log was found and which are not known to be on the disk: before anything is
+    /// removed, and before the directory is synced. `durable` was noted. Without room on the disk, for none is taken.
+    pub(in crate::log) fn renew_names(&self, durable: LogPoint) -> Result<(), OpenError> {
+        let start = (*self.start_point() != StartPoint::default()).then(|| names::START.to_owned());
+        let segments = self.segments();
+        let pending = segments.iter().filter(|segment| segment.start().number >= durable.number);
+        for name in start.into_iter().chain(pending.map(|segment| names::segment(segment.position()))) {
+            // A start that comes after a crash in between finds it by the other name.
+            let (file, away) = (self.directory.file(&name), self.directory.file(&names::again(&name)));
+            self.disk.rename(&file, &away).map_err(io_error("rename", &file))?;
+            self.disk.rename(&away, &file).map_err(io_error("rename back", &away))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a segment that is cut off. Its entries are still there for who reads them.
+    pub(in crate::log) fn remove_segment(&self, segment: &Segment) -> io::Result<()> {
+        segment.spoil()?;
+        self.disk.remove(segment.path())?;
+        remove_if_there(self.disk.as_ref(), &self.directory.index(segment.position()))
+    }
+}

@@ -1,0 +1,17 @@
+//! What a start finds in a directory, and what it does about it.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`lost_entries`] | what can still be read of a tail that goes |
+//! | [`offline_access`] | what the tools for a stopped node need |
+//! | [`open`] | opening a directory: identity, lock, recovery |
+//! | [`scan`] | going from segment to segment as long as they continue each other |
+//! | [`table`] | the decision table: what may be cut, what must not |
+
+pub(crate) mod lost_entries;
+pub(crate) mod offline_access;
+pub(crate) mod open;
+pub(crate) mod scan;
+pub(crate) mod table;
+
+pub(crate) use table::{Decision, FileDecision, Find, IndexFind, Known, StateFind, decide, decide_index, decide_state};

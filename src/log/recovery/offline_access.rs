@@ -1,0 +1,118 @@
+//! The directory of a node that is not running, as the tools in `offline` see it. Only [`take_back`] changes a
+//! byte.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::error::{Damage, OpenError};
+use crate::format::hard_state::{Noted, Slots};
+use crate::format::segment::Cursor;
+use crate::log::directory::{self, Directory, io_error};
+use crate::log::hard_state::{self, HardStateFile};
+use crate::log::names::{self, FileKind};
+use crate::log::open::{Examined, damage, examine};
+use crate::log::recovery::{Decision, Find, Known, decide};
+use crate::log::start::StartPoint;
+
+/// Keeps a node from starting in `dir` until the value is dropped.
+///
+/// # Errors
+/// If a node runs there, or the system fails.
+pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {
+    directory::take_lock(disk, dir)
+}
+
+/// The directory, made for whom it says.
+///
+/// # Errors
+/// If it does not say so any more.
+pub(crate) fn open(disk: &dyn Disk, dir: &Path) -> Result<Directory, OpenError> {
+    match directory::read_identity(disk, dir)? {
+        Some(identity) => Ok(Directory::of(dir.to_owned(), identity)),
+        None => {
+            let why = format!("it has no {} file", names::IDENTITY);
+            Err(OpenError::Unexpected { path: dir.to_owned(), why })
+        }
+    }
+}
+
+/// Where the log begins.
+///
+/// # Errors
+/// If the file is damaged or of another version.
+pub(crate) fn start_point(disk: &dyn Disk, directory: &Directory) -> Result<StartPoint, OpenError> {
+    StartPoint::read(disk, directory)
+}
+
+/// What a start would find and do.
+pub(crate) struct Verdict {
+    pub(crate) find: Find,
+    pub(crate) known: Known,
+    pub(crate) decision: Decision,
+    /// Where the log ends for it.
+    pub(crate) end: Cursor,
+    /// What is there, in the words of a refusal.
+    pub(crate) damage: Damage,
+}
+
+/// What a start would do with the directory.
+///
+/// # Errors
+/// If it would refuse before it comes to the table of the segments.
+pub(crate) fn verdict(disk: &Arc<dyn Disk>, directory: &Directory) -> Result<Verdict, OpenError> {
+    let Examined { base, hard_state, walk, known, .. } = examine(disk, directory)?;
+    let find = walk.ended.find;
+    let damage = damage(&walk, base, hard_state.noted(), known);
+    Ok(Verdict { find, known, decision: decide(find, known), end: walk.end(base), damage })
+}
+
+/// Makes durable whatever is in `dir`. Of a copy that was just made nothing need be on the disk yet, and neither a
+/// start nor a tool syncs again what is noted as synced: that was so on the disk the copy is of.
+///
+/// # Errors
+/// If the system fails.
+pub(crate) fn sync_all(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
+    for name in disk.list(dir).map_err(io_error("list", dir))? {
+        let counts = match names::kind(&name) {
+            Some(FileKind::Segment(_) | FileKind::Index(_)) => true,
+            Some(FileKind::Fixed) => !matches!(name.as_str(), names::LOCK | names::SPARE | names::BALLAST),
+            Some(FileKind::Temporary | FileKind::Again) | None => false,
+        };
+        if counts {
+            let path = dir.join(name);
+            let file = disk.open(&path).map_err(io_error("open", &path))?;
+            file.sync().map_err(io_error("sync", &path))?;
+        }
+    }
+    disk.sync_dir(dir).map_err(io_error("sync directory", dir))?;
+    // It is there: its own name.
+    disk.create_dir(dir).map_err(io_error("sync directory above", dir))
+}
+
+/// The slots of a hard-state file.
+///
+/// # Errors
+/// If the system fails a read for another reason than the medium.
+pub(crate) fn slots(file: &dyn DiskFile) -> io::Result<Slots> {
+    hard_state::slots(file)
+}
+
+/// What is noted of the log.
+///
+/// # Errors
+/// If it is lost.
+pub(crate) fn noted(disk: &dyn Disk, directory: &Directory) -> Result<Noted, OpenError> {
+    Ok(HardStateFile::inspect(disk, &directory.file(names::HARD_STATE), false)?.noted())
+}
+
+/// Replaces what is noted of the log by less. Durable on return.
+///
+/// # Errors
+/// If it is lost, or the system fails.
+pub(crate) fn take_back(disk: &dyn Disk, directory: &Directory, noted: Noted) -> Result<(), OpenError> {
+    let path = directory.file(names::HARD_STATE);
+    let mut file = HardStateFile::open(disk, &path, false)?;
+    file.take_back(noted).map_err(io_error("write", &path))
+}

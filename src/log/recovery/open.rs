@@ -1,0 +1,344 @@
+//! Opening a directory: finds what is there, asks the [table](crate::log::recovery), and does what it says.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::Disk;
+use crate::error::{Damage, OpenError};
+use crate::format::hard_state::{LogPoint, Noted};
+use crate::format::segment::{Cursor, SEGMENT_HEADER};
+use crate::log::directory::{Directory, Identity, io_error};
+use crate::log::flush::FlushQueue;
+use crate::log::hard_state::{HardStateFile, Inspected};
+use crate::log::names;
+use crate::log::pending;
+use crate::log::progress::Progress;
+use crate::log::pulse::Pulse;
+use crate::log::recovery::{Decision, Find, Known, decide};
+use crate::log::remains::Remains;
+use crate::log::retention::Going;
+use crate::log::room::Sparse;
+use crate::log::scrub::Health;
+use crate::log::spare::Spare;
+use crate::log::start::StartPoint;
+use crate::log::tail::Tail;
+use crate::log::walk::{Ended, Listing, Walk};
+use crate::log::writer::remove_if_there;
+use crate::log::{Log, LogOptions, Shared};
+use crate::mutants::{Mutant, planted};
+use crate::segment::Segment;
+use crate::segment::active::ActiveSegment;
+
+/// What opening found and did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Recovered {
+    /// What was cut, if anything was.
+    pub(crate) cut: Option<Cut>,
+}
+
+/// A tail that was removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cut {
+    /// The row of the table.
+    pub(crate) find: Find,
+    /// Where it was found.
+    pub(crate) file: PathBuf,
+    /// Position where the log ends now.
+    pub(crate) position: u64,
+    /// Index where the log ends now.
+    pub(crate) index: u64,
+    /// What was there.
+    pub(crate) found: String,
+    /// What of it could still be read.
+    pub(crate) lost: Remains,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { find, file, position, index, found, lost } = self;
+        write!(f, "{} in {} at position {position} (index {index}): {found}", find.name(), file.display())?;
+        let Remains { entries, records, .. } = lost;
+        match lost.indexes() {
+            Some(Range { start, end }) => {
+                write!(f, "; with it went {entries} entries with {records} records, of indexes {start} to {}", end - 1)
+            }
+            None if *entries > 0 => write!(f, "; with it went {entries} entries without records"),
+            None => f.write_str("; no entry could be read of what went"),
+        }
+    }
+}
+
+impl Log {
+    /// Opens the log in `path`, making it if it is not there.
+    ///
+    /// # Errors
+    /// The directory is locked, made for something else, of another version, or damaged: nothing of the log is changed
+    /// then. Or the system fails, and if that was while it was done what the table says, the next start does the rest.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        wanted: Identity,
+        options: LogOptions,
+    ) -> Result<(Self, Recovered), OpenError> {
+        let directory = Directory::open(disk.as_ref(), path, wanted)?;
+        let Examined { start, base, stale, hard_state, mut walk, known } = examine(&disk, &directory)?;
+        let decision = match decide(walk.ended.find, known) {
+            Decision::Refuse if planted(Mutant::CutOnCorruption) => Decision::Cut,
+            decision => decision,
+        };
+        let noted = hard_state.noted();
+        let hard_state_path = directory.file(names::HARD_STATE);
+        match decision {
+            Decision::Keep | Decision::Cut => walk.take_back_roll(),
+            Decision::Restart => {
+                tracing::warn!(dir = %directory.path().display(), "entries from before a reset are removed");
+                walk.forget();
+            }
+            Decision::Refuse => return Err(damage(&walk, base, noted, known).into()),
+        }
+        let hard_state = hard_state.open(disk.as_ref(), &hard_state_path)?;
+        let at_base = base.point();
+        let commit = if noted.committed.number > base.number { noted.committed } else { at_base };
+        let start_number = start.purged.map_or(0, |purged| purged.number + 1);
+        let end = walk.end(base);
+        let commit = if planted(Mutant::CommittedAtStart) { end.point() } else { commit };
+        let lost = match decision {
+            Decision::Cut => walk.remains(disk.as_ref(), end)?,
+            _ => Remains::default(),
+        };
+        let shared = Arc::new(Shared {
+            flush: FlushQueue::new(end.point()),
+            progress: Progress::new(base.index, commit, base.index, base.index),
+            segments: RwLock::new(std::mem::take(&mut walk.segments)),
+            tail: Mutex::new(Tail::default()),
+            start: Mutex::new(start),
+            changing_start: Mutex::default(),
+            hard_state: Mutex::new(hard_state),
+            spare: Spare::default(),
+            sparse: Sparse::default(),
+            let_go_below: 0.into(),
+            going: Going::default(),
+            grown: tokio::sync::Notify::new(),
+            health: Health::default(),
+            syncing: Pulse::default(),
+            writing: Pulse::default(),
+            failure: OnceLock::new(),
+            first_number: start_number.into(),
+            disk,
+            directory,
+            options,
+        });
+        // A last segment that is complete is open again: what will be written over its blank must not be taken for the
+        // blank if it does not reach the disk. And zeros whose sync failed in an earlier life are only read, not there.
+        let clear = decision == Decision::Cut || walk.last_is_sealed || noted.clearing;
+        let gone = Gone { stale, segments: std::mem::take(&mut walk.leftovers) };
+        let log = finish(shared, base, noted.durable, &gone, clear)?;
+        for segment in walk.without_index {
+            log.shared.write_index(segment);
+        }
+        let cut = (decision == Decision::Cut).then(|| {
+            let Ended { find, file, found, .. } = walk.ended;
+            Cut { find, file, position: end.position, index: end.index, found, lost }
+        });
+        if let Some(cut) = &cut {
+            tracing::warn!(group = %log.shared.group(), %cut, "cut a tail that was never synced");
+        }
+        Ok((log, Recovered { cut }))
+    }
+
+    /// What the directory was made for, with its incarnation.
+    pub(crate) fn identity(&self) -> &Identity {
+        self.shared.directory.identity()
+    }
+}
+
+/// What is in a directory. Nothing is decided yet.
+pub(in crate::log) struct Examined {
+    pub(in crate::log) start: StartPoint,
+    /// What the first entry continues.
+    pub(in crate::log) base: Cursor,
+    /// Files that do not count.
+    stale: Vec<PathBuf>,
+    pub(in crate::log) hard_state: Inspected,
+    pub(in crate::log) walk: Walk,
+    pub(in crate::log) known: Known,
+}
+
+/// Looks at everything in `directory`, and changes nothing.
+pub(in crate::log) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> Result<Examined, OpenError> {
+    let disk = files.as_ref();
+    let start = StartPoint::read(disk, directory)?;
+    let base = start.purged.map_or(directory.identity().genesis(), |purged| purged.next);
+    let Listing { positions, stale } = Listing::read(disk, directory, base)?;
+    let fresh = positions.is_empty() && start.purged.is_none();
+    let hard_state = HardStateFile::inspect(disk, &directory.file(names::HARD_STATE), fresh)?;
+    let noted = hard_state.noted();
+    let trusted = noted.durable.position.max(base.position);
+    let settled = noted.durable.position.min(noted.committed.position);
+    let mut walk = Walk::run(files, directory, &positions, base, trusted, settled)?;
+    let mut known = known(&walk, base, walk.end(base), noted);
+    if decide(walk.ended.find, Known::Nothing) != Decision::Refuse && !walk.reaches(base)? {
+        // Without a recorded start nothing was ever reset: the segments are another ledger's.
+        let find = if start.purged.is_some() { Find::StartNotReached } else { Find::OtherSegment };
+        walk.ended = Ended::new(find, walk.ended.file.clone());
+        // What would go is all that was found.
+        known = self::known(&walk, base, base, noted);
+    } else if let Some(other) = other_history(&walk, base, noted)? {
+        walk.ended = other;
+    }
+    Ok(Examined { start, base, stale, hard_state, walk, known })
+}
+
+/// Why a directory is not opened.
+pub(in crate::log) fn damage(walk: &Walk, base: Cursor, noted: Noted, known: Known) -> Damage {
+    let (ended, end) = (walk.ended.clone(), walk.end(base));
+    let because = match known {
+        Known::Committed => format!("records below index {} are committed", noted.committed.index.max(walk.committed)),
+        Known::Durable => format!("entries below number {} were synced here", noted.durable.number),
+        Known::Nothing => "no write that did not end explains it".into(),
+    };
+    let expected = if ended.expected.is_empty() { because } else { format!("{} ({because})", ended.expected) };
+    let Ended { file, what, found, .. } = ended;
+    Damage { file, position: end.position, index: end.index, what, found, expected }
+}
+
+/// What is known about what is behind `end`.
+fn known(walk: &Walk, base: Cursor, end: Cursor, noted: Noted) -> Known {
+    let lacks = |point: LogPoint| point.number > base.number.max(end.number);
+    match () {
+        () if lacks(noted.committed) || walk.committed > end.index => Known::Committed,
+        () if lacks(noted.durable) => Known::Durable,
+        () => Known::Nothing,
+    }
+}
+
+/// The first place that was noted and has another past than was noted.
+fn other_history(walk: &Walk, base: Cursor, noted: Noted) -> Result<Option<Ended>, Damage> {
+    let end = walk.end(base);
+    let size = walk.segments.first().map_or(1, |first| first.end_position() - first.position());
+    let noted = [noted.committed, noted.durable].into_iter().filter(|point| point.number > base.number);
+    for point in [base.point()].into_iter().chain(noted) {
+        let start = point.number == base.number;
+        if point.number > end.number {
+            continue;
+        }
+        let found = walk.cursor(point.number)?.map(|there| LogPoint {
+            // What comes next may have been noted at its place behind a roll; a log may begin in a segment's middle.
+            position: if start || rolls(there.position, point.position, size) {
+                point.position
+            } else {
+                there.position
+            },
+            ..there.point()
+        });
+        if found != Some(point) && (found.is_some() || !start) {
+            let place = |LogPoint { index, position, chain, .. }: LogPoint| {
+                format!("index {index}, position {position}, chain value {chain:#010x}")
+            };
+            let (found, expected) = (found.map_or("no entry".into(), place), place(point));
+            let what = if start { "start of the log" } else { "what was noted" };
+            let ended = Ended::new(Find::OtherHistory, walk.ended.file.clone());
+            return Ok(Some(Ended { what, found, expected, ..ended }));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the entry behind `end` can be at `next`: there, or the first of a segment.
+fn rolls(end: u64, next: u64, size: u64) -> bool {
+    next == end || next == (end / size + 1) * size + SEGMENT_HEADER as u64
+}
+
+/// Writes again what nobody noted as durable: what is read may only be in the page cache, after a sync that failed in
+/// an earlier life. `end` is the log's.
+fn rewrite_unknown(segment: &Segment, durable: LogPoint, end: Cursor) -> io::Result<()> {
+    let fresh = segment.start().number >= durable.number;
+    let from = if fresh { segment.position() } else { durable.position };
+    segment.rewrite(from..segment.end_position().min(end.position))
+}
+
+/// What is to be removed.
+struct Gone {
+    /// Files that never counted.
+    stale: Vec<PathBuf>,
+    /// Segments that count no more.
+    segments: Vec<PathBuf>,
+}
+
+impl Gone {
+    fn remove(&self, disk: &dyn Disk) -> Result<(), OpenError> {
+        // The last first: after a crash in between, the log merely ends earlier.
+        for file in self.segments.iter().rev() {
+            pending::remove_segment(disk, file).map_err(io_error("remove", file))?;
+        }
+        for file in &self.stale {
+            remove_if_there(disk, file).map_err(io_error("remove", file))?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes what was decided to be cut, zeroes what is behind the end if that is to be made `clear`, and makes what is
+/// left durable: Raft counts it as such.
+fn finish(shared: Arc<Shared>, base: Cursor, durable: LogPoint, gone: &Gone, clear: bool) -> Result<Log, OpenError> {
+    shared.renew_names(durable)?;
+    gone.remove(shared.disk.as_ref())?;
+    let dir = shared.directory.path().to_owned();
+    let last = shared.segments().last().cloned();
+    let active = last.clone().map(ActiveSegment::resume).ok_or(base);
+    let mut log = Log { shared, active };
+    match &last {
+        Some(last) => {
+            let allocated = log.shared.sparse.look_at(last, log.shared.reserve());
+            allocated.map_err(io_error("allocate the blocks of", last.path()))?;
+        }
+        None => log.first_segment(base, &dir)?,
+    }
+    let end = log.end();
+    let hard_state = log.shared.directory.file(names::HARD_STATE);
+    if clear {
+        log.shared.hard_state().lower(end.point()).map_err(io_error("write", &hard_state))?;
+        if let Ok(active) = &mut log.active {
+            let cleared = active.truncate(end.number, end, active.segment().end_position());
+            cleared.map_err(io_error("write zeros to", active.segment().path()))?;
+        }
+    }
+    // What ends before was synced, and that was noted after it: to sync it again would make nothing more durable. A
+    // roll that was taken back may have been noted too, and zeros are in the place of its blank now.
+    let durable = durable.at_most(end.point());
+    for segment in log.shared.segments().iter().filter(|segment| segment.end_position() > durable.position) {
+        rewrite_unknown(segment, durable, end).map_err(io_error("rewrite", segment.path()))?;
+        segment.sync().map_err(io_error("sync", segment.path()))?;
+    }
+    log.shared.make_ballast();
+    log.shared.directory.sync().map_err(io_error("sync directory", &dir))?;
+    log.shared.progress.set_end(end.index);
+    log.shared.progress.set_durable(end.index);
+    let commit = log.shared.progress.commit_point();
+    log.shared.hard_state().note(commit, end.point()).map_err(io_error("write", &hard_state))?;
+    for segment in log.shared.segments().iter() {
+        segment.freeze(commit.position);
+    }
+    if end.number < base.number || end.position < base.position {
+        // A reset, or a purge whose tail was lost, stopped half-way: the start is recorded, the segments are old.
+        log.begin_at(base).map_err(io_error("begin the log anew in", &dir))?;
+    }
+    log.shared.let_go();
+    Ok(log)
+}
+
+impl Log {
+    /// Begins the first segment. Without room for it, later: a log that has begun anew at `base` is one that can vote.
+    fn first_segment(&mut self, base: Cursor, dir: &Path) -> Result<(), OpenError> {
+        let begun = match base.number {
+            0 => self.secure_spare().and_then(|()| self.begin(base)),
+            _ => self.begin_if_room(base),
+        };
+        begun.map_err(io_error("begin a segment in", dir))
+    }
+}

@@ -1,0 +1,350 @@
+//! Going from segment to segment as long as they continue each other.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile, is_bad_sector};
+use crate::error::{Damage, OpenError};
+use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
+use crate::format::{FORMAT_VERSION, index};
+use crate::log::directory::{Directory, io_error};
+use crate::log::names::{self, FileKind};
+use crate::log::recovery::{FileDecision, Find, IndexFind, decide_index};
+use crate::log::remains::Remains;
+use crate::mutants::{Mutant, planted};
+use crate::segment::recovery::{self, Scan};
+use crate::segment::scanner::{Break, Broken, Scanner, Stop};
+use crate::segment::{Mapped, Segment, after};
+
+/// What is in the directory.
+pub(in crate::log) struct Listing {
+    /// Positions of the segments, ascending.
+    pub(in crate::log) positions: Vec<u64>,
+    /// What an interrupted write left, and what lies before the log's start.
+    pub(in crate::log) stale: Vec<PathBuf>,
+}
+
+impl Listing {
+    /// Lists the directory of a log that begins at `base`.
+    pub(in crate::log) fn read(disk: &dyn Disk, directory: &Directory, base: Cursor) -> Result<Self, OpenError> {
+        let (path, size) = (directory.path(), directory.identity().segment_size);
+        let mut listing = Self { positions: Vec::new(), stale: Vec::new() };
+        let begins = base.position / size * size;
+        for name in disk.list(path).map_err(io_error("list", path))? {
+            let file = path.join(&name);
+            match names::kind(&name) {
+                Some(FileKind::Segment(at) | FileKind::Index(at)) if at % size != 0 || at > MAX_PLACE => {
+                    tracing::warn!(file = %file.display(), "no segment can be there: left alone");
+                }
+                Some(FileKind::Segment(at) | FileKind::Index(at)) if at < begins => listing.stale.push(file),
+                Some(FileKind::Segment(at)) => listing.positions.push(at),
+                Some(FileKind::Temporary) => listing.stale.push(file),
+                Some(FileKind::Fixed) if name == names::SPARE => listing.stale.push(file),
+                // Those that are to come again have been put back.
+                Some(FileKind::Fixed | FileKind::Index(_) | FileKind::Again) => {}
+                None => tracing::warn!(file = %file.display(), "not part of the ledger: left alone"),
+            }
+        }
+        listing.positions.sort_unstable();
+        Ok(listing)
+    }
+}
+
+/// The segments that continue each other, and why there are no more.
+pub(in crate::log) struct Walk {
+    pub(in crate::log) segments: Vec<Arc<Segment>>,
+    /// Highest commit point, as an index, that a good entry names.
+    pub(in crate::log) committed: u64,
+    /// Whether a blank fills the last of these.
+    pub(in crate::log) last_is_sealed: bool,
+    /// Where it ended.
+    pub(in crate::log) ended: Ended,
+    /// Files behind the end.
+    pub(in crate::log) leftovers: Vec<PathBuf>,
+    /// Sealed segments whose index file has to be made.
+    pub(in crate::log) without_index: Vec<Arc<Segment>>,
+}
+
+/// Where a walk ended, and what is there.
+#[derive(Debug, Clone)]
+pub(in crate::log) struct Ended {
+    pub(in crate::log) find: Find,
+    pub(in crate::log) file: PathBuf,
+    /// What does not fit.
+    pub(in crate::log) what: &'static str,
+    pub(in crate::log) found: String,
+    pub(in crate::log) expected: String,
+}
+
+impl Ended {
+    pub(in crate::log) fn new(find: Find, file: PathBuf) -> Self {
+        Self { find, file, what: find.name(), found: find.name().into(), expected: String::new() }
+    }
+
+    fn with(self, what: &'static str, found: impl ToString, expected: impl ToString) -> Self {
+        Self { what, found: found.to_string(), expected: expected.to_string(), ..self }
+    }
+}
+
+impl Walk {
+    /// Walks from `base`. Segments that end below `trusted` were synced, and that was noted; in later ones every byte
+    /// is checked, for a page may be missing anywhere. Segments that end below `settled` are never written to again.
+    pub(in crate::log) fn run(
+        disk: &Arc<dyn Disk>,
+        directory: &Directory,
+        positions: &[u64],
+        base: Cursor,
+        trusted: u64,
+        settled: u64,
+    ) -> Result<Self, OpenError> {
+        let size = directory.identity().segment_size;
+        let mut walk = Self {
+            segments: Vec::new(),
+            committed: 0,
+            last_is_sealed: false,
+            ended: Ended::new(Find::CleanEnd, directory.path().to_owned()),
+            leftovers: Vec::new(),
+            without_index: Vec::new(),
+        };
+        let mut expected = base.position / size * size;
+        for (at, &position) in positions.iter().enumerate() {
+            let (file, last) = (directory.segment(position), at + 1 == positions.len());
+            let looked = if position != expected {
+                let ended = Ended::new(Find::MissingSegment, directory.segment(expected));
+                Err(ended.with("segment", "no file", format!("the segment of position {expected}")))
+            } else {
+                let verify = last || position + size > trusted;
+                open_segment(disk, directory, position, verify, last, walk.segments.last())?
+            };
+            match looked {
+                Ok(opened) => {
+                    let segment = Arc::new(opened.segment);
+                    if segment.end_position() <= settled {
+                        segment.let_go();
+                    }
+                    walk.committed = walk.committed.max(opened.committed);
+                    walk.segments.push(segment.clone());
+                    walk.last_is_sealed = opened.stop == Stop::Sealed;
+                    if opened.index == FileDecision::Make {
+                        walk.without_index.push(segment);
+                    }
+                    walk.ended = match ended(file, opened.stop, opened.leftovers, last) {
+                        Ended { find: Find::SealedEnd, .. } if !last => {
+                            expected = position + size;
+                            continue;
+                        }
+                        ended => ended,
+                    };
+                }
+                Err(ended) => {
+                    walk.leftovers.push(file);
+                    walk.ended = ended;
+                }
+            }
+            walk.leftovers.extend(positions[at + 1..].iter().map(|later| directory.segment(*later)));
+            break;
+        }
+        Ok(walk)
+    }
+
+    /// Takes back the last roll if the entry it was for is not there: it never was or is to be cut. What comes in its
+    /// place may still fit into the segment before, and has its place there on all replicas.
+    pub(in crate::log) fn take_back_roll(&mut self) {
+        if let [.., _, last] = &self.segments[..]
+            && last.start().number == last.end().number
+            && !planted(Mutant::RollKept)
+        {
+            self.last_is_sealed = true;
+            self.leftovers.insert(0, last.path().to_owned());
+            self.segments.pop();
+        }
+    }
+
+    /// What can still be read of what is behind `end`, which is to be cut.
+    ///
+    /// # Errors
+    /// If the system fails.
+    pub(in crate::log) fn remains(&self, disk: &dyn Disk, end: Cursor) -> Result<Remains, OpenError> {
+        let mut remains = Remains::default();
+        let last = self.segments.last();
+        let rest = last.map(|last| (last.position(), end.position.saturating_sub(last.position()), last.path()));
+        let later = self.leftovers.iter().filter_map(|file| {
+            let name = file.file_name()?.to_str()?;
+            match names::kind(name)? {
+                FileKind::Segment(position) => Some((position, SEGMENT_HEADER as u64, file.as_path())),
+                _ => None,
+            }
+        });
+        for (position, offset, file) in rest.into_iter().chain(later) {
+            remains.look(disk, file, position, offset, end).map_err(io_error("read", file))?;
+        }
+        Ok(remains)
+    }
+
+    /// What comes next where the walk ended.
+    pub(in crate::log) fn end(&self, base: Cursor) -> Cursor {
+        self.segments.last().map_or(base, |last| last.end())
+    }
+
+    /// What entry `number` continues; `None` if what is before it was not found.
+    ///
+    /// # Errors
+    /// If the header of the entry before is damaged.
+    pub(in crate::log) fn cursor(&self, number: u64) -> Result<Option<Cursor>, Damage> {
+        match self.segments.iter().rev().find(|segment| segment.start().number < number) {
+            Some(segment) => Ok(segment.entry_header(number - 1)?.map(|header| after(&header))),
+            None => Ok(self.segments.first().map(|first| first.start()).filter(|start| start.number == number)),
+        }
+    }
+
+    /// Whether the segments lead to what `base` continues. They need not after a reset that a crash interrupted: it
+    /// records where the log begins anew before it removes what there was.
+    pub(in crate::log) fn reaches(&self, base: Cursor) -> Result<bool, Damage> {
+        let Some(first) = self.segments.first() else { return Ok(true) };
+        if base.number == 0 {
+            return Ok(first.start().chain == base.chain && first.start().number == 0);
+        }
+        let end = self.end(base);
+        let passes = first.start().number <= base.number && end.number >= base.number && end.position >= base.position;
+        Ok(passes && self.cursor(base.number)?.is_some_and(|there| there.chain == base.chain))
+    }
+
+    /// Nothing of what was found counts.
+    pub(in crate::log) fn forget(&mut self) {
+        self.leftovers.splice(..0, self.segments.drain(..).map(|segment| segment.path().to_owned()));
+        (self.committed, self.last_is_sealed) = (0, false);
+        self.without_index.clear();
+    }
+}
+
+/// What comes next where nothing is known.
+const NOWHERE: Cursor = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 0 };
+
+fn ended(file: PathBuf, stop: Stop, leftovers: bool, last: bool) -> Ended {
+    let new = |find| Ended::new(find, file.clone());
+    match (stop, last) {
+        (Stop::Sealed, _) => new(Find::SealedEnd),
+        (Stop::Clean, true) if leftovers => new(Find::StaleTail).with("rest of the file", "bytes", "zeros"),
+        (Stop::Clean, true) => new(Find::CleanEnd),
+        (Stop::Clean, false) => new(Find::LostPage).with("entry", "zeros, and later segments", "an entry"),
+        (Stop::Broken(Broken { kind, what, found, expected }), _) => {
+            new(Find::Broken(kind)).with(what, found, expected)
+        }
+    }
+}
+
+/// A segment that continues the one before.
+struct Opened {
+    segment: Segment,
+    stop: Stop,
+    leftovers: bool,
+    committed: u64,
+    /// What is to be done about its index file.
+    index: FileDecision,
+}
+
+fn open_segment(
+    disk: &Arc<dyn Disk>,
+    directory: &Directory,
+    position: u64,
+    verify: bool,
+    last: bool,
+    before: Option<&Arc<Segment>>,
+) -> Result<Result<Opened, Ended>, OpenError> {
+    let (path, size) = (directory.segment(position), directory.identity().segment_size);
+    let ended = |find| Ended::new(find, path.clone());
+    let file = disk.open(&path).map_err(io_error("open", &path))?;
+    if file.size() != size {
+        let find = if last && file.size() < size { Find::ShortEnd } else { Find::WrongSize };
+        return Ok(Err(ended(find).with("file size", file.size(), size)));
+    }
+    let mut bytes = [0; SEGMENT_HEADER];
+    match file.read_at(&mut bytes, 0) {
+        Err(error) if is_bad_sector(&error) => {
+            let unreadable = ended(Find::Broken(Break::Unreadable));
+            return Ok(Err(unreadable.with("read of the disk", error, "a segment header")));
+        }
+        read => read.map_err(io_error("read", &path))?,
+    }
+    let header = match SegmentHeader::decode(&bytes) {
+        Ok(header) => header,
+        Err(SegmentError::Absent) if last => {
+            let start = Cursor { position, ..before.map_or(NOWHERE, |before| before.end()) };
+            let rest = Scanner::new(file.as_ref(), &SegmentHeader { size, start }, true)
+                .only_zeros_from(SEGMENT_HEADER as u64)
+                .map_err(io_error("read", &path))?;
+            return Ok(Err(match rest {
+                true => ended(Find::UnwrittenEnd),
+                false => ended(Find::LostHeader).with("segment header", "zeros, and bytes behind", "a header"),
+            }));
+        }
+        Err(SegmentError::Absent) => {
+            return Ok(Err(ended(Find::LostHeader).with("segment header", "zeros, and later segments", "a header")));
+        }
+        Err(SegmentError::Version { found }) => {
+            return Err(OpenError::Version { file: path, found, supported: FORMAT_VERSION });
+        }
+        Err(error) => return Ok(Err(ended(Find::RottenSegment).with("segment header", error, "a header"))),
+    };
+    let expected = match before {
+        Some(before) => Cursor { position, ..before.end() },
+        None => Cursor { position, ..header.start },
+    };
+    if header.size != size || header.start != expected {
+        let other = ended(Find::OtherSegment);
+        let found = format!("{:?}, {} bytes", header.start, header.size);
+        return Ok(Err(other.with("segment header", found, format!("{expected:?}, {size} bytes"))));
+    }
+    let (scan, index) = scan(disk.as_ref(), directory, file.as_ref(), &header, verify)?;
+    let Scan { units, stop, committed, leftovers } = scan;
+    let mapped = Mapped::new(file).map_err(io_error("map", &path))?;
+    let segment = Segment::new(disk.clone(), path, header, mapped, units);
+    Ok(Ok(Opened { segment, stop, leftovers, committed, index }))
+}
+
+fn scan(
+    disk: &dyn Disk,
+    directory: &Directory,
+    file: &dyn DiskFile,
+    header: &SegmentHeader,
+    verify: bool,
+) -> Result<(Scan, FileDecision), OpenError> {
+    let position = header.start.position;
+    let (segment, path) = (directory.segment(position), directory.index(position));
+    let bytes = read_if_there(disk, &path).map_err(io_error("read", &path))?;
+    let (find, by_index) = look_up(file, header, bytes.as_deref()).map_err(io_error("read", &segment))?;
+    let decision = decide_index(find);
+    if decision == FileDecision::Refuse {
+        let found = bytes.as_deref().and_then(index::other_version).unwrap_or_default();
+        return Err(OpenError::Version { file: path, found, supported: FORMAT_VERSION });
+    }
+    match by_index {
+        Some(scan) if !verify => Ok((scan, decision)),
+        _ => {
+            let scan = recovery::scan(file, header, verify).map_err(io_error("read", &segment))?;
+            // Only a sealed segment has one.
+            let decision = if scan.stop == Stop::Sealed { decision } else { FileDecision::Use };
+            Ok((scan, decision))
+        }
+    }
+}
+
+/// What an index file is, and what it says if it fits.
+fn look_up(file: &dyn DiskFile, header: &SegmentHeader, bytes: Option<&[u8]>) -> io::Result<(IndexFind, Option<Scan>)> {
+    let Some(bytes) = bytes else { return Ok((IndexFind::Absent, None)) };
+    if index::other_version(bytes).is_some() {
+        return Ok((IndexFind::Later, None));
+    }
+    let scan = recovery::by_index(file, header, bytes)?;
+    let find = if scan.is_some() { IndexFind::Fits } else { IndexFind::Unusable };
+    Ok((find, scan))
+}
+
+fn read_if_there(disk: &dyn Disk, file: &Path) -> io::Result<Option<Vec<u8>>> {
+    match disk.read(file) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound || is_bad_sector(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

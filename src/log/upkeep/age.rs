@@ -1,0 +1,302 @@
+//! How old records are, as far as this node's clock can be believed.
+//!
+//! A stamp is a master's clock, and what it is compared with is this node's; either may be set wrong. So a record is
+//! old for one of two reasons: the clock says so and can be believed, or the segment has been full for so long in
+//! sight of this very process, which no clock can change. docs/retention.md has the policy.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::log::retention::Held;
+
+/// How far, milliseconds, the clock may be ahead of what it should be: what it said before and the time that has
+/// passed, or the newest record. Clocks that are kept right are set by less.
+pub(crate) const SLACK: u64 = 60_000;
+
+/// A clock that is further ahead is believed when it has said so for so long: what is wrong is found and set right in
+/// that time, and what is right is not held up for long.
+pub(crate) const STANDS: Duration = Duration::from_secs(3600);
+
+/// What a retainer has seen of the clock and of the segments, in this life of the node.
+#[derive(Debug, Default)]
+pub(crate) struct Ages {
+    belief: Belief,
+    /// When a segment was first seen full, by the number of its end; with the timestamp of its last entry, for another
+    /// segment may come to end there.
+    full: BTreeMap<u64, (u64, Duration)>,
+    /// The active segment, by the number of its first entry; when a record was first seen in it, and whether it had
+    /// none a look before.
+    filling: Option<(u64, Duration, bool)>,
+    /// There was such a look.
+    looked: bool,
+}
+
+/// How far a clock is believed.
+#[derive(Debug, Default)]
+pub(crate) struct Belief {
+    /// What the clock said when it was believed last, and when that was by the time that passes.
+    believed: Option<(u64, Duration)>,
+    /// Whether there was anything to hold it against: an empty ledger says nothing of the time.
+    held: bool,
+    /// When it was last looked.
+    looked: Duration,
+    /// Since when it says something that is not believed yet.
+    doubted: Option<Duration>,
+}
+
+/// A clock that is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Doubt {
+    /// What it says, milliseconds since 1970.
+    pub(crate) clock: u64,
+    /// How far it is ahead, milliseconds.
+    pub(crate) ahead: u64,
+    /// How long until it is believed.
+    pub(crate) left: Duration,
+}
+
+/// What a look is to take for the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// Milliseconds since 1970.
+    pub(crate) now: u64,
+    /// Why that is not what the clock says.
+    pub(crate) doubt: Option<Doubt>,
+    /// How far the newest record's stamp is ahead of the clock, milliseconds, if by more than [`SLACK`].
+    pub(crate) stamped_ahead: Option<u64>,
+}
+
+impl Ages {
+    /// Looks at the clock and the segments: ascending, the last one is written to. `clock` in milliseconds since 1970;
+    /// `passed`: the time that has passed since some moment, by a clock that nobody sets. Fills in for how long each
+    /// segment has been full.
+    pub(crate) fn look(&mut self, clock: u64, passed: Duration, segments: &mut [Held]) -> Look {
+        let newest = segments.last().map_or(0, |active| active.last_timestamp);
+        self.note_full(passed, segments);
+        let (now, doubt) = self.belief.believe(clock, passed, newest);
+        let stamped_ahead = newest.checked_sub(clock).filter(|ahead| *ahead > SLACK);
+        Look { now, doubt, stamped_ahead }
+    }
+
+    /// For how long this process has seen records in the active segment, which begins with entry `begins`,
+    /// milliseconds; and whether it has seen it without any. `None`: there are none.
+    pub(crate) fn note_filling(&mut self, passed: Duration, begins: Option<u64>) -> (u64, bool) {
+        let known = self.filling.filter(|(known, ..)| Some(*known) == begins);
+        self.filling = begins.map(|begins| known.unwrap_or((begins, passed, self.looked)));
+        self.looked = true;
+        self.filling.map_or((0, false), |(_, since, begun)| (millis(passed.saturating_sub(since)), begun))
+    }
+
+    fn note_full(&mut self, passed: Duration, segments: &mut [Held]) {
+        let sealed = segments.split_last_mut().map_or(&mut [][..], |(_, sealed)| sealed);
+        let mut full = BTreeMap::new();
+        for segment in sealed {
+            let known = self.full.get(&segment.end_number).filter(|(stamp, _)| *stamp == segment.last_timestamp);
+            let since = known.map_or(passed, |(_, since)| *since);
+            full.insert(segment.end_number, (segment.last_timestamp, since));
+            segment.full_for = millis(passed.saturating_sub(since));
+        }
+        self.full = full;
+    }
+}
+
+impl Belief {
+    /// The time, milliseconds since 1970, and why it is not the clock's. `newest`: the stamp of the newest record, held
+    /// against the clock as long as nothing else is known; 0 if there is none.
+    pub(crate) fn believe(&mut self, clock: u64, passed: Duration, newest: u64) -> (u64, Option<Doubt>) {
+        // At first all there is to hold against the clock is the newest record; and nothing, where there is none.
+        let (said, when) = self.believed.unwrap_or(if newest == 0 { (clock, passed) } else { (newest, passed) });
+        let gone = millis(passed.saturating_sub(when));
+        let looked = std::mem::replace(&mut self.looked, passed);
+        let mut due = said.saturating_add(gone);
+        if !self.held && newest != 0 {
+            // It came since the last look.
+            due = due.min(newest.saturating_add(millis(passed.saturating_sub(looked))));
+        }
+        // A thousandth: no clock that is steered runs faster than that against the other.
+        let ahead = clock.saturating_sub(due);
+        if ahead <= SLACK.saturating_add(gone / 1000) {
+            // One that was set back is believed too: nothing goes for it.
+            self.trust(clock, passed, self.held || newest != 0);
+            return (clock, None);
+        }
+        let since = *self.doubted.get_or_insert(passed);
+        let left = STANDS.saturating_sub(passed.saturating_sub(since));
+        if left.is_zero() {
+            self.trust(clock, passed, true);
+            return (clock, None);
+        }
+        self.believed = Some((said, when));
+        (due, Some(Doubt { clock, ahead, left }))
+    }
+
+    /// It is known to be this late at least.
+    pub(crate) fn at_least(&mut self, stamp: u64, passed: Duration) {
+        let due = |(said, when): (u64, Duration)| said.saturating_add(millis(passed.saturating_sub(when)));
+        if self.believed.is_none_or(|believed| due(believed) < stamp) {
+            self.believed = Some((stamp, passed));
+        }
+        self.held = true;
+    }
+
+    /// The clock is right, as others say.
+    pub(crate) fn confirm(&mut self, clock: u64, passed: Duration) {
+        self.trust(clock, passed, true);
+    }
+
+    fn trust(&mut self, clock: u64, passed: Duration, held: bool) {
+        (self.believed, self.doubted, self.held) = (Some((clock, passed)), None, held);
+    }
+
+    /// The clock is wrong, as others say: the hour in which it could prove itself begins anew.
+    pub(crate) fn refute(&mut self, passed: Duration) {
+        self.doubted = Some(passed);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+    const YEAR: u64 = 365 * 24 * HOUR;
+    /// What the clock says when the time that passes is 0.
+    const START: u64 = 50 * YEAR;
+
+    /// Segments whose last entries carry these stamps.
+    fn stamped(stamps: &[u64]) -> Vec<Held> {
+        let held = |(k, stamp): (u64, &u64)| Held {
+            end_number: k + 1,
+            end_index: k + 1,
+            last_timestamp: *stamp,
+            bytes: 100,
+            full_for: 0,
+        };
+        (0..).zip(stamps).map(held).collect()
+    }
+
+    fn after(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// The time that a look at `clock` takes for the right one, and whether the clock is doubted.
+    fn look(ages: &mut Ages, clock: u64, passed: u64, stamps: &[u64]) -> (u64, bool) {
+        let look = ages.look(clock, after(passed), &mut stamped(stamps));
+        (look.now, look.doubt.is_some())
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_ages_nothing_by_more_than_the_time_that_passed() {
+        let mut ages = Ages::default();
+        assert_eq!(look(&mut ages, START, 0, &[START]), (START, false));
+        for passed in [10_000, 20_000, HOUR - 1] {
+            // The records are stamped by the same clock.
+            let jumped = START + YEAR + passed;
+            assert_eq!(look(&mut ages, jumped, passed, &[START, jumped]), (START + passed, true));
+        }
+        // It was set right: all is as if nothing had been.
+        assert_eq!(look(&mut ages, START + HOUR, HOUR, &[START]), (START + HOUR, false));
+        // It says so again, and for an hour.
+        assert_eq!(look(&mut ages, START + YEAR, HOUR + 1, &[START]), (START + HOUR + 1, true));
+        assert_eq!(look(&mut ages, START + YEAR + HOUR, 2 * HOUR + 1, &[START]), (START + YEAR + HOUR, false));
+        assert_eq!(look(&mut ages, START + YEAR + HOUR + 9, 2 * HOUR + 10, &[START]), (START + YEAR + HOUR + 9, false));
+    }
+
+    #[test]
+    fn after_a_long_downtime_the_clock_is_believed_when_it_has_stood_for_an_hour() {
+        let mut ages = Ages::default();
+        assert_eq!(look(&mut ages, START + YEAR, 0, &[START]), (START, true));
+        let doubt = ages.look(START + YEAR, after(HOUR / 2), &mut stamped(&[START])).doubt.unwrap();
+        assert_eq!((doubt.left, doubt.ahead), (after(HOUR / 2), YEAR - HOUR / 2));
+        assert_eq!(look(&mut ages, START + YEAR + HOUR, HOUR, &[START]), (START + YEAR + HOUR, false));
+        // One that was away for a moment, and one that has no records, doubt nothing.
+        assert_eq!(look(&mut Ages::default(), START + SLACK, 0, &[START]), (START + SLACK, false));
+        assert_eq!(look(&mut Ages::default(), START, 0, &[0]), (START, false));
+        assert_eq!(look(&mut Ages::default(), START, 0, &[]), (START, false));
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_while_the_ledger_was_empty_is_held_against_the_first_records() {
+        let mut ages = Ages::default();
+        // As on a node that was started with an empty directory.
+        assert_eq!(look(&mut ages, START + YEAR, 0, &[0]), (START + YEAR, false));
+        assert_eq!(look(&mut ages, START + YEAR + 500, 500, &[0]), (START + YEAR + 500, false));
+        // Records that came since then are not a year old.
+        let (now, doubted) = look(&mut ages, START + YEAR + 10_500, 10_500, &[START + 9_000]);
+        assert!(now <= START + 19_000 && doubted, "{now}");
+        let (now, doubted) = look(&mut ages, START + YEAR + 20_500, 20_500, &[START + 9_000, START + 20_400]);
+        assert!(now <= START + 30_500 && doubted, "{now}");
+        assert!(!look(&mut ages, START + YEAR + 2 * HOUR, 2 * HOUR, &[START + HOUR]).1, "it has stood for an hour");
+        // It was right, and what comes first are records of last year: those of today end the doubt.
+        let mut ages = Ages::default();
+        look(&mut ages, START, 0, &[0]);
+        assert!(look(&mut ages, START + 1_000, 1_000, &[START - YEAR]).1);
+        assert!(look(&mut ages, START + 2_000, 2_000, &[START - YEAR, START - HOUR]).1);
+        assert_eq!(look(&mut ages, START + 3_000, 3_000, &[START + 2_500]), (START + 3_000, false));
+        // And a jump is one from then on.
+        assert_eq!(look(&mut ages, START + YEAR, 4_000, &[START + YEAR]), (START + 4_000, true));
+        // One that was right all the time is never doubted, however rarely it is looked.
+        let mut ages = Ages::default();
+        for (passed, stamp) in [(0, 0), (HOUR, 0), (2 * HOUR, START + HOUR + 1), (3 * HOUR, START + HOUR + 1)] {
+            assert_eq!(look(&mut ages, START + passed, passed, &[stamp]), (START + passed, false));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_or_runs_slowly_is_believed() {
+        let mut ages = Ages::default();
+        assert_eq!(look(&mut ages, START, 0, &[START]), (START, false));
+        assert_eq!(look(&mut ages, START - YEAR, 10_000, &[START]), (START - YEAR, false));
+        assert_eq!(look(&mut ages, START - YEAR + 1, 20_000, &[START]), (START - YEAR + 1, false));
+        // Ahead to where it was is ahead all the same.
+        assert_eq!(look(&mut ages, START, 30_000, &[START]), (START - YEAR + 10_001, true));
+        // A little more than the time that passes, for days.
+        let mut ages = Ages::default();
+        for hours in 0..100 {
+            let clock = START + hours * HOUR + hours * HOUR / 2000;
+            assert_eq!(look(&mut ages, clock, hours * HOUR, &[START]), (clock, false));
+        }
+    }
+
+    #[test]
+    fn what_others_say_of_a_clock_comes_before_how_long_it_has_said_so() {
+        let mut belief = Belief::default();
+        // As a follower hears it.
+        belief.at_least(START, after(0));
+        belief.at_least(START - HOUR, after(10));
+        let at = |belief: &mut Belief, passed: u64| {
+            let (now, doubt) = belief.believe(START + YEAR + passed, after(passed), 7);
+            (now, doubt.is_some())
+        };
+        assert_eq!(at(&mut belief, 20), (START + 20, true));
+        for hours in 0..5 {
+            belief.refute(after(hours * HOUR + HOUR - 1));
+            assert_eq!(at(&mut belief, hours * HOUR + HOUR), (START + hours * HOUR + HOUR, true));
+        }
+        belief.confirm(START + YEAR + 6 * HOUR, after(6 * HOUR));
+        assert_eq!(at(&mut belief, 6 * HOUR + 1), (START + YEAR + 6 * HOUR + 1, false));
+        belief.at_least(START + 2 * YEAR, after(6 * HOUR));
+        assert_eq!(at(&mut belief, 6 * HOUR + 2), (START + YEAR + 6 * HOUR + 2, false));
+    }
+
+    #[test]
+    fn a_stamp_in_the_future_is_told_and_such_a_segment_ages_from_when_it_was_seen_full() {
+        let mut ages = Ages::default();
+        let full_for = |ages: &mut Ages, passed, stamps: &[u64]| {
+            let mut segments = stamped(stamps);
+            let look = ages.look(START + passed, after(passed), &mut segments);
+            (segments.iter().map(|segment| segment.full_for).collect::<Vec<_>>(), look.stamped_ahead)
+        };
+        let future = START + YEAR;
+        assert_eq!(full_for(&mut ages, 0, &[future, future]), (vec![0, 0], Some(YEAR)));
+        assert_eq!(full_for(&mut ages, 10, &[future, future, future]), (vec![10, 0, 0], Some(YEAR - 10)));
+        assert_eq!(full_for(&mut ages, 30, &[future, future, future]), (vec![30, 20, 0], Some(YEAR - 30)));
+        // The second was cut and filled anew.
+        assert_eq!(full_for(&mut ages, 40, &[future, future + 1, future]).0, [40, 0, 0]);
+        assert_eq!(full_for(&mut ages, 50, &[START]).1, None);
+    }
+}

@@ -1,0 +1,290 @@
+//! Retention: which segments may go, and why. The decision is a function of what it is told.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::config::Retention;
+use crate::disk::{Alive, Space};
+use crate::log::age::{Ages, Look};
+use crate::log::reader::LogReader;
+use crate::log::{Log, Shared};
+use crate::mutants::{Mutant, planted};
+use crate::segment::Segment;
+pub(crate) use crate::types::{DiskLevel as Level, RemovalReason as Reason};
+
+/// A segment, as far as retention is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// Number of the entry after its last.
+    pub(crate) end_number: u64,
+    /// Index after its last record.
+    pub(crate) end_index: u64,
+    /// Timestamp of its last entry, milliseconds since 1970.
+    pub(crate) last_timestamp: u64,
+    /// Bytes of its file.
+    pub(crate) bytes: u64,
+    /// For how long this process has seen it full, milliseconds; 0 where nobody looks at that.
+    pub(crate) full_for: u64,
+}
+
+/// What bounds a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Number of the first entry that is there.
+    pub(crate) first: u64,
+    /// Number of the first entry that somebody still needs.
+    pub(crate) floor: u64,
+    /// Number after the last entry that is committed.
+    pub(crate) committed: u64,
+}
+
+impl Bounds {
+    /// Whether `segment` may go: nobody needs it, and the entry behind it is committed. Another one in that entry's
+    /// place might fit into the segment, and would have its place there on all replicas.
+    fn let_go(&self, segment: &Held) -> bool {
+        let committed = if planted(Mutant::RetentionIgnoresCommit) { u64::MAX } else { self.committed };
+        segment.end_number <= self.floor && segment.end_number < committed
+    }
+}
+
+/// What is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Removal {
+    /// Number of the last entry that goes.
+    pub(crate) upto: u64,
+    /// Index of the first record that stays.
+    pub(crate) first: u64,
+    /// Segments that go.
+    pub(crate) segments: usize,
+    /// Bytes of their files.
+    pub(crate) bytes: u64,
+    /// Why the youngest of them goes.
+    pub(crate) reason: Reason,
+}
+
+/// The outcome of a look at the log and its disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decision {
+    /// How full the disk is.
+    pub(crate) level: Level,
+    /// What is to go, if anything is.
+    pub(crate) removal: Option<Removal>,
+}
+
+/// Decides what of `segments` goes: ascending, the last one is written to. `space` is that of the disk, `going` the
+/// bytes that will be free there once files that were removed before are let go of.
+pub(crate) fn decide(
+    retention: &Retention,
+    segments: &[Held],
+    space: Space,
+    going: u64,
+    now: u64,
+    bounds: Bounds,
+) -> Decision {
+    let mut held: u64 = segments.iter().map(|segment| segment.bytes).sum();
+    let mut freed = going;
+    let used = |freed: u64| space.used_ratio(-i128::from(freed));
+    let level = level(retention, space, freed);
+    let mut removal: Option<Removal> = None;
+    // Never the active one.
+    let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
+    for (at, segment) in sealed.iter().enumerate() {
+        if !bounds.let_go(segment) {
+            break;
+        }
+        let expired = |age: Duration| {
+            let old = now.saturating_sub(segment.last_timestamp).max(segment.full_for);
+            u128::from(old) > age.as_millis()
+        };
+        let reason = if retention.max_age.is_some_and(expired) {
+            Reason::Age
+        } else if retention.max_bytes.is_some_and(|most| held > most) {
+            Reason::Size
+        } else if used(freed) > retention.force {
+            Reason::DiskForced
+        } else {
+            break;
+        };
+        (held, freed) = (held - segment.bytes, freed + segment.bytes);
+        // A segment without entries goes with those behind it.
+        if segment.end_number > bounds.first {
+            let bytes = freed - going;
+            let (upto, first) = (segment.end_number - 1, segment.end_index);
+            removal = Some(Removal { upto, first, segments: at + 1, bytes, reason });
+        }
+    }
+    Decision { level, removal }
+}
+
+fn level(retention: &Retention, space: Space, going: u64) -> Level {
+    match space.used_ratio(-i128::from(going)) {
+        used if used > retention.refuse => Level::Refusing,
+        used if used > retention.force => Level::Forced,
+        used if used > retention.check => Level::Filling,
+        _ => Level::Calm,
+    }
+}
+
+/// What of `segments` goes when everything below `index` may: whole segments, never one with a record at or above it.
+pub(crate) fn below(index: u64, segments: &[Held], bounds: Bounds) -> Option<Removal> {
+    let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
+    let may_go = |segment: &&Held| segment.end_index <= index && bounds.let_go(segment);
+    let going = &sealed[..sealed.iter().take_while(may_go).count()];
+    // Segments without entries go with those behind them.
+    let (segments, last) = going.iter().enumerate().rev().find(|(_, segment)| segment.end_number > bounds.first)?;
+    let (segments, bytes) = (segments + 1, going[..=segments].iter().map(|segment| segment.bytes).sum());
+    Some(Removal { upto: last.end_number - 1, first: last.end_index, segments, bytes, reason: Reason::Asked })
+}
+
+/// Segments that were removed and whose blocks may not be free yet: the file is there still, or a reader has a slice.
+#[derive(Default)]
+pub(in crate::log) struct Going(Mutex<Vec<(Alive, u64)>>);
+
+impl Going {
+    pub(in crate::log) fn add(&self, segments: &[Arc<Segment>]) {
+        let added = segments.iter().map(|s| (s.alive(), s.end_position() - s.position()));
+        self.0.lock().extend(added);
+    }
+
+    pub(in crate::log) fn bytes(&self) -> u64 {
+        let mut going = self.0.lock();
+        going.retain(|(alive, _)| alive.is());
+        going.iter().map(|(_, bytes)| bytes).sum()
+    }
+}
+
+impl Shared {
+    /// The segments as [`decide`] takes them.
+    pub(in crate::log) fn held(&self) -> Vec<Held> {
+        let held = |segment: &Arc<Segment>| {
+            let end = segment.end();
+            let bytes = segment.end_position() - segment.position();
+            let (end_number, end_index, last_timestamp) = (end.number, end.index, end.timestamp);
+            Held { end_number, end_index, last_timestamp, bytes, full_for: 0 }
+        };
+        self.segments().iter().map(held).collect()
+    }
+}
+
+/// What a log has on its disk.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stock {
+    /// Position of the first entry that is there; where the next goes, if there is none.
+    pub(crate) first_position: u64,
+    /// Segments.
+    pub(crate) segments: u64,
+    /// Bytes of their files.
+    pub(crate) bytes: u64,
+    /// Timestamp of the first entry that is there, if it can be read.
+    pub(crate) oldest: Option<u64>,
+    /// Part of the disk in use once what was removed is let go of.
+    pub(crate) used: f64,
+    /// What that is to the retention that was asked about.
+    pub(crate) level: Level,
+}
+
+impl LogReader {
+    /// What there is, and how full the disk is to `retention`.
+    ///
+    /// # Errors
+    /// If the system does not say how full the disk is.
+    pub(crate) fn stock(&self, retention: &Retention) -> io::Result<Stock> {
+        let shared = self.shared();
+        let space = shared.disk.space(shared.directory.path())?;
+        let (held, going) = (shared.held(), shared.going.bytes());
+        let first = self.entry_header(self.numbers().start).ok().flatten();
+        let end = || shared.segments().last().map_or(0, |active| active.end().position);
+        Ok(Stock {
+            first_position: first.map_or_else(end, |entry| entry.position),
+            segments: held.len() as u64,
+            bytes: held.iter().map(|segment| segment.bytes).sum(),
+            oldest: first.map(|entry| entry.timestamp),
+            used: space.used_ratio(-i128::from(going)),
+            level: level(retention, space, going),
+        })
+    }
+
+    /// What goes when everything below `index` may. Nothing is removed.
+    pub(crate) fn below(&self, index: u64) -> Option<Removal> {
+        let shared = self.shared();
+        let committed = shared.progress.commit_point().number;
+        below(index, &shared.held(), Bounds { first: self.numbers().start, floor: u64::MAX, committed })
+    }
+
+    /// Waits until another segment was begun, or could not be made.
+    pub(crate) async fn grown(&self) {
+        self.shared().grown.notified().await;
+    }
+
+    /// What `retention` says of this log: the entries below number `floor` may go. Nothing is removed. `now` in
+    /// milliseconds since 1970.
+    ///
+    /// # Errors
+    /// If the system does not say how full the disk is.
+    #[cfg(test)]
+    pub(crate) fn review(&self, retention: &Retention, floor: u64, now: u64) -> io::Result<Decision> {
+        let shared = self.shared();
+        let space = shared.disk.space(shared.directory.path())?;
+        let committed = shared.progress.commit_point().number;
+        let bounds = Bounds { first: self.numbers().start, floor, committed };
+        Ok(decide(retention, &shared.held(), space, shared.going.bytes(), now, bounds))
+    }
+
+    /// Looks at the clock and the segments, and decides nothing.
+    pub(crate) fn look(&self, ages: &mut Ages, clock: u64, passed: Duration) -> Look {
+        ages.look(clock, passed, &mut self.shared().held())
+    }
+
+    /// What `retention` says of this log, as far as the clock can be believed, and what there is to say of the clock.
+    /// Nothing is removed. `clock` and `passed` as [`Ages::look`] takes them.
+    ///
+    /// # Errors
+    /// If the system does not say how full the disk is.
+    pub(crate) fn review_by(
+        &self,
+        retention: &Retention,
+        ages: &mut Ages,
+        clock: u64,
+        passed: Duration,
+    ) -> io::Result<(Decision, Look)> {
+        let shared = self.shared();
+        let mut held = shared.held();
+        let look = ages.look(clock, passed, &mut held);
+        let space = shared.disk.space(shared.directory.path())?;
+        let committed = shared.progress.commit_point().number;
+        let bounds = Bounds { first: self.numbers().start, floor: u64::MAX, committed };
+        Ok((decide(retention, &held, space, shared.going.bytes(), look.now, bounds), look))
+    }
+}
+
+impl Log {
+    /// Keeps the disk below `retention.refuse`: no segment file is made that would leave more in use.
+    pub(crate) fn refuse_above(&mut self, retention: &Retention) {
+        self.shared.spare.refuse_above(retention.refuse);
+    }
+
+    /// Removes what [`LogReader::review`] finds. Below Raft: where Raft runs, it is told to purge instead.
+    ///
+    /// # Errors
+    /// If the system fails, or an entry is damaged.
+    #[cfg(test)]
+    pub(crate) fn retain(&mut self, retention: &Retention, floor: u64, now: u64) -> io::Result<Decision> {
+        let decision = self.reader().review(retention, floor, now)?;
+        if let Some(removal) = decision.removal {
+            let header = self.shared.entry_header(removal.upto).map_err(io::Error::other)?;
+            let missing = || io::Error::other(format!("entry {} is to be purged but is not there", removal.upto));
+            let Removal { first, segments, bytes, reason, .. } = removal;
+            self.purge(header.ok_or_else(missing)?.term, removal.upto)?;
+            tracing::info!(group = %self.shared.group(), first, segments, bytes, reason = reason.name(),
+                "removed the oldest segments");
+        }
+        Ok(decision)
+    }
+}
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;
