@@ -47,7 +47,7 @@ const REPLACES_SYMBOLS: &str = "tests/faults/tests/wire/system.rs";
 
 /// Test files that may sleep, and why nothing can be waited for instead.
 const MAY_SLEEP: &[(&str, &str)] = &[
-    ("src/node/idle_tests.rs", "that a task does nothing is no event: its time on the processor is measured"),
+    ("src/node/tests/idle.rs", "that a task does nothing is no event: its time on the processor is measured"),
     ("tests/faults/src/machine/proxies.rs", "no test: that a piece comes late is the fault itself"),
     ("tests/idle.rs", "as above: the processor time of idle ledgers is measured"),
 ];

@@ -10,11 +10,11 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::descriptors;
-use super::disk_watch::watch_disk;
-use super::host::Node;
 use super::lock_wait::patiently;
-use super::reopen::reopen;
+use super::node::Node;
 use super::start::Environment;
+use super::tasks::disk_watch::watch_disk;
+use super::tasks::reopener::reopen;
 use crate::config::lease::Timing;
 use crate::config::{CLIENT_FRAME_BYTES, Config, ConfigError, Durability, RepairPolicy};
 use crate::disk::owner;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use tokio::sync::watch;
 
-use super::ahead::Ahead;
+use super::prefetch::Ahead;
 use crate::error::ReadError;
 use crate::log::reader::LogReader;
 use crate::types::{ReadLimit, Record, Role};

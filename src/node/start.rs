@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::formation::Formation;
 use super::ledger::Ledger;
 use super::lock_wait::for_a_moment;
 use super::repair::{Patient, repair};
-use super::retention::Retainer;
-use super::scrub::Scrubber;
-use super::steward::Steward;
-use super::timekeeper::Timekeeper;
-use super::waiting::Waiting;
+use super::tasks::clock_check::Timekeeper;
+use super::tasks::formation::Formation;
+use super::tasks::leader_placement::Steward;
+use super::tasks::master_wait::Waiting;
+use super::tasks::retainer::Retainer;
+use super::tasks::scrubber::Scrubber;
 use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};

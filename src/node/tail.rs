@@ -8,7 +8,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 
-use super::ahead::Ahead;
+use super::prefetch::Ahead;
 use crate::error::ReadError;
 use crate::format::hard_state::LogPoint;
 use crate::log::reader::LogReader;

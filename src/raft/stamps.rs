@@ -2,8 +2,8 @@
 //!
 //! Stamps never fall, so one that is far in the future stays for ever. A clock that is ahead of what the newest entry
 //! and the time that has passed since it came make due is therefore not taken at its word: entries are stamped with
-//! the time that is due, until the other members' clocks have been asked (`node/timekeeper`). What a follower hears
-//! from its leader it holds against its own clock when it leads.
+//! the time that is due, until the other members' clocks have been asked (`node/tasks/clock_check`). What a follower
+//! hears from its leader it holds against its own clock when it leads.
 
 use std::sync::OnceLock;
 use std::time::Duration;

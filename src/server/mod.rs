@@ -4,21 +4,21 @@
 //! |---|---|
 //! | `service` | the calls of `LedgerService` and what each needs of the node |
 //! | `admin` | the calls of `AdminService`: retention, members |
-//! | `front` | what stands before the service: it reads the appends |
-//! | `intake` | appends as they come in, and how many bytes of them may be on the node |
-//! | `unread` | answers that a client does not take: what their call holds is let go |
-//! | `append` | the append stream: submits in arrival order, answers as outcomes come |
+//! | `endpoint` | what stands before the service: it reads the appends |
+//! | `append_budget` | appends as they come in, and how many bytes of them may be on the node |
+//! | `answer_timeout` | answers that a client does not take: what their call holds is let go |
+//! | `append_stream` | the append stream: submits in arrival order, answers as outcomes come |
 //! | `read` | batches of bounded size for read and tail |
 
 mod admin;
-mod append;
-mod front;
-mod intake;
+mod answer_timeout;
+mod append_budget;
+mod append_stream;
+mod endpoint;
 mod read;
 mod service;
 #[cfg(test)]
 mod tests;
-mod unread;
 
 use crate::error::StartError;
 use crate::node::{Node, NodeBuilder};

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::append::{Answers, appended};
-use super::front::{Front, SMALL_CALL};
-use super::intake::{Requests, Taken};
+use super::append_budget::{Requests, Taken};
+use super::append_stream::{Answers, appended};
+use super::endpoint::{Front, SMALL_CALL};
 use super::read;
 use crate::error::AppendError;
 use crate::node::{Ledger, Node, Pending};

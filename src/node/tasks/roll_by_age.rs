@@ -2,8 +2,8 @@
 
 use futures::future::join_all;
 
-use super::ledger::Ledger;
 use crate::format::DIRECTORY_VERSION;
+use crate::node::ledger::Ledger;
 use crate::pb;
 use crate::types::NodeId;
 
@@ -35,7 +35,7 @@ impl From<pb::IdentifyResponse> for Answer {
 ///
 /// # Errors
 /// Who cannot follow, for people.
-pub(super) async fn end(ledger: &Ledger, begins: u64) -> Result<(), String> {
+pub(crate) async fn end(ledger: &Ledger, begins: u64) -> Result<(), String> {
     let group = ledger.raft_group();
     if group.gate.lacks_room() {
         return Err(cannot("this node has no room for another segment"));

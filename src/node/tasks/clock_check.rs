@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::ledger::{Ledger, WeakLedger};
 use crate::log::age::SLACK;
+use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
 use crate::types::{Member, Role, Span};
 
@@ -24,17 +24,17 @@ enum Verdict {
 }
 
 /// Asks for one ledger.
-pub(super) struct Timekeeper {
+pub(crate) struct Timekeeper {
     ledger: WeakLedger,
 }
 
 impl Timekeeper {
-    pub(super) fn new(ledger: WeakLedger) -> Self {
+    pub(crate) fn new(ledger: WeakLedger) -> Self {
         Self { ledger }
     }
 
     /// Runs until the ledger is closed.
-    pub(super) async fn run<R: Runtime>(self) {
+    pub(crate) async fn run<R: Runtime>(self) {
         let Some(mut role) = self.ledger.upgrade().map(|ledger| ledger.role()) else { return };
         tokio::select! {
             biased;

@@ -162,5 +162,5 @@ where
 }
 
 #[cfg(test)]
-#[path = "append_tests.rs"]
+#[path = "tests/append_stream.rs"]
 mod tests;

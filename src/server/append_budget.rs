@@ -325,5 +325,5 @@ impl Stream for Requests {
 }
 
 #[cfg(test)]
-#[path = "intake_tests.rs"]
+#[path = "tests/append_budget.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::ledger::Ledger;
+use super::Ledger;
 use crate::log::progress::Pointers;
 use crate::types::{Member, Role, ScrubStatus, Status};
 

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::host::WeakNode;
+use crate::node::node::WeakNode;
 use crate::raft::TokioRuntime;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Looks after the disk of `node` until that is gone or stops.
-pub(super) async fn watch_disk(node: WeakNode) {
+pub(crate) async fn watch_disk(node: WeakNode) {
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(node) = node.upgrade() else { return };

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 
-use super::closed::final_reason;
 use crate::error::ReadError;
 use crate::mutants::{Mutant, planted};
+use crate::node::unopened::final_reason;
 use crate::pb;
 use crate::raft::group::Group;
 use crate::raft::members;
@@ -20,10 +20,10 @@ use crate::types::{Consistency, Member, Role};
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A ledger that a read waits for.
-pub(super) struct Barrier<'a> {
-    pub(super) group: &'a Group,
-    pub(super) transport: &'a dyn Transport,
-    pub(super) timeout: Duration,
+pub(in crate::node) struct Barrier<'a> {
+    pub(in crate::node) group: &'a Group,
+    pub(in crate::node) transport: &'a dyn Transport,
+    pub(in crate::node) timeout: Duration,
 }
 
 /// Asking once more would not help.
@@ -36,7 +36,7 @@ impl Barrier<'_> {
     ///
     /// # Errors
     /// It is not within the timeout, or the ledger is closed.
-    pub(super) async fn pass(&self, consistency: Consistency) -> Result<(), ReadError> {
+    pub(in crate::node) async fn pass(&self, consistency: Consistency) -> Result<(), ReadError> {
         let Some(proof) = Proof::of(consistency) else { return Ok(()) };
         let mut why = "no leader is known".to_owned();
         let caught_up = self.group.timed(self.timeout, self.catch_up(proof, &mut why)).await;

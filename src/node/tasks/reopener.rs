@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::host::WeakNode;
+use crate::node::node::WeakNode;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Looks after the closed ledgers of `node` until that is gone or stops. `changes` tells when they come and go.
-pub(super) async fn reopen(node: WeakNode, mut changes: watch::Receiver<()>) {
+pub(crate) async fn reopen(node: WeakNode, mut changes: watch::Receiver<()>) {
     loop {
         changes.mark_unchanged();
         let Some(in_use) = in_use(&node) else { return };

@@ -11,9 +11,9 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::watch;
 
 use super::builder::NodeBuilder;
-use super::closed::Unopened;
 use super::ledger::Ledger;
 use super::start::{Environment, start_ledger};
+use super::unopened::Unopened;
 use crate::config::Config;
 use crate::error::{CreateLedgerError, LedgerError, RemoveLedgerError, StartError, UnknownGroup};
 use crate::log::directory::{self, Doomed, Owner};

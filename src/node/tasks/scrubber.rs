@@ -5,13 +5,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ledger::WeakLedger;
-use super::repair::repair_segment;
 use crate::config::{Config, RepairPolicy, Scrub};
 use crate::disk::is_exhausted;
 use crate::log::doubt::Doubted;
 use crate::log::reader::LogReader;
 use crate::log::scrub::Scrub as Pass;
+use crate::node::ledger::WeakLedger;
+use crate::node::repair::repair_segment;
 use crate::raft::storage::Clock;
 use crate::raft::{Instant, Runtime};
 use crate::rpc::transport::Transport;
@@ -29,7 +29,7 @@ const REMIND_AT_MOST: Duration = Duration::from_secs(3600);
 const LONG: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Watches over the sealed segments of a ledger.
-pub(super) struct Scrubber {
+pub(crate) struct Scrubber {
     ledger: WeakLedger,
     scrub: Option<Scrub>,
     /// Addresses to repair from, if that is wanted.
@@ -39,7 +39,7 @@ pub(super) struct Scrubber {
 }
 
 impl Scrubber {
-    pub(super) fn new(ledger: WeakLedger, config: &Config, transport: Arc<dyn Transport>, clock: Clock) -> Self {
+    pub(crate) fn new(ledger: WeakLedger, config: &Config, transport: Arc<dyn Transport>, clock: Clock) -> Self {
         let peers = match config.repair {
             RepairPolicy::Refuse => Vec::new(),
             RepairPolicy::FromPeers => config.other_peers(),
@@ -48,7 +48,7 @@ impl Scrubber {
     }
 
     /// Runs until the ledger is closed.
-    pub(super) async fn run<R: Runtime>(self) {
+    pub(crate) async fn run<R: Runtime>(self) {
         let Some(ledger) = self.ledger.upgrade() else { return };
         let (log, mut role) = (ledger.raft_group().log.clone(), ledger.role());
         drop(ledger);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::ledger::{Ledger, WeakLedger};
-use super::rolling;
+use super::roll_by_age;
 use crate::config::{Config, Retention};
 use crate::error::RemoveError;
 use crate::log::age::{Ages, Doubt, Look};
 use crate::log::reader::LogReader;
 use crate::log::retention::Decision;
+use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
 use crate::raft::storage::Clock;
 use crate::types::{DiskLevel, LastRemoval, Role, Span};
@@ -92,19 +92,19 @@ impl Ledger {
 }
 
 /// Looks again and again whether something is to go, on every node by itself.
-pub(super) struct Retainer {
+pub(crate) struct Retainer {
     ledger: WeakLedger,
     retention: Option<Retention>,
     clock: Clock,
 }
 
 impl Retainer {
-    pub(super) fn new(ledger: WeakLedger, config: &Config, clock: Clock) -> Self {
+    pub(crate) fn new(ledger: WeakLedger, config: &Config, clock: Clock) -> Self {
         Self { ledger, retention: config.retention, clock }
     }
 
     /// Runs until the ledger is closed.
-    pub(super) async fn run<R: Runtime>(self) {
+    pub(crate) async fn run<R: Runtime>(self) {
         let (Some(retention), Some(ledger)) = (self.retention, self.ledger.upgrade()) else { return };
         let (log, mut role) = (ledger.raft_group().log.clone(), ledger.role());
         let seed = u128::from_be_bytes(ledger.raft_group().identity.incarnation.to_bytes()) as u64;
@@ -149,7 +149,7 @@ impl Retainer {
     async fn end_segment(&self, due: std::io::Result<Option<u64>>) {
         let Some(ledger) = self.ledger.upgrade() else { return };
         let problem = match due {
-            Ok(Some(begins)) if ledger.role().borrow().is_master() => rolling::end(&ledger, begins).await.err(),
+            Ok(Some(begins)) if ledger.role().borrow().is_master() => roll_by_age::end(&ledger, begins).await.err(),
             Ok(_) => None,
             Err(error) => Some(format!("it is not known how old the newest records are: {error}")),
         };

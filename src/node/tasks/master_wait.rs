@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future;
 
 use super::formation::{Formation, why};
-use super::ledger::{Ledger, WeakLedger};
+use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
 use crate::rpc::outages::Outages;
 use crate::rpc::transport::TransportError;
@@ -32,7 +32,7 @@ fn seldom(round: u32) -> Duration {
 }
 
 /// Says why a ledger has no master.
-pub(super) struct Waiting {
+pub(crate) struct Waiting {
     formation: Formation,
     ledger: WeakLedger,
     /// Where the node is stopped, nobody needs to look after it.
@@ -47,12 +47,12 @@ struct Told {
 }
 
 impl Waiting {
-    pub(super) fn new(formation: Formation, ledger: WeakLedger, outages: Outages) -> Self {
+    pub(crate) fn new(formation: Formation, ledger: WeakLedger, outages: Outages) -> Self {
         Self { formation, ledger, outages }
     }
 
     /// Runs until the ledger is gone or closed.
-    pub(super) async fn run<R: Runtime>(self) {
+    pub(crate) async fn run<R: Runtime>(self) {
         let Some(mut role) = self.ledger.upgrade().map(|ledger| ledger.role()) else { return };
         let (mut round, mut told) = (0_u32, Told::default());
         loop {

@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::ledger::{Ledger, WeakLedger};
 use crate::config::{Config, Durability};
 use crate::log::reader::LogReader;
+use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
 use crate::raft::membership::{Picture, Seen};
 use crate::types::{NodeId, Span};
@@ -33,7 +33,7 @@ const HANGS: u32 = 3;
 const FORGETS: u32 = 64;
 
 /// Watches over one ledger while this node is its master.
-pub(super) struct Steward {
+pub(crate) struct Steward {
     ledger: WeakLedger,
     preferred: Vec<NodeId>,
     stall: Duration,
@@ -138,7 +138,7 @@ struct Memory {
 }
 
 impl Steward {
-    pub(super) fn new(ledger: WeakLedger, config: &Config) -> Self {
+    pub(crate) fn new(ledger: WeakLedger, config: &Config) -> Self {
         // With an interval, nothing is made durable in between.
         let interval = match config.durability {
             Durability::Sync => Duration::ZERO,
@@ -148,7 +148,7 @@ impl Steward {
     }
 
     /// Runs until the ledger is closed.
-    pub(super) async fn run<R: Runtime>(self) {
+    pub(crate) async fn run<R: Runtime>(self) {
         let Some(ledger) = self.ledger.upgrade() else { return };
         let (mut role, clock) = (ledger.role(), ledger.raft_group().clock());
         drop(ledger);

@@ -28,7 +28,7 @@ async fn node() -> (TempDir, Node, Ledger) {
         Node::builder(NodeId::new(0), "127.0.0.1:0").single().group("g".parse().unwrap()).data_dir(dir.path());
     let builder =
         builder.configure(|c| (c.max_record_bytes, c.max_batch_bytes, c.segment_size) = (LIMIT, LIMIT, 32 << 20));
-    let node = super::serve(builder).await.unwrap();
+    let node = crate::server::serve(builder).await.unwrap();
     let ledger = node.ledger("g").unwrap();
     ledger.role().wait_for(Role::is_master).await.unwrap();
     (dir, node, ledger)
@@ -160,7 +160,7 @@ async fn without_a_quorum_a_node_takes_no_more_of_all_its_clients_than_it_was_to
     let mut limit = 0;
     let builder = builder.configure(|c| limit = c.max_client_bytes + c.max_inflight_bytes);
     assert!(3 * limit < CLIENTS * MESSAGE, "{limit}");
-    let node = super::serve(builder).await.unwrap();
+    let node = crate::server::serve(builder).await.unwrap();
     let (address, mut sent) = weighed(node.local_addr()).await;
     let record = Bytes::from(vec![7; MESSAGE]);
     let mut streams = Vec::new();

@@ -1,4 +1,15 @@
 //! One replicated log.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `mod` | [`Ledger`]: append, get, read, tail, role |
+//! | [`barrier`] | waits until this node has all that a read must see |
+//! | [`status`] | what a ledger is at one moment |
+//! | [`members`] | the members, and changes of them |
+
+mod barrier;
+mod members;
+mod status;
 
 use std::fmt;
 use std::ops::{Bound, Range, RangeBounds};
@@ -9,14 +20,14 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::barrier::Barrier;
-use super::pending::Pending;
-use super::read_stream::ReadStream;
-use super::tail::Tail;
+use self::barrier::Barrier;
 use crate::config::{Config, Retention};
 use crate::error::{AppendError, ReadError};
 use crate::log::progress::Pointers;
 use crate::mutants::{Mutant, planted};
+use crate::node::pending::Pending;
+use crate::node::read_stream::ReadStream;
+use crate::node::tail::Tail;
 use crate::raft;
 use crate::raft::flight::Waiter;
 use crate::rpc::transport::Transport;
@@ -25,7 +36,7 @@ use crate::types::{Ack, BatchAck, Consistency, Group, RECORD_OVERHEAD, ReadLimit
 /// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.
 const RECORD_COST: usize = 64;
 /// Longest an append may take: far beyond any use, far below what clocks overflow at.
-pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+pub(in crate::node) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// One replicated log on this node. Cheap to clone.
 #[derive(Clone)]
@@ -55,7 +66,7 @@ struct Limits {
 pub(crate) struct WeakLedger(Weak<Inner>);
 
 impl Ledger {
-    pub(super) fn new(
+    pub(in crate::node) fn new(
         group: raft::group::Group,
         transport: Arc<dyn Transport>,
         advertised: &str,
@@ -73,15 +84,15 @@ impl Ledger {
     }
 
     /// Whether both are handles of one ledger of one node.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(in crate::node) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    pub(super) fn downgrade(&self) -> WeakLedger {
+    pub(in crate::node) fn downgrade(&self) -> WeakLedger {
         WeakLedger(Arc::downgrade(&self.inner))
     }
 
-    pub(super) fn configured_retention(&self) -> Option<Retention> {
+    pub(in crate::node) fn configured_retention(&self) -> Option<Retention> {
         self.inner.limits.retention
     }
 
@@ -89,17 +100,17 @@ impl Ledger {
         &self.inner.group
     }
 
-    pub(super) fn transport(&self) -> &dyn Transport {
+    pub(in crate::node) fn transport(&self) -> &dyn Transport {
         &*self.inner.transport
     }
 
     /// Where peers reach this node.
-    pub(super) fn advertised(&self) -> &str {
+    pub(in crate::node) fn advertised(&self) -> &str {
         &self.inner.advertised
     }
 
     /// For how long the disk has not got on with what it was given, if it hangs; and with what, in words.
-    pub(super) fn hangs(&self) -> Option<(Duration, String)> {
+    pub(in crate::node) fn hangs(&self) -> Option<(Duration, String)> {
         self.inner.group.log.hangs(self.inner.limits.stall)
     }
 
@@ -121,7 +132,7 @@ impl Ledger {
     }
 
     /// As [`Ledger::append`]; in no other term than `term`.
-    pub(super) async fn append_in(&self, term: Option<u64>, record: Bytes) -> Result<Ack, AppendError> {
+    pub(in crate::node) async fn append_in(&self, term: Option<u64>, record: Bytes) -> Result<Ack, AppendError> {
         let ack = self.submit_in(term, vec![record], None).await?.await?;
         Ok(Ack { index: ack.first_index, position: ack.first_position, term: ack.term })
     }
@@ -139,7 +150,7 @@ impl Ledger {
     }
 
     /// As [`Ledger::append_batch`]; in no other term than `term`.
-    pub(super) async fn append_batch_in(
+    pub(in crate::node) async fn append_batch_in(
         &self,
         term: Option<u64>,
         records: Vec<Bytes>,
@@ -203,7 +214,11 @@ impl Ledger {
     }
 
     /// As [`Ledger::try_append`]; in no other term than `term`.
-    pub(super) fn try_append_in(&self, term: Option<u64>, records: Vec<Bytes>) -> Result<Pending, AppendError> {
+    pub(in crate::node) fn try_append_in(
+        &self,
+        term: Option<u64>,
+        records: Vec<Bytes>,
+    ) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
         let permit = self.inner.group.budget.clone().try_acquire_many_owned(cost).map_err(|_| self.busy())?;
         self.enqueue(records, self.inner.limits.timeout, term, permit)
@@ -398,7 +413,7 @@ impl Ledger {
         AppendError::Busy { inflight_limit: self.inner.limits.inflight }
     }
 
-    pub(super) fn closed(&self) -> AppendError {
+    pub(in crate::node) fn closed(&self) -> AppendError {
         let role = self.inner.group.role.borrow();
         AppendError::Closed { reason: role.final_reason().unwrap_or("the node is shutting down").to_owned() }
     }
@@ -416,7 +431,7 @@ pub(crate) fn spread(ack: &BatchAck, lengths: &[usize]) -> Vec<Ack> {
 }
 
 impl WeakLedger {
-    pub(super) fn upgrade(&self) -> Option<Ledger> {
+    pub(in crate::node) fn upgrade(&self) -> Option<Ledger> {
         self.0.upgrade().map(|inner| Ledger { inner })
     }
 }

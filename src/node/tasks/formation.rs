@@ -7,24 +7,24 @@
 //! every disk from the beginning. A node that is to join a cluster that exists ([`Config::join`]) forms none and
 //! promises itself to nobody. A cluster of one is formed only where it is asked for ([`Config::single`]).
 //!
-//! All others look on, and so can say for whom they wait ([`waiting`](super::waiting)).
+//! All others look on, and so can say for whom they wait ([`master_wait`](super::master_wait)).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future;
 
-use super::ledger::Ledger;
 use crate::config::Config;
 use crate::config::lease::Timing;
 use crate::log::directory::Identity;
+use crate::node::ledger::Ledger;
 use crate::pb::{self, refusal::Reason};
 use crate::rpc::envelope::{envelope, look};
 use crate::rpc::transport::{Lane, Transport, TransportError};
 use crate::types::{Incarnation, Member, Peer, checked_address};
 
 /// Forms a cluster, if that is this node's business, and sees why there is none.
-pub(super) struct Formation {
+pub(crate) struct Formation {
     identity: Identity,
     me: Member,
     /// The whole list as text: all peers must have the same.
@@ -51,7 +51,7 @@ enum Round {
 }
 
 impl Formation {
-    pub(super) fn new(
+    pub(crate) fn new(
         identity: Identity,
         config: &Config,
         advertised: &str,
@@ -69,13 +69,13 @@ impl Formation {
     }
 
     /// Whether this node is the one to form the cluster.
-    pub(super) fn is_former(&self) -> bool {
+    pub(crate) fn is_former(&self) -> bool {
         self.forms
     }
 
     /// What an empty node can do: forms the cluster, if it is the one to form it and all others are there. Gives back
     /// why there is none yet, and what to do.
-    pub(super) async fn attempt(&self, ledger: &Ledger) -> Option<String> {
+    pub(crate) async fn attempt(&self, ledger: &Ledger) -> Option<String> {
         if self.join {
             let Member { id, address, .. } = &self.me;
             return Some(format!(
@@ -188,7 +188,7 @@ fn is_about_us(error: &TransportError) -> bool {
 }
 
 /// Why there was no answer, for the operator: who was asked is said beside it.
-pub(super) fn why(error: &TransportError) -> String {
+pub(crate) fn why(error: &TransportError) -> String {
     match error {
         TransportError::Refused { refusal, .. } => {
             format!("it refuses: found {}, expected {}", refusal.found, refusal.expected)

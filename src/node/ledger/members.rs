@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ledger::Ledger;
+use super::Ledger;
 use crate::error::MemberError;
 use crate::pb;
 use crate::raft::members;
@@ -44,7 +44,7 @@ impl Ledger {
     }
 
     /// What this node found to be wrong with a member: with itself, or, if it is the master, with another one.
-    pub(super) fn alarm_of(&self, role: &Role, member: &Member) -> Option<String> {
+    pub(in crate::node) fn alarm_of(&self, role: &Role, member: &Member) -> Option<String> {
         if member.id == self.raft_group().identity.node {
             return self.misplaced(member).or_else(|| self.raft_group().standing.contradiction());
         }
@@ -233,7 +233,7 @@ impl Ledger {
         self.raft_group().change(&decide).await
     }
 
-    pub(super) fn check_master(&self) -> Result<(), MemberError> {
+    pub(in crate::node) fn check_master(&self) -> Result<(), MemberError> {
         if self.raft_group().picture().leads { Ok(()) } else { Err(self.not_master()) }
     }
 
@@ -248,7 +248,7 @@ impl Ledger {
     }
 
     /// What a member says of itself, which promises nothing by it.
-    pub(super) async fn ask_member(&self, member: &Member) -> Result<pb::IdentifyResponse, TransportError> {
+    pub(in crate::node) async fn ask_member(&self, member: &Member) -> Result<pb::IdentifyResponse, TransportError> {
         let group = self.raft_group();
         let (set_by, cluster) = {
             let view = group.view.borrow();
@@ -295,7 +295,7 @@ impl Ledger {
     }
 
     /// Says so where a node that comes acknowledges otherwise than this one: an ack means what both of them keep.
-    pub(super) fn compare_durability(&self, node: &NodeId, theirs: &str) {
+    pub(in crate::node) fn compare_durability(&self, node: &NodeId, theirs: &str) {
         let ours = self.raft_group().log.durability();
         if !theirs.is_empty() && theirs != ours {
             tracing::warn!(group = %self.group(), %node, theirs, ours,

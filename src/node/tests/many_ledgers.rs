@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::host::Node;
-use super::tests::peers;
+use super::peers;
 use crate::config::{Config, MIN_SEGMENT_SIZE};
+use crate::node::Node;
 use crate::types::{NodeId, Role};
 
 const GROUPS: usize = 30;
@@ -23,7 +23,7 @@ async fn the_ledgers_of_a_node_share_its_connections_and_their_heartbeats_travel
         max_batch_bytes: 2 << 10,
         ..Config::new(NodeId::new(n), peers.get(&NodeId::new(n)).unwrap().address.clone())
     };
-    let start = |n| super::NodeBuilder::from_config(config(n)).start();
+    let start = |n| crate::node::NodeBuilder::from_config(config(n)).start();
     let nodes: Vec<Node> = join_all((0..3).map(start)).await.into_iter().map(Result::unwrap).collect();
     for node in &nodes {
         for ledger in node.ledgers() {

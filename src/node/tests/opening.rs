@@ -8,11 +8,11 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use tokio::net::TcpListener;
 
-use super::builder::environment;
-use super::start::Environment;
-use super::{Ledger, Node, NodeBuilder};
 use crate::config::{Config, Durability, MIN_SEGMENT_SIZE};
 use crate::disk::test_disk::TestDisk;
+use crate::node::builder::environment;
+use crate::node::start::Environment;
+use crate::node::{Ledger, Node, NodeBuilder};
 use crate::types::{NodeId, Role};
 
 const SEGMENTS: u64 = 500;

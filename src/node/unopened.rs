@@ -6,8 +6,8 @@ use futures::future::join_all;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use super::host::Node;
 use super::ledger::Ledger;
+use super::node::Node;
 use crate::disk::passes;
 use crate::error::{LedgerError, OpenError, StartError};
 use crate::rpc::refusing::Refusing;

@@ -1,14 +1,18 @@
 //! What only the inside can bring about: a purge, a transfer of the leadership.
 
+mod idle;
+mod many_ledgers;
+mod opening;
+
 use std::time::Duration;
 
 use futures::StreamExt;
 use tempfile::TempDir;
 use tokio::net::TcpSocket;
 
-use super::{Ledger, Node};
 use crate::config::Durability;
 use crate::error::ReadError;
+use crate::node::{Ledger, Node};
 use crate::types::{NodeId, Peer, Peers, ReadLimit, Role};
 
 struct Three {

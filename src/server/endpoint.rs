@@ -14,9 +14,9 @@ use tonic::server::NamedService;
 use tonic::{Status, metadata::GRPC_CONTENT_TYPE};
 use tonic_prost::ProstCodec;
 
-use super::intake::Intake;
+use super::answer_timeout::Watched;
+use super::append_budget::Intake;
 use super::service::Service;
-use super::unread::Watched;
 use crate::config::Config;
 use crate::rpc::client_wire::TIMEOUT_HEADER;
 use crate::rpc::pb::ledger_service_server::{LedgerServiceServer, SERVICE_NAME};
