@@ -2,8 +2,8 @@
 //!
 //! The connection polls a call's answers only while its client has a window for them. A client that has none, by intent
 //! or because it hangs, would keep all that the call holds on the node (room of the
-//! [`Intake`](super::append_budget::Intake), a place among the streams) for ever: nothing of the call runs any more, its
-//! own timers least of all.
+//! [`Intake`](super::append_budget::Intake), a place among the streams) for ever: nothing of the call runs any more,
+//! its own timers least of all.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
