@@ -54,8 +54,6 @@
 pub mod client;
 pub mod config;
 pub mod error;
-#[cfg(feature = "history")]
-pub mod history;
 pub mod offline;
 pub mod server;
 pub mod types;

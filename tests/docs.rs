@@ -181,14 +181,3 @@ async fn what_is_said_of_a_stopped_node_is_what_the_tools_do() {
         }
     }
 }
-
-#[tokio::test]
-async fn the_history_of_the_document_is_judged_as_it_says() {
-    let dir = tempfile::tempdir().unwrap();
-    let begins = |block: &Block| block.text.first().is_some_and(|line| line.contains("\"event\":\"begin\""));
-    let history = blocks().into_iter().find(begins).unwrap();
-    std::fs::write(dir.path().join("history.jsonl"), history.text.join("\n") + "\n").unwrap();
-    for (command, expected) in block("$ dledger check history.jsonl").transcript() {
-        checked(dir.path(), &command, &expected, &[]).await;
-    }
-}

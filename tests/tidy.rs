@@ -27,7 +27,7 @@ const LAYERS: &[&[&str]] = &[
     &["raft"],
     &["rpc"],
     &["node"],
-    &["server", "client", "offline", "history"],
+    &["server", "client", "offline"],
     // For tests: puts all of the above on a simulated disk and network, or several nodes into one process.
     &["sim", "testkit"],
     // For tests: the laws of the decoders of all of the above.

@@ -9,16 +9,15 @@ use dledger::{ClientError, ConfigError, NodeProblem, PeersError, StartError, Tri
 
 use crate::output::{Failure, ended};
 
-/// How the command ends. `log` and `check` have meanings of their own for 1 and 2 (docs/tools.md).
+/// How the command ends. `log` has meanings of its own for 1 and 2 (docs/tools.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Exit {
     /// All is well: what was asked for happened, all that was looked at serves.
     Well = 0,
-    /// It failed, or nobody answered. `log` and `check`: what was looked for was found.
+    /// It failed, or nobody answered. `log`: what was looked for was found.
     Failed = 1,
-    /// The command line, the environment or the file of options cannot be used. `log` and `check`: they could not do
-    /// their work.
+    /// The command line, the environment or the file of options cannot be used. `log`: it could not do its work.
     Usage = 2,
     /// A ledger is closed or damaged.
     Closed = 3,

@@ -1,8 +1,7 @@
 //! The command `dledger`: runs a node, appends to, reads from and looks at clusters that run elsewhere, looks after the
-//! directories of nodes that do not run, and judges what happened.
+//! directories of nodes that do not run.
 
 mod append;
-mod check;
 mod clusters;
 mod exit;
 mod get;
@@ -59,7 +58,6 @@ enum Command {
     Retention(retention::Retention),
     Recover(recover::Recover),
     Log(log::Log),
-    Check(check::Check),
 }
 
 fn main() -> ExitCode {
@@ -91,8 +89,8 @@ fn read(words: Vec<OsString>) -> Result<(Command, Sources), clap::Error> {
 }
 
 async fn run(command: Command, sources: Sources) -> ExitCode {
-    // Those that compare and check need 1 to say what they found.
-    let looks = matches!(command, Command::Log(_) | Command::Check(_));
+    // Tools that compare need 1 to say that they found something.
+    let looks = matches!(command, Command::Log(_));
     let outcome = match command {
         Command::Serve(command) => command.run(sources).await,
         Command::Append(command) => command.run().await,
@@ -106,7 +104,6 @@ async fn run(command: Command, sources: Sources) -> ExitCode {
         Command::Retention(command) => command.run().await,
         Command::Recover(command) => command.run(),
         Command::Log(command) => command.run().await,
-        Command::Check(command) => command.run(),
     };
     match outcome {
         Ok(()) => Exit::Well,
@@ -182,8 +179,6 @@ mod tests {
             vec!["log", "diff", "DIR", "OTHER"],
             vec!["recover", "--from", "DIR", "--new-cluster"],
             vec!["recover", "--from", "DIR", "--new-cluster", "--address", "h:1", "--yes", "--json"],
-            vec!["check", "HISTORY"],
-            vec!["check", "-", "--json"],
         ];
         for line in lines {
             let parsed = Cli::try_parse_from(std::iter::once("dledger").chain(line.iter().copied()));

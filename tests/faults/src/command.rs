@@ -11,6 +11,8 @@ use dledger_faults::{mutants, report, scenario, sim};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::check::Check;
+
 /// Runs real `dledger serve` processes under faults and simulated clusters beside them, and judges what clients saw.
 #[derive(Debug, Parser)]
 #[command(name = "dledger-faults", version)]
@@ -26,6 +28,7 @@ enum Command {
     List,
     /// Print what can be done on this machine, and why the rest cannot.
     Capabilities,
+    Check(Check),
     /// Draw any history as a page: of a run here, or of a deployment.
     Report {
         /// JSON lines (docs/tools.md).
@@ -75,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Capabilities => capabilities(),
+        Command::Check(command) => command.run(),
         Command::Report { history, out } => page(&history, &out),
         Command::Mutants(options) => plant(&options),
     }

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
+mod check;
+#[cfg(target_os = "linux")]
 mod command;
 
 fn main() -> ExitCode {

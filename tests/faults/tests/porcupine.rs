@@ -1,6 +1,6 @@
 //! The judge and a general linearizability checker agree on random short histories.
 //!
-//! `dledger::history` knows the log in the end and needs one pass; porcupine knows nothing but a model and searches all
+//! `dledger_history` knows the log in the end and needs one pass; porcupine knows nothing but a model and searches all
 //! orders. Where they disagree, one of them is wrong.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 
 use dledger::Consistency::{Lease, Linearizable, Local};
-use dledger::history::{Acked, Answer, Begin, Call, Event, FORMAT, Hash, Item, Law, Replica, Verdict, What, check};
 use dledger::sim::Rng;
+use dledger_history::{Acked, Answer, Begin, Call, Event, FORMAT, Hash, Item, Law, Replica, Verdict, What, check};
 use porcupine_rs::{Model, Operation, check_operations};
 
 const HISTORIES: u64 = 21_000;

@@ -5,11 +5,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dledger::history::{Acked, Answer, Call, Hash};
 use dledger_faults::machine::Links;
 use dledger_faults::runner::{self, Job, Profile};
 use dledger_faults::scenario::{self, Outcome, Plan, Scenario, Stage, Trouble, Verdict};
 use dledger_faults::workload::Load;
+use dledger_history::{Acked, Answer, Call, Hash};
 use parking_lot::{Mutex, MutexGuard};
 use rustix::process::Signal;
 use tempfile::TempDir;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use dledger::history::{ChainAt, Hash, Item, Recorder, Replica, What};
 use dledger::{ClientError, NodeClient, ReadLimit, Record, Status};
+use dledger_history::{ChainAt, Hash, Item, Recorder, Replica, What};
 use futures::StreamExt;
 use tokio::time::interval;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dledger::history::{Answer, Call, Event, What};
+use dledger_history::{Answer, Call, Event, What};
 
 use super::people;
 

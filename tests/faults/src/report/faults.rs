@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dledger::history::{Event, FaultEvent, FaultPhase, What};
+use dledger_history::{Event, FaultEvent, FaultPhase, What};
 
 /// Faults side by side on the timeline, at most.
 const ROWS: usize = 6;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dledger::history::{Event, History, HistoryError, Verdict, check};
+use dledger_history::{Event, History, HistoryError, Verdict, check};
 
 use super::{Run, Scenario, page};
 

@@ -110,7 +110,7 @@ fn without_ack(spans: &[Span<'_>]) -> Vec<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use dledger::history::{Answer, Call, Event, What};
+    use dledger_history::{Answer, Call, Event, What};
 
     use super::super::calls::calls;
     use super::*;

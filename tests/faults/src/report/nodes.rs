@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dledger::history::{Event, NodeStatusEvent, What};
+use dledger_history::{Event, NodeStatusEvent, What};
 
 use super::faults::Fault;
 
@@ -117,7 +117,7 @@ pub(super) fn time_to_agree(nodes: &[NodeTrack], healed: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use dledger::history::{FaultEvent, FaultPhase};
+    use dledger_history::{FaultEvent, FaultPhase};
 
     use super::super::faults::faults;
     use super::*;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use dledger::history::Verdict;
+use dledger_history::Verdict;
 
 use super::escape::html;
 use super::section::section;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dledger::history::Verdict;
+use dledger_history::Verdict;
 
 use super::Scenario;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dledger::history::{Event, Report, Verdict, Violation, What};
+use dledger_history::{Event, Report, Verdict, Violation, What};
 
 use super::calls::{Span, calls};
 use super::faults::{Fault, faults};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use dledger::history::{Verdict, Violation};
+use dledger_history::{Verdict, Violation};
 
 use super::calls::Outcome;
 use super::escape::html;
@@ -41,7 +41,7 @@ pub(super) fn section(number: usize, scenario: &Scenario) -> String {
     if more > 0 {
         _ = write!(
             out,
-            "<p class=\"muted\">… and {} more: <code>dledger check</code> tells them.</p>",
+            "<p class=\"muted\">… and {} more: <code>dledger-faults check</code> tells them.</p>",
             people::count(more)
         );
     }
@@ -169,7 +169,7 @@ fn faults(out: &mut String, shown: &Shown) {
 }
 
 fn one_fault(out: &mut String, i: usize, fault: &Fault, from: u64) {
-    use dledger::history::FaultPhase::{Installed, Observed, Removed};
+    use dledger_history::FaultPhase::{Installed, Observed, Removed};
     _ = write!(
         out,
         "<tr><td>#{}</td><th scope=\"row\">{}</th><td>{}</td>",

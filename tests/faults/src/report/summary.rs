@@ -1,6 +1,6 @@
 //! The numbers of a scenario: a line of the table.
 
-use dledger::history::FaultPhase;
+use dledger_history::FaultPhase;
 
 use super::calls::{Outcome, Span};
 use super::faults::Fault;

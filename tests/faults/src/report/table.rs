@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use dledger::history::Verdict;
+use dledger_history::Verdict;
 
 use super::escape::html;
 use super::summary::Summary;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dledger::history::Violation;
+use dledger_history::Violation;
 use serde_json::{Value, json};
 
 use super::calls::{Outcome, Sort, Span};

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use dledger::history::{Event, History};
+use dledger_history::{Event, History};
 
 use super::Profile;
 use crate::report::{self, Run};

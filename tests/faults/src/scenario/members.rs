@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dledger::ClientError;
-use dledger::history::{Answer, Call, What};
+use dledger_history::{Answer, Call, What};
 
 use super::processes::{back, kill};
 use super::stage::Standing;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use dledger::history::Report;
+use dledger_history::Report;
 use serde::Serialize;
 
 use crate::workload::Figures;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dledger::history::{self, Begin, FORMAT, History, Judge, Recorder, What};
+use dledger_history::{Begin, FORMAT, History, Judge, Recorder, What};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -110,8 +110,8 @@ pub fn run(plan: &Plan, stop: &watch::Receiver<bool>) -> Outcome {
     let mut reasons = findings.violations;
     reasons.append(&mut findings.invalid);
     let said = match verdict {
-        Verdict::Fail => Some(history::Verdict::Fail),
-        Verdict::Invalid => Some(history::Verdict::Invalid),
+        Verdict::Fail => Some(dledger_history::Verdict::Fail),
+        Verdict::Invalid => Some(dledger_history::Verdict::Invalid),
         Verdict::Pass | Verdict::NotRun => None,
     };
     if let (Some(report), Some(said)) = (report.as_mut(), said) {
@@ -267,7 +267,7 @@ async fn settle(stage: &mut Stage, recorder: &Recorder, findings: &mut Findings)
 }
 
 /// What the judge says of what was written down.
-fn judge(history: &Path, findings: &mut Findings) -> Option<history::Report> {
+fn judge(history: &Path, findings: &mut Findings) -> Option<dledger_history::Report> {
     let mut judge = Judge::new();
     let read = History::open(history).and_then(|mut events| events.try_for_each(|event| event.map(|e| judge.push(e))));
     if let Err(error) = read {
@@ -277,7 +277,7 @@ fn judge(history: &Path, findings: &mut Findings) -> Option<history::Report> {
     let report = judge.finish();
     let violations = report.violations.iter().map(|v| format!("{}: {}", v.law, v.explanation));
     findings.violations.extend(violations.take(TOLD));
-    if report.verdict == history::Verdict::Invalid {
+    if report.verdict == dledger_history::Verdict::Invalid {
         findings.invalid.extend(report.invalid.iter().take(TOLD).cloned());
     }
     Some(report)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use dledger::history::{FaultEvent, FaultPhase, What};
+use dledger_history::{FaultEvent, FaultPhase, What};
 use rustix::process::Signal;
 use tokio::task::block_in_place;
 use tokio::time::{MissedTickBehavior, interval};

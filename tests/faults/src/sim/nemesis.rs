@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dledger::Role;
-use dledger::history::{FaultEvent, FaultPhase, What};
 use dledger::sim;
+use dledger_history::{FaultEvent, FaultPhase, What};
 
 use super::evidence::Live;
 use super::members::Members;

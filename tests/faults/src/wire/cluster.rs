@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dledger::history::{Begin, ChainAt, FORMAT, FaultEvent, FaultPhase, NodeStatusEvent, Recorder, What};
 use dledger::sim::Rng;
 use dledger::{Config, NodeId, Peer, Peers, Role};
+use dledger_history::{Begin, ChainAt, FORMAT, FaultEvent, FaultPhase, NodeStatusEvent, Recorder, What};
 use parking_lot::Mutex;
 use turmoil::{Builder, Sim};
 
@@ -309,7 +309,7 @@ impl Cluster<'_> {
     }
 
     /// How many faults of each kind.
-    pub fn count_faults(&self, events: &[dledger::history::Event]) -> BTreeMap<String, u64> {
+    pub fn count_faults(&self, events: &[dledger_history::Event]) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
         for event in events {
             if let What::Fault(FaultEvent { kind, phase: FaultPhase::Installed, .. }) = &event.what {

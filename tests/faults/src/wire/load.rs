@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dledger::history::{Acked, Answer, Call, Hash, Item, Recorder};
 use dledger::sim::Rng;
 use dledger::sim::wire::{self, pass};
 use dledger::{Client, ClientError, Consistency, Outcome, Peers, ReadLimit, Record};
+use dledger_history::{Acked, Answer, Call, Hash, Item, Recorder};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -204,7 +204,7 @@ impl Load {
                     Ok(Some(Ok(record))) => {
                         next = record.index + 1;
                         self.tell(|told| told.tailed += 1);
-                        self.recorder.record(dledger::history::What::Seen { op, records: vec![item(&record)] });
+                        self.recorder.record(dledger_history::What::Seen { op, records: vec![item(&record)] });
                     }
                     Ok(Some(Err(error))) => break Some(error),
                     Ok(None) => break None,

@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use dledger::ReadLimit;
-use dledger::history::{Event, Hash, Replica, Verdict, What, check};
 use dledger::sim::wire::{connections, pass};
+use dledger_history::{Event, Hash, Replica, Verdict, What, check};
 use futures::TryStreamExt;
 
 use super::cluster::Cluster;
@@ -102,7 +102,7 @@ impl Cluster<'_> {
                 let records = node.read_stream(0.., ALL).await.expect("a node that runs is read");
                 let records: Vec<_> = records.try_collect().await.expect("a node that runs is read");
                 let chain =
-                    dledger::history::ChainAt { position: status.committed_position, value: status.committed_chain };
+                    dledger_history::ChainAt { position: status.committed_position, value: status.committed_chain };
                 recorder.record(What::Replica(Replica {
                     node: name,
                     first: status.first,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dledger::history::{Acked, Call, Hash};
 use dledger::{Ack, Client, PendingAppend};
+use dledger_history::{Acked, Call, Hash};
 use futures::future::OptionFuture;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};

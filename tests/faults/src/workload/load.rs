@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dledger::history::Recorder;
 use dledger::{Consistency, NodeId};
+use dledger_history::Recorder;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use dledger::ClientError;
 use dledger::error::Outcome;
-use dledger::history::{Answer, NodeStatusEvent, Recorder, What};
+use dledger_history::{Answer, NodeStatusEvent, Recorder, What};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -87,7 +87,7 @@ impl Progress {
     }
 
     /// An append was acknowledged.
-    pub(super) fn acknowledged(&self, op: u64, acks: Vec<dledger::history::Acked>) {
+    pub(super) fn acknowledged(&self, op: u64, acks: Vec<dledger_history::Acked>) {
         let (count, end) = (acks.len() as u64, acks.iter().map(|ack| ack.index + 1).max().unwrap_or(0));
         self.recorder.ok(op, Answer::Acked { acks });
         {

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use dledger::history::{Answer, Call};
 use dledger::{Client, ClientError, Consistency, NodeId, ReadLimit, Record};
+use dledger_history::{Answer, Call};
 use futures::TryStreamExt;
 
 use super::appends::Ways;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dledger::Status;
-use dledger::history::{ChainAt, NodeStatusEvent, What};
+use dledger_history::{ChainAt, NodeStatusEvent, What};
 use parking_lot::Mutex;
 
 use super::appends::Ways;

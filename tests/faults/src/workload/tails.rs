@@ -1,7 +1,7 @@
 //! A tail on each node.
 
-use dledger::history::{Answer, Call, What};
 use dledger::{ClientError, NodeId};
+use dledger_history::{Answer, Call, What};
 use futures::StreamExt;
 
 use super::appends::Ways;

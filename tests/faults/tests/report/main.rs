@@ -1,7 +1,7 @@
 //! The page of a run: whole, escaped, small, and nothing missing.
 
-use dledger::history::{Event, FaultEvent, FaultPhase, Verdict, What};
 use dledger_faults::report::{Run, Scenario, from_history, page};
+use dledger_history::{Event, FaultEvent, FaultPhase, Verdict, What};
 use sample::{MS, S, Sample, report, stale_read};
 
 mod nesting;

@@ -1,7 +1,7 @@
 //! Histories as a run with faults leaves them, made up.
 
 use dledger::Consistency;
-use dledger::history::{
+use dledger_history::{
     Acked, Answer, Begin, Call, Counts, Event, FORMAT, FaultEvent, FaultPhase, Hash, Item, Law, NodeStatusEvent,
     Report, Verdict, Violation, What,
 };

@@ -1,7 +1,7 @@
 //! Histories written by hand.
 
 use dledger::Consistency;
-use dledger::history::{
+use dledger_history::{
     Acked, Answer, Begin, Call, ChainAt, Event, FORMAT, FaultEvent, FaultPhase, Hash, Item, NodeStatusEvent, Replica,
     What,
 };

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::findings::Findings;
-use super::{FaultEvent, FaultPhase};
+use crate::findings::Findings;
+use crate::{FaultEvent, FaultPhase};
 
 /// The faults of a history. One that was not installed, observed and removed proves nothing.
 #[derive(Debug, Default)]

@@ -1,12 +1,11 @@
-//! `dledger check`: whether a history keeps the promises of a ledger.
+//! `dledger-faults check`: whether a history keeps the promises of a ledger.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use dledger::history::{Begin, Counts, History, Judge, Report, Verdict, What};
-
-use crate::output::{Failure, Output, failure, found};
+use dledger_history::{Begin, Counts, History, HistoryError, Judge, Report, Verdict, What};
 
 /// Judge a history: what clients asked and were told, what nodes said, what replicas hold.
 ///
@@ -21,28 +20,52 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) fn run(self) -> Result<(), Failure> {
-        let (report, begin) = match &*self.history {
-            "-" => judge(History::new("standard input", io::stdin().lock()))?,
-            path => judge(History::open(path)?)?,
+    pub(crate) fn run(self) -> ExitCode {
+        let (report, begin) = match self.judgement() {
+            Ok(judged) => judged,
+            Err(error) => return invalid(error),
         };
-        let mut output = Output::stdout();
-        if self.json {
-            output.line(serde_json::to_string(&report)?)?;
-        } else {
-            lines(&report, begin.as_ref()).into_iter().try_for_each(|line| output.line(line))?;
+        match self.print(&report, begin.as_ref()) {
+            // Whoever read the output has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
+            Err(error) => return invalid(format_args!("cannot write to standard output: {error}")),
+            Ok(()) => {}
         }
-        output.flush()?;
-        let Counts { violations, invalid, .. } = &report.counts;
+        let Counts { violations, invalid: reasons, .. } = &report.counts;
         match report.verdict {
-            Verdict::Pass => Ok(()),
-            Verdict::Fail => Err(found(format!("{} violations", violations.values().sum::<u64>()))),
-            Verdict::Invalid => Err(failure(format!("this history proves nothing: {invalid} reasons"))),
+            Verdict::Pass => ExitCode::SUCCESS,
+            Verdict::Fail => {
+                eprintln!("{} violations", violations.values().sum::<u64>());
+                ExitCode::FAILURE
+            }
+            Verdict::Invalid => invalid(format_args!("this history proves nothing: {reasons} reasons")),
         }
+    }
+
+    fn judgement(&self) -> Result<(Report, Option<Begin>), HistoryError> {
+        match &*self.history {
+            "-" => judge(History::new("standard input", io::stdin().lock())),
+            path => judge(History::open(path)?),
+        }
+    }
+
+    fn print(&self, report: &Report, begin: Option<&Begin>) -> io::Result<()> {
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        if self.json {
+            writeln!(out, "{}", serde_json::to_string(report)?)?;
+        } else {
+            lines(report, begin).into_iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        }
+        out.flush()
     }
 }
 
-fn judge(history: History<impl BufRead>) -> Result<(Report, Option<Begin>), Failure> {
+fn invalid(error: impl std::fmt::Display) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(2)
+}
+
+fn judge(history: History<impl BufRead>) -> Result<(Report, Option<Begin>), HistoryError> {
     let (mut judge, mut begin) = (Judge::new(), None);
     for event in history {
         let event = event?;

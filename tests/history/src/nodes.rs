@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::findings::{About, Findings, moment};
-use super::{ChainAt, Law, NodeStatusEvent};
+use crate::findings::{About, Findings, moment};
+use crate::{ChainAt, Law, NodeStatusEvent};
 
 /// What nodes said of themselves. What one node says is in the order of the lines.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::Law;
+use crate::Law;
 
 /// What the judge found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,9 +1,9 @@
 //! The log in the end, index by index: whether it is what was promised, and in which order things became so.
 
-use super::calls::{CallId, Calls, End};
-use super::findings::{Findings, moment};
-use super::log::{Bound, Claim, Content, Held, Log};
-use super::{Hash, Law};
+use crate::calls::{CallId, Calls, End};
+use crate::findings::{Findings, moment};
+use crate::log::{Bound, Claim, Content, Held, Log};
+use crate::{Hash, Law};
 
 /// What is known of an index in the end.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! `dledger check`: what it prints, and how it exits.
+//! `dledger-faults check`: what it prints, and how it exits.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
 
@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-use dledger::history::Law;
+use dledger_history::Law;
 use serde_json::Value;
 
 const BEGIN: &str = concat!(
@@ -31,7 +31,7 @@ const REPLICA: &str = concat!(
 fn check(lines: &[&str], args: &[&str]) -> Output {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(lines.join("\n").as_bytes()).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dledger"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dledger-faults"));
     if args.contains(&"-") {
         command.stdin(File::open(file.path()).unwrap());
     } else {
@@ -117,19 +117,20 @@ fn what_cannot_be_read_exits_with_2_and_says_where() {
         assert!(error.starts_with("error: ") && error.contains(expected), "{expected:?} is not in {error:?}");
         assert_eq!(said(&output.stdout), "");
     }
-    let missing = Command::new(env!("CARGO_BIN_EXE_dledger")).args(["check", "/no/such/history"]).output().unwrap();
+    let missing =
+        Command::new(env!("CARGO_BIN_EXE_dledger-faults")).args(["check", "/no/such/history"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(2));
     assert!(said(&missing.stderr).contains("cannot open /no/such/history"));
 }
 
 #[test]
 fn the_example_in_the_docs_is_judged_as_they_say_and_every_law_is_named() {
-    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/tools.md")).unwrap();
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/tools.md")).unwrap();
     let block = |begins: &str| docs.split_once(begins).unwrap().1.split_once("```").unwrap().0.to_owned();
     let history = block("```jsonl\n");
     let output = check(&history.split('\n').collect::<Vec<_>>(), &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(said(&output.stdout) + &said(&output.stderr), block("$ dledger check history.jsonl\n"));
+    assert_eq!(said(&output.stdout) + &said(&output.stderr), block("$ dledger-faults check history.jsonl\n"));
     for law in Law::ALL {
         assert!(docs.contains(&format!("\n| `{law}` | ")), "docs/tools.md does not name the law {law}");
     }

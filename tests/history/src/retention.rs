@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::Law;
-use super::calls::{CallId, Calls, End};
-use super::findings::{Findings, moment};
+use crate::Law;
+use crate::calls::{CallId, Calls, End};
+use crate::findings::{Findings, moment};
 
 /// Where logs begin, and where they were asked to.
 #[derive(Debug, Default)]

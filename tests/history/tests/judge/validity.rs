@@ -1,7 +1,7 @@
 //! What a history must be to prove anything.
 
 use dledger::Consistency::{Linearizable, Local};
-use dledger::history::{Answer, Call, FaultPhase, Judge, Report, Verdict, What, check};
+use dledger_history::{Answer, Call, FaultPhase, Judge, Report, Verdict, What, check};
 
 use super::build::{Build, hash, items};
 
@@ -173,7 +173,7 @@ fn all_violations_are_counted_and_a_hundred_of_each_law_are_kept() {
     let mut judge = Judge::new();
     build.events.into_iter().for_each(|event| judge.push(event));
     let report = judge.finish();
-    assert_eq!(report.counts.violations, [(dledger::history::Law::Acked, 250)].into());
+    assert_eq!(report.counts.violations, [(dledger_history::Law::Acked, 250)].into());
     assert_eq!((report.violations.len(), report.invalid.len()), (Report::KEPT, Report::KEPT));
     assert_eq!(report.counts.invalid, 200);
 }

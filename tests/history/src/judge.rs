@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::calls::{CallId, Calls, End, Made, fits};
-use super::faults::Faults;
-use super::findings::{Findings, moment};
-use super::log::{Bound, Content, Log};
-use super::nodes::Nodes;
-use super::retention::Retention;
-use super::{Acked, Answer, Begin, Call, Counts, Event, FORMAT, FaultEvent, Hash, Item, Law, Replica, Report, What};
-use super::{order, time};
+use crate::calls::{CallId, Calls, End, Made, fits};
+use crate::faults::Faults;
+use crate::findings::{Findings, moment};
+use crate::log::{Bound, Content, Log};
+use crate::nodes::Nodes;
+use crate::retention::Retention;
+use crate::{Acked, Answer, Begin, Call, Counts, Event, FORMAT, FaultEvent, Hash, Item, Law, Replica, Report, What};
+use crate::{order, time};
 
 /// The judgement of a whole history.
 pub fn check(events: impl IntoIterator<Item = Event>) -> Report {

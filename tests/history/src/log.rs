@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::calls::CallId;
-use super::findings::Findings;
-use super::{Hash, Item, Law, Replica};
+use crate::calls::CallId;
+use crate::findings::Findings;
+use crate::{Hash, Item, Law, Replica};
 
 /// A record at its place, without its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::mem;
 
-use super::findings::{Findings, moment};
-use super::{Answer, Call, Hash};
-use crate::types::Consistency;
+use crate::findings::{Findings, moment};
+use crate::{Answer, Call, Hash};
+use dledger::Consistency;
 
 /// Number of a call in the order of the lines.
 pub(super) type CallId = u32;

@@ -5,11 +5,11 @@ use std::fmt;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de::value::MapAccessDeserializer};
 
-use super::{
+use crate::{
     Acked, Answer, Begin, Call, ChainAt, Event, FORMAT, FaultEvent, FaultPhase, Hash, Item, NodeStatusEvent, Replica,
     What,
 };
-use crate::types::Consistency;
+use dledger::Consistency;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]

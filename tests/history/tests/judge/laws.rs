@@ -1,7 +1,7 @@
 //! One history for each way to break each law.
 
 use dledger::Consistency::{Lease, Linearizable, Local};
-use dledger::history::{Answer, Call, Law, Verdict, What, check};
+use dledger_history::{Answer, Call, Law, Verdict, What, check};
 
 use super::build::{Build, hash, item, items, status};
 
@@ -101,7 +101,7 @@ fn what_was_acknowledged_is_there() {
 
     let mut elsewhere = Build::new();
     let op = elsewhere.append(1, &["a"], None);
-    let ack = dledger::history::Acked { index: 0, position: 7, term: 1 };
+    let ack = dledger_history::Acked { index: 0, position: 7, term: 1 };
     elsewhere.ok(op, Answer::Acked { acks: vec![ack] });
     elsewhere.replicas(&["a"]);
     breaks(elsewhere, Law::Acked, &["at position 1000 in term 1, and not", "at position 7"]);
@@ -239,7 +239,7 @@ fn indexes_have_no_holes() {
 
 #[test]
 fn positions_rise_and_terms_do_not_fall() {
-    let with = |change: fn(&mut dledger::history::Item)| {
+    let with = |change: fn(&mut dledger_history::Item)| {
         let mut build = Build::new();
         let (one, two) = (build.append(1, &["a"], None), build.append(1, &["b"], None));
         build.unknown(one);
@@ -278,7 +278,7 @@ fn a_batch_is_side_by_side_or_not_there() {
     let mut acked = Build::new();
     let batch = acked.append(1, &["a", "b"], None);
     let other = acked.append(2, &["x"], None);
-    let ack = |index| dledger::history::Acked { index, position: 1000 + 100 * index, term: 1 };
+    let ack = |index| dledger_history::Acked { index, position: 1000 + 100 * index, term: 1 };
     acked.ok(batch, Answer::Acked { acks: vec![ack(0), ack(2)] });
     acked.acked(other, 1, 1);
     acked.replicas(&["a", "x", "b"]);

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use dledger::Consistency::{Lease, Linearizable};
-use dledger::history::{Answer, Call, Event, Hash, Item, Law, NodeStatusEvent, Report, Verdict, What, check};
 use dledger::sim::Rng;
+use dledger_history::{Answer, Call, Event, Hash, Item, Law, NodeStatusEvent, Report, Verdict, What, check};
 
 use super::world::World;
 
@@ -140,7 +140,7 @@ fn one_of(events: &[Event], random: &mut Rng, wanted: impl Fn(&What) -> bool) ->
     (!all.is_empty()).then(|| all[random.below(all.len() as u64) as usize])
 }
 
-fn replicas(events: &mut [Event]) -> impl Iterator<Item = &mut dledger::history::Replica> {
+fn replicas(events: &mut [Event]) -> impl Iterator<Item = &mut dledger_history::Replica> {
     events.iter_mut().filter_map(|event| match &mut event.what {
         What::Replica(replica) => Some(replica),
         _ => None,

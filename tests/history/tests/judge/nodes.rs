@@ -1,6 +1,6 @@
 //! What nodes say of themselves: one history for each way to break each law.
 
-use dledger::history::{Answer, Call, ChainAt, Law, NodeStatusEvent, What};
+use dledger_history::{Answer, Call, ChainAt, Law, NodeStatusEvent, What};
 
 use super::build::{Build, status};
 use super::laws::{breaks, holds};
@@ -31,7 +31,7 @@ fn chain_values_are_equal() {
 
 #[test]
 fn a_node_says_nothing_impossible_of_itself() {
-    let with = |statuses: &[dledger::history::NodeStatusEvent], wiped: Option<usize>| {
+    let with = |statuses: &[dledger_history::NodeStatusEvent], wiped: Option<usize>| {
         let mut build = Build::new();
         build.appended(1, 0, &["a", "b", "c", "d"]);
         for (n, status) in statuses.iter().enumerate() {
@@ -69,7 +69,7 @@ fn a_node_says_nothing_impossible_of_itself() {
     breaks(with(&grows_back, None), Law::FirstFell, &["lowest index it stores is 2", "it is 1"]);
     holds(with(&grows_back, Some(1)));
 
-    let change = |change: fn(&mut dledger::history::NodeStatusEvent)| {
+    let change = |change: fn(&mut dledger_history::NodeStatusEvent)| {
         let mut status = s("n0", "slave", 3, 1, 3);
         change(&mut status);
         with(&[status], None)

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Hash;
-use crate::types::Consistency;
+use crate::Hash;
+use dledger::Consistency;
 
 /// The version of the format, in [`Begin::format`].
 pub const FORMAT: u32 = 1;
@@ -220,7 +220,7 @@ pub struct NodeStatusEvent {
     pub node: String,
     /// Which life of its process it is in, counted from 1; what is only in memory may fall from one to the next.
     pub start: u64,
-    /// `master`, `slave`, `candidate`, `learner`, `closed` …: the names of [`crate::Role`].
+    /// `master`, `slave`, `candidate`, `learner`, `closed` …: the names of [`dledger::Role`].
     pub role: String,
     /// Its term.
     pub term: u64,

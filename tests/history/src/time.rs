@@ -8,11 +8,11 @@
 
 use std::collections::HashMap;
 
-use super::calls::{CallId, Calls, End};
-use super::findings::{Findings, moment};
-use super::log::{Bound, Log};
-use super::order::Known;
-use super::{Call, Law};
+use crate::calls::{CallId, Calls, End};
+use crate::findings::{Findings, moment};
+use crate::log::{Bound, Log};
+use crate::order::Known;
+use crate::{Call, Law};
 
 /// The latest moment at which an index was not there yet.
 #[derive(Clone, Copy)]

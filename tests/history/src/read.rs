@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use super::line::later_format;
-use super::{Event, FORMAT};
+use crate::line::later_format;
+use crate::{Event, FORMAT};
 
 /// The events of a history, line by line.
 pub struct History<R> {
@@ -100,8 +100,8 @@ pub enum HistoryError {
     },
     /// Written for another judge.
     #[error(
-        "{name} is in format {format} of a history, and this judge knows format {FORMAT} alone: use the `dledger` \
-        of the version that wrote it"
+        "{name} is in format {format} of a history, and this judge knows format {FORMAT} alone: use the \
+        `dledger-faults` of the version that wrote it"
     )]
     OtherFormat {
         /// Which file.

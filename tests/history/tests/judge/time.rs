@@ -1,7 +1,7 @@
 //! The order of time: one history for each way to break it, and for what may look like it.
 
 use dledger::Consistency::{Lease, Linearizable, Local};
-use dledger::history::{Answer, Call, Law, What};
+use dledger_history::{Answer, Call, Law, What};
 
 use super::build::{Build, items};
 use super::laws::{breaks, holds};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::{Answer, Call, Event, What};
+use crate::{Answer, Call, Event, What};
 
 /// Writes a history while it happens. Cheap to clone; all clones write into one history, in the order of its clock.
 #[derive(Clone)]

@@ -1,10 +1,10 @@
-//! How long two million calls take: `cargo test --release --test history -- --ignored --nocapture`.
+//! How long two million calls take: `cargo test --release -p dledger-history -- --ignored --nocapture`.
 
 use std::io::{BufWriter, Write};
 use std::time::Instant;
 
 use dledger::Consistency;
-use dledger::history::{Acked, Answer, Begin, Call, Event, FORMAT, Hash, History, Item, Judge, Replica, Verdict, What};
+use dledger_history::{Acked, Answer, Begin, Call, Event, FORMAT, Hash, History, Item, Judge, Replica, Verdict, What};
 
 const CALLS: u64 = 2_000_000;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Counts, Law, Report, Verdict, Violation};
+use crate::{Counts, Law, Report, Verdict, Violation};
 
 /// What is found while a history is judged: kept as far as somebody will read it, and counted.
 #[derive(Debug, Default)]

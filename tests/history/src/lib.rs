@@ -2,7 +2,7 @@
 //! done to them, and what every replica held in the end.
 //!
 //! One format for all: the simulation, the fault tests with real processes, and whoever writes down what their own
-//! clients saw. `dledger check HISTORY` judges it.
+//! clients saw. `dledger-faults check HISTORY` judges it.
 //!
 //! | file | what it is |
 //! |---|---|
