@@ -85,8 +85,8 @@ pub use client::{
 pub use config::{Config, ConfigError, Durability, RepairPolicy, Retention, Scrub};
 pub use disk::limits::OpenFileLimit;
 pub use error::{
-    AppendError, CreateLedgerError, Damage, LedgerError, MemberError, NoMasterError, OpenError, Outcome, ReadError,
-    RemoveError, RemoveLedgerError, RepairError, StartError, UnknownGroup,
+    AppendError, CreateLedgerError, Damage, LedgerError, MemberError, Mismatch, NoMasterError, OpenError, Outcome,
+    ReadError, RemoveError, RemoveLedgerError, RepairError, StartError, UnknownGroup,
 };
 pub use node::{Leadership, Leaderships, Ledger, Node, NodeBuilder, Pending, ReadStream, RetentionStatus, Tail};
 pub use types::{

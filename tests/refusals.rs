@@ -83,7 +83,7 @@ async fn a_directory_of_something_else_is_refused_by_what_differs() {
     ];
     for (expected, builder) in cases {
         match builder.start().await {
-            Err(StartError::Open(OpenError::Foreign { what, .. })) => assert_eq!(what, expected),
+            Err(StartError::Open(OpenError::Foreign { mismatch, .. })) => assert_eq!(mismatch.what, expected),
             other => panic!("{expected}: {other:?}"),
         }
     }

@@ -3,6 +3,7 @@
 mod hosting;
 mod master;
 mod members;
+mod mismatch;
 mod read;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 pub use self::master::NoMasterError;
 pub use self::members::MemberError;
+pub use self::mismatch::Mismatch;
 pub use self::read::ReadError;
 use crate::config::ConfigError;
 use crate::types::{Group, Member, NodeId, PeersError, Span};
@@ -97,15 +99,8 @@ pub enum RepairError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// What a peer sent does not continue this log.
-    #[error("what it sent does not fit: {what} is {found}, expected {expected}")]
-    Differs {
-        /// What does not fit.
-        what: &'static str,
-        /// What it sent.
-        found: String,
-        /// What would have continued the log.
-        expected: String,
-    },
+    #[error("what it sent does not fit: {0}")]
+    Differs(Mismatch),
     /// The peer does not know yet what is committed where the damage is.
     #[error(
         "it has committed {committed} entries, and what is committed at position {position} (index {index}) is not \
@@ -169,18 +164,17 @@ pub enum OpenError {
     },
     /// The directory was made for something else.
     #[error(
-        "{} belongs to {what} {found}, not {expected}: use its own directory, or correct the configuration",
-        dir.display()
+        "{} belongs to {} {}, not {}: use its own directory, or correct the configuration",
+        dir.display(),
+        mismatch.what,
+        mismatch.found,
+        mismatch.expected
     )]
     Foreign {
         /// The directory.
         dir: PathBuf,
-        /// What differs: cluster, group, node or segment size.
-        what: &'static str,
-        /// What the directory says.
-        found: String,
-        /// What the configuration says.
-        expected: String,
+        /// Cluster, group, node or segment size: as the directory says, and as the configuration says.
+        mismatch: Mismatch,
     },
     /// The directory has a format version this program does not know.
     #[error(
@@ -231,9 +225,11 @@ fn advice(source: &io::Error) -> &'static str {
 /// Stored bytes do not hold what was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} is damaged at position {position} (index {index}): {what}, found {found}, expected {expected}. \
-     {}",
+    "{} is damaged at position {position} (index {index}): {}, found {}, expected {}. {}",
     file.display(),
+    mismatch.what,
+    mismatch.found,
+    mismatch.expected,
     remedy(file)
 )]
 pub struct Damage {
@@ -243,12 +239,8 @@ pub struct Damage {
     pub position: u64,
     /// Index of the first record that cannot be had, as far as it is known.
     pub index: u64,
-    /// What does not fit.
-    pub what: &'static str,
-    /// What is there.
-    pub found: String,
-    /// What should be.
-    pub expected: String,
+    /// What is there, and what should be.
+    pub mismatch: Mismatch,
 }
 
 /// What others do not have is not to be had from them.

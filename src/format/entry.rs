@@ -19,6 +19,8 @@
 //! `previous`, which is the chain value of the entry before. So one entry can be checked alone, and (index, chain)
 //! names a whole prefix. `header crc` is no part of the chain: with it, whatever is in front would not count.
 
+use crate::error::Mismatch;
+
 use super::fields::{put_u32, put_u64, u32_at, u64_at};
 use super::segment::MAX_PLACE;
 use super::{ALIGNMENT, aligned, batch};
@@ -123,13 +125,14 @@ pub(crate) enum EntryError {
 
 impl EntryError {
     /// What is there, and what should be.
-    pub(crate) fn sides(&self) -> (String, String) {
+    pub(crate) fn mismatch(&self, what: &'static str) -> Mismatch {
         match self {
             Self::HeaderCrc { found, computed } | Self::Chain { found, computed } => {
-                (format!("{found:#010x}"), format!("{computed:#010x}, computed from the bytes"))
+                let expected = format!("{computed:#010x}, computed from the bytes");
+                Mismatch::new(what, format!("{found:#010x}"), expected)
             }
-            Self::Magic { found } => (format!("{found:02x?}"), format!("{MAGIC:02x?}")),
-            other => (other.to_string(), "an entry".into()),
+            Self::Magic { found } => Mismatch::new(what, format!("{found:02x?}"), format!("{MAGIC:02x?}")),
+            other => Mismatch::new(what, other, "an entry"),
         }
     }
 }

@@ -327,7 +327,7 @@ fn a_directory_is_refused_by_what_differs() {
     ];
     for (what, wanted) in cases {
         match try_open(dir.path(), wanted).map(drop) {
-            Err(OpenError::Foreign { what: found, .. }) => assert_eq!(found, what),
+            Err(OpenError::Foreign { mismatch, .. }) => assert_eq!(mismatch.what, what),
             other => panic!("{what}: {other:?}"),
         }
     }

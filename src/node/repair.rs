@@ -122,7 +122,7 @@ enum Trouble {
 impl From<RepairError> for Trouble {
     fn from(error: RepairError) -> Self {
         match error {
-            RepairError::Differs { .. } | RepairError::NotSettled { .. } => Self::There(error.to_string()),
+            RepairError::Differs(_) | RepairError::NotSettled { .. } => Self::There(error.to_string()),
             error => Self::Here(error),
         }
     }

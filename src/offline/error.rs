@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::OpenError;
+use crate::error::{Mismatch, OpenError};
 
 /// A tool could not do what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -21,17 +21,13 @@ pub enum OfflineError {
         why: String,
     },
     /// A file that is needed for this is damaged.
-    #[error("{} is damaged ({what}: found {found}, expected {expected}): restore this node from another replica",
-        file.display())]
+    #[error("{} is damaged ({}: found {}, expected {}): restore this node from another replica",
+        file.display(), mismatch.what, mismatch.found, mismatch.expected)]
     Damaged {
         /// The file.
         file: PathBuf,
-        /// What does not fit.
-        what: &'static str,
-        /// What is there.
-        found: String,
-        /// What should be.
-        expected: String,
+        /// What is there, and what should be.
+        mismatch: Mismatch,
     },
     /// Two directories hold different ledgers.
     #[error("these are not two replicas of one ledger: {what} is {left} in {} and {right} in {}",

@@ -1,10 +1,12 @@
 //! What a check finds.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::error::Mismatch;
 use crate::log::recovery::{Decision, FileDecision};
 
 /// Something that is not as it was written.
@@ -18,12 +20,9 @@ pub struct Finding {
     pub position: Option<u64>,
     /// In a segment: the first record that cannot be had, as far as it is known.
     pub index: Option<u64>,
-    /// What does not fit.
-    pub what: String,
-    /// What is there.
-    pub found: String,
-    /// What should be.
-    pub expected: String,
+    /// What does not fit; what is there and what should be, where that says more.
+    #[serde(flatten)]
+    pub mismatch: Mismatch,
     /// The row of the recovery table (docs/recovery.md), where one speaks of it.
     pub row: Option<&'static str>,
     /// What a start of the node would do about it.
@@ -96,11 +95,13 @@ impl From<FileDecision> for AtStart {
 }
 
 impl Finding {
-    pub(super) fn new(severity: Severity, file: PathBuf, what: impl Into<String>) -> Self {
-        let (found, expected) = (String::new(), String::new());
+    pub(super) fn new(severity: Severity, file: PathBuf, what: impl Into<Cow<'static, str>>) -> Self {
+        Self::of(severity, file, Mismatch::new(what, "", ""))
+    }
+
+    pub(super) fn of(severity: Severity, file: PathBuf, mismatch: Mismatch) -> Self {
         let (position, index, row, goes_on) = (None, None, None, None);
-        let at_start = AtStart::Keep;
-        Self { severity, file, position, index, what: what.into(), found, expected, row, at_start, goes_on }
+        Self { severity, file, position, index, mismatch, row, at_start: AtStart::Keep, goes_on }
     }
 
     pub(super) fn at(self, position: u64) -> Self {
@@ -108,7 +109,7 @@ impl Finding {
     }
 
     pub(super) fn sides(self, found: impl ToString, expected: impl ToString) -> Self {
-        Self { found: found.to_string(), expected: expected.to_string(), ..self }
+        Self { mismatch: Mismatch::new(self.mismatch.what, found, expected), ..self }
     }
 
     pub(super) fn decided(self, row: &'static str, at_start: impl Into<AtStart>) -> Self {
@@ -140,12 +141,13 @@ impl fmt::Display for Finding {
         if let Some(index) = self.index {
             write!(f, " (index {index})")?;
         }
-        write!(f, ": {}", self.what)?;
-        if !self.found.is_empty() {
-            write!(f, ", found {}", self.found)?;
+        let Mismatch { what, found, expected } = &self.mismatch;
+        write!(f, ": {what}")?;
+        if !found.is_empty() {
+            write!(f, ", found {found}")?;
         }
-        if !self.expected.is_empty() {
-            write!(f, ", expected {}", self.expected)?;
+        if !expected.is_empty() {
+            write!(f, ", expected {expected}")?;
         }
         write!(f, "; a start would {}", self.at_start.name())?;
         if let Some(row) = self.row {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::survey::Problem;
 use super::{AtStart, Finding, OfflineError, Severity, Stopped, Unusable};
-use crate::error::OpenError;
+use crate::error::{Mismatch, OpenError};
 use crate::log::recovery::{Decision, Find};
 use crate::log::stopped::{self, Verdict};
 
@@ -57,7 +57,7 @@ impl Judge {
     }
 
     pub(super) fn finding(&self, problem: Problem) -> Finding {
-        let Problem { find, file, position, next, what, found, expected, goes_on } = problem;
+        let Problem { find, file, position, next, mismatch, goes_on } = problem;
         let at_start = match (&self.verdict, find) {
             (_, None) => AtStart::Keep,
             (Err(_), _) => AtStart::Refuse,
@@ -69,7 +69,7 @@ impl Judge {
             AtStart::Cut | AtStart::Restart | AtStart::Remove => Severity::Note,
             _ => Severity::Damage,
         };
-        let finding = Finding::new(severity, file, what).at(position).sides(found, expected).start_does(at_start);
+        let finding = Finding::of(severity, file, mismatch).at(position).start_does(at_start);
         Finding { index: Some(next.index), row: find.map(Find::name), goes_on, ..finding }
     }
 
@@ -83,8 +83,8 @@ impl Judge {
             Ok(verdict) => {
                 let d = &verdict.damage;
                 let severity = if verdict.decision == Decision::Refuse { Severity::Damage } else { Severity::Note };
-                let finding = Finding::new(severity, d.file.clone(), d.what).at(d.position);
-                let finding = finding.sides(&d.found, &d.expected).decided(verdict.find.name(), verdict.decision);
+                let finding = Finding::of(severity, d.file.clone(), d.mismatch.clone()).at(d.position);
+                let finding = finding.decided(verdict.find.name(), verdict.decision);
                 Some(Finding { index: Some(d.index), ..finding })
             }
         }
@@ -94,7 +94,7 @@ impl Judge {
 impl Refusal {
     /// The files beside the segments are looked at by themselves.
     fn of(unusable: &Unusable) -> Self {
-        let Unusable { file, what, found, .. } = unusable;
+        let Unusable { file, mismatch: Mismatch { what, found, .. } } = unusable;
         Self { file: file.clone(), finding: None, why: format!("{what}: {found}") }
     }
 }
@@ -102,17 +102,14 @@ impl Refusal {
 impl From<OpenError> for Refusal {
     fn from(error: OpenError) -> Self {
         let why = error.to_string();
-        let damage = |file, what| Finding::new(Severity::Damage, file, what).start_does(AtStart::Refuse);
+        let damage = |file, mismatch| Finding::of(Severity::Damage, file, mismatch).start_does(AtStart::Refuse);
         let finding = match error {
-            OpenError::Damaged(d) => {
-                let finding = damage(d.file, d.what.to_owned()).at(d.position).sides(d.found, d.expected);
-                Finding { index: Some(d.index), ..finding }
-            }
+            OpenError::Damaged(d) => Finding { index: Some(d.index), ..damage(d.file, d.mismatch).at(d.position) },
             OpenError::Version { file, found, supported } => {
-                damage(file, "format version".to_owned()).sides(found, supported)
+                damage(file, Mismatch::new("format version", found, supported))
             }
-            OpenError::Io { op, path, source } => damage(path, op.to_owned()).sides(source, "no error"),
-            other => damage(PathBuf::new(), other.to_string()),
+            OpenError::Io { op, path, source } => damage(path, Mismatch::new(op, source, "no error")),
+            other => damage(PathBuf::new(), Mismatch::new(other.to_string(), "", "")),
         };
         Self { file: finding.file.clone(), finding: Some(finding), why }
     }

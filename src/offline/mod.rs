@@ -69,7 +69,7 @@ pub use verify::{Checked, Summary};
 use crate::disk::read_only::ReadOnlyDisk;
 use crate::disk::real::RealDisk;
 use crate::disk::{Disk, owner};
-use crate::error::OpenError;
+use crate::error::{Mismatch, OpenError};
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::log::StartPoint;
 use crate::log::directory::{Directory, Identity, io_error};
@@ -113,14 +113,12 @@ pub fn given_to_owner(dir: &Path) -> Option<String> {
 #[derive(Debug, Clone)]
 struct Unusable {
     file: PathBuf,
-    what: &'static str,
-    found: String,
-    expected: String,
+    mismatch: Mismatch,
 }
 
 impl From<&Unusable> for OfflineError {
-    fn from(Unusable { file, what, found, expected }: &Unusable) -> Self {
-        Self::Damaged { file: file.clone(), what, found: found.clone(), expected: expected.clone() }
+    fn from(Unusable { file, mismatch }: &Unusable) -> Self {
+        Self::Damaged { file: file.clone(), mismatch: mismatch.clone() }
     }
 }
 
@@ -274,10 +272,12 @@ fn no_ledger(disk: &dyn Disk, dir: PathBuf, names: &[String]) -> OfflineError {
 fn usable<T>(opened: Result<T, OpenError>, what: &'static str) -> Result<Result<T, Unusable>, OfflineError> {
     match opened {
         Ok(value) => Ok(Ok(value)),
-        Err(OpenError::Damaged(d)) => Ok(Err(Unusable { file: d.file, what, found: d.found, expected: d.expected })),
+        Err(OpenError::Damaged(d)) => {
+            Ok(Err(Unusable { file: d.file, mismatch: Mismatch { what: what.into(), ..d.mismatch } }))
+        }
         Err(OpenError::Unexpected { path, .. }) => {
-            let (found, expected) = ("no file".into(), "what the directory was made for".into());
-            Ok(Err(Unusable { file: path.join(names::IDENTITY), what, found, expected }))
+            let mismatch = Mismatch::new(what, "no file", "what the directory was made for");
+            Ok(Err(Unusable { file: path.join(names::IDENTITY), mismatch }))
         }
         Err(error) => Err(error.into()),
     }

@@ -36,8 +36,8 @@ impl Stopped {
         let mut findings = Vec::new();
         for (unusable, row) in [(self.directory.as_ref().err(), "identity"), (self.start.as_ref().err(), "start")] {
             // Without an identity nobody has looked for a start.
-            if let Some(Unusable { file, what, found, expected }) = unusable.filter(|u| u.file.ends_with(row)) {
-                let finding = Finding::new(Severity::Damage, file.clone(), *what).sides(found, expected);
+            if let Some(Unusable { file, mismatch }) = unusable.filter(|u| u.file.ends_with(row)) {
+                let finding = Finding::of(Severity::Damage, file.clone(), mismatch.clone());
                 findings.push(finding.decided(row, AtStart::Refuse));
             }
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{OfflineError, Stopped};
 use crate::disk::{DiskFile, is_bad_sector};
-use crate::error::OpenError;
+use crate::error::{Mismatch, OpenError};
 use crate::format::FORMAT_VERSION;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::index::Unit;
@@ -37,9 +37,7 @@ pub(super) struct Problem {
     pub(super) position: u64,
     /// What comes next there.
     pub(super) next: Cursor,
-    pub(super) what: &'static str,
-    pub(super) found: String,
-    pub(super) expected: String,
+    pub(super) mismatch: Mismatch,
     /// Position where something good follows.
     pub(super) goes_on: Option<u64>,
 }
@@ -78,9 +76,7 @@ impl Stopped {
                     file: self.segment_path(missing),
                     position: missing,
                     next,
-                    what: "segment",
-                    found: "no file".into(),
-                    expected: format!("the segment of position {missing}"),
+                    mismatch: Mismatch::new("segment", "no file", format!("the segment of position {missing}")),
                     goes_on: Some(position),
                 };
                 visit(Seen::Problem(problem))?;
@@ -161,7 +157,7 @@ impl Segment<'_> {
         };
         if file.size() != size {
             let find = if self.last && file.size() < size { Find::ShortEnd } else { Find::WrongSize };
-            self.problem(find, "file size", file.size().to_string(), size.to_string(), visit)?;
+            self.problem(find, Mismatch::new("file size", file.size(), size), visit)?;
         }
         let (header, begins) = self.header(&file, expected, visit)?;
         visit(Seen::Segment { position: self.position, header })?;
@@ -209,12 +205,12 @@ impl Segment<'_> {
                 match (self.last, empty) {
                     (true, true) => {}
                     (true, false) => {
-                        let (found, expected) = ("zeros, and bytes behind".to_owned(), "a header".to_owned());
-                        self.problem(Find::LostHeader, "segment header", found, expected, visit)?;
+                        let header = Mismatch::new("segment header", "zeros, and bytes behind", "a header");
+                        self.problem(Find::LostHeader, header, visit)?;
                     }
                     (false, _) => {
-                        let (found, expected) = ("zeros, and later segments".to_owned(), "a header".to_owned());
-                        self.problem(Find::LostHeader, "segment header", found, expected, visit)?;
+                        let header = Mismatch::new("segment header", "zeros, and later segments", "a header");
+                        self.problem(Find::LostHeader, header, visit)?;
                     }
                 }
                 return Ok((None, (!empty).then_some(unknown)));
@@ -224,8 +220,7 @@ impl Segment<'_> {
                 return Err(OfflineError::from(version).into());
             }
             Err(error) => {
-                let expected = "a header".to_owned();
-                self.problem(Find::RottenSegment, "segment header", error.to_string(), expected, visit)?;
+                self.problem(Find::RottenSegment, Mismatch::new("segment header", error, "a header"), visit)?;
                 return Ok((None, Some(unknown)));
             }
         };
@@ -234,7 +229,7 @@ impl Segment<'_> {
         if header.size != size || header.start != wanted {
             let found = format!("{:?}, {} bytes", header.start, header.size);
             let expected = format!("{wanted:?}, {size} bytes");
-            self.problem(Find::OtherSegment, "segment header", found, expected, visit)?;
+            self.problem(Find::OtherSegment, Mismatch::new("segment header", found, expected), visit)?;
         }
         if header.start.position != position {
             return Ok((None, Some(unknown)));
@@ -244,22 +239,14 @@ impl Segment<'_> {
 
     fn unreadable<E>(&mut self, error: &str, visit: Visit<'_, E>) -> Result<(), E> {
         let find = Find::Broken(Break::Unreadable);
-        self.problem(find, "read of the disk", error.to_owned(), "a segment header".into(), visit)
+        self.problem(find, Mismatch::new("read of the disk", error, "a segment header"), visit)
     }
 
     /// A problem of the whole file.
-    fn problem<E>(
-        &mut self,
-        find: Find,
-        what: &'static str,
-        found: String,
-        expected: String,
-        visit: Visit<'_, E>,
-    ) -> Result<(), E> {
+    fn problem<E>(&mut self, find: Find, mismatch: Mismatch, visit: Visit<'_, E>) -> Result<(), E> {
         self.intact = false;
         let (file, position, next) = (self.path.to_owned(), self.position, self.next);
-        let goes_on = None;
-        visit(Seen::Problem(Problem { find: Some(find), file, position, next, what, found, expected, goes_on }))
+        visit(Seen::Problem(Problem { find: Some(find), file, position, next, mismatch, goes_on: None }))
     }
 }
 
@@ -299,25 +286,20 @@ impl Entries<'_> {
                         Err(error) if is_bad_sector(&error) => Some(offset),
                         rest => Stopped::io("read", segment.path, rest)?,
                     };
-                    let broken = |what, found: &str, expected: &str| Stopping {
-                        what,
-                        found: found.into(),
-                        expected: expected.into(),
-                    };
-                    let (find, broken) = match (behind, segment.last) {
+                    let (find, mismatch) = match (behind, segment.last) {
                         (None, true) => return Ok(false),
                         (Some(at), true) => {
                             let found = format!("bytes from position {} on", self.start.position + at);
-                            (Find::StaleTail, broken("rest of the file", &found, "zeros"))
+                            (Find::StaleTail, Mismatch::new("rest of the file", found, "zeros"))
                         }
-                        (_, false) => (Find::LostPage, broken("entry", "zeros, and later segments", "an entry")),
+                        (_, false) => (Find::LostPage, Mismatch::new("entry", "zeros, and later segments", "an entry")),
                     };
-                    if !self.go_on(find, broken, segment, visit)? {
+                    if !self.go_on(find, mismatch, segment, visit)? {
                         return Ok(false);
                     }
                 }
-                Step::Stop(Stop::Broken(Broken { kind, what, found, expected })) => {
-                    if !self.go_on(Find::Broken(kind), Stopping { what, found, expected }, segment, visit)? {
+                Step::Stop(Stop::Broken(Broken { kind, mismatch })) => {
+                    if !self.go_on(Find::Broken(kind), mismatch, segment, visit)? {
                         return Ok(false);
                     }
                 }
@@ -365,9 +347,7 @@ impl Entries<'_> {
             file: segment.path.to_owned(),
             position: self.start.position + at,
             next: end,
-            what: "rest of a blank",
-            found,
-            expected: "zeros".into(),
+            mismatch: Mismatch::new("rest of a blank", found, "zeros"),
             goes_on: None,
         }))
     }
@@ -376,7 +356,7 @@ impl Entries<'_> {
     fn go_on<E: From<OfflineError>>(
         &mut self,
         find: Find,
-        stopping: Stopping,
+        mismatch: Mismatch,
         segment: &mut Segment<'_>,
         visit: Visit<'_, E>,
     ) -> Result<bool, E> {
@@ -387,20 +367,12 @@ impl Entries<'_> {
         let from = offset + known.map_or(crate::format::ALIGNMENT, |header| header.length()) as u64;
         let resumed = Stopped::io("read", segment.path, self.scanner.resume_from(from))?;
         let goes_on = resumed.then(|| self.scanner.end().position);
-        let Stopping { what, found, expected } = stopping;
         let file = segment.path.to_owned();
         let position = next.position;
-        visit(Seen::Problem(Problem { find: Some(find), file, position, next, what, found, expected, goes_on }))?;
+        visit(Seen::Problem(Problem { find: Some(find), file, position, next, mismatch, goes_on }))?;
         if let Some(header) = known {
             self.entry(header, false, segment, visit)?;
         }
         Ok(resumed)
     }
-}
-
-/// What stopped a scan.
-struct Stopping {
-    what: &'static str,
-    found: String,
-    expected: String,
 }

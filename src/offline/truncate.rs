@@ -142,9 +142,7 @@ impl Stopped {
         let directory = self.directory.as_ref()?;
         self.start.as_ref()?;
         let noted = stopped::noted(self.disk.as_ref(), directory).map_err(|error| match error {
-            OpenError::Damaged(d) => {
-                OfflineError::Damaged { file: d.file, what: d.what, found: d.found, expected: d.expected }
-            }
+            OpenError::Damaged(d) => OfflineError::Damaged { file: d.file, mismatch: d.mismatch },
             error => error.into(),
         })?;
         Ok((directory, noted))
@@ -286,7 +284,7 @@ impl<'a> Plan<'a> {
         let (cut, keep) = match (self.cut.take(), self.problem.take()) {
             (Some(cut), _) => cut,
             (None, Some(problem)) => {
-                let (file, position, what) = (problem.file, problem.position, problem.what.to_owned());
+                let (file, position, what) = (problem.file, problem.position, problem.mismatch.what.into_owned());
                 return Err(OfflineError::DamageBefore { to, index: end, file, position, what });
             }
             (None, None) if to == end => (self.at, self.segment),

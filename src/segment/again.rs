@@ -39,7 +39,7 @@ impl Segment {
 
     /// That the disk cannot read entry `number`.
     pub(crate) fn unreadable(&self, number: u64, error: &io::Error) -> Option<Damage> {
-        Some(self.damage(&self.place(number)?, "read of the disk", error.to_string(), "an entry".into()))
+        Some(self.damage(&self.place(number)?, "read of the disk", error, "an entry"))
     }
 
     /// What is wrong with `bytes`, which are to be the entry at `spot`, and perhaps a blank behind it.
@@ -52,6 +52,6 @@ impl Segment {
             Some(entry) => header.verify(entry).err()?.to_string(),
             None => format!("{} bytes", header.length()),
         };
-        Some(self.damage(spot, "chain value", wrong, "the bytes written".into()))
+        Some(self.damage(spot, "chain value", wrong, "the bytes written"))
     }
 }

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::{Alive, Disk, DiskFile, Mapping};
-use crate::error::Damage;
+use crate::error::{Damage, Mismatch};
 use crate::format::batch::Batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Frame;
@@ -360,8 +360,7 @@ impl Segment {
                 self.mapping.read(range)
             }
         };
-        read.map(Bytes::from)
-            .map_err(|error| self.damage(spot, "read of the disk", error.to_string(), "an entry".into()))
+        read.map(Bytes::from).map_err(|error| self.damage(spot, "read of the disk", error, "an entry"))
     }
 
     fn frame_at(&self, spot: &Spot, mut bytes: Bytes) -> Result<Frame, Damage> {
@@ -371,8 +370,7 @@ impl Segment {
             let start = spot.unit.offset();
             let end = start + header.length();
             if end > self.mapping.len() {
-                let (found, expected) = (end.to_string(), self.mapping.len().to_string());
-                return Err(self.damage(spot, "entry length", found, expected));
+                return Err(self.damage(spot, "entry length", end, self.mapping.len()));
             }
             bytes = match spot.verified {
                 Some(_) => {
@@ -383,14 +381,12 @@ impl Segment {
             };
         }
         if spot.verified.is_none() && !planted(Mutant::BodyNotVerified) {
-            header
-                .verify(&bytes)
-                .map_err(|error| self.damage(spot, "chain value", error.to_string(), "the bytes written".into()))?;
+            header.verify(&bytes).map_err(|error| self.damage(spot, "chain value", error, "the bytes written"))?;
             // The chain value says that these are the bytes a leader made, not that it made them well.
             if header.kind == EntryKind::Batch {
                 let body = &bytes[ENTRY_HEADER..ENTRY_HEADER + header.body as usize];
                 Batch::parse(body, header.records as usize)
-                    .map_err(|error| self.damage(spot, "batch", error.to_string(), "a batch".into()))?;
+                    .map_err(|error| self.damage(spot, "batch", error, "a batch"))?;
             }
             let units = self.units();
             if spot.is_in(&units) {
@@ -408,8 +404,8 @@ impl Segment {
 
     /// The header at the beginning of `bytes`, which are those of the entry at `spot`.
     fn header_in(&self, spot: &Spot, bytes: &[u8]) -> Result<EntryHeader, Damage> {
-        let header = EntryHeader::decode(bytes)
-            .map_err(|error| self.damage(spot, "entry header", error.to_string(), "an entry".into()))?;
+        let header =
+            EntryHeader::decode(bytes).map_err(|error| self.damage(spot, "entry header", error, "an entry"))?;
         let (position, number) = (self.position() + spot.unit.offset() as u64, spot.number);
         // What the index file says of an entry need not be true.
         let index = self.header.start.index + u64::from(spot.unit.index);
@@ -421,14 +417,12 @@ impl Segment {
         Ok(header)
     }
 
-    fn damage(&self, spot: &Spot, what: &'static str, found: String, expected: String) -> Damage {
+    fn damage(&self, spot: &Spot, what: &'static str, found: impl ToString, expected: impl ToString) -> Damage {
         Damage {
             file: self.path.clone(),
             position: self.position() + spot.unit.offset() as u64,
             index: self.header.start.index + u64::from(spot.unit.index),
-            what,
-            found,
-            expected,
+            mismatch: Mismatch::new(what, found, expected),
         }
     }
 

@@ -9,6 +9,7 @@ use std::ops::Range;
 use super::after;
 use super::window::Window;
 use crate::disk::{DiskFile, is_bad_sector};
+use crate::error::Mismatch;
 use crate::format::ALIGNMENT;
 use crate::format::batch::{Batch, BatchError};
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
@@ -46,12 +47,8 @@ pub(crate) enum Stop {
 pub(crate) struct Broken {
     /// What it looks like.
     pub(crate) kind: Break,
-    /// What does not fit.
-    pub(crate) what: &'static str,
-    /// What is there.
-    pub(crate) found: String,
-    /// What should be.
-    pub(crate) expected: String,
+    /// What is there, and what should be.
+    pub(crate) mismatch: Mismatch,
 }
 
 /// What bytes look like that do not continue the log.
@@ -122,8 +119,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn next(&mut self) -> io::Result<Step> {
         let step = match self.look() {
             Err(error) if is_bad_sector(&error) => {
-                let expected = "an entry, or zeros".into();
-                broken(Break::Unreadable, "read of the disk", error.to_string(), expected)
+                broken(Break::Unreadable, "read of the disk", error, "an entry, or zeros")
             }
             step => step?,
         };
@@ -230,7 +226,7 @@ impl<'a> Scanner<'a> {
         let rest = self.header.size.saturating_sub(offset);
         let Some(bytes) = self.window.fetch(offset, ENTRY_HEADER.min(rest as usize))? else {
             let expected = format!("{} bytes", self.header.size);
-            return Ok(broken(Break::TornHeader, "file", "shorter than its segment".into(), expected));
+            return Ok(broken(Break::TornHeader, "file", "shorter than its segment", expected));
         };
         if is_zero(bytes) {
             return Ok(Step::Stop(Stop::Clean));
@@ -243,16 +239,15 @@ impl<'a> Scanner<'a> {
             Ok(entry) => entry,
             Err(error) => {
                 let kind = if torn(bytes, offset) { Break::TornHeader } else { Break::RottenHeader };
-                let (found, expected) = error.sides();
-                return Ok(broken(kind, "entry header", found, expected));
+                return Ok(stopped(kind, error.mismatch("entry header")));
             }
         };
         if let Some(mismatch) = breaks(&entry, &next) {
-            return Ok(broken(Break::OtherPast, mismatch.what, mismatch.found, mismatch.expected));
+            return Ok(stopped(Break::OtherPast, mismatch));
         }
         if entry.kind == EntryKind::Roll && !stays(entry.position, entry.length(), entry.kind, self.header.size) {
             let found = format!("a roll at byte {offset}");
-            return Ok(broken(Break::OtherPast, "place of the entry", found, "one where a segment begins".into()));
+            return Ok(broken(Break::OtherPast, "place of the entry", found, "one where a segment begins"));
         }
         if entry.length() as u64 > rest {
             let found = format!("{} bytes", entry.length());
@@ -266,12 +261,11 @@ impl<'a> Scanner<'a> {
         Ok(match entry.verify(bytes) {
             Ok(()) => match well_made(&entry, bytes) {
                 Ok(()) => Step::Entry(entry),
-                Err(error) => broken(Break::RottenBody, "batch", error.to_string(), "a batch".into()),
+                Err(error) => broken(Break::RottenBody, "batch", error, "a batch"),
             },
             Err(error) => {
                 let kind = if torn(bytes, offset) { Break::TornBody } else { Break::RottenBody };
-                let (found, expected) = error.sides();
-                broken(kind, "chain value", found, expected)
+                stopped(kind, error.mismatch("chain value"))
             }
         })
     }
@@ -283,7 +277,7 @@ fn blank(bytes: &[u8], offset: u64, rest: u64, first: bool, expected: u32) -> St
         Ok((length, chain)) => (u64::from(length), chain),
         Err(error) => {
             let kind = if torn(bytes, offset) { Break::TornBlank } else { Break::RottenBlank };
-            return broken(kind, "blank", error.to_string(), format!("a blank of {rest} bytes"));
+            return broken(kind, "blank", error, format!("a blank of {rest} bytes"));
         }
     };
     match length == rest && chain == expected {
@@ -307,39 +301,25 @@ fn well_made(entry: &EntryHeader, bytes: &[u8]) -> Result<(), BatchError> {
     }
 }
 
-fn broken(kind: Break, what: &'static str, found: String, expected: String) -> Step {
-    Step::Stop(Stop::Broken(Broken { kind, what, found, expected }))
+fn broken(kind: Break, what: &'static str, found: impl ToString, expected: impl ToString) -> Step {
+    stopped(kind, Mismatch::new(what, found, expected))
 }
 
-/// A field of an entry that does not continue what is before it.
-pub(crate) struct Mismatch {
-    pub(crate) what: &'static str,
-    pub(crate) found: String,
-    pub(crate) expected: String,
+fn stopped(kind: Break, mismatch: Mismatch) -> Step {
+    Step::Stop(Stop::Broken(Broken { kind, mismatch }))
 }
 
 /// Why `entry` does not continue `next`; `None` if it does.
 pub(crate) fn breaks(entry: &EntryHeader, next: &Cursor) -> Option<Mismatch> {
-    let differs = |what, found: u64, expected: u64| {
-        (found != expected).then(|| Mismatch { what, found: found.to_string(), expected: expected.to_string() })
-    };
     let chain = || {
-        (entry.previous != next.chain).then(|| Mismatch {
-            what: "chain value before the entry",
-            found: format!("{:#010x}", entry.previous),
-            expected: format!("{:#010x}", next.chain),
-        })
+        let hex = |chain: u32| format!("{chain:#010x}");
+        Mismatch::between("chain value before the entry", hex(entry.previous), hex(next.chain))
     };
-    let term = || {
-        (entry.term < next.term).then(|| Mismatch {
-            what: "term",
-            found: entry.term.to_string(),
-            expected: format!("{} or later", next.term),
-        })
-    };
-    differs("position of the entry", entry.position, next.position)
-        .or_else(|| differs("number of the entry", entry.number, next.number))
-        .or_else(|| differs("index of the entry", entry.index, next.index))
+    let term =
+        || (entry.term < next.term).then(|| Mismatch::new("term", entry.term, format!("{} or later", next.term)));
+    Mismatch::between("position of the entry", entry.position, next.position)
+        .or_else(|| Mismatch::between("number of the entry", entry.number, next.number))
+        .or_else(|| Mismatch::between("index of the entry", entry.index, next.index))
         .or_else(|| if planted(Mutant::ChainNotChecked) { None } else { chain() })
         .or_else(term)
 }

@@ -262,7 +262,7 @@ fn half_a_vote_refuses_the_next_start_by_name() {
     let file = disk.open(Path::new("/data/hard-state")).unwrap();
     file.write_at(&[0xff; 8], 16).unwrap();
     match log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)).map(drop) {
-        Err(OpenError::Damaged(damage)) => assert_eq!(damage.what, "vote slot"),
+        Err(OpenError::Damaged(damage)) => assert_eq!(damage.mismatch.what, "vote slot"),
         other => panic!("{other:?}"),
     }
 }

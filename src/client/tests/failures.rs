@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tonic::Code;
 
 use crate::client::ClientError;
-use crate::error::{AppendError, Damage, Outcome, ReadError, UnknownGroup};
+use crate::error::{AppendError, Damage, Mismatch, Outcome, ReadError, UnknownGroup};
 use crate::rpc::client_wire::{failure, from_status, to_status, wrong_cluster};
 use crate::rpc::pb::{self, failure};
 use crate::types::{Incarnation, Member};
@@ -72,14 +72,7 @@ fn read_errors_arrive_with_all_their_fields() {
     assert_eq!(told((&removed).into()), ClientError::Removed { index: 2, first: 5 });
     let closed = ReadError::Closed { reason: "disk".into() };
     assert_eq!(told((&closed).into()), ClientError::Closed { reason: "disk".into() });
-    let damage = Damage {
-        file: "/d/0".into(),
-        position: 64,
-        index: 3,
-        what: "checksum",
-        found: "1".into(),
-        expected: "2".into(),
-    };
+    let damage = Damage { file: "/d/0".into(), position: 64, index: 3, mismatch: Mismatch::new("checksum", 1, 2) };
     let message = damage.to_string();
     assert_eq!(told((&ReadError::Damaged(damage)).into()), ClientError::Damaged { index: 3, message });
 }

@@ -14,7 +14,7 @@ use crate::log::{Log, Shared};
 use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
-use crate::segment::scanner::{Mismatch, breaks};
+use crate::segment::scanner::breaks;
 
 impl Log {
     /// What the next entry must continue.
@@ -62,8 +62,8 @@ impl Log {
     /// leader runs with another segment size. Also if the system fails.
     pub(crate) fn append_frame(&mut self, frame: Frame) -> io::Result<()> {
         self.make_room(frame.header.length(), frame.header.kind)?;
-        if let Some(Mismatch { what, found, expected }) = breaks(&frame.header, &self.end()) {
-            let why = format!("the leader's entry does not fit: {what} is {found}, expected {expected}");
+        if let Some(mismatch) = breaks(&frame.header, &self.end()) {
+            let why = format!("the leader's entry does not fit: {mismatch}");
             let error = io::Error::new(io::ErrorKind::InvalidData, why);
             return self.shared.or_fail("appending", Err(error));
         }

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{Disk, DiskDir, sync_failed};
-use crate::error::{Damage, OpenError};
+use crate::error::{Damage, Mismatch, OpenError};
 use crate::format::sealed::{self, SealedError};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
 use crate::format::{DIRECTORY_VERSION, FORMAT_VERSION};
@@ -343,15 +343,10 @@ fn unseal_until<T: DeserializeOwned>(
 ) -> Result<(T, u32), OpenError> {
     sealed::decode(magic, newest, bytes).map_err(|error| match error {
         SealedError::Version { found } => OpenError::Version { file: file.to_owned(), found, supported: newest },
-        error => Damage {
-            file: file.to_owned(),
-            position: 0,
-            index: 0,
-            what,
-            found: error.to_string(),
-            expected: expected.into(),
+        error => {
+            let mismatch = Mismatch::new(what, error, expected);
+            Damage { file: file.to_owned(), position: 0, index: 0, mismatch }.into()
         }
-        .into(),
     })
 }
 
@@ -367,10 +362,9 @@ fn compare_owner(dir: &Path, found: Owner<'_>, wanted: Owner<'_>) -> Result<(), 
 }
 
 fn differs(dir: &Path, what: &'static str, found: &dyn ToString, wanted: &dyn ToString) -> Result<(), OpenError> {
-    let (found, expected) = (found.to_string(), wanted.to_string());
-    match found == expected {
-        true => Ok(()),
-        false => Err(OpenError::Foreign { dir: dir.to_owned(), what, found, expected }),
+    match Mismatch::between(what, found.to_string(), wanted.to_string()) {
+        None => Ok(()),
+        Some(mismatch) => Err(OpenError::Foreign { dir: dir.to_owned(), mismatch }),
     }
 }
 

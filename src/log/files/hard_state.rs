@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, is_bad_sector};
-use crate::error::{Damage, OpenError};
+use crate::error::{Damage, Mismatch, OpenError};
 use crate::format::FORMAT_VERSION;
 use crate::format::hard_state::{
     HARD_STATE_SIZE, HardVote, LogPoint, Noted, SLOT, SLOT_DISTANCE, Slot, Slots, decode_noted, decode_vote,
@@ -80,7 +80,8 @@ impl HardStateFile {
                     StateFind::Absent => format!("{HARD_STATE_SIZE} bytes beside the log"),
                     _ => "two votes that follow each other, and what was noted of the log".into(),
                 };
-                Err(Damage { file, position: 0, index: 0, what: find.what, found: find.found, expected }.into())
+                let mismatch = Mismatch::new(find.what, find.found, expected);
+                Err(Damage { file, position: 0, index: 0, mismatch }.into())
             }
         }
     }

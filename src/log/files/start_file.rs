@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::disk::{Disk, is_exhausted, is_full};
-use crate::error::{Damage, OpenError};
+use crate::error::{Damage, Mismatch, OpenError};
 use crate::format::sealed;
 use crate::format::segment::Cursor;
 use crate::log::directory::{Directory, io_error, unseal};
@@ -66,16 +66,9 @@ impl StartPoint {
             Some(PurgePoint { number, next, .. })
                 if number.checked_add(1) != Some(next.number) || !next.can_begin(size) =>
             {
-                let (found, expected) =
-                    (format!("{next:?} behind entry {number}"), "a place where a log can begin".into());
-                Err(Damage {
-                    file,
-                    position: next.position,
-                    index: next.index,
-                    what: "start of the log",
-                    found,
-                    expected,
-                })
+                let found = format!("{next:?} behind entry {number}");
+                let mismatch = Mismatch::new("start of the log", found, "a place where a log can begin");
+                Err(Damage { file, position: next.position, index: next.index, mismatch })
             }
             _ => Ok(()),
         }

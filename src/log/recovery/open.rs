@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::{Mutex, RwLock};
 
 use crate::disk::Disk;
-use crate::error::{Damage, OpenError};
+use crate::error::{Damage, Mismatch, OpenError};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
 use crate::log::directory::{Directory, Identity, io_error};
@@ -142,7 +142,7 @@ impl Log {
             log.shared.write_index(segment);
         }
         let cut = (decision == Decision::Cut).then(|| {
-            let Ended { find, file, found, .. } = walk.ended;
+            let Ended { find, file, mismatch: Mismatch { found, .. } } = walk.ended;
             Cut { find, file, position: end.position, index: end.index, found, lost }
         });
         if let Some(cut) = &cut {
@@ -202,9 +202,9 @@ pub(in crate::log) fn damage(walk: &Walk, base: Cursor, noted: Noted, known: Kno
         Known::Durable => format!("entries below number {} were synced here", noted.durable.number),
         Known::Nothing => "no write that did not end explains it".into(),
     };
-    let expected = if ended.expected.is_empty() { because } else { format!("{} ({because})", ended.expected) };
-    let Ended { file, what, found, .. } = ended;
-    Damage { file, position: end.position, index: end.index, what, found, expected }
+    let Ended { file, mismatch, .. } = ended;
+    let expected = if mismatch.expected.is_empty() { because } else { format!("{} ({because})", mismatch.expected) };
+    Damage { file, position: end.position, index: end.index, mismatch: Mismatch { expected, ..mismatch } }
 }
 
 /// What is known about what is behind `end`.
@@ -240,10 +240,9 @@ fn other_history(walk: &Walk, base: Cursor, noted: Noted) -> Result<Option<Ended
             let place = |LogPoint { index, position, chain, .. }: LogPoint| {
                 format!("index {index}, position {position}, chain value {chain:#010x}")
             };
-            let (found, expected) = (found.map_or("no entry".into(), place), place(point));
             let what = if start { "start of the log" } else { "what was noted" };
-            let ended = Ended::new(Find::OtherHistory, walk.ended.file.clone());
-            return Ok(Some(Ended { what, found, expected, ..ended }));
+            let mismatch = Mismatch::new(what, found.map_or("no entry".into(), place), place(point));
+            return Ok(Some(Ended { find: Find::OtherHistory, file: walk.ended.file.clone(), mismatch }));
         }
     }
     Ok(None)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile, is_bad_sector};
-use crate::error::{Damage, OpenError};
+use crate::error::{Damage, Mismatch, OpenError};
 use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
 use crate::format::{FORMAT_VERSION, index};
 use crate::log::directory::{Directory, io_error};
@@ -71,19 +71,17 @@ pub(in crate::log) struct Walk {
 pub(in crate::log) struct Ended {
     pub(in crate::log) find: Find,
     pub(in crate::log) file: PathBuf,
-    /// What does not fit.
-    pub(in crate::log) what: &'static str,
-    pub(in crate::log) found: String,
-    pub(in crate::log) expected: String,
+    /// What is there, and what would continue the log.
+    pub(in crate::log) mismatch: Mismatch,
 }
 
 impl Ended {
     pub(in crate::log) fn new(find: Find, file: PathBuf) -> Self {
-        Self { find, file, what: find.name(), found: find.name().into(), expected: String::new() }
+        Self { find, file, mismatch: Mismatch::new(find.name(), find.name(), "") }
     }
 
     fn with(self, what: &'static str, found: impl ToString, expected: impl ToString) -> Self {
-        Self { what, found: found.to_string(), expected: expected.to_string(), ..self }
+        Self { mismatch: Mismatch::new(what, found, expected), ..self }
     }
 }
 
@@ -228,9 +226,7 @@ fn ended(file: PathBuf, stop: Stop, leftovers: bool, last: bool) -> Ended {
         (Stop::Clean, true) if leftovers => new(Find::StaleTail).with("rest of the file", "bytes", "zeros"),
         (Stop::Clean, true) => new(Find::CleanEnd),
         (Stop::Clean, false) => new(Find::LostPage).with("entry", "zeros, and later segments", "an entry"),
-        (Stop::Broken(Broken { kind, what, found, expected }), _) => {
-            new(Find::Broken(kind)).with(what, found, expected)
-        }
+        (Stop::Broken(Broken { kind, mismatch }), _) => Ended { mismatch, ..new(Find::Broken(kind)) },
     }
 }
 

@@ -97,8 +97,8 @@ fn a_vote_slot_that_cannot_be_read_refuses_to_open_as_a_damaged_one_does() {
         let disk = TestDisk::with_bad_sector(file.clone(), at..at + SLOT as u64);
         match open_on(&disk, dir.path()).map(drop) {
             Err(OpenError::Damaged(damage)) => {
-                assert_eq!((damage.what, damage.file), ("vote slot", file.clone()));
-                assert!(damage.found.contains("cannot be read"), "{}", damage.found);
+                assert_eq!((&*damage.mismatch.what, damage.file), ("vote slot", file.clone()));
+                assert!(damage.mismatch.found.contains("cannot be read"), "{}", damage.mismatch.found);
             }
             other => panic!("slot {lost}: {other:?}"),
         }

@@ -86,7 +86,7 @@ fn every_row_of_the_hard_state_is_decided() {
             FileDecision::Refuse => {
                 let damage = damaged(opened);
                 assert_eq!(damage.file, file, "{find:?}");
-                assert!(!damage.found.is_empty(), "{find:?}: {damage}");
+                assert!(!damage.mismatch.found.is_empty(), "{find:?}: {damage}");
             }
             FileDecision::Make => panic!("{find:?} beside a log"),
         }
@@ -189,7 +189,7 @@ fn segments_of_another_ledger_are_refused_and_kept() {
     std::fs::copy(other.path().join(name), dir.path().join(name)).unwrap();
     let before = segment_bytes(dir.path());
     let damage = damaged(try_open(dir.path(), identity()));
-    assert_eq!(damage.what, "other segment", "{damage}");
+    assert_eq!(damage.mismatch.what, "other segment", "{damage}");
     assert_eq!(segment_bytes(dir.path()), before);
 }
 
@@ -210,7 +210,7 @@ fn a_start_that_is_not_reached_never_costs_what_was_noted() {
         closed(log);
         let before = segment_bytes(dir.path());
         let damage = damaged(try_open(dir.path(), identity()));
-        assert_eq!(damage.what, "start not reached", "{damage}");
+        assert_eq!(damage.mismatch.what, "start not reached", "{damage}");
         assert_eq!(segment_bytes(dir.path()), before);
     }
 }

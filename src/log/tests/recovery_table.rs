@@ -282,7 +282,10 @@ fn every_row_is_found_and_decided() {
                 }
                 (Decision::Refuse, Err(OpenError::Damaged(damage))) => {
                     let shown = damage.to_string();
-                    assert!(!damage.found.is_empty() && !damage.expected.is_empty(), "{row}: {shown}");
+                    assert!(
+                        !damage.mismatch.found.is_empty() && !damage.mismatch.expected.is_empty(),
+                        "{row}: {shown}"
+                    );
                     assert!(damage.file.starts_with(case.dir.path()), "{row}: {shown}");
                     assert_eq!(segment_bytes(case.dir.path()), before, "{row}: changed");
                 }
@@ -351,9 +354,9 @@ fn checksums_of_both_sides_are_named() {
     let Err(OpenError::Damaged(damage)) = case.open().map(drop) else { panic!("opened") };
     let entry = EntryHeader::decode(&case.read(position(10), ENTRY_HEADER)).unwrap();
     assert_eq!((damage.position, damage.index), (position(10), 10));
-    assert_eq!(damage.found, format!("{:#010x}", entry.chain));
-    assert!(damage.expected.starts_with("0x") && damage.expected.contains("computed"), "{damage}");
-    assert!(damage.expected.contains("below index 12 are committed"), "{damage}");
+    assert_eq!(damage.mismatch.found, format!("{:#010x}", entry.chain));
+    assert!(damage.mismatch.expected.starts_with("0x") && damage.mismatch.expected.contains("computed"), "{damage}");
+    assert!(damage.mismatch.expected.contains("below index 12 are committed"), "{damage}");
 }
 
 /// The page of `docs/recovery.md` is the table.
@@ -367,7 +370,7 @@ fn a_bad_sector_under_the_first_read_is_damage() {
     assert!(reader.record(0).is_ok());
     match reader.record(1) {
         Err(ReadError::Damaged(damage)) => {
-            assert_eq!((damage.what, damage.index, damage.position), ("read of the disk", 1, position(1)));
+            assert_eq!((&*damage.mismatch.what, damage.index, damage.position), ("read of the disk", 1, position(1)));
         }
         other => panic!("{other:?}"),
     }

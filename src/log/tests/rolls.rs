@@ -147,7 +147,7 @@ fn a_roll_anywhere_else_is_refused_from_a_leader_and_from_the_disk() {
     std::fs::write(&file, bytes).unwrap();
     match try_open(dir.path(), identity()).map(drop) {
         Err(OpenError::Damaged(damage)) => {
-            assert_eq!((damage.what, damage.position), ("place of the entry", end.position))
+            assert_eq!((&*damage.mismatch.what, damage.position), ("place of the entry", end.position))
         }
         other => panic!("{other:?}"),
     }

@@ -9,12 +9,12 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::disk::{DiskFile, is_bad_sector};
-use crate::error::Damage;
+use crate::error::{Damage, Mismatch};
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::log::Shared;
 use crate::log::reader::LogReader;
 use crate::segment::Segment;
-use crate::segment::scanner::{Broken, Scanner, Step, Stop};
+use crate::segment::scanner::{Scanner, Step, Stop};
 use crate::types::ScrubStatus;
 
 /// About how many bytes are read in a step.
@@ -199,10 +199,9 @@ impl Scrub {
         let read = match current.read() {
             Ok(Read::On) => return Ok(Some(current.reached() - from)),
             Ok(Read::End) => current.segment.end_position() - from,
-            Ok(Read::Damaged(broken)) => {
-                let Broken { what, found, expected, .. } = broken;
+            Ok(Read::Damaged(mismatch)) => {
                 let (file, Cursor { position, index, .. }) = (current.segment.path().to_owned(), current.at);
-                let damage = Damage { file, position, index, what, found, expected };
+                let damage = Damage { file, position, index, mismatch };
                 self.shared.note_damage(&damage, &current.segment);
                 STEP
             }
@@ -229,10 +228,10 @@ impl Scrub {
                 Err(_) if self.shared.settled_segment(position).is_none() => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let file = segment.path().to_owned();
-                    let (what, found, expected) = ("segment", "no file".into(), "a segment".into());
+                    let mismatch = Mismatch::new("segment", "no file", "a segment");
                     self.next = position + 1;
                     let (position, index) = (at.position, at.index);
-                    self.shared.note_damage(&Damage { file, position, index, what, found, expected }, &segment);
+                    self.shared.note_damage(&Damage { file, position, index, mismatch }, &segment);
                 }
                 Err(error) => return Err(error),
             }
@@ -244,12 +243,11 @@ impl Scrub {
 enum Read {
     On,
     End,
-    Damaged(Broken),
+    Damaged(Mismatch),
 }
 
 fn damaged(what: &'static str, found: impl ToString, expected: impl ToString) -> Read {
-    let kind = crate::segment::scanner::Break::RottenHeader;
-    Read::Damaged(Broken { kind, what, found: found.to_string(), expected: expected.to_string() })
+    Read::Damaged(Mismatch::new(what, found, expected))
 }
 
 impl Current {
@@ -303,7 +301,7 @@ impl Current {
                     return Ok(if until == header.size { Read::End } else { Read::On });
                 }
                 Step::Stop(Stop::Clean) => return Ok(damaged("entry", "zeros", "an entry, or a blank")),
-                Step::Stop(Stop::Broken(broken)) => return Ok(Read::Damaged(broken)),
+                Step::Stop(Stop::Broken(broken)) => return Ok(Read::Damaged(broken.mismatch)),
             }
         }
     }

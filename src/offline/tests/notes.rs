@@ -55,7 +55,7 @@ fn bytes_between_the_slots_and_behind_the_log_are_seen() {
     sample.flip(3 * SIZE - 1);
     let finding = only(&sample);
     assert_eq!((finding.severity, finding.at_start, finding.row), (Severity::Note, AtStart::Cut, Some("stale tail")));
-    assert!(finding.found.contains(&(3 * SIZE - 1).to_string()), "{finding}");
+    assert!(finding.mismatch.found.contains(&(3 * SIZE - 1).to_string()), "{finding}");
 }
 
 /// What cannot be read of one slot says nothing about the others.
@@ -67,7 +67,7 @@ fn a_slot_that_cannot_be_read_is_named_with_what_a_start_then_does() {
         let disk = TestDisk::with_bad_sector(sample.path().join(names::HARD_STATE), at..at + 256);
         let (findings, summary) = verified(&Stopped::open_on(Arc::new(disk.clone()), sample.path()).unwrap());
         assert_eq!((findings.len(), findings[0].position), (1, Some(at)), "{findings:?}");
-        assert!(findings[0].found.contains("cannot read"), "{findings:?}");
+        assert!(findings[0].mismatch.found.contains("cannot read"), "{findings:?}");
         let opened = Log::open(Arc::new(disk), sample.path(), identity("n0"), options());
         let refused = if slot < 2 { AtStart::Refuse } else { AtStart::Keep };
         assert_eq!((opened.is_err(), summary.at_start), (slot < 2, refused), "slot {slot}");

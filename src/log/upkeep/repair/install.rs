@@ -18,7 +18,7 @@ impl Repair {
     /// If it is not done yet, or the system fails. After a crash the directory is damaged as before, or good.
     pub(crate) fn finish(mut self, dry_run: bool) -> Result<RepairReport, RepairError> {
         let Some(end) = self.work.done else {
-            return differs("the repair", "not done".into(), "done".into());
+            return differs("the repair", "not done", "done");
         };
         let mut report = RepairReport { end: end.index, end_position: end.position, ..RepairReport::default() };
         report.ranges = self.work.finished.iter().flat_map(|finished| finished.ranges.clone()).collect();

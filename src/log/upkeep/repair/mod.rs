@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::disk::Disk;
-use crate::error::RepairError;
+use crate::error::{Mismatch, RepairError};
 use crate::format::frame::Frame;
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::roll;
@@ -39,7 +39,7 @@ use crate::log::names;
 use crate::log::recovery::{Decision, Known, decide};
 use crate::log::start::StartPoint;
 use crate::log::walk::Listing;
-use crate::segment::scanner::{Mismatch, Scanner, Step as Scanned, breaks};
+use crate::segment::scanner::{Scanner, Step as Scanned, breaks};
 use crate::types::NodeId;
 use rebuild::{Finished, Offer, Rebuild, Stopped, Walked};
 
@@ -337,7 +337,7 @@ impl Repair {
         let committed = self.committed().number;
         if number < committed || self.forced.contains(&number) {
             self.supplied.clear();
-            return differs(mismatch.what, mismatch.found, mismatch.expected);
+            return Err(RepairError::Differs(mismatch));
         }
         self.again(committed..self.noted.durable.number.max(number + 1));
         Ok(true)
@@ -347,7 +347,7 @@ impl Repair {
     fn settle(&mut self, next: Cursor, answer: &Supply) -> Result<(), RepairError> {
         if answer.committed > next.number {
             let expected = format!("entry {}: {} are committed", next.number, answer.committed);
-            return differs("the answer", "no entry".into(), expected);
+            return differs("the answer", "no entry", expected);
         }
         // Whoever leads a later term has all that was committed in earlier ones, before its own first entry.
         if next.number >= self.committed().number && answer.committed_term > self.term.max(next.term) {
@@ -410,12 +410,12 @@ fn fitting(answer: Supply, number: u64) -> Result<Vec<Frame>, RepairError> {
     for (frame, number) in answer.frames.iter().zip(number..) {
         if frame.header.number != number || number >= answer.committed {
             let expected = format!("{number}, committed (the peer has committed {})", answer.committed);
-            return differs("number of the entry", frame.header.number.to_string(), expected);
+            return differs("number of the entry", frame.header.number, expected);
         }
     }
     Ok(answer.frames)
 }
 
-fn differs<T>(what: &'static str, found: String, expected: String) -> Result<T, RepairError> {
-    Err(RepairError::Differs { what, found, expected })
+fn differs<T>(what: &'static str, found: impl ToString, expected: impl ToString) -> Result<T, RepairError> {
+    Err(RepairError::Differs(Mismatch::new(what, found, expected)))
 }

@@ -114,10 +114,10 @@ impl Repairing for SegmentRepair {
             let Some((from, frame)) = at(&self.supplied, next.number) else { return Ok(Step::Need(next.number)) };
             if let Some(mismatch) = breaks(&frame.header, &next) {
                 self.supplied.clear();
-                return differs(mismatch.what, mismatch.found, mismatch.expected);
+                return Err(RepairError::Differs(mismatch));
             }
             if frame.header.end() > self.rebuild.end_position() {
-                return differs("length of the entry", frame.header.length().to_string(), "less".into());
+                return differs("length of the entry", frame.header.length(), "less");
             }
             self.rebuild.put(frame, from)?;
         }
