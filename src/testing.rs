@@ -1,8 +1,8 @@
 //! The local log of a node, without Raft around it, for the benches. No part of the API.
 //!
 //! Nothing is shorter than in a node: what is appended goes through `Draft::batch` and `Log::append_draft` as from the
-//! proposer and `raft/storage`, is waited for through `Log::on_durable` and the node's flush thread, and is committed
-//! through `LogReader::commit` as by `raft/state_machine`.
+//! proposer and `raft/storage/log_store`, is waited for through `Log::on_durable` and the node's flush thread, and is
+//! committed through `LogReader::commit` as by `raft/storage/state_machine`.
 
 use std::io;
 use std::path::Path;

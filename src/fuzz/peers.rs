@@ -10,7 +10,9 @@ use prost::Message;
 use super::checksums;
 use crate::format::segment::MAX_PLACE;
 use crate::pb;
-use crate::raft::{TokioRuntime, members, state_machine};
+use crate::raft::TokioRuntime;
+use crate::raft::membership::codec;
+use crate::raft::storage::state_machine;
 use crate::rpc::beats::{self, Unanswered};
 use crate::rpc::router::Router;
 use crate::rpc::{checks, convert};
@@ -190,13 +192,13 @@ pub fn read_index_response(bytes: &[u8]) {
 
 /// The body of a membership entry.
 pub fn membership(bytes: &[u8]) {
-    let Ok(membership) = members::decode(bytes) else { return };
+    let Ok(membership) = codec::decode(bytes) else { return };
     let sets = membership.get_joint_config();
     assert!(!sets.is_empty() && sets.iter().all(|voters| !voters.is_empty()), "anybody would be a quorum");
-    let statuses = members::statuses(&membership);
+    let statuses = codec::statuses(&membership);
     let voters = statuses.iter().filter(|status| status.voter).count();
     assert_eq!(voters, membership.voter_ids().collect::<std::collections::BTreeSet<_>>().len());
-    assert_eq!(members::decode(&members::encode(&membership)).ok(), Some(membership));
+    assert_eq!(codec::decode(&codec::encode(&membership)).ok(), Some(membership));
 }
 
 /// A snapshot, as it travels and as the start file keeps it.

@@ -23,7 +23,7 @@ use crate::error::StartError;
 use crate::log::directory;
 use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::raft::TokioRuntime;
-use crate::raft::pacer::Pacer;
+use crate::raft::heartbeat::ticker::Pacer;
 use crate::rpc::grpc::acceptor::{Accept, AcceptorOptions};
 use crate::rpc::grpc::gate::Places;
 use crate::rpc::grpc::server::{GrpcServer, ServerOptions};

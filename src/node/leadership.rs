@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::ledger::Ledger;
 use super::pending::Pending;
 use crate::error::{AppendError, Damage, MemberError};
-use crate::raft::membership::{Picture, Seen};
-use crate::raft::reign::Reign;
+use crate::raft::membership::change::{Picture, Seen};
+use crate::raft::role::tenure::Reign;
 use crate::types::{Ack, NodeId, Role, Span};
 
 impl Ledger {

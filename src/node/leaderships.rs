@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::leadership::Leadership;
 use super::ledger::{Ledger, MAX_TIMEOUT};
 use crate::error::NoMasterError;
-use crate::raft::reign::Reign;
+use crate::raft::role::tenure::Reign;
 use crate::types::Role;
 
 /// The leaderships of this node, as they begin: the one that there is, then those that come. Ends when the ledger is

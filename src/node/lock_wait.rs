@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{OpenError, user};
 use crate::raft::Runtime;
-use crate::raft::beside::beside;
+use crate::raft::blocking::beside;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(100);

@@ -13,7 +13,7 @@ use crate::log::reader::LogReader;
 use crate::log::repair::online::SegmentRepair;
 use crate::log::repair::{Repair, Repairing, Step, Supply};
 use crate::pb;
-use crate::raft::{Runtime, beside};
+use crate::raft::{Runtime, blocking};
 use crate::rpc::envelope::{envelope, envelope_to_anybody, look};
 use crate::rpc::fetch::{MOST_BYTES, to_supply};
 use crate::rpc::transport::{Lane, Link, Transport, TransportError};
@@ -107,7 +107,7 @@ pub(crate) async fn repair_segment<R: Runtime>(
 /// # Errors
 /// If it panicked, or the runtime is shutting down.
 async fn beside<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepairError> {
-    let done = beside::beside::<R, _>(work).await;
+    let done = blocking::beside::<R, _>(work).await;
     done.map_err(|source| OpenError::Io { op: "finish the file work of", path: "a repair".into(), source }.into())
 }
 

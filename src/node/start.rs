@@ -20,12 +20,12 @@ use crate::log::reader::LogReader;
 use crate::log::{Background, Log, LogOptions};
 use crate::mutants;
 use crate::raft::Runtime;
-use crate::raft::acked::Acknowledged;
-use crate::raft::group::{self, GroupOptions};
-use crate::raft::owed;
-use crate::raft::pacer::Pacer;
-use crate::raft::purge::PurgeFloor;
-use crate::raft::storage::Clock;
+use crate::raft::election::lost_entries;
+use crate::raft::heartbeat::ticker::Pacer;
+use crate::raft::membership::acks::Acknowledged;
+use crate::raft::replica::{self, GroupOptions};
+use crate::raft::storage::log_store::Clock;
+use crate::raft::storage::purge::PurgeFloor;
 use crate::rpc::leader_watch::LeaderWatch;
 use crate::rpc::outages::Outages;
 use crate::rpc::peer_client::PeerNetwork;
@@ -88,7 +88,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let lasting = options.interval.is_none();
     let network = |identity: &Identity, reader: LogReader, purge_floor| {
         let own = reader.clone();
-        let holds = move |entry| owed::holds(&own, entry);
+        let holds = move |entry| lost_entries::holds(&own, entry);
         let after = move |number| reader.cursor_after(number).ok().flatten().map(|next| next.index);
         let acked = Acknowledged::new(group.clone(), Arc::new(after), Arc::new(holds), lasting);
         let (transport, window) = (env.transport.clone(), config.lease_window());
@@ -107,7 +107,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
         let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
         let (acked, standing, votes) = (network.acknowledged(), network.standing(), network.canvass::<R>());
         let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm, acked, standing, votes };
-        let reason = match group::start::<R, _>(options, network.clone()).await {
+        let reason = match replica::start::<R, _>(options, network.clone()).await {
             Ok((running, raft)) => break (running, raft, network, identity),
             Err(reason) => reason,
         };

@@ -16,7 +16,7 @@ use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::recovery::Decision;
 use crate::log::{Log, LogOptions, stopped};
 use crate::pb;
-use crate::raft::state_machine;
+use crate::raft::storage::state_machine;
 use crate::types::{Incarnation, checked_address};
 
 /// A cluster of one that was made of a survivor, or is planned.

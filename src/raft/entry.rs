@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use openraft::entry::{RaftEntry, RaftPayload};
 
-use super::config::{CommittedLeaderId, LogId, log_id};
-use super::flight::Flight;
-use super::members::{self, MemberNode, MembersError, Membership};
+use super::append::inflight::Flight;
+use super::membership::codec::{self, MemberNode, MembersError, Membership};
+use super::type_config::{CommittedLeaderId, LogId, log_id};
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::{Draft, Frame};
 use crate::types::NodeId;
@@ -60,7 +60,7 @@ impl Entry {
     /// If it is a membership that cannot be read.
     pub(crate) fn stored(frame: Frame) -> Result<Self, MembersError> {
         let membership = match frame.header.kind {
-            EntryKind::Membership => Some(members::decode(&frame.body())?),
+            EntryKind::Membership => Some(codec::decode(&frame.body())?),
             EntryKind::Blank | EntryKind::Batch | EntryKind::Roll => None,
         };
         let id = log_id(frame.header.term, frame.header.number);
@@ -117,7 +117,7 @@ impl RaftEntry for Entry {
         let new = match payload {
             Payload::Blank => NewEntry { draft: Draft::control(EntryKind::Blank, b""), flight: None },
             Payload::Membership(membership) => {
-                let draft = Draft::control(EntryKind::Membership, &members::encode(&membership));
+                let draft = Draft::control(EntryKind::Membership, &codec::encode(&membership));
                 NewEntry { draft, flight: None }
             }
             Payload::Batch(Proposed { draft, flight }) => NewEntry { draft, flight: Some(flight) },

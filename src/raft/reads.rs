@@ -12,8 +12,8 @@ use openraft::errors::{LinearizableReadError, RaftError};
 use openraft::{Instant, ReadPolicy};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::config::{Raft, RaftVote, Runtime, TypeConfig};
-use super::members::Membership;
+use super::membership::codec::Membership;
+use super::type_config::{Raft, RaftVote, Runtime, TypeConfig};
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
 use crate::types::{Consistency, NodeId, Span};

@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 use super::convert;
 use crate::pb;
-use crate::raft::members::{self, MemberNode};
-use crate::raft::roles::View;
+use crate::raft::membership::codec::{self, MemberNode};
+use crate::raft::role::task::View;
 use crate::types::NodeId;
 
 /// Where members are reached. openraft makes its clients once, and keeps them when a member moves.
@@ -26,7 +26,7 @@ impl Addresses {
         let Some(view) = self.0.get().map(watch::Receiver::borrow) else { return envelope };
         pb::Envelope {
             membership: view.set_by.map(convert::from_log_id),
-            cluster_incarnation: members::bytes_of(view.cluster),
+            cluster_incarnation: codec::bytes_of(view.cluster),
             ..envelope
         }
     }

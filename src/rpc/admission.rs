@@ -11,8 +11,10 @@ use super::router::refusal;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
-use crate::raft::roles::Metrics;
-use crate::raft::{Runtime, members, state_machine};
+use crate::raft::Runtime;
+use crate::raft::membership::codec;
+use crate::raft::role::task::Metrics;
+use crate::raft::storage::state_machine;
 use crate::types::{Incarnation, NodeId};
 
 /// Lets calls to one ledger in, or refuses them by name.
@@ -58,7 +60,7 @@ impl<R: Runtime> Admission<R> {
     /// The incarnation of the cluster that this node is a member of.
     pub(super) fn cluster(&self) -> Option<Incarnation> {
         let Identity { node, incarnation, .. } = &self.identity;
-        members::cluster_of(self.metrics.borrow_watched().membership_config.membership(), node, *incarnation)
+        codec::cluster_of(self.metrics.borrow_watched().membership_config.membership(), node, *incarnation)
     }
 
     /// `anybody`: the call may be for whoever is here.

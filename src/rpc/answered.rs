@@ -12,8 +12,8 @@ use super::transport::TransportError;
 use crate::log::reader::LogReader;
 use crate::pb::refusal::Reason;
 use crate::raft::Runtime;
-use crate::raft::acked::Acknowledged;
-use crate::raft::config::RaftVote;
+use crate::raft::membership::acks::Acknowledged;
+use crate::raft::type_config::RaftVote;
 use crate::types::{Incarnation, NodeId};
 
 /// What a member answers on one replication stream, on its way to openraft.

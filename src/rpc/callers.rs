@@ -3,8 +3,8 @@
 use super::pb::{self, refusal::Reason};
 use super::router::refusal;
 use crate::log::reader::LogReader;
-use crate::raft::config::{LogId, StoredMembership};
-use crate::raft::members;
+use crate::raft::membership::codec;
+use crate::raft::type_config::{LogId, StoredMembership};
 use crate::types::{Incarnation, NodeId};
 
 /// Who calls, as it says.
@@ -26,7 +26,7 @@ pub(super) fn vouch(log: &LogReader, members: &StoredMembership, who: &Caller<'_
     // The log may know more than the metrics that say who is a member now. Or less: retention removes memberships with
     // everything else. But who acts by an earlier one was let in by it, or by one before.
     let acted = acts_by.is_some_and(|by| Some(by) < *members.log_id());
-    let in_log = || members.log_id().is_some_and(|now| members::was_member(log, disk, now.index));
+    let in_log = || members.log_id().is_some_and(|now| codec::was_member(log, disk, now.index));
     let was_member = || acted || in_log();
     match members.membership().get_node(id) {
         Some(known) if known.incarnation != disk => {

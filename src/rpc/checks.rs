@@ -8,7 +8,7 @@ use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use super::convert::Malformed;
 use crate::format::entry::ENTRY_HEADER;
 use crate::format::segment::Cursor;
-use crate::raft::config::{LogId, RaftVote, SnapshotMeta};
+use crate::raft::type_config::{LogId, RaftVote, SnapshotMeta};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{NodeId, RECORD_OVERHEAD};
 

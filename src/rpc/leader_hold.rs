@@ -6,7 +6,7 @@ use openraft::Instant;
 
 use crate::config::lease::patience;
 use crate::mutants::{Mutant, planted};
-use crate::raft::config::RaftVote;
+use crate::raft::type_config::RaftVote;
 
 /// What binds a follower.
 pub(super) struct Hold<I> {

@@ -29,12 +29,12 @@ use super::leader_hold::Hold;
 use super::peer_client::PeerNetwork;
 use crate::config::lease::Timing;
 use crate::log::reader::LogReader;
-use crate::raft::config::RaftVote;
-use crate::raft::group::Group;
-use crate::raft::hold::VoteHold;
-use crate::raft::members::{MemberNode, is_quorum};
-use crate::raft::owed::{self, Owed};
-use crate::raft::roles::Metrics;
+use crate::raft::election::holdoff::VoteHold;
+use crate::raft::election::lost_entries::{self, Owed};
+use crate::raft::membership::codec::{MemberNode, is_quorum};
+use crate::raft::replica::Group;
+use crate::raft::role::task::Metrics;
+use crate::raft::type_config::RaftVote;
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::types::NodeId;
 
@@ -143,7 +143,7 @@ impl<R: Runtime> LeaderWatch<R> {
     pub(crate) async fn would_vote(&self, request: &VoteRequest<TypeConfig<R>>) -> Option<(RaftVote, bool)> {
         let _freed = self.frees(&request.vote)?;
         let vote = self.inner.raft.with_raft_state(|state| state.vote_ref().clone()).await.ok()?;
-        let last = owed::last(&self.inner.log);
+        let last = lost_entries::last(&self.inner.log);
         let granted = request.last_log_id >= last && request.vote.leader_id.term > vote.leader_id.term;
         Some((vote, granted))
     }
@@ -278,7 +278,7 @@ impl<R: Runtime> Inner<R> {
         let membership = self.metrics.borrow_watched().membership_config.membership().clone();
         let me = self.network.identity();
         let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), me.node.clone());
-        let request = VoteRequest::<TypeConfig<R>>::new(vote, owed::last(&self.log));
+        let request = VoteRequest::<TypeConfig<R>>::new(vote, lost_entries::last(&self.log));
         let gone = &leader.leader_id.voted_for;
         let asked = membership.nodes().filter(|(id, _)| **id != me.node && *id != gone);
         let mut answers: FuturesUnordered<_> = asked.map(|(id, node)| self.pre_vote(id, node, &request)).collect();

@@ -26,7 +26,7 @@ pub(super) struct Overtaken<'s, R: Runtime> {
 
 impl<'s, R: Runtime> Overtaken<'s, R> {
     /// `acked`: the number of the first entry that the stream begins with. `wanted`: what a purge waits for
-    /// ([`PurgeFloor`](crate::raft::purge::PurgeFloor)).
+    /// ([`PurgeFloor`](crate::raft::storage::purge::PurgeFloor)).
     pub(super) fn watch(
         answers: Answers<'s, R>,
         acked: u64,
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
     use crate::raft::TokioRuntime;
-    use crate::raft::config::log_id;
+    use crate::raft::type_config::log_id;
 
     #[test]
     fn a_stream_ends_when_what_it_still_has_to_send_is_to_go_and_its_requests_are_gone_by_then() {

@@ -12,7 +12,7 @@ use openraft::errors::RPCError;
 use openraft::raft::StreamAppendError;
 
 use super::peer_client::Given;
-use crate::raft::config::LogId;
+use crate::raft::type_config::LogId;
 use crate::raft::{Runtime, TypeConfig};
 
 /// What a conflict counts. A leader that looks for the end of a log finds it with fewer than [`FREE`] of them.
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::raft::TokioRuntime;
-    use crate::raft::config::log_id;
+    use crate::raft::type_config::log_id;
 
     fn error() -> Given<TokioRuntime> {
         Err(NetworkError::new(&io::Error::other("reset")).into())

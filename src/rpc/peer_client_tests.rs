@@ -8,7 +8,7 @@ use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::log::reader::LogReader;
 use crate::raft::TokioRuntime;
-use crate::raft::config::{SnapshotMeta, StoredMembership, log_id};
+use crate::raft::type_config::{SnapshotMeta, StoredMembership, log_id};
 use crate::rpc::fetch;
 use crate::rpc::transport::{Answer, AnswerStream};
 

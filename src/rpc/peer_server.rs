@@ -26,17 +26,19 @@ use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::log::room::NoRoom;
 use crate::pb::{self, refusal::Reason};
-use crate::raft::config::{LogId, RaftVote};
-use crate::raft::gate::Gate;
-use crate::raft::group::Group;
-use crate::raft::hold::VoteHold;
-use crate::raft::owed::Owed;
-use crate::raft::pacer::Heard;
+use crate::raft::append::disk_admission::Gate;
+use crate::raft::election::holdoff::VoteHold;
+use crate::raft::election::lost_entries::Owed;
+use crate::raft::heartbeat::ticker::Heard;
+use crate::raft::membership::codec;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
-use crate::raft::roles::Metrics;
-use crate::raft::stamps::Stamps;
-use crate::raft::standing::Standing;
-use crate::raft::{Raft, Runtime, TypeConfig, members, state_machine};
+use crate::raft::replica::Group;
+use crate::raft::role::standing::Standing;
+use crate::raft::role::task::Metrics;
+use crate::raft::storage::state_machine;
+use crate::raft::storage::timestamps::Stamps;
+use crate::raft::type_config::{LogId, RaftVote};
+use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::types::NodeId;
 
 /// One ledger as its peers reach it.
@@ -211,7 +213,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 segment_size: self.admission.identity.segment_size,
                 advertised_address: self.advertised.clone(),
                 node: self.admission.identity.node.to_string(),
-                cluster_incarnation: members::bytes_of(self.admission.cluster()),
+                cluster_incarnation: codec::bytes_of(self.admission.cluster()),
                 end: self.log.progress().end(),
                 clock_ms: self.stamps.clock(),
                 member,

@@ -6,7 +6,7 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult
 use super::{Intake, PeerServer, Refused, ended};
 use crate::log::reader::LogReader;
 use crate::pb;
-use crate::raft::config::{LogId, RaftVote, SnapshotMeta};
+use crate::raft::type_config::{LogId, RaftVote, SnapshotMeta};
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::rpc::convert;
 

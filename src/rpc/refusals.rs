@@ -4,7 +4,7 @@ use super::convert::Malformed;
 use super::outages::Outages;
 use super::transport::TransportError;
 use crate::raft::Runtime;
-use crate::raft::standing::Standing;
+use crate::raft::role::standing::Standing;
 
 /// What is made of how the calls of one ledger end.
 #[derive(Default)]

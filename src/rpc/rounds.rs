@@ -14,9 +14,9 @@ use openraft::raft::AppendEntriesRequest;
 
 use super::peer_client::PeerNetwork;
 use crate::raft::Runtime;
-use crate::raft::config::RaftVote;
-use crate::raft::members::{MemberNode, Membership, is_quorum};
+use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
 use crate::raft::reads::Confirm;
+use crate::raft::type_config::RaftVote;
 use crate::types::NodeId;
 
 /// The members of one ledger, as a leader asks them.

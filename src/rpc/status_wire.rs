@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::client_wire::{millis, quote};
 use super::pb;
-use crate::raft::members;
+use crate::raft::membership::codec;
 use crate::types::{
     ClosedKind, Incarnation, Member, MemberProgress, MemberStatus, NameError, Role, ScrubStatus, Status,
 };
@@ -13,7 +13,7 @@ impl From<Status> for pb::StatusResponse {
     fn from(status: Status) -> Self {
         let closed_reason = status.role.reason().map(quote).unwrap_or_default();
         let (master, master_address, master_incarnation) = match status.master {
-            Some(Member { id, address, incarnation }) => (id.into(), address, members::bytes_of(Some(incarnation))),
+            Some(Member { id, address, incarnation }) => (id.into(), address, codec::bytes_of(Some(incarnation))),
             None => Default::default(),
         };
         Self {
@@ -35,7 +35,7 @@ impl From<Status> for pb::StatusResponse {
             closed_reason,
             closed_kind: from_kind(&status.role).into(),
             disk_full: status.disk_full.map(|why| quote(&why)).unwrap_or_default(),
-            cluster_incarnation: members::bytes_of(status.cluster_incarnation),
+            cluster_incarnation: codec::bytes_of(status.cluster_incarnation),
             alarm: status.alarm.unwrap_or_default(),
             durability: status.durability.unwrap_or_default(),
             waiting: status.waiting.map(|why| quote(&why)).unwrap_or_default(),
@@ -119,7 +119,7 @@ fn to_kind(kind: pb::ClosedKind) -> ClosedKind {
 
 impl From<MemberStatus> for pb::MemberStatus {
     fn from(MemberStatus { member: Member { id, address, incarnation }, voter }: MemberStatus) -> Self {
-        Self { id: id.into(), address, voter, incarnation: members::bytes_of(Some(incarnation)) }
+        Self { id: id.into(), address, voter, incarnation: codec::bytes_of(Some(incarnation)) }
     }
 }
 
@@ -139,7 +139,7 @@ impl From<MemberProgress> for pb::MemberProgress {
         Self {
             id: id.into(),
             address,
-            incarnation: members::bytes_of(Some(incarnation)),
+            incarnation: codec::bytes_of(Some(incarnation)),
             voter: progress.voter,
             end: progress.end,
             behind: progress.behind,
@@ -168,7 +168,7 @@ impl TryFrom<pb::MemberProgress> for MemberProgress {
 /// Who was added or took a place.
 impl From<Member> for pb::ChangeMembersResponse {
     fn from(Member { id, incarnation, .. }: Member) -> Self {
-        Self { id: id.into(), incarnation: members::bytes_of(Some(incarnation)) }
+        Self { id: id.into(), incarnation: codec::bytes_of(Some(incarnation)) }
     }
 }
 

@@ -65,8 +65,8 @@ mod tests {
 
     use super::*;
     use crate::raft::TokioRuntime;
-    use crate::raft::config::{RaftVote, log_id};
     use crate::raft::entry::Entry;
+    use crate::raft::type_config::{RaftVote, log_id};
 
     type Request = AppendEntriesRequest<TypeConfig<TokioRuntime>>;
 

@@ -13,9 +13,9 @@ use openraft::network::{NetVote, RPCOption};
 use openraft::raft::VoteRequest;
 
 use super::peer_client::PeerNetwork;
-use crate::raft::config::{LogId, RaftVote};
-use crate::raft::members::{MemberNode, Membership, is_quorum};
-use crate::raft::vote_saves::{Canvass, VoteSaves};
+use crate::raft::election::vote_saves::{Canvass, VoteSaves};
+use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
+use crate::raft::type_config::{LogId, RaftVote};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::NodeId;
 

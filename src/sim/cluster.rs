@@ -22,7 +22,7 @@ use crate::config::{Config, MIN_SEGMENT_SIZE};
 use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
-use crate::raft::pacer::Pacer;
+use crate::raft::heartbeat::ticker::Pacer;
 use crate::rpc::outages::Outages;
 use crate::rpc::router::Router;
 use crate::types::{Ack, Group, Incarnation, NodeId, Peer, Peers, ReadLimit, Record, Role};

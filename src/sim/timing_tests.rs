@@ -13,7 +13,7 @@ use super::file::lock;
 use super::read_tests::{NODES, SOON, millis, seeds};
 use super::{Rng, SimCluster, now, pass, run, spawn};
 use crate::config::Config;
-use crate::raft::flights;
+use crate::raft::append::window;
 use crate::types::{Consistency, Role};
 
 const PROMISES: [Consistency; 2] = [Consistency::Lease, Consistency::Linearizable];
@@ -284,7 +284,7 @@ async fn submits(cluster: SimCluster, i: usize, over: Arc<Mutex<bool>>, mut rng:
 fn what_is_submitted_in_order_lies_in_order_across_a_renewed_lease() {
     let mut reached = 0;
     for seed in seeds(4) {
-        let before = flights::reached::times();
+        let before = window::reached::times();
         run(seed, async {
             let watched = Watched::start(seed, millis(500), |_| {}).await;
             watched.settled().await;
@@ -306,7 +306,7 @@ fn what_is_submitted_in_order_lies_in_order_across_a_renewed_lease() {
             assert!(acked.len() > 100, "seed {seed}: {} acked, {unacked} not", acked.len());
             assert_eq!(cluster.master(), Some(master), "seed {seed}: {}", cluster.describe());
         });
-        reached += u64::from(flights::reached::times() > before);
+        reached += u64::from(window::reached::times() > before);
     }
     assert!(reached > 0, "{reached} seeds had a batch refused while more waited");
 }

@@ -32,8 +32,8 @@ use crate::log::flusher::Scheduler;
 use crate::node::builder::grpc_options;
 use crate::node::start::Environment;
 use crate::node::{Node, NodeBuilder};
-use crate::raft::beside;
-use crate::raft::pacer::Pacer;
+use crate::raft::blocking;
+use crate::raft::heartbeat::ticker::Pacer;
 use crate::rpc::grpc::acceptor::Accept;
 use crate::rpc::grpc::dialer::Dialer;
 use crate::rpc::grpc::transport::GrpcTransport;
@@ -147,7 +147,7 @@ pub struct World {
 /// As there.
 pub async fn serve(config: Config, listener: impl Listen, world: World) -> Result<Node, StartError> {
     config.validate()?;
-    beside::inline_on_this_thread();
+    blocking::inline_on_this_thread();
     let mut rng = Rng::new(world.seed);
     let incarnation = u128::from(rng.draw()) << 64 | u128::from(rng.draw());
     let env = Environment {

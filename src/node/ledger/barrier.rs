@@ -8,9 +8,9 @@ use crate::error::ReadError;
 use crate::mutants::{Mutant, planted};
 use crate::node::unopened::final_reason;
 use crate::pb;
-use crate::raft::group::Group;
-use crate::raft::members;
+use crate::raft::membership::codec;
 use crate::raft::reads::{NoReadIndex, Proof};
+use crate::raft::replica::Group;
 use crate::rpc::convert;
 use crate::rpc::envelope::envelope;
 use crate::rpc::transport::{Lane, Transport};
@@ -94,7 +94,7 @@ impl Barrier<'_> {
     /// Asks the leader.
     async fn ask(&self, master: &Member, proof: Proof, within: Duration) -> Result<u64, NoReadIndex> {
         let envelope = pb::Envelope {
-            cluster_incarnation: members::bytes_of(self.group.view.borrow().cluster),
+            cluster_incarnation: codec::bytes_of(self.group.view.borrow().cluster),
             ..envelope(&self.group.identity, &master.id, Some(master.incarnation))
         };
         let request = convert::from_read_index(proof, within, envelope);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Ledger;
 use crate::error::MemberError;
 use crate::pb;
-use crate::raft::members;
-use crate::raft::membership::{Change, Picture, Seen};
+use crate::raft::membership::change::{Change, Picture, Seen};
+use crate::raft::membership::codec;
 use crate::rpc::convert::from_log_id;
 use crate::rpc::envelope::{envelope, envelope_to_anybody, look};
 use crate::rpc::transport::{Lane, TransportError};
@@ -256,7 +256,7 @@ impl Ledger {
         };
         let envelope = pb::Envelope {
             sender_address: self.advertised().to_owned(),
-            cluster_incarnation: members::bytes_of(cluster),
+            cluster_incarnation: codec::bytes_of(cluster),
             membership: set_by.map(from_log_id),
             ..envelope(&group.identity, &member.id, Some(member.incarnation))
         };
@@ -270,7 +270,7 @@ impl Ledger {
         checked_address(address).map_err(|why| unfit(why.to_string()))?;
         let identity = &self.raft_group().identity;
         let envelope = pb::Envelope {
-            cluster_incarnation: members::bytes_of(self.raft_group().view.borrow().cluster),
+            cluster_incarnation: codec::bytes_of(self.raft_group().view.borrow().cluster),
             ..envelope_to_anybody(identity)
         };
         let request = look(identity, envelope);

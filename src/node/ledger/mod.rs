@@ -29,7 +29,7 @@ use crate::node::pending::Pending;
 use crate::node::read_stream::ReadStream;
 use crate::node::tail::Tail;
 use crate::raft;
-use crate::raft::flight::Waiter;
+use crate::raft::append::inflight::Waiter;
 use crate::rpc::transport::Transport;
 use crate::types::{Ack, BatchAck, Consistency, Group, RECORD_OVERHEAD, ReadLimit, Record, Role};
 
@@ -45,7 +45,7 @@ pub struct Ledger {
 }
 
 struct Inner {
-    group: raft::group::Group,
+    group: raft::replica::Group,
     transport: Arc<dyn Transport>,
     /// Where peers reach this node.
     advertised: String,
@@ -67,7 +67,7 @@ pub(crate) struct WeakLedger(Weak<Inner>);
 
 impl Ledger {
     pub(in crate::node) fn new(
-        group: raft::group::Group,
+        group: raft::replica::Group,
         transport: Arc<dyn Transport>,
         advertised: &str,
         config: &Config,
@@ -96,7 +96,7 @@ impl Ledger {
         self.inner.limits.retention
     }
 
-    pub(crate) fn raft_group(&self) -> &raft::group::Group {
+    pub(crate) fn raft_group(&self) -> &raft::replica::Group {
         &self.inner.group
     }
 

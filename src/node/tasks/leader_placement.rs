@@ -7,7 +7,7 @@ use crate::config::{Config, Durability};
 use crate::log::reader::LogReader;
 use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
-use crate::raft::membership::{Picture, Seen};
+use crate::raft::membership::change::{Picture, Seen};
 use crate::types::{NodeId, Span};
 
 /// How often a master looks.

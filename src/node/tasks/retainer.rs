@@ -10,7 +10,7 @@ use crate::log::reader::LogReader;
 use crate::log::retention::Decision;
 use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
-use crate::raft::storage::Clock;
+use crate::raft::storage::log_store::Clock;
 use crate::types::{DiskLevel, LastRemoval, Role, Span};
 
 /// What retention has left on a node, and may take.

@@ -12,7 +12,7 @@ use crate::log::reader::LogReader;
 use crate::log::scrub::Scrub as Pass;
 use crate::node::ledger::WeakLedger;
 use crate::node::repair::repair_segment;
-use crate::raft::storage::Clock;
+use crate::raft::storage::log_store::Clock;
 use crate::raft::{Instant, Runtime};
 use crate::rpc::transport::Transport;
 use crate::types::Role;

@@ -12,19 +12,19 @@ use crate::error::AppendError;
 use crate::log::directory::Identity;
 use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
-use crate::raft::acked::Acknowledged;
-use crate::raft::flight::Waiter;
-use crate::raft::group::{self, GroupOptions};
-use crate::raft::pacer::Pacer;
-use crate::raft::proposer::Proposer;
-use crate::raft::purge::PurgeFloor;
+use crate::raft::append::inflight::Waiter;
+use crate::raft::append::proposer::Proposer;
+use crate::raft::heartbeat::ticker::Pacer;
+use crate::raft::membership::acks::Acknowledged;
+use crate::raft::replica::{self, GroupOptions};
+use crate::raft::storage::purge::PurgeFloor;
 use crate::raft::{Raft, TokioRuntime};
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::rpc::peer_client::PeerNetwork;
 use crate::types::{Incarnation, Member, NodeId, Role};
 
 /// A node that has no cluster yet: its Raft refuses every append.
-async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
+async fn pristine(dir: &std::path::Path) -> (replica::Group, Raft<TokioRuntime>) {
     let identity = Identity {
         cluster: "c".parse().unwrap(),
         group: "g".parse().unwrap(),
@@ -55,7 +55,7 @@ async fn pristine(dir: &std::path::Path) -> (group::Group, Raft<TokioRuntime>) {
     let (acked, standing, votes) = (network.acknowledged(), network.standing(), network.canvass::<TokioRuntime>());
     let (clock, pacer) = (Arc::new(|| 0), &pacer);
     let options = GroupOptions { config: &config, log, clock, floor, pacer, confirm, acked, standing, votes };
-    group::start(options, network).await.unwrap()
+    replica::start(options, network).await.unwrap()
 }
 
 /// How long this thread has been on a processor.

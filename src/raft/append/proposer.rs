@@ -13,17 +13,17 @@ use std::time::Duration;
 use openraft::Instant;
 use tokio::sync::{mpsc, watch};
 
-use super::config::{CommittedLeaderId, Raft, Runtime};
-use super::entry::Proposed;
-use super::flight::{BatchResponder, Landed, Waiter};
-use super::flights::{Flights, put_back};
-use super::gate::Gate;
-use super::standing::Standing;
+use super::disk_admission::Gate;
+use super::inflight::{BatchResponder, Landed, Waiter};
+use super::window::{Flights, put_back};
 use crate::error::AppendError;
 use crate::format::batch;
 use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
 use crate::log::room::{NoRoom, Room};
+use crate::raft::entry::Proposed;
+use crate::raft::role::standing::Standing;
+use crate::raft::type_config::{CommittedLeaderId, Raft, Runtime};
 use crate::types::Role;
 
 /// Bytes of a batch, framing included, that end it; a single append may be larger.

@@ -17,13 +17,8 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{Instant, OptionalSend, RaftTypeConfig};
 use parking_lot::Mutex;
 
-use super::beside::beside;
-use super::config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
-use super::entry::{Content, Entry, NewEntry};
-use super::flight::Placed;
-use super::stamps::Stamps;
 use super::state_machine::membership_at;
-use super::vote_saves::{Bounds, Canvass, VoteSaves};
+use super::timestamps::Stamps;
 use crate::error::Damage;
 use crate::format::batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
@@ -33,6 +28,11 @@ use crate::format::segment::Cursor;
 use crate::log::Log;
 use crate::log::flush::Completion;
 use crate::log::reader::LogReader;
+use crate::raft::append::inflight::Placed;
+use crate::raft::blocking::beside;
+use crate::raft::election::vote_saves::{Bounds, Canvass, VoteSaves};
+use crate::raft::entry::{Content, Entry, NewEntry};
+use crate::raft::type_config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
 use crate::types::Span;
 
 /// Milliseconds since 1970. The simulation has its own.

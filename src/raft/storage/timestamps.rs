@@ -11,10 +11,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::Instant;
-use super::config::Runtime;
-use super::storage::Clock;
+use super::log_store::Clock;
 use crate::log::age::{Belief, Doubt};
+use crate::raft::Instant;
+use crate::raft::type_config::Runtime;
 
 /// Shared by the log's writer and who asks the others.
 pub(crate) struct Stamps {

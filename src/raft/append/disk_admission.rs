@@ -1,11 +1,11 @@
 //! Keeps entries away from Raft for which the log has no room: Raft cannot take a storage error and go on.
 
-use super::config::{Runtime, TypeConfig};
-use super::entry::{Content, Entry};
-use super::storage::Clock;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::log::reader::LogReader;
 use crate::log::room::{NoRoom, Room};
+use crate::raft::entry::{Content, Entry};
+use crate::raft::storage::log_store::Clock;
+use crate::raft::type_config::{Runtime, TypeConfig};
 
 type Request<R> = openraft::raft::AppendEntriesRequest<TypeConfig<R>>;
 

@@ -21,13 +21,13 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant, ServerState};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::config::{Raft, Runtime};
-use super::rest::{Rest, resting};
-use super::roles::Metrics;
+use super::idle::{Rest, resting};
 use crate::config::Config;
+use crate::raft::role::task::Metrics;
+use crate::raft::type_config::{Raft, Runtime};
 
 /// After so many strikes without a word of the leader, openraft's own clock takes over.
-pub(super) const QUIET: u32 = 5;
+pub(crate) const QUIET: u32 = 5;
 
 /// Strikes for the ledgers of a node. Costs nothing while there is none.
 pub(crate) struct Pacer {
@@ -58,7 +58,7 @@ impl Heard {
 }
 
 /// A ledger as the pacer sees it.
-pub(super) trait Paced: Send + Sync {
+pub(crate) trait Paced: Send + Sync {
     /// The clock strikes, for the `number`th time. False if Raft has ended.
     fn strike(&self, number: u64) -> bool;
 }
@@ -70,7 +70,7 @@ impl Pacer {
     }
 
     /// Has the clock strike for `raft` as long as the returned value lives.
-    pub(super) fn pace<R: Runtime>(&self, raft: Raft<R>, heard: Heard) -> Arc<dyn Paced> {
+    pub(crate) fn pace<R: Runtime>(&self, raft: Raft<R>, heard: Heard) -> Arc<dyn Paced> {
         let rest = Rest::new(self.resting, self.every);
         // Until it has heard something, openraft's clock goes on.
         let state = Mutex::new(PaceState { known: 0, quiet: QUIET, ticks: true, rest });

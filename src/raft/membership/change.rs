@@ -9,9 +9,9 @@ use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::Precondition;
 use openraft::{ChangeMembers, Instant, ServerState};
 
-use super::config::{LogId, Raft, Runtime, TypeConfig};
-use super::members::{self, MemberNode, Membership};
+use super::codec::{self, MemberNode, Membership};
 use crate::error::MemberError;
+use crate::raft::type_config::{LogId, Raft, Runtime, TypeConfig};
 use crate::types::{Incarnation, Member, NodeId};
 
 /// A member that lacks no more entries than this has caught up: the next round brings them.
@@ -86,7 +86,7 @@ impl Picture {
 
     fn request(&self, change: Change) -> Result<ChangeMembers<NodeId, MemberNode>, MemberError> {
         let only = |id: NodeId| BTreeSet::from([id]);
-        let node = |member: &Member| node(member, members::cluster(&self.membership));
+        let node = |member: &Member| node(member, codec::cluster(&self.membership));
         Ok(match change {
             Change::AddLearner(member) => ChangeMembers::AddNodes(BTreeMap::from([node(&member)])),
             Change::Promote(id) => ChangeMembers::AddVoterIds(only(id)),
@@ -126,7 +126,7 @@ impl Picture {
     /// Whether those that answer are a quorum.
     fn has_quorum(&self) -> bool {
         let alive: Vec<_> = self.members.iter().filter(|seen| seen.alive).map(|seen| seen.member.id.clone()).collect();
-        members::is_quorum(&self.membership, &alive)
+        codec::is_quorum(&self.membership, &alive)
     }
 
     /// The voters that have not answered lately, for people.
@@ -158,7 +158,7 @@ pub(crate) fn picture<R: Runtime>(raft: &Raft<R>, lease: Duration) -> Picture {
         let acked = metrics.heartbeat.as_ref().and_then(|answers| answers.get(id).cloned().flatten());
         let heard = acked.map(|at| now.saturating_duration_since(*at));
         Seen {
-            member: members::member(id, node),
+            member: codec::member(id, node),
             voter: voters.contains(id),
             matched: if me { metrics.last_log_index } else { matched },
             heard: if me { Some(Duration::ZERO) } else { heard },
@@ -275,5 +275,5 @@ pub(crate) fn leader<R: Runtime>(raft: &Raft<R>) -> Option<Member> {
     let metrics = metrics.borrow_watched();
     let id = metrics.current_leader.as_ref().filter(|leader| **leader != metrics.id)?;
     let node = metrics.membership_config.membership().get_node(id)?;
-    Some(members::member(id, node))
+    Some(codec::member(id, node))
 }

@@ -13,27 +13,27 @@ use openraft::{Config as RaftConfig, Instant, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::acked::Acknowledged;
-use super::beside::beside;
-use super::config::{Raft, Runtime, StoredMembership, TypeConfig};
-use super::flight::Waiter;
-use super::gate::Gate;
-use super::handover::Handover;
-use super::hold::VoteHold;
-use super::members::MemberNode;
-use super::membership::{self, Decide, Picture, Settled};
-use super::owed::Owed;
-use super::pacer::{Heard, Paced, Pacer};
-use super::proposer::Proposer;
-use super::purge::{Purger, RemovalOutcome};
+use super::append::disk_admission::Gate;
+use super::append::inflight::Waiter;
+use super::append::proposer::Proposer;
+use super::blocking::beside;
+use super::election::handover::Handover;
+use super::election::holdoff::VoteHold;
+use super::election::lost_entries::Owed;
+use super::election::vote_saves::{Bounds, Canvass, VoteSaves};
+use super::heartbeat::ticker::{Heard, Paced, Pacer};
+use super::membership::acks::Acknowledged;
+use super::membership::change::{self, Decide, Picture, Settled};
+use super::membership::codec::MemberNode;
 use super::reads::{Confirm, Leader, ReadIndex};
-use super::reign::Reign;
-use super::roles::{RoleTask, Roles, View};
-use super::stamps::Stamps;
-use super::standing::Standing;
-use super::state_machine::{self, SnapshotData, StateMachine};
-use super::storage::{Clock, InstalledStart, LogStore};
-use super::vote_saves::{Bounds, Canvass, VoteSaves};
+use super::role::standing::Standing;
+use super::role::task::{RoleTask, Roles, View};
+use super::role::tenure::Reign;
+use super::storage::log_store::{Clock, InstalledStart, LogStore};
+use super::storage::purge::{Purger, RemovalOutcome};
+use super::storage::state_machine::{self, SnapshotData, StateMachine};
+use super::storage::timestamps::Stamps;
+use super::type_config::{Raft, Runtime, StoredMembership, TypeConfig};
 use crate::config::Config;
 use crate::config::lease::Timing;
 use crate::error::{MemberError, RemoveError};
@@ -107,7 +107,7 @@ pub(crate) struct GroupOptions<'a> {
     pub(crate) config: &'a Config,
     pub(crate) log: Log,
     pub(crate) clock: Clock,
-    /// Tells the network which entries are to go ([`PurgeFloor`](super::purge::PurgeFloor)).
+    /// Tells the network which entries are to go ([`PurgeFloor`](super::storage::purge::PurgeFloor)).
     pub(crate) floor: watch::Sender<u64>,
     pub(crate) pacer: &'a Pacer,
     /// What proves that this node leads.
@@ -260,7 +260,7 @@ impl Group {
         self.control.picture()
     }
 
-    /// See [`membership::change`].
+    /// See [`change::change`].
     ///
     /// # Errors
     /// As there.
@@ -368,19 +368,19 @@ where
     }
 
     fn picture(&self) -> Picture {
-        membership::picture(&self.raft, self.lease)
+        change::picture(&self.raft, self.lease)
     }
 
     fn change<'a>(&'a self, decide: &'a Decide<'a>) -> BoxFuture<'a, Result<(), MemberError>> {
-        Box::pin(membership::change(&self.raft, self.lease, decide))
+        Box::pin(change::change(&self.raft, self.lease, decide))
     }
 
     fn wait_for<'a>(&'a self, settled: &'a Settled<'a>) -> BoxFuture<'a, ()> {
-        Box::pin(membership::wait_for(&self.raft, self.lease, settled))
+        Box::pin(change::wait_for(&self.raft, self.lease, settled))
     }
 
     fn quorum_lost(&self) -> BoxFuture<'_, String> {
-        Box::pin(membership::quorum_lost(&self.raft, self.lease, self.lease))
+        Box::pin(change::quorum_lost(&self.raft, self.lease, self.lease))
     }
 
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>> {

@@ -12,8 +12,8 @@ use std::time::Duration;
 use openraft::ServerState;
 use openraft::raft::VoteRequest;
 
-use super::config::{LogId, Raft, RaftVote, Runtime, TypeConfig};
 use crate::log::reader::LogReader;
+use crate::raft::type_config::{LogId, Raft, RaftVote, Runtime, TypeConfig};
 use crate::types::{Group, NodeId, Span};
 
 /// How often this node tries to step down: what is between the look at its log and its vote may change it.
@@ -21,7 +21,7 @@ const TRIES: usize = 3;
 
 /// The hand-overs of one ledger.
 #[derive(Debug, Default)]
-pub(super) struct Handover {
+pub(crate) struct Handover {
     /// How often one was begun. Only the newest is taken back: it ends those before it.
     begun: Arc<AtomicU64>,
 }
@@ -31,7 +31,7 @@ impl Handover {
     ///
     /// # Errors
     /// If Raft has stopped.
-    pub(super) async fn begin<R: Runtime>(
+    pub(crate) async fn begin<R: Runtime>(
         &self,
         log: &LogReader,
         raft: &Raft<R>,

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::flight::{Flight, Landed, Waiter};
+use super::inflight::{Flight, Landed, Waiter};
 
 /// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
 const MAX_FLIGHTS: usize = 4;
 
 /// What the proposer knows of its batches: what it has heard, and never what it could look up in them. What Raft has
 /// refused and the proposer has not heard of would be proposed again behind what it proposes meanwhile.
-pub(super) struct Flights {
+pub(crate) struct Flights {
     under_way: Vec<Weak<Flight>>,
     /// Those that have not landed.
     aloft: usize,
@@ -24,18 +24,18 @@ pub(super) struct Flights {
 
 impl Flights {
     /// None. What becomes of each is said to `landing`, in the order in which it happens.
-    pub(super) fn new(landing: mpsc::UnboundedSender<Landed>) -> Self {
+    pub(crate) fn new(landing: mpsc::UnboundedSender<Landed>) -> Self {
         Self { under_way: Vec::new(), aloft: 0, undecided: false, landing }
     }
 
     /// Whether the next one may follow. One that waits for the one before it keeps its place: between the two a lease
     /// can be renewed.
-    pub(super) fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         self.aloft < MAX_FLIGHTS && !self.undecided
     }
 
     /// A flight that is proposed now, of an entry of `length` bytes. Only while there is room.
-    pub(super) fn launch(&mut self, length: usize, waiters: Vec<Waiter>) -> Arc<Flight> {
+    pub(crate) fn launch(&mut self, length: usize, waiters: Vec<Waiter>) -> Arc<Flight> {
         let flight = Flight::new(length, waiters, self.landing.clone());
         self.under_way.push(Arc::downgrade(&flight));
         self.aloft += 1;
@@ -44,7 +44,7 @@ impl Flights {
     }
 
     /// Takes note of what was said to `landing`. Gives back what is to be proposed again.
-    pub(super) fn land(&mut self, landed: Landed) -> Option<Vec<Waiter>> {
+    pub(crate) fn land(&mut self, landed: Landed) -> Option<Vec<Waiter>> {
         // All but the last one are placed.
         self.undecided &= matches!(landed, Landed::Done);
         let refused = match landed {
@@ -58,12 +58,12 @@ impl Flights {
     }
 
     /// Bytes that the log will need for those that it has not taken.
-    pub(super) fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.all().map(|flight| flight.pending()).sum()
     }
 
     /// Gives up waiting for those whose deadline has come. Returns the next deadline.
-    pub(super) fn expire(&self, now: Duration) -> Option<Duration> {
+    pub(crate) fn expire(&self, now: Duration) -> Option<Duration> {
         self.all().filter_map(|flight| flight.expire(now)).min()
     }
 
@@ -73,7 +73,7 @@ impl Flights {
 }
 
 /// Has what Raft refused wait again where it waited before.
-pub(super) fn put_back(backlog: &mut VecDeque<Waiter>, refused: Vec<Waiter>) {
+pub(crate) fn put_back(backlog: &mut VecDeque<Waiter>, refused: Vec<Waiter>) {
     #[cfg(test)]
     reached::note(!refused.is_empty() && !backlog.is_empty());
     backlog.extend(refused);
@@ -89,7 +89,7 @@ pub(crate) mod reached {
         static TIMES: Cell<u64> = const { Cell::new(0) };
     }
 
-    pub(super) fn note(reached: bool) {
+    pub(crate) fn note(reached: bool) {
         TIMES.set(TIMES.get() + u64::from(reached));
     }
 
@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::error::AppendError;
-    use crate::raft::flight::Placed;
+    use crate::raft::append::inflight::Placed;
     use crate::types::BatchAck;
 
     /// Chance, by a seed: xorshift.

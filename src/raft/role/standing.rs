@@ -56,7 +56,7 @@ impl Standing {
     }
 
     /// Until more than `heard` appends have arrived. May be dropped and called again.
-    pub(super) async fn heard_more_than(&self, heard: u64) {
+    pub(crate) async fn heard_more_than(&self, heard: u64) {
         loop {
             self.inner.awaited.store(true, Ordering::SeqCst);
             if self.heard() > heard {
@@ -78,7 +78,7 @@ impl Standing {
     }
 
     /// A leader has called since: it is a member after all.
-    pub(super) fn tell_member(&self) {
+    pub(crate) fn tell_member(&self) {
         self.inner.removed.send_if_modified(|told| told.take().is_some());
     }
 

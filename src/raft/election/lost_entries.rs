@@ -3,12 +3,13 @@
 //! A node whose disk was set back does not know that. The leader to which it acknowledged does, and reminds it with
 //! whatever it says first, and with every heartbeat. From then on, until it has again what it acknowledged, it votes as
 //! if it had it: for nobody whose log is behind that, and not for itself. So it helps nobody to lead who lacks what was
-//! committed with its help. Before it votes for anybody it gives a leader the time to say so ([`hold`](super::hold)).
+//! committed with its help. Before it votes for anybody it gives a leader the time to say so (see
+//! [`holdoff`](super::holdoff)).
 
 use tokio::sync::watch;
 
-use super::config::{LogId, log_id};
 use crate::log::reader::LogReader;
+use crate::raft::type_config::{LogId, log_id};
 
 /// The last entry that this node has acknowledged, as far as a leader has told it in this life. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use prost::Message;
 
-use super::config::{StoredMembership, log_id};
 use crate::log::reader::LogReader;
 use crate::pb;
+use crate::raft::type_config::{StoredMembership, log_id};
 use crate::types::{Incarnation, Member, MemberStatus, NodeId};
 
 /// A membership of a ledger.

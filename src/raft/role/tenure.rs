@@ -16,19 +16,19 @@ pub(crate) struct Reign {
 }
 
 /// Tells of the reigns of this node.
-pub(super) struct Reigns {
+pub(crate) struct Reigns {
     now: watch::Sender<Option<Reign>>,
     last: Option<Reign>,
 }
 
 impl Reigns {
-    pub(super) fn new() -> (Self, watch::Receiver<Option<Reign>>) {
+    pub(crate) fn new() -> (Self, watch::Receiver<Option<Reign>>) {
         let (now, told) = watch::channel(None);
         (Self { now, last: None }, told)
     }
 
     /// This node has become the master of `term`, and has committed an entry of it.
-    pub(super) fn begin(&mut self, term: u64, log: &LogReader) {
+    pub(crate) fn begin(&mut self, term: u64, log: &LogReader) {
         if self.now.borrow().is_some_and(|now| now.term == term) {
             return;
         }
@@ -41,7 +41,7 @@ impl Reigns {
     }
 
     /// This node is not the master, or not any more.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.now.send_if_modified(|now| now.take().is_some());
     }
 }

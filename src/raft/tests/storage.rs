@@ -12,12 +12,6 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
-use super::TypeConfig;
-use super::config::{RaftVote, SnapshotMeta, StoredMembership, log_id};
-use super::entry::Entry;
-use super::gate::Gate;
-use super::state_machine::StateMachine;
-use super::storage::LogStore;
 use crate::config::Retention;
 use crate::disk::real::RealDisk;
 use crate::error::OpenError;
@@ -26,6 +20,12 @@ use crate::format::segment::Cursor;
 use crate::log::directory::Identity;
 use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::{Background, Log, LogOptions};
+use crate::raft::TypeConfig;
+use crate::raft::append::disk_admission::Gate;
+use crate::raft::entry::Entry;
+use crate::raft::storage::log_store::LogStore;
+use crate::raft::storage::state_machine::StateMachine;
+use crate::raft::type_config::{RaftVote, SnapshotMeta, StoredMembership, log_id};
 use crate::types::Incarnation;
 
 type Config = TypeConfig<TokioRuntime>;

@@ -14,14 +14,14 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine, S
 use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
 
-use super::config::{CommittedLeaderId, LogId, Runtime, SnapshotMeta, StoredMembership, TypeConfig, log_id};
-use super::entry::Entry;
-use super::members::{self, MemberNode};
-use super::storage::InstalledStart;
+use super::log_store::InstalledStart;
 use crate::format::segment::Cursor;
 use crate::log::Log;
 use crate::log::reader::LogReader;
 use crate::pb;
+use crate::raft::entry::Entry;
+use crate::raft::membership::codec::{self, MemberNode};
+use crate::raft::type_config::{CommittedLeaderId, LogId, Runtime, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use crate::types::NodeId;
 
 /// Entries applied in one go.
@@ -263,7 +263,7 @@ pub(crate) fn to_message(meta: &SnapshotMeta, start: SnapshotData) -> pb::Snapsh
         envelope: None,
         vote: None,
         last_log_id: meta.last_log_id.map(|id| pb::LogId { term: id.leader_id.term, number: id.index }),
-        membership: Some(members::stored_to_message(&meta.last_membership)),
+        membership: Some(codec::stored_to_message(&meta.last_membership)),
         start: start.map(|next| pb::LogStart {
             position: next.position,
             index: next.index,
@@ -276,12 +276,10 @@ pub(crate) fn to_message(meta: &SnapshotMeta, start: SnapshotData) -> pb::Snapsh
 }
 
 /// The reverse of [`to_message`].
-pub(crate) fn from_message(
-    message: &pb::SnapshotRequest,
-) -> Result<(SnapshotMeta, SnapshotData), members::MembersError> {
+pub(crate) fn from_message(message: &pb::SnapshotRequest) -> Result<(SnapshotMeta, SnapshotData), codec::MembersError> {
     let last_log_id = message.last_log_id.as_ref().map(|id| log_id(id.term, id.number));
     let last_membership = match &message.membership {
-        Some(stored) => members::stored_from_message(stored)?,
+        Some(stored) => codec::stored_from_message(stored)?,
         None => StoredMembership::default(),
     };
     let next = |last: LogId, start: &pb::LogStart| Cursor {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::config::Runtime;
+use super::type_config::Runtime;
 
 #[cfg(feature = "sim")]
 thread_local! {

@@ -4,18 +4,18 @@
 //! strength of that. openraft keeps the promise in memory only: a process that dies and comes back at once would break
 //! it. So it keeps away from elections for as long as any such promise may last.
 //!
-//! And a node may have come back with less than it acknowledged (see [`owed`](super::owed)), and with an older vote. It
-//! cannot know; its leader does, and says so. So it keeps away from elections until a leader has spoken to it, or has
-//! had the time to: one without a quorum is silent now and then.
+//! And a node may have come back with less than it acknowledged (see [`lost_entries`](super::lost_entries)), and with
+//! an older vote. It cannot know; its leader does, and says so. So it keeps away from elections until a leader has
+//! spoken to it, or has had the time to: one without a quorum is silent now and then.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 
-use super::config::{Runtime, StoredMembership};
 use crate::format::hard_state::HardVote;
 use crate::mutants::{Mutant, planted};
+use crate::raft::type_config::{Runtime, StoredMembership};
 use crate::types::NodeId;
 
 /// Whether votes may be given and asked for; waits until they may.
@@ -85,9 +85,9 @@ mod tests {
 
     use openraft::{AsyncRuntime, Instant};
 
-    use super::super::TokioRuntime;
-    use super::super::members::{MemberNode, Membership};
     use super::*;
+    use crate::raft::TokioRuntime;
+    use crate::raft::membership::codec::{MemberNode, Membership};
     use crate::types::Incarnation;
 
     fn members(ids: &[u64]) -> StoredMembership {

@@ -12,16 +12,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
-use super::config::{LogId, Raft, Runtime, TypeConfig};
-use super::hold::VoteHold;
-use super::members::{self, MemberNode, Membership};
-use super::owed::Owed;
-use super::reign::{Reign, Reigns};
 use super::standing::Standing;
+use super::tenure::{Reign, Reigns};
 use crate::config::Config;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::mutants::{Mutant, planted};
+use crate::raft::election::holdoff::VoteHold;
+use crate::raft::election::lost_entries::Owed;
+use crate::raft::membership::codec::{self, MemberNode, Membership};
+use crate::raft::type_config::{LogId, Raft, Runtime, TypeConfig};
 use crate::types::{ClosedKind, Group, Incarnation, MemberStatus, NodeId, Role};
 
 /// How long a runtime may take to end all tasks.
@@ -218,7 +218,7 @@ impl<R: Runtime> RoleTask<R> {
         // Read the log without holding up who makes the metrics.
         if let Some(config) = changed {
             let named = may_lead(&self.id, self.incarnation, config.membership());
-            let was = |now: &LogId| members::was_member(&self.log, self.incarnation, now.index);
+            let was = |now: &LogId| codec::was_member(&self.log, self.incarnation, now.index);
             let before = !named && config.log_id().as_ref().is_some_and(was);
             out.knows_itself = named || before;
             // One that is not committed may never come to be.
@@ -419,17 +419,17 @@ fn role<R: Runtime>(
     let heard = seen.contact && !seen.silent;
     let master = metrics.current_leader.as_ref().filter(|leader| heard && *leader != id);
     match master.and_then(|leader| Some((leader, membership.get_node(leader)?))) {
-        Some((leader, node)) => Role::Slave { term, master: members::member(leader, node) },
+        Some((leader, node)) => Role::Slave { term, master: codec::member(leader, node) },
         None => Role::Electing { term },
     }
 }
 
 fn view<R: Runtime>(metrics: &RaftMetrics<R>, disk: Incarnation, term: u64) -> View {
     let membership = metrics.membership_config.membership();
-    let (members, cluster) = (members::statuses(membership), members::cluster_of(membership, &metrics.id, disk));
+    let (members, cluster) = (codec::statuses(membership), codec::cluster_of(membership, &metrics.id, disk));
     View { term, members, set_by: *metrics.membership_config.log_id(), cluster }
 }
 
 #[cfg(test)]
-#[path = "roles_tests.rs"]
+#[path = "task_tests.rs"]
 mod tests;

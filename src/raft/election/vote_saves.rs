@@ -23,8 +23,8 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 
-use super::config::{LogId, RaftVote, Runtime};
-use super::members::Membership;
+use crate::raft::membership::codec::Membership;
+use crate::raft::type_config::{LogId, RaftVote, Runtime};
 use crate::types::NodeId;
 
 /// For so many saves, and up to twice as many, no pre-vote is asked for after one: two are the candidate's own.

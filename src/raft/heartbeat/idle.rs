@@ -10,11 +10,11 @@ use crate::config::Config;
 const MOST: u32 = 4;
 
 /// How far the log goes and how far it is committed, by entry.
-pub(super) type Seen = (Option<u64>, Option<u64>);
+pub(crate) type Seen = (Option<u64>, Option<u64>);
 
 /// A ledger where nothing happens, and whose last heartbeat was answered, may rest for some strikes. One that is lost
 /// is made good at the next.
-pub(super) struct Rest<I> {
+pub(crate) struct Rest<I> {
     /// Of so many strikes, one brings a heartbeat.
     of: u32,
     every: Duration,
@@ -25,14 +25,14 @@ pub(super) struct Rest<I> {
 
 impl<I: Instant> Rest<I> {
     /// The clock strikes `every` so often; `of` as many strikes, one brings a heartbeat.
-    pub(super) fn new(of: u32, every: Duration) -> Self {
+    pub(crate) fn new(of: u32, every: Duration) -> Self {
         Self { of, every, rested: 0, beat: None }
     }
 
     /// Whether a heartbeat is due at this strike. `acked`: when that was sent which a quorum answered last.
     ///
     /// All ledgers of a node that rest beat at the same strikes, whenever they came to rest: theirs travel together.
-    pub(super) fn is_due(&mut self, strike: u64, seen: Seen, acked: Option<I>, now: I) -> bool {
+    pub(crate) fn is_due(&mut self, strike: u64, seen: Seen, acked: Option<I>, now: I) -> bool {
         let idle = self.beat.is_some_and(|(then, at)| {
             // A later answer is one to somebody else's heartbeat: a read had to ask. The next may find it answered.
             then == seen && acked.is_some_and(|acked| acked >= at && acked < at + self.every / 4)
@@ -49,7 +49,7 @@ impl<I: Instant> Rest<I> {
 
 /// Of so many strikes one brings a heartbeat where nothing happens: so many that followers, who wait for both bounds of
 /// the election timeout, can miss one and still have the next in time.
-pub(super) fn resting(config: &Config) -> u32 {
+pub(crate) fn resting(config: &Config) -> u32 {
     let (low, high) = config.election_timeout;
     let strikes = (low + high).as_nanos() / config.heartbeat_interval.as_nanos().max(1) / 3;
     u32::try_from(strikes).unwrap_or(MOST).clamp(1, MOST)
@@ -59,9 +59,9 @@ pub(super) fn resting(config: &Config) -> u32 {
 mod tests {
     use openraft::AsyncRuntime;
 
-    use super::super::TokioRuntime;
-    use super::super::pacer::QUIET;
+    use super::super::ticker::QUIET;
     use super::*;
+    use crate::raft::TokioRuntime;
     use crate::types::NodeId;
 
     type Now = <TokioRuntime as AsyncRuntime>::Instant;

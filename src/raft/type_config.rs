@@ -8,10 +8,10 @@ use openraft::RaftTypeConfig;
 use openraft::impls::{BoxedErrorSource, Vote, leader_id_std};
 use openraft::vote::RaftLeaderId;
 
+use super::append::inflight::BatchResponder;
 use super::entry::{Entry, Payload, Proposed};
-use super::flight::BatchResponder;
-use super::members::MemberNode;
-use super::state_machine::StateMachine;
+use super::membership::codec::MemberNode;
+use super::storage::state_machine::StateMachine;
 use crate::types::NodeId;
 
 /// What time and tasks are: tokio in production, the simulator in tests. openraft's trait under our name.

@@ -161,7 +161,7 @@ impl Flight {
         let _ = self.landed.send(landed);
     }
 
-    pub(super) fn committed(&self) {
+    pub(crate) fn committed(&self) {
         match self.placed.get() {
             Some(placed) => acknowledge(self.take(), *placed),
             // Committed without having been written here cannot be. Whatever it is, it is not an ack.
@@ -170,7 +170,7 @@ impl Flight {
         self.end();
     }
 
-    pub(super) fn refused(&self) {
+    pub(crate) fn refused(&self) {
         self.land(Landed::Refused(self.take()));
     }
 

@@ -4,7 +4,8 @@
 //! or set back, its log was cut by hand, or, with an interval, its power failed. Raft counts it for what it has from
 //! the moment this shows. Here is kept what is to be said about it.
 //!
-//! What a member acknowledged is also told to itself, by heartbeats: see [`owed`](super::owed).
+//! What a member acknowledged is also told to itself, by heartbeats: see
+//! [`lost_entries`](crate::raft::election::lost_entries).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::config::{LogId, RaftVote};
+use crate::raft::type_config::{LogId, RaftVote};
 use crate::types::{Group, Incarnation, NodeId};
 
 /// The index after the last record up to an entry, if that can be told.
@@ -198,8 +199,8 @@ impl fmt::Display for Place {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::super::config::log_id;
     use super::*;
+    use crate::raft::type_config::log_id;
 
     #[test]
     fn a_member_that_lacks_what_it_acknowledged_is_named_with_what_it_had_and_has() {

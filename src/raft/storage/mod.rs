@@ -1,0 +1,13 @@
+//! The log and the commit cursor as openraft's storage and state machine.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | [`log_store`] | the log as openraft's log storage |
+//! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
+//! | [`timestamps`] | the time that a leader stamps entries with |
+//! | [`purge`] | removing entries: a snapshot at the purge point, then the purge |
+
+pub(crate) mod log_store;
+pub(crate) mod purge;
+pub(crate) mod state_machine;
+pub(crate) mod timestamps;
