@@ -11,7 +11,6 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::clock::SimClock;
 use super::disk::SimDisk;
-use super::file::lock;
 use super::image::Kept;
 use super::network::SimNetwork;
 use super::rng::Rng;
@@ -130,7 +129,7 @@ impl SimCluster {
     }
 
     pub(super) fn nodes(&self) -> MutexGuard<'_, Vec<SimNode>> {
-        lock(&self.0.nodes)
+        self.0.nodes.lock()
     }
 
     pub(super) fn network(&self) -> &SimNetwork {
@@ -169,7 +168,7 @@ impl SimCluster {
         node.starts += 1;
         let router = Arc::new(Router::new(node.config.cluster.clone()));
         let life = self.0.network.up(&node.address, router.clone());
-        let mut rng = lock(&self.0.rng).fork();
+        let mut rng = self.0.rng.lock().fork();
         let (clock, incarnation) = (node.clock.clone(), u128::from(rng.draw()) << 64 | u128::from(rng.draw()));
         let env = Environment {
             disk: Arc::new(node.disk.clone()),
@@ -225,7 +224,7 @@ impl SimCluster {
     fn end(&self, i: usize, next: impl FnOnce(&SimDisk, &mut Rng) -> std::io::Result<SimDisk>) {
         let mut nodes = self.nodes();
         let node = &mut nodes[i];
-        node.disk = next(&node.disk, &mut lock(&self.0.rng)).expect("memory for a disk");
+        node.disk = next(&node.disk, &mut self.0.rng.lock()).expect("memory for a disk");
         self.0.network.down(&node.address);
         if let Some(dead) = node.running.take() {
             dead.router.clear();

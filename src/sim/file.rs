@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::machine::{Failure, Machine, Op, Owner};
 use crate::disk::{DiskFile, Mapping};
@@ -63,17 +63,17 @@ impl Inode {
 
     /// Whether somebody has it open, or mapped: it keeps its blocks though it may have no name.
     pub(super) fn is_open(&self) -> bool {
-        self.opens.load(Ordering::Relaxed) > 0 || lock(&self.memory).is_shared()
+        self.opens.load(Ordering::Relaxed) > 0 || self.memory.lock().is_shared()
     }
 
     pub(super) fn live(&self) -> Vec<u8> {
-        lock(&self.memory).copy(0..self.size)
+        self.memory.lock().copy(0..self.size)
     }
 
     /// The same file for the next process: it shares no memory with this one.
     pub(super) fn after_kill(&self, life: u64) -> io::Result<Arc<Self>> {
         let owner = Owner { life, ..self.owner.clone() };
-        Self::new(&self.live(), lock(&self.durable).clone(), lock(&self.dirty).clone(), owner)
+        Self::new(&self.live(), self.durable.lock().clone(), self.dirty.lock().clone(), owner)
     }
 
     /// What a power loss leaves: of the blocks that were not synced, those that `keep` says.
@@ -83,8 +83,8 @@ impl Inode {
 
     /// The durable bytes, and what `keep` says of the rest.
     fn on_disk(&self, keep: &mut Keep<'_>) -> Vec<u8> {
-        let (live, mut image) = (self.live(), lock(&self.durable).clone());
-        for page in lock(&self.dirty).iter() {
+        let (live, mut image) = (self.live(), self.durable.lock().clone());
+        for page in self.dirty.lock().iter() {
             for block in blocks(*page, self.size) {
                 if keep(&block, image[block.clone()] != live[block.clone()]) {
                     image[block.clone()].copy_from_slice(&live[block]);
@@ -96,12 +96,12 @@ impl Inode {
 
     /// These bytes as processes see them.
     pub(super) fn live_bytes(&self, range: Range<u64>) -> Vec<u8> {
-        lock(&self.memory).copy(self.within(range))
+        self.memory.lock().copy(self.within(range))
     }
 
     /// What a power loss now would leave of these bytes, whatever it does with the blocks that are not synced.
     pub(super) fn durable_bytes(&self, range: Range<u64>) -> Vec<u8> {
-        lock(&self.durable)[self.within(range)].to_vec()
+        self.durable.lock()[self.within(range)].to_vec()
     }
 
     fn within(&self, range: Range<u64>) -> Range<usize> {
@@ -118,12 +118,12 @@ impl Inode {
     #[cfg(test)]
     pub(super) fn write_back(&self, keep: &mut Keep<'_>) {
         let image = self.on_disk(keep);
-        *lock(&self.durable) = image;
+        *self.durable.lock() = image;
     }
 
     /// For an opener when nobody has the file open or mapped: fresh memory, in which nothing is frozen.
     pub(super) fn refresh(&self) -> io::Result<()> {
-        let mut mapping = lock(&self.memory);
+        let mut mapping = self.memory.lock();
         if !mapping.is_shared() {
             let live = mapping.copy(0..self.size);
             *mapping = memory(self.size, &live, &self.dirty, &self.owner)?;
@@ -133,7 +133,7 @@ impl Inode {
 
     fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         // Of its own: the hook must find `memory` free.
-        let (memory, range) = (lock(&self.memory).share(), offset..offset + bytes.len());
+        let (memory, range) = (self.memory.lock().share(), offset..offset + bytes.len());
         if memory.copy(range.clone()) == bytes {
             // The same again changes nothing for who looks at frozen bytes, but it is a write.
             note_write(&self.owner, &self.dirty, range);
@@ -144,8 +144,8 @@ impl Inode {
     }
 
     pub(super) fn sync(&self) {
-        let (memory, mut durable) = (lock(&self.memory), lock(&self.durable));
-        for page in std::mem::take(&mut *lock(&self.dirty)) {
+        let (memory, mut durable) = (self.memory.lock(), self.durable.lock());
+        for page in std::mem::take(&mut *self.dirty.lock()) {
             let range = page * PAGE..((page + 1) * PAGE).min(self.size);
             durable[range.clone()].copy_from_slice(&memory.copy(range));
         }
@@ -153,7 +153,7 @@ impl Inode {
 
     /// As Linux does it: what could not be written counts as clean, so a second sync would succeed over lost bytes.
     fn sync_failed(&self) {
-        lock(&self.dirty).clear();
+        self.dirty.lock().clear();
     }
 }
 
@@ -162,19 +162,19 @@ fn memory(size: usize, bytes: &[u8], dirty: &Arc<Mutex<BTreeSet<usize>>>, owner:
     let noted = Arc::new(Mutex::new(false));
     let (hooked, dirty, owner) = (noted.clone(), dirty.clone(), owner.clone());
     let hook = move |range: Range<usize>| {
-        if *lock(&hooked) {
+        if *hooked.lock() {
             note_write(&owner, &dirty, range);
         }
     };
     let mapping = Mapping::anonymous(size.max(1), Arc::new(hook))?;
     mapping.write(0, bytes)?;
-    *lock(&noted) = true;
+    *noted.lock() = true;
     Ok(mapping)
 }
 
 fn note_write(owner: &Owner, dirty: &Mutex<BTreeSet<usize>>, range: Range<usize>) {
     if let Some(machine) = owner.machine.upgrade() {
-        machine.wrote(owner.life, || lock(dirty).extend(pages(range)));
+        machine.wrote(owner.life, || dirty.lock().extend(pages(range)));
     }
 }
 
@@ -185,10 +185,6 @@ fn pages(range: Range<usize>) -> Range<usize> {
 fn blocks(page: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     let end = ((page + 1) * PAGE).min(size);
     (page * PAGE..end).step_by(BLOCK).map(move |start| start..(start + BLOCK).min(end))
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 /// An open file, of one life of the machine.
@@ -227,7 +223,7 @@ impl DiskFile for SimFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         drop(self.machine.call(self.life, Op::Read)?);
         let offset = self.check(buffer.len(), offset)?;
-        buffer.copy_from_slice(&lock(&self.inode.memory).copy(offset..offset + buffer.len()));
+        buffer.copy_from_slice(&self.inode.memory.lock().copy(offset..offset + buffer.len()));
         Ok(())
     }
 
@@ -254,7 +250,7 @@ impl DiskFile for SimFile {
 
     fn map(&self) -> io::Result<Mapping> {
         drop(self.machine.call(self.life, Op::Map)?);
-        Ok(lock(&self.inode.memory).share())
+        Ok(self.inode.memory.lock().share())
     }
 
     fn sync(&self) -> io::Result<()> {

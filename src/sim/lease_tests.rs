@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use super::file::lock;
 use super::read_tests::{NODES, SOON, World, millis, seeds, started};
 use super::{Rng, pass, run, spawn};
 use crate::types::Consistency;
@@ -23,12 +22,12 @@ fn under_lease_reads<F: Future<Output = ()>>(seed: u64, scenario: impl FnOnce(Wo
             })
             .collect();
         scenario(world.clone(), rng).await;
-        lock(&world.state).over = true;
+        world.state.lock().over = true;
         for (writer, reader) in tasks {
             writer.await;
             reader.await;
         }
-        let state = lock(&world.state);
+        let state = world.state.lock();
         assert_eq!(state.stale, None, "seed {seed}: DLEDGER_SEED={seed} runs it again");
         state.served.iter().sum()
     })
@@ -51,7 +50,7 @@ fn a_follower_that_restarts_again_and_again_keeps_the_promises_it_made() {
             cluster.cut(master, waiting);
             cluster.cut(waiting, master);
             // What the other one lacks would keep it from being elected.
-            lock(&world.state).quiet = true;
+            world.state.lock().quiet = true;
             pass(millis(600)).await;
             for _ in 0..12 {
                 world.restart(forgetful).await;
@@ -60,7 +59,7 @@ fn a_follower_that_restarts_again_and_again_keeps_the_promises_it_made() {
                     break;
                 }
             }
-            lock(&world.state).quiet = false;
+            world.state.lock().quiet = false;
             pass(millis(100)).await;
             cluster.heal();
             cluster.wait("a master again", SOON, || cluster.master().is_some()).await;
@@ -90,7 +89,7 @@ fn a_leader_that_seems_dead_is_not_succeeded_while_it_counts_on_an_answer() {
 fn a_late_answer_gives_no_more_time_than_it_was_sent_for() {
     each(1, |world, mut rng| async move {
         let cluster = &world.cluster;
-        lock(&world.state).longer = millis(200);
+        world.state.lock().longer = millis(200);
         for _ in 0..8 {
             let Some(master) = cluster.master().filter(|_| !world.over()) else { break };
             let others = [(master + 1) % NODES, (master + 2) % NODES];

@@ -8,7 +8,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::disk::SimDisk;
-use super::file::lock;
 use crate::error::OpenError;
 use crate::log::directory::Identity;
 use crate::log::flush::FlushTarget;
@@ -29,13 +28,13 @@ pub(super) struct Later {
 
 impl Scheduler for Later {
     fn schedule(&self, log: FlushTarget, _: Duration) {
-        lock(&self.flushes).push(log);
+        self.flushes.lock().push(log);
     }
 }
 
 impl Background for Later {
     fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        if self.at_once.load(Ordering::Relaxed) { self.perform(job) } else { lock(&self.jobs).push(job) }
+        if self.at_once.load(Ordering::Relaxed) { self.perform(job) } else { self.jobs.lock().push(job) }
     }
 }
 
@@ -47,7 +46,7 @@ impl Later {
 
     /// Does the file work that waits.
     pub(super) fn work(&self) {
-        let jobs = std::mem::take(&mut *lock(&self.jobs));
+        let jobs = std::mem::take(&mut *self.jobs.lock());
         jobs.into_iter().for_each(|job| self.perform(job));
     }
 
@@ -59,15 +58,15 @@ impl Later {
 
     /// Runs the passes that are due. Returns whether there were any.
     pub(super) fn flush(&self) -> bool {
-        let due = std::mem::take(&mut *lock(&self.flushes));
+        let due = std::mem::take(&mut *self.flushes.lock());
         due.iter().for_each(|log| log.flush());
         !due.is_empty()
     }
 
     /// Lets go of the log, which holds this.
     pub(super) fn forget(&self) {
-        let jobs = std::mem::take(&mut *lock(&self.jobs));
-        let flushes = std::mem::take(&mut *lock(&self.flushes));
+        let jobs = std::mem::take(&mut *self.jobs.lock());
+        let flushes = std::mem::take(&mut *self.flushes.lock());
         drop((jobs, flushes));
     }
 

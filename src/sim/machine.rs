@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use super::file::{Inode, lock};
+use super::file::Inode;
 
 /// A call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Machine {
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        lock(&self.0)
+        self.0.lock()
     }
 
     /// Whether `life` is the present one.
@@ -147,7 +147,7 @@ impl Machine {
     pub(super) fn call(&self, life: u64, op: Op) -> Result<MutexGuard<'_, State>, Failure> {
         let held = self.state().held.clone().filter(|(held, _)| *held == op);
         // Whoever has the gate locked decides when it goes on.
-        held.into_iter().for_each(|(_, gate)| drop(lock(&gate)));
+        held.into_iter().for_each(|(_, gate)| drop(gate.lock()));
         let mut state = self.state();
         state.call(life, op)?;
         Ok(state)

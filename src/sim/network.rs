@@ -9,7 +9,6 @@ use openraft_rt_sim::SimInstant;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use super::file::lock;
 use super::rng::{Rng, Trace};
 use crate::rpc::router::Router;
 
@@ -111,7 +110,7 @@ impl SimNetwork {
     }
 
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        lock(&self.world)
+        self.world.lock()
     }
 
     /// Has somebody told of every message that arrives, before whoever it is for is. There can be one.
@@ -322,7 +321,7 @@ struct ConnectionState {
 
 impl Connection {
     pub(super) fn break_off(&self) {
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         state.broken = true;
         // Whoever does not listen any more has ended by itself.
         state.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or_default());
@@ -331,7 +330,7 @@ impl Connection {
     /// Ends when the connection is broken.
     pub(super) async fn broken(&self) {
         let receiver = {
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             if state.broken {
                 return;
             }

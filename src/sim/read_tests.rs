@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::file::lock;
 use super::{Rng, SimCluster, now, pass, run, spawn};
 use crate::error::ReadError;
 use crate::types::{Consistency, NodeId, Role};
@@ -54,7 +53,7 @@ pub(super) async fn started(seed: u64) -> World {
 
 impl World {
     pub(super) fn over(&self) -> bool {
-        let state = lock(&self.state);
+        let state = self.state.lock();
         state.over || state.stale.is_some()
     }
 
@@ -63,12 +62,12 @@ impl World {
         let mut n = 0;
         while !self.over() {
             pass(millis(1)).await;
-            if lock(&self.state).quiet || !self.cluster.role(i).is_some_and(|role| role.is_master()) {
+            if self.state.lock().quiet || !self.cluster.role(i).is_some_and(|role| role.is_master()) {
                 continue;
             }
             n += 1;
             if let Ok(acks) = self.cluster.append(i, vec![format!("{i} {n}").into()]).await {
-                let mut state = lock(&self.state);
+                let mut state = self.state.lock();
                 state.known = state.known.max(acks[0].index + 1);
             }
         }
@@ -82,7 +81,7 @@ impl World {
             let consistency = promises[rng.below(promises.len() as u64) as usize];
             let (began, life) = (now(), self.cluster.starts(i));
             let (known, longer) = {
-                let state = lock(&self.state);
+                let state = self.state.lock();
                 (state.known, state.longer)
             };
             let end = ledger.barrier_within(consistency, longer + millis(10 + rng.below(100))).await;
@@ -91,7 +90,7 @@ impl World {
                 continue;
             }
             let newest = ledger.get(known.saturating_sub(1)).await;
-            let mut state = lock(&self.state);
+            let mut state = self.state.lock();
             match end {
                 Ok(end) if end < known || (known > 0 && newest.is_err()) => {
                     let (role, now) = (self.cluster.role(i), now());
@@ -145,9 +144,9 @@ impl World {
         cluster.cut(master, waiting);
         cluster.cut(waiting, master);
         // It has nothing to catch up with: whoever is elected has committed something at once.
-        lock(&self.state).quiet = true;
+        self.state.lock().quiet = true;
         pass(millis(900)).await;
-        lock(&self.state).quiet = false;
+        self.state.lock().quiet = false;
         cluster.isolate(master);
         self.restart(forgetful).await;
     }
@@ -174,12 +173,12 @@ fn simulate(seed: u64, promises: &'static [Consistency], harms: u64) -> State {
                 break;
             }
         }
-        lock(&world.state).over = true;
+        world.state.lock().over = true;
         for (writer, reader) in tasks {
             writer.await;
             reader.await;
         }
-        std::mem::take(&mut *lock(&world.state))
+        std::mem::take(&mut *world.state.lock())
     })
 }
 
@@ -226,12 +225,12 @@ fn a_follower_that_restarts_keeps_the_promise_it_made() {
             world.break_a_promise(master, (master + 1) % NODES, (master + 2) % NODES).await;
             cluster.wait("another master", SOON, || cluster.master().is_some_and(|new| new != master)).await;
             pass(millis(200)).await;
-            lock(&world.state).over = true;
+            world.state.lock().over = true;
             for (writer, reader) in tasks {
                 writer.await;
                 reader.await;
             }
-            assert_eq!(lock(&world.state).stale, None, "seed {seed}");
+            assert_eq!(world.state.lock().stale, None, "seed {seed}");
         });
     }
 }

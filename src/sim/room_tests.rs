@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::disk::{Op, SimDisk};
-use super::file::lock;
 use super::rng::Rng;
 use crate::config::Retention;
 use crate::format::entry::{EntryKind, entry_length};
@@ -38,13 +37,13 @@ impl Scheduler for Jobs {
 
 impl Background for Jobs {
     fn run(&self, job: Box<dyn FnOnce() + Send>) {
-        if self.later { lock(&self.queued).push(job) } else { job() }
+        if self.later { self.queued.lock().push(job) } else { job() }
     }
 }
 
 impl Jobs {
     pub(super) fn work(&self) {
-        let jobs = std::mem::take(&mut *lock(&self.queued));
+        let jobs = std::mem::take(&mut *self.queued.lock());
         jobs.into_iter().for_each(|job| job());
     }
 }
@@ -301,7 +300,7 @@ fn a_spare_that_is_being_filled_is_taken_when_there_is_no_other() {
     disk.set_capacity(Some(disk.used()));
     let gate = Arc::new(Mutex::new(()));
     disk.hold(Op::Write, gate.clone());
-    let held = lock(&gate);
+    let held = gate.lock();
     let filler = std::thread::spawn(move || jobs.work());
     let patience = Instant::now() + Duration::from_secs(60);
     let until = |condition: &dyn Fn() -> bool| {

@@ -9,7 +9,6 @@ use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::file::lock;
 use super::rng::Rng;
 use crate::log::Background;
 use crate::log::flush::FlushTarget;
@@ -76,7 +75,7 @@ impl SimScheduler {
 
 impl Scheduler for SimScheduler {
     fn schedule(&self, log: FlushTarget, delay: Duration) {
-        let takes = Duration::from_micros(lock(&self.rng).below(self.slowest.as_micros() as u64 + 1));
+        let takes = Duration::from_micros(self.rng.lock().below(self.slowest.as_micros() as u64 + 1));
         let pace = self.pace.clone();
         // Detached: the end of the pass is told through the log.
         drop(SimRuntime::spawn(async move {

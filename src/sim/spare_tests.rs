@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::disk::{Op, SimDisk};
-use super::file::lock;
 use super::room_tests::{Jobs, SIZE, append, open, open_with};
 use crate::disk::Disk;
 use crate::log::room::Room;
@@ -26,7 +25,7 @@ fn a_disk_is_full_until_there_is_room_however_often_that_is_looked_at() {
     for now in (0..10).map(|n| n * 250) {
         assert!(reader.disk_full_now(now).is_some(), "at {now}");
         // Once a second, and not with every look.
-        assert_eq!(lock(&jobs.queued).len(), usize::from(now % 1000 == 0), "at {now}");
+        assert_eq!(jobs.queued.lock().len(), usize::from(now % 1000 == 0), "at {now}");
         assert!(reader.disk_full_now(now).is_some(), "at {now}");
         jobs.work();
     }
@@ -78,7 +77,7 @@ fn a_close_waits_for_a_spare_that_is_being_made() {
     let (reader, closing) = (log.reader(), log.reader());
     let gate = Arc::new(Mutex::new(()));
     disk.hold(Op::Create, gate.clone());
-    let held = lock(&gate);
+    let held = gate.lock();
     let maker = std::thread::spawn(move || reader.room_until(0, SIZE + 200, false, 0));
     let patience = Instant::now() + Duration::from_secs(60);
     while Arc::strong_count(&gate) < 3 && Instant::now() < patience {
@@ -108,7 +107,7 @@ fn nobody_who_only_looks_waits_for_a_disk_that_hangs() {
         let (first, reader) = (log.end().number - 3, log.reader());
         let gate = Arc::new(Mutex::new(()));
         disk.hold(op, gate.clone());
-        let held = lock(&gate);
+        let held = gate.lock();
         let (maker, to) = (log.reader(), 3 * SIZE + 200);
         let busy = std::thread::spawn(move || match purge {
             true => log.purge(1, first).unwrap(),

@@ -9,7 +9,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::file::lock;
 use super::read_tests::{NODES, SOON, millis, seeds};
 use super::{Rng, SimCluster, now, pass, run, spawn};
 use crate::config::Config;
@@ -64,21 +63,21 @@ impl Watched {
         let master = self.cluster.master().unwrap();
         (0..4).for_each(|writer| tasks.push(spawn(self.appends(master, writer))));
         pass(time).await;
-        lock(&self.seen).over = true;
+        self.seen.lock().over = true;
         for task in tasks {
             task.await;
         }
-        std::mem::take(&mut *lock(&self.seen))
+        std::mem::take(&mut *self.seen.lock())
     }
 
     fn roles(&self, i: usize) -> BoxFuture<'static, ()> {
         let (mut role, seen) = (self.cluster.ledger(i).unwrap().role(), self.seen.clone());
         role.mark_unchanged();
         let task = async move {
-            while !lock(&seen).over {
+            while !seen.lock().over {
                 if super::within(millis(100), role.changed()).await.is_some() {
                     let change = format!("n{i} {:?} at {:?}", *role.borrow_and_update(), now());
-                    lock(&seen).roles.push(change);
+                    seen.lock().roles.push(change);
                 }
             }
         };
@@ -89,13 +88,13 @@ impl Watched {
         let (ledger, seen, patience) = (self.cluster.ledger(i).unwrap(), self.seen.clone(), self.patience[i]);
         let task = async move {
             for consistency in PROMISES.into_iter().cycle() {
-                if lock(&seen).over {
+                if seen.lock().over {
                     return;
                 }
                 // Now and then: most of the time nobody asks who leads.
                 pass(millis(150)).await;
                 let read = ledger.barrier_within(consistency, patience).await;
-                let mut seen = lock(&seen);
+                let mut seen = seen.lock();
                 match read {
                     Ok(_) => seen.served[i] += 1,
                     Err(error) => seen.failed.push(format!("{consistency} read on n{i} at {:?}: {error}", now())),
@@ -108,10 +107,10 @@ impl Watched {
     fn appends(&self, master: usize, writer: u64) -> BoxFuture<'static, ()> {
         let (cluster, seen) = (self.cluster.clone(), self.seen.clone());
         let task = async move {
-            while !lock(&seen).over {
+            while !seen.lock().over {
                 pass(millis(25 + 7 * writer)).await;
                 let appended = cluster.append(master, vec!["record".into()]).await;
-                let mut seen = lock(&seen);
+                let mut seen = seen.lock();
                 match appended {
                     Ok(_) => seen.acked += 1,
                     Err(error) => seen.failed.push(format!("append at {:?}: {error}", now())),
@@ -256,7 +255,7 @@ async fn submits(cluster: SimCluster, i: usize, over: Arc<Mutex<bool>>, mut rng:
     let (mut pending, mut submitted) = (Vec::new(), Submitted::default());
     let ledger = cluster.ledger(i).unwrap();
     for n in 0.. {
-        if *lock(&over) {
+        if *over.lock() {
             break;
         }
         // Several batches at once, now and then.
@@ -299,7 +298,7 @@ fn what_is_submitted_in_order_lies_in_order_across_a_renewed_lease() {
                 cluster.heal();
             }
             pass(SOON / 10).await;
-            *lock(&over) = true;
+            *over.lock() = true;
             let Submitted { acked, unacked } = caller.await;
             let swapped = acked.windows(2).find(|pair| pair[0].1 >= pair[1].1);
             assert_eq!(swapped, None, "seed {seed}: (submitted, index), {} acked, {unacked} not", acked.len());

@@ -21,7 +21,6 @@ use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Error};
 
 use super::disk::SimDisk;
-use super::file::lock;
 use super::rng::Rng;
 use super::scheduler::InlineBackground;
 use crate::client::{Client, ClientBuilder};
@@ -252,7 +251,7 @@ struct TokioScheduler(Mutex<Rng>);
 
 impl Scheduler for TokioScheduler {
     fn schedule(&self, log: FlushTarget, delay: Duration) {
-        let takes = Duration::from_micros(lock(&self.0).below(SLOWEST_SYNC.as_micros() as u64 + 1));
+        let takes = Duration::from_micros(self.0.lock().below(SLOWEST_SYNC.as_micros() as u64 + 1));
         // Detached: the end of the pass is told through the log.
         drop(tokio::spawn(async move {
             tokio::time::sleep(delay + takes).await;

@@ -16,7 +16,6 @@ use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
 use crate::log::Log;
 use crate::log::flush::Completion;
 use crate::sim::disk::SimDisk;
-use crate::sim::file::lock;
 use crate::sim::log_kit::{self, Later};
 use crate::sim::rng::Rng;
 
@@ -116,7 +115,7 @@ impl Driver {
     }
 
     fn remember_acks(&mut self) {
-        let acks = lock(&self.acks);
+        let acks = self.acks.lock();
         assert!(!acks.wrong, "a completion said Ok after a failure");
         let said = self.log.as_ref().map_or(0, |log| log.progress().durable());
         let said = self.promise.versions[0].number_below(said);
@@ -203,14 +202,14 @@ impl Driver {
         let (acks, disk, later) = (self.acks.clone(), self.disk.clone(), self.later.clone());
         let (upto, failures, sync) = (self.written(), self.failures, self.mode.interval.is_none());
         let id = {
-            let mut acks = lock(&acks);
+            let mut acks = acks.lock();
             acks.next += 1;
             let id = acks.next;
             acks.waiting.insert(id, upto);
             id
         };
         self.log().on_durable(Completion::new(move |result| {
-            let mut acks = lock(&acks);
+            let mut acks = acks.lock();
             let Some(upto) = acks.waiting.remove(&id) else { return };
             if result.is_ok() && disk.is_on() {
                 acks.wrong |= disk.failures() - failures > later.failures();
@@ -218,7 +217,7 @@ impl Driver {
             }
         }));
         if self.mode.interval.is_some() {
-            assert!(!lock(&self.acks).waiting.contains_key(&id), "with an interval, written is enough");
+            assert!(!self.acks.lock().waiting.contains_key(&id), "with an interval, written is enough");
         }
         self.settle(Ok(()))
     }
@@ -232,7 +231,7 @@ impl Driver {
             self.promise.synced();
             let (durable, end) = (self.log().progress().durable(), self.log().end().index);
             assert_eq!(durable, end, "durable after a pass");
-            let acks = lock(&self.acks);
+            let acks = self.acks.lock();
             let waiting = acks.waiting.values().copied().max().unwrap_or(0);
             assert!(self.mode.interval.is_some() || acks.acked >= waiting, "the pass was over and told nobody");
         }
@@ -268,7 +267,7 @@ impl Driver {
         self.promise.versions.push(before);
         self.promise.durable = self.promise.durable.min(from);
         {
-            let mut acks = lock(&self.acks);
+            let mut acks = self.acks.lock();
             acks.acked = acks.acked.min(from);
             acks.waiting.values_mut().for_each(|upto| *upto = (*upto).min(from));
         }
@@ -381,9 +380,9 @@ impl Driver {
         assert_eq!(self.log().save_vote(vote).unwrap_err().to_string(), reason);
         let told = Arc::new(Mutex::new(None));
         let tell = told.clone();
-        self.log().on_durable(Completion::new(move |result| *lock(&tell) = Some(result.is_ok())));
+        self.log().on_durable(Completion::new(move |result| *tell.lock() = Some(result.is_ok())));
         self.later.flush();
-        assert_eq!(*lock(&told), Some(false), "a completion after a failure");
+        assert_eq!(*told.lock(), Some(false), "a completion after a failure");
         self.remember_acks();
         self.later.work_at_once();
         assert_eq!(self.log().reader().close().unwrap_err().to_string(), reason);
