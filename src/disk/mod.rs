@@ -9,10 +9,12 @@
 //! | [`real`] | the file system |
 //! | [`read_only`] | the file system, for who only looks at it |
 //! | `reserve` | descriptors kept for what must not fail for want of one |
-//! | `test_disk` | the file system, of which some calls do what a test wants |
-//!
-//! The simulation (feature `sim`) has the other implementation.
+//! | `hooked` | the file system, with calls that a test replaces |
+//! | `sim` | a disk in memory, for tests: it loses what was not synced |
+//! | `tests/` | the longer tests |
 
+#[cfg(test)]
+pub(crate) mod hooked;
 pub mod limits;
 mod lock;
 pub(crate) mod mapping;
@@ -20,8 +22,10 @@ pub(crate) mod owner;
 pub(crate) mod read_only;
 pub(crate) mod real;
 mod reserve;
+#[cfg(any(test, feature = "sim"))]
+pub(crate) mod sim;
 #[cfg(test)]
-pub(crate) mod test_disk;
+mod tests;
 
 use std::fmt::Debug;
 use std::io;
@@ -156,18 +160,4 @@ pub(crate) trait DiskDir: Send + Sync + Debug + 'static {
 /// Whether the medium failed a read, and not the system: the bytes are lost, what else is on the disk need not be.
 pub(crate) fn is_bad_sector(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_disk_is_as_full_as_df_says() {
-        // A hundred blocks: 24 in use, 53 kept for the administrator.
-        let space = Space::of(4096, 100, 76, 23);
-        assert_eq!((space.total, space.available), (47 * 4096, 23 * 4096));
-        assert!((space.used_ratio(0) - 24.0 / 47.0).abs() < 1e-9);
-        assert!((space.used_ratio(23 * 4096) - 1.0).abs() < 1e-9, "full is when there is no more to be had");
-    }
 }

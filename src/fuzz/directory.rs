@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::segment::SIZE;
 use super::{both, checksums};
 use crate::disk::Disk;
+use crate::disk::sim::SimDisk;
 use crate::error::OpenError;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
@@ -17,7 +18,6 @@ use crate::log::directory::Identity;
 use crate::log::flush::{Completion, FlushTarget};
 use crate::log::flusher::Scheduler;
 use crate::log::{Background, Log, LogOptions};
-use crate::sim::disk::SimDisk;
 use crate::types::{Incarnation, ReadLimit};
 
 /// Names and contents, in ascending order of names.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{both, checksums};
+use crate::disk::sim::SimDisk;
 use crate::disk::{Disk, DiskFile};
 use crate::format::batch::Batch;
 use crate::format::entry::EntryKind;
@@ -11,7 +12,6 @@ use crate::format::segment::{BLANK_HEADER, SEGMENT_HEADER, SegmentHeader};
 use crate::segment::recovery::{self, Scan};
 use crate::segment::scanner::Stop;
 use crate::segment::{Mapped, Segment};
-use crate::sim::disk::SimDisk;
 
 /// Bytes of the segment file.
 pub(super) const SIZE: usize = 8192;

@@ -33,7 +33,7 @@ pub(crate) use upkeep::{age, recheck as doubt, repair, retention, scrub};
 #[cfg(test)]
 mod golden_tests;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod version_tests;
 

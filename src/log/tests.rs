@@ -401,14 +401,22 @@ fn flip(file: &Path, at: u64) {
 }
 
 mod bad_sectors;
+pub(crate) mod crash;
 mod descriptors;
+mod full_disk;
 mod health;
+mod interrupted_repair;
 mod jobs;
+pub(crate) mod kit;
+mod lost_names;
+mod power_loss;
 mod recovery_files;
 mod recovery_table;
 mod regressions;
 mod repair;
+mod retention;
 mod rolls;
+mod spare;
 mod taken_back;
 
 /// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.

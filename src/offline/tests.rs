@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 
 use super::*;
-use crate::disk::test_disk::TestDisk;
+use crate::disk::hooked::HookedDisk;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
@@ -84,7 +84,7 @@ impl Sample {
     }
 
     fn log(&self) -> Log {
-        Log::open(Arc::new(TestDisk::without_syncs()), self.path(), identity("n0"), options()).unwrap().0
+        Log::open(Arc::new(HookedDisk::without_syncs()), self.path(), identity("n0"), options()).unwrap().0
     }
 
     /// Batches of one to four records, their lengths all remainders of eight, and entries without records in between.
@@ -121,7 +121,7 @@ impl Sample {
     }
 
     fn stopped(&self) -> Stopped {
-        Stopped::open_on(Arc::new(TestDisk::without_syncs()), self.path()).unwrap()
+        Stopped::open_on(Arc::new(HookedDisk::without_syncs()), self.path()).unwrap()
     }
 
     fn segment(&self, position: u64) -> PathBuf {

@@ -10,14 +10,12 @@ use openraft_rt_sim::SimRuntime;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::clock::SimClock;
-use super::disk::SimDisk;
-use super::image::Kept;
 use super::network::SimNetwork;
-use super::rng::Rng;
 use super::scheduler::{InlineBackground, Pace, SimScheduler};
 use super::transport::SimTransport;
 use super::{now, pass};
 use crate::config::{Config, MIN_SEGMENT_SIZE};
+use crate::disk::sim::{Kept, Rng, SimDisk};
 use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};

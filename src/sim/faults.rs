@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::cluster::{SimCluster, group};
-use super::disk::{Op, SimDisk};
 use super::network::{Noise, Traffic};
 use crate::disk::Disk;
+use crate::disk::sim::{Op, SimDisk};
 
 /// A kind of call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,26 +7,17 @@
 //! | `faults` | what can go wrong with it, and what shows that it did |
 //! | `view` | what a node holds, for invariants |
 //! | `clock` | a wall clock that can be set |
-//! | `disk`, `file` | a disk that loses what was not synced |
-//! | `machine` | its lives, the calls that fail, the step after which the power goes |
-//! | `image` | what a power loss or the death of the process leaves |
 //! | `scheduler` | flush passes that take time; file work that does not |
 //! | `network` | who is up, what is cut, what becomes of each message |
 //! | `transport` | calls and streams over it |
 //! | [`wire`] | nodes and clients with their real gRPC, on connections that a test provides |
-//! | `rng` | random numbers, and the hash of all that happened |
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a simulation that cannot go on fails its test")]
 
 mod clock;
 mod cluster;
-pub(crate) mod disk;
 mod faults;
-mod file;
-mod image;
-mod machine;
 mod network;
-mod rng;
 mod scheduler;
 mod transport;
 mod view;
@@ -35,41 +26,23 @@ pub mod wire;
 #[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
-mod crash_tests;
-#[cfg(test)]
-mod disk_tests;
-#[cfg(test)]
 mod election_tests;
 #[cfg(test)]
 mod full_disk_tests;
 #[cfg(test)]
 mod lease_tests;
 #[cfg(test)]
-mod log_kit;
-#[cfg(test)]
-mod log_tests;
-#[cfg(test)]
 mod mending_tests;
 #[cfg(test)]
-mod names_tests;
-#[cfg(test)]
 mod read_tests;
-#[cfg(test)]
-mod repair_tests;
 #[cfg(test)]
 mod replication_tests;
 #[cfg(test)]
 mod retention_cluster_tests;
 #[cfg(test)]
-mod retention_tests;
-#[cfg(test)]
 mod rolling_tests;
 #[cfg(test)]
-mod room_tests;
-#[cfg(test)]
 mod safety_tests;
-#[cfg(test)]
-mod spare_tests;
 #[cfg(test)]
 mod stewardship_tests;
 #[cfg(test)]
@@ -83,10 +56,10 @@ use std::time::Duration;
 use openraft::{AsyncRuntime, Instant};
 use openraft_rt_sim::{SimInstant, SimRuntime};
 
+pub use crate::disk::sim::Rng;
 pub use cluster::SimCluster;
 pub use faults::{Backup, DiskCall, DiskEvidence};
 pub use network::{Noise, Traffic};
-pub use rng::Rng;
 pub use view::{EntryView, NodeView, PointView, VoteView};
 
 /// Runs `scenario` in virtual time. `seed` determines all that is left to chance.

@@ -9,7 +9,7 @@ use openraft_rt_sim::SimInstant;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use super::rng::{Rng, Trace};
+use crate::disk::sim::{Rng, Trace};
 use crate::rpc::router::Router;
 
 /// The network of one simulated world. Cheap to clone.

@@ -9,7 +9,7 @@ use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use super::rng::Rng;
+use crate::disk::sim::Rng;
 use crate::log::Background;
 use crate::log::flush::FlushTarget;
 use crate::log::flusher::Scheduler;

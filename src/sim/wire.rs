@@ -20,11 +20,10 @@ use tonic::codegen::http::Uri;
 use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Error};
 
-use super::disk::SimDisk;
-use super::rng::Rng;
 use super::scheduler::InlineBackground;
 use crate::client::{Client, ClientBuilder};
 use crate::config::Config;
+use crate::disk::sim::{Rng, SimDisk};
 use crate::error::StartError;
 use crate::log::flush::FlushTarget;
 use crate::log::flusher::Scheduler;

@@ -5,11 +5,11 @@ use super::recovery_files::{edit, slot, with_votes};
 use super::recovery_table::{Case, position};
 use super::repair::{answer, good, repair_with};
 use super::*;
-use crate::disk::test_disk::TestDisk;
+use crate::disk::hooked::HookedDisk;
 use crate::format::hard_state::SLOT;
 use crate::log::recovery::{Find, Known};
 
-fn open_on(disk: &TestDisk, dir: &Path) -> Result<(Log, Recovered), OpenError> {
+fn open_on(disk: &HookedDisk, dir: &Path) -> Result<(Log, Recovered), OpenError> {
     Log::open(Arc::new(disk.clone()), dir.join("log"), identity(), options())
 }
 
@@ -20,7 +20,7 @@ const BEHIND: std::ops::Range<u64> = 5000..5100;
 fn a_bad_sector_behind_the_end_is_overwritten() {
     for known in [Known::Nothing, Known::Committed] {
         let case = Case::new(known);
-        let disk = TestDisk::with_bad_sector(case.segment(2 * SIZE), BEHIND);
+        let disk = HookedDisk::with_bad_sector(case.segment(2 * SIZE), BEHIND);
         let (log, recovered) = open_on(&disk, case.dir.path()).unwrap();
         assert_eq!(recovered.cut.map(|cut| cut.find), Some(Find::StaleTail), "{known:?}");
         assert_eq!(log.end().number, 12, "{known:?}");
@@ -43,7 +43,7 @@ fn a_bad_sector_anywhere_behind_the_end_is_overwritten() {
         flushed(&mut log);
         closed(log);
         let bad = page * 4096 + 3500..page * 4096 + 3600;
-        let disk = TestDisk::with_bad_sector(dir.path().join("log").join(names::segment(0)), bad);
+        let disk = HookedDisk::with_bad_sector(dir.path().join("log").join(names::segment(0)), bad);
         let opened = Log::open(Arc::new(disk.clone()), dir.path().join("log"), identity(), options());
         let (log, _) = opened.unwrap_or_else(|error| panic!("page {page}: {error}"));
         assert_eq!((log.end().number, disk.is_bad()), (1, false), "page {page}");
@@ -59,7 +59,7 @@ fn a_repair_that_is_done_leaves_a_log_that_opens_on_a_bad_sector_too() {
         if let Some(number) = damaged {
             case.flip(position(number) + 200);
         }
-        let disk = TestDisk::with_bad_sector(case.segment(2 * SIZE), BEHIND);
+        let disk = HookedDisk::with_bad_sector(case.segment(2 * SIZE), BEHIND);
         let reader = theirs.reader();
         let report = repair_with(case.dir.path(), Arc::new(disk.clone()), |number| answer(&reader, number, 12));
         let report = report.unwrap_or_else(|error| panic!("{damaged:?}: {error}"));
@@ -75,7 +75,7 @@ fn a_progress_slot_that_cannot_be_read_is_written_anew_and_the_other_one_is_used
     for lost in [2, 3] {
         let (dir, file) = with_votes();
         let at = slot(lost) as u64;
-        let disk = TestDisk::with_bad_sector(file.clone(), at..at + 512);
+        let disk = HookedDisk::with_bad_sector(file.clone(), at..at + 512);
         let (log, _) = open_on(&disk, dir.path()).unwrap_or_else(|error| panic!("slot {lost}: {error}"));
         assert_eq!((log.end().number, log.reader().vote().unwrap().term), (6, 2), "slot {lost}");
         assert!(!disk.is_bad(), "slot {lost} still cannot be read");
@@ -94,7 +94,7 @@ fn a_vote_slot_that_cannot_be_read_refuses_to_open_as_a_damaged_one_does() {
         let (dir, file) = with_votes();
         let before = std::fs::read(&file).unwrap();
         let at = slot(lost) as u64;
-        let disk = TestDisk::with_bad_sector(file.clone(), at..at + SLOT as u64);
+        let disk = HookedDisk::with_bad_sector(file.clone(), at..at + SLOT as u64);
         match open_on(&disk, dir.path()).map(drop) {
             Err(OpenError::Damaged(damage)) => {
                 assert_eq!((&*damage.mismatch.what, damage.file), ("vote slot", file.clone()));

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use parking_lot::Condvar;
 
 use super::*;
-use crate::disk::test_disk::TestDisk;
+use crate::disk::hooked::HookedDisk;
 use crate::log::room::Room;
 
 /// How many files of the log in `dir` this process has open. Mappings are not among them.
@@ -22,7 +22,7 @@ fn segments_open(dir: &Path) -> usize {
     open_files(dir).iter().filter(|name| matches!(names::kind(name), Some(names::FileKind::Segment(_)))).count()
 }
 
-fn open_on(disk: &TestDisk, dir: &Path) -> Log {
+fn open_on(disk: &HookedDisk, dir: &Path) -> Log {
     Log::open(Arc::new(disk.clone()), dir.join("log"), identity(), options()).unwrap().0
 }
 
@@ -52,11 +52,11 @@ fn exhausted() -> io::Error {
 }
 
 /// A disk on which nothing can be opened while the flag is set.
-fn without_descriptors() -> (TestDisk, Arc<AtomicBool>) {
+fn without_descriptors() -> (HookedDisk, Arc<AtomicBool>) {
     let none_left = Arc::new(AtomicBool::new(false));
     let flag = none_left.clone();
     let refuse = move |_: &Path| if flag.load(Ordering::Relaxed) { Err(exhausted()) } else { Ok(()) };
-    (TestDisk::on_open(refuse), none_left)
+    (HookedDisk::on_open(refuse), none_left)
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn where_the_log_begins_is_written_as_soon_as_there_is_a_descriptor() {
     let dir = tempfile::tempdir().unwrap();
     let missing = Arc::new(AtomicU64::new(0));
     let refusals = missing.clone();
-    let disk = TestDisk::before_rename(move |_, to| {
+    let disk = HookedDisk::before_rename(move |_, to| {
         let refused = to.ends_with(names::START)
             && refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
         if refused { Err(exhausted()) } else { Ok(()) }
@@ -208,7 +208,7 @@ fn a_read_that_the_disk_takes_long_for_keeps_nobody_waiting() {
     let dir = tempfile::tempdir().unwrap();
     let (gate, (reading, began)) = (Arc::new(Gate::default()), mpsc::channel());
     let (slow, wait) = (dir.path().join("log").join(names::segment(0)), gate.clone());
-    let disk = TestDisk::on_read(move |path, _| {
+    let disk = HookedDisk::on_read(move |path, _| {
         if path == slow && *wait.shut.lock() {
             let _ = reading.send(());
             wait.pass();
@@ -300,7 +300,7 @@ fn a_copy_for_whose_blocks_there_is_no_room_takes_nothing_before_there_is() {
     let full = Arc::new(AtomicBool::new(true));
     let flag = full.clone();
     let disk =
-        TestDisk::on_allocate(move |range| match flag.load(Ordering::Relaxed) && range.end - range.start > MIB {
+        HookedDisk::on_allocate(move |range| match flag.load(Ordering::Relaxed) && range.end - range.start > MIB {
             true => Err(rustix::io::Errno::NOSPC.into()),
             false => Ok(()),
         });

@@ -63,7 +63,7 @@ fn a_step_of_a_scrub_that_found_no_descriptor_is_tried_again() {
     closed(damaged(dir.path()));
     let failing = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let flag = failing.clone();
-    let disk = crate::disk::test_disk::TestDisk::on_open(move |_| match flag.load(Ordering::Relaxed) {
+    let disk = crate::disk::hooked::HookedDisk::on_open(move |_| match flag.load(Ordering::Relaxed) {
         true => Err(rustix::io::Errno::MFILE.into()),
         false => Ok(()),
     });

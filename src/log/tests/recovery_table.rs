@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::disk::Disk;
-use crate::disk::test_disk::TestDisk;
+use crate::disk::hooked::HookedDisk;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader};
 use crate::format::hard_state::LogPoint;
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
@@ -245,7 +245,7 @@ impl Case {
     pub(super) fn disk(&self) -> Arc<dyn Disk> {
         let Some((file, bad)) = self.bad_sector.clone() else { return Arc::new(RealDisk) };
         let touched = move |range: &Range<u64>| range.start < bad.end && range.end > bad.start;
-        Arc::new(TestDisk::on_read(move |path, range| match path == file && touched(&range) {
+        Arc::new(HookedDisk::on_read(move |path, range| match path == file && touched(&range) {
             true => Err(rustix::io::Errno::IO.into()),
             false => Ok(()),
         }))

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
-use crate::disk::test_disk::TestDisk;
+use crate::disk::hooked::HookedDisk;
 use crate::format::entry::EntryHeader;
 use crate::format::frame::Frame;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
@@ -352,7 +352,7 @@ fn a_commit_during_a_purge_takes_no_segment_that_the_log_begins_in() {
     let dir = tempfile::tempdir().unwrap();
     let committing = Arc::new(OnceLock::<LogReader>::new());
     let commits = committing.clone();
-    let disk = TestDisk::before_rename(move |_, to| {
+    let disk = HookedDisk::before_rename(move |_, to| {
         if to.ends_with(names::START)
             && let Some(log) = commits.get()
         {
@@ -397,7 +397,7 @@ fn a_spare_that_is_being_taken_is_not_made_again() {
     let dir = tempfile::tempdir().unwrap();
     let asking = Arc::new(OnceLock::<LogReader>::new());
     let asked = asking.clone();
-    let disk = TestDisk::before_rename(move |from, _| {
+    let disk = HookedDisk::before_rename(move |from, _| {
         if from.ends_with(names::SPARE)
             && let Some(log) = asked.get().cloned()
         {

@@ -3,7 +3,7 @@
 
 use super::recovery_table::{BLANK, Case, FINDS, KNOWN, position};
 use super::*;
-use crate::disk::test_disk::TestDisk;
+use crate::disk::hooked::HookedDisk;
 use crate::error::RepairError;
 use crate::format::frame::Frame;
 use crate::log::recovery::{Decision, Find, Known, decide};
@@ -378,7 +378,7 @@ fn a_new_file_takes_the_place_of_the_old_one_only_when_it_was_read_again() {
     case.flip(position(11) + 200);
     let before = segment_bytes(case.dir.path());
     // A disk that does not keep what is written: one bit of every new file turns.
-    let forgetful = TestDisk::before_sync(|path, file| {
+    let forgetful = HookedDisk::before_sync(|path, file| {
         if path.extension().is_some_and(|ending| ending == "tmp") {
             let mut byte = [0];
             file.read_at(&mut byte, 700)?;

@@ -1,7 +1,7 @@
 //! What was noted behind a roll, if that roll is taken back.
 
 use super::*;
-use crate::disk::test_disk::TestDisk;
+use crate::disk::hooked::HookedDisk;
 use crate::format::entry::EntryKind;
 use crate::format::segment::SEGMENT_HEADER;
 
@@ -44,7 +44,7 @@ fn what_comes_in_the_place_of_a_roll_is_verified() {
     let lowered = {
         let lowered = Arc::new(Mutex::new(Vec::new()));
         let (seen, watched) = (lowered.clone(), file.clone());
-        let disk = TestDisk::before_sync(move |path, _| {
+        let disk = HookedDisk::before_sync(move |path, _| {
             if path == watched {
                 *seen.lock() = std::fs::read(path)?;
             }

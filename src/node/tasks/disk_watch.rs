@@ -35,7 +35,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, MIN_SEGMENT_SIZE};
-    use crate::disk::test_disk::TestDisk;
+    use crate::disk::hooked::HookedDisk;
     use crate::node::NodeBuilder;
     use crate::node::builder::environment;
     use crate::node::start::Environment;
@@ -51,9 +51,9 @@ mod tests {
             Shut(self)
         }
 
-        fn disk(&self) -> TestDisk {
+        fn disk(&self) -> HookedDisk {
             let gate = self.clone();
-            TestDisk::before_sync(move |path, _| {
+            HookedDisk::before_sync(move |path, _| {
                 if path.file_name().is_some_and(|name| name.len() == 20) {
                     gate.0.1.wait_while(&mut gate.0.0.lock(), |shut| *shut);
                 }

@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Durability, MIN_SEGMENT_SIZE};
-use crate::disk::test_disk::TestDisk;
+use crate::disk::hooked::HookedDisk;
 use crate::node::builder::environment;
 use crate::node::start::Environment;
 use crate::node::{Ledger, Node, NodeBuilder};
@@ -57,7 +57,7 @@ impl Ticks {
     }
 }
 
-async fn start(dir: &std::path::Path, disk: TestDisk) -> (Node, Ledger) {
+async fn start(dir: &std::path::Path, disk: HookedDisk) -> (Node, Ledger) {
     let mut config = Config::new(NodeId::new(0), "127.0.0.1:0");
     (config.data_dir, config.single, config.segment_size) = (dir.to_owned(), true, MIN_SEGMENT_SIZE);
     (config.max_record_bytes, config.max_batch_bytes) = (24 << 10, MIN_SEGMENT_SIZE as usize / 2);
@@ -74,7 +74,7 @@ async fn start(dir: &std::path::Path, disk: TestDisk) -> (Node, Ledger) {
 #[tokio::test]
 async fn a_runtime_of_one_thread_goes_on_while_a_ledger_of_many_segments_is_opened() {
     let dir = tempfile::tempdir().unwrap();
-    let (node, ledger) = start(dir.path(), TestDisk::without_syncs()).await;
+    let (node, ledger) = start(dir.path(), HookedDisk::without_syncs()).await;
     // Two to a segment.
     let mut last = None;
     for _ in 0..2 * SEGMENTS {
@@ -87,7 +87,7 @@ async fn a_runtime_of_one_thread_goes_on_while_a_ledger_of_many_segments_is_open
     let ticking = tokio::spawn(ticks.clone().tick());
     let opened = Arc::new(AtomicUsize::new(0));
     let (seen, waits_for) = (opened.clone(), ticks.clone());
-    let disk = TestDisk::on_open(move |file| {
+    let disk = HookedDisk::on_open(move |file| {
         let is_segment = file.file_name().is_some_and(|name| name.len() == 20);
         match is_segment && seen.fetch_add(1, Ordering::Relaxed) % 10 == 0 {
             // A runtime that waits for this file cannot tick.

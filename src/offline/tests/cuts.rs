@@ -210,7 +210,7 @@ fn a_log_that_lacks_what_was_noted_is_taken_as_it_is() {
     let mut bytes = std::fs::read(sample.segment(last.position)).unwrap();
     bytes[(last.position % SIZE) as usize..].fill(0);
     std::fs::write(sample.segment(last.position), bytes).unwrap();
-    assert!(Log::open(Arc::new(TestDisk::without_syncs()), sample.path(), identity("n0"), options()).is_err());
+    assert!(Log::open(Arc::new(HookedDisk::without_syncs()), sample.path(), identity("n0"), options()).is_err());
     sample.stopped().truncate(last.index, true).unwrap();
     sample.ends_at(last.index);
 }

@@ -92,7 +92,7 @@ fn replicas_that_begin_at_different_places_are_compared_where_both_are() {
 fn another_ledger_is_refused_by_what_differs() {
     let (left, right) = (Sample::of(3), Sample::empty());
     let other = Identity { group: "h".parse().unwrap(), ..identity("n0") };
-    close(Log::open(Arc::new(TestDisk::without_syncs()), right.path(), other, options()).unwrap().0);
+    close(Log::open(Arc::new(HookedDisk::without_syncs()), right.path(), other, options()).unwrap().0);
     match diff(&left.stopped(), &right.stopped()) {
         Err(OfflineError::OtherLedger { what, .. }) => assert_eq!(what, "the group"),
         other => panic!("{other:?}"),

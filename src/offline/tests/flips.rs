@@ -150,7 +150,7 @@ fn what_opens_after_a_flip_gives_the_right_records_or_none() {
     let (mut opened, mut refused) = (0, 0);
     sample.with_each_flip(&targets, |target, bit| {
         let flip = format!("bit {bit} of byte {} of {}", target.byte, target.file);
-        let open = Log::open(Arc::new(TestDisk::without_syncs()), sample.path(), identity("n0"), options.clone());
+        let open = Log::open(Arc::new(HookedDisk::without_syncs()), sample.path(), identity("n0"), options.clone());
         let Ok((log, _)) = open else {
             refused += 1;
             return;

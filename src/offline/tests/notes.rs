@@ -64,7 +64,7 @@ fn a_slot_that_cannot_be_read_is_named_with_what_a_start_then_does() {
     for slot in 0..4 {
         let sample = Sample::new();
         let at = slot * 4096;
-        let disk = TestDisk::with_bad_sector(sample.path().join(names::HARD_STATE), at..at + 256);
+        let disk = HookedDisk::with_bad_sector(sample.path().join(names::HARD_STATE), at..at + 256);
         let (findings, summary) = verified(&Stopped::open_on(Arc::new(disk.clone()), sample.path()).unwrap());
         assert_eq!((findings.len(), findings[0].position), (1, Some(at)), "{findings:?}");
         assert!(findings[0].mismatch.found.contains("cannot read"), "{findings:?}");
@@ -86,7 +86,7 @@ fn a_finding_says_what_a_start_then_does() {
         (Severity::Damage, AtStart::Refuse, Some("rotten body"))
     );
     assert_eq!((finding.position, finding.index), (Some(last), Some(sample.appended.last().unwrap().index)));
-    let open = Log::open(Arc::new(TestDisk::without_syncs()), sample.path(), identity("n0"), options());
+    let open = Log::open(Arc::new(HookedDisk::without_syncs()), sample.path(), identity("n0"), options());
     assert!(open.is_err());
     // In an earlier segment a start believes what was noted.
     sample.flip(last + 90);

@@ -90,10 +90,10 @@ fn a_survivor_keeps_all_it_stores_and_is_another_disk_of_another_cluster() {
 fn what_was_interrupted_can_be_done_again() {
     let sample = survivor();
     let identity = Identity { incarnation: Incarnation::from_u128(77), ..identity("n0") };
-    directory::replace_identity(&TestDisk::without_syncs(), &sample.path(), &identity, 1).unwrap();
+    directory::replace_identity(&HookedDisk::without_syncs(), &sample.path(), &identity, 1).unwrap();
     // It died behind the vote.
     let options = options();
-    let mut log = Log::open(Arc::new(TestDisk::without_syncs()), sample.path(), identity, options).unwrap().0;
+    let mut log = Log::open(Arc::new(HookedDisk::without_syncs()), sample.path(), identity, options).unwrap().0;
     log.save_vote(HardVote { term: 5, node: Some("n0".parse().unwrap()), granted: true }).unwrap();
     close(log);
     let first = sample.stopped().make_new_cluster(None).unwrap();
@@ -182,7 +182,7 @@ fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
         let before = sample.content();
         let (file, whole) = (sample.path().join(names::HARD_STATE), before[names::HARD_STATE].clone());
         let note = changed.clone();
-        let disk = TestDisk::before_sync(move |path, _| {
+        let disk = HookedDisk::before_sync(move |path, _| {
             if std::fs::read(&file).unwrap() != whole {
                 note.get_or_init(|| at.lock().clone());
             }

@@ -13,7 +13,7 @@ use super::machine::{Failure, Machine, Op, Owner};
 use crate::disk::{DiskFile, Mapping};
 
 /// What a page cache writes back as a whole.
-pub(super) const PAGE: usize = 4096;
+pub(in crate::disk) const PAGE: usize = 4096;
 /// What a disk writes as a whole.
 const BLOCK: usize = 512;
 

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 /// What the environment asks for.
-pub(super) struct Points {
+pub(crate) struct Points {
     name: &'static str,
     checked: Cell<u64>,
     seed: Cell<u64>,
@@ -12,7 +12,7 @@ pub(super) struct Points {
 impl Points {
     /// Runs `simulate` for each seed, which returns the crash points it has checked: for `usual` many seeds, or as the
     /// environment says. Prints what was done and what was not.
-    pub(super) fn each(name: &'static str, usual: u64, simulate: impl Fn(u64) -> u64) {
+    pub(crate) fn each(name: &'static str, usual: u64, simulate: impl Fn(u64) -> u64) {
         let (seed, seeds, points) = (number("DLEDGER_SEED"), number("DLEDGER_SEEDS"), number("DLEDGER_CRASH_POINTS"));
         let first = seed.unwrap_or(0);
         let last = match (seed, seeds, points) {
@@ -49,6 +49,6 @@ impl Drop for Points {
 }
 
 /// A number from the environment.
-pub(super) fn number(key: &str) -> Option<u64> {
+pub(crate) fn number(key: &str) -> Option<u64> {
     std::env::var(key).ok().map(|value| value.parse().expect("a number"))
 }

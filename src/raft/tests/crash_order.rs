@@ -16,23 +16,22 @@ use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::OneshotReceiverOf;
 use tokio::sync::mpsc;
 
-use super::driver::{SIZE, assert_no_roll_without_its_entry};
-use super::model::{Promise, Written};
-use super::points::number;
-use super::{EVERYTHING, images};
+use crate::disk::sim::{Rng, SimDisk};
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::reader::LogReader;
+use crate::log::tests::crash::driver::{SIZE, assert_no_roll_without_its_entry};
+use crate::log::tests::crash::model::{Promise, Written};
+use crate::log::tests::crash::points::number;
+use crate::log::tests::crash::{EVERYTHING, images, script};
+use crate::log::tests::kit::{self, Later};
 use crate::raft::append::inflight::Flight;
 use crate::raft::blocking::inline_on_this_thread;
 use crate::raft::entry::{Entry, Payload, Proposed};
 use crate::raft::storage::log_store::LogStore;
 use crate::raft::type_config::{RaftVote, log_id};
 use crate::raft::{TokioRuntime, TypeConfig};
-use crate::sim::disk::SimDisk;
-use crate::sim::log_kit::{self, Later};
-use crate::sim::rng::Rng;
 use crate::types::NodeId;
 
 type Config = TypeConfig<TokioRuntime>;
@@ -91,7 +90,7 @@ impl Life {
         inline_on_this_thread();
         let disk = base.image(EVERYTHING);
         let later = Later::new(&disk, true);
-        let log = log_kit::open(&disk, SIZE, None, &later).unwrap();
+        let log = kit::open(&disk, SIZE, None, &later).unwrap();
         let promise = Promise::of_nothing().found(&log);
         let reader = log.reader();
         let store = LogStore::new(log, Arc::new(|| 1000), Arc::default());
@@ -239,7 +238,7 @@ impl Checked {
         self.sampled += u64::from(disk.every_image(MOST as usize).is_none());
         let mut rng = Rng::new(self.points);
         for (image, disk) in images(disk, MOST - 2, &mut rng).iter().enumerate() {
-            let told = super::script::Told(format!("{at}, image {image}"));
+            let told = script::Told(format!("{at}, image {image}"));
             check(disk, promise);
             self.images += 1;
             told.keep();
@@ -250,7 +249,7 @@ impl Checked {
 /// What the next life finds keeps the promise, and is what Raft can go on with.
 fn check(disk: &SimDisk, promise: &Promise) {
     let later = Later::new(disk, true);
-    let log = log_kit::open(disk, SIZE, None, &later).unwrap_or_else(|error| panic!("refused to open: {error}"));
+    let log = kit::open(disk, SIZE, None, &later).unwrap_or_else(|error| panic!("refused to open: {error}"));
     let found = promise.found(&log);
     let (reader, terms) = (log.reader(), found.vote.as_ref().map_or(0, |vote| vote.term));
     for number in reader.numbers() {
@@ -296,7 +295,7 @@ fn run(base: &SimDisk, calls: &[Call], steps: Option<u64>) -> Option<(Life, u64)
 fn fresh() -> SimDisk {
     let disk = SimDisk::new();
     let later = Later::new(&disk, true);
-    drop(log_kit::open(&disk, SIZE, None, &later).unwrap());
+    drop(kit::open(&disk, SIZE, None, &later).unwrap());
     later.forget();
     disk.image(EVERYTHING)
 }

@@ -4,10 +4,9 @@
 use std::io;
 use std::path::Path;
 
-use super::disk::{Op, SimDisk};
-use super::image::Kept;
-use super::log_kit::{self, Later};
+use super::kit::{self, Later};
 use crate::disk::Disk;
+use crate::disk::sim::{Kept, Op, SimDisk};
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
@@ -19,12 +18,12 @@ const SIZE: u64 = 8192;
 /// With file work done at once.
 fn try_open(disk: &SimDisk) -> Option<(Log, std::sync::Arc<Later>)> {
     let later = Later::new(disk, true);
-    Some((log_kit::open(disk, SIZE, None, &later).ok()?, later))
+    Some((kit::open(disk, SIZE, None, &later).ok()?, later))
 }
 
 fn open(disk: &SimDisk) -> (Log, std::sync::Arc<Later>) {
     let later = Later::new(disk, true);
-    let log = log_kit::open(disk, SIZE, None, &later).unwrap_or_else(|error| panic!("refused to open: {error}"));
+    let log = kit::open(disk, SIZE, None, &later).unwrap_or_else(|error| panic!("refused to open: {error}"));
     (log, later)
 }
 

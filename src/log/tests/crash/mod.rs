@@ -7,7 +7,6 @@
 //! | `driver` | one life of a log; its calls, each with what it promises |
 //! | `script` | one history, crashed after every step and with every call failing |
 //! | `random` | random histories |
-//! | `ordering` | Raft's votes and entries, in every short sequence |
 //! | `killed` | real files, a real process, `kill -9` |
 //! | `points` | how many crash points, and which seed |
 //!
@@ -18,24 +17,21 @@
 //! | `DLEDGER_CRASH_POINTS=n` | runs until n crash points have been checked, from `DLEDGER_SEED` on |
 //! | `DLEDGER_KILLS=n` | kills so many processes |
 
-mod driver;
+pub(crate) mod driver;
 mod killed;
-mod model;
-mod ordering;
-mod points;
+pub(crate) mod model;
+pub(crate) mod points;
 mod random;
-mod script;
+pub(crate) mod script;
 
-use super::disk::SimDisk;
-use super::image::Kept;
-use super::rng::Rng;
+use crate::disk::sim::{Kept, Rng, SimDisk};
 use driver::{Driver, Mode};
 use model::Promise;
 
 /// Nothing that was not synced.
-const NOTHING: Kept<'_> = Kept::These { names: 0, blocks: 0 };
+pub(crate) const NOTHING: Kept<'_> = Kept::These { names: 0, blocks: 0 };
 /// All of it.
-const EVERYTHING: Kept<'_> = Kept::These { names: usize::MAX, blocks: u64::MAX };
+pub(crate) const EVERYTHING: Kept<'_> = Kept::These { names: usize::MAX, blocks: u64::MAX };
 
 /// Opens `disk` and checks that it keeps `promise`; that what it shows then stays, whatever comes; and that it goes on.
 fn check(disk: &SimDisk, promise: &Promise, mode: Mode) {
@@ -62,7 +58,7 @@ fn go_on(opened: Driver) {
 }
 
 /// Images of `disk` after a power loss: all there can be, if they are few, else the extremes and `some` by chance.
-fn images(disk: &SimDisk, some: u64, rng: &mut Rng) -> Vec<SimDisk> {
+pub(crate) fn images(disk: &SimDisk, some: u64, rng: &mut Rng) -> Vec<SimDisk> {
     if let Some(all) = disk.every_image(some as usize + 2) {
         return all.into_iter().map(|kept| disk.image(kept)).collect();
     }

@@ -9,38 +9,37 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::model::{Promise, TRUNCATION_COMES_BACK, Written};
+use crate::disk::sim::{Rng, SimDisk};
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
 use crate::log::Log;
 use crate::log::flush::Completion;
-use crate::sim::disk::SimDisk;
-use crate::sim::log_kit::{self, Later};
-use crate::sim::rng::Rng;
+use crate::log::tests::kit::{self, Later};
 
 /// Two pages: a log of a few dozen entries has several segments.
-pub(super) const SIZE: u64 = 8192;
+pub(crate) const SIZE: u64 = 8192;
 
 /// How a log is run.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Mode {
+pub(crate) struct Mode {
     /// `None`: a completion means durable.
-    pub(super) interval: Option<Duration>,
+    pub(crate) interval: Option<Duration>,
     /// File work is done at once, not when it is told to.
-    pub(super) at_once: bool,
+    pub(crate) at_once: bool,
 }
 
 /// Why a life is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     /// The power is gone, maybe in the middle of something.
     PowerLoss,
     /// A call failed that was told to; the log takes nothing more.
     Failure,
 }
 
-pub(super) type Step = Result<(), End>;
+pub(crate) type Step = Result<(), End>;
 
 /// Completions of a life.
 #[derive(Default)]
@@ -55,10 +54,10 @@ struct Acks {
 }
 
 /// A log that is open.
-pub(super) struct Driver {
-    pub(super) disk: SimDisk,
-    pub(super) promise: Promise,
-    pub(super) mode: Mode,
+pub(crate) struct Driver {
+    pub(crate) disk: SimDisk,
+    pub(crate) promise: Promise,
+    pub(crate) mode: Mode,
     /// None after it was closed and did not open again.
     log: Option<Log>,
     later: Arc<Later>,
@@ -69,7 +68,7 @@ pub(super) struct Driver {
 }
 
 /// Else the next entry would not be where it is on replicas that have not rolled.
-pub(super) fn assert_no_roll_without_its_entry(log: &Log) {
+pub(crate) fn assert_no_roll_without_its_entry(log: &Log) {
     let end = log.end();
     if let Some(last) = end.number.checked_sub(1).and_then(|last| log.reader().entry_header(last).unwrap()) {
         assert_eq!(end.position, last.end(), "rolled behind entry {} without the next one", last.number);
@@ -88,9 +87,9 @@ impl Driver {
     ///
     /// # Panics
     /// If it does not, or if it refuses and the disk is not the reason.
-    pub(super) fn open(disk: &SimDisk, promise: &Promise, mode: Mode) -> Result<Self, End> {
+    pub(crate) fn open(disk: &SimDisk, promise: &Promise, mode: Mode) -> Result<Self, End> {
         let (later, failures, fired) = (Later::new(disk, mode.at_once), disk.failures(), disk.fired());
-        let opened = log_kit::open(disk, SIZE, mode.interval, &later);
+        let opened = kit::open(disk, SIZE, mode.interval, &later);
         if !disk.is_on() {
             return Err(End::PowerLoss);
         }
@@ -108,7 +107,7 @@ impl Driver {
     }
 
     /// The life ends. What it promised stays.
-    pub(super) fn end(mut self) -> (SimDisk, Promise) {
+    pub(crate) fn end(mut self) -> (SimDisk, Promise) {
         self.remember_acks();
         self.later.forget();
         (self.disk, self.promise)
@@ -127,22 +126,22 @@ impl Driver {
     }
 
     /// Entries there are.
-    pub(super) fn written(&mut self) -> u64 {
+    pub(crate) fn written(&mut self) -> u64 {
         self.written_to().number
     }
 
     /// What comes behind the last one.
-    pub(super) fn written_to(&mut self) -> Cursor {
+    pub(crate) fn written_to(&mut self) -> Cursor {
         self.log().end()
     }
 
     /// Appends an entry as a leader. Without records it is a control entry.
-    pub(super) fn append(&mut self, records: Vec<String>) -> Step {
+    pub(crate) fn append(&mut self, records: Vec<String>) -> Step {
         self.append_draft(draft(&records), records)
     }
 
     /// Ends the segment as a leader.
-    pub(super) fn roll(&mut self) -> Step {
+    pub(crate) fn roll(&mut self) -> Step {
         self.append_draft(Draft::control(EntryKind::Roll, b""), Vec::new())
     }
 
@@ -153,12 +152,12 @@ impl Driver {
     }
 
     /// Appends an entry as a follower, in which the leader says that entries below `committed` are.
-    pub(super) fn append_frame(&mut self, records: Vec<String>, committed: u64) -> Step {
+    pub(crate) fn append_frame(&mut self, records: Vec<String>, committed: u64) -> Step {
         self.append_sealed(draft(&records), records, committed)
     }
 
     /// Ends the segment as a follower.
-    pub(super) fn roll_frame(&mut self, committed: u64) -> Step {
+    pub(crate) fn roll_frame(&mut self, committed: u64) -> Step {
         self.append_sealed(Draft::control(EntryKind::Roll, b""), Vec::new(), committed)
     }
 
@@ -198,7 +197,7 @@ impl Driver {
     }
 
     /// Asks to be told when all that is written is durable.
-    pub(super) fn on_durable(&mut self) -> Step {
+    pub(crate) fn on_durable(&mut self) -> Step {
         let (acks, disk, later) = (self.acks.clone(), self.disk.clone(), self.later.clone());
         let (upto, failures, sync) = (self.written(), self.failures, self.mode.interval.is_none());
         let id = {
@@ -223,7 +222,7 @@ impl Driver {
     }
 
     /// Runs the flush pass that is due.
-    pub(super) fn flush(&mut self) -> Step {
+    pub(crate) fn flush(&mut self) -> Step {
         let ran = self.later.flush();
         self.remember_acks();
         self.settle(Ok(()))?;
@@ -239,13 +238,13 @@ impl Driver {
     }
 
     /// Does the file work that waits.
-    pub(super) fn work(&mut self) -> Step {
+    pub(crate) fn work(&mut self) -> Step {
         self.later.work();
         self.settle(Ok(()))
     }
 
     /// Declares the entries below `end` committed.
-    pub(super) fn commit(&mut self, end: u64) -> Step {
+    pub(crate) fn commit(&mut self, end: u64) -> Step {
         if end > self.promise.first {
             self.promise.committed = self.promise.committed.max(end);
             let (disk, reader) = (self.disk.clone(), self.log().reader());
@@ -260,7 +259,7 @@ impl Driver {
     }
 
     /// Removes the entries from `from` on, for a leader of the next term.
-    pub(super) fn truncate(&mut self, from: u64) -> Step {
+    pub(crate) fn truncate(&mut self, from: u64) -> Step {
         self.remember_acks();
         let before = self.promise.now().clone();
         self.promise.now().truncate(from);
@@ -282,7 +281,7 @@ impl Driver {
     }
 
     /// Removes the entries below `first`.
-    pub(super) fn purge(&mut self, first: u64) -> Step {
+    pub(crate) fn purge(&mut self, first: u64) -> Step {
         self.promise.committed = self.promise.committed.max(first);
         self.promise.purging = Some(first);
         let term = self.term;
@@ -293,7 +292,7 @@ impl Driver {
     }
 
     /// Begins anew at `next`.
-    pub(super) fn reset(&mut self, next: Cursor) -> Step {
+    pub(crate) fn reset(&mut self, next: Cursor) -> Step {
         self.remember_acks();
         self.promise.resetting = Some(next);
         let reset = self.log().reset(next.term, next.number - 1, next);
@@ -304,7 +303,7 @@ impl Driver {
         Ok(())
     }
 
-    pub(super) fn vote(&mut self, granted: bool) -> Step {
+    pub(crate) fn vote(&mut self, granted: bool) -> Step {
         let newest = self.promise.vote.as_ref().map_or(0, |vote| vote.term).max(self.term);
         let term = if granted { newest } else { newest + 1 };
         let vote = HardVote { term, node: Some("n1".parse().unwrap()), granted };
@@ -316,7 +315,7 @@ impl Driver {
     }
 
     /// Ends the life properly.
-    pub(super) fn close(&mut self) -> Step {
+    pub(crate) fn close(&mut self) -> Step {
         self.later.work_at_once();
         let closed = self.log().reader().close();
         self.remember_acks();
@@ -327,7 +326,7 @@ impl Driver {
     }
 
     /// Ends the life properly and begins the next one on the same machine.
-    pub(super) fn reopen(&mut self) -> Step {
+    pub(crate) fn reopen(&mut self) -> Step {
         self.close()?;
         self.later.forget();
         self.log = None;
@@ -337,7 +336,7 @@ impl Driver {
     }
 
     /// The system writes back what it likes.
-    pub(super) fn write_back(&mut self, rng: &mut Rng) -> Step {
+    pub(crate) fn write_back(&mut self, rng: &mut Rng) -> Step {
         self.disk.write_back(rng);
         self.settle(Ok(()))
     }

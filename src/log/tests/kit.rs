@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::disk::SimDisk;
+use crate::disk::sim::SimDisk;
 use crate::error::OpenError;
 use crate::log::directory::Identity;
 use crate::log::flush::FlushTarget;
 use crate::log::flusher::Scheduler;
+use crate::log::names::BALLAST;
 use crate::log::{Background, Log, LogOptions};
 use crate::types::Incarnation;
 
 /// Flushes and does file work when it is told to, so that a crash may come before.
-pub(super) struct Later {
+pub(crate) struct Later {
     disk: SimDisk,
     flushes: Mutex<Vec<FlushTarget>>,
     jobs: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
@@ -39,39 +40,40 @@ impl Background for Later {
 }
 
 impl Later {
-    pub(super) fn new(disk: &SimDisk, at_once: bool) -> Arc<Self> {
+    pub(crate) fn new(disk: &SimDisk, at_once: bool) -> Arc<Self> {
+        disk.set_expendable(BALLAST);
         let (flushes, jobs, failures) = Default::default();
         Arc::new(Self { disk: disk.clone(), flushes, jobs, at_once: at_once.into(), failures })
     }
 
     /// Does the file work that waits.
-    pub(super) fn work(&self) {
+    pub(crate) fn work(&self) {
         let jobs = std::mem::take(&mut *self.jobs.lock());
         jobs.into_iter().for_each(|job| self.perform(job));
     }
 
     /// Does the file work that waits, and all that comes at once.
-    pub(super) fn work_at_once(&self) {
+    pub(crate) fn work_at_once(&self) {
         self.at_once.store(true, Ordering::Relaxed);
         self.work();
     }
 
     /// Runs the passes that are due. Returns whether there were any.
-    pub(super) fn flush(&self) -> bool {
+    pub(crate) fn flush(&self) -> bool {
         let due = std::mem::take(&mut *self.flushes.lock());
         due.iter().for_each(|log| log.flush());
         !due.is_empty()
     }
 
     /// Lets go of the log, which holds this.
-    pub(super) fn forget(&self) {
+    pub(crate) fn forget(&self) {
         let jobs = std::mem::take(&mut *self.jobs.lock());
         let flushes = std::mem::take(&mut *self.flushes.lock());
         drop((jobs, flushes));
     }
 
     /// Calls that failed while file work was done: a log may go on after those.
-    pub(super) fn failures(&self) -> u64 {
+    pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
@@ -83,7 +85,7 @@ impl Later {
 }
 
 /// Opens the log of `disk` with segments of `size`.
-pub(super) fn open(
+pub(crate) fn open(
     disk: &SimDisk,
     size: u64,
     interval: Option<Duration>,

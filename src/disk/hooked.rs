@@ -21,7 +21,7 @@ type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
 
 /// The file system, until it is told otherwise.
 #[derive(Clone, Default)]
-pub(crate) struct TestDisk {
+pub(crate) struct HookedDisk {
     on_read: Option<Arc<OnRead>>,
     on_open: Option<Arc<OnOpen>>,
     on_allocate: Option<Arc<OnAllocate>>,
@@ -37,7 +37,7 @@ pub(crate) struct TestDisk {
 /// What the system reads and writes at once.
 const PAGE: u64 = 4096;
 
-impl TestDisk {
+impl HookedDisk {
     /// `check` is asked before bytes of a file are read, and may fail that.
     pub(crate) fn on_read(check: impl Fn(&Path, Range<u64>) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { on_read: Some(Arc::new(check)), ..Self::default() }
@@ -63,7 +63,7 @@ impl TestDisk {
         Self::default().and_before_rename(act)
     }
 
-    /// As [`TestDisk::before_rename`], besides what the disk does already.
+    /// As [`HookedDisk::before_rename`], besides what the disk does already.
     pub(crate) fn and_before_rename(
         self,
         act: impl Fn(&Path, &Path) -> io::Result<()> + Send + Sync + 'static,
@@ -113,7 +113,7 @@ impl TestDisk {
     fn file(&self, path: &Path, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         let name = Arc::new(Mutex::new(path.to_owned()));
         self.names.lock().push(Arc::downgrade(&name));
-        Arc::new(TestFile { disk: self.clone(), name, file })
+        Arc::new(HookedFile { disk: self.clone(), name, file })
     }
 
     fn check_open(&self, file: &Path) -> io::Result<()> {
@@ -121,7 +121,7 @@ impl TestDisk {
     }
 }
 
-impl Disk for TestDisk {
+impl Disk for HookedDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         if self.no_sync { std::fs::create_dir_all(dir) } else { RealDisk.create_dir(dir) }
     }
@@ -186,45 +186,45 @@ impl Disk for TestDisk {
         if self.no_sync { Ok(()) } else { RealDisk.sync_dir(dir) }
     }
     fn open_dir(&self, dir: &Path) -> io::Result<Arc<dyn DiskDir>> {
-        Ok(Arc::new(TestDir { disk: self.clone(), path: dir.to_owned() }))
+        Ok(Arc::new(HookedDir { disk: self.clone(), path: dir.to_owned() }))
     }
     fn space(&self, dir: &Path) -> io::Result<Space> {
         RealDisk.space(dir)
     }
 }
 
-impl fmt::Debug for TestDisk {
+impl fmt::Debug for HookedDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a disk for a test")
     }
 }
 
 #[derive(Debug)]
-struct TestDir {
-    disk: TestDisk,
+struct HookedDir {
+    disk: HookedDisk,
     path: PathBuf,
 }
 
-impl DiskDir for TestDir {
+impl DiskDir for HookedDir {
     fn sync(&self) -> io::Result<()> {
         self.disk.sync_dir(&self.path)
     }
 }
 
 #[derive(Debug)]
-struct TestFile {
-    disk: TestDisk,
+struct HookedFile {
+    disk: HookedDisk,
     name: Arc<Name>,
     file: Arc<dyn DiskFile>,
 }
 
-impl TestFile {
+impl HookedFile {
     fn path(&self) -> PathBuf {
         self.name.lock().clone()
     }
 }
 
-impl DiskFile for TestFile {
+impl DiskFile for HookedFile {
     fn size(&self) -> u64 {
         self.file.size()
     }

@@ -4,30 +4,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Op, SimDisk};
-use super::rng::Rng;
-use super::scheduler::InlineBackground;
+use super::full_disk::Jobs;
 use crate::disk::Disk;
+use crate::disk::sim::{Op, Rng, SimDisk};
 use crate::error::{OpenError, RepairError};
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
-use crate::log::flush::FlushTarget;
-use crate::log::flusher::Scheduler;
 use crate::log::reader::LogReader;
 use crate::log::repair::{Repair, Repairing, Step, Supply};
 use crate::log::{Log, LogOptions};
 use crate::types::Incarnation;
 
 const SIZE: u64 = 8192;
-
-/// Flushes at once.
-struct Now;
-
-impl Scheduler for Now {
-    fn schedule(&self, log: FlushTarget, _: std::time::Duration) {
-        log.flush();
-    }
-}
 
 fn identity() -> Identity {
     Identity {
@@ -40,7 +28,8 @@ fn identity() -> Identity {
 }
 
 fn open(disk: &SimDisk) -> Result<Log, OpenError> {
-    let (scheduler, background) = (Arc::new(Now), Arc::new(InlineBackground));
+    let jobs = Arc::new(Jobs::default());
+    let (scheduler, background) = (jobs.clone(), jobs);
     let options = LogOptions { segment_size: SIZE, interval: None, scheduler, background };
     Log::open(Arc::new(disk.clone()), PathBuf::from("/data"), identity(), options).map(|(log, _)| log)
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use super::disk::SimDisk;
-use super::rng::Rng;
-use super::room_tests::{SIZE, append, open};
+use super::full_disk::{SIZE, append, open};
 use crate::config::Retention;
+use crate::disk::sim::{Rng, SimDisk};
 use crate::error::ReadError;
 use crate::log::retention::{Level, Reason};
 

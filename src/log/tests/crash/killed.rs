@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::points::number;
 use crate::disk::real::RealDisk;
+use crate::disk::sim::Rng;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
@@ -17,7 +18,6 @@ use crate::log::directory::Identity;
 use crate::log::flush::Completion;
 use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
-use crate::sim::rng::Rng;
 use crate::types::{Incarnation, ReadLimit};
 
 const SIZE: u64 = 8192;

@@ -4,10 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::disk::{Op, SimDisk};
-use super::file::PAGE;
-use super::image::Kept;
-use super::rng::Rng;
+use crate::disk::sim::{Kept, Op, PAGE, Rng, SimDisk};
 use crate::disk::{Disk, DiskFile};
 
 const DIR: &str = "/data";

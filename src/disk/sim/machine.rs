@@ -69,6 +69,8 @@ pub(super) struct State {
     pub(super) loss: (u64, u64),
     /// Those after which a log must stop: all but the making and removing of a file on a disk that is full.
     failures: u64,
+    /// The name of a file that a log can do without.
+    pub(super) expendable: Option<&'static str>,
     /// Bytes that all files may have; `None`: no end of them.
     pub(super) capacity: Option<u64>,
     /// Calls of this kind wait for the gate.
@@ -258,9 +260,13 @@ impl State {
         self.fired
     }
 
-    /// The last failure is nothing to a log.
-    pub(super) fn forgive(&mut self) {
-        self.failures = self.failures.saturating_sub(1);
+    /// The creation of `file` has failed: no log stops because of an expendable one. A full disk and a dead machine
+    /// were not counted.
+    pub(super) fn forgive(&mut self, file: &Path, error: &io::Error) {
+        let counted = !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::NotConnected);
+        if counted && self.expendable.is_some_and(|name| file.ends_with(name)) {
+            self.failures = self.failures.saturating_sub(1);
+        }
     }
 
     /// Has one call fail, the one after `n` more have succeeded; of a write, `written` in 1000 parts are done.

@@ -8,7 +8,7 @@ use super::disk::SimDisk;
 use super::file::{Keep, PAGE};
 use super::machine::{Files, Names, Owner};
 #[cfg(test)]
-use super::machine::{Machine, State};
+use super::machine::{Machine, Op, State};
 use super::rng::Rng;
 
 /// What of that which was not synced is on the disk after a power loss.
@@ -137,8 +137,14 @@ impl SimDisk {
     }
 
     /// As [`SimDisk::fail_nth`], for a write that is done in part.
-    pub(crate) fn short_write(&self, op: super::disk::Op, n: u64, kind: io::ErrorKind, written: u64) {
+    pub(crate) fn short_write(&self, op: Op, n: u64, kind: io::ErrorKind, written: u64) {
         self.machine.state().fail(Some(op), n, kind, written);
+    }
+
+    /// A log can do without the file of this name: when its creation fails, that is no failure after which the log
+    /// must stop.
+    pub(crate) fn set_expendable(&self, name: &'static str) {
+        self.machine.state().expendable = Some(name);
     }
 
     /// What a test looks at: no call fails meanwhile.

@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::disk::{Op, SimDisk};
-use super::rng::Rng;
 use crate::config::Retention;
+use crate::disk::sim::{Op, Rng, SimDisk};
 use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
 use crate::format::segment::Cursor;

@@ -7,8 +7,7 @@ use super::driver::{Driver, End, Mode, Step};
 use super::model::Promise;
 use super::points::Points;
 use super::{check, images};
-use crate::sim::disk::SimDisk;
-use crate::sim::rng::Rng;
+use crate::disk::sim::{Rng, SimDisk};
 
 const MODES: [Mode; 4] = [mode(false, true), mode(true, false), mode(false, false), mode(true, true)];
 
@@ -152,10 +151,10 @@ fn after_any_call_that_fails_nothing_is_acknowledged_and_no_promise_is_broken() 
 }
 
 /// Says where it was when a check panics.
-pub(super) struct Told(pub(super) String);
+pub(crate) struct Told(pub(crate) String);
 
 impl Told {
-    pub(super) fn keep(self) {
+    pub(crate) fn keep(self) {
         std::mem::forget(self);
     }
 }

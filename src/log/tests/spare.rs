@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::disk::{Op, SimDisk};
-use super::room_tests::{Jobs, SIZE, append, open, open_with};
+use super::full_disk::{Jobs, SIZE, append, open, open_with};
 use crate::disk::Disk;
+use crate::disk::sim::{Op, SimDisk};
 use crate::log::room::Room;
 
 /// As where nothing is appended, and only looked at: the retry is a job, and the look does not wait for it.

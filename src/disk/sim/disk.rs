@@ -13,10 +13,8 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 
 use super::file::{Inode, SimFile};
-pub(crate) use super::machine::Op;
-use super::machine::{Failure, Machine, NameChange, Owner, State, UNLIMITED};
+use super::machine::{Failure, Machine, NameChange, Op, Owner, State, UNLIMITED};
 use crate::disk::{Disk, DiskDir, DiskFile, Space, TEMPORARY, sync_failed};
-use crate::log::names::BALLAST;
 
 /// A disk as one life of its machine sees it.
 #[derive(Clone)]
@@ -191,15 +189,11 @@ impl Disk for SimDisk {
     /// In two steps: the name, then the blocks.
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut state = match self.call(Op::Create) {
-            // Counted as one: not those of a full disk or of a dead machine.
-            Err(failure)
-                if file.ends_with(BALLAST)
-                    && !matches!(failure.error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::NotConnected) =>
-            {
-                self.machine.state().forgive();
+            Err(failure) => {
+                self.machine.state().forgive(file, &failure.error);
                 return Err(failure.error);
             }
-            called => called?,
+            Ok(state) => state,
         };
         if state.names.live.contains_key(file) {
             return Err(io::ErrorKind::AlreadyExists.into());

@@ -4,11 +4,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::disk::{Op, SimDisk};
-use super::image::Kept;
-use super::log_kit::{self, Later};
-use super::rng::Rng;
+use super::kit::{self, Later};
 use crate::disk::Disk;
+use crate::disk::sim::{Kept, Op, Rng, SimDisk};
 use crate::error::OpenError;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
@@ -19,7 +17,7 @@ const SIZE: u64 = 16384;
 
 fn open(disk: &SimDisk) -> (Log, Arc<Later>) {
     let later = Later::new(disk, false);
-    (log_kit::open(disk, SIZE, None, &later).unwrap(), later)
+    (kit::open(disk, SIZE, None, &later).unwrap(), later)
 }
 
 fn append(log: &mut Log, record: &str) {
@@ -157,7 +155,7 @@ fn a_restart_after_a_failed_sync_does_not_believe_a_purge_either() {
     drop(log);
     let disk = disk.kill().unwrap();
     disk.fail_nth(Op::Sync, 1, io::ErrorKind::Other); // the first is that of the hard state
-    assert!(matches!(log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)), Err(OpenError::Io { .. })));
+    assert!(matches!(kit::open(&disk, SIZE, None, &Later::new(&disk, false)), Err(OpenError::Io { .. })));
     let disk = disk.kill().unwrap();
     let durable = open(&disk).0.progress().durable();
     assert_eq!(durable, 10, "the page cache has it all");
@@ -194,7 +192,7 @@ fn a_start_syncs_no_segment_that_was_noted_as_durable() {
     let disk = disk.kill().unwrap();
     // The hard state is synced, and the segment with the end.
     disk.fail_nth(Op::Sync, 2, io::ErrorKind::Other);
-    let opened = log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)).map(drop);
+    let opened = kit::open(&disk, SIZE, None, &Later::new(&disk, false)).map(drop);
     assert!(opened.is_ok(), "a third sync: {}", opened.unwrap_err());
 }
 
@@ -261,7 +259,7 @@ fn half_a_vote_refuses_the_next_start_by_name() {
     let disk = disk.kill().unwrap();
     let file = disk.open(Path::new("/data/hard-state")).unwrap();
     file.write_at(&[0xff; 8], 16).unwrap();
-    match log_kit::open(&disk, SIZE, None, &Later::new(&disk, false)).map(drop) {
+    match kit::open(&disk, SIZE, None, &Later::new(&disk, false)).map(drop) {
         Err(OpenError::Damaged(damage)) => assert_eq!(damage.mismatch.what, "vote slot"),
         other => panic!("{other:?}"),
     }

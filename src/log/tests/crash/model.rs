@@ -11,18 +11,18 @@ use crate::log::reader::LogReader;
 use crate::types::ReadLimit;
 
 /// Whether a truncation that has returned can come back after a power loss. Until the next flush pass it can.
-pub(super) const TRUNCATION_COMES_BACK: bool = false;
+pub(crate) const TRUNCATION_COMES_BACK: bool = false;
 
 /// An entry as it was written.
 #[derive(Clone)]
-pub(super) struct Written {
-    pub(super) frame: Frame,
-    pub(super) records: Rc<Vec<String>>,
+pub(crate) struct Written {
+    pub(crate) frame: Frame,
+    pub(crate) records: Rc<Vec<String>>,
 }
 
 /// What the log held at some time.
 #[derive(Clone)]
-pub(super) struct Version {
+pub(crate) struct Version {
     /// Number and index of the first entry, and the chain value it continues.
     first: (u64, u64, u32),
     entries: Vec<Written>,
@@ -34,15 +34,15 @@ impl Version {
     }
 
     /// Number of the entry after the last.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.first.0 + self.entries.len() as u64
     }
 
-    pub(super) fn push(&mut self, entry: Written) {
+    pub(crate) fn push(&mut self, entry: Written) {
         self.entries.push(entry);
     }
 
-    pub(super) fn truncate(&mut self, end: u64) {
+    pub(crate) fn truncate(&mut self, end: u64) {
         self.entries.truncate(end.saturating_sub(self.first.0) as usize);
     }
 
@@ -55,12 +55,12 @@ impl Version {
     }
 
     /// Index of the next record behind the entries below `number`.
-    pub(super) fn index(&self, number: u64) -> u64 {
+    pub(crate) fn index(&self, number: u64) -> u64 {
         self.before(number).map_or(self.first.1, |w| w.frame.header.index + u64::from(w.frame.header.records))
     }
 
     /// The number after the last entry whose records lie below `index`.
-    pub(super) fn number_below(&self, index: u64) -> u64 {
+    pub(crate) fn number_below(&self, index: u64) -> u64 {
         let below = |w: &&Written| w.frame.header.index + u64::from(w.frame.header.records) <= index;
         let last = self.entries.iter().take_while(below).filter(|w| w.frame.header.records > 0).last();
         last.map_or(self.first.0, |w| w.frame.header.number + 1)
@@ -91,31 +91,31 @@ impl Version {
 
 /// What later lives of a log must find.
 #[derive(Clone)]
-pub(super) struct Promise {
+pub(crate) struct Promise {
     /// One of these, or a prefix of it. The first is what is written now; the others were truncated, and what took
     /// their place is not flushed yet.
-    pub(super) versions: Vec<Version>,
+    pub(crate) versions: Vec<Version>,
     /// Entries below must be there.
-    pub(super) durable: u64,
+    pub(crate) durable: u64,
     /// Entries below were declared committed, here or by a leader.
-    pub(super) committed: u64,
+    pub(crate) committed: u64,
     /// Entries below were known to be committed when the log was closed.
-    pub(super) noted: u64,
+    pub(crate) noted: u64,
     /// The vote that must be there.
-    pub(super) vote: Option<HardVote>,
+    pub(crate) vote: Option<HardVote>,
     /// A vote that may be there.
-    pub(super) voting: Option<HardVote>,
+    pub(crate) voting: Option<HardVote>,
     /// The first entry there is.
-    pub(super) first: u64,
+    pub(crate) first: u64,
     /// Where a purge that has not returned has it begin.
-    pub(super) purging: Option<u64>,
+    pub(crate) purging: Option<u64>,
     /// Where a reset that has not returned has the log begin anew.
-    pub(super) resetting: Option<Cursor>,
+    pub(crate) resetting: Option<Cursor>,
 }
 
 impl Promise {
     /// Of a log that has never been opened.
-    pub(super) fn of_nothing() -> Self {
+    pub(crate) fn of_nothing() -> Self {
         let chain = crc32c::crc32c(b"c\0g");
         Self::beginning(Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain })
     }
@@ -136,18 +136,18 @@ impl Promise {
     }
 
     /// What is written now.
-    pub(super) fn now(&mut self) -> &mut Version {
+    pub(crate) fn now(&mut self) -> &mut Version {
         &mut self.versions[0]
     }
 
     /// All that is written is on the disk.
-    pub(super) fn synced(&mut self) {
+    pub(crate) fn synced(&mut self) {
         self.versions.truncate(1);
         self.durable = self.versions[0].end();
     }
 
     /// The log began anew.
-    pub(super) fn reset(&mut self, next: Cursor) {
+    pub(crate) fn reset(&mut self, next: Cursor) {
         let (vote, voting) = (self.vote.clone(), self.voting.clone());
         *self = Self { vote, voting, ..Self::beginning(next) };
     }
@@ -156,7 +156,7 @@ impl Promise {
     ///
     /// # Panics
     /// If it breaks a law.
-    pub(super) fn found(&self, log: &Log) -> Self {
+    pub(crate) fn found(&self, log: &Log) -> Self {
         let (reader, progress) = (log.reader(), log.progress());
         let (end, first) = (log.end(), log.purged().map_or(0, |purged| purged.number + 1));
         let mut found = self.clone();

@@ -7,9 +7,8 @@ use super::driver::{Driver, End, Mode, SIZE, Step};
 use super::model::Promise;
 use super::points::Points;
 use super::{NOTHING, check, images};
+use crate::disk::sim::{Op, Rng, SimDisk};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
-use crate::sim::disk::{Op, SimDisk};
-use crate::sim::rng::Rng;
 
 #[test]
 fn no_history_of_faults_breaks_a_promise() {
