@@ -64,7 +64,6 @@ mod format;
 #[doc(hidden)]
 pub mod fuzz;
 mod log;
-mod mutants;
 mod node;
 mod pb;
 mod raft;

@@ -15,8 +15,6 @@ mod tests_of_the_rules;
 
 /// The layers, lowest first. A layer uses those in lines above its own; layers in one line do not use each other.
 const LAYERS: &[&[&str]] = &[
-    // Bugs to plant: nothing, where they are not asked for.
-    &["mutants"],
     // Generated from the protos: data, as the types are.
     &["types", "pb"],
     &["config"],

@@ -13,7 +13,6 @@ use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 use super::owner::{to_the_directorys_owner, to_the_parents_owner};
 use super::reserve::{Surely, reserve};
 use super::{Disk, DiskDir, DiskFile, Mapping, Space, TEMPORARY, lock, sync_failed};
-use crate::mutants::{Mutant, planted};
 
 /// The operating system's files.
 #[derive(Debug, Clone, Copy, Default)]
@@ -271,9 +270,6 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if planted(Mutant::SyncSkipped) {
-            return Ok(());
-        }
         self.file.sync_data()
     }
 }

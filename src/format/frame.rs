@@ -4,7 +4,6 @@ use bytes::{Bytes, BytesMut};
 
 use super::batch::{self, Batch};
 use super::entry::{ENTRY_HEADER, EntryError, EntryHeader, EntryKind, entry_length};
-use crate::mutants::{Mutant, planted};
 
 /// An entry whose header has been decoded: header, body and padding in one piece.
 ///
@@ -55,9 +54,7 @@ impl Frame {
             let at = whole - bytes.len();
             let entry = |source| FrameError::Entry { at, source };
             let header = EntryHeader::decode(&bytes).map_err(entry)?;
-            if !planted(Mutant::FrameNotVerified) || bytes.len() < header.length() {
-                header.verify(&bytes).map_err(entry)?;
-            }
+            header.verify(&bytes).map_err(entry)?;
             let frame = Frame { header, bytes: bytes.split_to(header.length()) };
             if header.kind == EntryKind::Batch {
                 let checked = Batch::parse(&frame.body(), header.records as usize).map(drop);

@@ -48,7 +48,6 @@ use tokio::sync::{Notify, Semaphore};
 use crate::disk::Disk;
 use crate::format::hard_state::HardVote;
 use crate::format::segment::Cursor;
-use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 use crate::types::{ClosedKind, Group};
@@ -195,7 +194,7 @@ impl Shared {
 
     fn save_vote(&self, vote: HardVote) -> io::Result<()> {
         self.check()?;
-        if self.options.interval.is_none() && !planted(Mutant::VoteAheadOfEntries) {
+        if self.options.interval.is_none() {
             // Raft takes what is saved and synced as one sequence: a vote that is durable says that all entries written
             // before it are, and releases their acknowledgements.
             self.flush();

@@ -18,7 +18,6 @@ use crate::log::directory::{self, Identity};
 use crate::log::flusher::Scheduler;
 use crate::log::reader::LogReader;
 use crate::log::{Background, Log, LogOptions};
-use crate::mutants;
 use crate::raft::Runtime;
 use crate::raft::election::lost_entries;
 use crate::raft::heartbeat::ticker::Pacer;
@@ -63,7 +62,6 @@ pub(crate) async fn start_ledger<R: Runtime>(
     advertised: &str,
     router: &Router,
 ) -> Result<Ledger, StartError> {
-    mutants::warn();
     let identity = Identity {
         cluster: config.cluster.clone(),
         group: group.clone(),

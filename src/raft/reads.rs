@@ -15,7 +15,6 @@ use parking_lot::{Mutex, MutexGuard};
 use super::membership::codec::Membership;
 use super::type_config::{Raft, RaftVote, Runtime, TypeConfig};
 use crate::log::reader::LogReader;
-use crate::mutants::{Mutant, planted};
 use crate::types::{Consistency, NodeId, Span};
 
 /// Between a round that failed and the next.
@@ -116,15 +115,10 @@ impl<R: Runtime> Leader<R> {
     async fn proven(&self, proof: Proof, vote: RaftVote, membership: Membership, until: R::Instant) -> bool {
         let sent = R::Instant::now();
         let before = self.last().clone();
-        let lasts = |at| sent - at < self.window || planted(Mutant::LeaseNeverEnds);
-        if proof == Proof::Lease && before.is_some_and(|(by, at)| by == vote && lasts(at)) {
-            return true;
-        }
-        if proof == Proof::Round && planted(Mutant::RoundSkipped) {
+        if proof == Proof::Lease && before.is_some_and(|(by, at)| by == vote && sent - at < self.window) {
             return true;
         }
         let Some(sent) = self.rounds(&vote, &membership, until).await else { return false };
-        let sent = if planted(Mutant::LeaseFromTheAnswer) { R::Instant::now() } else { sent };
         *self.last() = Some((vote, sent));
         true
     }

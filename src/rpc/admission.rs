@@ -10,7 +10,6 @@ use super::peer_server::{Refused, malformed};
 use super::router::refusal;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
-use crate::mutants::{Mutant, planted};
 use crate::raft::Runtime;
 use crate::raft::membership::codec;
 use crate::raft::role::task::Metrics;
@@ -37,7 +36,7 @@ impl<R: Runtime> Admission<R> {
     pub(super) fn check(&self, envelope: Option<&pb::Envelope>) -> Refused<NodeId> {
         let (envelope, sender) = self.check_names(envelope, false)?;
         let target = Incarnation::from_slice(&envelope.target_incarnation);
-        if target != Some(self.identity.incarnation) && !planted(Mutant::WipedDiskAnswers) {
+        if target != Some(self.identity.incarnation) {
             let found = target.map_or("none".into(), |target| target.to_string());
             return Err(refusal(Reason::TargetIncarnation, found, self.identity.incarnation));
         }
@@ -138,7 +137,7 @@ impl<R: Runtime> Admission<R> {
         }
         let mut promised = self.promised.lock();
         let (node, disk) = promised.get_or_insert_with(|| former.clone());
-        if (&*node, &*disk) != (&former.0, &former.1) && !planted(Mutant::PromisedToAll) {
+        if (&*node, &*disk) != (&former.0, &former.1) {
             let expected = format!(
                 "{node} with disk {disk}, which asked first; restart {} if that one is gone",
                 self.identity.node

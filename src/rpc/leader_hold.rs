@@ -5,7 +5,6 @@ use std::time::Duration;
 use openraft::Instant;
 
 use crate::config::lease::patience;
-use crate::mutants::{Mutant, planted};
 use crate::raft::type_config::RaftVote;
 
 /// What binds a follower.
@@ -58,9 +57,7 @@ impl<I: Instant> Hold<I> {
     /// How long it may.
     pub(super) fn give_up(&mut self, leader: &RaftVote, now: I) -> Result<(), Duration> {
         match &self.heard {
-            Some((heard, until)) if heard == leader && *until > now && !planted(Mutant::GivenUpTooEarly) => {
-                Err(*until - now)
-            }
+            Some((heard, until)) if heard == leader && *until > now => Err(*until - now),
             _ => {
                 self.given_up = Some(leader.clone());
                 Ok(())

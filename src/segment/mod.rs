@@ -32,7 +32,6 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Frame;
 use crate::format::index::{self, Unit};
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
-use crate::mutants::{Mutant, planted};
 pub(crate) use units::{Units, after};
 
 /// A segment of a log. Whether it is still written to is the business of
@@ -380,7 +379,7 @@ impl Segment {
                 None => self.read(spot, start..end)?,
             };
         }
-        if spot.verified.is_none() && !planted(Mutant::BodyNotVerified) {
+        if spot.verified.is_none() {
             header.verify(&bytes).map_err(|error| self.damage(spot, "chain value", error, "the bytes written"))?;
             // The chain value says that these are the bytes a leader made, not that it made them well.
             if header.kind == EntryKind::Batch {

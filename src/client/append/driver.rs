@@ -17,7 +17,6 @@ use crate::client::backoff::pause;
 use crate::client::cluster::topology::{BUSY_PAUSE, Topology};
 use crate::client::error::ClientError;
 use crate::client::error::tried::Wanted;
-use crate::mutants::{Mutant, planted};
 use crate::types::Span;
 
 /// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
@@ -289,11 +288,7 @@ impl AppendDriver {
     /// The session broke: what it was sent may be in the log.
     fn on_broken(&mut self, session: AppendSession, why: &str, master: Option<String>) {
         tracing::debug!(address = session.address, why, "append stream lost");
-        if planted(Mutant::UnknownResent) {
-            self.queue.put_back(session.refused_all(&ClientError::Unknown { reason: why.to_owned() }));
-        } else {
-            session.abandon(why);
-        }
+        session.abandon(why);
         self.topology.set_master(master);
     }
 }

@@ -10,7 +10,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::client::append::queue::{AppendJob, acknowledge, deadline_of, records_of};
 use crate::client::cluster::topology::Topology;
 use crate::client::error::{ClientError, reason};
-use crate::mutants::{Mutant, planted};
 use crate::rpc::client_wire::{TIMEOUT_HEADER, from_status, millis};
 use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 use crate::types::{BatchAck, Span};
@@ -197,9 +196,6 @@ impl AppendSession {
     /// Gives up requests that the node should have answered by now. It knows their deadline and gets some grace to
     /// say what became of them.
     pub(crate) fn expire(&mut self, now: Instant) {
-        if planted(Mutant::DeadlineIgnored) {
-            return;
-        }
         // All are looked at: a later request may have the earlier deadline.
         let late = |jobs: &[AppendJob]| deadline_of(jobs).is_some_and(|deadline| deadline + ANSWER_GRACE <= now);
         let over: Vec<u64> = self.sent.iter().filter(|(_, jobs)| late(jobs)).map(|(id, _)| *id).collect();
@@ -236,8 +232,7 @@ impl AppendSession {
     /// Ends the stream. What was sent and not answered may be in the log.
     pub(crate) fn abandon(self, why: &str) {
         let reason = format!("the stream to {} is over: {why}", self.address);
-        let refused = planted(Mutant::BrokenSaidRefused);
-        let error = if refused { ClientError::Closed { reason } } else { ClientError::Unknown { reason } };
+        let error = ClientError::Unknown { reason };
         for jobs in self.sent.into_values() {
             fail(jobs, &error);
         }

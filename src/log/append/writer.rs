@@ -5,13 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::disk::{Disk, passes};
-use crate::format::ALIGNMENT;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::{Draft, Frame};
 use crate::format::roll::largest;
 use crate::format::segment::{BLANK_HEADER, Cursor};
 use crate::log::{Log, Shared};
-use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 use crate::segment::scanner::breaks;
@@ -32,8 +30,7 @@ impl Log {
     /// # Errors
     /// If the draft is larger than a segment can take, or the system fails.
     pub(crate) fn append_draft(&mut self, draft: Draft, term: u64, now: u64) -> io::Result<EntryHeader> {
-        let early = if planted(Mutant::LeaderRollsEarly) { ALIGNMENT } else { 0 };
-        self.make_room(draft.length() + early, draft.kind)?;
+        self.make_room(draft.length(), draft.kind)?;
         let next = self.end();
         let header = EntryHeader {
             position: next.position,
@@ -77,7 +74,7 @@ impl Log {
     pub(crate) fn truncate(&mut self, from: u64) -> io::Result<()> {
         self.shared.check()?;
         let committed = self.shared.progress.commit_point().number;
-        if from < committed && !planted(Mutant::CommittedTruncated) {
+        if from < committed {
             let why = format!("entry {from} is to be truncated but entries below {committed} are committed");
             return self.shared.or_fail("truncating", Err(io::Error::new(io::ErrorKind::InvalidInput, why)));
         }
@@ -129,9 +126,7 @@ impl Log {
         shared.sparse.look_at(&last, shared.reserve())?;
         self.active = Ok(ActiveSegment::resume(last.clone()));
         self.active()?.truncate(from, cut, if removed.is_empty() { written } else { sealed })?;
-        if !planted(Mutant::TruncationNotSynced) {
-            last.sync()?;
-        }
+        last.sync()?;
         Ok(cut)
     }
 

@@ -12,7 +12,6 @@ use crate::format::hard_state::{
     encode_noted, encode_vote,
 };
 use crate::log::recovery::{FileDecision, StateFind, decide_state};
-use crate::mutants::{Mutant, planted};
 
 /// Two slots for the vote, two for what is noted of the log.
 #[derive(Debug)]
@@ -94,9 +93,7 @@ impl HardStateFile {
     pub(in crate::log) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
         let sequence = self.state.vote_sequence + 1;
         self.file.write_at(&encode_vote(sequence, &vote), (sequence % 2) * SLOT_DISTANCE)?;
-        if !planted(Mutant::VoteNotSynced) {
-            self.file.sync()?;
-        }
+        self.file.sync()?;
         (self.state.vote, self.state.vote_sequence) = (Some(vote), sequence);
         Ok(())
     }
@@ -298,9 +295,7 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 /// rather than guess.
 fn newest_vote(even: Slot<HardVote>, odd: Slot<HardVote>) -> Option<(u64, HardVote)> {
     match (even, odd) {
-        (Slot::Valid(even, vote), Slot::Valid(odd, older)) if even == odd + 1 => {
-            Some((even, if planted(Mutant::OlderVoteWins) { older } else { vote }))
-        }
+        (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Some((even, vote)),
         (Slot::Valid(even, _), Slot::Valid(odd, vote)) if odd == even + 1 => Some((odd, vote)),
         _ => None,
     }

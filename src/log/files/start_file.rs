@@ -15,7 +15,6 @@ use crate::log::directory::{Directory, io_error, unseal};
 use crate::log::names;
 use crate::log::writer::remove_if_there;
 use crate::log::{Log, Shared};
-use crate::mutants::{Mutant, planted};
 
 /// Mark of the start file.
 pub(crate) const MAGIC: [u8; 8] = *b"DLEDGSTA";
@@ -203,10 +202,7 @@ impl Log {
     /// Removes the segments before the one with `position`, where the log is recorded to begin: a start goes by that.
     fn remove_segments_before(&self, position: u64) {
         let mut segments = self.shared.segments_mut();
-        let mut going = segments.iter().skip(1).take_while(|later| later.position() <= position).count();
-        if planted(Mutant::PurgeOffByOne) {
-            going = (going + 1).min(segments.len() - 1);
-        }
+        let going = segments.iter().skip(1).take_while(|later| later.position() <= position).count();
         let gone: Vec<_> = segments.drain(..going).collect();
         self.shared.going.add(&gone);
         let first = segments.first().map_or(0, |first| first.position());

@@ -18,7 +18,6 @@ use crate::log::Shared;
 use crate::log::failure::Failure;
 use crate::log::progress::Progress;
 use crate::log::start::{PurgePoint, StartPoint};
-use crate::mutants::{Mutant, planted};
 use crate::segment::{Segment, after};
 use crate::types::{Group, ReadLimit, Record};
 
@@ -262,8 +261,7 @@ impl LogReader {
 
     /// Behind the last record that a reader may see.
     fn readable(&self) -> u64 {
-        let progress = self.progress();
-        if planted(Mutant::UncommittedServed) { progress.end() } else { progress.committed() }
+        self.progress().committed()
     }
 
     fn frame_of_index(&self, index: u64) -> Result<(Frame, usize), ReadError> {

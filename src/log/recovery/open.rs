@@ -30,7 +30,6 @@ use crate::log::tail::Tail;
 use crate::log::walk::{Ended, Listing, Walk};
 use crate::log::writer::remove_if_there;
 use crate::log::{Log, LogOptions, Shared};
-use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 
@@ -87,10 +86,7 @@ impl Log {
     ) -> Result<(Self, Recovered), OpenError> {
         let directory = Directory::open(disk.as_ref(), path, wanted)?;
         let Examined { start, base, stale, hard_state, mut walk, known } = examine(&disk, &directory)?;
-        let decision = match decide(walk.ended.find, known) {
-            Decision::Refuse if planted(Mutant::CutOnCorruption) => Decision::Cut,
-            decision => decision,
-        };
+        let decision = decide(walk.ended.find, known);
         let noted = hard_state.noted();
         let hard_state_path = directory.file(names::HARD_STATE);
         match decision {
@@ -106,7 +102,6 @@ impl Log {
         let commit = if noted.committed.number > base.number { noted.committed } else { at_base };
         let start_number = start.purged.map_or(0, |purged| purged.number + 1);
         let end = walk.end(base);
-        let commit = if planted(Mutant::CommittedAtStart) { end.point() } else { commit };
         let lost = match decision {
             Decision::Cut => walk.remains(disk.as_ref(), end)?,
             _ => Remains::default(),

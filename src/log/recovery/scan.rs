@@ -12,7 +12,6 @@ use crate::log::directory::{Directory, io_error};
 use crate::log::names::{self, FileKind};
 use crate::log::recovery::{FileDecision, Find, IndexFind, decide_index};
 use crate::log::remains::Remains;
-use crate::mutants::{Mutant, planted};
 use crate::segment::recovery::{self, Scan};
 use crate::segment::scanner::{Break, Broken, Scanner, Stop};
 use crate::segment::{Mapped, Segment, after};
@@ -151,7 +150,6 @@ impl Walk {
     pub(in crate::log) fn take_back_roll(&mut self) {
         if let [.., _, last] = &self.segments[..]
             && last.start().number == last.end().number
-            && !planted(Mutant::RollKept)
         {
             self.last_is_sealed = true;
             self.leftovers.insert(0, last.path().to_owned());

@@ -10,7 +10,6 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::format::hard_state::LogPoint;
 use crate::log::failure::Failure;
 use crate::log::{Log, Shared};
-use crate::mutants::{Mutant, planted};
 
 /// Called once with the outcome of a flush that covers what was written before it was queued.
 pub(crate) struct Completion(Option<Box<dyn FnOnce(io::Result<()>) + Send>>);
@@ -127,10 +126,6 @@ impl Log {
         let shared = &self.shared;
         let mut state = shared.flush.state();
         let after = match shared.options.interval {
-            None if planted(Mutant::AckBeforeSync) => {
-                done.complete(Ok(()));
-                Duration::ZERO
-            }
             None => {
                 state.waiting.push(done);
                 Duration::ZERO
@@ -197,13 +192,9 @@ impl Shared {
         // Taken after the segments were: the name of every one of them is covered.
         let files_changed = std::mem::take(&mut self.flush.state().files_changed);
         for segment in dirty {
-            let synced = segment.sync();
-            if planted(Mutant::FailedSyncIgnored) {
-                continue;
-            }
-            self.or_fail("syncing", synced)?;
+            self.or_fail("syncing", segment.sync())?;
         }
-        if files_changed && !planted(Mutant::DirectoryNotSynced) {
+        if files_changed {
             let synced = self.directory.sync();
             self.or_fail("syncing the directory", synced)?;
         }

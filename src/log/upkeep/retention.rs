@@ -11,7 +11,6 @@ use crate::disk::{Alive, Space};
 use crate::log::age::{Ages, Look};
 use crate::log::reader::LogReader;
 use crate::log::{Log, Shared};
-use crate::mutants::{Mutant, planted};
 use crate::segment::Segment;
 pub(crate) use crate::types::{DiskLevel as Level, RemovalReason as Reason};
 
@@ -45,8 +44,7 @@ impl Bounds {
     /// Whether `segment` may go: nobody needs it, and the entry behind it is committed. Another one in that entry's
     /// place might fit into the segment, and would have its place there on all replicas.
     fn let_go(&self, segment: &Held) -> bool {
-        let committed = if planted(Mutant::RetentionIgnoresCommit) { u64::MAX } else { self.committed };
-        segment.end_number <= self.floor && segment.end_number < committed
+        segment.end_number <= self.floor && segment.end_number < self.committed
     }
 }
 

@@ -5,7 +5,6 @@ use std::time::Duration;
 use futures::future::{Either, select};
 
 use crate::error::ReadError;
-use crate::mutants::{Mutant, planted};
 use crate::node::unopened::final_reason;
 use crate::pb;
 use crate::raft::membership::codec;
@@ -83,8 +82,7 @@ impl Barrier<'_> {
         };
         *why = format!("the leader had committed entry {number}, which has not come here");
         let mut committed = self.group.log.watch_committed();
-        let behind = u64::from(planted(Mutant::ReadOneBehind));
-        let caught_up = Box::pin(committed.wait_for(|point| point.number + behind > number));
+        let caught_up = Box::pin(committed.wait_for(|point| point.number > number));
         match select(caught_up, Box::pin(final_reason(&mut role))).await {
             Either::Left(_) => Ok(()),
             Either::Right((reason, _)) => Err(Closed(reason)),

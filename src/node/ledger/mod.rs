@@ -17,14 +17,13 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::barrier::Barrier;
 use crate::config::{Config, Retention};
 use crate::error::{AppendError, ReadError};
 use crate::log::progress::Pointers;
-use crate::mutants::{Mutant, planted};
 use crate::node::pending::Pending;
 use crate::node::read_stream::ReadStream;
 use crate::node::tail::Tail;
@@ -155,10 +154,6 @@ impl Ledger {
         term: Option<u64>,
         records: Vec<Bytes>,
     ) -> Result<Vec<Ack>, AppendError> {
-        if planted(Mutant::BatchTorn) {
-            let one_by_one = futures::stream::iter(records).then(|record| self.append_in(term, record));
-            return one_by_one.try_collect().await;
-        }
         let lengths: Vec<usize> = records.iter().map(Bytes::len).collect();
         let ack = self.submit_in(term, records, None).await?.await?;
         Ok(spread(&ack, &lengths))

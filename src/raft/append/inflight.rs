@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::error::AppendError;
-use crate::mutants::{Mutant, planted};
 use crate::types::{BatchAck, RECORD_OVERHEAD};
 
 /// One append that waits: its records and where its outcome goes. Dropped without an outcome it says so itself.
@@ -135,11 +134,7 @@ impl Flight {
         let mut next = None;
         for waiter in std::mem::take(&mut *waiters) {
             if waiter.deadline <= now {
-                let waited = waiter.timeout;
-                waiter.finish(Err(match planted(Mutant::UnknownSaidRefused) {
-                    true => AppendError::NoMaster { waited, waiting: None },
-                    false => unknown("not committed within the deadline; it may be later"),
-                }));
+                waiter.finish(Err(unknown("not committed within the deadline; it may be later")));
             } else {
                 next = Some(next.map_or(waiter.deadline, |next: Duration| next.min(waiter.deadline)));
                 waiters.push(waiter);
@@ -192,7 +187,7 @@ impl Flight {
 
 fn acknowledge(waiters: Vec<Waiter>, placed: Placed) {
     for waiter in waiters {
-        let (records, bytes) = if planted(Mutant::AckOfAnother) { (0, 0) } else { waiter.ahead };
+        let (records, bytes) = waiter.ahead;
         let ack = BatchAck {
             first_index: placed.first_index + records,
             first_position: placed.first_position + bytes,

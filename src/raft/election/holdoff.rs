@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::format::hard_state::HardVote;
-use crate::mutants::{Mutant, planted};
 use crate::raft::type_config::{Runtime, StoredMembership};
 use crate::types::NodeId;
 
@@ -33,7 +32,7 @@ impl VoteHold {
     pub(crate) fn is_due(id: &NodeId, vote: Option<&HardVote>, members: &StoredMembership) -> bool {
         let mut voters = members.membership().voter_ids().peekable();
         let alone = voters.peek().is_some() && voters.all(|voter| voter == *id);
-        vote.is_some() && !alone && !planted(Mutant::VoteHoldDropped)
+        vote.is_some() && !alone
     }
 
     /// Starts the wait. `patience`: how long a promise lasts; `silence`: how soon a leader that lives speaks.

@@ -17,10 +17,9 @@ use super::tenure::{Reign, Reigns};
 use crate::config::Config;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
-use crate::mutants::{Mutant, planted};
 use crate::raft::election::holdoff::VoteHold;
 use crate::raft::election::lost_entries::Owed;
-use crate::raft::membership::codec::{self, MemberNode, Membership};
+use crate::raft::membership::codec::{self, Membership};
 use crate::raft::type_config::{LogId, Raft, Runtime, TypeConfig};
 use crate::types::{ClosedKind, Group, Incarnation, MemberStatus, NodeId, Role};
 
@@ -377,8 +376,7 @@ async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
 /// beginning, and with it memberships in which its name stood for the disk before: a small enough one would make it a
 /// leader on its own.
 fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
-    let means = |node: &MemberNode| node.incarnation == disk || planted(Mutant::ElectionOnOtherDisk);
-    membership.get_node(id).is_some_and(means)
+    membership.get_node(id).is_some_and(|node| node.incarnation == disk)
 }
 
 /// What a ledger is whose Raft has ended by itself.
@@ -407,8 +405,7 @@ fn role<R: Runtime>(
     let leads = metrics.state == ServerState::Leader;
     let own_term_applied = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
     let has_quorum = alone_at.is_none_or(|at| R::Instant::now() < at);
-    let knows_all = own_term_applied || planted(Mutant::MasterTooEarly);
-    if leads && metrics.vote.committed && knows_all && has_quorum {
+    if leads && metrics.vote.committed && own_term_applied && has_quorum {
         return Role::Master { term };
     }
     if let Some(reason) = seen.removed.clone() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::raft::membership::codec::MemberNode;
 
 #[test]
 fn a_node_asks_for_votes_only_with_the_disk_that_the_membership_means() {

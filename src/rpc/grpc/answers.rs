@@ -14,7 +14,6 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tonic::{Status, Streaming};
 
 use super::status;
-use crate::mutants::{Mutant, planted};
 use crate::rpc::pb;
 use crate::rpc::transport::TransportError;
 
@@ -122,7 +121,7 @@ where
         let unanswered = sent.saturating_sub(self.answered);
         let now = Instant::now();
         match self.silent {
-            _ if unanswered == 0 || planted(Mutant::SilenceTolerated) => self.silent = None,
+            _ if unanswered == 0 => self.silent = None,
             Some((since, at)) if at == self.answered => return (now - since >= self.stall).then_some(unanswered),
             _ => self.silent = Some((now, self.answered)),
         }

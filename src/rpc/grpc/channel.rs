@@ -10,7 +10,6 @@ use tonic::transport::{Channel, Endpoint};
 use super::dialer::Dialer;
 use super::transport::GrpcOptions;
 use super::{CONNECTION_WINDOW, FRAME_BYTES, HEADER_BYTES, STREAM_WINDOW};
-use crate::mutants::{Mutant, planted};
 use crate::rpc::transport::Lane;
 
 /// A tonic channel that is kept from call to call.
@@ -55,7 +54,6 @@ impl KeptChannel {
             .map_err(|e| format!("{address:?} is not an address ({e}): write host:port"))?;
         // On the data lane the answer to a ping waits behind the data.
         let silence = match lane {
-            _ if planted(Mutant::SilenceTolerated) => Duration::from_secs(24 * 3600),
             Lane::Control | Lane::Heartbeat => options.keepalive_timeout.min(options.stall_timeout),
             Lane::Data => options.keepalive_timeout.max(options.stall_timeout),
         };
@@ -117,9 +115,6 @@ impl KeptChannel {
 
 impl Kept {
     fn replace(&mut self) {
-        if planted(Mutant::SilenceTolerated) {
-            return;
-        }
         *self = Kept { generation: self.generation + 1, ..Kept::default() };
     }
 }
