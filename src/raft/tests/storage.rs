@@ -173,5 +173,3 @@ async fn a_gate_tells_what_is_there_from_what_is_there_instead() {
     accepts(&leaders, 0..6).unwrap_err();
     accepts(&leaders, 4..6).unwrap_err();
 }
-
-mod crash_order;
