@@ -2,13 +2,7 @@
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    // The last one is of the example `broker`.
-    let protos = [
-        "dledger/v1/raft.proto",
-        "dledger/v1/ledger.proto",
-        "dledger/v1/admin.proto",
-        "dledger/example/v1/broker.proto",
-    ];
+    let protos = ["dledger/v1/raft.proto", "dledger/v1/ledger.proto", "dledger/v1/admin.proto"];
     let descriptors = protox::compile(protos, ["proto"])?;
     tonic_prost_build::configure().bytes(".").compile_fds(descriptors)?;
     Ok(())

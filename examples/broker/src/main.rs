@@ -1,15 +1,15 @@
 //! The smallest honest broker: topics over one ledger.
 //!
-//! `cargo run --release --example broker -- demo` starts three of them, kills the master and counts what is lost.
+//! `cargo run --release -p broker -- demo` starts three of them, kills the master and counts what is lost.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `broker/record.rs` | a message as a record: its topic, then its body |
-//! | `broker/topics.rs` | which records belong to which topic, learned from the tail |
-//! | `broker/service.rs` | produce and consume over gRPC |
-//! | `broker/serve.rs` | one broker process: ledger, topics, service |
-//! | `broker/client.rs` | a producer that follows redirects, a consumer that takes any broker |
-//! | `broker/demo.rs` | three brokers, one kill; `demo/cluster.rs` the processes, `demo/verdict.rs` the count |
+//! | `record.rs` | a message as a record: its topic, then its body |
+//! | `topics.rs` | which records belong to which topic, learned from the tail |
+//! | `service.rs` | produce and consume over gRPC |
+//! | `serve.rs` | one broker process: ledger, topics, service |
+//! | `client.rs` | a producer that follows redirects, a consumer that takes any broker |
+//! | `demo.rs` | three brokers, one kill; `demo/cluster.rs` the processes, `demo/verdict.rs` the count |
 //!
 //! What is left out on purpose: consumer groups, retention, authentication, a stream for producers (each call is a
 //! round trip; many producers at once still share batches and fsyncs).
@@ -18,20 +18,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-#[path = "broker/client.rs"]
 mod client;
-#[path = "broker/demo.rs"]
 mod demo;
-#[path = "broker/record.rs"]
 mod record;
-#[path = "broker/serve.rs"]
 mod serve;
-#[path = "broker/service.rs"]
 mod service;
-#[path = "broker/topics.rs"]
 mod topics;
 
-/// The messages and the service of `proto/dledger/example/v1/broker.proto`.
+/// The messages and the service of `proto/broker.proto`.
 #[allow(clippy::all, clippy::unwrap_used)]
 mod proto {
     tonic::include_proto!("dledger.example.v1");

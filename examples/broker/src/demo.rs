@@ -14,9 +14,7 @@ use crate::proto::Message;
 use cluster::{Cluster, Timeline};
 use verdict::{Sent, Verdict};
 
-#[path = "demo/cluster.rs"]
 mod cluster;
-#[path = "demo/verdict.rs"]
 mod verdict;
 
 const TOPICS: [&str; 2] = ["orders", "payments"];
