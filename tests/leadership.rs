@@ -88,8 +88,8 @@ async fn each_leadership_is_given_once_and_begins_where_those_before_it_end() {
     let theirs = patient(of_rival.next()).await.unwrap();
     assert_eq!((theirs.first_index(), theirs.is_over(), mine.is_over()), (3, false, true));
     assert!(theirs.term() > mine.term() && theirs != mine);
-    assert_eq!(mine.try_append(vec!["late".into()]).unwrap_err(), AppendError::TermOver { term: mine.term() });
-    let ack = patient(theirs.try_append(vec!["d".into()]).unwrap()).await.unwrap();
+    assert_eq!(mine.try_submit(vec!["late".into()]).unwrap_err(), AppendError::TermOver { term: mine.term() });
+    let ack = patient(theirs.try_submit(vec!["d".into()]).unwrap()).await.unwrap();
     assert_eq!((ack.first_index, ack.term), (3, theirs.term()));
 
     patient(rival.transfer_leadership(&id(first))).await.unwrap();

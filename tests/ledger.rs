@@ -89,7 +89,7 @@ async fn an_append_ends_within_its_timeout_even_when_others_hold_the_budget() {
         cluster.stop(n).await.unwrap();
     }
     let mut held = Vec::new();
-    while let Ok(pending) = ledger.try_append(vec![vec![0; 200 << 10].into()]) {
+    while let Ok(pending) = ledger.try_submit(vec![vec![0; 200 << 10].into()]) {
         held.push(pending);
     }
     let short = Some(Duration::from_millis(300));

@@ -145,12 +145,12 @@ async fn records_over_the_limit_and_empty_batches_are_refused_and_take_no_index(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_all_bytes_in_flight_try_append_is_busy_and_append_waits() {
+async fn with_all_bytes_in_flight_try_submit_is_busy_and_append_waits() {
     let cluster = kit(3).configure(|config| config.max_inflight_bytes = 1 << 20).start().await.unwrap();
     let master = master_ledger(&cluster).await;
     let mut pending = Vec::new();
     let busy = loop {
-        match master.try_append(vec![vec![7; 200 << 10].into()]) {
+        match master.try_submit(vec![vec![7; 200 << 10].into()]) {
             Ok(outcome) => pending.push(outcome),
             Err(error) => break error,
         }

@@ -309,7 +309,7 @@ pub enum AppendError {
     /// Refused: a batch without records has no index.
     #[error("the batch is empty: append at least one record")]
     EmptyBatch,
-    /// Refused: too many bytes are in flight; at once by [`try_append`](crate::Ledger::try_append), after its timeout
+    /// Refused: too many bytes are in flight; at once by [`try_submit`](crate::Ledger::try_submit), after its timeout
     /// by the others.
     #[error("{inflight_limit} bytes are in flight already: append again later, or use the waiting append")]
     Busy {

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::descriptors;
-use super::lock_wait::patiently;
+use super::lock_wait::retry_while_locked;
 use super::node::Node;
 use super::start::Environment;
 use super::tasks::disk_watch::watch_disk;
@@ -184,7 +184,7 @@ impl NodeBuilder {
         let directories: Vec<_> = config.groups.iter().map(|group| config.data_dir.join(group.as_str())).collect();
         let looked_at = directories.clone();
         let free = move || looked_at.iter().try_for_each(|dir| directory::is_free(&RealDisk, dir));
-        let waited = patiently::<TokioRuntime, _>(config.lock_wait, free).await;
+        let waited = retry_while_locked::<TokioRuntime, _>(config.lock_wait, free).await;
         let none = || !config.stay && directories.iter().all(|dir| directory::is_free(&RealDisk, dir).is_err());
         if let Err(error) = waited
             && (config.strict || none())

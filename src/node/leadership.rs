@@ -19,14 +19,14 @@ impl Ledger {
     /// If this is not the master, if `to` is no voter or is behind, or if it did not take over in time.
     pub async fn transfer_leadership(&self, to: &NodeId) -> Result<(), MemberError> {
         self.check_master()?;
-        if *to == self.raft_group().identity.node {
+        if *to == self.replica().identity.node {
             return Ok(());
         }
         // A master of a moment ago has not heard from all yet.
         let settled = |picture: &Picture| picture.get(to).is_none_or(|seen| picture.has_caught_up(seen));
-        let limit = self.raft_group().timing.call();
-        self.raft_group().wait_for(&settled, limit).await?;
-        let picture = self.raft_group().picture();
+        let limit = self.replica().timing.call();
+        self.replica().wait_for(&settled, limit).await?;
+        let picture = self.replica().picture();
         let Some(seen) = picture.get(to) else { return Err(picture.unknown(to)) };
         if !seen.voter {
             return Err(MemberError::Learner { id: to.clone() });
@@ -40,8 +40,8 @@ impl Ledger {
 
     /// Hands the mastership over to the voter that is furthest, whichever that is.
     pub(super) async fn hand_over(&self) -> Result<(), MemberError> {
-        let picture = self.raft_group().picture();
-        let Some(best) = successor(&picture, &self.raft_group().identity.node) else {
+        let picture = self.replica().picture();
+        let Some(best) = successor(&picture, &self.replica().identity.node) else {
             let voters = picture.members.iter().filter(|seen| seen.voter).count();
             let (voters, needed, missing) = (voters.saturating_sub(1), voters / 2, picture.missing());
             return Err(MemberError::QuorumAtRisk { voters, alive: 0, needed, missing });
@@ -51,8 +51,8 @@ impl Ledger {
 
     /// Hands over, if there is anything to hand over and anybody to take it, before the node stops.
     pub(super) async fn step_down(&self) {
-        let picture = self.raft_group().picture();
-        if !picture.leads || successor(&picture, &self.raft_group().identity.node).is_none() {
+        let picture = self.replica().picture();
+        if !picture.leads || successor(&picture, &self.replica().identity.node).is_none() {
             return;
         }
         if let Err(error) = self.hand_over().await {
@@ -65,17 +65,17 @@ impl Ledger {
     pub(super) async fn close_damaged(&self, damage: &Damage) {
         tracing::error!(group = %self.group(), %damage, "stored entries are damaged and cannot be repaired while the \
             ledger is open: it is closed");
-        if self.raft_group().picture().leads
+        if self.replica().picture().leads
             && let Err(error) = self.hand_over().await
         {
             tracing::error!(group = %self.group(), %error, "closing without a successor");
         }
-        self.raft_group().log.fail_damaged(damage);
-        self.raft_group().stop().await;
+        self.replica().log.fail_damaged(damage);
+        self.replica().stop().await;
     }
 
     async fn transfer(&self, to: &NodeId) -> Result<(), MemberError> {
-        let group = self.raft_group();
+        let group = self.replica();
         tracing::info!(group = %self.group(), %to, "handing the leadership over");
         let mut role = group.role.clone();
         group.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
@@ -96,7 +96,7 @@ impl Ledger {
     }
 
     pub(super) fn not_master(&self) -> MemberError {
-        let role = self.raft_group().role.borrow();
+        let role = self.replica().role.borrow();
         match (&*role, role.final_reason()) {
             (_, Some(reason)) => MemberError::Closed { reason: reason.to_owned() },
             (Role::Slave { master, .. }, _) => MemberError::NotMaster { master: Some(master.clone()) },
@@ -109,11 +109,11 @@ impl Ledger {
     /// # Errors
     /// If this node is not the master.
     pub fn leadership(&self) -> Result<Leadership, AppendError> {
-        if let Some(reign) = *self.raft_group().reign.borrow() {
+        if let Some(reign) = *self.replica().reign.borrow() {
             return Ok(Leadership::new(self.clone(), reign));
         }
         // A copy: `closed` looks at the role too, and who sets it may come in between.
-        let role = self.raft_group().role.borrow().clone();
+        let role = self.replica().role.borrow().clone();
         match role {
             Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master) }),
             // The master it was until this moment.
@@ -167,7 +167,7 @@ impl Leadership {
 
     /// Whether this node is not the master of the term any more, as far as it knows. One that is over stays over.
     pub fn is_over(&self) -> bool {
-        *self.ledger.raft_group().reign.borrow() != Some(self.reign)
+        *self.ledger.replica().reign.borrow() != Some(self.reign)
     }
 
     /// As [`Ledger::append`], in this term.
@@ -198,20 +198,20 @@ impl Leadership {
         self.ledger.submit_in(Some(self.term()), records, timeout).await
     }
 
-    /// As [`Ledger::try_append`], in this term.
+    /// As [`Ledger::try_submit`], in this term.
     ///
     /// # Errors
     /// As there, and [`AppendError::TermOver`], at once or from the returned future.
-    pub fn try_append(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
+    pub fn try_submit(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
         if self.is_over() {
             return Err(AppendError::TermOver { term: self.term() });
         }
-        self.ledger.try_append_in(Some(self.term()), records)
+        self.ledger.try_submit_in(Some(self.term()), records)
     }
 
     /// Resolves when it [is over](Leadership::is_over).
     pub async fn over(&self) {
-        let mut reign = self.ledger.raft_group().reign.clone();
+        let mut reign = self.ledger.replica().reign.clone();
         // An error: who told it is gone, and the ledger with it.
         let _ = reign.wait_for(|reign| *reign != Some(self.reign)).await;
     }

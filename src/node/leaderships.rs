@@ -25,21 +25,21 @@ pub struct Leaderships {
     leaderships: BoxStream<'static, Leadership>,
 }
 
-struct State {
+struct LeadershipCursor {
     ledger: Ledger,
     reign: watch::Receiver<Option<Reign>>,
     given: Option<Reign>,
 }
 
-async fn next(mut state: State) -> Option<(Leadership, State)> {
+async fn next(mut cursor: LeadershipCursor) -> Option<(Leadership, LeadershipCursor)> {
     loop {
-        let now = *state.reign.borrow_and_update();
-        if let Some(reign) = now.filter(|_| now != state.given) {
-            state.given = now;
-            return Some((Leadership::new(state.ledger.clone(), reign), state));
+        let now = *cursor.reign.borrow_and_update();
+        if let Some(reign) = now.filter(|_| now != cursor.given) {
+            cursor.given = now;
+            return Some((Leadership::new(cursor.ledger.clone(), reign), cursor));
         }
         // An error: nobody is left to say who leads, and the ledger is gone.
-        state.reign.changed().await.ok()?;
+        cursor.reign.changed().await.ok()?;
     }
 }
 
@@ -62,8 +62,8 @@ impl Ledger {
     /// # }
     /// ```
     pub fn leaderships(&self) -> Leaderships {
-        let state = State { ledger: self.clone(), reign: self.raft_group().reign.clone(), given: None };
-        Leaderships { leaderships: stream::unfold(state, next).boxed() }
+        let cursor = LeadershipCursor { ledger: self.clone(), reign: self.replica().reign.clone(), given: None };
+        Leaderships { leaderships: stream::unfold(cursor, next).boxed() }
     }
 
     /// Waits until this node knows a master, itself or another one, and returns its role: [`Role::Master`] or
@@ -73,7 +73,7 @@ impl Ledger {
     /// There was none in time: the error says who is missing, as far as this node can tell. Or this node will never
     /// have one: it is removed, stopped or closed.
     pub async fn wait_for_master(&self, timeout: Duration) -> Result<Role, NoMasterError> {
-        let group = self.raft_group();
+        let group = self.replica();
         let mut role = group.role.clone();
         if matches!(*role.borrow(), Role::Electing { .. }) {
             // Should nobody come, it is known by then who is missing.

@@ -22,7 +22,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// What the last attempt said.
-pub(super) async fn patiently<R: Runtime, T: Send + 'static>(
+pub(super) async fn retry_while_locked<R: Runtime, T: Send + 'static>(
     wait: Duration,
     attempt: impl Fn() -> Result<T, OpenError> + Send + Sync + 'static,
 ) -> Result<T, OpenError> {
@@ -34,7 +34,7 @@ pub(super) async fn patiently<R: Runtime, T: Send + 'static>(
 ///
 /// # Errors
 /// What the last attempt said.
-pub(super) async fn for_a_moment<R: Runtime, T: Send + 'static>(
+pub(super) async fn retry_briefly<R: Runtime, T: Send + 'static>(
     most: Duration,
     attempt: impl Fn() -> Result<T, OpenError> + Send + Sync + 'static,
 ) -> Result<T, OpenError> {

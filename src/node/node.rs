@@ -33,7 +33,7 @@ use crate::types::{ClusterName, Group, LedgerFiles, NodeId};
 pub struct Node {
     inner: Arc<Inner>,
     /// `None`: a handle of the node's own, which does not keep it running.
-    _running: Option<Arc<Running>>,
+    _running: Option<Arc<ShutdownOnDrop>>,
 }
 
 struct Inner {
@@ -65,12 +65,12 @@ impl WeakNode {
 }
 
 /// Shuts the node down when the last handle of it is dropped.
-struct Running {
+struct ShutdownOnDrop {
     inner: Arc<Inner>,
     runtime: tokio::runtime::Handle,
 }
 
-impl Drop for Running {
+impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
         let node = Node { inner: self.inner.clone(), _running: None };
         if !node.inner.ended.load(Ordering::Acquire) {
@@ -95,7 +95,7 @@ impl Node {
             Inner { config, local, advertised, env, router, ledgers, unopened, changes, changing, ended, server };
         let inner = Arc::new(inner);
         let runtime = tokio::runtime::Handle::current();
-        Self { _running: Some(Arc::new(Running { inner: inner.clone(), runtime })), inner }
+        Self { _running: Some(Arc::new(ShutdownOnDrop { inner: inner.clone(), runtime })), inner }
     }
 
     /// A handle for what the node itself runs: it keeps nothing running.
@@ -317,7 +317,7 @@ impl Node {
         self.inner.router.remove(&group);
         self.hosted_mut().retain(|hosted| *hosted.group() != group);
         self.tell_changed();
-        ledger.raft_group().stop().await;
+        ledger.replica().stop().await;
         close(&ledger).await.map_err(|source| RemoveLedgerError::Close { group: group.clone(), source })?;
         Ok(group)
     }
@@ -354,7 +354,7 @@ impl Node {
         join_all(ledgers.iter().map(Ledger::step_down)).await;
         self.inner.router.clear();
         for ledger in &ledgers {
-            ledger.raft_group().stop().await;
+            ledger.replica().stop().await;
         }
         let server = self.inner.server.lock().take();
         if let Some(server) = server {
@@ -387,7 +387,7 @@ impl Node {
             beside(ledger, LogReader::abandon).await;
         }
         for ledger in &ledgers {
-            ledger.raft_group().stop().await;
+            ledger.replica().stop().await;
             // Nobody writes any more.
             beside(ledger, LogReader::let_go).await;
         }
@@ -405,7 +405,7 @@ impl Node {
 
 /// Does with the log of `ledger` what may wait for the disk.
 async fn beside(ledger: &Ledger, work: fn(&LogReader)) {
-    let log = ledger.raft_group().log.clone();
+    let log = ledger.replica().log.clone();
     if let Err(ended) = tokio::task::spawn_blocking(move || work(&log)).await {
         tracing::error!(group = %ledger.group(), %ended, "not ended as it should");
     }
@@ -413,7 +413,7 @@ async fn beside(ledger: &Ledger, work: fn(&LogReader)) {
 
 /// Makes everything durable, and lets others have the directory.
 async fn close(ledger: &Ledger) -> std::io::Result<()> {
-    let log = ledger.raft_group().log.clone();
+    let log = ledger.replica().log.clone();
     tokio::task::spawn_blocking(move || log.close()).await.map_err(std::io::Error::other)?
 }
 

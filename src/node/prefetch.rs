@@ -14,13 +14,13 @@ const READ_RECORDS: usize = 4096;
 
 /// A place in the log and the records behind it that have been read. It reads when it has none left and is asked for
 /// one, and not before: who does not ask costs nothing more.
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     log: LogReader,
     next: u64,
     ready: VecDeque<Record>,
 }
 
-impl Ahead {
+impl Prefetch {
     pub(super) fn new(log: LogReader, from: u64) -> Self {
         Self { log, next: from, ready: VecDeque::new() }
     }
@@ -45,7 +45,7 @@ impl Ahead {
     ///
     /// # Errors
     /// Why there is none.
-    pub(super) fn must_be(&mut self) -> Result<Record, ReadError> {
+    pub(super) fn next_or_error(&mut self) -> Result<Record, ReadError> {
         let record = self.log.record(self.next)?;
         self.next = record.index + 1;
         Ok(record)
@@ -65,8 +65,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_reader_that_is_not_asked_holds_its_buffer_and_nothing_more() {
         let (_dir, node, ledger) = alone().await;
-        let log = ledger.raft_group().log.clone();
-        let mut slow = Ahead::new(log.clone(), 0);
+        let log = ledger.replica().log.clone();
+        let mut slow = Prefetch::new(log.clone(), 0);
         let everything = ReadLimit::bytes(usize::MAX);
         assert_eq!(slow.next(u64::MAX, everything), Ok(None));
         let largest = 64 << 10;

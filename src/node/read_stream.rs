@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures::Stream;
 use tokio::sync::watch;
 
-use super::prefetch::Ahead;
+use super::prefetch::Prefetch;
 use crate::error::ReadError;
 use crate::log::reader::LogReader;
 use crate::types::{ReadLimit, Record, Role};
@@ -17,7 +17,7 @@ use crate::types::{ReadLimit, Record, Role};
 /// what is committed, or with an error: damaged, removed ([`ReadError::Removed`] says where to go on), or the ledger
 /// is closed.
 pub struct ReadStream {
-    records: Ahead,
+    records: Prefetch,
     role: watch::Receiver<Role>,
     range: Range<u64>,
     left: ReadLimit,
@@ -28,7 +28,7 @@ pub struct ReadStream {
 
 impl ReadStream {
     pub(super) fn new(log: LogReader, role: watch::Receiver<Role>, range: Range<u64>, limit: ReadLimit) -> Self {
-        Self { records: Ahead::new(log, range.start), role, range, left: limit, first: true, over: false }
+        Self { records: Prefetch::new(log, range.start), role, range, left: limit, first: true, over: false }
     }
 
     fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
@@ -41,7 +41,7 @@ impl ReadStream {
             return Ok(None);
         }
         let record = match self.records.next(self.range.end, self.left)? {
-            None if self.first && !self.range.is_empty() => Some(self.records.must_be()?),
+            None if self.first && !self.range.is_empty() => Some(self.records.next_or_error()?),
             record => record,
         };
         self.first = false;

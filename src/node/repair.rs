@@ -29,7 +29,7 @@ const IDENTIFY: Duration = Duration::from_secs(2);
 const FETCH: Duration = Duration::from_secs(10);
 
 /// A ledger that is to be repaired.
-pub(crate) struct Patient {
+pub(crate) struct RepairTarget {
     pub(crate) disk: Arc<dyn Disk>,
     /// The ledger's directory.
     pub(crate) path: PathBuf,
@@ -46,12 +46,12 @@ pub(crate) struct Patient {
 ///
 /// # Errors
 /// The directory cannot be looked at, or no peer could help in all rounds. It is as it was then.
-pub(crate) fn repair<R: Runtime>(patient: Patient) -> BoxFuture<'static, Result<RepairReport, RepairError>> {
-    Box::pin(go_round::<R>(patient))
+pub(crate) fn repair<R: Runtime>(target: RepairTarget) -> BoxFuture<'static, Result<RepairReport, RepairError>> {
+    Box::pin(ask_all_peers::<R>(target))
 }
 
-async fn go_round<R: Runtime>(patient: Patient) -> Result<RepairReport, RepairError> {
-    let Patient { disk, path, wanted, peers, transport, dry_run } = patient;
+async fn ask_all_peers<R: Runtime>(target: RepairTarget) -> Result<RepairReport, RepairError> {
+    let RepairTarget { disk, path, wanted, peers, transport, dry_run } = target;
     let mut repair = beside::<R, _>(move || Repair::begin(disk, path, wanted)).await??;
     let mut said: Vec<_> = peers.into_iter().map(|peer| (peer, "was not asked".to_owned())).collect();
     for round in 0..ROUNDS {
@@ -64,8 +64,8 @@ async fn go_round<R: Runtime>(patient: Patient) -> Result<RepairReport, RepairEr
             (repair, asked) = ask::<R, _>(repair, link.as_ref()).await?;
             match asked {
                 Ok(()) => return beside::<R, _>(move || repair.finish(dry_run)).await?,
-                Err(Trouble::Here(error)) => return Err(error),
-                Err(Trouble::There(error)) => {
+                Err(RepairFailure::Local(error)) => return Err(error),
+                Err(RepairFailure::Peer(error)) => {
                     tracing::warn!(peer = %address, %error, round, "no repair from this peer");
                     *why = error;
                 }
@@ -95,8 +95,8 @@ pub(crate) async fn repair_segment<R: Runtime>(
         (repair, asked) = ask::<R, _>(repair, link.as_ref()).await?;
         match asked {
             Ok(()) => return beside::<R, _>(move || repair.finish()).await?,
-            Err(Trouble::Here(error)) => return Err(error),
-            Err(Trouble::There(error)) => said.push((address.clone(), error)),
+            Err(RepairFailure::Local(error)) => return Err(error),
+            Err(RepairFailure::Peer(error)) => said.push((address.clone(), error)),
         }
     }
     Err(RepairError::NoPeer { peers: said })
@@ -112,25 +112,25 @@ async fn beside<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send +
 }
 
 /// Why a repair does not go on.
-enum Trouble {
+enum RepairFailure {
     /// No peer can change it.
-    Here(RepairError),
+    Local(RepairError),
     /// Another peer, or the same one later, may help.
-    There(String),
+    Peer(String),
 }
 
-impl From<RepairError> for Trouble {
+impl From<RepairError> for RepairFailure {
     fn from(error: RepairError) -> Self {
         match error {
-            RepairError::Differs(_) | RepairError::NotSettled { .. } => Self::There(error.to_string()),
-            error => Self::Here(error),
+            RepairError::Differs(_) | RepairError::NotSettled { .. } => Self::Peer(error.to_string()),
+            error => Self::Local(error),
         }
     }
 }
 
-impl From<TransportError> for Trouble {
+impl From<TransportError> for RepairFailure {
     fn from(error: TransportError) -> Self {
-        Self::There(error.to_string())
+        Self::Peer(error.to_string())
     }
 }
 
@@ -141,7 +141,7 @@ impl From<TransportError> for Trouble {
 async fn ask<R: Runtime, T: Repairing + Send + 'static>(
     mut repair: T,
     link: &dyn Link,
-) -> Result<(T, Result<(), Trouble>), RepairError> {
+) -> Result<(T, Result<(), RepairFailure>), RepairError> {
     let mut known = None;
     let mut supplied = None;
     loop {
@@ -170,7 +170,7 @@ async fn fetch(
     known: &mut Option<(NodeId, Incarnation)>,
     number: u64,
     link: &dyn Link,
-) -> Result<(NodeId, Supply), Trouble> {
+) -> Result<(NodeId, Supply), RepairFailure> {
     let (node, incarnation) = match known {
         Some(known) => known,
         None => known.insert(identify(me, link).await?),
@@ -181,14 +181,14 @@ async fn fetch(
         most_bytes: MOST_BYTES as u64,
     };
     let answer = link.fetch_entries(request, FETCH).await?;
-    let supply = to_supply(answer).map_err(|error| Trouble::There(format!("it sent nonsense: {error}")))?;
+    let supply = to_supply(answer).map_err(|error| RepairFailure::Peer(format!("it sent nonsense: {error}")))?;
     Ok((node.clone(), supply))
 }
 
 /// Who is there.
-async fn identify(me: &Identity, link: &dyn Link) -> Result<(NodeId, Incarnation), Trouble> {
+async fn identify(me: &Identity, link: &dyn Link) -> Result<(NodeId, Incarnation), RepairFailure> {
     let answer = link.identify(look(me, envelope_to_anybody(me)), IDENTIFY).await?;
-    let node = answer.node.parse().map_err(|error| Trouble::There(format!("it sent no id: {error}")))?;
+    let node = answer.node.parse().map_err(|error| RepairFailure::Peer(format!("it sent no id: {error}")))?;
     let incarnation = Incarnation::from_slice(&answer.incarnation);
-    Ok((node, incarnation.ok_or_else(|| Trouble::There("it sent no incarnation".into()))?))
+    Ok((node, incarnation.ok_or_else(|| RepairFailure::Peer("it sent no incarnation".into()))?))
 }

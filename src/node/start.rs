@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::ledger::Ledger;
-use super::lock_wait::for_a_moment;
-use super::repair::{Patient, repair};
-use super::tasks::clock_check::Timekeeper;
+use super::lock_wait::retry_briefly;
+use super::repair::{RepairTarget, repair};
+use super::tasks::clock_check::ClockCheck;
 use super::tasks::formation::Formation;
-use super::tasks::leader_placement::Steward;
-use super::tasks::master_wait::Waiting;
+use super::tasks::leader_placement::LeaderPlacement;
+use super::tasks::master_wait::MasterWait;
 use super::tasks::retainer::Retainer;
 use super::tasks::scrubber::Scrubber;
 use crate::config::{Config, Durability, RepairPolicy};
@@ -130,15 +130,15 @@ pub(crate) async fn start_ledger<R: Runtime>(
     let retainer = Retainer::new(ledger.downgrade(), config, env.clock.clone());
     let scrubber = Scrubber::new(ledger.downgrade(), config, env.transport.clone(), env.clock.clone());
     let formation = Formation::new(identity, config, advertised, (env.incarnation)(), env.transport.clone());
-    let waiting = Waiting::new(formation, ledger.downgrade(), env.outages.clone());
-    let steward = Steward::new(ledger.downgrade(), config);
+    let waiting = MasterWait::new(formation, ledger.downgrade(), env.outages.clone());
+    let steward = LeaderPlacement::new(ledger.downgrade(), config);
     // It ends by itself; nothing waits for it.
     drop(R::spawn(waiting.run::<R>()));
     // As do these, once the ledger is closed.
     drop(R::spawn(scrubber.run::<R>()));
     drop(R::spawn(steward.run::<R>()));
     drop(R::spawn(retainer.run::<R>()));
-    drop(R::spawn(Timekeeper::new(ledger.downgrade()).run::<R>()));
+    drop(R::spawn(ClockCheck::new(ledger.downgrade()).run::<R>()));
     Ok(ledger)
 }
 
@@ -170,11 +170,11 @@ async fn open<R: Runtime>(
         let (disk, identity) = (env.disk.clone(), identity.clone());
         move || Log::open(disk.clone(), directory.clone(), identity.clone(), options.clone())
     };
-    let (mut log, recovered) = match for_a_moment::<R, _>(config.lock_wait, open.clone()).await {
+    let (mut log, recovered) = match retry_briefly::<R, _>(config.lock_wait, open.clone()).await {
         // Before Raft starts: a node neither votes nor acknowledges on the strength of what it lacks.
         Err(OpenError::Damaged(damage)) if config.repair == RepairPolicy::FromPeers => {
             repair_from_peers::<R>(env, config, identity.clone(), damage).await?;
-            for_a_moment::<R, _>(config.lock_wait, open).await?
+            retry_briefly::<R, _>(config.lock_wait, open).await?
         }
         opened => opened?,
     };
@@ -196,7 +196,7 @@ async fn repair_from_peers<R: Runtime>(
 ) -> Result<(), StartError> {
     let group = identity.group.clone();
     tracing::warn!(%group, %damage, "damaged: to be repaired from the peers");
-    let patient = Patient {
+    let patient = RepairTarget {
         disk: env.disk.clone(),
         path: config.data_dir.join(group.as_str()),
         wanted: Some(identity),

@@ -8,7 +8,7 @@ use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 
-use super::prefetch::Ahead;
+use super::prefetch::Prefetch;
 use crate::error::ReadError;
 use crate::format::hard_state::LogPoint;
 use crate::log::reader::LogReader;
@@ -25,8 +25,8 @@ pub struct Tail {
     records: BoxStream<'static, Result<Record, ReadError>>,
 }
 
-struct State {
-    records: Ahead,
+struct TailState {
+    records: Prefetch,
     committed: watch::Receiver<LogPoint>,
     role: watch::Receiver<Role>,
     over: bool,
@@ -35,12 +35,12 @@ struct State {
 impl Tail {
     pub(super) fn new(log: LogReader, role: watch::Receiver<Role>, from: u64) -> Self {
         let committed = log.watch_committed();
-        let state = State { records: Ahead::new(log, from), committed, role, over: false };
+        let state = TailState { records: Prefetch::new(log, from), committed, role, over: false };
         Self { records: stream::unfold(state, step).boxed() }
     }
 }
 
-async fn step(mut state: State) -> Option<(Result<Record, ReadError>, State)> {
+async fn step(mut state: TailState) -> Option<(Result<Record, ReadError>, TailState)> {
     if state.over {
         return None;
     }
@@ -53,7 +53,7 @@ async fn step(mut state: State) -> Option<(Result<Record, ReadError>, State)> {
     }
 }
 
-impl State {
+impl TailState {
     /// `None`: the ledger has been stopped.
     async fn next_record(&mut self) -> Result<Option<Record>, ReadError> {
         loop {

@@ -15,10 +15,10 @@ use crate::types::{ClosedKind, Group, Role, Status};
 
 /// Those that could not be opened, and why.
 #[derive(Default)]
-pub(super) struct Unopened(RwLock<Vec<Closed>>);
+pub(super) struct Unopened(RwLock<Vec<UnopenedLedger>>);
 
 #[derive(Clone)]
-struct Closed {
+struct UnopenedLedger {
     group: Group,
     reason: String,
     kind: ClosedKind,
@@ -26,7 +26,7 @@ struct Closed {
 
 impl Unopened {
     /// Keeps the newest reason.
-    fn add(&self, closed: Closed) {
+    fn add(&self, closed: UnopenedLedger) {
         let mut unopened = self.0.write();
         unopened.retain(|known| known.group != closed.group);
         unopened.push(closed);
@@ -36,7 +36,7 @@ impl Unopened {
         self.0.write().retain(|known| known.group.as_str() != group);
     }
 
-    fn get(&self, group: &str) -> Option<Closed> {
+    fn get(&self, group: &str) -> Option<UnopenedLedger> {
         self.all().into_iter().find(|known| known.group.as_str() == group)
     }
 
@@ -59,7 +59,7 @@ impl Unopened {
         self.all().into_iter().filter(|known| known.kind == ClosedKind::InUse).map(|known| known.group).collect()
     }
 
-    fn all(&self) -> Vec<Closed> {
+    fn all(&self) -> Vec<UnopenedLedger> {
         self.0.read().clone()
     }
 }
@@ -68,7 +68,7 @@ impl Node {
     /// Keeps a ledger that cannot be opened in view: who asks for it is told why there is none, on the wire too.
     pub(super) fn keep_closed(&self, group: &Group, error: &StartError) {
         let (reason, kind) = (error.to_string(), kind_of(error));
-        self.unopened().add(Closed { group: group.clone(), reason: reason.clone(), kind });
+        self.unopened().add(UnopenedLedger { group: group.clone(), reason: reason.clone(), kind });
         self.router().insert(group, Arc::new(Refusing::new(reason)));
         self.tell_changed();
     }
@@ -101,7 +101,7 @@ impl Node {
         all
     }
 
-    fn unopened_status(&self, Closed { group, reason, kind }: Closed) -> Status {
+    fn unopened_status(&self, UnopenedLedger { group, reason, kind }: UnopenedLedger) -> Status {
         Status {
             cluster: self.cluster().clone(),
             cluster_incarnation: None,

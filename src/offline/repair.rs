@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::MAX_SEGMENT_SIZE;
 use crate::disk::real::RealDisk;
 use crate::error::RepairError;
-use crate::node::repair::{Patient, repair as run};
+use crate::node::repair::{RepairTarget, repair as run};
 use crate::raft::TokioRuntime;
 use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::types::RepairReport;
@@ -29,5 +29,5 @@ pub async fn repair(
     let max_message_bytes = usize::try_from(MAX_SEGMENT_SIZE).unwrap_or(usize::MAX);
     let transport = Arc::new(GrpcTransport::new(GrpcOptions { max_message_bytes, ..GrpcOptions::default() }));
     let (disk, path, peers) = (Arc::new(RealDisk), dir.into(), from.into_iter().collect());
-    run::<TokioRuntime>(Patient { disk, path, wanted: None, peers, transport, dry_run }).await
+    run::<TokioRuntime>(RepairTarget { disk, path, wanted: None, peers, transport, dry_run }).await
 }

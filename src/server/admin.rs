@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tonic::{Request, Response, Status, async_trait};
 
-use super::service::Service;
+use super::service::ClientService;
 use crate::node::{Ledger, RetentionStatus};
 use crate::rpc::client_wire::{failure, millis, to_status};
 use crate::rpc::pb::admin_service_server::AdminService;
@@ -33,7 +33,7 @@ async fn change(ledger: &Ledger, request: pb::ChangeMembersRequest) -> Result<Op
 }
 
 #[async_trait]
-impl AdminService for Service {
+impl AdminService for ClientService {
     async fn members(&self, request: Request<pb::MembersRequest>) -> Result<Response<pb::MembersResponse>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;

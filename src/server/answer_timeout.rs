@@ -1,9 +1,9 @@
 //! Answers that a client does not take.
 //!
 //! The connection polls a call's answers only while its client has a window for them. A client that has none, by intent
-//! or because it hangs, would keep all that the call holds on the node (room of the
-//! [`Intake`](super::append_budget::Intake), a place among the streams) for ever: nothing of the call runs any more,
-//! its own timers least of all.
+//! or because it hangs, would keep for ever what its call holds on the node: room of the
+//! [`AppendBudget`](super::append_budget::AppendBudget), and a place among the streams. While nobody polls the call,
+//! none of its own timers runs.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -20,12 +20,12 @@ use crate::rpc::client_wire::{failure, to_status};
 use crate::rpc::pb::failure::Code;
 
 /// A stream of answers that lets go of all it holds when nobody asks for the next one in time.
-pub(super) struct Watched<T> {
-    answers: Arc<Mutex<Answers<T>>>,
+pub(super) struct AnswerTimeout<T> {
+    answers: Arc<Mutex<TimedAnswers<T>>>,
     watch: AbortHandle,
 }
 
-struct Answers<T> {
+struct TimedAnswers<T> {
     stream: Option<BoxStream<'static, Result<T, Status>>>,
     /// Since when the next answer is not asked for; `None` while it is waited for.
     unasked: Option<Instant>,
@@ -33,22 +33,22 @@ struct Answers<T> {
     given_up: Option<Status>,
 }
 
-impl<T: Send + 'static> Watched<T> {
+impl<T: Send + 'static> AnswerTimeout<T> {
     /// `wait`: how long a client may leave its answers before they are given up.
     pub(super) fn within(wait: Duration, answers: impl Stream<Item = Result<T, Status>> + Send + 'static) -> Self {
-        let answers = Answers { stream: Some(answers.boxed()), unasked: Some(Instant::now()), given_up: None };
+        let answers = TimedAnswers { stream: Some(answers.boxed()), unasked: Some(Instant::now()), given_up: None };
         let answers = Arc::new(Mutex::new(answers));
         let watch = tokio::spawn(watch(Arc::downgrade(&answers), wait)).abort_handle();
         Self { answers, watch }
     }
 }
 
-fn locked<T>(answers: &Mutex<Answers<T>>) -> MutexGuard<'_, Answers<T>> {
+fn locked<T>(answers: &Mutex<TimedAnswers<T>>) -> MutexGuard<'_, TimedAnswers<T>> {
     // A poll that panicked has ended its connection; what is left of the stream is only dropped.
     answers.lock()
 }
 
-async fn watch<T>(answers: Weak<Mutex<Answers<T>>>, wait: Duration) {
+async fn watch<T>(answers: Weak<Mutex<TimedAnswers<T>>>, wait: Duration) {
     let mut look = Instant::now() + wait;
     loop {
         sleep_until(look).await;
@@ -68,7 +68,7 @@ async fn watch<T>(answers: Weak<Mutex<Answers<T>>>, wait: Duration) {
     }
 }
 
-impl<T> Stream for Watched<T> {
+impl<T> Stream for AnswerTimeout<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -83,7 +83,7 @@ impl<T> Stream for Watched<T> {
     }
 }
 
-impl<T> Drop for Watched<T> {
+impl<T> Drop for AnswerTimeout<T> {
     fn drop(&mut self) {
         self.watch.abort();
     }
@@ -102,7 +102,7 @@ mod tests {
     async fn what_a_call_holds_is_let_go_when_its_answers_are_not_taken() {
         for polled in [false, true] {
             let (sender, receiver) = mpsc::unbounded::<Result<u64, Status>>();
-            let mut answers = Watched::within(WAIT, receiver);
+            let mut answers = AnswerTimeout::within(WAIT, receiver);
             if polled {
                 sender.unbounded_send(Ok(1)).unwrap();
                 assert_eq!(answers.next().await.unwrap().unwrap(), 1);
@@ -121,7 +121,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_waits_for_an_answer_may_wait_for_long() {
         let (sender, receiver) = mpsc::unbounded::<Result<u64, Status>>();
-        let mut answers = Watched::within(WAIT, receiver);
+        let mut answers = AnswerTimeout::within(WAIT, receiver);
         assert!(futures::poll!(answers.next()).is_pending());
         for _ in 0..10 {
             tokio::time::advance(WAIT).await;

@@ -41,7 +41,7 @@ const LEAST_RECORD: usize = 2;
 const LEAST_PROGRESS: usize = 64 << 10;
 
 /// The room that a node has for appends no ledger has taken yet.
-pub(super) struct Intake {
+pub(super) struct AppendBudget {
     /// For messages that are being read, or wait for room in their ledger.
     messages: Arc<Semaphore>,
     /// For what streams may send before they are read.
@@ -54,7 +54,7 @@ pub(super) struct Intake {
     wait: Duration,
 }
 
-impl Intake {
+impl AppendBudget {
     pub(super) fn new(config: &Config) -> Arc<Self> {
         let half = config.max_client_bytes / 2;
         let stream = config.client_stream();
@@ -74,13 +74,13 @@ impl Intake {
     ///
     /// # Errors
     /// There are too many streams.
-    pub(super) fn requests(self: &Arc<Self>, body: Body, limit: Option<Duration>) -> Result<Requests, Status> {
+    pub(super) fn requests(self: &Arc<Self>, body: Body, limit: Option<Duration>) -> Result<AppendReader, Status> {
         let Ok(window) = self.streams.clone().try_acquire_many_owned(self.stream) else {
             return Err(self.busy("so many append streams are open that there is no room for another one"));
         };
         let wait = limit.unwrap_or(self.wait).min(self.wait);
-        let (intake, state, rest) = (self.clone(), State::Header, Bytes::new());
-        Ok(Requests { intake, body, wait, state, rest, since: Instant::now(), late: None, _window: window })
+        let (budget, state, rest) = (self.clone(), ReadState::Header, Bytes::new());
+        Ok(AppendReader { budget, body, wait, state, rest, since: Instant::now(), late: None, _window: window })
     }
 
     /// How long this node lets a client wait, and waits for one.
@@ -117,42 +117,42 @@ impl Intake {
 }
 
 /// A request, and the room that it takes until a ledger has taken it.
-pub(super) struct Taken {
+pub(super) struct AdmittedAppend {
     pub(super) request: pb::AppendRecordsRequest,
     pub(super) room: OwnedSemaphorePermit,
     /// Since its first bytes were seen: of the time that its client gives it.
     pub(super) since: Instant,
 }
 
-impl Borrow<pb::AppendRecordsRequest> for Taken {
+impl Borrow<pb::AppendRecordsRequest> for AdmittedAppend {
     fn borrow(&self) -> &pb::AppendRecordsRequest {
         &self.request
     }
 }
 
 /// The requests of one call. After an error it ends.
-pub(super) struct Requests {
-    intake: Arc<Intake>,
+pub(super) struct AppendReader {
+    budget: Arc<AppendBudget>,
     body: Body,
     wait: Duration,
-    state: State,
+    state: ReadState,
     /// Bytes that have come and are not looked at yet.
     rest: Bytes,
     /// When the message that is under way was first seen.
     since: Instant,
     /// The rest of a message that is waited for: it holds room.
-    late: Option<Late>,
+    late: Option<ProgressDeadline>,
     _window: OwnedSemaphorePermit,
 }
 
 /// When the rest of a message is not waited for any more, unless enough of it has come since.
-struct Late {
+struct ProgressDeadline {
     at: Pin<Box<Sleep>>,
     /// How much had come when that was set.
     had: usize,
 }
 
-enum State {
+enum ReadState {
     /// The next is a message's header.
     Header,
     /// Waits for room for a message of so many bytes.
@@ -162,7 +162,7 @@ enum State {
     Over,
 }
 
-impl Requests {
+impl AppendReader {
     /// Whether there are at least `wanted` bytes in `rest` in the end. Only what is called for is read.
     fn poll_rest(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<Result<bool, Status>> {
         while self.rest.len() < wanted {
@@ -187,8 +187,8 @@ impl Requests {
         if compressed != 0 {
             return Poll::Ready(Err(malformed("the request is compressed: send it as it is")));
         }
-        if length > self.intake.batch + REQUEST_SLACK {
-            return Poll::Ready(Err(to_status(&oversized(self.intake.batch))));
+        if length > self.budget.batch + REQUEST_SLACK {
+            return Poll::Ready(Err(to_status(&oversized(self.budget.batch))));
         }
         Poll::Ready(Ok(Some(length)))
     }
@@ -200,12 +200,12 @@ impl Requests {
         length: usize,
         mut message: BytesMut,
         room: OwnedSemaphorePermit,
-    ) -> Poll<Result<Taken, Status>> {
+    ) -> Poll<Result<AdmittedAppend, Status>> {
         loop {
             let some = self.rest.split_to(self.rest.len().min(length - message.len()));
             message.extend_from_slice(&some);
             if message.len() == length {
-                (self.state, self.late) = (State::Header, None);
+                (self.state, self.late) = (ReadState::Header, None);
                 return Poll::Ready(self.taken(message.freeze(), room));
             }
             match self.poll_rest(cx, 1) {
@@ -216,7 +216,7 @@ impl Requests {
                     if let Err(hangs) = self.look_for_progress(cx, message.len()) {
                         return Poll::Ready(Err(hangs));
                     }
-                    self.state = State::Message(length, message, room);
+                    self.state = ReadState::Message(length, message, room);
                     return Poll::Pending;
                 }
             }
@@ -230,58 +230,58 @@ impl Requests {
     fn look_for_progress(&mut self, cx: &mut Context<'_>, have: usize) -> Result<(), Status> {
         let wait = self.wait;
         loop {
-            let late = self.late.get_or_insert_with(|| Late { at: Box::pin(sleep(wait)), had: have });
+            let late = self.late.get_or_insert_with(|| ProgressDeadline { at: Box::pin(sleep(wait)), had: have });
             if late.at.poll_unpin(cx).is_pending() {
                 return Ok(());
             }
             if have - late.had < LEAST_PROGRESS {
-                return Err(self.intake.busy(&format!("the rest of an append did not come within {}", Span(wait))));
+                return Err(self.budget.busy(&format!("the rest of an append did not come within {}", Span(wait))));
             }
             self.late = None;
         }
     }
 
     /// The request in `message`, with what it needs of `room`.
-    fn taken(&self, message: Bytes, mut room: OwnedSemaphorePermit) -> Result<Taken, Status> {
+    fn taken(&self, message: Bytes, mut room: OwnedSemaphorePermit) -> Result<AdmittedAppend, Status> {
         let length = message.len();
         let records = count_records(message.clone()).map_err(malformed)?;
         if records > MAX_REQUEST_RECORDS {
             return Err(to_status(&too_many(records)));
         }
         let request = pb::AppendRecordsRequest::decode(message).map_err(malformed)?;
-        let surplus = room.num_permits().saturating_sub(self.intake.cost(length, records));
+        let surplus = room.num_permits().saturating_sub(self.budget.cost(length, records));
         drop(room.split(surplus));
-        Ok(Taken { request, room, since: self.since })
+        Ok(AdmittedAppend { request, room, since: self.since })
     }
 
-    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Taken, Status>>> {
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<AdmittedAppend, Status>>> {
         loop {
-            self.state = match std::mem::replace(&mut self.state, State::Over) {
-                State::Over => return Poll::Ready(None),
-                State::Header => match self.poll_header(cx) {
+            self.state = match std::mem::replace(&mut self.state, ReadState::Over) {
+                ReadState::Over => return Poll::Ready(None),
+                ReadState::Header => match self.poll_header(cx) {
                     Poll::Pending => {
-                        self.state = State::Header;
+                        self.state = ReadState::Header;
                         return Poll::Pending;
                     }
                     Poll::Ready(Ok(None)) => return Poll::Ready(None),
                     Poll::Ready(Ok(Some(length))) => {
                         self.since = Instant::now();
-                        State::Waiting(length, self.intake.room(length, self.wait))
+                        ReadState::Waiting(length, self.budget.room(length, self.wait))
                     }
                     Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
                 },
-                State::Waiting(length, mut room) => match room.poll_unpin(cx) {
+                ReadState::Waiting(length, mut room) => match room.poll_unpin(cx) {
                     Poll::Pending => {
-                        self.state = State::Waiting(length, room);
+                        self.state = ReadState::Waiting(length, room);
                         return Poll::Pending;
                     }
-                    Poll::Ready(Some(room)) => State::Message(length, BytesMut::with_capacity(length), room),
+                    Poll::Ready(Some(room)) => ReadState::Message(length, BytesMut::with_capacity(length), room),
                     Poll::Ready(None) => {
                         let why = format!("for {} there was no room for an append", Span(self.wait));
-                        return Poll::Ready(Some(Err(self.intake.busy(&why))));
+                        return Poll::Ready(Some(Err(self.budget.busy(&why))));
                     }
                 },
-                State::Message(length, message, room) => match self.poll_message(cx, length, message, room) {
+                ReadState::Message(length, message, room) => match self.poll_message(cx, length, message, room) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(request) => return Poll::Ready(Some(request)),
                 },
@@ -311,14 +311,14 @@ fn count_records(mut message: Bytes) -> Result<usize, DecodeError> {
     Ok(records)
 }
 
-impl Stream for Requests {
-    type Item = Result<Taken, Status>;
+impl Stream for AppendReader {
+    type Item = Result<AdmittedAppend, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let request = self.poll_request(cx);
         if matches!(request, Poll::Ready(None | Some(Err(_)))) {
             // Nothing more is read, and what was sent is let go.
-            (self.state, self.rest, self.body) = (State::Over, Bytes::new(), Body::empty());
+            (self.state, self.rest, self.body) = (ReadState::Over, Bytes::new(), Body::empty());
         }
         request
     }

@@ -24,12 +24,12 @@ type Outcome = Result<BatchAck, pb::Failure>;
 ///
 /// To ensure correctness: a request is handed to `submit` only after the one before it was taken or refused, so their
 /// order in the log is the order of the stream.
-pub(super) struct Answers<R, S, P> {
+pub(super) struct AppendAnswers<R, S, P> {
     /// `None` once it has ended.
     requests: Option<R>,
     submit: S,
     submitting: Option<(u64, BoxFuture<'static, Result<P, pb::Failure>>)>,
-    awaited: FuturesUnordered<Awaited<P>>,
+    awaited: FuturesUnordered<AwaitedAnswer<P>>,
     refused: VecDeque<pb::AppendRecordsResponse>,
     /// Why no more is taken, once that is so. `None` when it came about.
     closed: Option<BoxFuture<'static, pb::Failure>>,
@@ -38,12 +38,12 @@ pub(super) struct Answers<R, S, P> {
 }
 
 /// An outcome on its way, with the id of its request.
-struct Awaited<P> {
+struct AwaitedAnswer<P> {
     id: u64,
     outcome: P,
 }
 
-impl<P: Future<Output = Outcome> + Unpin> Future for Awaited<P> {
+impl<P: Future<Output = Outcome> + Unpin> Future for AwaitedAnswer<P> {
     type Output = pb::AppendRecordsResponse;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -66,7 +66,7 @@ fn failed(id: u64, failure: pb::Failure) -> pb::AppendRecordsResponse {
     pb::AppendRecordsResponse { id, result: Some(Answered::Failure(failure)) }
 }
 
-impl<R, Q, S, F, P> Answers<R, S, P>
+impl<R, Q, S, F, P> AppendAnswers<R, S, P>
 where
     R: Stream<Item = Result<Q, tonic::Status>> + Unpin,
     Q: Borrow<pb::AppendRecordsRequest>,
@@ -106,7 +106,7 @@ where
                 let Poll::Ready(submitted) = submitting.poll_unpin(cx) else { return };
                 self.submitting = None;
                 match submitted {
-                    Ok(outcome) => self.awaited.push(Awaited { id, outcome }),
+                    Ok(outcome) => self.awaited.push(AwaitedAnswer { id, outcome }),
                     Err(failure) => self.refused.push_back(failed(id, failure)),
                 }
                 continue;
@@ -131,7 +131,7 @@ where
     }
 }
 
-impl<R, Q, S, F, P> Stream for Answers<R, S, P>
+impl<R, Q, S, F, P> Stream for AppendAnswers<R, S, P>
 where
     R: Stream<Item = Result<Q, tonic::Status>> + Unpin,
     Q: Borrow<pb::AppendRecordsRequest>,

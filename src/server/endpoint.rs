@@ -14,9 +14,9 @@ use tonic::server::NamedService;
 use tonic::{Status, metadata::GRPC_CONTENT_TYPE};
 use tonic_prost::ProstCodec;
 
-use super::answer_timeout::Watched;
-use super::append_budget::Intake;
-use super::service::Service;
+use super::answer_timeout::AnswerTimeout;
+use super::append_budget::AppendBudget;
+use super::service::ClientService;
 use crate::config::Config;
 use crate::rpc::client_wire::TIMEOUT_HEADER;
 use crate::rpc::pb::ledger_service_server::{LedgerServiceServer, SERVICE_NAME};
@@ -27,27 +27,27 @@ pub(super) const SMALL_CALL: usize = 64 << 10;
 
 /// The ledger service as the node's port takes it.
 #[derive(Clone)]
-pub(super) struct Front {
-    service: Service,
-    rest: LedgerServiceServer<Service>,
-    intake: Arc<Intake>,
+pub(super) struct LedgerEndpoint {
+    service: ClientService,
+    rest: LedgerServiceServer<ClientService>,
+    budget: Arc<AppendBudget>,
 }
 
-impl Front {
-    pub(super) fn new(service: Service, config: &Config) -> Self {
-        let intake = Intake::new(config);
+impl LedgerEndpoint {
+    pub(super) fn new(service: ClientService, config: &Config) -> Self {
+        let budget = AppendBudget::new(config);
         let rest = LedgerServiceServer::new(service.clone()).max_decoding_message_size(SMALL_CALL);
-        Self { rest, service, intake }
+        Self { rest, service, budget }
     }
 }
 
-impl NamedService for Front {
+impl NamedService for LedgerEndpoint {
     const NAME: &'static str = SERVICE_NAME;
 }
 
 type Response = http::Response<Body>;
 
-impl HttpService<http::Request<Body>> for Front {
+impl HttpService<http::Request<Body>> for LedgerEndpoint {
     type Response = Response;
     type Error = Infallible;
     type Future = BoxFuture<Response, Infallible>;
@@ -64,15 +64,15 @@ impl HttpService<http::Request<Body>> for Front {
             _ => return self.rest.call(request),
         };
         let limit = request.headers().get(TIMEOUT_HEADER).and_then(|millis| millis.to_str().ok()?.parse().ok());
-        let requests = match self.intake.requests(request.into_body(), limit.map(Duration::from_millis)) {
+        let requests = match self.budget.requests(request.into_body(), limit.map(Duration::from_millis)) {
             Ok(requests) => requests,
             Err(busy) => return Box::pin(std::future::ready(Ok(busy.into_http()))),
         };
         let service = self.service.clone();
-        let wait = self.intake.wait();
+        let wait = self.budget.wait();
         let response = match streams {
-            true => response(Watched::within(wait, service.answers(requests))),
-            false => response(Watched::within(wait, stream::once(service.answer(requests)))),
+            true => response(AnswerTimeout::within(wait, service.answers(requests))),
+            false => response(AnswerTimeout::within(wait, stream::once(service.answer(requests)))),
         };
         Box::pin(std::future::ready(Ok(response)))
     }

@@ -16,7 +16,7 @@ use crate::rpc::pb::{self, failure::Code};
 use crate::types::{ReadLimit, Record, Role, Span};
 
 /// What is left of a read.
-struct Rest {
+struct RangeReader {
     ledger: Ledger,
     next: u64,
     end: u64,
@@ -36,7 +36,7 @@ pub(super) fn range(
         return Err(ReadError::NotYet { index: request.from, committed: end });
     }
     let limit = ReadLimit { records: or_unlimited(request.max_records), bytes: or_unlimited(request.max_bytes) };
-    let rest = Rest { ledger, next: request.from, end, limit };
+    let rest = RangeReader { ledger, next: request.from, end, limit };
     let batches =
         stream::try_unfold(rest, |rest| async move { rest.batch().await.map_err(|error| to_status(&(&error).into())) });
     Ok(batches.boxed())
@@ -47,7 +47,7 @@ fn or_unlimited(limit: u64) -> usize {
     if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) }
 }
 
-impl Rest {
+impl RangeReader {
     async fn batch(mut self) -> Result<Option<(pb::RecordBatch, Self)>, ReadError> {
         if self.next >= self.end || self.limit.records == 0 || self.limit.bytes == 0 {
             return Ok(None);
@@ -65,7 +65,7 @@ impl Rest {
 }
 
 /// `records`, and why there are no more: a client goes on at another node where this one was stopped.
-pub(super) fn told_when_over(
+pub(super) fn with_close_reason(
     records: impl Stream<Item = Result<Record, ReadError>>,
     role: watch::Receiver<Role>,
 ) -> impl Stream<Item = Result<Record, ReadError>> {
@@ -76,12 +76,12 @@ pub(super) fn told_when_over(
 }
 
 /// `batches`, until the node is a member no more, or has known of no master for `timeout`: others may have more.
-pub(super) fn until_adrift(
+pub(super) fn until_masterless(
     batches: BoxStream<'static, Result<pb::RecordBatch, Status>>,
     role: watch::Receiver<Role>,
     timeout: Duration,
 ) -> BoxStream<'static, Result<pb::RecordBatch, Status>> {
-    let over = stream::once(async move { Err(to_status(&adrift(role, timeout).await)) });
+    let over = stream::once(async move { Err(to_status(&masterless(role, timeout).await)) });
     let all = stream::select(batches, over.boxed());
     // The first error is the last of it.
     let until_error = stream::unfold(Some(all), |all| async move {
@@ -94,7 +94,7 @@ pub(super) fn until_adrift(
 }
 
 /// Why nothing more is to be expected here, once that is so.
-async fn adrift(mut role: watch::Receiver<Role>, timeout: Duration) -> pb::Failure {
+async fn masterless(mut role: watch::Receiver<Role>, timeout: Duration) -> pb::Failure {
     let mut since = None;
     loop {
         let until = match &*role.borrow_and_update() {
@@ -122,19 +122,19 @@ async fn adrift(mut role: watch::Receiver<Role>, timeout: Duration) -> pb::Failu
 }
 
 /// Puts the records that are ready into one batch; a lone one goes at once.
-pub(super) struct Batched<S> {
+pub(super) struct RecordBatches<S> {
     records: Option<S>,
     /// Found behind records that had to go first.
     failed: Option<ReadError>,
 }
 
-impl<S> Batched<S> {
+impl<S> RecordBatches<S> {
     pub(super) fn new(records: S) -> Self {
         Self { records: Some(records), failed: None }
     }
 }
 
-impl<S: Stream<Item = Result<Record, ReadError>> + Unpin> Stream for Batched<S> {
+impl<S: Stream<Item = Result<Record, ReadError>> + Unpin> Stream for RecordBatches<S> {
     type Item = Result<pb::RecordBatch, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -183,7 +183,7 @@ mod tests {
     #[tokio::test]
     async fn a_lone_record_goes_at_once_and_waiting_ones_together() {
         let (records, receiver) = mpsc::unbounded();
-        let mut batches = Batched::new(receiver);
+        let mut batches = RecordBatches::new(receiver);
         assert!(futures::poll!(batches.next()).is_pending());
         records.unbounded_send(record(0, 1)).unwrap();
         assert_eq!(batches.next().await.unwrap().unwrap().records.len(), 1);
@@ -197,7 +197,7 @@ mod tests {
         let (roles, role) = watch::channel(Role::Electing { term: 1 });
         let (records, receiver) = mpsc::unbounded();
         let timeout = Duration::from_secs(10);
-        let mut tail = until_adrift(Batched::new(receiver).boxed(), role, timeout);
+        let mut tail = until_masterless(RecordBatches::new(receiver).boxed(), role, timeout);
         // Another term does not begin the wait anew; a master does.
         assert!(tokio::time::timeout(timeout / 2, tail.next()).await.is_err());
         roles.send_replace(Role::Electing { term: 2 });
@@ -216,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn a_tail_ends_at_once_on_a_node_that_was_removed() {
         let (_roles, role) = watch::channel(Role::Removed { term: 1, reason: "n1 says so".into() });
-        let mut tail = until_adrift(stream::pending().boxed(), role, Duration::from_secs(3600));
+        let mut tail = until_masterless(stream::pending().boxed(), role, Duration::from_secs(3600));
         let end = tail.next().now_or_never().expect("it waits on");
         assert_eq!(end.unwrap().unwrap_err().message(), "n1 says so");
         assert!(tail.next().await.is_none());
@@ -225,18 +225,18 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_bounded_in_bytes_and_records() {
         let large = stream::iter((0..4).map(|i| record(i, CHUNK_BYTES / 2)));
-        assert_eq!(sizes(Batched::new(large).collect().await), [2, 2]);
+        assert_eq!(sizes(RecordBatches::new(large).collect().await), [2, 2]);
         let small = stream::iter((0..CHUNK_RECORDS as u64 + 1).map(|i| record(i, 0)));
-        assert_eq!(sizes(Batched::new(small).collect().await), [CHUNK_RECORDS, 1]);
+        assert_eq!(sizes(RecordBatches::new(small).collect().await), [CHUNK_RECORDS, 1]);
         let huge = stream::iter([record(0, 5 * CHUNK_BYTES), record(1, 1)]);
-        assert_eq!(sizes(Batched::new(huge).collect().await), [1, 1]);
+        assert_eq!(sizes(RecordBatches::new(huge).collect().await), [1, 1]);
     }
 
     #[tokio::test]
     async fn an_error_comes_after_the_records_before_it_and_ends_the_stream() {
         let closed = ReadError::Closed { reason: "disk".into() };
         let records = stream::iter([record(0, 1), Err(closed), record(1, 1)]);
-        let batches: Vec<_> = Batched::new(records).collect().await;
+        let batches: Vec<_> = RecordBatches::new(records).collect().await;
         assert_eq!(batches.len(), 2);
         assert_eq!(batches[0].as_ref().unwrap().records.len(), 1);
         assert_eq!(batches[1].as_ref().unwrap_err().message(), "disk");

@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::append_budget::{Requests, Taken};
-use super::append_stream::{Answers, appended};
-use super::endpoint::{Front, SMALL_CALL};
+use super::append_budget::{AdmittedAppend, AppendReader};
+use super::append_stream::{AppendAnswers, appended};
+use super::endpoint::{LedgerEndpoint, SMALL_CALL};
 use super::read;
 use crate::error::AppendError;
 use crate::node::{Ledger, Node, Pending};
@@ -22,18 +22,18 @@ use crate::types::Role;
 
 /// The service as the node's port takes it.
 pub(super) fn routes(node: &Node) -> tonic::service::Routes {
-    let service = Service { node: node.own_handle() };
+    let service = ClientService { node: node.own_handle() };
     let admin = AdminServiceServer::new(service.clone()).max_decoding_message_size(SMALL_CALL);
-    tonic::service::Routes::new(Front::new(service, node.config())).add_service(admin)
+    tonic::service::Routes::new(LedgerEndpoint::new(service, node.config())).add_service(admin)
 }
 
 /// Answers clients from the ledgers of one node.
 #[derive(Clone)]
-pub(super) struct Service {
+pub(super) struct ClientService {
     node: Node,
 }
 
-impl Service {
+impl ClientService {
     fn check_cluster(&self, cluster: &str) -> Result<(), pb::Failure> {
         match cluster.is_empty() || cluster == self.node.cluster().as_str() {
             true => Ok(()),
@@ -47,9 +47,9 @@ impl Service {
     }
 
     /// The answer to the only request of a call.
-    pub(super) async fn answer(self, mut requests: Requests) -> Result<pb::AppendRecordsResponse, Status> {
+    pub(super) async fn answer(self, mut requests: AppendReader) -> Result<pb::AppendRecordsResponse, Status> {
         let none = || to_status(&failure(Code::Malformed, "the call has no request: send one"));
-        let Taken { request, room, since } = requests.next().await.ok_or_else(none)??;
+        let AdmittedAppend { request, room, since } = requests.next().await.ok_or_else(none)??;
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
         let (id, default) = (request.id, self.node.config().append_timeout);
         let pending = submit(&ledger, request, since, default).await.map_err(|failure| to_status(&failure))?;
@@ -62,13 +62,13 @@ impl Service {
     /// The answers to the requests of an append stream.
     pub(super) fn answers(
         self,
-        requests: Requests,
+        requests: AppendReader,
     ) -> impl Stream<Item = Result<pb::AppendRecordsResponse, Status>> + Send + 'static {
         let roles = self.node.ledgers().iter().map(Ledger::role).collect();
         let default = self.node.config().append_timeout;
         // The ledger of the requests so far: only the first need name it.
         let mut named: Option<Ledger> = None;
-        let take = move |Taken { request, room, since }: Taken| {
+        let take = move |AdmittedAppend { request, room, since }: AdmittedAppend| {
             let found = match &named {
                 Some(ledger) if request.group.is_empty() || request.group == ledger.group().as_str() => {
                     Ok(ledger.clone())
@@ -88,7 +88,7 @@ impl Service {
                 Ok(pending.map(|done| done.map_err(|error| pb::Failure::from(&error))))
             }
         };
-        Answers::new(requests, take, closed(roles))
+        AppendAnswers::new(requests, take, closed(roles))
     }
 
     pub(super) fn id(&self) -> &crate::types::NodeId {
@@ -164,8 +164,8 @@ async fn closed(roles: Vec<watch::Receiver<Role>>) -> pb::Failure {
 }
 
 #[async_trait]
-impl LedgerService for Service {
-    // Appends are read by [`Front`], which does not come here.
+impl LedgerService for ClientService {
+    // Appends are read by [`LedgerEndpoint`], which does not come here.
     async fn append(
         &self,
         _: Request<pb::AppendRecordsRequest>,
@@ -210,9 +210,9 @@ impl LedgerService for Service {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
         let batches =
-            read::Batched::new(read::told_when_over(ledger.tail(request.from), ledger.role()).boxed()).boxed();
+            read::RecordBatches::new(read::with_close_reason(ledger.tail(request.from), ledger.role()).boxed()).boxed();
         Ok(Response::new(match timeout(request.master_timeout_ms) {
-            Some(timeout) => read::until_adrift(batches, ledger.role(), timeout),
+            Some(timeout) => read::until_masterless(batches, ledger.role(), timeout),
             None => batches,
         }))
     }

@@ -227,7 +227,7 @@ impl SimCluster {
         if let Some(dead) = node.running.take() {
             dead.router.clear();
             // What is left of it in this process may go on against a dead disk and a dead wire, until it notices.
-            drop(SimRuntime::spawn(async move { dead.ledger.raft_group().stop().await }));
+            drop(SimRuntime::spawn(async move { dead.ledger.replica().stop().await }));
         }
     }
 
@@ -243,9 +243,9 @@ impl SimCluster {
         };
         let Some(running) = running else { return Ok(()) };
         running.router.clear();
-        running.ledger.raft_group().stop().await;
+        running.ledger.replica().stop().await;
         self.0.network.down(&address);
-        running.ledger.raft_group().log.close()
+        running.ledger.replica().log.close()
     }
 
     /// The ledger on node `i`, while it runs.

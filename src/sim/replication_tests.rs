@@ -192,7 +192,7 @@ fn a_member_that_lost_what_it_acknowledged_elects_nobody_who_lacks_it() {
             cluster.start(member).await.unwrap();
             let owes = || {
                 let ledger = cluster.ledger(member).unwrap();
-                let group = ledger.raft_group();
+                let group = ledger.replica();
                 group.owed.lacking(&group.log).is_some()
             };
             for _ in 0..20_000 {
@@ -233,7 +233,7 @@ fn votes_for_nobody_before_its_master_may_speak(copy: Copy) {
             }
             // A candidate that may be elected at once has asked by then.
             pass(ms(400)).await;
-            unheard += u32::from(!*cluster.ledger(member).unwrap().raft_group().contact.borrow());
+            unheard += u32::from(!*cluster.ledger(member).unwrap().replica().contact.borrow());
             pass(ms(2000)).await;
             cluster.heal();
             let all = || (0..3).all(|i| cluster.ledger(i).unwrap().status().committed == 40);
@@ -266,7 +266,7 @@ fn a_member_that_comes_back_with_less_in_another_term_of_the_same_master_is_name
             let ledger = |i: usize| cluster.ledger(i).unwrap();
             let term = ledger(master).status().term;
             let id = ledger(other).status().node;
-            ledger(master).raft_group().transfer(id).await.unwrap();
+            ledger(master).replica().transfer(id).await.unwrap();
             cluster.wait("it to step down", SOON, || ledger(master).status().term > term).await;
             let again = || cluster.master() == Some(master) && ledger(master).status().term > term;
             if seed % 2 == 0 {
@@ -299,7 +299,7 @@ fn a_hand_over_that_nobody_takes_is_taken_back() {
             let term = cluster.ledger(master).unwrap().status().term;
             (0..3).for_each(|i| cluster.isolate(i));
             let id = cluster.ledger(to).unwrap().status().node;
-            cluster.ledger(master).unwrap().raft_group().transfer(id).await.unwrap();
+            cluster.ledger(master).unwrap().replica().transfer(id).await.unwrap();
             let over = || cluster.ledger(master).unwrap().status().term > term;
             cluster.wait("it to step down", SOON, over).await;
             cluster.heal();
@@ -318,7 +318,7 @@ fn a_hand_over_to_a_member_that_came_back_with_less_ends() {
             let (cluster, [master, member, _]) = set_back(seed, 40).await;
             cluster.start(member).await.unwrap();
             let id = cluster.ledger(member).unwrap().status().node;
-            cluster.ledger(master).unwrap().raft_group().transfer(id).await.unwrap();
+            cluster.ledger(master).unwrap().replica().transfer(id).await.unwrap();
             cluster.heal();
             pass(ms(3000)).await;
             cluster.wait("a master", SOON, || cluster.master().is_some()).await;

@@ -126,10 +126,10 @@ fn a_segment_that_is_asked_to_end_more_than_once_ends_once() {
             let leads = master(&cluster);
             let ledger = cluster.ledger(leads).unwrap();
             append(&cluster, leads, 0..2).await;
-            let pending: Vec<_> = (0..3).map(|_| ledger.try_append(vec!["beside".into()]).unwrap()).collect();
-            (0..4).for_each(|_| ledger.raft_group().rolls.send(0).unwrap());
+            let pending: Vec<_> = (0..3).map(|_| ledger.try_submit(vec!["beside".into()]).unwrap()).collect();
+            (0..4).for_each(|_| ledger.replica().rolls.send(0).unwrap());
             // None begins with that entry.
-            ledger.raft_group().rolls.send(3).unwrap();
+            ledger.replica().rolls.send(3).unwrap();
             for pending in pending {
                 pending.await.unwrap();
             }
@@ -137,7 +137,7 @@ fn a_segment_that_is_asked_to_end_more_than_once_ends_once() {
             assert_eq!(segments_ended(&cluster), 1, "seed {seed}");
             // A slave ends none.
             let slave = cluster.ledger((leads + 1) % 3).unwrap();
-            slave.raft_group().rolls.send(slave.status().end).unwrap();
+            slave.replica().rolls.send(slave.status().end).unwrap();
             pass(MINUTE).await;
             assert_eq!(segments_ended(&cluster), 1, "seed {seed}");
         });

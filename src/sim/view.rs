@@ -86,7 +86,7 @@ impl SimCluster {
     /// What node `i` holds; `None` if it is down.
     pub fn view(&self, i: usize) -> Option<NodeView> {
         let (ledger, start) = (self.ledger(i)?, self.starts(i));
-        let log = &ledger.raft_group().log;
+        let log = &ledger.replica().log;
         let (progress, point) = (log.progress(), log.progress().commit_point());
         let vote = log.vote().map(|vote| VoteView {
             term: vote.term,
@@ -112,7 +112,7 @@ impl SimCluster {
 
     /// Entry `number` of node `i`; `None` if it is down, or does not have it or not undamaged.
     pub fn entry(&self, i: usize, number: u64) -> Option<EntryView> {
-        self.ledger(i)?.raft_group().log.entry_header(number).ok().flatten().map(EntryView::from)
+        self.ledger(i)?.replica().log.entry_header(number).ok().flatten().map(EntryView::from)
     }
 
     /// These bytes of the ledger of node `i`, running or not, as its process sees them. `None` if no file is there for

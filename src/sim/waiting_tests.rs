@@ -164,9 +164,9 @@ fn a_removed_disk_is_told_so_by_the_others_also_after_retention() {
             cluster.wait("all to have it", SOON, || rest.iter().all(has)).await;
             if seed % 2 == 0 {
                 for i in &rest {
-                    cluster.ledger(*i).unwrap().raft_group().purge_all().await.unwrap();
+                    cluster.ledger(*i).unwrap().replica().purge_all().await.unwrap();
                     let ledger = cluster.ledger(*i).unwrap();
-                    let log = &ledger.raft_group().log;
+                    let log = &ledger.replica().log;
                     assert!(log.memberships().into_iter().all(|number| log.frame(number).ok().flatten().is_none()));
                 }
             }
@@ -225,7 +225,7 @@ fn a_node_that_was_never_a_member_believes_nobody_that_it_was_removed() {
         }
         cluster.wait("a master", SOON, || cluster.master().is_some()).await;
         let ledger = cluster.ledger(3).unwrap();
-        let standing = &ledger.raft_group().standing;
+        let standing = &ledger.replica().standing;
         let told = standing.removed();
         standing.tell_removed("n0");
         cluster.wait("it to be forgotten", SOON, || told.borrow().is_none()).await;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::builder::ClusterBuilder;
 use super::error::KitError;
-use super::partition::{Parted, Partition};
+use super::partition::{Partition, PartitionedTransport};
 use super::ports::Ports;
 use crate::client::{Client, ClientBuilder};
 use crate::node::{Ledger, Node, NodeBuilder};
@@ -102,7 +102,7 @@ impl Cluster {
         let (mut address, partition) = (String::new(), self.partition.clone());
         let wire = |own: &str, wire| {
             own.clone_into(&mut address);
-            Arc::new(Parted::new(wire, own.to_owned(), partition)) as Arc<_>
+            Arc::new(PartitionedTransport::new(wire, own.to_owned(), partition)) as Arc<_>
         };
         let started = server::with_services(builder).start_through(wire).await;
         self.nodes[n] = Some(started.map_err(|source| KitError::Start { node: n, source: Box::new(source) })?);

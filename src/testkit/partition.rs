@@ -46,13 +46,13 @@ fn apart(side: &HashSet<String>, one: &str, other: &str) -> bool {
 
 /// From one node to another.
 #[derive(Clone)]
-struct Path {
+struct PeerPath {
     own: String,
     peer: String,
     partition: Partition,
 }
 
-impl Path {
+impl PeerPath {
     /// Resolves once the two do not hear each other, which may be now.
     async fn cut(&self) {
         self.until(true).await;
@@ -71,23 +71,23 @@ impl Path {
 }
 
 /// The wire of one node, as far as the partition lets it reach.
-pub(super) struct Parted {
+pub(super) struct PartitionedTransport {
     wire: Arc<dyn Transport>,
     own: String,
     partition: Partition,
 }
 
-impl Parted {
+impl PartitionedTransport {
     /// `own`: where the node is reached.
     pub(super) fn new(wire: Arc<dyn Transport>, own: String, partition: Partition) -> Self {
         Self { wire, own, partition }
     }
 }
 
-impl Transport for Parted {
+impl Transport for PartitionedTransport {
     fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link> {
-        let path = Path { own: self.own.clone(), peer: address.to_owned(), partition: self.partition.clone() };
-        Arc::new(PartedLink { link: self.wire.link(address, lane), path })
+        let path = PeerPath { own: self.own.clone(), peer: address.to_owned(), partition: self.partition.clone() };
+        Arc::new(PartitionedLink { link: self.wire.link(address, lane), path })
     }
 
     fn nobody_listens(&self, address: &str) -> BoxFuture<'static, bool> {
@@ -99,12 +99,12 @@ impl Transport for Parted {
     }
 }
 
-struct PartedLink {
+struct PartitionedLink {
     link: Arc<dyn Link>,
-    path: Path,
+    path: PeerPath,
 }
 
-impl PartedLink {
+impl PartitionedLink {
     /// The answer to `call`; once the two do not hear each other it is lost, and missed after `timeout`.
     fn heard<'a, T: Send + 'a>(&'a self, timeout: Duration, call: Answer<'a, T>) -> Answer<'a, T> {
         let end = Instant::now() + timeout;
@@ -129,7 +129,7 @@ macro_rules! heard {
     )*};
 }
 
-impl Link for PartedLink {
+impl Link for PartitionedLink {
     unary_calls!(heard);
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
@@ -147,8 +147,8 @@ impl Link for PartedLink {
 }
 
 /// The requests that get through; the peer does not hear that there are no more.
-fn sent(requests: BoxStream<'static, pb::AppendRequest>, path: Path) -> BoxStream<'static, pb::AppendRequest> {
-    let next = |(mut requests, path): (BoxStream<'static, _>, Path)| async move {
+fn sent(requests: BoxStream<'static, pb::AppendRequest>, path: PeerPath) -> BoxStream<'static, pb::AppendRequest> {
+    let next = |(mut requests, path): (BoxStream<'static, _>, PeerPath)| async move {
         tokio::select! {
             biased;
             () = path.cut() => pending().await,
@@ -159,8 +159,8 @@ fn sent(requests: BoxStream<'static, pb::AppendRequest>, path: Path) -> BoxStrea
 }
 
 /// The answers that get through, and that the stream is broken.
-fn answered(answers: AnswerStream, path: Path) -> AnswerStream {
-    let next = |(answers, path): (Option<AnswerStream>, Path)| async move {
+fn answered(answers: AnswerStream, path: PeerPath) -> AnswerStream {
+    let next = |(answers, path): (Option<AnswerStream>, PeerPath)| async move {
         let mut answers = answers?;
         tokio::select! {
             biased;
@@ -173,7 +173,7 @@ fn answered(answers: AnswerStream, path: Path) -> AnswerStream {
 }
 
 /// How a stream ends whose packets are lost: late, or when the two hear each other again.
-async fn lost(path: &Path) -> TransportError {
+async fn lost(path: &PeerPath) -> TransportError {
     // The time is up, or not: it is broken either way.
     let _ = tokio::time::timeout(STALL, path.healed()).await;
     TransportError::Broken { address: path.peer.clone(), reason: "the nodes are cut off from each other".into() }

@@ -72,7 +72,7 @@ impl Cluster {
     async fn committed(&self, ledgers: Vec<(usize, Ledger)>, committed: u64) -> Result<(), KitError> {
         let all = async {
             for (_, ledger) in &ledgers {
-                let mut point = ledger.raft_group().log.progress().watch_committed();
+                let mut point = ledger.replica().log.progress().watch_committed();
                 if point.wait_for(|point| point.index >= committed).await.is_err() {
                     // It never comes any more.
                     pending::<()>().await;
@@ -90,7 +90,7 @@ impl Cluster {
 
     async fn master(&self, ledgers: &[(usize, Ledger)]) -> usize {
         let mut roles: Vec<_> = ledgers.iter().map(|(_, ledger)| ledger.role()).collect();
-        let mut views: Vec<_> = ledgers.iter().map(|(_, ledger)| ledger.raft_group().view.clone()).collect();
+        let mut views: Vec<_> = ledgers.iter().map(|(_, ledger)| ledger.replica().view.clone()).collect();
         let mut partition = self.partition.watch();
         loop {
             // Whatever changes after this is told.

@@ -20,13 +20,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A ledger that a read waits for.
 pub(in crate::node) struct Barrier<'a> {
-    pub(in crate::node) group: &'a Group,
+    pub(in crate::node) replica: &'a Group,
     pub(in crate::node) transport: &'a dyn Transport,
     pub(in crate::node) timeout: Duration,
 }
 
 /// Asking once more would not help.
-struct Closed(String);
+struct LedgerClosed(String);
 
 impl Barrier<'_> {
     /// Waits until what `consistency` promises is here.
@@ -38,25 +38,25 @@ impl Barrier<'_> {
     pub(in crate::node) async fn pass(&self, consistency: Consistency) -> Result<(), ReadError> {
         let Some(proof) = Proof::of(consistency) else { return Ok(()) };
         let mut why = "no leader is known".to_owned();
-        let caught_up = self.group.timed(self.timeout, self.catch_up(proof, &mut why)).await;
+        let caught_up = self.replica.timed(self.timeout, self.catch_up(proof, &mut why)).await;
         match caught_up {
             Some((Ok(()), _)) => Ok(()),
-            Some((Err(Closed(reason)), _)) => Err(ReadError::Closed { reason }),
+            Some((Err(LedgerClosed(reason)), _)) => Err(ReadError::Closed { reason }),
             None => Err(ReadError::Unconfirmed { consistency, waited: self.timeout, reason: why }),
         }
     }
 
-    async fn catch_up(&self, proof: Proof, why: &mut String) -> Result<(), Closed> {
-        let mut clock = self.group.clock();
-        let mut role = self.group.role.clone();
+    async fn catch_up(&self, proof: Proof, why: &mut String) -> Result<(), LedgerClosed> {
+        let mut clock = self.replica.clock();
+        let mut role = self.replica.role.clone();
         // Doubled each time that the leader does not answer.
-        let mut patience = self.group.timing.first_try();
+        let mut patience = self.replica.timing.first_try();
         let number = loop {
             let left = self.timeout.saturating_sub(clock());
             let now = role.borrow_and_update().clone();
             let asked = match &now {
                 Role::Stopped | Role::Closed { .. } => {
-                    return Err(Closed(now.final_reason().unwrap_or_default().to_owned()));
+                    return Err(LedgerClosed(now.final_reason().unwrap_or_default().to_owned()));
                 }
                 Role::Slave { master, .. } => {
                     let asked = Box::pin(self.ask(master, proof, patience.min(left)));
@@ -68,32 +68,34 @@ impl Barrier<'_> {
                 }
                 Role::Removed { reason, .. } => Err(NoReadIndex::NotLeader(reason.clone())),
                 // The role follows Raft a little later: Raft itself knows whether it leads.
-                Role::Master { .. } | Role::Electing { .. } => self.group.reads.read_index(proof, left).await,
+                Role::Master { .. } | Role::Electing { .. } => self.replica.reads.read_index(proof, left).await,
             };
             match asked {
                 Ok(number) => break number,
                 Err(NoReadIndex::Closed(reason)) => {
-                    return Err(Closed(self.group.log.failure().map_or(reason, |failure| failure.reason().to_owned())));
+                    return Err(LedgerClosed(
+                        self.replica.log.failure().map_or(reason, |failure| failure.reason().to_owned()),
+                    ));
                 }
                 Err(NoReadIndex::NotLeader(reason) | NoReadIndex::NoQuorum(reason)) => *why = reason,
             }
             patience = (patience * 2).min(self.timeout);
-            select(Box::pin(role.changed()), self.group.sleep(PAUSE)).await;
+            select(Box::pin(role.changed()), self.replica.sleep(PAUSE)).await;
         };
         *why = format!("the leader had committed entry {number}, which has not come here");
-        let mut committed = self.group.log.watch_committed();
+        let mut committed = self.replica.log.watch_committed();
         let caught_up = Box::pin(committed.wait_for(|point| point.number > number));
         match select(caught_up, Box::pin(final_reason(&mut role))).await {
             Either::Left(_) => Ok(()),
-            Either::Right((reason, _)) => Err(Closed(reason)),
+            Either::Right((reason, _)) => Err(LedgerClosed(reason)),
         }
     }
 
     /// Asks the leader.
     async fn ask(&self, master: &Member, proof: Proof, within: Duration) -> Result<u64, NoReadIndex> {
         let envelope = pb::Envelope {
-            cluster_incarnation: codec::bytes_of(self.group.view.borrow().cluster),
-            ..envelope(&self.group.identity, &master.id, Some(master.incarnation))
+            cluster_incarnation: codec::bytes_of(self.replica.view.borrow().cluster),
+            ..envelope(&self.replica.identity, &master.id, Some(master.incarnation))
         };
         let request = convert::from_read_index(proof, within, envelope);
         let answer = self.transport.link(&master.address, Lane::Control).read_index(request, within).await;

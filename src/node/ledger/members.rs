@@ -29,8 +29,8 @@ struct Newcomer {
 impl Ledger {
     /// All members and, on the master, how far each of them is.
     pub fn members(&self) -> Vec<MemberProgress> {
-        let picture = self.raft_group().picture();
-        let role = self.raft_group().role.borrow().clone();
+        let picture = self.replica().picture();
+        let role = self.replica().role.borrow().clone();
         let alarm = |member: &Member| self.alarm_of(&role, member);
         let progress = |seen: &Seen| MemberProgress {
             member: seen.member.clone(),
@@ -45,11 +45,11 @@ impl Ledger {
 
     /// What this node found to be wrong with a member: with itself, or, if it is the master, with another one.
     pub(in crate::node) fn alarm_of(&self, role: &Role, member: &Member) -> Option<String> {
-        if member.id == self.raft_group().identity.node {
-            return self.misplaced(member).or_else(|| self.raft_group().standing.contradiction());
+        if member.id == self.replica().identity.node {
+            return self.misplaced(member).or_else(|| self.replica().standing.contradiction());
         }
         let Role::Master { term } = role else { return None };
-        self.raft_group().acked.alarm(*term, &member.id, member.incarnation)
+        self.replica().acked.alarm(*term, &member.id, member.incarnation)
     }
 
     /// Whether this node advertises another address than the one at which the membership has it: no other member calls
@@ -67,7 +67,7 @@ impl Ledger {
 
     /// A master that others would not find takes nobody in: they would be a quorum without it, and never agree.
     fn check_place(&self, picture: &Picture, newcomer: &str) -> Result<(), MemberError> {
-        let own = picture.get(&self.raft_group().identity.node);
+        let own = picture.get(&self.replica().identity.node);
         match own.and_then(|seen| self.misplaced(&seen.member)) {
             Some(reason) => Err(MemberError::Unfit { address: newcomer.to_owned(), reason }),
             None => Ok(()),
@@ -76,7 +76,7 @@ impl Ledger {
 
     /// Index after the last record up to entry `number`; `None` if that cannot be told any more.
     fn index_after(&self, number: u64) -> Option<u64> {
-        self.raft_group().log.cursor_after(number).ok().flatten().map(|next| next.index)
+        self.replica().log.cursor_after(number).ok().flatten().map(|next| next.index)
     }
 
     /// Makes the node at `address` (`host:port`) a learner: it is sent the log and has no vote. It must run with an
@@ -110,7 +110,7 @@ impl Ledger {
                 Ok(Some(Change::AddLearner(member.clone())))
             }
         };
-        self.raft_group().change(&decide).await
+        self.replica().change(&decide).await
     }
 
     /// Makes a learner a voter, once it has caught up; waits at most `wait` for that. To be called on the master.
@@ -124,7 +124,7 @@ impl Ledger {
             !picture.leads || picture.get(id).is_none_or(|seen| seen.voter || picture.has_caught_up(seen))
         };
         // Whether it did is decided on the newest picture, below.
-        self.raft_group().wait_for(&settled, wait).await?;
+        self.replica().wait_for(&settled, wait).await?;
         let decide = |picture: &Picture| match picture.get(id) {
             None => Err(picture.unknown(id)),
             Some(seen) if seen.voter => Ok(None),
@@ -134,7 +134,7 @@ impl Ledger {
             }
             Some(seen) => Err(MemberError::Behind { id: id.clone(), behind: picture.behind(seen), waited: wait }),
         };
-        self.raft_group().change(&decide).await
+        self.replica().change(&decide).await
     }
 
     /// Takes a voter or a learner out. Its disk does not come back: it is refused by the others from then on. To be
@@ -145,7 +145,7 @@ impl Ledger {
     pub async fn remove_member(&self, id: &NodeId) -> Result<(), MemberError> {
         self.leave_first(id).await?;
         let decide = |picture: &Picture| Ok(picture.get(id).map(|_| Change::Remove(id.clone())));
-        self.raft_group().change(&decide).await
+        self.replica().change(&decide).await
     }
 
     /// Puts the node at `address` in the place of member `id`, whose disk is lost: `id` with a new, empty directory, or
@@ -158,7 +158,7 @@ impl Ledger {
         self.leave_first(id).await?;
         let newcomer = self.identify(address).await?;
         let member = newcomer.member.clone();
-        let picture = self.raft_group().picture();
+        let picture = self.replica().picture();
         // The same name may have been taken out by a call that was interrupted.
         if member.id != *id && picture.get(id).is_none() {
             return Err(picture.unknown(id));
@@ -172,7 +172,7 @@ impl Ledger {
                     old => Ok(old.map(|_| Change::Remove(id.clone()))),
                 }
             };
-            self.raft_group().change(&decide).await?;
+            self.replica().change(&decide).await?;
         }
         self.add(&newcomer).await?;
         self.promote(&member.id, wait).await?;
@@ -207,14 +207,14 @@ impl Ledger {
             Some(seen) if seen.member.address == address => Ok(None),
             Some(_) => Ok(Some(Change::Move(id.clone(), address.to_owned()))),
         };
-        self.raft_group().change(&decide).await
+        self.replica().change(&decide).await
     }
 
     /// Whether there is no other voter than `id`, which is this node.
     fn is_only_voter(&self, id: &NodeId) -> bool {
-        let picture = self.raft_group().picture();
+        let picture = self.replica().picture();
         let others = picture.members.iter().any(|seen| seen.voter && seen.member.id != *id);
-        *id == self.raft_group().identity.node && !others
+        *id == self.replica().identity.node && !others
     }
 
     /// Nobody else could tell whether this node is there. Whom it calls compares where it says it is with the
@@ -230,17 +230,17 @@ impl Ledger {
             Some(seen) if seen.member.address == address => Ok(None),
             Some(_) => Ok(Some(Change::Move(id.clone(), address.to_owned()))),
         };
-        self.raft_group().change(&decide).await
+        self.replica().change(&decide).await
     }
 
     pub(in crate::node) fn check_master(&self) -> Result<(), MemberError> {
-        if self.raft_group().picture().leads { Ok(()) } else { Err(self.not_master()) }
+        if self.replica().picture().leads { Ok(()) } else { Err(self.not_master()) }
     }
 
     /// A master does not change itself: it hands over, and the next one does.
     async fn leave_first(&self, id: &NodeId) -> Result<(), MemberError> {
         self.check_master()?;
-        if *id != self.raft_group().identity.node {
+        if *id != self.replica().identity.node {
             return Ok(());
         }
         self.hand_over().await?;
@@ -249,7 +249,7 @@ impl Ledger {
 
     /// What a member says of itself, which promises nothing by it.
     pub(in crate::node) async fn ask_member(&self, member: &Member) -> Result<pb::IdentifyResponse, TransportError> {
-        let group = self.raft_group();
+        let group = self.replica();
         let (set_by, cluster) = {
             let view = group.view.borrow();
             (view.set_by, view.cluster)
@@ -268,15 +268,15 @@ impl Ledger {
     async fn identify(&self, address: &str) -> Result<Newcomer, MemberError> {
         let unfit = |reason: String| MemberError::Unfit { address: address.to_owned(), reason };
         checked_address(address).map_err(|why| unfit(why.to_string()))?;
-        let identity = &self.raft_group().identity;
+        let identity = &self.replica().identity;
         let envelope = pb::Envelope {
-            cluster_incarnation: codec::bytes_of(self.raft_group().view.borrow().cluster),
+            cluster_incarnation: codec::bytes_of(self.replica().view.borrow().cluster),
             ..envelope_to_anybody(identity)
         };
         let request = look(identity, envelope);
         let link = self.transport().link(address, Lane::Control);
         // Connecting, and the question.
-        let limit = self.raft_group().timing.call() * 2;
+        let limit = self.replica().timing.call() * 2;
         let answer = link.identify(request, limit).await.map_err(|error| unfit(error.to_string()))?;
         let id = answer.node.parse().map_err(|error| unfit(format!("it gives no name: {error}")))?;
         let incarnation =
@@ -296,7 +296,7 @@ impl Ledger {
 
     /// Says so where a node that comes acknowledges otherwise than this one: an ack means what both of them keep.
     pub(in crate::node) fn compare_durability(&self, node: &NodeId, theirs: &str) {
-        let ours = self.raft_group().log.durability();
+        let ours = self.replica().log.durability();
         if !theirs.is_empty() && theirs != ours {
             tracing::warn!(group = %self.group(), %node, theirs, ours,
                 "--durability is not the same on all nodes, and an ack means the least of them: make it the same");
@@ -306,7 +306,7 @@ impl Ledger {
     /// A directory that is not empty is not taken over, and what it holds is not passed over.
     fn not_empty(&self, newcomer: &Newcomer) -> MemberError {
         let Newcomer { member, cluster, end, .. } = newcomer;
-        let own = self.raft_group().view.borrow().cluster;
+        let own = self.replica().view.borrow().cluster;
         let reason = match cluster {
             Some(theirs) if Some(*theirs) != own && *end > 0 => format!(
                 "it is of another cluster, of incarnation {theirs}, and its ledger ends at index {end}: those may be \

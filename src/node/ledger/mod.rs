@@ -44,7 +44,7 @@ pub struct Ledger {
 }
 
 struct Inner {
-    group: raft::replica::Group,
+    replica: raft::replica::Group,
     transport: Arc<dyn Transport>,
     /// Where peers reach this node.
     advertised: String,
@@ -66,7 +66,7 @@ pub(crate) struct WeakLedger(Weak<Inner>);
 
 impl Ledger {
     pub(in crate::node) fn new(
-        group: raft::replica::Group,
+        replica: raft::replica::Group,
         transport: Arc<dyn Transport>,
         advertised: &str,
         config: &Config,
@@ -79,7 +79,7 @@ impl Ledger {
             stall: config.disk_stall_timeout,
             retention: config.retention,
         };
-        Self { inner: Arc::new(Inner { group, transport, advertised: advertised.to_owned(), limits }) }
+        Self { inner: Arc::new(Inner { replica, transport, advertised: advertised.to_owned(), limits }) }
     }
 
     /// Whether both are handles of one ledger of one node.
@@ -95,8 +95,8 @@ impl Ledger {
         self.inner.limits.retention
     }
 
-    pub(crate) fn raft_group(&self) -> &raft::replica::Group {
-        &self.inner.group
+    pub(crate) fn replica(&self) -> &raft::replica::Group {
+        &self.inner.replica
     }
 
     pub(in crate::node) fn transport(&self) -> &dyn Transport {
@@ -110,12 +110,12 @@ impl Ledger {
 
     /// For how long the disk has not got on with what it was given, if it hangs; and with what, in words.
     pub(in crate::node) fn hangs(&self) -> Option<(Duration, String)> {
-        self.inner.group.log.hangs(self.inner.limits.stall)
+        self.inner.replica.log.hangs(self.inner.limits.stall)
     }
 
     /// The ledger's group.
     pub fn group(&self) -> &Group {
-        &self.inner.group.identity.group
+        &self.inner.replica.identity.group
     }
 
     /// Appends a record and waits until it is committed. An ack means: it is where the ledger's durability setting
@@ -185,11 +185,11 @@ impl Ledger {
     ) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
         let timeout = timeout.unwrap_or(self.inner.limits.timeout).min(MAX_TIMEOUT);
-        let budget = self.inner.group.budget.clone();
+        let budget = self.inner.replica.budget.clone();
         let (permit, left) = match budget.clone().try_acquire_many_owned(cost) {
             Ok(permit) => (permit, timeout),
             Err(_) => {
-                let waited = self.inner.group.timed(timeout, budget.acquire_many_owned(cost).map(Result::ok)).await;
+                let waited = self.inner.replica.timed(timeout, budget.acquire_many_owned(cost).map(Result::ok)).await;
                 match waited {
                     Some((Some(permit), took)) => (permit, timeout.saturating_sub(took)),
                     Some((None, _)) => return Err(self.closed()),
@@ -204,18 +204,18 @@ impl Ledger {
     ///
     /// # Errors
     /// As [`Ledger::submit`], and when too many bytes are in flight.
-    pub fn try_append(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
-        self.try_append_in(None, records)
+    pub fn try_submit(&self, records: Vec<Bytes>) -> Result<Pending, AppendError> {
+        self.try_submit_in(None, records)
     }
 
-    /// As [`Ledger::try_append`]; in no other term than `term`.
-    pub(in crate::node) fn try_append_in(
+    /// As [`Ledger::try_submit`]; in no other term than `term`.
+    pub(in crate::node) fn try_submit_in(
         &self,
         term: Option<u64>,
         records: Vec<Bytes>,
     ) -> Result<Pending, AppendError> {
         let cost = self.check(&records)?;
-        let permit = self.inner.group.budget.clone().try_acquire_many_owned(cost).map_err(|_| self.busy())?;
+        let permit = self.inner.replica.budget.clone().try_acquire_many_owned(cost).map_err(|_| self.busy())?;
         self.enqueue(records, self.inner.limits.timeout, term, permit)
     }
 
@@ -247,9 +247,9 @@ impl Ledger {
     /// As [`Ledger::barrier`].
     pub async fn barrier_within(&self, consistency: Consistency, timeout: Duration) -> Result<u64, ReadError> {
         self.check_open()?;
-        let Inner { group, transport, .. } = &*self.inner;
-        Barrier { group, transport: transport.as_ref(), timeout: timeout.min(MAX_TIMEOUT) }.pass(consistency).await?;
-        Ok(group.log.progress().committed())
+        let Inner { replica, transport, .. } = &*self.inner;
+        Barrier { replica, transport: transport.as_ref(), timeout: timeout.min(MAX_TIMEOUT) }.pass(consistency).await?;
+        Ok(replica.log.progress().committed())
     }
 
     /// [`Ledger::get`] behind a [`Ledger::barrier`]: [`ReadError::NotYet`] then means that nobody had an ack for this
@@ -283,7 +283,7 @@ impl Ledger {
     /// Not committed here yet, removed by retention, damaged, or the ledger is closed.
     pub async fn get(&self, index: u64) -> Result<Record, ReadError> {
         self.check_open()?;
-        self.inner.group.log.record(index)
+        self.inner.replica.log.record(index)
     }
 
     /// Committed records of `indexes`, up to `limit`, as this node has them. An open range ends at the last record
@@ -294,14 +294,14 @@ impl Ledger {
     pub async fn read(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> Result<Vec<Record>, ReadError> {
         self.check_open()?;
         let range = self.bounded(indexes);
-        self.inner.group.log.records(range, limit)
+        self.inner.replica.log.records(range, limit)
     }
 
     /// The records that can be read here now: from the lowest index still stored to the end of what is committed, as
     /// far as this node knows. Every node has its own: each removes records by itself, and hears of a commit a little
     /// later than the master. [`Ledger::barrier`] gives an end that nothing acknowledged lies behind.
     pub fn range(&self) -> Range<u64> {
-        let Pointers { first, committed, .. } = self.inner.group.log.progress().in_order();
+        let Pointers { first, committed, .. } = self.inner.replica.log.progress().in_order();
         first..committed.index
     }
 
@@ -310,12 +310,12 @@ impl Ledger {
         let start = match indexes.start_bound() {
             Bound::Included(start) => *start,
             Bound::Excluded(start) => start.saturating_add(1),
-            Bound::Unbounded => self.inner.group.log.progress().first(),
+            Bound::Unbounded => self.inner.replica.log.progress().first(),
         };
         let end = match indexes.end_bound() {
             Bound::Included(end) => end.saturating_add(1),
             Bound::Excluded(end) => *end,
-            Bound::Unbounded => self.inner.group.log.progress().committed().max(start),
+            Bound::Unbounded => self.inner.replica.log.progress().committed().max(start),
         };
         start..end
     }
@@ -324,7 +324,7 @@ impl Ledger {
     /// it is asked for more. An open range ends at what is committed here now.
     pub fn read_stream(&self, indexes: impl RangeBounds<u64>, limit: ReadLimit) -> ReadStream {
         let range = self.bounded(indexes);
-        ReadStream::new(self.inner.group.log.clone(), self.inner.group.role.clone(), range, limit)
+        ReadStream::new(self.inner.replica.log.clone(), self.inner.replica.role.clone(), range, limit)
     }
 
     /// Index of the first committed record with this timestamp (milliseconds since 1970) or a later one, as this node
@@ -339,7 +339,7 @@ impl Ledger {
     /// Damaged, or the ledger is closed.
     pub async fn index_at(&self, timestamp: u64) -> Result<u64, ReadError> {
         self.check_open()?;
-        self.inner.group.log.index_at(timestamp)
+        self.inner.replica.log.index_at(timestamp)
     }
 
     /// The committed record that begins at `position`, as this node has it. Positions are equal on all nodes.
@@ -349,20 +349,20 @@ impl Ledger {
     /// ledger is closed.
     pub async fn get_at_position(&self, position: u64) -> Result<Record, ReadError> {
         self.check_open()?;
-        self.inner.group.log.record_at_position(position)
+        self.inner.replica.log.record_at_position(position)
     }
 
     /// Committed records from `from` on, waiting for more. It costs the node no more than about 256 KiB that it has
     /// read ahead, however slowly it is read, and holds nobody up. What it has read ahead are slices: a segment that
     /// retention removes meanwhile keeps its place on the disk until they are taken or dropped.
     pub fn tail(&self, from: u64) -> Tail {
-        Tail::new(self.inner.group.log.clone(), self.inner.group.role.clone(), from)
+        Tail::new(self.inner.replica.log.clone(), self.inner.replica.role.clone(), from)
     }
 
     /// What this node is for the ledger, as it changes. A program that embeds the ledger takes its broker role from
     /// here.
     pub fn role(&self) -> watch::Receiver<Role> {
-        self.inner.group.role.clone()
+        self.inner.replica.role.clone()
     }
 
     /// Checks a batch against the limits. Returns its cost.
@@ -393,12 +393,12 @@ impl Ledger {
         permit: OwnedSemaphorePermit,
     ) -> Result<Pending, AppendError> {
         let (waiter, outcome) = Waiter::new(records, timeout, term, permit);
-        self.inner.group.proposals.send(waiter).map_err(|_| self.closed())?;
+        self.inner.replica.proposals.send(waiter).map_err(|_| self.closed())?;
         Ok(Pending { outcome })
     }
 
     fn check_open(&self) -> Result<(), ReadError> {
-        match self.inner.group.role.borrow().final_reason() {
+        match self.inner.replica.role.borrow().final_reason() {
             Some(reason) => Err(ReadError::Closed { reason: reason.to_owned() }),
             None => Ok(()),
         }
@@ -409,7 +409,7 @@ impl Ledger {
     }
 
     pub(in crate::node) fn closed(&self) -> AppendError {
-        let role = self.inner.group.role.borrow();
+        let role = self.inner.replica.role.borrow();
         AppendError::Closed { reason: role.final_reason().unwrap_or("the node is shutting down").to_owned() }
     }
 }

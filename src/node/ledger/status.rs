@@ -9,7 +9,7 @@ use crate::types::{Member, Role, ScrubStatus, Status};
 impl Ledger {
     /// A picture of the ledger on this node.
     pub fn status(&self) -> Status {
-        let group = self.raft_group();
+        let group = self.replica();
         let role = group.role.borrow().clone();
         let view = group.view.borrow().clone();
         let Pointers { first, committed, durable, end } = group.log.progress().in_order();
@@ -52,7 +52,7 @@ impl Ledger {
     /// # Errors
     /// If the system fails, for another reason than the medium.
     pub async fn scrub(&self) -> std::io::Result<ScrubStatus> {
-        let log = self.raft_group().log.clone();
+        let log = self.replica().log.clone();
         let read = tokio::task::spawn_blocking(move || {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
             let mut pass = log.scrub();

@@ -14,7 +14,7 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// What the members' clocks come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+enum ClockVerdict {
     /// A majority of the voters has it that late, this node included.
     Agreed,
     /// Too many have it earlier for that.
@@ -24,11 +24,11 @@ enum Verdict {
 }
 
 /// Asks for one ledger.
-pub(crate) struct Timekeeper {
+pub(crate) struct ClockCheck {
     ledger: WeakLedger,
 }
 
-impl Timekeeper {
+impl ClockCheck {
     pub(crate) fn new(ledger: WeakLedger) -> Self {
         Self { ledger }
     }
@@ -45,28 +45,28 @@ impl Timekeeper {
     }
 
     async fn watch<R: Runtime>(&self) {
-        let Some(mut doubt) = self.ledger.upgrade().map(|ledger| ledger.raft_group().stamps.doubt()) else { return };
+        let Some(mut doubt) = self.ledger.upgrade().map(|ledger| ledger.replica().stamps.doubt()) else { return };
         let mut told = None;
         loop {
             let Ok(Some(doubted)) = doubt.wait_for(Option::is_some).await.map(|doubt| *doubt) else { return };
             let Some(ledger) = self.ledger.upgrade() else { return };
             let verdict = ask(&ledger).await;
-            let (group, stamps) = (ledger.group(), &ledger.raft_group().stamps);
+            let (group, stamps) = (ledger.group(), &ledger.replica().stamps);
             let ahead = Duration::from_millis(doubted.ahead);
             match verdict {
-                Verdict::Agreed => {
+                ClockVerdict::Agreed => {
                     stamps.confirm();
                     let ahead = Span(ahead);
                     tracing::info!(%group, %ahead, "this node's clock is ahead of the newest entry, and is right");
                     told = None;
                     continue;
                 }
-                Verdict::Alone => stamps.refute(),
-                Verdict::Unknown => {}
+                ClockVerdict::Alone => stamps.refute(),
+                ClockVerdict::Unknown => {}
             }
             if told != Some(verdict) {
                 let others = match verdict {
-                    Verdict::Alone => "the other voters' clocks are not: set this one right",
+                    ClockVerdict::Alone => "the other voters' clocks are not: set this one right",
                     _ => "too few voters say what time it is: it is believed if it still says so in an hour",
                 };
                 tracing::warn!(
@@ -84,8 +84,8 @@ impl Timekeeper {
 }
 
 /// Asks all voters.
-async fn ask(ledger: &Ledger) -> Verdict {
-    let group = ledger.raft_group();
+async fn ask(ledger: &Ledger) -> ClockVerdict {
+    let group = ledger.replica();
     let voters: Vec<Member> =
         group.view.borrow().members.iter().filter(|member| member.voter).map(|member| member.member.clone()).collect();
     let others = voters.iter().filter(|member| member.id != group.identity.node);
@@ -100,16 +100,16 @@ async fn clock_of(ledger: &Ledger, member: &Member) -> Option<u64> {
 }
 
 /// `answers`: the clocks of the others of so many voters.
-fn verdict(voters: usize, own: u64, answers: &[Option<u64>]) -> Verdict {
+fn verdict(voters: usize, own: u64, answers: &[Option<u64>]) -> ClockVerdict {
     let majority = voters / 2 + 1;
     let late = answers.iter().flatten().filter(|clock| clock.saturating_add(SLACK) >= own).count();
     let early = answers.iter().flatten().count() - late;
     if late + 1 >= majority {
-        Verdict::Agreed
+        ClockVerdict::Agreed
     } else if voters - early < majority {
-        Verdict::Alone
+        ClockVerdict::Alone
     } else {
-        Verdict::Unknown
+        ClockVerdict::Unknown
     }
 }
 
@@ -120,14 +120,14 @@ mod tests {
     #[test]
     fn a_clock_is_right_if_a_majority_of_the_voters_has_it_that_late() {
         let (own, late, early) = (1_000_000, Some(1_000_000 - SLACK), Some(1_000_000 - SLACK - 1));
-        assert_eq!(verdict(1, own, &[]), Verdict::Agreed);
-        assert_eq!(verdict(3, own, &[late, early]), Verdict::Agreed);
-        assert_eq!(verdict(3, own, &[early, early]), Verdict::Alone);
-        assert_eq!(verdict(3, own, &[None, early]), Verdict::Unknown);
-        assert_eq!(verdict(3, own, &[None, None]), Verdict::Unknown);
-        assert_eq!(verdict(2, own, &[early]), Verdict::Alone);
-        assert_eq!(verdict(2, own, &[Some(u64::MAX)]), Verdict::Agreed);
-        assert_eq!(verdict(5, own, &[late, early, early, None]), Verdict::Unknown);
-        assert_eq!(verdict(0, own, &[]), Verdict::Agreed);
+        assert_eq!(verdict(1, own, &[]), ClockVerdict::Agreed);
+        assert_eq!(verdict(3, own, &[late, early]), ClockVerdict::Agreed);
+        assert_eq!(verdict(3, own, &[early, early]), ClockVerdict::Alone);
+        assert_eq!(verdict(3, own, &[None, early]), ClockVerdict::Unknown);
+        assert_eq!(verdict(3, own, &[None, None]), ClockVerdict::Unknown);
+        assert_eq!(verdict(2, own, &[early]), ClockVerdict::Alone);
+        assert_eq!(verdict(2, own, &[Some(u64::MAX)]), ClockVerdict::Agreed);
+        assert_eq!(verdict(5, own, &[late, early, early, None]), ClockVerdict::Unknown);
+        assert_eq!(verdict(0, own, &[]), ClockVerdict::Agreed);
     }
 }

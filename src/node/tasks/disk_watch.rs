@@ -18,7 +18,7 @@ pub(crate) async fn watch_disk(node: WeakNode) {
             return;
         }
         let ledgers = node.ledgers();
-        let open = ledgers.iter().filter(|ledger| !ledger.raft_group().role.borrow().is_final());
+        let open = ledgers.iter().filter(|ledger| !ledger.replica().role.borrow().is_final());
         let mut hangs: Vec<_> = open.filter_map(|ledger| Some((ledger.hangs()?, ledger.group().as_str()))).collect();
         // What has taken longest is told.
         hangs.sort();

@@ -31,9 +31,9 @@ pub(crate) struct Formation {
     peers: String,
     others: Vec<Peer>,
     /// Who forms the cluster, if that is another node.
-    former: Option<Peer>,
-    /// Whether this node forms it.
-    forms: bool,
+    founder: Option<Peer>,
+    /// Whether this node forms the cluster.
+    is_founder: bool,
     join: bool,
     /// What the cluster is to be known by, should it be formed here.
     cluster: Incarnation,
@@ -43,7 +43,7 @@ pub(crate) struct Formation {
 }
 
 /// What the peers said.
-enum Round {
+enum PeerAnswers {
     /// All are empty.
     Empty(Vec<Member>),
     /// Not all answered, or one is not empty: what to tell the operator.
@@ -61,19 +61,19 @@ impl Formation {
         let me =
             Member { id: identity.node.clone(), address: advertised.to_owned(), incarnation: identity.incarnation };
         let lowest = config.single || config.peers.lowest().is_some_and(|lowest| lowest.id == config.id);
-        let forms = lowest && !config.join && config.names_a_cluster();
-        let former = config.peers.lowest().filter(|_| !lowest).cloned();
+        let is_founder = lowest && !config.join && config.names_a_cluster();
+        let founder = config.peers.lowest().filter(|_| !lowest).cloned();
         let others = config.peers.iter().filter(|peer| peer.id != config.id).cloned().collect();
         let (peers, answer) = (config.peers.agreed(), Timing::of(config).call());
-        Self { identity, me, peers, others, former, forms, join: config.join, cluster, transport, answer }
+        Self { identity, me, peers, others, founder, is_founder, join: config.join, cluster, transport, answer }
     }
 
     /// Whether this node is the one to form the cluster.
-    pub(crate) fn is_former(&self) -> bool {
-        self.forms
+    pub(crate) fn is_founder(&self) -> bool {
+        self.is_founder
     }
 
-    /// What an empty node can do: forms the cluster, if it is the one to form it and all others are there. Gives back
+    /// What an empty node can do: form the cluster, if it is the one to form it and all others are there. Gives back
     /// why there is none yet, and what to do.
     pub(crate) async fn attempt(&self, ledger: &Ledger) -> Option<String> {
         if self.join {
@@ -83,27 +83,27 @@ impl Formation {
                  `dledger members replace {id} {address}`"
             ));
         }
-        if let Some(former) = &self.former {
-            return Some(self.look_on(former).await);
+        if let Some(founder) = &self.founder {
+            return Some(self.watch_founder(founder).await);
         }
-        if !self.forms {
+        if !self.is_founder {
             return Some("waits for nobody: start it with --peers, --join or --single".to_owned());
         }
         match self.ask_all(ledger).await {
-            Round::Empty(members) => {
+            PeerAnswers::Empty(members) => {
                 let names = members.iter().map(|member| member.id.as_str()).collect::<Vec<_>>().join(", ");
                 tracing::info!(group = %self.identity.group, members = names, "forming the cluster");
-                let formed = ledger.raft_group().initialize(members, self.cluster).await;
+                let formed = ledger.replica().initialize(members, self.cluster).await;
                 formed.err().map(|error| format!("cannot form the cluster: {error}"))
             }
-            Round::NotYet(why) => Some(why),
+            PeerAnswers::NotYet(why) => Some(why),
         }
     }
 
-    /// Why `former` has not formed the cluster yet, or where it was formed without this node.
-    async fn look_on(&self, former: &Peer) -> String {
+    /// Why `founder` has not formed the cluster yet, or where it was formed without this node.
+    async fn watch_founder(&self, founder: &Peer) -> String {
         let answers = future::join_all(self.others.iter().map(|peer| self.ask(peer, true))).await;
-        let mut waits = format!("waits for {}, which forms the cluster", former.id);
+        let mut waits = format!("waits for {}, which forms the cluster", founder.id);
         for (peer, answer) in self.others.iter().zip(answers) {
             match answer {
                 Ok(answer) if !answer.empty && answer.member => {
@@ -117,10 +117,10 @@ impl Formation {
                         peer.id, answer.peers, self.peers
                     );
                 }
-                Ok(answer) if peer.id == former.id && !answer.waiting.is_empty() => {
+                Ok(answer) if peer.id == founder.id && !answer.waiting.is_empty() => {
                     waits = format!("{waits}, and {} {}", peer.id, answer.waiting);
                 }
-                Err(error) if peer.id == former.id => waits = format!("{waits}: {}", why(&error)),
+                Err(error) if peer.id == founder.id => waits = format!("{waits}: {}", why(&error)),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -138,12 +138,12 @@ impl Formation {
         format!("{} has formed its cluster already and refuses this disk ({}): {what_to_do}", peer.id, why(error))
     }
 
-    async fn ask_all(&self, ledger: &Ledger) -> Round {
+    async fn ask_all(&self, ledger: &Ledger) -> PeerAnswers {
         let answers = future::join_all(self.others.iter().map(|peer| self.ask(peer, false))).await;
         let (mut members, mut missing, mut told) = (vec![self.me.clone()], Vec::new(), Vec::new());
         for (peer, answer) in self.others.iter().zip(answers) {
             match answer {
-                Ok(answer) if !answer.empty => return Round::NotYet(self.formed_without(peer)),
+                Ok(answer) if !answer.empty => return PeerAnswers::NotYet(self.formed_without(peer)),
                 Ok(answer) => match self.member(peer, &answer) {
                     Ok(member) => {
                         told.push((&peer.id, answer.durability));
@@ -151,7 +151,7 @@ impl Formation {
                     }
                     Err(why) => missing.push(why),
                 },
-                Err(error) if is_about_us(&error) => return Round::NotYet(self.known_otherwise(peer, &error)),
+                Err(error) if is_about_us(&error) => return PeerAnswers::NotYet(self.known_otherwise(peer, &error)),
                 Err(error) => missing.push(format!("{} ({})", peer.id, why(&error))),
             }
         }
@@ -159,10 +159,12 @@ impl Formation {
             for (peer, durability) in told {
                 ledger.compare_durability(peer, &durability);
             }
-            return Round::Empty(members);
+            return PeerAnswers::Empty(members);
         }
         let missing = missing.join(", ");
-        Round::NotYet(format!("waits for {missing}: the cluster is formed once all nodes of the peer list are there"))
+        PeerAnswers::NotYet(format!(
+            "waits for {missing}: the cluster is formed once all nodes of the peer list are there"
+        ))
     }
 
     /// What becomes of a peer that is empty.

@@ -33,7 +33,7 @@ const HANGS: u32 = 3;
 const FORGETS: u32 = 64;
 
 /// Watches over one ledger while this node is its master.
-pub(crate) struct Steward {
+pub(crate) struct LeaderPlacement {
     ledger: WeakLedger,
     preferred: Vec<NodeId>,
     stall: Duration,
@@ -41,7 +41,7 @@ pub(crate) struct Steward {
 
 /// How the disk keeps up.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Disk {
+struct DiskProgress {
     /// How far it is.
     durable: u64,
     /// Since when.
@@ -55,7 +55,7 @@ struct Disk {
     longest: Duration,
 }
 
-impl Disk {
+impl DiskProgress {
     /// Whether the disk hangs: it has got nowhere for `stall`, and for much longer than it takes to. One that is slow
     /// gets further.
     fn hangs(&mut self, log: &LogReader, now: Duration, stall: Duration) -> bool {
@@ -81,7 +81,7 @@ impl Disk {
 
 /// When something that failed before is tried again.
 #[derive(Debug, Default)]
-struct Patience {
+struct RetryPause {
     /// When it was tried last, and how long it is left alone after that.
     last: Option<(Duration, Duration)>,
     /// When it was last looked whether there is anything to try.
@@ -90,9 +90,9 @@ struct Patience {
     returned: Option<Duration>,
 }
 
-impl Patience {
+impl RetryPause {
     /// Whether it is time to look whether there is anything to try. If so, that is taken to be done now.
-    fn may_look(&mut self, now: Duration) -> bool {
+    fn is_due(&mut self, now: Duration) -> bool {
         let over = |since: Duration, pause: Duration| now.saturating_sub(since) >= pause;
         let looks = self.last.is_none_or(|(last, pause)| over(last, pause))
             && self.looked.is_none_or(|looked| over(looked, PAUSE));
@@ -114,7 +114,7 @@ impl Patience {
     }
 
     /// It is tried now.
-    fn tries(&mut self, now: Duration) {
+    fn tried(&mut self, now: Duration) {
         let pause = match self.last {
             // What went well for so long has not failed.
             Some((last, pause)) if now.saturating_sub(last) < pause * 6 => (pause * 2).min(LONGEST_PAUSE),
@@ -125,19 +125,19 @@ impl Patience {
 }
 
 /// What a steward remembers from one leadership of this node to the next.
-struct Memory {
+struct PlacementHistory {
     clock: Box<dyn FnMut() -> Duration + Send>,
-    preferred: Patience,
-    full: Patience,
+    preferred: RetryPause,
+    full: RetryPause,
     /// To whom it last handed over because it was to, and when.
-    handed: Option<(NodeId, Duration)>,
+    handed_to: Option<(NodeId, Duration)>,
     /// The preferred nodes that are no members, as it last said.
-    strangers: Vec<NodeId>,
+    unknown: Vec<NodeId>,
     /// When it last tried to hand over for a disk that hangs.
-    hung: Option<Duration>,
+    hung_at: Option<Duration>,
 }
 
-impl Steward {
+impl LeaderPlacement {
     pub(crate) fn new(ledger: WeakLedger, config: &Config) -> Self {
         // With an interval, nothing is made durable in between.
         let interval = match config.durability {
@@ -150,10 +150,11 @@ impl Steward {
     /// Runs until the ledger is closed.
     pub(crate) async fn run<R: Runtime>(self) {
         let Some(ledger) = self.ledger.upgrade() else { return };
-        let (mut role, clock) = (ledger.role(), ledger.raft_group().clock());
+        let (mut role, clock) = (ledger.role(), ledger.replica().clock());
         drop(ledger);
-        let (preferred, full) = (Patience::default(), Patience::default());
-        let mut memory = Memory { clock, preferred, full, handed: None, strangers: Vec::new(), hung: None };
+        let (preferred, full) = (RetryPause::default(), RetryPause::default());
+        let mut history =
+            PlacementHistory { clock, preferred, full, handed_to: None, unknown: Vec::new(), hung_at: None };
         loop {
             // An error: nobody is left to say what the role is.
             let lead = role.wait_for(|role| role.is_master() || role.is_final()).await;
@@ -163,26 +164,26 @@ impl Steward {
             tokio::select! {
                 biased;
                 _ = role.wait_for(|role| !role.is_master()) => {}
-                () = self.lead::<R>(&mut memory) => return,
+                () = self.lead::<R>(&mut history) => return,
             }
         }
     }
 
     /// While this node is the master; ends with the ledger.
-    async fn lead<R: Runtime>(&self, memory: &mut Memory) {
-        let began = (memory.clock)();
-        self.tell_of_return(memory, began);
-        let (mut disk, mut full_since, mut told) = (Disk::default(), None, false);
+    async fn lead<R: Runtime>(&self, history: &mut PlacementHistory) {
+        let began = (history.clock)();
+        self.warn_of_return(history, began);
+        let (mut disk, mut full_since, mut told) = (DiskProgress::default(), None, false);
         loop {
             R::sleep(LOOK).await;
             let Some(ledger) = self.ledger.upgrade() else { return };
-            let now = (memory.clock)();
-            let full = ledger.raft_group().gate.disk_full();
+            let now = (history.clock)();
+            let full = ledger.replica().gate.disk_full();
             let since = full.is_some().then(|| full_since.unwrap_or(now));
             full_since = since;
-            if disk.hangs(&ledger.raft_group().log, now, self.stall) {
+            if disk.hangs(&ledger.replica().log, now, self.stall) {
                 if is_any_better(&ledger, &disk) {
-                    self.flee(&ledger, &mut memory.hung, now).await;
+                    self.leave_hung_disk(&ledger, &mut history.hung_at, now).await;
                 } else if !std::mem::replace(&mut told, true) {
                     tracing::warn!(group = %ledger.group(), stall = %Span(self.stall), durable = disk.durable,
                         "the disk hangs, and no other node's has done better: this one leads on");
@@ -191,17 +192,17 @@ impl Steward {
             }
             told = false;
             if let Some(reason) = full {
-                if since.is_some_and(|since| now - since >= FULL) && memory.full.may_look(now) {
-                    give_way(&ledger, &reason, &mut memory.full, now).await;
+                if since.is_some_and(|since| now - since >= FULL) && history.full.is_due(now) {
+                    leave_full_disk(&ledger, &reason, &mut history.full, now).await;
                 }
             } else if now - began >= SETTLE {
-                self.prefer(&ledger, memory, now).await;
+                self.move_to_preferred(&ledger, history, now).await;
             }
         }
     }
 
     /// Hands over because the disk hangs, and another voter's does not.
-    async fn flee(&self, ledger: &Ledger, last: &mut Option<Duration>, now: Duration) {
+    async fn leave_hung_disk(&self, ledger: &Ledger, last: &mut Option<Duration>, now: Duration) {
         if last.is_some_and(|last| now.saturating_sub(last) < PAUSE) {
             return;
         }
@@ -212,19 +213,19 @@ impl Steward {
     }
 
     /// Hands over to a node that is preferred to this one, if it is fit.
-    async fn prefer(&self, ledger: &Ledger, memory: &mut Memory, now: Duration) {
-        let group = ledger.raft_group();
+    async fn move_to_preferred(&self, ledger: &Ledger, history: &mut PlacementHistory, now: Duration) {
+        let group = ledger.replica();
         let picture = group.picture();
-        self.tell_of_strangers(ledger, &picture, &mut memory.strangers);
-        let patience = &mut memory.preferred;
+        self.warn_of_unknown_nodes(ledger, &picture, &mut history.unknown);
+        let pause = &mut history.preferred;
         let Some(to) = preferred(&self.preferred, &group.identity.node, &picture) else { return };
         // Also for one whose disk is full: it would only give the leadership back.
-        if !patience.may_look(now) || !has_room(ledger, to).await {
+        if !pause.is_due(now) || !has_room(ledger, to).await {
             return;
         }
-        patience.tries(now);
+        pause.tried(now);
         // Before: where it succeeds, this ends with the leadership, and comes to nothing behind it.
-        memory.handed = Some((to.member.id.clone(), now));
+        history.handed_to = Some((to.member.id.clone(), now));
         let (id, error) = (&to.member.id, ledger.transfer_leadership(&to.member.id).await.err());
         match error {
             None => {
@@ -232,7 +233,7 @@ impl Steward {
             }
             Some(error) => {
                 // Nothing that could come back.
-                memory.handed = None;
+                history.handed_to = None;
                 tracing::warn!(group = %ledger.group(), to = %id, %error, "a preferred node does not lead");
             }
         }
@@ -240,15 +241,15 @@ impl Steward {
 }
 
 /// What it says of the preferences.
-impl Steward {
+impl LeaderPlacement {
     /// That what was handed over is back: where the nodes do not prefer the same, it would go in circles.
-    fn tell_of_return(&self, memory: &mut Memory, now: Duration) {
-        let Some((to, at)) = memory.handed.take() else { return };
+    fn warn_of_return(&self, history: &mut PlacementHistory, now: Duration) {
+        let Some((to, at)) = history.handed_to.take() else { return };
         let after = now.saturating_sub(at);
         if after >= CAME_BACK {
             return;
         }
-        memory.preferred.came_back(now);
+        history.preferred.came_back(now);
         let Some(ledger) = self.ledger.upgrade() else { return };
         tracing::warn!(group = %ledger.group(), to = %to, came_back_after = %Span(after),
             "the leadership came back from the preferred node it was handed over to: give all nodes the same \
@@ -257,24 +258,24 @@ impl Steward {
     }
 
     /// Who is preferred and is no member: mostly a name that is spelled wrong.
-    fn tell_of_strangers(&self, ledger: &Ledger, picture: &Picture, told: &mut Vec<NodeId>) {
-        let strangers: Vec<_> = self.preferred.iter().filter(|id| picture.get(id).is_none()).cloned().collect();
-        if *told == strangers {
+    fn warn_of_unknown_nodes(&self, ledger: &Ledger, picture: &Picture, told: &mut Vec<NodeId>) {
+        let unknown: Vec<_> = self.preferred.iter().filter(|id| picture.get(id).is_none()).cloned().collect();
+        if *told == unknown {
             return;
         }
-        told.clone_from(&strangers);
-        if !strangers.is_empty() {
+        told.clone_from(&unknown);
+        if !unknown.is_empty() {
             let names = |ids: &mut dyn Iterator<Item = &NodeId>| ids.map(NodeId::as_str).collect::<Vec<_>>().join(", ");
             let members = names(&mut picture.members.iter().map(|seen| &seen.member.id));
-            tracing::warn!(group = %ledger.group(), preferred = names(&mut strangers.iter()), members,
+            tracing::warn!(group = %ledger.group(), preferred = names(&mut unknown.iter()), members,
                 "--preferred-leaders names who is no member: correct the name, or add the node");
         }
     }
 }
 
 /// Hands over to the node that is furthest of those that have room for what is appended.
-async fn give_way(ledger: &Ledger, reason: &str, patience: &mut Patience, now: Duration) {
-    let group = ledger.raft_group();
+async fn leave_full_disk(ledger: &Ledger, reason: &str, pause: &mut RetryPause, now: Duration) {
+    let group = ledger.replica();
     let picture = group.picture();
     let others = picture.members.iter().filter(|seen| seen.voter && seen.member.id != group.identity.node);
     let mut fit: Vec<&Seen> = others.filter(|seen| picture.has_caught_up(seen)).collect();
@@ -283,7 +284,7 @@ async fn give_way(ledger: &Ledger, reason: &str, patience: &mut Patience, now: D
         if !has_room(ledger, to).await {
             continue;
         }
-        patience.tries(now);
+        pause.tried(now);
         let (id, error) = (&to.member.id, ledger.transfer_leadership(&to.member.id).await.err());
         tracing::warn!(group = %ledger.group(), reason, to = %id, handed_over = error.is_none(),
             error = error.map(tracing::field::display), "the disk is full: a master gives way to one that has room");
@@ -299,9 +300,9 @@ async fn has_room(ledger: &Ledger, seen: &Seen) -> bool {
 
 /// Whether another voter has made durable what came in while this disk stood still. If none has, their disks are no
 /// better than this one, and a hand-over would only cost.
-fn is_any_better(ledger: &Ledger, disk: &Disk) -> bool {
-    let picture = ledger.raft_group().picture();
-    let me = &ledger.raft_group().identity.node;
+fn is_any_better(ledger: &Ledger, disk: &DiskProgress) -> bool {
+    let picture = ledger.replica().picture();
+    let me = &ledger.replica().identity.node;
     let others = picture.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
     let came = disk.entries.unwrap_or(u64::MAX);
     others.filter_map(|seen| seen.matched).any(|matched| matched + 1 >= came)
@@ -318,14 +319,14 @@ mod tests {
     use super::*;
 
     /// The seconds at which it is looked for somebody fit; whoever is found is tried.
-    fn looks(patience: &mut Patience, seconds: std::ops::Range<u64>, found: bool) -> Vec<u64> {
+    fn looks(pause: &mut RetryPause, seconds: std::ops::Range<u64>, found: bool) -> Vec<u64> {
         let mut looks = Vec::new();
         for second in seconds {
             let now = Duration::from_secs(second);
-            if patience.may_look(now) {
+            if pause.is_due(now) {
                 looks.push(second);
                 if found {
-                    patience.tries(now);
+                    pause.tried(now);
                 }
             }
         }
@@ -334,40 +335,40 @@ mod tests {
 
     #[test]
     fn a_preferred_node_that_cannot_win_is_tried_with_growing_pauses() {
-        let mut patience = Patience::default();
-        assert_eq!(looks(&mut patience, 0..2000, true), [0, 10, 30, 70, 150, 310, 630, 1230, 1830]);
+        let mut pause = RetryPause::default();
+        assert_eq!(looks(&mut pause, 0..2000, true), [0, 10, 30, 70, 150, 310, 630, 1230, 1830]);
         // It has led for an hour in between.
-        assert_eq!(looks(&mut patience, 5500..5525, true), [5500, 5510]);
+        assert_eq!(looks(&mut pause, 5500..5525, true), [5500, 5510]);
     }
 
     #[test]
     fn a_pause_grows_with_what_was_tried_and_not_with_what_was_looked_for() {
-        let mut patience = Patience::default();
-        assert_eq!(looks(&mut patience, 0..55, false), [0, 10, 20, 30, 40, 50]);
-        assert_eq!(looks(&mut patience, 60..100, true), [60, 70, 90]);
+        let mut pause = RetryPause::default();
+        assert_eq!(looks(&mut pause, 0..55, false), [0, 10, 20, 30, 40, 50]);
+        assert_eq!(looks(&mut pause, 60..100, true), [60, 70, 90]);
         // Nobody is fit once the last pause is over.
-        assert_eq!(looks(&mut patience, 100..165, false), [130, 140, 150, 160]);
+        assert_eq!(looks(&mut pause, 100..165, false), [130, 140, 150, 160]);
     }
 
     #[test]
     fn a_leadership_that_came_back_is_left_alone_for_longer_every_time() {
-        let mut patience = Patience::default();
-        let mut handed = 0;
+        let mut pause = RetryPause::default();
+        let mut handed_to = 0;
         // Handed over whenever that may be, and back three seconds later.
         for second in (0..3000).map(Duration::from_secs) {
-            if patience.may_look(second) {
-                patience.tries(second);
-                patience.came_back(second + Duration::from_secs(3));
-                handed += 1;
+            if pause.is_due(second) {
+                pause.tried(second);
+                pause.came_back(second + Duration::from_secs(3));
+                handed_to += 1;
             }
         }
-        assert!(handed <= 8, "{handed} times in 50 minutes");
+        assert!(handed_to <= 8, "{handed_to} times in 50 minutes");
     }
 
     const STALL: Duration = Duration::from_secs(2);
 
     /// A disk that gets further every `takes` milliseconds, for a minute; whether it seems to hang meanwhile.
-    fn hangs_within_a_minute(disk: &mut Disk, takes: u64) -> bool {
+    fn hangs_within_a_minute(disk: &mut DiskProgress, takes: u64) -> bool {
         (0..60_000).step_by(250).any(|now| {
             let durable = now / takes;
             disk.stands_still((durable, durable + 10), 0, Duration::from_millis(now), STALL)
@@ -375,20 +376,20 @@ mod tests {
     }
 
     /// Whether the disk hangs, so many milliseconds after it got somewhere last.
-    fn hangs_after(disk: &mut Disk, still: u64) -> bool {
+    fn hangs_after(disk: &mut DiskProgress, still: u64) -> bool {
         let (durable, now) = (disk.durable, disk.since + Duration::from_millis(still));
         disk.stands_still((durable, durable + 10), 0, now, STALL)
     }
 
     #[test]
     fn a_disk_that_stands_still_hangs_and_one_that_is_slow_does_not() {
-        let mut quick = Disk::default();
+        let mut quick = DiskProgress::default();
         assert!(!hangs_within_a_minute(&mut quick, 500));
         assert!(!hangs_after(&mut quick, 1_750));
         assert!(hangs_after(&mut quick, 2_000));
 
         // Once it is known that a sync takes as long, three times as much is waited.
-        let mut slow = Disk { longest: Duration::from_millis(2_500), ..Disk::default() };
+        let mut slow = DiskProgress { longest: Duration::from_millis(2_500), ..DiskProgress::default() };
         assert!(!hangs_within_a_minute(&mut slow, 2_500));
         assert!(!hangs_after(&mut slow, 5_000));
         assert!(hangs_after(&mut slow, 9_000));

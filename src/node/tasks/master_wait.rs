@@ -16,37 +16,37 @@ use crate::rpc::transport::TransportError;
 use crate::types::{Incarnation, Member, Role};
 
 /// How long the one that forms the cluster waits before it asks again.
-const RETRY: Duration = Duration::from_millis(100);
-/// How long once it has asked [`EAGER`] times, and how often others look: a hundred ledgers that wait for a node that
-/// is not there are to cost little. An election in good order is over before the first look.
-const PATIENT: Duration = Duration::from_secs(1);
+const QUICK_RETRY: Duration = Duration::from_millis(100);
+/// How long once it has asked [`QUICK_ATTEMPTS`] times, and how often others look: a hundred ledgers that wait for a
+/// node that is not there are to cost little. An election in good order is over before the first look.
+const SLOW_RETRY: Duration = Duration::from_secs(1);
 /// How often to ask before one becomes patient.
-const EAGER: u32 = 100;
-/// The log is told a reason once so many rounds have passed since the last one: what is over by then is no news.
-const CALM: u32 = 3;
+const QUICK_ATTEMPTS: u32 = 100;
+/// The log is reported a reason once so many rounds have passed since the last one: what is over by then is no news.
+const QUIET_ROUNDS: u32 = 3;
 
 /// How long until the members are asked again: 2 s, 4 s, 8 s. Where a hundred ledgers elect at once, the questions are
 /// not to keep the elections from their turn.
-fn seldom(round: u32) -> Duration {
-    PATIENT * (1 << round.clamp(1, 3))
+fn member_poll_pause(round: u32) -> Duration {
+    SLOW_RETRY * (1 << round.clamp(1, 3))
 }
 
 /// Says why a ledger has no master.
-pub(crate) struct Waiting {
+pub(crate) struct MasterWait {
     formation: Formation,
     ledger: WeakLedger,
     /// Where the node is stopped, nobody needs to look after it.
     outages: Outages,
 }
 
-/// What was told last, and in which round.
+/// What was reported last, and in which round.
 #[derive(Default)]
-struct Told {
+struct Reported {
     why: Option<String>,
     round: u32,
 }
 
-impl Waiting {
+impl MasterWait {
     pub(crate) fn new(formation: Formation, ledger: WeakLedger, outages: Outages) -> Self {
         Self { formation, ledger, outages }
     }
@@ -54,7 +54,7 @@ impl Waiting {
     /// Runs until the ledger is gone or closed.
     pub(crate) async fn run<R: Runtime>(self) {
         let Some(mut role) = self.ledger.upgrade().map(|ledger| ledger.role()) else { return };
-        let (mut round, mut told) = (0_u32, Told::default());
+        let (mut round, mut reported) = (0_u32, Reported::default());
         loop {
             let now = role.borrow_and_update().clone();
             let Some(ledger) = self.ledger.upgrade() else { return };
@@ -62,20 +62,22 @@ impl Waiting {
                 Role::Stopped | Role::Closed { .. } => return,
                 Role::Master { .. } | Role::Slave { .. } => (None, None),
                 Role::Removed { reason, .. } => (Some(reason), None),
-                Role::Electing { .. } => match ledger.raft_group().is_pristine().await {
-                    Ok(true) if self.formation.is_former() || round > 0 => {
-                        let eager = self.formation.is_former() && round < EAGER;
-                        (self.formation.attempt(&ledger).await, Some(if eager { RETRY } else { PATIENT }))
+                Role::Electing { .. } => match ledger.replica().is_pristine().await {
+                    Ok(true) if self.formation.is_founder() || round > 0 => {
+                        let quick = self.formation.is_founder() && round < QUICK_ATTEMPTS;
+                        (self.formation.attempt(&ledger).await, Some(if quick { QUICK_RETRY } else { SLOW_RETRY }))
                     }
-                    Ok(false) if round > 0 => (Some(self.missing(&ledger).await), Some(seldom(round))),
-                    Ok(_) => (told.why.clone(), Some(seldom(1))),
+                    Ok(false) if round > 0 => {
+                        (Some(self.explain_no_quorum(&ledger).await), Some(member_poll_pause(round)))
+                    }
+                    Ok(_) => (reported.why.clone(), Some(member_poll_pause(1))),
                     // Raft has stopped.
                     Err(_) => return,
                 },
             };
             let waits = pause.is_some();
-            self.tell(&ledger, reason, waits.then_some(round), &mut told);
-            let standing = ledger.raft_group().standing.clone();
+            self.report(&ledger, reason, waits.then_some(round), &mut reported);
+            let standing = ledger.replica().standing.clone();
             drop(ledger);
             round = if waits { round.saturating_add(1) } else { 0 };
             let changed = match pause {
@@ -96,11 +98,11 @@ impl Waiting {
         }
     }
 
-    /// `round`: of waiting; `None`: what is to be told is no matter of time.
-    fn tell(&self, ledger: &Ledger, reason: Option<String>, round: Option<u32>, told: &mut Told) {
-        let group = ledger.raft_group();
+    /// `round`: of waiting; `None`: what is to be reported is no matter of time.
+    fn report(&self, ledger: &Ledger, reason: Option<String>, round: Option<u32>, reported: &mut Reported) {
+        let group = ledger.replica();
         group.standing.wait_for(reason.clone());
-        if reason == told.why || round.is_some_and(|round| round < told.round.saturating_add(CALM)) {
+        if reason == reported.why || round.is_some_and(|round| round < reported.round.saturating_add(QUIET_ROUNDS)) {
             return;
         }
         match &reason {
@@ -108,14 +110,14 @@ impl Waiting {
             Some(why) => tracing::warn!(group = %ledger.group(), node = %group.identity.node, %why, "no master"),
             None => tracing::info!(group = %ledger.group(), node = %group.identity.node, "waits no more"),
         }
-        *told = Told { why: reason, round: round.unwrap_or(0) };
+        *reported = Reported { why: reason, round: round.unwrap_or(0) };
     }
 
     /// Who of the members does not answer, as far as this node knows them.
-    async fn missing(&self, ledger: &Ledger) -> String {
-        let group = ledger.raft_group();
-        if let Some(told) = group.standing.contradiction() {
-            return told;
+    async fn explain_no_quorum(&self, ledger: &Ledger) -> String {
+        let group = ledger.replica();
+        if let Some(reported) = group.standing.contradiction() {
+            return reported;
         }
         let me = &group.identity.node;
         let (members, cluster) = {

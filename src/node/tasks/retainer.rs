@@ -46,7 +46,7 @@ impl Ledger {
     /// # Errors
     /// If the system does not say how full the disk is.
     pub fn retention(&self) -> std::io::Result<RetentionStatus> {
-        let group = self.raft_group();
+        let group = self.replica();
         let retention = self.configured_retention();
         let stock = group.log.stock(&retention.unwrap_or_default())?;
         let outcome = group.removal_outcome();
@@ -79,7 +79,7 @@ impl Ledger {
         if let Some(reason) = self.role().borrow().final_reason() {
             return Err(RemoveError::Closed { reason: reason.to_owned() });
         }
-        let group = self.raft_group();
+        let group = self.replica();
         let committed = group.log.progress().committed();
         if index > committed {
             return Err(RemoveError::NotCommitted { index, committed });
@@ -106,8 +106,8 @@ impl Retainer {
     /// Runs until the ledger is closed.
     pub(crate) async fn run<R: Runtime>(self) {
         let (Some(retention), Some(ledger)) = (self.retention, self.ledger.upgrade()) else { return };
-        let (log, mut role) = (ledger.raft_group().log.clone(), ledger.role());
-        let seed = u128::from_be_bytes(ledger.raft_group().identity.incarnation.to_bytes()) as u64;
+        let (log, mut role) = (ledger.replica().log.clone(), ledger.role());
+        let seed = u128::from_be_bytes(ledger.replica().identity.incarnation.to_bytes()) as u64;
         drop(ledger);
         tokio::select! {
             biased;
@@ -119,7 +119,7 @@ impl Retainer {
 
     async fn watch<R: Runtime>(&self, log: LogReader, retention: Retention, seed: u64) {
         let (mut level, mut ages, mut told) = (DiskLevel::Calm, Ages::default(), None);
-        let Some(mut passed) = self.ledger.upgrade().map(|ledger| ledger.raft_group().clock()) else { return };
+        let Some(mut passed) = self.ledger.upgrade().map(|ledger| ledger.replica().clock()) else { return };
         // Before anything is written in this life: what is written now carries a clock that may be the wrong one.
         log.look(&mut ages, (self.clock)(), passed());
         for look in 0_u64.. {
@@ -149,11 +149,13 @@ impl Retainer {
     async fn end_segment(&self, due: std::io::Result<Option<u64>>) {
         let Some(ledger) = self.ledger.upgrade() else { return };
         let problem = match due {
-            Ok(Some(begins)) if ledger.role().borrow().is_master() => roll_by_age::end(&ledger, begins).await.err(),
+            Ok(Some(begins)) if ledger.role().borrow().is_master() => {
+                roll_by_age::end_segment(&ledger, begins).await.err()
+            }
             Ok(_) => None,
             Err(error) => Some(format!("it is not known how old the newest records are: {error}")),
         };
-        let mut told = ledger.raft_group().roll_problem.lock();
+        let mut told = ledger.replica().roll_problem.lock();
         if let Some(why) = &problem
             && told.is_none()
         {
@@ -163,7 +165,7 @@ impl Retainer {
     }
 
     /// Says what is wrong with the clock or the stamps, once, and when it is over. Gives back what was said.
-    fn tell(&self, look: Look, before: Option<Wrong>) -> Option<Wrong> {
+    fn tell(&self, look: Look, before: Option<ClockProblem>) -> Option<ClockProblem> {
         let Some(ledger) = self.ledger.upgrade() else { return before };
         let group = ledger.group();
         let wrong = wrong(look);
@@ -173,7 +175,7 @@ impl Retainer {
             None if before.is_some() => tracing::info!(%group, "the age of records is what the clock says again"),
             Some(_) | None => {}
         }
-        *ledger.raft_group().clock_problem.lock() = wrong.map(|(_, why)| why);
+        *ledger.replica().clock_problem.lock() = wrong.map(|(_, why)| why);
         now
     }
 
@@ -187,7 +189,7 @@ impl Retainer {
             tracing::info!(%group, level = level.name(), "the disk has room again");
         }
         if let Some(removal) = removal
-            && let Err(error) = ledger.raft_group().remove(removal).await
+            && let Err(error) = ledger.replica().remove(removal).await
         {
             tracing::warn!(%group, %error, "what retention gives up could not be removed");
         }
@@ -197,7 +199,7 @@ impl Retainer {
 
 /// What can be wrong with the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wrong {
+enum ClockProblem {
     /// The clock is ahead of what it should be.
     Clock,
     /// The newest record is stamped in the future.
@@ -205,7 +207,7 @@ enum Wrong {
 }
 
 /// What is wrong, what comes of it and what to do.
-fn wrong(look: Look) -> Option<(Wrong, String)> {
+fn wrong(look: Look) -> Option<(ClockProblem, String)> {
     let long = |millis: u64| Span(Duration::from_millis(millis));
     if let Some(Doubt { ahead, left, .. }) = look.doubt {
         let why = format!(
@@ -214,7 +216,7 @@ fn wrong(look: Look) -> Option<(Wrong, String)> {
             long(ahead),
             Span(left)
         );
-        return Some((Wrong::Clock, why));
+        return Some((ClockProblem::Clock, why));
     }
     let ahead = look.stamped_ahead?;
     let why = format!(
@@ -222,7 +224,7 @@ fn wrong(look: Look) -> Option<(Wrong, String)> {
          Segments with such records age from when this process saw them full; check the clocks",
         long(ahead)
     );
-    Some((Wrong::Stamps, why))
+    Some((ClockProblem::Stamps, why))
 }
 
 /// `every`, a tenth more or less: nodes that were started together need not look together.
@@ -242,9 +244,12 @@ mod tests {
         assert_eq!(wrong(right), None);
         let doubt = Doubt { clock: 9, ahead: 90_000_000, left: Duration::from_secs(3000) };
         let (what, why) = wrong(Look { doubt: Some(doubt), stamped_ahead: Some(1), ..right }).unwrap();
-        assert!(what == Wrong::Clock && why.contains("25 h ahead") && why.contains("believed in 50 min"), "{why}");
+        assert!(
+            what == ClockProblem::Clock && why.contains("25 h ahead") && why.contains("believed in 50 min"),
+            "{why}"
+        );
         let (what, why) = wrong(Look { stamped_ahead: Some(90_000), ..right }).unwrap();
-        assert!(what == Wrong::Stamps && why.contains("stamped 90 s ahead"), "{why}");
+        assert!(what == ClockProblem::Stamps && why.contains("stamped 90 s ahead"), "{why}");
     }
 
     #[test]

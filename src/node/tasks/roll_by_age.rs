@@ -9,21 +9,21 @@ use crate::types::NodeId;
 
 /// What a member says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
+enum Readiness {
     /// Nothing.
-    None,
+    Silent,
     /// Its version of the disk format has no rolls.
-    Old,
+    Outdated,
     /// Its disk has no room for another segment.
     Full,
     Ready,
 }
 
-impl From<pb::IdentifyResponse> for Answer {
+impl From<pb::IdentifyResponse> for Readiness {
     fn from(answer: pb::IdentifyResponse) -> Self {
         match () {
             // A node of before there was a second version says 0.
-            () if answer.format < DIRECTORY_VERSION => Self::Old,
+            () if answer.format < DIRECTORY_VERSION => Self::Outdated,
             () if answer.no_room => Self::Full,
             () => Self::Ready,
         }
@@ -35,8 +35,8 @@ impl From<pb::IdentifyResponse> for Answer {
 ///
 /// # Errors
 /// Who cannot follow, for people.
-pub(crate) async fn end(ledger: &Ledger, begins: u64) -> Result<(), String> {
-    let group = ledger.raft_group();
+pub(crate) async fn end_segment(ledger: &Ledger, begins: u64) -> Result<(), String> {
+    let group = ledger.replica();
     if group.gate.lacks_room() {
         return Err(cannot("this node has no room for another segment"));
     }
@@ -46,7 +46,7 @@ pub(crate) async fn end(ledger: &Ledger, begins: u64) -> Result<(), String> {
     let answers: Vec<_> = others
         .iter()
         .zip(answers)
-        .map(|(other, answer)| (&other.member.id, other.voter, answer.map_or(Answer::None, Answer::from)))
+        .map(|(other, answer)| (&other.member.id, other.voter, answer.map_or(Readiness::Silent, Readiness::from)))
         .collect();
     let voters = members.iter().filter(|member| member.voter).count();
     can_follow(voters, &answers)?;
@@ -59,17 +59,17 @@ pub(crate) async fn end(ledger: &Ledger, begins: u64) -> Result<(), String> {
 
 /// Whether a majority of so many voters, this one included, can follow, and nobody who answers is of a version that has
 /// no rolls. `answers`: of the others, and whether each is a voter.
-fn can_follow(voters: usize, answers: &[(&NodeId, bool, Answer)]) -> Result<(), String> {
-    let ready = answers.iter().filter(|(_, voter, answer)| *voter && *answer == Answer::Ready).count();
-    let old = answers.iter().any(|(.., answer)| *answer == Answer::Old);
+fn can_follow(voters: usize, answers: &[(&NodeId, bool, Readiness)]) -> Result<(), String> {
+    let ready = answers.iter().filter(|(_, voter, answer)| *voter && *answer == Readiness::Ready).count();
+    let old = answers.iter().any(|(.., answer)| *answer == Readiness::Outdated);
     if ready + 1 > voters / 2 && !old {
         return Ok(());
     }
     let why = answers.iter().filter_map(|(id, _, answer)| match answer {
-        Answer::Ready => None,
-        Answer::None => Some(format!("{id} does not answer")),
-        Answer::Old => Some(format!("{id} runs a version of before segments ended so: update it")),
-        Answer::Full => Some(format!("{id} has no room for another segment")),
+        Readiness::Ready => None,
+        Readiness::Silent => Some(format!("{id} does not answer")),
+        Readiness::Outdated => Some(format!("{id} runs a version of before segments ended so: update it")),
+        Readiness::Full => Some(format!("{id} has no room for another segment")),
     });
     Err(cannot(&why.collect::<Vec<_>>().join(", ")))
 }
@@ -84,30 +84,30 @@ mod tests {
 
     #[test]
     fn a_segment_ends_where_a_majority_has_room_and_nobody_is_of_a_version_without_rolls() {
-        use Answer::*;
+        use Readiness::*;
         let ids: Vec<NodeId> = (1..5).map(NodeId::new).collect();
-        let follow = |voters: usize, answers: &[(bool, Answer)]| {
+        let follow = |voters: usize, answers: &[(bool, Readiness)]| {
             let answers: Vec<_> = ids.iter().zip(answers).map(|(id, (voter, answer))| (id, *voter, *answer)).collect();
             can_follow(voters, &answers).map_err(|why| why.split_once(": ").unwrap().1.to_owned())
         };
         let ready = Ok(());
         assert_eq!(follow(1, &[]), ready);
         assert_eq!(follow(3, &[(true, Ready), (true, Ready)]), ready);
-        assert_eq!(follow(3, &[(true, Ready), (true, None)]), ready);
+        assert_eq!(follow(3, &[(true, Ready), (true, Silent)]), ready);
         assert_eq!(follow(3, &[(true, Full), (true, Ready)]), ready);
-        assert_eq!(follow(2, &[(true, Ready), (false, None)]), ready);
+        assert_eq!(follow(2, &[(true, Ready), (false, Silent)]), ready);
         let both = "n1 has no room for another segment, n2 does not answer";
-        assert_eq!(follow(3, &[(true, Full), (true, None)]), Err(both.into()));
-        assert_eq!(follow(2, &[(true, None), (false, Ready)]), Err("n1 does not answer".into()));
+        assert_eq!(follow(3, &[(true, Full), (true, Silent)]), Err(both.into()));
+        assert_eq!(follow(2, &[(true, Silent), (false, Ready)]), Err("n1 does not answer".into()));
         let old = "n2 runs a version of before segments ended so: update it";
-        assert_eq!(follow(3, &[(true, Ready), (true, Old)]), Err(old.into()));
-        assert_eq!(follow(2, &[(true, Ready), (false, Old)]), Err(old.into()));
+        assert_eq!(follow(3, &[(true, Ready), (true, Outdated)]), Err(old.into()));
+        assert_eq!(follow(2, &[(true, Ready), (false, Outdated)]), Err(old.into()));
     }
 
     #[test]
     fn who_does_not_tell_its_version_is_of_the_first() {
-        let says = |format, no_room| Answer::from(pb::IdentifyResponse { format, no_room, ..Default::default() });
-        assert_eq!((says(0, false), says(1, true)), (Answer::Old, Answer::Old));
-        assert_eq!((says(2, true), says(3, false)), (Answer::Full, Answer::Ready));
+        let says = |format, no_room| Readiness::from(pb::IdentifyResponse { format, no_room, ..Default::default() });
+        assert_eq!((says(0, false), says(1, true)), (Readiness::Outdated, Readiness::Outdated));
+        assert_eq!((says(2, true), says(3, false)), (Readiness::Full, Readiness::Ready));
     }
 }

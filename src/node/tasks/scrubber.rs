@@ -50,7 +50,7 @@ impl Scrubber {
     /// Runs until the ledger is closed.
     pub(crate) async fn run<R: Runtime>(self) {
         let Some(ledger) = self.ledger.upgrade() else { return };
-        let (log, mut role) = (ledger.raft_group().log.clone(), ledger.role());
+        let (log, mut role) = (ledger.replica().log.clone(), ledger.role());
         drop(ledger);
         if !self.peers.is_empty() {
             log.mend();
@@ -65,7 +65,7 @@ impl Scrubber {
 
     async fn watch<R: Runtime>(&self, log: LogReader) {
         let (mut pass, mut next) = (log.scrub(), R::Instant::now());
-        let (mut tried, mut sound) = (BTreeMap::new(), Sound::default());
+        let (mut tried, mut sound) = (BTreeMap::new(), SoundReports::default());
         loop {
             let again = self.repair::<R>(&log, &mut tried).await;
             if next <= R::Instant::now() {
@@ -112,7 +112,7 @@ impl Scrubber {
     }
 
     /// Looks at entries that a peer refuses as damaged. What cannot be repaired while the log is open ends it here.
-    async fn look_again<R: Runtime>(&self, log: &LogReader, numbers: Range<u64>, sound: &mut Sound<R::Instant>) {
+    async fn look_again<R: Runtime>(&self, log: &LogReader, numbers: Range<u64>, sound: &mut SoundReports<R::Instant>) {
         let (looks, range) = (log.clone(), numbers.clone());
         let found = match R::spawn_blocking(move || looks.look_again(range)).await {
             Ok(found) => found,
@@ -146,7 +146,11 @@ impl Scrubber {
     }
 
     /// Has repaired what is damaged. Returns when to come again at the latest.
-    async fn repair<R: Runtime>(&self, log: &LogReader, tried: &mut BTreeMap<u64, Attempt<R::Instant>>) -> Duration {
+    async fn repair<R: Runtime>(
+        &self,
+        log: &LogReader,
+        tried: &mut BTreeMap<u64, RepairAttempt<R::Instant>>,
+    ) -> Duration {
         let damaged = log.damaged();
         if self.peers.is_empty() || damaged.is_empty() {
             tried.clear();
@@ -172,7 +176,7 @@ impl Scrubber {
                 }
                 Err(error) => {
                     tracing::error!(group = %log.group(), %damage, %error, "cannot be repaired now");
-                    tried.insert(position, Attempt { due: R::Instant::now() + wait, wait });
+                    tried.insert(position, RepairAttempt { due: R::Instant::now() + wait, wait });
                     again = again.min(wait);
                 }
             }
@@ -182,26 +186,26 @@ impl Scrubber {
 }
 
 /// A segment that could not be repaired.
-struct Attempt<I> {
+struct RepairAttempt<I> {
     /// When it is tried again.
     due: I,
     wait: Duration,
 }
 
 /// Entries that a peer refuses and that are sound: told once, and then ever more seldom.
-struct Sound<I> {
+struct SoundReports<I> {
     /// The first of them, and when it is to be told again.
     told: Option<(u64, I)>,
     wait: Duration,
 }
 
-impl<I> Default for Sound<I> {
+impl<I> Default for SoundReports<I> {
     fn default() -> Self {
         Self { told: None, wait: REMIND }
     }
 }
 
-impl<I: Instant> Sound<I> {
+impl<I: Instant> SoundReports<I> {
     fn is_news(&mut self, first: u64, now: I) -> bool {
         match self.told {
             Some((told, due)) if told == first && now < due => return false,
@@ -223,7 +227,7 @@ mod tests {
         fn now<R: Runtime>() -> R::Instant {
             R::Instant::now()
         }
-        let (mut sound, began) = (Sound::default(), now::<TokioRuntime>());
+        let (mut sound, began) = (SoundReports::default(), now::<TokioRuntime>());
         let mut news = |first, seconds| sound.is_news(first, began + Duration::from_secs(seconds));
         let told: Vec<_> = (0..2 * 3600).filter(|second| news(7, *second)).collect();
         assert_eq!(told, [0, 60, 180, 420, 900, 1860, 3780]);

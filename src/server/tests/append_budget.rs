@@ -20,8 +20,8 @@ fn config() -> Config {
     config
 }
 
-fn intake() -> Arc<Intake> {
-    Intake::new(&config())
+fn budget() -> Arc<AppendBudget> {
+    AppendBudget::new(&config())
 }
 
 fn request(id: u64, size: usize) -> pb::AppendRecordsRequest {
@@ -43,10 +43,10 @@ fn send(sender: &Sender, id: u64, size: usize) {
 
 #[tokio::test]
 async fn requests_come_whole_and_in_order_and_give_back_their_room() {
-    let intake = intake();
-    let (streams, messages) = (intake.streams.available_permits(), intake.messages.available_permits());
+    let budget = budget();
+    let (streams, messages) = (budget.streams.available_permits(), budget.messages.available_permits());
     let (sender, body) = body();
-    let mut requests = intake.requests(body, None).unwrap();
+    let mut requests = budget.requests(body, None).unwrap();
     assert!(futures::poll!(requests.next()).is_pending());
     let sizes = [0, 1, 100, 16 << 10, 300 << 10, 3, BATCH];
     for (id, size) in (0..).zip(sizes) {
@@ -55,25 +55,25 @@ async fn requests_come_whole_and_in_order_and_give_back_their_room() {
     for (id, size) in (0..).zip(sizes) {
         let taken = requests.next().await.unwrap().unwrap();
         assert!(taken.request == request(id, size), "{id}");
-        assert!(messages - intake.messages.available_permits() >= size, "it takes room until it is let go");
+        assert!(messages - budget.messages.available_permits() >= size, "it takes room until it is let go");
     }
     drop(sender);
     assert!(requests.next().await.is_none());
     drop(requests);
-    assert_eq!((intake.streams.available_permits(), intake.messages.available_permits()), (streams, messages));
+    assert_eq!((budget.streams.available_permits(), budget.messages.available_permits()), (streams, messages));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_finds_no_room_waits_for_it_and_is_told_busy_when_its_time_is_up() {
-    let intake = intake();
+    let budget = budget();
     let streams: Vec<_> = (0..3)
         .map(|_| {
             let (sender, body) = body();
             (0..3).for_each(|id| send(&sender, id, BATCH));
-            intake.requests(body, None).unwrap()
+            budget.requests(body, None).unwrap()
         })
         .collect();
-    let [mut first, mut second, mut third] = <[Requests; 3]>::try_from(streams).ok().unwrap();
+    let [mut first, mut second, mut third] = <[AppendReader; 3]>::try_from(streams).ok().unwrap();
     let held = first.next().await.unwrap().unwrap();
     // A second one has no room beside it.
     assert!(futures::poll!(second.next()).is_pending());
@@ -85,7 +85,7 @@ async fn what_finds_no_room_waits_for_it_and_is_told_busy_when_its_time_is_up() 
     tokio::time::advance(WAIT / 2).await;
     let status = third.next().await.unwrap().err().unwrap();
     let busy = from_status(&status).unwrap();
-    assert_eq!((busy.code(), busy.limit as usize), (Code::Busy, intake.total), "{}", busy.message);
+    assert_eq!((busy.code(), busy.limit as usize), (Code::Busy, budget.total), "{}", busy.message);
     assert!(busy.message.contains("--max-client-bytes"), "{}", busy.message);
     assert!(third.next().await.is_none(), "what comes behind it is not read");
     drop(held);
@@ -94,13 +94,13 @@ async fn what_finds_no_room_waits_for_it_and_is_told_busy_when_its_time_is_up() 
 
 #[tokio::test(start_paused = true)]
 async fn a_client_waits_no_longer_than_it_says() {
-    let intake = intake();
+    let budget = budget();
     let ((one, body_of_one), (other, body_of_other)) = (body(), body());
     send(&one, 0, BATCH);
     send(&other, 0, BATCH);
-    let mut patient = intake.requests(body_of_one, None).unwrap();
+    let mut patient = budget.requests(body_of_one, None).unwrap();
     let held = patient.next().await.unwrap().unwrap();
-    let mut hurried = intake.requests(body_of_other, Some(WAIT / 10)).unwrap();
+    let mut hurried = budget.requests(body_of_other, Some(WAIT / 10)).unwrap();
     let before = tokio::time::Instant::now();
     assert!(hurried.next().await.unwrap().is_err());
     assert_eq!(before.elapsed().as_millis(), (WAIT / 10).as_millis(), "by the virtual clock");
@@ -109,10 +109,10 @@ async fn a_client_waits_no_longer_than_it_says() {
 
 #[tokio::test]
 async fn a_request_over_the_limit_is_refused_by_its_length() {
-    let intake = intake();
+    let budget = budget();
     let (sender, body) = body();
     send(&sender, 0, BATCH + REQUEST_SLACK);
-    let mut requests = intake.requests(body, None).unwrap();
+    let mut requests = budget.requests(body, None).unwrap();
     let status = requests.next().await.unwrap().err().unwrap();
     assert_eq!(from_status(&status).unwrap().code(), Code::TooLarge);
     assert!(requests.next().await.is_none());
@@ -131,7 +131,7 @@ async fn what_is_not_understood_or_not_whole_is_said_to_be_so() {
     let garbled = [&[0, 0, 0, 0, 2][..], &[0x22, 0x7f]].concat();
     for (bytes, expected) in [(compressed, "compressed"), (cut_short, "ends within"), (garbled, "")] {
         let body = Body::new(http_body_util::Full::new(Bytes::from(bytes)));
-        let mut requests = intake().requests(body, None).unwrap();
+        let mut requests = budget().requests(body, None).unwrap();
         let status = requests.next().await.unwrap().err().unwrap();
         let failure = from_status(&status).expect("the stream ends with it, not as if all were well");
         assert_eq!(failure.code(), Code::Malformed);
@@ -141,13 +141,13 @@ async fn what_is_not_understood_or_not_whole_is_said_to_be_so() {
 
 #[tokio::test]
 async fn a_record_takes_the_room_of_its_handle_also_when_it_is_empty() {
-    let intake = intake();
-    let free = || intake.messages.available_permits();
+    let budget = budget();
+    let free = || budget.messages.available_permits();
     let before = free();
     let (sender, body) = body();
     let records = vec![Bytes::new(); 1000];
     sender.unbounded_send(pb::AppendRecordsRequest { records, ..Default::default() }).unwrap();
-    let mut requests = intake.requests(body, None).unwrap();
+    let mut requests = budget.requests(body, None).unwrap();
     let taken = requests.next().await.unwrap().unwrap();
     let cost = before - free();
     let least = 1000 * size_of::<Bytes>();
@@ -170,7 +170,7 @@ async fn trickled(size: usize, pause: Duration) -> Option<Status> {
     let ticks = tokio_stream::wrappers::IntervalStream::new(tokio::time::interval(pause));
     let slow =
         ticks.zip(futures::stream::iter(pieces)).map(|(_, piece)| Ok::<_, Status>(http_body::Frame::data(piece)));
-    let mut requests = intake().requests(Body::new(http_body_util::StreamBody::new(Box::pin(slow))), None).unwrap();
+    let mut requests = budget().requests(Body::new(http_body_util::StreamBody::new(Box::pin(slow))), None).unwrap();
     requests.next().await.unwrap().err()
 }
 
@@ -183,10 +183,10 @@ async fn a_message_may_take_long_while_it_comes_and_no_longer() {
 
 #[tokio::test]
 async fn append_streams_are_as_many_as_there_is_room_for() {
-    let intake = intake();
+    let budget = budget();
     let mut open = Vec::new();
     let busy = loop {
-        match intake.requests(Body::empty(), None) {
+        match budget.requests(Body::empty(), None) {
             Ok(requests) => open.push(requests),
             Err(busy) => break busy,
         }
@@ -196,5 +196,5 @@ async fn append_streams_are_as_many_as_there_is_room_for() {
     assert!(open.len() * config().client_stream() <= config().max_client_bytes / 2, "{}", open.len());
     assert_eq!(from_status(&busy).unwrap().code(), Code::Busy);
     open.pop();
-    assert!(intake.requests(Body::empty(), None).is_ok());
+    assert!(budget.requests(Body::empty(), None).is_ok());
 }

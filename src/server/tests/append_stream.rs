@@ -50,7 +50,7 @@ fn answers_until(
             Ok(outcome)
         }
     };
-    (Answers::new(requests, submit, closed), outcomes)
+    (AppendAnswers::new(requests, submit, closed), outcomes)
 }
 
 #[tokio::test]
