@@ -15,8 +15,8 @@ use crate::error::{Damage, OpenError, ReadError};
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
 use crate::log::flush::Completion;
-use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::reader::LogReader;
+use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::types::{Incarnation, ReadLimit, Record};
 

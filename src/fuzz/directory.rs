@@ -16,7 +16,7 @@ use crate::format::frame::Draft;
 use crate::format::hard_state::{HardVote, SLOT, SLOT_DISTANCE};
 use crate::log::directory::Identity;
 use crate::log::flush::{Completion, FlushTarget};
-use crate::log::flusher::Scheduler;
+use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
 use crate::types::{Incarnation, ReadLimit};
 
@@ -29,7 +29,7 @@ const DIR: &str = "/ledger";
 #[derive(Default)]
 struct ByHand(Mutex<Vec<FlushTarget>>);
 
-impl Scheduler for ByHand {
+impl FlushScheduler for ByHand {
     fn schedule(&self, log: FlushTarget, _: Duration) {
         self.0.lock().push(log);
     }

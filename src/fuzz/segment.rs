@@ -9,9 +9,9 @@ use crate::disk::{Disk, DiskFile};
 use crate::format::batch::Batch;
 use crate::format::entry::EntryKind;
 use crate::format::segment::{BLANK_HEADER, SEGMENT_HEADER, SegmentHeader};
-use crate::segment::recovery::{self, Scan};
+use crate::segment::recovery::{self, SegmentScan};
 use crate::segment::scanner::Stop;
-use crate::segment::{Mapped, Segment};
+use crate::segment::{MappedFile, Segment};
 
 /// Bytes of the segment file.
 pub(super) const SIZE: usize = 8192;
@@ -35,7 +35,7 @@ fn scanned(bytes: &[u8]) {
     let file = disk.open(path).expect("it is there");
     let strict = recovery::scan(file.as_ref(), &header, true).expect("it can be read");
     let quick = recovery::scan(file.as_ref(), &header, false).expect("it can be read");
-    let (found, more) = (strict.units.as_slice(), quick.units.as_slice());
+    let (found, more) = (strict.entries.as_slice(), quick.entries.as_slice());
     assert_eq!(found, &more[..found.len()], "who looks closer does not find more");
     if strict.stop == Stop::Sealed {
         indexed(&file, &header, &strict);
@@ -45,24 +45,26 @@ fn scanned(bytes: &[u8]) {
 }
 
 /// The index of a sealed segment stands for its scan.
-fn indexed(file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: &Scan) {
-    let (units, end) = (scan.units.as_slice(), scan.units.end());
-    let index = crate::format::index::encode(header.start.position, end.chain, units);
+fn indexed(file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: &SegmentScan) {
+    let (entries, end) = (scan.entries.as_slice(), scan.entries.end());
+    let index = crate::format::index::encode(header.start.position, end.chain, entries);
     let by_index = recovery::by_index(file.as_ref(), header, &index).expect("it can be read");
     // A segment without entries is not worth an index: its head blank cannot be told from the gap before an entry.
-    let Some(by_index) = by_index else { return assert!(units.is_empty(), "the index of a good segment was refused") };
-    assert_eq!((by_index.units.as_slice(), by_index.units.end(), by_index.stop), (units, end, Stop::Sealed));
+    let Some(by_index) = by_index else {
+        return assert!(entries.is_empty(), "the index of a good segment was refused");
+    };
+    assert_eq!((by_index.entries.as_slice(), by_index.entries.end(), by_index.stop), (entries, end, Stop::Sealed));
 }
 
 /// What a scan has found can be read, and is in bounds.
-fn whole(disk: &Arc<dyn Disk>, file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: Scan, verified: bool) {
-    let end = scan.units.end();
+fn whole(disk: &Arc<dyn Disk>, file: &Arc<dyn DiskFile>, header: &SegmentHeader, scan: SegmentScan, verified: bool) {
+    let end = scan.entries.end();
     let first = header.start.number;
     let offset = end.position - header.start.position;
     assert!(offset >= SEGMENT_HEADER as u64 && offset <= header.size);
     assert!(scan.stop != Stop::Sealed || offset + BLANK_HEADER as u64 <= header.size);
-    let mapped = Mapped::new(file.clone()).expect("it can be mapped");
-    let segment = Segment::new(disk.clone(), "/segment".into(), *header, mapped, scan.units);
+    let mapped = MappedFile::new(file.clone()).expect("it can be mapped");
+    let segment = Segment::new(disk.clone(), "/segment".into(), *header, mapped, scan.entries);
     let memberships = segment.memberships();
     let mut index = header.start.index;
     for number in first..end.number {

@@ -29,7 +29,7 @@ const PURGED: u64 = 8;
 /// Flushes when it is told to and does file work at once: the same calls leave the same bytes.
 struct ByHand;
 
-impl Scheduler for ByHand {
+impl FlushScheduler for ByHand {
     fn schedule(&self, _: FlushTarget, _: Duration) {}
 }
 

@@ -17,18 +17,17 @@ pub(crate) mod recovery;
 mod sync;
 mod upkeep;
 
-pub(crate) use append::admission as room;
+pub(crate) use append::admission;
 use append::spare;
 use append::writer;
-pub(crate) use files::unsynced_names as pending;
-use files::{call_timer as pulse, hard_state, start_file as start};
-pub(crate) use files::{directory, failure, names};
-use read::uncommitted as tail;
+use files::{call_timer, hard_state, start_file};
+pub(crate) use files::{directory, failure, names, unsynced_names};
+use read::uncommitted;
 pub(crate) use read::{progress, reader};
-pub(crate) use recovery::offline_access as stopped;
-use recovery::{lost_entries as remains, open, scan as walk};
-pub(crate) use sync::{flush, threads as flusher};
-pub(crate) use upkeep::{age, recheck as doubt, repair, retention, scrub};
+pub(crate) use recovery::offline_access;
+use recovery::{lost_entries, open, scan};
+pub(crate) use sync::{flush, threads};
+pub(crate) use upkeep::{age, recheck, repair, retention, scrub};
 
 #[cfg(test)]
 mod golden_tests;
@@ -51,23 +50,23 @@ use crate::format::segment::Cursor;
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 use crate::types::{ClosedKind, Group};
+use admission::Sparse;
+use call_timer::CallTimer;
 use directory::Directory;
 use failure::Failure;
 use flush::FlushQueue;
-use flusher::Scheduler;
 use hard_state::HardStateFile;
 #[cfg(test)]
 use open::Recovered;
 use progress::Progress;
-use pulse::Pulse;
-use retention::Going;
-use room::Sparse;
+use retention::Unlinked;
 use scrub::Health;
 use spare::Spare;
-pub(crate) use start::StartPoint;
+pub(crate) use start_file::StartPoint;
 #[cfg(feature = "fuzz")]
-pub(crate) use start::{MAGIC as START_MAGIC, PurgePoint};
-use tail::Tail;
+pub(crate) use start_file::{MAGIC as START_MAGIC, PurgePoint};
+use threads::FlushScheduler;
+use uncommitted::Uncommitted;
 
 /// What a log is made with, besides its directory.
 #[derive(Clone)]
@@ -77,7 +76,7 @@ pub(crate) struct LogOptions {
     /// `None`: an append is complete when it is synced. Else when it is written, and synced within this time.
     pub(crate) interval: Option<Duration>,
     /// Runs flush passes.
-    pub(crate) scheduler: Arc<dyn Scheduler>,
+    pub(crate) scheduler: Arc<dyn FlushScheduler>,
     /// Runs slow file work beside the writer: preparing, removing.
     pub(crate) background: Arc<dyn Background>,
 }
@@ -103,7 +102,7 @@ pub(crate) struct Shared {
     /// Ascending by position, the active one last; empty while there is no room for that. Held for writing while
     /// entries are removed.
     segments: RwLock<Vec<Arc<Segment>>>,
-    tail: Mutex<Tail>,
+    tail: Mutex<Uncommitted>,
     start: Mutex<StartPoint>,
     /// Held while another start is written down: who reads it does not wait for the disk.
     changing_start: Mutex<()>,
@@ -111,15 +110,15 @@ pub(crate) struct Shared {
     spare: Spare,
     /// The active segment, while there is no room for all of its blocks.
     sparse: Sparse,
-    going: Going,
+    going: Unlinked,
     /// Segments that end at this position or before it hold no descriptor.
     let_go_below: AtomicU64,
     /// Told when a segment is begun, and when one cannot be made: retention may have something to do.
     grown: Notify,
     flush: FlushQueue,
     /// Flush passes, and calls of the writer, that wait for the disk.
-    syncing: Pulse,
-    writing: Pulse,
+    syncing: CallTimer,
+    writing: CallTimer,
     progress: Progress,
     /// Number of the first entry that is not purged: `start` without waiting for its writes.
     first_number: AtomicU64,
@@ -228,7 +227,7 @@ impl Shared {
         self.hard_state.lock()
     }
 
-    fn tail(&self) -> parking_lot::MutexGuard<'_, Tail> {
+    fn tail(&self) -> parking_lot::MutexGuard<'_, Uncommitted> {
         self.tail.lock()
     }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::mpsc;
 
 use super::flush::Completion;
-use super::flusher::{BackgroundThread, FlushThread};
 use super::reader::LogReader;
+use super::threads::{BackgroundThread, FlushThread};
 use super::*;
 use crate::disk::real::RealDisk;
 use crate::error::{OpenError, ReadError};
@@ -352,7 +352,7 @@ fn a_directory_of_the_next_format_is_refused_by_name() {
 /// Runs a pass only when the test does.
 struct ByHand;
 
-impl flusher::Scheduler for ByHand {
+impl threads::FlushScheduler for ByHand {
     fn schedule(&self, _: flush::FlushTarget, _: Duration) {}
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::directory::{Identity, MAGIC as IDENTITY_MAGIC};
 use super::golden_tests::{copy, files, open};
-use super::start::{MAGIC, PurgePoint, StartPoint};
+use super::start_file::{MAGIC, PurgePoint, StartPoint};
 use crate::error::OpenError;
 use crate::format::sealed;
 use crate::format::segment::Cursor;

@@ -21,7 +21,7 @@ use crate::disk::owner;
 use crate::disk::real::RealDisk;
 use crate::error::StartError;
 use crate::log::directory;
-use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::raft::TokioRuntime;
 use crate::raft::heartbeat::ticker::Pacer;
 use crate::rpc::grpc::acceptor::{Accept, AcceptorOptions};

@@ -11,7 +11,7 @@ use crate::error::{OpenError, RepairError};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::log::repair::online::SegmentRepair;
-use crate::log::repair::{Repair, Repairing, Step, Supply};
+use crate::log::repair::{Repair, RepairStep, Repairing, Supply};
 use crate::pb;
 use crate::raft::{Runtime, blocking};
 use crate::rpc::envelope::{envelope, envelope_to_anybody, look};
@@ -153,8 +153,8 @@ async fn ask<R: Runtime, T: Repairing + Send + 'static>(
         let step = beside::<R, _>(step).await?;
         repair = step.0;
         let number = match step.1 {
-            Ok(Step::Done) => return Ok((repair, Ok(()))),
-            Ok(Step::Need(number)) => number,
+            Ok(RepairStep::Done) => return Ok((repair, Ok(()))),
+            Ok(RepairStep::Need(number)) => number,
             Err(error) => return Ok((repair, Err(error.into()))),
         };
         match fetch(repair.identity(), &mut known, number, link).await {

@@ -15,8 +15,8 @@ use crate::config::{Config, Durability, RepairPolicy};
 use crate::disk::Disk;
 use crate::error::{Damage, OpenError, StartError};
 use crate::log::directory::{self, Identity};
-use crate::log::flusher::Scheduler;
 use crate::log::reader::LogReader;
+use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
 use crate::raft::Runtime;
 use crate::raft::election::lost_entries;
@@ -37,7 +37,7 @@ use crate::types::{Group, Incarnation};
 #[derive(Clone)]
 pub(crate) struct Environment {
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) scheduler: Arc<dyn Scheduler>,
+    pub(crate) scheduler: Arc<dyn FlushScheduler>,
     pub(crate) background: Arc<dyn Background>,
     pub(crate) clock: Clock,
     pub(crate) transport: Arc<dyn Transport>,

@@ -107,7 +107,7 @@ impl Stopped {
         for name in &self.names {
             let kind = match (names::kind(name), name.as_str()) {
                 (Some(FileKind::Segment(_)), _) => "segment",
-                (Some(FileKind::Again), _) => "a name that was being made anew",
+                (Some(FileKind::Renaming), _) => "a name that was being made anew",
                 (Some(FileKind::Index(_)), _) => "index of a segment",
                 (Some(FileKind::Temporary), _) => "interrupted replacement",
                 (Some(FileKind::Fixed), names::IDENTITY) => "whom the directory was made for",

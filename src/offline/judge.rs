@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use super::survey::Problem;
 use super::{AtStart, Finding, OfflineError, Severity, Stopped, Unusable};
 use crate::error::{Mismatch, OpenError};
-use crate::log::recovery::{Decision, Find};
-use crate::log::stopped::{self, Verdict};
+use crate::log::offline_access::{self, StartVerdict};
+use crate::log::recovery::{Decision, EndCase};
 
 /// Knows what a start would do, and which findings say so.
 pub(super) struct Judge {
-    verdict: Result<Verdict, Refusal>,
+    verdict: Result<StartVerdict, Refusal>,
     /// Rows of the table that a finding has named.
     rows: HashSet<&'static str>,
     /// Files of findings for which a start would refuse.
@@ -29,7 +29,7 @@ impl Judge {
     pub(super) fn new(ledger: &Stopped) -> Result<Self, OfflineError> {
         let verdict = match (&ledger.directory, &ledger.start) {
             (Err(unusable), _) | (_, Err(unusable)) => Err(Refusal::of(unusable)),
-            (Ok(directory), Ok(_)) => stopped::verdict(&ledger.disk, directory).map_err(Refusal::from),
+            (Ok(directory), Ok(_)) => offline_access::start_verdict(&ledger.disk, directory).map_err(Refusal::from),
         };
         Ok(Self { verdict, rows: HashSet::new(), refused: HashSet::new() })
     }
@@ -40,7 +40,7 @@ impl Judge {
             Err(refusal) => (AtStart::Refuse, Some(refusal.why.clone())),
             Ok(verdict) => {
                 let why = (verdict.decision != Decision::Keep).then(|| {
-                    let (row, known) = (verdict.find.name(), format!("{:?}", verdict.known).to_lowercase());
+                    let (row, known) = (verdict.case.name(), format!("{:?}", verdict.known).to_lowercase());
                     format!("{row} at position {}, known: {known}", verdict.end.position)
                 });
                 (verdict.decision.into(), why)
@@ -57,8 +57,8 @@ impl Judge {
     }
 
     pub(super) fn finding(&self, problem: Problem) -> Finding {
-        let Problem { find, file, position, next, mismatch, goes_on } = problem;
-        let at_start = match (&self.verdict, find) {
+        let Problem { case, file, position, next, mismatch, goes_on } = problem;
+        let at_start = match (&self.verdict, case) {
             (_, None) => AtStart::Keep,
             (Err(_), _) => AtStart::Refuse,
             (Ok(verdict), _) if position >= verdict.end.position => verdict.decision.into(),
@@ -70,7 +70,7 @@ impl Judge {
             _ => Severity::Damage,
         };
         let finding = Finding::of(severity, file, mismatch).at(position).start_does(at_start);
-        Finding { index: Some(next.index), row: find.map(Find::name), goes_on, ..finding }
+        Finding { index: Some(next.index), row: case.map(EndCase::name), goes_on, ..finding }
     }
 
     /// What a start would say and no finding has said.
@@ -78,13 +78,13 @@ impl Judge {
         match &self.verdict {
             Err(refusal) if self.refused.contains(&refusal.file) => None,
             Err(refusal) => refusal.finding.clone(),
-            Ok(Verdict { decision: Decision::Keep, .. }) => None,
-            Ok(verdict) if self.rows.contains(verdict.find.name()) => None,
+            Ok(StartVerdict { decision: Decision::Keep, .. }) => None,
+            Ok(verdict) if self.rows.contains(verdict.case.name()) => None,
             Ok(verdict) => {
                 let d = &verdict.damage;
                 let severity = if verdict.decision == Decision::Refuse { Severity::Damage } else { Severity::Note };
                 let finding = Finding::of(severity, d.file.clone(), d.mismatch.clone()).at(d.position);
-                let finding = finding.decided(verdict.find.name(), verdict.decision);
+                let finding = finding.decided(verdict.case.name(), verdict.decision);
                 Some(Finding { index: Some(d.index), ..finding })
             }
         }

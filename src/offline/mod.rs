@@ -74,8 +74,8 @@ use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::log::StartPoint;
 use crate::log::directory::{Directory, Identity, io_error};
 use crate::log::names::{self, FileKind};
-use crate::log::pending::put_back;
-use crate::log::stopped;
+use crate::log::offline_access;
+use crate::log::unsynced_names::put_back;
 
 /// The directory of one ledger of a stopped node, locked.
 pub struct Stopped {
@@ -142,11 +142,11 @@ impl Stopped {
     }
 
     fn open_on(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, OfflineError> {
-        Self::with_lock(disk, path, |disk, path| Ok((Some(stopped::lock(disk, path)?), None)))
+        Self::with_lock(disk, path, |disk, path| Ok((Some(offline_access::lock(disk, path)?), None)))
     }
 
     fn look_on(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Self, OfflineError> {
-        Self::with_lock(disk, path, |disk, path| match stopped::lock(disk, path) {
+        Self::with_lock(disk, path, |disk, path| match offline_access::lock(disk, path) {
             Ok(lock) => Ok((Some(lock), None)),
             Err(OpenError::Io { source, .. }) => {
                 let why = match source.kind() {
@@ -172,9 +172,9 @@ impl Stopped {
         // What a node that has just ended did last.
         let _ = put_back(disk.as_ref(), &path)?;
         let names = list(disk.as_ref(), &path)?;
-        let directory = usable(stopped::open(disk.as_ref(), &path), "identity")?;
+        let directory = usable(offline_access::open(disk.as_ref(), &path), "identity")?;
         let start = match &directory {
-            Ok(directory) => usable(stopped::start_point(disk.as_ref(), directory), "start of the log")?,
+            Ok(directory) => usable(offline_access::start_point(disk.as_ref(), directory), "start of the log")?,
             Err(unusable) => Err(unusable.clone()),
         };
         let mut stopped = Self { disk, path, directory, start, segment_size: 0, names, unlocked, _lock: lock };

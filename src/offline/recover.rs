@@ -12,9 +12,9 @@ use crate::format::entry::EntryKind;
 use crate::format::frame::{Draft, Frame};
 use crate::format::hard_state::HardVote;
 use crate::log::directory::{self, Directory, Identity, io_error};
-use crate::log::flusher::{BackgroundThread, FlushThread};
 use crate::log::recovery::Decision;
-use crate::log::{Log, LogOptions, stopped};
+use crate::log::threads::{BackgroundThread, FlushThread};
+use crate::log::{Log, LogOptions, offline_access};
 use crate::pb;
 use crate::raft::storage::state_machine;
 use crate::types::{Incarnation, checked_address};
@@ -72,7 +72,7 @@ impl Stopped {
     /// As there.
     pub fn plan_new_cluster(&self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
         let (directory, start) = (self.directory.as_ref()?, self.start.as_ref()?);
-        let verdict = stopped::verdict(&self.disk, directory)?;
+        let verdict = offline_access::start_verdict(&self.disk, directory)?;
         if verdict.decision == Decision::Refuse {
             return Err(OfflineError::StartRefused { why: verdict.damage.to_string() });
         }
@@ -90,7 +90,7 @@ impl Stopped {
         let in_snapshot = in_snapshot
             .and_then(|snapshot| snapshot.membership)
             .and_then(|stored| Some((stored.log_id.map_or(0, |id| id.number), stored.membership?)));
-        let noted = stopped::noted(self.disk.as_ref(), directory)?.committed.index;
+        let noted = offline_access::noted(self.disk.as_ref(), directory)?.committed.index;
         let mut found = Found { membership: in_snapshot, committed: noted, pending };
         self.survey(0..u64::MAX, &mut |seen| found.see(seen, verdict.end.number))?;
         if let Some(pb::LogId { term, number }) = found.pending {
@@ -147,7 +147,7 @@ impl Stopped {
             return Ok(made);
         };
         // What is to be kept may be in a copy that is on no disk yet.
-        stopped::sync_all(disk.as_ref(), &path)?;
+        offline_access::sync_all(disk.as_ref(), &path)?;
         // Before anything else is changed: with a disk that the membership does not name, the node neither asks for
         // votes nor is heard.
         let identity = Identity { incarnation: Incarnation::random(), ..old };

@@ -8,8 +8,8 @@ use crate::disk::is_bad_sector;
 use crate::format::hard_state::{HARD_STATE_SIZE, HardVote, Noted, SLOT, SLOT_DISTANCE, Slot};
 use crate::format::index;
 use crate::log::names::{self, FileKind};
-use crate::log::recovery::{IndexFind, StateFind, decide_index, decide_state};
-use crate::log::stopped;
+use crate::log::offline_access;
+use crate::log::recovery::{HardStateCase, IndexCase, decide_index, decide_state};
 use crate::segment::recovery::by_index;
 
 /// What is in the hard state.
@@ -55,7 +55,7 @@ impl Stopped {
         let path = self.path.join(names::HARD_STATE);
         let new = |severity, what: String| Finding::new(severity, path.clone(), what);
         let whole = |found: String| {
-            let decision = decide_state(StateFind::Absent, self.is_fresh());
+            let decision = decide_state(HardStateCase::Absent, self.is_fresh());
             let severity = if self.is_fresh() { Severity::Note } else { Severity::Damage };
             new(severity, "file".into()).sides(found, format!("{HARD_STATE_SIZE} bytes")).decided("absent", decision)
         };
@@ -75,13 +75,13 @@ impl Stopped {
             }
             Err(error) => return Stopped::io("open", &path, Err(error)),
         };
-        let (votes, notes) = Stopped::io("read", &path, stopped::slots(file.as_ref()))?;
+        let (votes, notes) = Stopped::io("read", &path, offline_access::slots(file.as_ref()))?;
         let state = HardState { votes, notes };
         let at = |nth: usize| nth as u64 * SLOT_DISTANCE;
         for (nth, vote) in state.votes.iter().enumerate() {
-            if let Some((found, find, row)) = wrong(vote, false, (StateFind::VoteLost, "vote lost")) {
+            if let Some((found, case, row)) = wrong(vote, false, (HardStateCase::VoteLost, "vote lost")) {
                 let finding = new(Severity::Damage, format!("vote slot {nth}")).at(at(nth));
-                findings.push(finding.sides(found, "a vote").decided(row, decide_state(find, false)));
+                findings.push(finding.sides(found, "a vote").decided(row, decide_state(case, false)));
             }
         }
         if let [Slot::Valid(even, _), Slot::Valid(odd, _)] = &state.votes
@@ -89,16 +89,16 @@ impl Stopped {
         {
             let finding = new(Severity::Damage, "vote slots".into()).at(0);
             let finding = finding.sides(format!("numbers {even} and {odd}"), "two that follow each other");
-            findings.push(finding.decided("vote lost", decide_state(StateFind::VoteLost, false)));
+            findings.push(finding.decided("vote lost", decide_state(HardStateCase::VoteLost, false)));
         }
         let lost = match state.newest() {
-            Some(_) => (StateFind::NoteHalfLost, "note half lost"),
-            None => (StateFind::NoteLost, "note lost"),
+            Some(_) => (HardStateCase::NoteHalfLost, "note half lost"),
+            None => (HardStateCase::NoteLost, "note lost"),
         };
         for (nth, note) in state.notes.iter().enumerate() {
-            if let Some((found, find, row)) = wrong(note, true, lost) {
+            if let Some((found, case, row)) = wrong(note, true, lost) {
                 let finding = new(Severity::Damage, format!("progress slot {}", nth + 2)).at(at(nth + 2));
-                findings.push(finding.sides(found, "a commit point").decided(row, decide_state(find, false)));
+                findings.push(finding.sides(found, "a commit point").decided(row, decide_state(case, false)));
             }
         }
         for nth in 0..4 {
@@ -135,7 +135,7 @@ impl Stopped {
                 Some(FileKind::Index(at)) if !segments.contains(&at) => ("an index without its segment", AtStart::Keep),
                 None => ("not part of the ledger", AtStart::Keep),
                 // Those that are to come again have been put back.
-                Some(FileKind::Segment(_) | FileKind::Index(_) | FileKind::Again | FileKind::Fixed) => continue,
+                Some(FileKind::Segment(_) | FileKind::Index(_) | FileKind::Renaming | FileKind::Fixed) => continue,
             };
             findings.push(Finding::new(Severity::Note, self.path.join(name), what).start_does(at_start));
         }
@@ -147,14 +147,14 @@ impl Stopped {
         let new = |severity| Finding::new(severity, path.clone(), "index of a segment");
         let unusable = |found: &str| {
             let finding = new(Severity::Note).sides(found, "where its entries are");
-            Some(finding.decided("index", decide_index(IndexFind::Unusable)))
+            Some(finding.decided("index", decide_index(IndexCase::Unusable)))
         };
         let bytes = match self.disk.read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let sealed = ends.sealed && ends.intact;
                 let finding = new(Severity::Note).sides("no file", "where its entries are");
-                return Ok(sealed.then(|| finding.decided("index", decide_index(IndexFind::Absent))));
+                return Ok(sealed.then(|| finding.decided("index", decide_index(IndexCase::Absent))));
             }
             Err(error) if is_bad_sector(&error) => return Ok(unusable(&error.to_string())),
             Err(error) => return Stopped::io("read", &path, Err(error)),
@@ -169,7 +169,7 @@ impl Stopped {
         let would_be_used = Stopped::io("read", &path, by_index(file, &header, &bytes))?.is_some();
         if would_be_used {
             let finding = new(Severity::Damage).sides("other entries than the segment has", "those of the segment");
-            return Ok(Some(finding.decided("index", decide_index(IndexFind::Fits))));
+            return Ok(Some(finding.decided("index", decide_index(IndexCase::Fits))));
         }
         Ok(unusable("other entries than the segment has"))
     }
@@ -179,19 +179,19 @@ impl Stopped {
 fn wrong<T>(
     slot: &Slot<T>,
     may_be_empty: bool,
-    lost: (StateFind, &'static str),
-) -> Option<(String, StateFind, &'static str)> {
-    let (find, row) = lost;
+    lost: (HardStateCase, &'static str),
+) -> Option<(String, HardStateCase, &'static str)> {
+    let (case, row) = lost;
     match slot {
         Slot::Valid(..) => None,
         Slot::Empty if may_be_empty => None,
-        Slot::Empty => Some(("an empty slot".into(), find, row)),
+        Slot::Empty => Some(("an empty slot".into(), case, row)),
         Slot::Damaged { found, computed } => {
-            Some((format!("checksum {found:#010x}, computed {computed:#010x}"), find, row))
+            Some((format!("checksum {found:#010x}, computed {computed:#010x}"), case, row))
         }
-        Slot::Unreadable => Some(("what the disk cannot read".into(), find, row)),
+        Slot::Unreadable => Some(("what the disk cannot read".into(), case, row)),
         Slot::Version { found } => {
-            Some((format!("format version {found}"), StateFind::Later, "a slot of a later format"))
+            Some((format!("format version {found}"), HardStateCase::Later, "a slot of a later format"))
         }
     }
 }

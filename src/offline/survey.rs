@@ -11,7 +11,7 @@ use crate::format::FORMAT_VERSION;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::index::Unit;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentError, SegmentHeader};
-use crate::log::recovery::Find;
+use crate::log::recovery::EndCase;
 use crate::segment::scanner::{Break, Broken, Scanner, Step, Stop};
 
 /// What a survey comes across, in the order of the positions. A problem comes before what it is about.
@@ -32,7 +32,7 @@ pub(super) enum Seen<'a> {
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     /// The row of the recovery table; `None` if no start looks there.
-    pub(super) find: Option<Find>,
+    pub(super) case: Option<EndCase>,
     pub(super) file: PathBuf,
     pub(super) position: u64,
     /// What comes next there.
@@ -72,7 +72,7 @@ impl Stopped {
             let last = last && positions.last() == all.last();
             if let Some(missing) = at.filter(|at| *at != position) {
                 let problem = Problem {
-                    find: Some(Find::MissingSegment),
+                    case: Some(EndCase::MissingSegment),
                     file: self.segment_path(missing),
                     position: missing,
                     next,
@@ -156,8 +156,8 @@ impl Segment<'_> {
             opened => Stopped::io("open", self.path, opened)?,
         };
         if file.size() != size {
-            let find = if self.last && file.size() < size { Find::ShortEnd } else { Find::WrongSize };
-            self.problem(find, Mismatch::new("file size", file.size(), size), visit)?;
+            let case = if self.last && file.size() < size { EndCase::ShortEnd } else { EndCase::WrongSize };
+            self.problem(case, Mismatch::new("file size", file.size(), size), visit)?;
         }
         let (header, begins) = self.header(&file, expected, visit)?;
         visit(Seen::Segment { position: self.position, header })?;
@@ -206,11 +206,11 @@ impl Segment<'_> {
                     (true, true) => {}
                     (true, false) => {
                         let header = Mismatch::new("segment header", "zeros, and bytes behind", "a header");
-                        self.problem(Find::LostHeader, header, visit)?;
+                        self.problem(EndCase::LostHeader, header, visit)?;
                     }
                     (false, _) => {
                         let header = Mismatch::new("segment header", "zeros, and later segments", "a header");
-                        self.problem(Find::LostHeader, header, visit)?;
+                        self.problem(EndCase::LostHeader, header, visit)?;
                     }
                 }
                 return Ok((None, (!empty).then_some(unknown)));
@@ -220,7 +220,7 @@ impl Segment<'_> {
                 return Err(OfflineError::from(version).into());
             }
             Err(error) => {
-                self.problem(Find::RottenSegment, Mismatch::new("segment header", error, "a header"), visit)?;
+                self.problem(EndCase::RottenSegment, Mismatch::new("segment header", error, "a header"), visit)?;
                 return Ok((None, Some(unknown)));
             }
         };
@@ -229,7 +229,7 @@ impl Segment<'_> {
         if header.size != size || header.start != wanted {
             let found = format!("{:?}, {} bytes", header.start, header.size);
             let expected = format!("{wanted:?}, {size} bytes");
-            self.problem(Find::OtherSegment, Mismatch::new("segment header", found, expected), visit)?;
+            self.problem(EndCase::OtherSegment, Mismatch::new("segment header", found, expected), visit)?;
         }
         if header.start.position != position {
             return Ok((None, Some(unknown)));
@@ -238,15 +238,15 @@ impl Segment<'_> {
     }
 
     fn unreadable<E>(&mut self, error: &str, visit: Visit<'_, E>) -> Result<(), E> {
-        let find = Find::Broken(Break::Unreadable);
-        self.problem(find, Mismatch::new("read of the disk", error, "a segment header"), visit)
+        let case = EndCase::Broken(Break::Unreadable);
+        self.problem(case, Mismatch::new("read of the disk", error, "a segment header"), visit)
     }
 
     /// A problem of the whole file.
-    fn problem<E>(&mut self, find: Find, mismatch: Mismatch, visit: Visit<'_, E>) -> Result<(), E> {
+    fn problem<E>(&mut self, case: EndCase, mismatch: Mismatch, visit: Visit<'_, E>) -> Result<(), E> {
         self.intact = false;
         let (file, position, next) = (self.path.to_owned(), self.position, self.next);
-        visit(Seen::Problem(Problem { find: Some(find), file, position, next, mismatch, goes_on: None }))
+        visit(Seen::Problem(Problem { case: Some(case), file, position, next, mismatch, goes_on: None }))
     }
 }
 
@@ -286,20 +286,22 @@ impl Entries<'_> {
                         Err(error) if is_bad_sector(&error) => Some(offset),
                         rest => Stopped::io("read", segment.path, rest)?,
                     };
-                    let (find, mismatch) = match (behind, segment.last) {
+                    let (case, mismatch) = match (behind, segment.last) {
                         (None, true) => return Ok(false),
                         (Some(at), true) => {
                             let found = format!("bytes from position {} on", self.start.position + at);
-                            (Find::StaleTail, Mismatch::new("rest of the file", found, "zeros"))
+                            (EndCase::StaleTail, Mismatch::new("rest of the file", found, "zeros"))
                         }
-                        (_, false) => (Find::LostPage, Mismatch::new("entry", "zeros, and later segments", "an entry")),
+                        (_, false) => {
+                            (EndCase::LostPage, Mismatch::new("entry", "zeros, and later segments", "an entry"))
+                        }
                     };
-                    if !self.go_on(find, mismatch, segment, visit)? {
+                    if !self.go_on(case, mismatch, segment, visit)? {
                         return Ok(false);
                     }
                 }
                 Step::Stop(Stop::Broken(Broken { kind, mismatch })) => {
-                    if !self.go_on(Find::Broken(kind), mismatch, segment, visit)? {
+                    if !self.go_on(EndCase::Broken(kind), mismatch, segment, visit)? {
                         return Ok(false);
                     }
                 }
@@ -343,7 +345,7 @@ impl Entries<'_> {
             failed => (String::new(), Stopped::io("read", segment.path, failed.map(|_| offset))?),
         };
         visit(Seen::Problem(Problem {
-            find: None,
+            case: None,
             file: segment.path.to_owned(),
             position: self.start.position + at,
             next: end,
@@ -355,7 +357,7 @@ impl Entries<'_> {
     /// Reports what stopped the scan, and goes to the next good place. `false` if there is none in this segment.
     fn go_on<E: From<OfflineError>>(
         &mut self,
-        find: Find,
+        case: EndCase,
         mismatch: Mismatch,
         segment: &mut Segment<'_>,
         visit: Visit<'_, E>,
@@ -369,7 +371,7 @@ impl Entries<'_> {
         let goes_on = resumed.then(|| self.scanner.end().position);
         let file = segment.path.to_owned();
         let position = next.position;
-        visit(Seen::Problem(Problem { find: Some(find), file, position, next, mismatch, goes_on }))?;
+        visit(Seen::Problem(Problem { case: Some(case), file, position, next, mismatch, goes_on }))?;
         if let Some(header) = known {
             self.entry(header, false, segment, visit)?;
         }

@@ -11,7 +11,7 @@ use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::flush::Completion;
-use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::types::Incarnation;
 

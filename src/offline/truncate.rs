@@ -11,9 +11,9 @@ use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::Cursor;
 use crate::log::directory::Directory;
-use crate::log::pending::remove_segment;
+use crate::log::offline_access::{self, StartVerdict};
 use crate::log::recovery::Decision;
-use crate::log::stopped::{self, Verdict};
+use crate::log::unsynced_names::remove_segment;
 use crate::segment::after;
 
 /// A cut, made or planned.
@@ -76,7 +76,7 @@ impl Stopped {
         if to < first {
             return Err(OfflineError::OutOfRange { to, first, end: truncation.to });
         }
-        let at_start = match stopped::verdict(&self.disk, directory) {
+        let at_start = match offline_access::start_verdict(&self.disk, directory) {
             Err(OpenError::Damaged(_)) => AtStart::Refuses,
             verdict => AtStart::of(&verdict?),
         };
@@ -109,12 +109,12 @@ impl Stopped {
         let plan = self.plan_truncation(to, discard_committed)?;
         let (directory, noted) = self.noted()?;
         // What is left is to be there, also in a copy.
-        stopped::sync_all(self.disk.as_ref(), &self.path)?;
+        offline_access::sync_all(self.disk.as_ref(), &self.path)?;
         // Before anything goes: a start must not take it for damage that what is gone is not there.
         let (committed, durable) = (noted.committed.at_most(plan.cut), noted.durable.at_most(plan.cut));
         let lowered = Noted { committed, durable, clearing: true };
         if lowered != noted {
-            stopped::take_back(self.disk.as_ref(), directory, lowered)?;
+            offline_access::take_back(self.disk.as_ref(), directory, lowered)?;
         }
         // The last first: after a crash in between, the log merely ends earlier.
         for segment in &plan.segments {
@@ -131,7 +131,7 @@ impl Stopped {
         if let Some(keep) = plan.keep {
             self.zero(keep, plan.position)?;
         }
-        match stopped::verdict(&self.disk, directory)? {
+        match offline_access::start_verdict(&self.disk, directory)? {
             verdict if verdict.decision == Decision::Keep => Ok(plan),
             verdict => Err(OfflineError::StillRefused { why: verdict.damage.to_string() }),
         }
@@ -141,7 +141,7 @@ impl Stopped {
     fn noted(&self) -> Result<(&Directory, Noted), OfflineError> {
         let directory = self.directory.as_ref()?;
         self.start.as_ref()?;
-        let noted = stopped::noted(self.disk.as_ref(), directory).map_err(|error| match error {
+        let noted = offline_access::noted(self.disk.as_ref(), directory).map_err(|error| match error {
             OpenError::Damaged(d) => OfflineError::Damaged { file: d.file, mismatch: d.mismatch },
             error => error.into(),
         })?;
@@ -228,7 +228,7 @@ impl<'a> Plan<'a> {
 
     fn problem(&mut self, problem: Problem) {
         // No start looks at the rest of a blank, and the segment of the cut is zeroed.
-        if problem.find.is_none() {
+        if problem.case.is_none() {
             return;
         }
         self.found.damaged = true;
@@ -327,7 +327,7 @@ enum AtStart {
 }
 
 impl AtStart {
-    fn of(verdict: &Verdict) -> Self {
+    fn of(verdict: &StartVerdict) -> Self {
         match verdict.decision {
             Decision::Keep | Decision::Cut => Self::Ends { number: verdict.end.number, index: verdict.end.index },
             Decision::Restart => Self::BeginsAnew,

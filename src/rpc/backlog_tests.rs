@@ -6,14 +6,14 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::log::flush::FlushTarget;
-use crate::log::flusher::Scheduler;
+use crate::log::threads::FlushScheduler;
 use crate::rpc::backlog::MOST;
 
 /// A disk whose flushes hang until they are let go on.
 #[derive(Default)]
 struct Hung(Mutex<Vec<FlushTarget>>);
 
-impl Scheduler for Hung {
+impl FlushScheduler for Hung {
     fn schedule(&self, log: FlushTarget, _: Duration) {
         self.0.lock().push(log);
     }

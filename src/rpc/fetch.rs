@@ -64,7 +64,7 @@ pub(super) mod tests {
     use crate::disk::real::RealDisk;
     use crate::format::frame::Draft;
     use crate::log::directory::Identity;
-    use crate::log::flusher::{BackgroundThread, FlushThread};
+    use crate::log::threads::{BackgroundThread, FlushThread};
     use crate::log::{Log, LogOptions};
     use crate::types::Incarnation;
 

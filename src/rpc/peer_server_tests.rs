@@ -14,7 +14,7 @@ use crate::disk::real::RealDisk;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
-use crate::log::flusher::{BackgroundThread, FlushThread, Scheduler};
+use crate::log::threads::{BackgroundThread, FlushScheduler, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::pb::{self, refusal::Reason};
 use crate::raft::TokioRuntime;
@@ -53,7 +53,7 @@ async fn served() -> Served {
     served_on(Arc::new(FlushThread::start().unwrap())).await
 }
 
-async fn served_on(scheduler: Arc<dyn Scheduler>) -> Served {
+async fn served_on(scheduler: Arc<dyn FlushScheduler>) -> Served {
     let dir = tempfile::tempdir().unwrap();
     let identity = identity("n0");
     let options = LogOptions {

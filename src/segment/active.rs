@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Mapped, Segment, Units};
+use super::{EntryIndex, MappedFile, Segment};
 use crate::disk::Disk;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Frame;
@@ -23,11 +23,18 @@ impl ActiveSegment {
     ///
     /// # Errors
     /// If the system fails.
-    pub(crate) fn begin(disk: Arc<dyn Disk>, path: PathBuf, file: Mapped, size: u64, next: Cursor) -> io::Result<Self> {
+    pub(crate) fn begin(
+        disk: Arc<dyn Disk>,
+        path: PathBuf,
+        file: MappedFile,
+        size: u64,
+        next: Cursor,
+    ) -> io::Result<Self> {
         let position = next.position / size * size;
         let first_entry = (position + SEGMENT_HEADER as u64).max(next.position);
         let start = Cursor { position, ..next };
-        let segment = Segment::new(disk, path, SegmentHeader { size, start }, file, Units::empty(start, first_entry));
+        let segment =
+            Segment::new(disk, path, SegmentHeader { size, start }, file, EntryIndex::empty(start, first_entry));
         segment.write(0, &segment.header.encode())?;
         let gap = first_entry - position - SEGMENT_HEADER as u64;
         if gap > 0 {
@@ -58,7 +65,7 @@ impl ActiveSegment {
     pub(crate) fn append(&mut self, frame: &Frame) -> io::Result<()> {
         let offset = (frame.header.position - self.segment.position()) as usize;
         self.segment.write(offset, &frame.bytes)?;
-        self.segment.units_mut().push(&frame.header);
+        self.segment.entries_mut().push(&frame.header);
         Ok(())
     }
 
@@ -82,9 +89,9 @@ impl ActiveSegment {
     /// # Errors
     /// If the system fails: the entries are gone, their bytes may still be there.
     pub(crate) fn truncate(&mut self, from: u64, end: Cursor, written: u64) -> io::Result<()> {
-        let mut units = self.segment.units_mut();
-        let slots = from.saturating_sub(units.first_number()) as usize;
-        units.truncate(slots, end);
+        let mut entries = self.segment.entries_mut();
+        let slots = from.saturating_sub(entries.first_number()) as usize;
+        entries.truncate(slots, end);
         let start = self.segment.position();
         let stop = written.clamp(end.position, self.segment.end_position());
         let range = (end.position - start) as usize..(stop - start) as usize;
@@ -101,7 +108,7 @@ mod tests {
     fn what_is_frozen_is_not_written_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0");
-        let file = Mapped::new(RealDisk.create(&path, 1 << 16).unwrap()).unwrap();
+        let file = MappedFile::new(RealDisk.create(&path, 1 << 16).unwrap()).unwrap();
         let next = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 7 };
         let active = ActiveSegment::begin(Arc::new(RealDisk), path.clone(), file, 1 << 16, next).unwrap();
         let segment = active.segment();

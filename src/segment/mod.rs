@@ -4,17 +4,17 @@
 //! |---|---|
 //! | this | [`Segment`], what readers and the writer share |
 //! | [`active`] | [`ActiveSegment`](active::ActiveSegment), the only way to write: appends, seals, truncates |
-//! | [`again`] | verifies an entry that somebody doubts |
+//! | [`recheck`] | verifies an entry that somebody doubts |
 //! | [`scanner`] | goes over the bytes of a segment and says what stands where |
 //! | [`window`] | reads for it |
 //! | [`recovery`] | finds a segment's entries again: by a scan or by the index file |
-//! | [`units`] | where each entry is, and which have been verified since opening |
+//! | [`entry_index`] | where each entry is, and which have been verified since opening |
 
 pub(crate) mod active;
-mod again;
+mod entry_index;
+mod recheck;
 pub(crate) mod recovery;
 pub(crate) mod scanner;
-mod units;
 mod window;
 
 use std::io;
@@ -32,7 +32,7 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Frame;
 use crate::format::index::{self, Unit};
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
-pub(crate) use units::{Units, after};
+pub(crate) use entry_index::{EntryIndex, after};
 
 /// A segment of a log. Whether it is still written to is the business of
 /// [`ActiveSegment`](active::ActiveSegment); readers need not know.
@@ -45,17 +45,17 @@ pub(crate) struct Segment {
     /// through the same one. Afterwards the mapping is enough.
     file: Mutex<Option<Arc<dyn DiskFile>>>,
     mapping: Mapping,
-    units: RwLock<Units>,
+    entries: RwLock<EntryIndex>,
 }
 
 /// An open file and its mapping: all that a segment needs of the system.
 #[derive(Debug)]
-pub(crate) struct Mapped {
+pub(crate) struct MappedFile {
     pub(crate) file: Arc<dyn DiskFile>,
     mapping: Mapping,
 }
 
-impl Mapped {
+impl MappedFile {
     /// Maps `file`.
     ///
     /// # Errors
@@ -67,7 +67,7 @@ impl Mapped {
 }
 
 /// An entry as its segment's list has it, at a moment.
-struct Spot {
+struct EntryPlace {
     slot: usize,
     number: u64,
     unit: Unit,
@@ -76,23 +76,23 @@ struct Spot {
     verified: Option<Bytes>,
 }
 
-impl Spot {
+impl EntryPlace {
     /// Whether the list has the entry where it was.
-    fn is_in(&self, units: &Units) -> bool {
-        units.slot(self.number).is_some_and(|slot| units.get(slot) == self.unit)
+    fn is_in(&self, entries: &EntryIndex) -> bool {
+        entries.slot(self.number).is_some_and(|slot| entries.get(slot) == self.unit)
     }
 }
 
 impl Segment {
-    /// Puts a segment together from its parts. `units` must describe `mapped`, which is the file at `path`.
+    /// Puts a segment together from its parts. `entries` must describe `mapped`, which is the file at `path`.
     pub(crate) fn new(
         disk: Arc<dyn Disk>,
         path: PathBuf,
         header: SegmentHeader,
-        Mapped { file, mapping }: Mapped,
-        units: Units,
+        MappedFile { file, mapping }: MappedFile,
+        entries: EntryIndex,
     ) -> Self {
-        Self { disk, path, header, file: Mutex::new(Some(file)), mapping, units: RwLock::new(units) }
+        Self { disk, path, header, file: Mutex::new(Some(file)), mapping, entries: RwLock::new(entries) }
     }
 
     /// First position of the segment: its header's.
@@ -117,14 +117,14 @@ impl Segment {
 
     /// Position of the first entry.
     pub(crate) fn first_entry(&self) -> u64 {
-        let units = self.units();
-        let first = units.as_slice().first().map(|unit| self.position() + unit.offset() as u64);
-        first.unwrap_or(units.end().position)
+        let entries = self.entries();
+        let first = entries.as_slice().first().map(|unit| self.position() + unit.offset() as u64);
+        first.unwrap_or(entries.end().position)
     }
 
     /// What the next entry after the last one must continue.
     pub(crate) fn end(&self) -> Cursor {
-        self.units().end()
+        self.entries().end()
     }
 
     /// Tells later whether anybody still maps the file.
@@ -141,7 +141,7 @@ impl Segment {
     /// Another file takes the name of this one's: whoever still holds this segment reads that file, which has the same
     /// entries, and never takes what is mapped here for what was verified there.
     pub(crate) fn retire(&self) {
-        self.units_mut().retire();
+        self.entries_mut().retire();
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Arc<dyn DiskFile>>> {
@@ -238,7 +238,7 @@ impl Segment {
 
     /// Numbers of the memberships in this segment, ascending.
     pub(crate) fn memberships(&self) -> Vec<u64> {
-        self.units().memberships()
+        self.entries().memberships()
     }
 
     /// The header of entry `number`; `None` if it is not in this segment.
@@ -246,7 +246,7 @@ impl Segment {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
-        self.look(&|units| units.slot(number), Some(ENTRY_HEADER), &|spot, bytes| self.header_in(spot, bytes))
+        self.look(&|entries| entries.slot(number), Some(ENTRY_HEADER), &|spot, bytes| self.header_in(spot, bytes))
     }
 
     /// Entry `number`, verified; `None` if it is not in this segment. A slice of the mapping if it is committed, else
@@ -255,15 +255,15 @@ impl Segment {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn frame(&self, number: u64) -> Result<Option<Frame>, Damage> {
-        self.look(&|units| units.slot(number), None, &|spot, bytes| self.frame_at(spot, bytes.clone()))
+        self.look(&|entries| entries.slot(number), None, &|spot, bytes| self.frame_at(spot, bytes.clone()))
     }
 
     /// Number of the last entry that begins at `position` or before it; `None` if all of this segment's begin later.
     pub(crate) fn number_at(&self, position: u64) -> Option<u64> {
-        let units = self.units();
+        let entries = self.entries();
         let offset = position.checked_sub(self.position())?;
-        let after = units.as_slice().partition_point(|unit| unit.offset() as u64 <= offset);
-        Some(units.first_number() + after.checked_sub(1)? as u64)
+        let after = entries.as_slice().partition_point(|unit| unit.offset() as u64 <= offset);
+        Some(entries.first_number() + after.checked_sub(1)? as u64)
     }
 
     /// The entry that holds record `index`, as [`Segment::frame`], and which of its records that is.
@@ -271,8 +271,8 @@ impl Segment {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn frame_of_index(&self, index: u64) -> Result<Option<(Frame, usize)>, Damage> {
-        let look = |spot: &Spot, bytes: &Bytes| self.frame_at(spot, bytes.clone());
-        let found = self.look(&|units| units.find_index(index), None, &look)?;
+        let look = |spot: &EntryPlace, bytes: &Bytes| self.frame_at(spot, bytes.clone());
+        let found = self.look(&|entries| entries.find_index(index), None, &look)?;
         Ok(found.map(|frame| {
             let record = (index - frame.header.index) as usize;
             (frame, record)
@@ -284,16 +284,16 @@ impl Segment {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn header_of_index(&self, index: u64) -> Result<Option<EntryHeader>, Damage> {
-        self.look(&|units| units.find_index(index), Some(ENTRY_HEADER), &|spot, bytes| self.header_in(spot, bytes))
+        self.look(&|entries| entries.find_index(index), Some(ENTRY_HEADER), &|spot, bytes| self.header_in(spot, bytes))
     }
 
     /// Looks at the bytes of an entry, or at the first `length` of them. Nothing is locked while they are read, for a
     /// sector may take long: whatever does not fit then is looked at again if the list says something else by now.
     fn look<T>(
         &self,
-        find: &dyn Fn(&Units) -> Option<usize>,
+        find: &dyn Fn(&EntryIndex) -> Option<usize>,
         length: Option<usize>,
-        look: &dyn Fn(&Spot, &Bytes) -> Result<T, Damage>,
+        look: &dyn Fn(&EntryPlace, &Bytes) -> Result<T, Damage>,
     ) -> Result<Option<T>, Damage> {
         loop {
             let Some(spot) = self.spot(find, length) else { return Ok(None) };
@@ -308,36 +308,36 @@ impl Segment {
         }
     }
 
-    fn spot(&self, find: &dyn Fn(&Units) -> Option<usize>, length: Option<usize>) -> Option<Spot> {
-        let units = self.units();
-        let slot = find(&units)?;
-        let mut spot = self.spot_in(&units, slot);
+    fn spot(&self, find: &dyn Fn(&EntryIndex) -> Option<usize>, length: Option<usize>) -> Option<EntryPlace> {
+        let entries = self.entries();
+        let slot = find(&entries)?;
+        let mut spot = self.spot_in(&entries, slot);
         if let Some(length) = length {
             spot.range.end = spot.range.start + length;
         }
-        spot.verified = units.is_verified(slot).then(|| self.mapped(spot.range.clone()));
+        spot.verified = entries.is_verified(slot).then(|| self.mapped(spot.range.clone()));
         Some(spot)
     }
 
     /// Where entry `number` is; none of its bytes.
-    fn place(&self, number: u64) -> Option<Spot> {
-        let units = self.units();
-        let slot = units.slot(number)?;
-        Some(self.spot_in(&units, slot))
+    fn place(&self, number: u64) -> Option<EntryPlace> {
+        let entries = self.entries();
+        let slot = entries.slot(number)?;
+        Some(self.spot_in(&entries, slot))
     }
 
-    fn spot_in(&self, units: &Units, slot: usize) -> Spot {
-        let unit = units.get(slot);
+    fn spot_in(&self, entries: &EntryIndex, slot: usize) -> EntryPlace {
+        let unit = entries.get(slot);
         let start = unit.offset();
-        let next = units.as_slice().get(slot + 1).map(Unit::offset);
-        let end = next.unwrap_or_else(|| (units.end().position - self.position()) as usize).max(start);
-        Spot { slot, number: units.first_number() + slot as u64, unit, range: start..end, verified: None }
+        let next = entries.as_slice().get(slot + 1).map(Unit::offset);
+        let end = next.unwrap_or_else(|| (entries.end().position - self.position()) as usize).max(start);
+        EntryPlace { slot, number: entries.first_number() + slot as u64, unit, range: start..end, verified: None }
     }
 
     /// Whether the list still says so.
-    fn is_current(&self, spot: &Spot) -> bool {
-        let units = self.units();
-        spot.is_in(&units) && units.is_verified(spot.slot) == spot.verified.is_some()
+    fn is_current(&self, spot: &EntryPlace) -> bool {
+        let entries = self.entries();
+        spot.is_in(&entries) && entries.is_verified(spot.slot) == spot.verified.is_some()
     }
 
     /// With the list locked: no writer changes what is not committed.
@@ -347,7 +347,7 @@ impl Segment {
 
     /// What was not read since opening may not be in memory: it is read in one piece, and what the disk cannot read is
     /// damage and not a fault. Also without a descriptor to read it by, or when the file has gone: it is mapped.
-    fn read(&self, spot: &Spot, range: Range<usize>) -> Result<Bytes, Damage> {
+    fn read(&self, spot: &EntryPlace, range: Range<usize>) -> Result<Bytes, Damage> {
         let held = self.held().clone();
         let read = match held.map_or_else(|| self.disk.open(&self.path), Ok) {
             Ok(file) => {
@@ -355,14 +355,14 @@ impl Segment {
                 file.read_at(&mut bytes, range.start as u64).map(|()| bytes)
             }
             Err(_) => {
-                let _no_change = self.units();
+                let _no_change = self.entries();
                 self.mapping.read(range)
             }
         };
         read.map(Bytes::from).map_err(|error| self.damage(spot, "read of the disk", error, "an entry"))
     }
 
-    fn frame_at(&self, spot: &Spot, mut bytes: Bytes) -> Result<Frame, Damage> {
+    fn frame_at(&self, spot: &EntryPlace, mut bytes: Bytes) -> Result<Frame, Damage> {
         let header = self.header_in(spot, &bytes)?;
         if header.length() != bytes.len() {
             // It is the next one that is not where the list says.
@@ -373,7 +373,7 @@ impl Segment {
             }
             bytes = match spot.verified {
                 Some(_) => {
-                    let _no_change = self.units();
+                    let _no_change = self.entries();
                     self.mapped(start..end)
                 }
                 None => self.read(spot, start..end)?,
@@ -387,9 +387,9 @@ impl Segment {
                 Batch::parse(body, header.records as usize)
                     .map_err(|error| self.damage(spot, "batch", error, "a batch"))?;
             }
-            let units = self.units();
-            if spot.is_in(&units) {
-                units.set_verified(spot.slot);
+            let entries = self.entries();
+            if spot.is_in(&entries) {
+                entries.set_verified(spot.slot);
             }
         }
         Ok(Frame { header, bytes })
@@ -397,12 +397,12 @@ impl Segment {
 
     /// The index file's bytes.
     pub(crate) fn encode_index(&self) -> Vec<u8> {
-        let units = self.units();
-        index::encode(self.position(), units.end().chain, units.as_slice())
+        let entries = self.entries();
+        index::encode(self.position(), entries.end().chain, entries.as_slice())
     }
 
     /// The header at the beginning of `bytes`, which are those of the entry at `spot`.
-    fn header_in(&self, spot: &Spot, bytes: &[u8]) -> Result<EntryHeader, Damage> {
+    fn header_in(&self, spot: &EntryPlace, bytes: &[u8]) -> Result<EntryHeader, Damage> {
         let header =
             EntryHeader::decode(bytes).map_err(|error| self.damage(spot, "entry header", error, "an entry"))?;
         let (position, number) = (self.position() + spot.unit.offset() as u64, spot.number);
@@ -416,7 +416,7 @@ impl Segment {
         Ok(header)
     }
 
-    fn damage(&self, spot: &Spot, what: &'static str, found: impl ToString, expected: impl ToString) -> Damage {
+    fn damage(&self, spot: &EntryPlace, what: &'static str, found: impl ToString, expected: impl ToString) -> Damage {
         Damage {
             file: self.path.clone(),
             position: self.position() + spot.unit.offset() as u64,
@@ -425,11 +425,11 @@ impl Segment {
         }
     }
 
-    fn units(&self) -> RwLockReadGuard<'_, Units> {
-        self.units.read()
+    fn entries(&self) -> RwLockReadGuard<'_, EntryIndex> {
+        self.entries.read()
     }
 
-    fn units_mut(&self) -> RwLockWriteGuard<'_, Units> {
-        self.units.write()
+    fn entries_mut(&self) -> RwLockWriteGuard<'_, EntryIndex> {
+        self.entries.write()
     }
 }

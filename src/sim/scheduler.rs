@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use crate::disk::sim::Rng;
 use crate::log::Background;
 use crate::log::flush::FlushTarget;
-use crate::log::flusher::Scheduler;
+use crate::log::threads::FlushScheduler;
 
 /// How slow the syncs of a machine are, through all its lives.
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl SimScheduler {
     }
 }
 
-impl Scheduler for SimScheduler {
+impl FlushScheduler for SimScheduler {
     fn schedule(&self, log: FlushTarget, delay: Duration) {
         let takes = Duration::from_micros(self.rng.lock().below(self.slowest.as_micros() as u64 + 1));
         let pace = self.pace.clone();

@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::disk::sim::{Rng, SimDisk};
 use crate::error::StartError;
 use crate::log::flush::FlushTarget;
-use crate::log::flusher::Scheduler;
+use crate::log::threads::FlushScheduler;
 use crate::node::builder::grpc_options;
 use crate::node::start::Environment;
 use crate::node::{Node, NodeBuilder};
@@ -248,7 +248,7 @@ impl Service<Uri> for Connector {
 /// Runs flush passes as tasks. Each takes its time, during which a power loss loses what it is for.
 struct TokioScheduler(Mutex<Rng>);
 
-impl Scheduler for TokioScheduler {
+impl FlushScheduler for TokioScheduler {
     fn schedule(&self, log: FlushTarget, delay: Duration) {
         let takes = Duration::from_micros(self.0.lock().below(SLOWEST_SYNC.as_micros() as u64 + 1));
         // Detached: the end of the pass is told through the log.

@@ -22,13 +22,13 @@ const RESERVE: u64 = 64 << 10;
 
 /// What becomes of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum Admission {
     /// It can be written.
-    Enough,
+    Now,
     /// Perhaps, once those before it have their places.
     Later,
     /// It cannot.
-    None(NoRoom),
+    Full(NoRoom),
 }
 
 /// Why there is no room.
@@ -123,27 +123,27 @@ impl Sparse {
 impl LogReader {
     /// Leader: whether a batch of `length` bytes can be written behind `pending` bytes of others that have no place
     /// yet. `now` in milliseconds.
-    pub(crate) fn room_for(&self, length: u64, pending: u64, now: u64) -> Room {
+    pub(crate) fn room_for(&self, length: u64, pending: u64, now: u64) -> Admission {
         let shared = self.shared();
         let wanted = pending + length + shared.reserve() + BLANK_HEADER as u64;
         if let Err(why) = shared.sparse.filled(now) {
-            return if pending > 0 { Room::Later } else { Room::None(why) };
+            return if pending > 0 { Admission::Later } else { Admission::Full(why) };
         }
         let (end, active_end) = shared.write_end();
         if end + wanted <= active_end {
             shared.want_spare_again(now);
-            return Room::Enough;
+            return Admission::Now;
         }
         // What does not fit into the active segment may waste all that is left of it.
         if pending > 0 && SEGMENT_HEADER as u64 + wanted > shared.options.segment_size {
-            return Room::Later;
+            return Admission::Later;
         }
         // Without a segment the first one may have no room for it either.
         let more = u64::from(active_end == 0 && shared.first_segment_left() < wanted);
         match shared.need_spare(now).and_then(|()| shared.room_for_segments(more)) {
-            Ok(()) => Room::Enough,
-            Err(_) if pending > 0 => Room::Later,
-            Err(why) => Room::None(why),
+            Ok(()) => Admission::Now,
+            Err(_) if pending > 0 => Admission::Later,
+            Err(why) => Admission::Full(why),
         }
     }
 

@@ -12,10 +12,10 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::disk::{DiskFile, is_exhausted, is_full, passes};
 use crate::log::Shared;
+use crate::log::admission::NoRoom;
 use crate::log::names;
-use crate::log::room::NoRoom;
 use crate::log::writer::remove_if_there;
-use crate::segment::Mapped;
+use crate::segment::MappedFile;
 
 /// How long after a failure the file system is not asked again, milliseconds.
 const RETRY: u64 = 1000;
@@ -40,7 +40,7 @@ enum State {
     /// A job that makes it is queued.
     Wanted,
     /// Allocated, open and mapped: a segment needs nothing more of the system.
-    Made { mapped: Mapped, zeros: Zeros },
+    Made { mapped: MappedFile, zeros: Zeros },
     /// There is no room for it, or it could not be made. `at`: when somebody last asked for it. `again`: a job that
     /// tries it again is queued; until it has, nothing says that there is room.
     Failed { at: Option<u64>, why: NoRoom, again: bool },
@@ -150,7 +150,7 @@ impl Shared {
     ///
     /// # Errors
     /// If the system fails.
-    pub(in crate::log) fn take_spare(&self, path: &Path) -> io::Result<Mapped> {
+    pub(in crate::log) fn take_spare(&self, path: &Path) -> io::Result<MappedFile> {
         let mut state = self.spare.state();
         self.check()?;
         if matches!(*state, State::Made { zeros: Zeros::Now, .. }) {
@@ -177,9 +177,9 @@ impl Shared {
     }
 
     /// A file for a segment, open and mapped. It is not there after an error.
-    fn make_segment(&self, path: &Path) -> io::Result<Mapped> {
+    fn make_segment(&self, path: &Path) -> io::Result<MappedFile> {
         let file = self.disk.create(path, self.options.segment_size)?;
-        Mapped::new(file).or_else(|error| {
+        MappedFile::new(file).or_else(|error| {
             remove_if_there(self.disk.as_ref(), path)?;
             Err(error)
         })

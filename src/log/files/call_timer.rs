@@ -4,19 +4,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Calls of one kind, of which there is one at a time.
-pub(in crate::log) struct Pulse {
+pub(in crate::log) struct CallTimer {
     epoch: Instant,
     /// Milliseconds behind the epoch when the present one began, and one; 0: there is none.
     began: AtomicU64,
 }
 
-impl Default for Pulse {
+impl Default for CallTimer {
     fn default() -> Self {
         Self { epoch: Instant::now(), began: AtomicU64::new(0) }
     }
 }
 
-impl Pulse {
+impl CallTimer {
     /// Does `work`, which is under way until it ends. One that panics stays so: its log is closed then.
     pub(in crate::log) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         self.begin();

@@ -14,7 +14,7 @@ use crate::format::sealed::{self, SealedError};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
 use crate::format::{DIRECTORY_VERSION, FORMAT_VERSION};
 use crate::log::names::{self, FileKind};
-use crate::log::pending::put_back;
+use crate::log::unsynced_names::put_back;
 use crate::types::{ClusterName, Group, Incarnation, NodeId};
 
 /// Mark of the identity file.

@@ -11,7 +11,7 @@ use crate::format::hard_state::{
     HARD_STATE_SIZE, HardVote, LogPoint, Noted, SLOT, SLOT_DISTANCE, Slot, Slots, decode_noted, decode_vote,
     encode_noted, encode_vote,
 };
-use crate::log::recovery::{FileDecision, StateFind, decide_state};
+use crate::log::recovery::{FileDecision, HardStateCase, decide_state};
 
 /// Two slots for the vote, two for what is noted of the log.
 #[derive(Debug)]
@@ -50,36 +50,36 @@ impl HardStateFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(io("open")(error)),
         };
-        let (file, find) = match found {
+        let (file, look) = match found {
             Some(file) if file.size() == HARD_STATE_SIZE => {
-                let find = look(file.as_ref()).map_err(io("read"))?;
-                (Some(file), find)
+                let look = look(file.as_ref()).map_err(io("read"))?;
+                (Some(file), look)
             }
             found => {
                 let found = found.map_or("no file".into(), |file| format!("{} bytes", file.size()));
-                (None, Looked { find: StateFind::Absent, what: "file", found, state: State::new(), version: None })
+                (None, Looked { case: HardStateCase::Absent, what: "file", found, state: State::new(), version: None })
             }
         };
-        match (decide_state(find.find, fresh), file) {
+        match (decide_state(look.case, fresh), file) {
             // As it was made: nothing says that its name is on the disk. It is made anew.
-            (FileDecision::Use, _) if find.state == State::new() => {
-                Ok(Inspected { file: None, state: find.state, lost: None })
+            (FileDecision::Use, _) if look.state == State::new() => {
+                Ok(Inspected { file: None, state: look.state, lost: None })
             }
-            (FileDecision::Use, Some(file)) => Ok(Inspected { file: Some(file), state: find.state, lost: None }),
+            (FileDecision::Use, Some(file)) => Ok(Inspected { file: Some(file), state: look.state, lost: None }),
             (FileDecision::Report, Some(file)) => {
-                Ok(Inspected { file: Some(file), state: find.state, lost: Some(find.found) })
+                Ok(Inspected { file: Some(file), state: look.state, lost: Some(look.found) })
             }
-            (FileDecision::Make, _) => Ok(Inspected { file: None, state: find.state, lost: None }),
+            (FileDecision::Make, _) => Ok(Inspected { file: None, state: look.state, lost: None }),
             _ => {
                 let file = path.to_owned();
-                if let Some(found) = find.version {
+                if let Some(found) = look.version {
                     return Err(OpenError::Version { file, found, supported: FORMAT_VERSION });
                 }
-                let expected = match find.find {
-                    StateFind::Absent => format!("{HARD_STATE_SIZE} bytes beside the log"),
+                let expected = match look.case {
+                    HardStateCase::Absent => format!("{HARD_STATE_SIZE} bytes beside the log"),
                     _ => "two votes that follow each other, and what was noted of the log".into(),
                 };
-                let mismatch = Mismatch::new(find.what, find.found, expected);
+                let mismatch = Mismatch::new(look.what, look.found, expected);
                 Err(Damage { file, position: 0, index: 0, mismatch }.into())
             }
         }
@@ -204,7 +204,7 @@ impl Inspected {
 
 /// What is in a file, and what that is called.
 struct Looked {
-    find: StateFind,
+    case: HardStateCase,
     /// What is wrong, if anything is.
     what: &'static str,
     found: String,
@@ -241,29 +241,29 @@ fn look(file: &dyn DiskFile) -> io::Result<Looked> {
     let (votes, notes) = slots(file)?;
     let version = votes.iter().find_map(later).or_else(|| notes.iter().find_map(later));
     let mut state = State::new();
-    let looked = |find, what, found, state| Ok(Looked { find, what, found, state, version });
+    let looked = |case, what, found, state| Ok(Looked { case, what, found, state, version });
     if version.is_some() {
-        return looked(StateFind::Later, "format version", String::new(), state);
+        return looked(HardStateCase::Later, "format version", String::new(), state);
     }
     let [even, odd] = votes;
     let (named_even, named_odd) = (named(&even), named(&odd));
     let Some((sequence, vote)) = newest_vote(even, odd) else {
-        return looked(StateFind::VoteLost, "vote slot", format!("{named_even} and {named_odd}"), state);
+        return looked(HardStateCase::VoteLost, "vote slot", format!("{named_even} and {named_odd}"), state);
     };
     (state.vote_sequence, state.vote) = (sequence, (vote != NOBODY).then_some(vote));
     let lost = notes.iter().filter(|note| !matches!(note, Slot::Valid(..))).count();
     let found = format!("{} and {}", named(&notes[0]), named(&notes[1]));
     let newest = notes.into_iter().filter_map(valid).max_by_key(|note| note.0);
-    let find = match (lost, &newest) {
-        (0, _) => StateFind::Good,
-        (_, Some(_)) => StateFind::NoteHalfLost,
-        (_, None) => StateFind::NoteLost,
+    let case = match (lost, &newest) {
+        (0, _) => HardStateCase::Good,
+        (_, Some(_)) => HardStateCase::NoteHalfLost,
+        (_, None) => HardStateCase::NoteLost,
     };
     if let Some((sequence, noted)) = newest {
         // A slot that is lost may have been the newer one: the next note goes there, with a number it cannot have had.
         (state.noted_sequence, state.noted) = (sequence + 2 * lost as u64, noted);
     }
-    looked(find, "progress slot", found, state)
+    looked(case, "progress slot", found, state)
 }
 
 /// The votes a file is made with. It is made with two notes of nothing, too: a slot that is empty was lost.

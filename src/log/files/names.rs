@@ -17,7 +17,7 @@ pub(crate) const BALLAST: &str = "ballast";
 /// Ending of a segment's index.
 const INDEX: &str = ".index";
 /// Ending of a name while a start makes that anew.
-const AGAIN: &str = ".again";
+const RENAMING: &str = ".again";
 
 /// The segment file that begins at `position`: 20 digits.
 pub(crate) fn segment(position: u64) -> String {
@@ -30,13 +30,13 @@ pub(crate) fn index(position: u64) -> String {
 }
 
 /// What the file `name` is called while that name is made anew.
-pub(in crate::log) fn again(name: &str) -> String {
-    format!("{name}{AGAIN}")
+pub(in crate::log) fn renaming(name: &str) -> String {
+    format!("{name}{RENAMING}")
 }
 
 /// The usual name of a file whose name was being made anew; `None` if `name` is not of one.
-pub(in crate::log) fn usual(name: &str) -> Option<&str> {
-    let usual = name.strip_suffix(AGAIN)?;
+pub(in crate::log) fn final_name(name: &str) -> Option<&str> {
+    let usual = name.strip_suffix(RENAMING)?;
     (usual == START || matches!(kind(usual), Some(FileKind::Segment(_)))).then_some(usual)
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum FileKind {
     /// The index of a segment.
     Index(u64),
     /// A file whose name a start was making anew when it died.
-    Again,
+    Renaming,
     /// One of the fixed names.
     Fixed,
     /// Left over from an interrupted write: safe to remove.
@@ -61,7 +61,7 @@ pub(crate) fn kind(name: &str) -> Option<FileKind> {
     match name {
         LOCK | IDENTITY | HARD_STATE | START | SPARE | BALLAST => Some(FileKind::Fixed),
         _ if name.ends_with(TEMPORARY) => Some(FileKind::Temporary),
-        _ if usual(name).is_some() => Some(FileKind::Again),
+        _ if final_name(name).is_some() => Some(FileKind::Renaming),
         _ => match name.strip_suffix(INDEX) {
             Some(digits) => position(digits).map(FileKind::Index),
             None => position(name).map(FileKind::Segment),
@@ -78,8 +78,8 @@ mod tests {
         assert_eq!(segment(4096), "00000000000000004096");
         assert_eq!(kind(&segment(u64::MAX)), Some(FileKind::Segment(u64::MAX)));
         assert_eq!(kind(&index(80)), Some(FileKind::Index(80)));
-        assert_eq!([kind(&again(&segment(80))), kind("start.again")], [Some(FileKind::Again); 2]);
-        assert_eq!(usual(&again(&segment(80))), Some(&*segment(80)));
+        assert_eq!([kind(&renaming(&segment(80))), kind("start.again")], [Some(FileKind::Renaming); 2]);
+        assert_eq!(final_name(&renaming(&segment(80))), Some(&*segment(80)));
         assert_eq!(kind("hard-state"), Some(FileKind::Fixed));
         assert_eq!(kind("start.tmp"), Some(FileKind::Temporary));
         for strange in ["", "1", "0000000000000000409x", "99999999999999999999", "notes.txt", "lock.again"] {

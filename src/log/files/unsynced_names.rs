@@ -25,7 +25,7 @@ use crate::format::hard_state::LogPoint;
 use crate::log::Shared;
 use crate::log::directory::io_error;
 use crate::log::names;
-use crate::log::start::StartPoint;
+use crate::log::start_file::StartPoint;
 use crate::log::writer::remove_if_there;
 use crate::segment::Segment;
 
@@ -39,7 +39,8 @@ const PAGE: u64 = 4096;
 /// If the system fails, or nothing may be written there.
 pub(crate) fn put_back(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OpenError> {
     let mut found = disk.list(dir).map_err(io_error("list", dir))?;
-    let again: Vec<_> = found.iter().filter_map(|name| Some((name.clone(), names::usual(name)?.to_owned()))).collect();
+    let again: Vec<_> =
+        found.iter().filter_map(|name| Some((name.clone(), names::final_name(name)?.to_owned()))).collect();
     for (name, usual) in again {
         let file = dir.join(&name);
         found.retain(|other| *other != name);
@@ -79,7 +80,7 @@ impl Shared {
         let pending = segments.iter().filter(|segment| segment.start().number >= durable.number);
         for name in start.into_iter().chain(pending.map(|segment| names::segment(segment.position()))) {
             // A start that comes after a crash in between finds it by the other name.
-            let (file, away) = (self.directory.file(&name), self.directory.file(&names::again(&name)));
+            let (file, away) = (self.directory.file(&name), self.directory.file(&names::renaming(&name)));
             self.disk.rename(&file, &away).map_err(io_error("rename", &file))?;
             self.disk.rename(&away, &file).map_err(io_error("rename back", &away))?;
         }

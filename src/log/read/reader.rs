@@ -17,7 +17,7 @@ use crate::format::segment::Cursor;
 use crate::log::Shared;
 use crate::log::failure::Failure;
 use crate::log::progress::Progress;
-use crate::log::start::{PurgePoint, StartPoint};
+use crate::log::start_file::{PurgePoint, StartPoint};
 use crate::segment::{Segment, after};
 use crate::types::{Group, ReadLimit, Record};
 

@@ -8,7 +8,7 @@ use crate::disk::real::RealDisk;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
-use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::types::{Incarnation, ReadLimit};
 

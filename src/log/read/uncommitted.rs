@@ -9,11 +9,11 @@ use crate::format::frame::Frame;
 
 /// Consecutive entries, the newest last.
 #[derive(Debug, Default)]
-pub(in crate::log) struct Tail {
+pub(in crate::log) struct Uncommitted {
     frames: VecDeque<Frame>,
 }
 
-impl Tail {
+impl Uncommitted {
     /// Adds the next entry.
     pub(in crate::log) fn push(&mut self, frame: Frame) {
         self.frames.push_back(frame);

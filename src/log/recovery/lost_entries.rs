@@ -11,7 +11,7 @@ use crate::segment::scanner::{Scanner, Step};
 
 /// Entries that are good by themselves, behind the place where the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Remains {
+pub(crate) struct LostEntries {
     /// How many.
     pub(crate) entries: u64,
     /// Records in them.
@@ -22,7 +22,7 @@ pub(crate) struct Remains {
     end: u64,
 }
 
-impl Remains {
+impl LostEntries {
     /// Indexes of the records, of which some may be missing in between; `None` if there are none.
     pub(crate) fn indexes(&self) -> Option<Range<u64>> {
         (self.records > 0).then_some(self.first..self.end)

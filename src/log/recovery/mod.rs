@@ -14,4 +14,6 @@ pub(crate) mod open;
 pub(crate) mod scan;
 pub(crate) mod table;
 
-pub(crate) use table::{Decision, FileDecision, Find, IndexFind, Known, StateFind, decide, decide_index, decide_state};
+pub(crate) use table::{
+    Decision, EndCase, FileDecision, HardStateCase, IndexCase, Known, decide, decide_index, decide_state,
+};

@@ -13,8 +13,8 @@ use crate::log::directory::{self, Directory, io_error};
 use crate::log::hard_state::{self, HardStateFile};
 use crate::log::names::{self, FileKind};
 use crate::log::open::{Examined, damage, examine};
-use crate::log::recovery::{Decision, Find, Known, decide};
-use crate::log::start::StartPoint;
+use crate::log::recovery::{Decision, EndCase, Known, decide};
+use crate::log::start_file::StartPoint;
 
 /// Keeps a node from starting in `dir` until the value is dropped.
 ///
@@ -47,8 +47,8 @@ pub(crate) fn start_point(disk: &dyn Disk, directory: &Directory) -> Result<Star
 }
 
 /// What a start would find and do.
-pub(crate) struct Verdict {
-    pub(crate) find: Find,
+pub(crate) struct StartVerdict {
+    pub(crate) case: EndCase,
     pub(crate) known: Known,
     pub(crate) decision: Decision,
     /// Where the log ends for it.
@@ -61,11 +61,11 @@ pub(crate) struct Verdict {
 ///
 /// # Errors
 /// If it would refuse before it comes to the table of the segments.
-pub(crate) fn verdict(disk: &Arc<dyn Disk>, directory: &Directory) -> Result<Verdict, OpenError> {
+pub(crate) fn start_verdict(disk: &Arc<dyn Disk>, directory: &Directory) -> Result<StartVerdict, OpenError> {
     let Examined { base, hard_state, walk, known, .. } = examine(disk, directory)?;
-    let find = walk.ended.find;
+    let case = walk.ended.case;
     let damage = damage(&walk, base, hard_state.noted(), known);
-    Ok(Verdict { find, known, decision: decide(find, known), end: walk.end(base), damage })
+    Ok(StartVerdict { case, known, decision: decide(case, known), end: walk.end(base), damage })
 }
 
 /// Makes durable whatever is in `dir`. Of a copy that was just made nothing need be on the disk yet, and neither a
@@ -78,7 +78,7 @@ pub(crate) fn sync_all(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
         let counts = match names::kind(&name) {
             Some(FileKind::Segment(_) | FileKind::Index(_)) => true,
             Some(FileKind::Fixed) => !matches!(name.as_str(), names::LOCK | names::SPARE | names::BALLAST),
-            Some(FileKind::Temporary | FileKind::Again) | None => false,
+            Some(FileKind::Temporary | FileKind::Renaming) | None => false,
         };
         if counts {
             let path = dir.join(name);

@@ -12,22 +12,22 @@ use crate::disk::Disk;
 use crate::error::{Damage, Mismatch, OpenError};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
+use crate::log::admission::Sparse;
+use crate::log::call_timer::CallTimer;
 use crate::log::directory::{Directory, Identity, io_error};
 use crate::log::flush::FlushQueue;
 use crate::log::hard_state::{HardStateFile, Inspected};
+use crate::log::lost_entries::LostEntries;
 use crate::log::names;
-use crate::log::pending;
 use crate::log::progress::Progress;
-use crate::log::pulse::Pulse;
-use crate::log::recovery::{Decision, Find, Known, decide};
-use crate::log::remains::Remains;
-use crate::log::retention::Going;
-use crate::log::room::Sparse;
+use crate::log::recovery::{Decision, EndCase, Known, decide};
+use crate::log::retention::Unlinked;
+use crate::log::scan::{Listing, Scan, ScanEnd};
 use crate::log::scrub::Health;
 use crate::log::spare::Spare;
-use crate::log::start::StartPoint;
-use crate::log::tail::Tail;
-use crate::log::walk::{Ended, Listing, Walk};
+use crate::log::start_file::StartPoint;
+use crate::log::uncommitted::Uncommitted;
+use crate::log::unsynced_names;
 use crate::log::writer::remove_if_there;
 use crate::log::{Log, LogOptions, Shared};
 use crate::segment::Segment;
@@ -44,7 +44,7 @@ pub(crate) struct Recovered {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cut {
     /// The row of the table.
-    pub(crate) find: Find,
+    pub(crate) case: EndCase,
     /// Where it was found.
     pub(crate) file: PathBuf,
     /// Position where the log ends now.
@@ -54,14 +54,14 @@ pub(crate) struct Cut {
     /// What was there.
     pub(crate) found: String,
     /// What of it could still be read.
-    pub(crate) lost: Remains,
+    pub(crate) lost: LostEntries,
 }
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { find, file, position, index, found, lost } = self;
-        write!(f, "{} in {} at position {position} (index {index}): {found}", find.name(), file.display())?;
-        let Remains { entries, records, .. } = lost;
+        let Self { case, file, position, index, found, lost } = self;
+        write!(f, "{} in {} at position {position} (index {index}): {found}", case.name(), file.display())?;
+        let LostEntries { entries, records, .. } = lost;
         match lost.indexes() {
             Some(Range { start, end }) => {
                 write!(f, "; with it went {entries} entries with {records} records, of indexes {start} to {}", end - 1)
@@ -86,7 +86,7 @@ impl Log {
     ) -> Result<(Self, Recovered), OpenError> {
         let directory = Directory::open(disk.as_ref(), path, wanted)?;
         let Examined { start, base, stale, hard_state, mut walk, known } = examine(&disk, &directory)?;
-        let decision = decide(walk.ended.find, known);
+        let decision = decide(walk.ended.case, known);
         let noted = hard_state.noted();
         let hard_state_path = directory.file(names::HARD_STATE);
         match decision {
@@ -104,24 +104,24 @@ impl Log {
         let end = walk.end(base);
         let lost = match decision {
             Decision::Cut => walk.remains(disk.as_ref(), end)?,
-            _ => Remains::default(),
+            _ => LostEntries::default(),
         };
         let shared = Arc::new(Shared {
             flush: FlushQueue::new(end.point()),
             progress: Progress::new(base.index, commit, base.index, base.index),
             segments: RwLock::new(std::mem::take(&mut walk.segments)),
-            tail: Mutex::new(Tail::default()),
+            tail: Mutex::new(Uncommitted::default()),
             start: Mutex::new(start),
             changing_start: Mutex::default(),
             hard_state: Mutex::new(hard_state),
             spare: Spare::default(),
             sparse: Sparse::default(),
             let_go_below: 0.into(),
-            going: Going::default(),
+            going: Unlinked::default(),
             grown: tokio::sync::Notify::new(),
             health: Health::default(),
-            syncing: Pulse::default(),
-            writing: Pulse::default(),
+            syncing: CallTimer::default(),
+            writing: CallTimer::default(),
             failure: OnceLock::new(),
             first_number: start_number.into(),
             disk,
@@ -131,14 +131,14 @@ impl Log {
         // A last segment that is complete is open again: what will be written over its blank must not be taken for the
         // blank if it does not reach the disk. And zeros whose sync failed in an earlier life are only read, not there.
         let clear = decision == Decision::Cut || walk.last_is_sealed || noted.clearing;
-        let gone = Gone { stale, segments: std::mem::take(&mut walk.leftovers) };
+        let gone = Discarded { stale, segments: std::mem::take(&mut walk.leftovers) };
         let log = finish(shared, base, noted.durable, &gone, clear)?;
         for segment in walk.without_index {
             log.shared.write_index(segment);
         }
         let cut = (decision == Decision::Cut).then(|| {
-            let Ended { find, file, mismatch: Mismatch { found, .. } } = walk.ended;
-            Cut { find, file, position: end.position, index: end.index, found, lost }
+            let ScanEnd { case, file, mismatch: Mismatch { found, .. } } = walk.ended;
+            Cut { case, file, position: end.position, index: end.index, found, lost }
         });
         if let Some(cut) = &cut {
             tracing::warn!(group = %log.shared.group(), %cut, "cut a tail that was never synced");
@@ -160,7 +160,7 @@ pub(in crate::log) struct Examined {
     /// Files that do not count.
     stale: Vec<PathBuf>,
     pub(in crate::log) hard_state: Inspected,
-    pub(in crate::log) walk: Walk,
+    pub(in crate::log) walk: Scan,
     pub(in crate::log) known: Known,
 }
 
@@ -175,12 +175,12 @@ pub(in crate::log) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> R
     let noted = hard_state.noted();
     let trusted = noted.durable.position.max(base.position);
     let settled = noted.durable.position.min(noted.committed.position);
-    let mut walk = Walk::run(files, directory, &positions, base, trusted, settled)?;
+    let mut walk = Scan::run(files, directory, &positions, base, trusted, settled)?;
     let mut known = known(&walk, base, walk.end(base), noted);
-    if decide(walk.ended.find, Known::Nothing) != Decision::Refuse && !walk.reaches(base)? {
+    if decide(walk.ended.case, Known::Nothing) != Decision::Refuse && !walk.reaches(base)? {
         // Without a recorded start nothing was ever reset: the segments are another ledger's.
-        let find = if start.purged.is_some() { Find::StartNotReached } else { Find::OtherSegment };
-        walk.ended = Ended::new(find, walk.ended.file.clone());
+        let case = if start.purged.is_some() { EndCase::StartNotReached } else { EndCase::OtherSegment };
+        walk.ended = ScanEnd::new(case, walk.ended.file.clone());
         // What would go is all that was found.
         known = self::known(&walk, base, base, noted);
     } else if let Some(other) = other_history(&walk, base, noted)? {
@@ -190,20 +190,20 @@ pub(in crate::log) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> R
 }
 
 /// Why a directory is not opened.
-pub(in crate::log) fn damage(walk: &Walk, base: Cursor, noted: Noted, known: Known) -> Damage {
+pub(in crate::log) fn damage(walk: &Scan, base: Cursor, noted: Noted, known: Known) -> Damage {
     let (ended, end) = (walk.ended.clone(), walk.end(base));
     let because = match known {
         Known::Committed => format!("records below index {} are committed", noted.committed.index.max(walk.committed)),
         Known::Durable => format!("entries below number {} were synced here", noted.durable.number),
         Known::Nothing => "no write that did not end explains it".into(),
     };
-    let Ended { file, mismatch, .. } = ended;
+    let ScanEnd { file, mismatch, .. } = ended;
     let expected = if mismatch.expected.is_empty() { because } else { format!("{} ({because})", mismatch.expected) };
     Damage { file, position: end.position, index: end.index, mismatch: Mismatch { expected, ..mismatch } }
 }
 
 /// What is known about what is behind `end`.
-fn known(walk: &Walk, base: Cursor, end: Cursor, noted: Noted) -> Known {
+fn known(walk: &Scan, base: Cursor, end: Cursor, noted: Noted) -> Known {
     let lacks = |point: LogPoint| point.number > base.number.max(end.number);
     match () {
         () if lacks(noted.committed) || walk.committed > end.index => Known::Committed,
@@ -213,7 +213,7 @@ fn known(walk: &Walk, base: Cursor, end: Cursor, noted: Noted) -> Known {
 }
 
 /// The first place that was noted and has another past than was noted.
-fn other_history(walk: &Walk, base: Cursor, noted: Noted) -> Result<Option<Ended>, Damage> {
+fn other_history(walk: &Scan, base: Cursor, noted: Noted) -> Result<Option<ScanEnd>, Damage> {
     let end = walk.end(base);
     let size = walk.segments.first().map_or(1, |first| first.end_position() - first.position());
     let noted = [noted.committed, noted.durable].into_iter().filter(|point| point.number > base.number);
@@ -237,7 +237,7 @@ fn other_history(walk: &Walk, base: Cursor, noted: Noted) -> Result<Option<Ended
             };
             let what = if start { "start of the log" } else { "what was noted" };
             let mismatch = Mismatch::new(what, found.map_or("no entry".into(), place), place(point));
-            return Ok(Some(Ended { find: Find::OtherHistory, file: walk.ended.file.clone(), mismatch }));
+            return Ok(Some(ScanEnd { case: EndCase::OtherHistory, file: walk.ended.file.clone(), mismatch }));
         }
     }
     Ok(None)
@@ -257,18 +257,18 @@ fn rewrite_unknown(segment: &Segment, durable: LogPoint, end: Cursor) -> io::Res
 }
 
 /// What is to be removed.
-struct Gone {
+struct Discarded {
     /// Files that never counted.
     stale: Vec<PathBuf>,
     /// Segments that count no more.
     segments: Vec<PathBuf>,
 }
 
-impl Gone {
+impl Discarded {
     fn remove(&self, disk: &dyn Disk) -> Result<(), OpenError> {
         // The last first: after a crash in between, the log merely ends earlier.
         for file in self.segments.iter().rev() {
-            pending::remove_segment(disk, file).map_err(io_error("remove", file))?;
+            unsynced_names::remove_segment(disk, file).map_err(io_error("remove", file))?;
         }
         for file in &self.stale {
             remove_if_there(disk, file).map_err(io_error("remove", file))?;
@@ -279,7 +279,13 @@ impl Gone {
 
 /// Removes what was decided to be cut, zeroes what is behind the end if that is to be made `clear`, and makes what is
 /// left durable: Raft counts it as such.
-fn finish(shared: Arc<Shared>, base: Cursor, durable: LogPoint, gone: &Gone, clear: bool) -> Result<Log, OpenError> {
+fn finish(
+    shared: Arc<Shared>,
+    base: Cursor,
+    durable: LogPoint,
+    gone: &Discarded,
+    clear: bool,
+) -> Result<Log, OpenError> {
     shared.renew_names(durable)?;
     gone.remove(shared.disk.as_ref())?;
     let dir = shared.directory.path().to_owned();

@@ -9,12 +9,12 @@ use crate::error::{Damage, Mismatch, OpenError};
 use crate::format::segment::{Cursor, MAX_PLACE, SEGMENT_HEADER, SegmentError, SegmentHeader};
 use crate::format::{FORMAT_VERSION, index};
 use crate::log::directory::{Directory, io_error};
+use crate::log::lost_entries::LostEntries;
 use crate::log::names::{self, FileKind};
-use crate::log::recovery::{FileDecision, Find, IndexFind, decide_index};
-use crate::log::remains::Remains;
-use crate::segment::recovery::{self, Scan};
+use crate::log::recovery::{EndCase, FileDecision, IndexCase, decide_index};
+use crate::segment::recovery::{self, SegmentScan};
 use crate::segment::scanner::{Break, Broken, Scanner, Stop};
-use crate::segment::{Mapped, Segment, after};
+use crate::segment::{MappedFile, Segment, after};
 
 /// What is in the directory.
 pub(in crate::log) struct Listing {
@@ -41,7 +41,7 @@ impl Listing {
                 Some(FileKind::Temporary) => listing.stale.push(file),
                 Some(FileKind::Fixed) if name == names::SPARE => listing.stale.push(file),
                 // Those that are to come again have been put back.
-                Some(FileKind::Fixed | FileKind::Index(_) | FileKind::Again) => {}
+                Some(FileKind::Fixed | FileKind::Index(_) | FileKind::Renaming) => {}
                 None => tracing::warn!(file = %file.display(), "not part of the ledger: left alone"),
             }
         }
@@ -51,14 +51,14 @@ impl Listing {
 }
 
 /// The segments that continue each other, and why there are no more.
-pub(in crate::log) struct Walk {
+pub(in crate::log) struct Scan {
     pub(in crate::log) segments: Vec<Arc<Segment>>,
     /// Highest commit point, as an index, that a good entry names.
     pub(in crate::log) committed: u64,
     /// Whether a blank fills the last of these.
     pub(in crate::log) last_is_sealed: bool,
     /// Where it ended.
-    pub(in crate::log) ended: Ended,
+    pub(in crate::log) ended: ScanEnd,
     /// Files behind the end.
     pub(in crate::log) leftovers: Vec<PathBuf>,
     /// Sealed segments whose index file has to be made.
@@ -67,16 +67,16 @@ pub(in crate::log) struct Walk {
 
 /// Where a walk ended, and what is there.
 #[derive(Debug, Clone)]
-pub(in crate::log) struct Ended {
-    pub(in crate::log) find: Find,
+pub(in crate::log) struct ScanEnd {
+    pub(in crate::log) case: EndCase,
     pub(in crate::log) file: PathBuf,
     /// What is there, and what would continue the log.
     pub(in crate::log) mismatch: Mismatch,
 }
 
-impl Ended {
-    pub(in crate::log) fn new(find: Find, file: PathBuf) -> Self {
-        Self { find, file, mismatch: Mismatch::new(find.name(), find.name(), "") }
+impl ScanEnd {
+    pub(in crate::log) fn new(case: EndCase, file: PathBuf) -> Self {
+        Self { case, file, mismatch: Mismatch::new(case.name(), case.name(), "") }
     }
 
     fn with(self, what: &'static str, found: impl ToString, expected: impl ToString) -> Self {
@@ -84,7 +84,7 @@ impl Ended {
     }
 }
 
-impl Walk {
+impl Scan {
     /// Walks from `base`. Segments that end below `trusted` were synced, and that was noted; in later ones every byte
     /// is checked, for a page may be missing anywhere. Segments that end below `settled` are never written to again.
     pub(in crate::log) fn run(
@@ -100,7 +100,7 @@ impl Walk {
             segments: Vec::new(),
             committed: 0,
             last_is_sealed: false,
-            ended: Ended::new(Find::CleanEnd, directory.path().to_owned()),
+            ended: ScanEnd::new(EndCase::CleanEnd, directory.path().to_owned()),
             leftovers: Vec::new(),
             without_index: Vec::new(),
         };
@@ -108,7 +108,7 @@ impl Walk {
         for (at, &position) in positions.iter().enumerate() {
             let (file, last) = (directory.segment(position), at + 1 == positions.len());
             let looked = if position != expected {
-                let ended = Ended::new(Find::MissingSegment, directory.segment(expected));
+                let ended = ScanEnd::new(EndCase::MissingSegment, directory.segment(expected));
                 Err(ended.with("segment", "no file", format!("the segment of position {expected}")))
             } else {
                 let verify = last || position + size > trusted;
@@ -127,7 +127,7 @@ impl Walk {
                         walk.without_index.push(segment);
                     }
                     walk.ended = match ended(file, opened.stop, opened.leftovers, last) {
-                        Ended { find: Find::SealedEnd, .. } if !last => {
+                        ScanEnd { case: EndCase::SealedEnd, .. } if !last => {
                             expected = position + size;
                             continue;
                         }
@@ -161,8 +161,8 @@ impl Walk {
     ///
     /// # Errors
     /// If the system fails.
-    pub(in crate::log) fn remains(&self, disk: &dyn Disk, end: Cursor) -> Result<Remains, OpenError> {
-        let mut remains = Remains::default();
+    pub(in crate::log) fn remains(&self, disk: &dyn Disk, end: Cursor) -> Result<LostEntries, OpenError> {
+        let mut remains = LostEntries::default();
         let last = self.segments.last();
         let rest = last.map(|last| (last.position(), end.position.saturating_sub(last.position()), last.path()));
         let later = self.leftovers.iter().filter_map(|file| {
@@ -217,14 +217,14 @@ impl Walk {
 /// What comes next where nothing is known.
 const NOWHERE: Cursor = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 0 };
 
-fn ended(file: PathBuf, stop: Stop, leftovers: bool, last: bool) -> Ended {
-    let new = |find| Ended::new(find, file.clone());
+fn ended(file: PathBuf, stop: Stop, leftovers: bool, last: bool) -> ScanEnd {
+    let new = |case| ScanEnd::new(case, file.clone());
     match (stop, last) {
-        (Stop::Sealed, _) => new(Find::SealedEnd),
-        (Stop::Clean, true) if leftovers => new(Find::StaleTail).with("rest of the file", "bytes", "zeros"),
-        (Stop::Clean, true) => new(Find::CleanEnd),
-        (Stop::Clean, false) => new(Find::LostPage).with("entry", "zeros, and later segments", "an entry"),
-        (Stop::Broken(Broken { kind, mismatch }), _) => Ended { mismatch, ..new(Find::Broken(kind)) },
+        (Stop::Sealed, _) => new(EndCase::SealedEnd),
+        (Stop::Clean, true) if leftovers => new(EndCase::StaleTail).with("rest of the file", "bytes", "zeros"),
+        (Stop::Clean, true) => new(EndCase::CleanEnd),
+        (Stop::Clean, false) => new(EndCase::LostPage).with("entry", "zeros, and later segments", "an entry"),
+        (Stop::Broken(Broken { kind, mismatch }), _) => ScanEnd { mismatch, ..new(EndCase::Broken(kind)) },
     }
 }
 
@@ -245,18 +245,18 @@ fn open_segment(
     verify: bool,
     last: bool,
     before: Option<&Arc<Segment>>,
-) -> Result<Result<Opened, Ended>, OpenError> {
+) -> Result<Result<Opened, ScanEnd>, OpenError> {
     let (path, size) = (directory.segment(position), directory.identity().segment_size);
-    let ended = |find| Ended::new(find, path.clone());
+    let ended = |case| ScanEnd::new(case, path.clone());
     let file = disk.open(&path).map_err(io_error("open", &path))?;
     if file.size() != size {
-        let find = if last && file.size() < size { Find::ShortEnd } else { Find::WrongSize };
-        return Ok(Err(ended(find).with("file size", file.size(), size)));
+        let case = if last && file.size() < size { EndCase::ShortEnd } else { EndCase::WrongSize };
+        return Ok(Err(ended(case).with("file size", file.size(), size)));
     }
     let mut bytes = [0; SEGMENT_HEADER];
     match file.read_at(&mut bytes, 0) {
         Err(error) if is_bad_sector(&error) => {
-            let unreadable = ended(Find::Broken(Break::Unreadable));
+            let unreadable = ended(EndCase::Broken(Break::Unreadable));
             return Ok(Err(unreadable.with("read of the disk", error, "a segment header")));
         }
         read => read.map_err(io_error("read", &path))?,
@@ -269,31 +269,31 @@ fn open_segment(
                 .only_zeros_from(SEGMENT_HEADER as u64)
                 .map_err(io_error("read", &path))?;
             return Ok(Err(match rest {
-                true => ended(Find::UnwrittenEnd),
-                false => ended(Find::LostHeader).with("segment header", "zeros, and bytes behind", "a header"),
+                true => ended(EndCase::UnwrittenEnd),
+                false => ended(EndCase::LostHeader).with("segment header", "zeros, and bytes behind", "a header"),
             }));
         }
         Err(SegmentError::Absent) => {
-            return Ok(Err(ended(Find::LostHeader).with("segment header", "zeros, and later segments", "a header")));
+            return Ok(Err(ended(EndCase::LostHeader).with("segment header", "zeros, and later segments", "a header")));
         }
         Err(SegmentError::Version { found }) => {
             return Err(OpenError::Version { file: path, found, supported: FORMAT_VERSION });
         }
-        Err(error) => return Ok(Err(ended(Find::RottenSegment).with("segment header", error, "a header"))),
+        Err(error) => return Ok(Err(ended(EndCase::RottenSegment).with("segment header", error, "a header"))),
     };
     let expected = match before {
         Some(before) => Cursor { position, ..before.end() },
         None => Cursor { position, ..header.start },
     };
     if header.size != size || header.start != expected {
-        let other = ended(Find::OtherSegment);
+        let other = ended(EndCase::OtherSegment);
         let found = format!("{:?}, {} bytes", header.start, header.size);
         return Ok(Err(other.with("segment header", found, format!("{expected:?}, {size} bytes"))));
     }
     let (scan, index) = scan(disk.as_ref(), directory, file.as_ref(), &header, verify)?;
-    let Scan { units, stop, committed, leftovers } = scan;
-    let mapped = Mapped::new(file).map_err(io_error("map", &path))?;
-    let segment = Segment::new(disk.clone(), path, header, mapped, units);
+    let SegmentScan { entries, stop, committed, leftovers } = scan;
+    let mapped = MappedFile::new(file).map_err(io_error("map", &path))?;
+    let segment = Segment::new(disk.clone(), path, header, mapped, entries);
     Ok(Ok(Opened { segment, stop, leftovers, committed, index }))
 }
 
@@ -303,12 +303,12 @@ fn scan(
     file: &dyn DiskFile,
     header: &SegmentHeader,
     verify: bool,
-) -> Result<(Scan, FileDecision), OpenError> {
+) -> Result<(SegmentScan, FileDecision), OpenError> {
     let position = header.start.position;
     let (segment, path) = (directory.segment(position), directory.index(position));
     let bytes = read_if_there(disk, &path).map_err(io_error("read", &path))?;
-    let (find, by_index) = look_up(file, header, bytes.as_deref()).map_err(io_error("read", &segment))?;
-    let decision = decide_index(find);
+    let (case, by_index) = look_up(file, header, bytes.as_deref()).map_err(io_error("read", &segment))?;
+    let decision = decide_index(case);
     if decision == FileDecision::Refuse {
         let found = bytes.as_deref().and_then(index::other_version).unwrap_or_default();
         return Err(OpenError::Version { file: path, found, supported: FORMAT_VERSION });
@@ -325,14 +325,18 @@ fn scan(
 }
 
 /// What an index file is, and what it says if it fits.
-fn look_up(file: &dyn DiskFile, header: &SegmentHeader, bytes: Option<&[u8]>) -> io::Result<(IndexFind, Option<Scan>)> {
-    let Some(bytes) = bytes else { return Ok((IndexFind::Absent, None)) };
+fn look_up(
+    file: &dyn DiskFile,
+    header: &SegmentHeader,
+    bytes: Option<&[u8]>,
+) -> io::Result<(IndexCase, Option<SegmentScan>)> {
+    let Some(bytes) = bytes else { return Ok((IndexCase::Absent, None)) };
     if index::other_version(bytes).is_some() {
-        return Ok((IndexFind::Later, None));
+        return Ok((IndexCase::Later, None));
     }
     let scan = recovery::by_index(file, header, bytes)?;
-    let find = if scan.is_some() { IndexFind::Fits } else { IndexFind::Unusable };
-    Ok((find, scan))
+    let case = if scan.is_some() { IndexCase::Fits } else { IndexCase::Unusable };
+    Ok((case, scan))
 }
 
 fn read_if_there(disk: &dyn Disk, file: &Path) -> io::Result<Option<Vec<u8>>> {

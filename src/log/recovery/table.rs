@@ -7,7 +7,7 @@ use crate::segment::scanner::Break;
 
 /// Where the walk over the segments ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Find {
+pub(crate) enum EndCase {
     /// Zeros to the end of the last file.
     CleanEnd,
     /// A blank that fills the last file.
@@ -64,10 +64,10 @@ pub(crate) enum Decision {
 
 /// The table. A write that did not end, and a name that was not synced, explain the finds that are cut; nothing of that
 /// kind explains the others, so what was there may have been acknowledged however little is known.
-pub(crate) const fn decide(find: Find, known: Known) -> Decision {
+pub(crate) const fn decide(case: EndCase, known: Known) -> Decision {
     use Break::*;
-    use Find::*;
-    match (find, known) {
+    use EndCase::*;
+    match (case, known) {
         (CleanEnd | SealedEnd | UnwrittenEnd, Known::Nothing) => Decision::Keep,
         (ShortEnd | StaleTail | LostPage | LostHeader | MissingSegment, Known::Nothing) => Decision::Cut,
         (Broken(TornHeader | TornBody | TornBlank), Known::Nothing) => Decision::Cut,
@@ -84,7 +84,7 @@ pub(crate) const fn decide(find: Find, known: Known) -> Decision {
     }
 }
 
-impl Find {
+impl EndCase {
     /// The name of its row.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -115,7 +115,7 @@ impl Find {
 
 /// What the hard-state file is found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum StateFind {
+pub(crate) enum HardStateCase {
     /// Two votes that follow each other, and what was noted of the log, if anything was.
     Good,
     /// Not there, or of another size.
@@ -144,19 +144,19 @@ pub(crate) enum FileDecision {
 }
 
 /// The table of the hard state. A directory is `fresh` if it has no segment and no start: it never had a vote.
-pub(crate) const fn decide_state(find: StateFind, fresh: bool) -> FileDecision {
-    match (find, fresh) {
-        (StateFind::Good, _) => FileDecision::Use,
-        (StateFind::NoteHalfLost, _) => FileDecision::Report,
-        (StateFind::Absent, true) => FileDecision::Make,
-        (StateFind::Absent, false) => FileDecision::Refuse,
-        (StateFind::VoteLost | StateFind::NoteLost | StateFind::Later, _) => FileDecision::Refuse,
+pub(crate) const fn decide_state(case: HardStateCase, fresh: bool) -> FileDecision {
+    match (case, fresh) {
+        (HardStateCase::Good, _) => FileDecision::Use,
+        (HardStateCase::NoteHalfLost, _) => FileDecision::Report,
+        (HardStateCase::Absent, true) => FileDecision::Make,
+        (HardStateCase::Absent, false) => FileDecision::Refuse,
+        (HardStateCase::VoteLost | HardStateCase::NoteLost | HardStateCase::Later, _) => FileDecision::Refuse,
     }
 }
 
 /// What the index file of a sealed segment is found to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum IndexFind {
+pub(crate) enum IndexCase {
     /// It fits the segment.
     Fits,
     /// Not there, as after a crash soon after the roll.
@@ -169,10 +169,10 @@ pub(crate) enum IndexFind {
 
 /// The table of index files. A cache is no reason to refuse anything, but a later format is: who wrote it may have
 /// written more.
-pub(crate) const fn decide_index(find: IndexFind) -> FileDecision {
-    match find {
-        IndexFind::Fits => FileDecision::Use,
-        IndexFind::Absent | IndexFind::Unusable => FileDecision::Make,
-        IndexFind::Later => FileDecision::Refuse,
+pub(crate) const fn decide_index(case: IndexCase) -> FileDecision {
+    match case {
+        IndexCase::Fits => FileDecision::Use,
+        IndexCase::Absent | IndexCase::Unusable => FileDecision::Make,
+        IndexCase::Later => FileDecision::Refuse,
     }
 }

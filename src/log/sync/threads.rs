@@ -15,7 +15,7 @@ use crate::log::{Background, Shared};
 use crate::types::ClosedKind;
 
 /// Runs a flush pass over a log, now or a little later. The simulation has its own.
-pub(crate) trait Scheduler: Send + Sync + 'static {
+pub(crate) trait FlushScheduler: Send + Sync + 'static {
     /// Has [`flush`](crate::log::Shared::flush) called on `log` once, after `delay`.
     fn schedule(&self, log: FlushTarget, delay: Duration);
 
@@ -69,7 +69,7 @@ impl FlushThread {
     }
 }
 
-impl Scheduler for FlushThread {
+impl FlushScheduler for FlushThread {
     fn vote_places(&self) -> Arc<Semaphore> {
         self.vote_places.clone()
     }

@@ -7,7 +7,7 @@ use super::repair::{answer, good, repair_with};
 use super::*;
 use crate::disk::hooked::HookedDisk;
 use crate::format::hard_state::SLOT;
-use crate::log::recovery::{Find, Known};
+use crate::log::recovery::{EndCase, Known};
 
 fn open_on(disk: &HookedDisk, dir: &Path) -> Result<(Log, Recovered), OpenError> {
     Log::open(Arc::new(disk.clone()), dir.join("log"), identity(), options())
@@ -22,7 +22,7 @@ fn a_bad_sector_behind_the_end_is_overwritten() {
         let case = Case::new(known);
         let disk = HookedDisk::with_bad_sector(case.segment(2 * SIZE), BEHIND);
         let (log, recovered) = open_on(&disk, case.dir.path()).unwrap();
-        assert_eq!(recovered.cut.map(|cut| cut.find), Some(Find::StaleTail), "{known:?}");
+        assert_eq!(recovered.cut.map(|cut| cut.case), Some(EndCase::StaleTail), "{known:?}");
         assert_eq!(log.end().number, 12, "{known:?}");
         assert!(!disk.is_bad(), "{known:?}: still cannot be read");
         closed(log);

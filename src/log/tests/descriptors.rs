@@ -8,7 +8,7 @@ use parking_lot::Condvar;
 
 use super::*;
 use crate::disk::hooked::HookedDisk;
-use crate::log::room::Room;
+use crate::log::admission::Admission;
 
 /// How many files of the log in `dir` this process has open. Mappings are not among them.
 fn open_files(dir: &Path) -> Vec<String> {
@@ -107,12 +107,12 @@ fn without_a_descriptor_a_roll_is_refused_and_tried_again() {
     none_left.store(true, Ordering::Relaxed);
     let error = (0..20).find_map(|_| log.append_draft(Draft::batch(&[large()]), 1, 0).err()).unwrap();
     assert_eq!(error.raw_os_error(), exhausted().raw_os_error(), "{error}");
-    let Room::None(why) = log.reader().room_for(4000, 0, 1000) else { panic!("there is room") };
+    let Admission::Full(why) = log.reader().room_for(4000, 0, 1000) else { panic!("there is room") };
     assert!(why.process && why.why.contains("descriptor"), "{why}");
     assert_eq!(log.reader().disk_full(), None, "the disk is not full");
     assert_eq!(log.reader().failure(), None);
     none_left.store(false, Ordering::Relaxed);
-    assert_eq!(log.reader().room_for(4000, 0, 9000), Room::Enough);
+    assert_eq!(log.reader().room_for(4000, 0, 9000), Admission::Now);
     roll_until(&mut log, 5);
 }
 
@@ -157,7 +157,7 @@ fn the_first_entry_of_a_log_without_a_segment_rolls_when_it_does_not_fit() {
     log.reset(1, 10, next).unwrap();
     assert_eq!((log.reader().failure(), log.shared.segments().len()), (None, 0));
     none_left.store(false, Ordering::Relaxed);
-    assert_eq!(log.reader().room_for(4000, 0, 9000), Room::Enough);
+    assert_eq!(log.reader().room_for(4000, 0, 9000), Admission::Now);
     let header = log.append_draft(Draft::batch(&[large()]), 1, 0).unwrap();
     assert_eq!(header.position, 3 * SIZE + crate::format::segment::SEGMENT_HEADER as u64);
     flushed(&mut log);
@@ -306,13 +306,13 @@ fn a_copy_for_whose_blocks_there_is_no_room_takes_nothing_before_there_is() {
         });
     let (mut log, _) = Log::open(Arc::new(disk), dir.path().join("copy"), identity, options()).unwrap();
     let reader = log.reader();
-    let Room::None(why) = reader.room_for(100, 0, 1000) else { panic!("there is room") };
+    let Admission::Full(why) = reader.room_for(100, 0, 1000) else { panic!("there is room") };
     assert!(!why.process && why.why.contains("which is a copy without them"), "{why}");
     reader.room_until(1, 500, false, 1000).unwrap_err();
     reader.room_until(1, 500, true, 1000).unwrap();
     assert!(reader.disk_full().is_some() && reader.failure().is_none());
     full.store(false, Ordering::Relaxed);
-    assert_eq!(reader.room_for(100, 0, 9000), Room::Enough);
+    assert_eq!(reader.room_for(100, 0, 9000), Admission::Now);
     assert_eq!(reader.disk_full(), None);
     append(&mut log, &["b"]);
     flushed(&mut log);

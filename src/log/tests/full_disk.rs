@@ -12,10 +12,10 @@ use crate::disk::sim::{Op, Rng, SimDisk};
 use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
 use crate::format::segment::Cursor;
+use crate::log::admission::Admission;
 use crate::log::directory::Identity;
 use crate::log::flush::{Completion, FlushTarget};
-use crate::log::flusher::Scheduler;
-use crate::log::room::Room;
+use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
 use crate::types::Incarnation;
 
@@ -28,7 +28,7 @@ pub(super) struct Jobs {
     pub(super) queued: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
 }
 
-impl Scheduler for Jobs {
+impl FlushScheduler for Jobs {
     fn schedule(&self, log: FlushTarget, _: Duration) {
         log.flush();
     }
@@ -143,9 +143,9 @@ fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
                 let record = rng.below(SIZE / 4) as usize;
                 let pending: usize = let_in.iter().map(|record| length(*record)).sum();
                 match reader.room_for(length(record) as u64, pending as u64, now) {
-                    Room::Enough => let_in.push(record),
-                    Room::Later => assert!(pending > 0, "seed {seed}: nothing to wait for"),
-                    Room::None(_) => full = pending == 0,
+                    Admission::Now => let_in.push(record),
+                    Admission::Later => assert!(pending > 0, "seed {seed}: nothing to wait for"),
+                    Admission::Full(_) => full = pending == 0,
                 }
             }
             for record in let_in {
@@ -228,7 +228,7 @@ fn a_full_disk_is_asked_again_after_a_second_and_after_a_purge_at_once() {
     let mut log = open(&disk);
     let reader = log.reader();
     disk.set_capacity(Some(disk.used() + SIZE + 4096));
-    let full = |now| matches!(reader.room_for(4000, 0, now), Room::None(_));
+    let full = |now| matches!(reader.room_for(4000, 0, now), Admission::Full(_));
     while !full(5000) {
         append(&mut log, 1000, 0).unwrap();
     }
@@ -295,7 +295,7 @@ fn a_spare_that_is_being_filled_is_taken_when_there_is_no_other() {
         append(&mut log, 1000, 0).unwrap();
     }
     // Allocated now; the job that fills it comes no further than its first write.
-    assert_eq!(log.reader().room_for(8000, 0, 0), Room::Enough);
+    assert_eq!(log.reader().room_for(8000, 0, 0), Admission::Now);
     disk.set_capacity(Some(disk.used()));
     let gate = Arc::new(Mutex::new(()));
     disk.hold(Op::Write, gate.clone());
@@ -362,7 +362,7 @@ fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
         assert_eq!(reader.progress().commit_point().number, 999);
         if held {
             assert_eq!(append(&mut log, 1000, 0).unwrap_err().kind(), io::ErrorKind::StorageFull);
-            assert!(matches!(reader.room_for(1000, 0, 1000), Room::None(_)));
+            assert!(matches!(reader.room_for(1000, 0, 1000), Admission::Full(_)));
             reader.room_until(999, next.position + 1100, false, 2000).unwrap_err();
             // A start finds the same.
             let later = disk.kill().unwrap();
@@ -372,7 +372,7 @@ fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
             assert_eq!(log.end(), next);
             later.set_capacity(None);
         }
-        assert_eq!(log.reader().room_for(1000, 0, 9000), Room::Enough);
+        assert_eq!(log.reader().room_for(1000, 0, 9000), Admission::Now);
         append(&mut log, 1000, 0).unwrap();
         assert_eq!((log.end().number, log.reader().failure()), (1000, None));
     }
@@ -383,6 +383,6 @@ fn a_spare_that_cannot_be_made_for_another_reason_is_told_by_that() {
     let disk = SimDisk::new();
     let log = open(&disk);
     disk.fail_nth(Op::Create, 0, io::ErrorKind::NotFound);
-    let Room::None(why) = log.reader().room_for(SIZE, 0, 0) else { panic!("there is no spare") };
+    let Admission::Full(why) = log.reader().room_for(SIZE, 0, 0) else { panic!("there is no spare") };
     assert!(why.why.starts_with("another segment cannot be made in /data: "), "{why}");
 }

@@ -11,7 +11,7 @@ use crate::error::{OpenError, RepairError};
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
-use crate::log::repair::{Repair, Repairing, Step, Supply};
+use crate::log::repair::{Repair, RepairStep, Repairing, Supply};
 use crate::log::{Log, LogOptions};
 use crate::types::Incarnation;
 
@@ -67,7 +67,7 @@ fn damaged() -> SimDisk {
 
 fn repair(disk: &SimDisk, peer: &LogReader) -> Result<(), RepairError> {
     let mut repair = Repair::begin(Arc::new(disk.clone()), PathBuf::from("/data"), Some(identity()))?;
-    while let Step::Need(number) = repair.advance()? {
+    while let RepairStep::Need(number) = repair.advance()? {
         let frames = peer.frames(number..30, 4000).unwrap();
         repair.supply(&"n7".parse().unwrap(), Supply { frames, committed: 30, committed_term: 1 })?;
     }

@@ -11,8 +11,8 @@ use crate::disk::sim::SimDisk;
 use crate::error::OpenError;
 use crate::log::directory::Identity;
 use crate::log::flush::FlushTarget;
-use crate::log::flusher::Scheduler;
 use crate::log::names::BALLAST;
+use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
 use crate::types::Incarnation;
 
@@ -27,7 +27,7 @@ pub(crate) struct Later {
     failures: AtomicU64,
 }
 
-impl Scheduler for Later {
+impl FlushScheduler for Later {
     fn schedule(&self, log: FlushTarget, _: Duration) {
         self.flushes.lock().push(log);
     }

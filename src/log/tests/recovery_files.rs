@@ -7,7 +7,7 @@ use crate::error::Damage;
 use crate::format::hard_state::{HARD_STATE_SIZE, HardVote, LogPoint, SLOT, SLOT_DISTANCE};
 use crate::format::segment::Cursor;
 use crate::log::hard_state::HardStateFile;
-use crate::log::recovery::{FileDecision, IndexFind, StateFind, decide_index, decide_state};
+use crate::log::recovery::{FileDecision, HardStateCase, IndexCase, decide_index, decide_state};
 
 /// A closed log of five committed entries and two votes, and its hard-state file.
 pub(super) fn with_votes() -> (tempfile::TempDir, PathBuf) {
@@ -53,24 +53,24 @@ fn damaged(result: Result<(Log, Recovered), OpenError>) -> Damage {
 #[test]
 fn every_row_of_the_hard_state_is_decided() {
     for find in [
-        StateFind::Good,
-        StateFind::Absent,
-        StateFind::VoteLost,
-        StateFind::NoteHalfLost,
-        StateFind::NoteLost,
-        StateFind::Later,
+        HardStateCase::Good,
+        HardStateCase::Absent,
+        HardStateCase::VoteLost,
+        HardStateCase::NoteHalfLost,
+        HardStateCase::NoteLost,
+        HardStateCase::Later,
     ] {
         let (dir, file) = with_votes();
         match find {
-            StateFind::Good => {}
-            StateFind::Absent => edit(&file, |bytes| bytes.truncate(HARD_STATE_SIZE as usize - 1)),
-            StateFind::VoteLost => edit(&file, |bytes| bytes[slot(1) + 30] ^= 1),
-            StateFind::NoteHalfLost => edit(&file, |bytes| bytes[slot(2) + 30] ^= 1),
-            StateFind::NoteLost => edit(&file, |bytes| {
+            HardStateCase::Good => {}
+            HardStateCase::Absent => edit(&file, |bytes| bytes.truncate(HARD_STATE_SIZE as usize - 1)),
+            HardStateCase::VoteLost => edit(&file, |bytes| bytes[slot(1) + 30] ^= 1),
+            HardStateCase::NoteHalfLost => edit(&file, |bytes| bytes[slot(2) + 30] ^= 1),
+            HardStateCase::NoteLost => edit(&file, |bytes| {
                 bytes[slot(2) + 30] ^= 1;
                 bytes[slot(3) + 30] ^= 1;
             }),
-            StateFind::Later => edit(&file, |bytes| reseal_later(&mut bytes[slot(3)..slot(3) + SLOT])),
+            HardStateCase::Later => edit(&file, |bytes| reseal_later(&mut bytes[slot(3)..slot(3) + SLOT])),
         }
         let (decision, opened) = (decide_state(find, false), try_open(dir.path(), identity()));
         match decision {
@@ -79,7 +79,7 @@ fn every_row_of_the_hard_state_is_decided() {
                 assert_eq!(log.reader().vote().unwrap().term, 2, "{find:?}");
                 assert_eq!(log.end().number, 6, "{find:?}");
             }
-            FileDecision::Refuse if find == StateFind::Later => {
+            FileDecision::Refuse if find == HardStateCase::Later => {
                 let error = opened.map(drop).unwrap_err();
                 assert!(matches!(error, OpenError::Version { found: 2, supported: 1, .. }), "{error}");
             }
@@ -95,8 +95,8 @@ fn every_row_of_the_hard_state_is_decided() {
 
 #[test]
 fn a_fresh_directory_gets_a_hard_state_and_only_that() {
-    assert_eq!(decide_state(StateFind::Absent, true), FileDecision::Make);
-    for find in [StateFind::VoteLost, StateFind::NoteLost, StateFind::Later] {
+    assert_eq!(decide_state(HardStateCase::Absent, true), FileDecision::Make);
+    for find in [HardStateCase::VoteLost, HardStateCase::NoteLost, HardStateCase::Later] {
         assert_eq!(decide_state(find, true), FileDecision::Refuse, "{find:?}");
     }
     let dir = tempfile::tempdir().unwrap();
@@ -139,7 +139,7 @@ fn a_truncation_is_never_taken_for_damage() {
 
 #[test]
 fn an_index_that_cannot_be_used_is_made_anew() {
-    for find in [IndexFind::Fits, IndexFind::Absent, IndexFind::Unusable, IndexFind::Later] {
+    for find in [IndexCase::Fits, IndexCase::Absent, IndexCase::Unusable, IndexCase::Later] {
         let dir = tempfile::tempdir().unwrap();
         let mut log = open(dir.path());
         fill(&mut log, 300);
@@ -149,10 +149,10 @@ fn an_index_that_cannot_be_used_is_made_anew() {
         let index = dir.path().join("log/00000000000000008192.index");
         let good = std::fs::read(&index).unwrap();
         match find {
-            IndexFind::Fits => {}
-            IndexFind::Absent => std::fs::remove_file(&index).unwrap(),
-            IndexFind::Unusable => edit(&index, |bytes| bytes[40] ^= 1),
-            IndexFind::Later => edit(&index, |bytes| reseal_later(bytes)),
+            IndexCase::Fits => {}
+            IndexCase::Absent => std::fs::remove_file(&index).unwrap(),
+            IndexCase::Unusable => edit(&index, |bytes| bytes[40] ^= 1),
+            IndexCase::Later => edit(&index, |bytes| reseal_later(bytes)),
         }
         if decide_index(find) == FileDecision::Refuse {
             let error = try_open(dir.path(), identity()).map(drop).unwrap_err();
@@ -205,7 +205,7 @@ fn a_start_that_is_not_reached_never_costs_what_was_noted() {
             flushed(&mut log);
         }
         let next = Cursor { position: 1000, number: 9, index: 9, term: 1, timestamp: 0, chain: 7 };
-        let purged = Some(start::PurgePoint { term: 1, number: 8, next });
+        let purged = Some(start_file::PurgePoint { term: 1, number: 8, next });
         log.shared.change_start(|start| start.purged = purged).unwrap();
         closed(log);
         let before = segment_bytes(dir.path());

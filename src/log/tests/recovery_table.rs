@@ -13,17 +13,17 @@ use crate::format::hard_state::LogPoint;
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
 use crate::log::hard_state::HardStateFile;
 use crate::log::open::examine;
-use crate::log::recovery::{Decision, Find, Known, decide};
-use crate::log::start::PurgePoint;
+use crate::log::recovery::{Decision, EndCase, Known, decide};
+use crate::log::start_file::PurgePoint;
 use crate::segment::scanner::Break;
 
 pub(super) const KNOWN: [Known; 3] = [Known::Nothing, Known::Durable, Known::Committed];
 
 /// All finds. The match makes the compiler ask for new ones.
-pub(super) const FINDS: [Find; 21] = {
+pub(super) const FINDS: [EndCase; 21] = {
     use Break::*;
-    use Find::*;
-    const fn listed(find: Find) -> bool {
+    use EndCase::*;
+    const fn listed(find: EndCase) -> bool {
         match find {
             CleanEnd | SealedEnd | UnwrittenEnd | ShortEnd | StaleTail | LostPage | LostHeader => true,
             MissingSegment | WrongSize | RottenSegment | OtherSegment | OtherHistory | StartNotReached => true,
@@ -143,52 +143,52 @@ impl Case {
     }
 
     /// Does the damage.
-    pub(super) fn damage(&mut self, find: Find) {
+    pub(super) fn damage(&mut self, find: EndCase) {
         let last = position(11);
         match find {
-            Find::CleanEnd => {
+            EndCase::CleanEnd => {
                 if self.known > Known::Nothing {
                     self.zero(last..3 * SIZE);
                     self.end = 11;
                 }
             }
-            Find::SealedEnd => {
+            EndCase::SealedEnd => {
                 std::fs::remove_file(self.segment(2 * SIZE)).unwrap();
                 self.end = 10;
             }
-            Find::UnwrittenEnd => {
+            EndCase::UnwrittenEnd => {
                 self.zero(2 * SIZE..3 * SIZE);
                 self.end = 10;
             }
-            Find::ShortEnd => {
+            EndCase::ShortEnd => {
                 self.resize(2 * SIZE, 4096);
                 self.end = 10;
             }
-            Find::StaleTail => {
+            EndCase::StaleTail => {
                 self.zero(position(10)..last);
                 self.end = 10;
             }
-            Find::LostPage => {
+            EndCase::LostPage => {
                 self.zero(position(7)..2 * SIZE);
                 self.end = 7;
             }
-            Find::LostHeader => {
+            EndCase::LostHeader => {
                 self.zero(SIZE..SIZE + SEGMENT_HEADER as u64);
                 self.end = 5;
             }
-            Find::MissingSegment => {
+            EndCase::MissingSegment => {
                 std::fs::remove_file(self.segment(SIZE)).unwrap();
                 self.end = 5;
             }
-            Find::WrongSize => self.resize(SIZE, 4096),
-            Find::RottenSegment => self.flip(SIZE + 40),
-            Find::OtherSegment => {
+            EndCase::WrongSize => self.resize(SIZE, 4096),
+            EndCase::RottenSegment => self.flip(SIZE + 40),
+            EndCase::OtherSegment => {
                 let mut header = SegmentHeader::decode(&self.read(SIZE, SEGMENT_HEADER)).unwrap();
                 header.start.chain ^= 1;
                 self.write(SIZE, &header.encode());
             }
-            Find::Broken(kind) => self.break_with(kind),
-            Find::OtherHistory => {
+            EndCase::Broken(kind) => self.break_with(kind),
+            EndCase::OtherHistory => {
                 let wrong = LogPoint { number: 3, index: 3, position: position(3), chain: 7 };
                 let beyond = LogPoint { number: 20, index: 20, position: 3 * SIZE, chain: 0 };
                 let past = LogPoint { number: 4, ..beyond };
@@ -198,7 +198,7 @@ impl Case {
                     Known::Committed => self.note(beyond, wrong),
                 }
             }
-            Find::StartNotReached => {
+            EndCase::StartNotReached => {
                 let next = Cursor { position: 2 * SIZE + 4000, number: 30, index: 30, term: 1, timestamp: 0, chain: 5 };
                 let shared = open(self.dir.path()).shared;
                 let purged = Some(PurgePoint { term: 1, number: 29, next });
@@ -256,10 +256,10 @@ impl Case {
     }
 
     /// What is found and known before anything is done.
-    fn examine(&self) -> (Find, Known) {
+    fn examine(&self) -> (EndCase, Known) {
         let directory = Directory::open(self.disk().as_ref(), self.dir.path().join("log"), identity()).unwrap();
         let examined = examine(&self.disk(), &directory).unwrap();
-        (examined.walk.ended.find, examined.known)
+        (examined.walk.ended.case, examined.known)
     }
 }
 
@@ -276,7 +276,7 @@ fn every_row_is_found_and_decided() {
             match (decision, case.open()) {
                 (Decision::Keep | Decision::Cut | Decision::Restart, Ok((log, recovered))) => {
                     let cut = (decision == Decision::Cut).then_some(find);
-                    assert_eq!(recovered.cut.map(|cut| cut.find), cut, "{row}");
+                    assert_eq!(recovered.cut.map(|cut| cut.case), cut, "{row}");
                     assert_eq!(log.end().number, case.end, "{row}");
                     case.goes_on(log, &row);
                 }
@@ -305,7 +305,7 @@ fn entries_behind_a_header_that_was_never_written_are_cut_and_reported() {
             Ok((log, recovered)) => {
                 assert_eq!((known, log.end().number), (Known::Nothing, 10));
                 let cut = recovered.cut.expect("two entries went, and nobody was told");
-                assert_eq!((cut.find, cut.lost.entries, cut.lost.indexes()), (Find::LostHeader, 2, Some(10..12)));
+                assert_eq!((cut.case, cut.lost.entries, cut.lost.indexes()), (EndCase::LostHeader, 2, Some(10..12)));
                 let told = cut.to_string();
                 assert!(told.contains("2 entries with 2 records, of indexes 10 to 11"), "{told}");
                 case.goes_on(log, "no header");
@@ -318,13 +318,13 @@ fn entries_behind_a_header_that_was_never_written_are_cut_and_reported() {
 #[test]
 fn what_can_still_be_read_of_a_tail_that_goes_is_reported() {
     let rows = [
-        (Find::UnwrittenEnd, None),
-        (Find::ShortEnd, Some((2, 10..12))),
-        (Find::StaleTail, Some((1, 11..12))),
-        (Find::LostPage, Some((2, 10..12))),
-        (Find::LostHeader, Some((7, 5..12))),
-        (Find::MissingSegment, Some((2, 10..12))),
-        (Find::Broken(Break::TornBody), Some((1, 11..12))),
+        (EndCase::UnwrittenEnd, None),
+        (EndCase::ShortEnd, Some((2, 10..12))),
+        (EndCase::StaleTail, Some((1, 11..12))),
+        (EndCase::LostPage, Some((2, 10..12))),
+        (EndCase::LostHeader, Some((7, 5..12))),
+        (EndCase::MissingSegment, Some((2, 10..12))),
+        (EndCase::Broken(Break::TornBody), Some((1, 11..12))),
     ];
     for (find, expected) in rows {
         let mut case = Case::new(Known::Nothing);
@@ -350,7 +350,7 @@ impl Case {
 #[test]
 fn checksums_of_both_sides_are_named() {
     let mut case = Case::new(Known::Committed);
-    case.damage(Find::Broken(Break::RottenBody));
+    case.damage(EndCase::Broken(Break::RottenBody));
     let Err(OpenError::Damaged(damage)) = case.open().map(drop) else { panic!("opened") };
     let entry = EntryHeader::decode(&case.read(position(10), ENTRY_HEADER)).unwrap();
     assert_eq!((damage.position, damage.index), (position(10), 10));

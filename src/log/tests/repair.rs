@@ -6,9 +6,9 @@ use super::*;
 use crate::disk::hooked::HookedDisk;
 use crate::error::RepairError;
 use crate::format::frame::Frame;
-use crate::log::recovery::{Decision, Find, Known, decide};
+use crate::log::recovery::{Decision, EndCase, Known, decide};
 use crate::log::repair::online::SegmentRepair;
-use crate::log::repair::{Repair, Repairing, Step, Supply};
+use crate::log::repair::{Repair, RepairStep, Repairing, Supply};
 use crate::types::{NodeId, RepairReport, Repaired};
 
 const ROUNDS: usize = 1000;
@@ -28,8 +28,8 @@ pub(super) fn answer(peer: &LogReader, number: u64, committed: u64) -> Supply {
 fn run(repair: &mut Repair, mut ask: impl FnMut(u64) -> Supply) -> Result<(), RepairError> {
     for _ in 0..ROUNDS {
         match repair.advance()? {
-            Step::Need(number) => repair.supply(&peer(), ask(number))?,
-            Step::Done => return Ok(()),
+            RepairStep::Need(number) => repair.supply(&peer(), ask(number))?,
+            RepairStep::Done => return Ok(()),
         }
     }
     panic!("it does not end");
@@ -89,7 +89,7 @@ fn every_refused_row_is_repaired() {
     let mut rows = 0;
     for find in FINDS {
         // What is damaged in these two is not the log, but what was noted of it.
-        if matches!(find, Find::OtherHistory | Find::StartNotReached) {
+        if matches!(find, EndCase::OtherHistory | EndCase::StartNotReached) {
             continue;
         }
         for known in KNOWN {
@@ -209,7 +209,7 @@ fn what_does_not_continue_the_log_is_not_taken() {
 #[test]
 fn a_repair_does_not_end_before_what_is_committed() {
     let (_theirs, log) = good();
-    for (known, find) in [(Known::Committed, Find::CleanEnd), (Known::Durable, Find::CleanEnd)] {
+    for (known, find) in [(Known::Committed, EndCase::CleanEnd), (Known::Durable, EndCase::CleanEnd)] {
         let mut case = Case::new(known);
         case.damage(find);
         let before = segment_bytes(case.dir.path());
@@ -316,7 +316,7 @@ fn what_was_noted_wrongly_is_not_repaired() {
     let (_theirs, log) = good();
     for known in KNOWN {
         let mut case = Case::new(known);
-        case.damage(Find::OtherHistory);
+        case.damage(EndCase::OtherHistory);
         let before = segment_bytes(case.dir.path());
         let error = repair(case.dir.path(), &log.reader()).unwrap_err();
         assert!(matches!(error, RepairError::Differs(_) | RepairError::NotSettled { .. }), "{known:?}: {error}");
@@ -400,7 +400,7 @@ fn who_still_holds_a_segment_that_was_repaired_gets_no_byte_that_was_not_verifie
     case.flip(position(1) + 200);
     held.frame(1).unwrap_err();
     let mut repair = SegmentRepair::begin(&log.reader(), 0).unwrap().unwrap();
-    while let Step::Need(number) = repair.advance().unwrap() {
+    while let RepairStep::Need(number) = repair.advance().unwrap() {
         repair.supply(&peer(), answer(&peer_log.reader(), number, 12)).unwrap();
     }
     assert_eq!(repair.finish().unwrap().ranges.len(), 1);

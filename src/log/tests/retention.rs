@@ -6,7 +6,7 @@ use super::full_disk::{SIZE, append, open};
 use crate::config::Retention;
 use crate::disk::sim::{Rng, SimDisk};
 use crate::error::ReadError;
-use crate::log::retention::{Level, Reason};
+use crate::types::{DiskLevel, RemovalReason};
 
 #[test]
 fn a_log_is_kept_below_its_size_and_a_second_look_finds_nothing() {
@@ -21,7 +21,7 @@ fn a_log_is_kept_below_its_size_and_a_second_look_finds_nothing() {
     let held = log.reader().record(0).unwrap();
     let used = disk.used();
     let removal = log.retain(&retention, u64::MAX, 0).unwrap().removal.unwrap();
-    assert_eq!((removal.segments, removal.bytes, removal.reason), (4, 4 * SIZE, Reason::Size));
+    assert_eq!((removal.segments, removal.bytes, removal.reason), (4, 4 * SIZE, RemovalReason::Size));
     assert_eq!(log.progress().first(), removal.first);
     assert_eq!(log.reader().record(0), Err(ReadError::Removed { index: 0, first: removal.first }));
     assert!(log.reader().record(removal.first).is_ok() && held.body.iter().all(|byte| *byte == b'x'));
@@ -54,7 +54,7 @@ fn records_go_when_they_are_old_but_never_those_that_are_needed_or_in_the_active
         assert!(log.reader().numbers().start <= floor, "an entry at or above {floor} is gone");
     }
     let removal = log.retain(&retention, u64::MAX, late).unwrap().removal.unwrap();
-    assert_eq!(removal.reason, Reason::Age);
+    assert_eq!(removal.reason, RemovalReason::Age);
     let kept = log.reader().numbers();
     assert!(!kept.is_empty() && kept.start > 40, "{kept:?}");
     append(&mut log, 1000, late).unwrap();
@@ -73,12 +73,12 @@ fn a_disk_that_fills_up_makes_the_oldest_go_before_writes_are_refused() {
         append(&mut log, 1000, 0).unwrap();
         log.reader().commit(log.end().number - 1).unwrap();
         let decision = log.retain(&retention, u64::MAX, 0).unwrap();
-        assert!(decision.removal.is_none_or(|removal| removal.reason == Reason::DiskForced));
+        assert!(decision.removal.is_none_or(|removal| removal.reason == RemovalReason::DiskForced));
         if levels.last() != Some(&decision.level) {
             levels.push(decision.level);
         }
     }
-    assert_eq!(levels[..3], [Level::Calm, Level::Filling, Level::Forced]);
-    assert!(!levels.contains(&Level::Refusing), "{levels:?}");
+    assert_eq!(levels[..3], [DiskLevel::Calm, DiskLevel::Filling, DiskLevel::Forced]);
+    assert!(!levels.contains(&DiskLevel::Refusing), "{levels:?}");
     assert!(log.progress().first() > 100 && log.reader().numbers().end == 400);
 }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::full_disk::{Jobs, SIZE, append, open, open_with};
 use crate::disk::Disk;
 use crate::disk::sim::{Op, SimDisk};
-use crate::log::room::Room;
+use crate::log::admission::Admission;
 
 /// As where nothing is appended, and only looked at: the retry is a job, and the look does not wait for it.
 #[test]
@@ -48,7 +48,7 @@ fn a_closed_log_makes_no_spare() {
     reader.close().unwrap();
     let why = reader.room_until(log.end().number, SIZE + 200, false, 5000).unwrap_err();
     assert!(why.why.contains("closed"), "{why}");
-    assert!(matches!(reader.room_for(SIZE, 0, 5000), Room::None(_)));
+    assert!(matches!(reader.room_for(SIZE, 0, 5000), Admission::Full(_)));
     assert!(!has_spare(&disk), "made at once");
 }
 
@@ -65,7 +65,7 @@ fn a_closed_log_does_not_try_again_to_make_a_spare() {
     disk.set_capacity(None);
     let end = log.end();
     reader.room_until(end.number, end.position, false, 5000).unwrap();
-    assert_eq!(reader.room_for(100, 0, 9000), Room::Enough);
+    assert_eq!(reader.room_for(100, 0, 9000), Admission::Now);
     assert!(!has_spare(&disk), "made by a job");
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::log::retention::Held;
+use crate::log::retention::SegmentInfo;
 
 /// How far, milliseconds, the clock may be ahead of what it should be: what it said before and the time that has
 /// passed, or the newest record. Clocks that are kept right are set by less.
@@ -19,8 +19,8 @@ pub(crate) const STANDS: Duration = Duration::from_secs(3600);
 
 /// What a retainer has seen of the clock and of the segments, in this life of the node.
 #[derive(Debug, Default)]
-pub(crate) struct Ages {
-    belief: Belief,
+pub(crate) struct SegmentAges {
+    belief: ClockBelief,
     /// When a segment was first seen full, by the number of its end; with the timestamp of its last entry, for another
     /// segment may come to end there.
     full: BTreeMap<u64, (u64, Duration)>,
@@ -33,7 +33,7 @@ pub(crate) struct Ages {
 
 /// How far a clock is believed.
 #[derive(Debug, Default)]
-pub(crate) struct Belief {
+pub(crate) struct ClockBelief {
     /// What the clock said when it was believed last, and when that was by the time that passes.
     believed: Option<(u64, Duration)>,
     /// Whether there was anything to hold it against: an empty ledger says nothing of the time.
@@ -46,7 +46,7 @@ pub(crate) struct Belief {
 
 /// A clock that is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Doubt {
+pub(crate) struct ClockDoubt {
     /// What it says, milliseconds since 1970.
     pub(crate) clock: u64,
     /// How far it is ahead, milliseconds.
@@ -57,25 +57,25 @@ pub(crate) struct Doubt {
 
 /// What a look is to take for the time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct BelievedTime {
     /// Milliseconds since 1970.
     pub(crate) now: u64,
     /// Why that is not what the clock says.
-    pub(crate) doubt: Option<Doubt>,
+    pub(crate) doubt: Option<ClockDoubt>,
     /// How far the newest record's stamp is ahead of the clock, milliseconds, if by more than [`SLACK`].
     pub(crate) stamped_ahead: Option<u64>,
 }
 
-impl Ages {
+impl SegmentAges {
     /// Looks at the clock and the segments: ascending, the last one is written to. `clock` in milliseconds since 1970;
     /// `passed`: the time that has passed since some moment, by a clock that nobody sets. Fills in for how long each
     /// segment has been full.
-    pub(crate) fn look(&mut self, clock: u64, passed: Duration, segments: &mut [Held]) -> Look {
+    pub(crate) fn look(&mut self, clock: u64, passed: Duration, segments: &mut [SegmentInfo]) -> BelievedTime {
         let newest = segments.last().map_or(0, |active| active.last_timestamp);
         self.note_full(passed, segments);
         let (now, doubt) = self.belief.believe(clock, passed, newest);
         let stamped_ahead = newest.checked_sub(clock).filter(|ahead| *ahead > SLACK);
-        Look { now, doubt, stamped_ahead }
+        BelievedTime { now, doubt, stamped_ahead }
     }
 
     /// For how long this process has seen records in the active segment, which begins with entry `begins`,
@@ -87,7 +87,7 @@ impl Ages {
         self.filling.map_or((0, false), |(_, since, begun)| (millis(passed.saturating_sub(since)), begun))
     }
 
-    fn note_full(&mut self, passed: Duration, segments: &mut [Held]) {
+    fn note_full(&mut self, passed: Duration, segments: &mut [SegmentInfo]) {
         let sealed = segments.split_last_mut().map_or(&mut [][..], |(_, sealed)| sealed);
         let mut full = BTreeMap::new();
         for segment in sealed {
@@ -100,10 +100,10 @@ impl Ages {
     }
 }
 
-impl Belief {
+impl ClockBelief {
     /// The time, milliseconds since 1970, and why it is not the clock's. `newest`: the stamp of the newest record, held
     /// against the clock as long as nothing else is known; 0 if there is none.
-    pub(crate) fn believe(&mut self, clock: u64, passed: Duration, newest: u64) -> (u64, Option<Doubt>) {
+    pub(crate) fn believe(&mut self, clock: u64, passed: Duration, newest: u64) -> (u64, Option<ClockDoubt>) {
         // At first all there is to hold against the clock is the newest record; and nothing, where there is none.
         let (said, when) = self.believed.unwrap_or(if newest == 0 { (clock, passed) } else { (newest, passed) });
         let gone = millis(passed.saturating_sub(when));
@@ -127,7 +127,7 @@ impl Belief {
             return (clock, None);
         }
         self.believed = Some((said, when));
-        (due, Some(Doubt { clock, ahead, left }))
+        (due, Some(ClockDoubt { clock, ahead, left }))
     }
 
     /// It is known to be this late at least.
@@ -168,8 +168,8 @@ mod tests {
     const START: u64 = 50 * YEAR;
 
     /// Segments whose last entries carry these stamps.
-    fn stamped(stamps: &[u64]) -> Vec<Held> {
-        let held = |(k, stamp): (u64, &u64)| Held {
+    fn stamped(stamps: &[u64]) -> Vec<SegmentInfo> {
+        let held = |(k, stamp): (u64, &u64)| SegmentInfo {
             end_number: k + 1,
             end_index: k + 1,
             last_timestamp: *stamp,
@@ -184,14 +184,14 @@ mod tests {
     }
 
     /// The time that a look at `clock` takes for the right one, and whether the clock is doubted.
-    fn look(ages: &mut Ages, clock: u64, passed: u64, stamps: &[u64]) -> (u64, bool) {
+    fn look(ages: &mut SegmentAges, clock: u64, passed: u64, stamps: &[u64]) -> (u64, bool) {
         let look = ages.look(clock, after(passed), &mut stamped(stamps));
         (look.now, look.doubt.is_some())
     }
 
     #[test]
     fn a_clock_that_jumps_ahead_ages_nothing_by_more_than_the_time_that_passed() {
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         assert_eq!(look(&mut ages, START, 0, &[START]), (START, false));
         for passed in [10_000, 20_000, HOUR - 1] {
             // The records are stamped by the same clock.
@@ -208,20 +208,20 @@ mod tests {
 
     #[test]
     fn after_a_long_downtime_the_clock_is_believed_when_it_has_stood_for_an_hour() {
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         assert_eq!(look(&mut ages, START + YEAR, 0, &[START]), (START, true));
         let doubt = ages.look(START + YEAR, after(HOUR / 2), &mut stamped(&[START])).doubt.unwrap();
         assert_eq!((doubt.left, doubt.ahead), (after(HOUR / 2), YEAR - HOUR / 2));
         assert_eq!(look(&mut ages, START + YEAR + HOUR, HOUR, &[START]), (START + YEAR + HOUR, false));
         // One that was away for a moment, and one that has no records, doubt nothing.
-        assert_eq!(look(&mut Ages::default(), START + SLACK, 0, &[START]), (START + SLACK, false));
-        assert_eq!(look(&mut Ages::default(), START, 0, &[0]), (START, false));
-        assert_eq!(look(&mut Ages::default(), START, 0, &[]), (START, false));
+        assert_eq!(look(&mut SegmentAges::default(), START + SLACK, 0, &[START]), (START + SLACK, false));
+        assert_eq!(look(&mut SegmentAges::default(), START, 0, &[0]), (START, false));
+        assert_eq!(look(&mut SegmentAges::default(), START, 0, &[]), (START, false));
     }
 
     #[test]
     fn a_clock_that_was_wrong_while_the_ledger_was_empty_is_held_against_the_first_records() {
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         // As on a node that was started with an empty directory.
         assert_eq!(look(&mut ages, START + YEAR, 0, &[0]), (START + YEAR, false));
         assert_eq!(look(&mut ages, START + YEAR + 500, 500, &[0]), (START + YEAR + 500, false));
@@ -232,7 +232,7 @@ mod tests {
         assert!(now <= START + 30_500 && doubted, "{now}");
         assert!(!look(&mut ages, START + YEAR + 2 * HOUR, 2 * HOUR, &[START + HOUR]).1, "it has stood for an hour");
         // It was right, and what comes first are records of last year: those of today end the doubt.
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         look(&mut ages, START, 0, &[0]);
         assert!(look(&mut ages, START + 1_000, 1_000, &[START - YEAR]).1);
         assert!(look(&mut ages, START + 2_000, 2_000, &[START - YEAR, START - HOUR]).1);
@@ -240,7 +240,7 @@ mod tests {
         // And a jump is one from then on.
         assert_eq!(look(&mut ages, START + YEAR, 4_000, &[START + YEAR]), (START + 4_000, true));
         // One that was right all the time is never doubted, however rarely it is looked.
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         for (passed, stamp) in [(0, 0), (HOUR, 0), (2 * HOUR, START + HOUR + 1), (3 * HOUR, START + HOUR + 1)] {
             assert_eq!(look(&mut ages, START + passed, passed, &[stamp]), (START + passed, false));
         }
@@ -248,14 +248,14 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_or_runs_slowly_is_believed() {
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         assert_eq!(look(&mut ages, START, 0, &[START]), (START, false));
         assert_eq!(look(&mut ages, START - YEAR, 10_000, &[START]), (START - YEAR, false));
         assert_eq!(look(&mut ages, START - YEAR + 1, 20_000, &[START]), (START - YEAR + 1, false));
         // Ahead to where it was is ahead all the same.
         assert_eq!(look(&mut ages, START, 30_000, &[START]), (START - YEAR + 10_001, true));
         // A little more than the time that passes, for days.
-        let mut ages = Ages::default();
+        let mut ages = SegmentAges::default();
         for hours in 0..100 {
             let clock = START + hours * HOUR + hours * HOUR / 2000;
             assert_eq!(look(&mut ages, clock, hours * HOUR, &[START]), (clock, false));
@@ -264,11 +264,11 @@ mod tests {
 
     #[test]
     fn what_others_say_of_a_clock_comes_before_how_long_it_has_said_so() {
-        let mut belief = Belief::default();
+        let mut belief = ClockBelief::default();
         // As a follower hears it.
         belief.at_least(START, after(0));
         belief.at_least(START - HOUR, after(10));
-        let at = |belief: &mut Belief, passed: u64| {
+        let at = |belief: &mut ClockBelief, passed: u64| {
             let (now, doubt) = belief.believe(START + YEAR + passed, after(passed), 7);
             (now, doubt.is_some())
         };
@@ -285,8 +285,8 @@ mod tests {
 
     #[test]
     fn a_stamp_in_the_future_is_told_and_such_a_segment_ages_from_when_it_was_seen_full() {
-        let mut ages = Ages::default();
-        let full_for = |ages: &mut Ages, passed, stamps: &[u64]| {
+        let mut ages = SegmentAges::default();
+        let full_for = |ages: &mut SegmentAges, passed, stamps: &[u64]| {
             let mut segments = stamped(stamps);
             let look = ages.look(START + passed, after(passed), &mut segments);
             (segments.iter().map(|segment| segment.full_for).collect::<Vec<_>>(), look.stamped_ahead)

@@ -16,7 +16,7 @@ const MOST: u64 = 4096;
 
 /// Entries that are damaged.
 #[derive(Debug, Clone)]
-pub(crate) struct Doubted {
+pub(crate) struct ConfirmedDamage {
     pub(crate) damage: Damage,
     /// Whether the segment is among those that can be repaired while the log is open.
     pub(crate) repairable: bool,
@@ -38,7 +38,7 @@ impl LogReader {
     ///
     /// # Errors
     /// If the system fails, for another reason than the medium.
-    pub(crate) fn look_again(&self, numbers: Range<u64>) -> io::Result<Option<Doubted>> {
+    pub(crate) fn recheck(&self, numbers: Range<u64>) -> io::Result<Option<ConfirmedDamage>> {
         let numbers = numbers.start..numbers.end.min(numbers.start.saturating_add(MOST));
         let segments = self.shared.segments().clone();
         let synced = self.shared.durable_position();
@@ -49,7 +49,7 @@ impl LogReader {
             }
             let disk = self.shared.disk.open_direct(segment.path())?;
             for number in there {
-                let found = match segment.look_again(number, disk.as_ref(), synced) {
+                let found = match segment.recheck(number, disk.as_ref(), synced) {
                     Ok(found) => found,
                     Err(error) if is_bad_sector(&error) => segment.unreadable(number, &error),
                     Err(error) => return Err(error),
@@ -57,7 +57,7 @@ impl LogReader {
                 let Some(damage) = found else { continue };
                 self.shared.note_damage(&damage, &segment);
                 let repairable = self.shared.settled_segment(segment.position()).is_some();
-                return Ok(Some(Doubted { damage, repairable }));
+                return Ok(Some(ConfirmedDamage { damage, repairable }));
             }
         }
         Ok(None)

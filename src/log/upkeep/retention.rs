@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 
 use crate::config::Retention;
 use crate::disk::{Alive, Space};
-use crate::log::age::{Ages, Look};
+use crate::log::age::{BelievedTime, SegmentAges};
 use crate::log::reader::LogReader;
 use crate::log::{Log, Shared};
 use crate::segment::Segment;
-pub(crate) use crate::types::{DiskLevel as Level, RemovalReason as Reason};
+use crate::types::{DiskLevel, RemovalReason};
 
 /// A segment, as far as retention is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct SegmentInfo {
     /// Number of the entry after its last.
     pub(crate) end_number: u64,
     /// Index after its last record.
@@ -43,7 +43,7 @@ pub(crate) struct Bounds {
 impl Bounds {
     /// Whether `segment` may go: nobody needs it, and the entry behind it is committed. Another one in that entry's
     /// place might fit into the segment, and would have its place there on all replicas.
-    fn let_go(&self, segment: &Held) -> bool {
+    fn let_go(&self, segment: &SegmentInfo) -> bool {
         segment.end_number <= self.floor && segment.end_number < self.committed
     }
 }
@@ -60,14 +60,14 @@ pub(crate) struct Removal {
     /// Bytes of their files.
     pub(crate) bytes: u64,
     /// Why the youngest of them goes.
-    pub(crate) reason: Reason,
+    pub(crate) reason: RemovalReason,
 }
 
 /// The outcome of a look at the log and its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Decision {
+pub(crate) struct RetentionReview {
     /// How full the disk is.
-    pub(crate) level: Level,
+    pub(crate) level: DiskLevel,
     /// What is to go, if anything is.
     pub(crate) removal: Option<Removal>,
 }
@@ -76,12 +76,12 @@ pub(crate) struct Decision {
 /// bytes that will be free there once files that were removed before are let go of.
 pub(crate) fn decide(
     retention: &Retention,
-    segments: &[Held],
+    segments: &[SegmentInfo],
     space: Space,
     going: u64,
     now: u64,
     bounds: Bounds,
-) -> Decision {
+) -> RetentionReview {
     let mut held: u64 = segments.iter().map(|segment| segment.bytes).sum();
     let mut freed = going;
     let used = |freed: u64| space.used_ratio(-i128::from(freed));
@@ -98,11 +98,11 @@ pub(crate) fn decide(
             u128::from(old) > age.as_millis()
         };
         let reason = if retention.max_age.is_some_and(expired) {
-            Reason::Age
+            RemovalReason::Age
         } else if retention.max_bytes.is_some_and(|most| held > most) {
-            Reason::Size
+            RemovalReason::Size
         } else if used(freed) > retention.force {
-            Reason::DiskForced
+            RemovalReason::DiskForced
         } else {
             break;
         };
@@ -114,34 +114,34 @@ pub(crate) fn decide(
             removal = Some(Removal { upto, first, segments: at + 1, bytes, reason });
         }
     }
-    Decision { level, removal }
+    RetentionReview { level, removal }
 }
 
-fn level(retention: &Retention, space: Space, going: u64) -> Level {
+fn level(retention: &Retention, space: Space, going: u64) -> DiskLevel {
     match space.used_ratio(-i128::from(going)) {
-        used if used > retention.refuse => Level::Refusing,
-        used if used > retention.force => Level::Forced,
-        used if used > retention.check => Level::Filling,
-        _ => Level::Calm,
+        used if used > retention.refuse => DiskLevel::Refusing,
+        used if used > retention.force => DiskLevel::Forced,
+        used if used > retention.check => DiskLevel::Filling,
+        _ => DiskLevel::Calm,
     }
 }
 
 /// What of `segments` goes when everything below `index` may: whole segments, never one with a record at or above it.
-pub(crate) fn below(index: u64, segments: &[Held], bounds: Bounds) -> Option<Removal> {
+pub(crate) fn below(index: u64, segments: &[SegmentInfo], bounds: Bounds) -> Option<Removal> {
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
-    let may_go = |segment: &&Held| segment.end_index <= index && bounds.let_go(segment);
+    let may_go = |segment: &&SegmentInfo| segment.end_index <= index && bounds.let_go(segment);
     let going = &sealed[..sealed.iter().take_while(may_go).count()];
     // Segments without entries go with those behind them.
     let (segments, last) = going.iter().enumerate().rev().find(|(_, segment)| segment.end_number > bounds.first)?;
     let (segments, bytes) = (segments + 1, going[..=segments].iter().map(|segment| segment.bytes).sum());
-    Some(Removal { upto: last.end_number - 1, first: last.end_index, segments, bytes, reason: Reason::Asked })
+    Some(Removal { upto: last.end_number - 1, first: last.end_index, segments, bytes, reason: RemovalReason::Asked })
 }
 
 /// Segments that were removed and whose blocks may not be free yet: the file is there still, or a reader has a slice.
 #[derive(Default)]
-pub(in crate::log) struct Going(Mutex<Vec<(Alive, u64)>>);
+pub(in crate::log) struct Unlinked(Mutex<Vec<(Alive, u64)>>);
 
-impl Going {
+impl Unlinked {
     pub(in crate::log) fn add(&self, segments: &[Arc<Segment>]) {
         let added = segments.iter().map(|s| (s.alive(), s.end_position() - s.position()));
         self.0.lock().extend(added);
@@ -156,12 +156,12 @@ impl Going {
 
 impl Shared {
     /// The segments as [`decide`] takes them.
-    pub(in crate::log) fn held(&self) -> Vec<Held> {
+    pub(in crate::log) fn held(&self) -> Vec<SegmentInfo> {
         let held = |segment: &Arc<Segment>| {
             let end = segment.end();
             let bytes = segment.end_position() - segment.position();
             let (end_number, end_index, last_timestamp) = (end.number, end.index, end.timestamp);
-            Held { end_number, end_index, last_timestamp, bytes, full_for: 0 }
+            SegmentInfo { end_number, end_index, last_timestamp, bytes, full_for: 0 }
         };
         self.segments().iter().map(held).collect()
     }
@@ -169,7 +169,7 @@ impl Shared {
 
 /// What a log has on its disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Stock {
+pub(crate) struct DiskUsage {
     /// Position of the first entry that is there; where the next goes, if there is none.
     pub(crate) first_position: u64,
     /// Segments.
@@ -181,7 +181,7 @@ pub(crate) struct Stock {
     /// Part of the disk in use once what was removed is let go of.
     pub(crate) used: f64,
     /// What that is to the retention that was asked about.
-    pub(crate) level: Level,
+    pub(crate) level: DiskLevel,
 }
 
 impl LogReader {
@@ -189,13 +189,13 @@ impl LogReader {
     ///
     /// # Errors
     /// If the system does not say how full the disk is.
-    pub(crate) fn stock(&self, retention: &Retention) -> io::Result<Stock> {
+    pub(crate) fn stock(&self, retention: &Retention) -> io::Result<DiskUsage> {
         let shared = self.shared();
         let space = shared.disk.space(shared.directory.path())?;
         let (held, going) = (shared.held(), shared.going.bytes());
         let first = self.entry_header(self.numbers().start).ok().flatten();
         let end = || shared.segments().last().map_or(0, |active| active.end().position);
-        Ok(Stock {
+        Ok(DiskUsage {
             first_position: first.map_or_else(end, |entry| entry.position),
             segments: held.len() as u64,
             bytes: held.iter().map(|segment| segment.bytes).sum(),
@@ -223,7 +223,7 @@ impl LogReader {
     /// # Errors
     /// If the system does not say how full the disk is.
     #[cfg(test)]
-    pub(crate) fn review(&self, retention: &Retention, floor: u64, now: u64) -> io::Result<Decision> {
+    pub(crate) fn review(&self, retention: &Retention, floor: u64, now: u64) -> io::Result<RetentionReview> {
         let shared = self.shared();
         let space = shared.disk.space(shared.directory.path())?;
         let committed = shared.progress.commit_point().number;
@@ -232,22 +232,22 @@ impl LogReader {
     }
 
     /// Looks at the clock and the segments, and decides nothing.
-    pub(crate) fn look(&self, ages: &mut Ages, clock: u64, passed: Duration) -> Look {
+    pub(crate) fn look(&self, ages: &mut SegmentAges, clock: u64, passed: Duration) -> BelievedTime {
         ages.look(clock, passed, &mut self.shared().held())
     }
 
     /// What `retention` says of this log, as far as the clock can be believed, and what there is to say of the clock.
-    /// Nothing is removed. `clock` and `passed` as [`Ages::look`] takes them.
+    /// Nothing is removed. `clock` and `passed` as [`SegmentAges::look`] takes them.
     ///
     /// # Errors
     /// If the system does not say how full the disk is.
     pub(crate) fn review_by(
         &self,
         retention: &Retention,
-        ages: &mut Ages,
+        ages: &mut SegmentAges,
         clock: u64,
         passed: Duration,
-    ) -> io::Result<(Decision, Look)> {
+    ) -> io::Result<(RetentionReview, BelievedTime)> {
         let shared = self.shared();
         let mut held = shared.held();
         let look = ages.look(clock, passed, &mut held);
@@ -269,7 +269,7 @@ impl Log {
     /// # Errors
     /// If the system fails, or an entry is damaged.
     #[cfg(test)]
-    pub(crate) fn retain(&mut self, retention: &Retention, floor: u64, now: u64) -> io::Result<Decision> {
+    pub(crate) fn retain(&mut self, retention: &Retention, floor: u64, now: u64) -> io::Result<RetentionReview> {
         let decision = self.reader().review(retention, floor, now)?;
         if let Some(removal) = decision.removal {
             let header = self.shared.entry_header(removal.upto).map_err(io::Error::other)?;

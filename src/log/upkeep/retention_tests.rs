@@ -5,9 +5,14 @@ use proptest::prelude::*;
 use super::*;
 
 /// Segment `k` holds the entries and records `[10k, 10k + 10)`, of 100 bytes, the last written at `k` seconds.
-fn held(segments: u64) -> Vec<Held> {
-    let one =
-        |k| Held { end_number: 10 * k + 10, end_index: 10 * k + 10, last_timestamp: 1000 * k, bytes: 100, full_for: 0 };
+fn held(segments: u64) -> Vec<SegmentInfo> {
+    let one = |k| SegmentInfo {
+        end_number: 10 * k + 10,
+        end_index: 10 * k + 10,
+        last_timestamp: 1000 * k,
+        bytes: 100,
+        full_for: 0,
+    };
     (0..segments).map(one).collect()
 }
 
@@ -29,7 +34,7 @@ fn full(available: u64) -> Space {
 }
 
 /// Segments that go of five, and why the youngest of them does.
-fn goes(retention: Retention, space: Space, now: u64, bounds: Bounds) -> Option<(usize, Reason)> {
+fn goes(retention: Retention, space: Space, now: u64, bounds: Bounds) -> Option<(usize, RemovalReason)> {
     let removal = decide(&retention, &held(5), space, 0, now, bounds).removal?;
     assert_eq!((removal.upto + 1, removal.first), (removal.segments as u64 * 10, removal.segments as u64 * 10));
     assert_eq!(removal.bytes, removal.segments as u64 * 100);
@@ -39,10 +44,10 @@ fn goes(retention: Retention, space: Space, now: u64, bounds: Bounds) -> Option<
 #[test]
 fn a_segment_goes_when_its_last_record_is_older_than_allowed() {
     assert_eq!(goes(age(2), EMPTY, 2000, ALL), None);
-    assert_eq!(goes(age(2), EMPTY, 2001, ALL), Some((1, Reason::Age)));
-    assert_eq!(goes(age(2), EMPTY, 4000, ALL), Some((2, Reason::Age)));
+    assert_eq!(goes(age(2), EMPTY, 2001, ALL), Some((1, RemovalReason::Age)));
+    assert_eq!(goes(age(2), EMPTY, 4000, ALL), Some((2, RemovalReason::Age)));
     // The active one stays, however old; and so does all when the clock was set back.
-    assert_eq!(goes(age(2), EMPTY, u64::MAX, ALL), Some((4, Reason::Age)));
+    assert_eq!(goes(age(2), EMPTY, u64::MAX, ALL), Some((4, RemovalReason::Age)));
     assert_eq!(goes(Retention { max_age: Some(Duration::MAX), ..NONE }, EMPTY, u64::MAX, ALL), None);
     assert_eq!(goes(age(2), EMPTY, 0, ALL), None);
 }
@@ -55,29 +60,29 @@ fn a_segment_with_a_stamp_in_the_future_goes_when_it_has_been_full_for_longer_th
     }
     let goes = |seconds| decide(&age(seconds), &segments, EMPTY, 0, 1000, ALL).removal.map(|r| (r.segments, r.reason));
     assert_eq!(goes(4), None);
-    assert_eq!(goes(2), Some((2, Reason::Age)));
-    assert_eq!(goes(0), Some((4, Reason::Age)));
+    assert_eq!(goes(2), Some((2, RemovalReason::Age)));
+    assert_eq!(goes(0), Some((4, RemovalReason::Age)));
 }
 
 #[test]
 fn the_oldest_go_while_all_together_are_larger_than_allowed() {
     assert_eq!(goes(size(500), EMPTY, 0, ALL), None);
-    assert_eq!(goes(size(499), EMPTY, 0, ALL), Some((1, Reason::Size)));
-    assert_eq!(goes(size(250), EMPTY, 0, ALL), Some((3, Reason::Size)));
-    assert_eq!(goes(size(1), EMPTY, 0, ALL), Some((4, Reason::Size)));
+    assert_eq!(goes(size(499), EMPTY, 0, ALL), Some((1, RemovalReason::Size)));
+    assert_eq!(goes(size(250), EMPTY, 0, ALL), Some((3, RemovalReason::Size)));
+    assert_eq!(goes(size(1), EMPTY, 0, ALL), Some((4, RemovalReason::Size)));
 }
 
 #[test]
 fn on_a_full_disk_the_oldest_go_until_it_is_below_the_line() {
     assert_eq!(goes(NONE, full(150), 0, ALL), None);
-    assert_eq!(goes(NONE, full(149), 0, ALL), Some((1, Reason::DiskForced)));
-    assert_eq!(goes(NONE, full(50), 0, ALL), Some((1, Reason::DiskForced)));
-    assert_eq!(goes(NONE, full(49), 0, ALL), Some((2, Reason::DiskForced)));
-    assert_eq!(goes(Retention { force: 0.1, ..NONE }, full(0), 0, ALL), Some((4, Reason::DiskForced)));
+    assert_eq!(goes(NONE, full(149), 0, ALL), Some((1, RemovalReason::DiskForced)));
+    assert_eq!(goes(NONE, full(50), 0, ALL), Some((1, RemovalReason::DiskForced)));
+    assert_eq!(goes(NONE, full(49), 0, ALL), Some((2, RemovalReason::DiskForced)));
+    assert_eq!(goes(Retention { force: 0.1, ..NONE }, full(0), 0, ALL), Some((4, RemovalReason::DiskForced)));
     // What goes for another reason counts.
-    assert_eq!(goes(size(300), full(0), 0, ALL), Some((2, Reason::Size)));
-    assert_eq!(goes(size(499), full(0), 0, ALL), Some((2, Reason::DiskForced)));
-    assert_eq!(goes(age(2), full(0), 2001, ALL), Some((2, Reason::DiskForced)));
+    assert_eq!(goes(size(300), full(0), 0, ALL), Some((2, RemovalReason::Size)));
+    assert_eq!(goes(size(499), full(0), 0, ALL), Some((2, RemovalReason::DiskForced)));
+    assert_eq!(goes(age(2), full(0), 2001, ALL), Some((2, RemovalReason::DiskForced)));
 }
 
 #[test]
@@ -105,9 +110,9 @@ fn nothing_goes_that_is_needed_or_not_committed() {
 fn the_level_says_how_full_the_disk_is() {
     let level = |available| decide(&NONE, &held(1), full(available), 0, 0, ALL).level;
     let levels = [1000, 300, 299, 150, 149, 100, 99, 0].map(level);
-    use Level::*;
+    use DiskLevel::*;
     assert_eq!(levels, [Calm, Calm, Filling, Filling, Forced, Forced, Refusing, Refusing]);
-    assert_eq!(decide(&NONE, &[], Space { total: 0, available: 0 }, 0, 0, ALL).level, Level::Refusing);
+    assert_eq!(decide(&NONE, &[], Space { total: 0, available: 0 }, 0, 0, ALL).level, DiskLevel::Refusing);
 }
 
 #[test]
@@ -137,13 +142,13 @@ fn a_segment_without_entries_goes_with_the_next() {
 }
 
 prop_compose! {
-    fn any_segments()(sizes in prop::collection::vec((0..20u64, 0..50u64, 0..3000u64), 0..12)) -> Vec<Held> {
+    fn any_segments()(sizes in prop::collection::vec((0..20u64, 0..50u64, 0..3000u64), 0..12)) -> Vec<SegmentInfo> {
         let (mut number, mut at) = (0, 0);
         let mut segments = Vec::new();
         for (entries, bytes, time) in sizes {
             (number, at) = (number + entries, at + time);
             let (end_number, end_index, last_timestamp) = (number, number / 2, at);
-            segments.push(Held { end_number, end_index, last_timestamp, bytes, full_for: 0 });
+            segments.push(SegmentInfo { end_number, end_index, last_timestamp, bytes, full_for: 0 });
         }
         segments
     }
@@ -160,7 +165,7 @@ proptest! {
         (floor, more, committed) in (0..150u64, 0..150u64, 0..150u64),
     ) {
         let retention = Retention { max_age: max_age.map(Duration::from_millis), max_bytes, ..NONE };
-        let decided = |segments: &[Held], available, floor, first| {
+        let decided = |segments: &[SegmentInfo], available, floor, first| {
             let bounds = Bounds { first, floor, committed };
             decide(&retention, segments, full(available), 0, now, bounds).removal
         };

@@ -8,13 +8,13 @@ use crate::config::Retention;
 use crate::disk::Space;
 use crate::error::Damage;
 use crate::log::Shared;
-use crate::log::age::Ages;
+use crate::log::age::SegmentAges;
 use crate::log::reader::LogReader;
-use crate::log::retention::Held;
+use crate::log::retention::SegmentInfo;
 
 /// The records in the segment that is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Filling {
+pub(crate) struct ActiveRecords {
     /// Timestamp of the first one, milliseconds since 1970.
     pub(crate) first: u64,
     /// Of the last one.
@@ -34,8 +34,8 @@ pub(crate) struct Filling {
 /// would be too much, the last record has to be as old.
 pub(crate) fn is_due(
     retention: &Retention,
-    segments: &[Held],
-    filling: Filling,
+    segments: &[SegmentInfo],
+    filling: ActiveRecords,
     space: Space,
     going: u64,
     now: u64,
@@ -56,14 +56,14 @@ pub(crate) fn is_due(
 
 impl LogReader {
     /// The segment that the master is to end, by the number of its first entry. `now`, in milliseconds since 1970, as
-    /// far as the clock can be believed; `passed` as [`Ages::look`] takes it.
+    /// far as the clock can be believed; `passed` as [`SegmentAges::look`] takes it.
     ///
     /// # Errors
     /// If the system does not say how full the disk is, or the header of a record cannot be read.
     pub(crate) fn roll_due(
         &self,
         retention: &Retention,
-        ages: &mut Ages,
+        ages: &mut SegmentAges,
         now: u64,
         passed: Duration,
     ) -> io::Result<Option<u64>> {
@@ -72,7 +72,7 @@ impl LogReader {
         let (seen_for, begun) = ages.note_filling(passed, found.map(|(begins, ..)| begins));
         let Some((begins, first, last)) = found else { return Ok(None) };
         let (held, space) = (shared.held(), shared.disk.space(shared.directory.path())?);
-        let filling = Filling { first, last, seen_for, begun };
+        let filling = ActiveRecords { first, last, seen_for, begun };
         Ok(is_due(retention, &held, filling, space, shared.going.bytes(), now).then_some(begins))
     }
 }
@@ -103,8 +103,8 @@ mod tests {
 
     const FULL: Space = Space { total: 1000, available: 1000 };
 
-    fn held(segments: u64) -> Vec<Held> {
-        let one = |k| Held {
+    fn held(segments: u64) -> Vec<SegmentInfo> {
+        let one = |k| SegmentInfo {
             end_number: 10 * k + 10,
             end_index: 10 * k + 10,
             last_timestamp: 1000 * k,
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_segment_ends_when_its_first_record_is_older_than_allowed() {
-        let filling = Filling { first: 5000, last: 9000, seen_for: 0, begun: false };
+        let filling = ActiveRecords { first: 5000, last: 9000, seen_for: 0, begun: false };
         let due = |retention: Retention, now| is_due(&retention, &held(2), filling, FULL, 0, now);
         assert!(!due(age(10), 15_000) && due(age(10), 15_001));
         assert!(!due(Retention::default(), u64::MAX), "age is no reason");
@@ -131,27 +131,27 @@ mod tests {
     /// A master that was idle stamps its first record as the one before it, until others say what time it is.
     #[test]
     fn a_segment_that_was_seen_without_records_does_not_end_before_they_can_be_old() {
-        let (mut ages, second) = (Ages::default(), Duration::from_secs(1));
+        let (mut ages, second) = (SegmentAges::default(), Duration::from_secs(1));
         assert_eq!(ages.note_filling(second, None), (0, false));
         assert_eq!(ages.note_filling(second * 2, Some(7)), (0, true));
         let (seen_for, begun) = ages.note_filling(second * 12, Some(7));
         let due = |begun| {
-            let filling = Filling { first: 1000, last: 1000, seen_for, begun };
+            let filling = ActiveRecords { first: 1000, last: 1000, seen_for, begun };
             is_due(&age(10), &held(1), filling, FULL, 0, 1_000_000)
         };
         assert!(begun && !due(begun) && due(false));
         let later = ages.note_filling(second * 12 + Duration::from_millis(1), Some(7));
         assert_eq!(later, (10_001, true));
-        let filling = Filling { first: 1000, last: 1000, seen_for: later.0, begun };
+        let filling = ActiveRecords { first: 1000, last: 1000, seen_for: later.0, begun };
         assert!(is_due(&age(10), &held(1), filling, FULL, 0, 1_000_000));
         // One whose records were there at the first look may be as old as they say.
-        assert_eq!(Ages::default().note_filling(second, Some(7)), (0, false));
+        assert_eq!(SegmentAges::default().note_filling(second, Some(7)), (0, false));
     }
 
     #[test]
     fn one_with_a_stamp_in_the_future_ends_when_it_has_been_seen_for_longer_than_allowed() {
         let due = |seen_for| {
-            let filling = Filling { first: u64::MAX, last: u64::MAX, seen_for, begun: false };
+            let filling = ActiveRecords { first: u64::MAX, last: u64::MAX, seen_for, begun: false };
             is_due(&age(10), &held(1), filling, FULL, 0, 1000)
         };
         assert!(!due(10_000) && due(10_001));
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn where_another_segment_would_cost_younger_records_all_have_to_be_old() {
         let small = Retention { max_bytes: Some(299), ..age(10) };
-        let filling = Filling { first: 5000, last: 9000, seen_for: 0, begun: false };
+        let filling = ActiveRecords { first: 5000, last: 9000, seen_for: 0, begun: false };
         let due = |retention: &Retention, space, going, now| is_due(retention, &held(2), filling, space, going, now);
         assert!(!due(&small, FULL, 0, 19_000) && due(&small, FULL, 0, 19_001));
         assert!(due(&Retention { max_bytes: Some(300), ..small }, FULL, 0, 15_001));

@@ -156,13 +156,13 @@ impl LogReader {
     }
 
     /// A pass over all sealed segments.
-    pub(crate) fn scrub(&self) -> Scrub {
-        Scrub { shared: self.shared.clone(), next: 0, current: None }
+    pub(crate) fn scrub(&self) -> ScrubPass {
+        ScrubPass { shared: self.shared.clone(), next: 0, current: None }
     }
 }
 
 /// A pass. It reads past the page cache where the disk can, for that hides what has become of the disk.
-pub(crate) struct Scrub {
+pub(crate) struct ScrubPass {
     shared: Arc<Shared>,
     /// Position of the next segment, at least.
     next: u64,
@@ -181,7 +181,7 @@ struct Current {
     zeros: u64,
 }
 
-impl Scrub {
+impl ScrubPass {
     /// Reads on. Returns how many bytes were read; `None` at the end of the pass. `now`: milliseconds since 1970.
     ///
     /// # Errors

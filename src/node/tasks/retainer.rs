@@ -5,9 +5,9 @@ use std::time::Duration;
 use super::roll_by_age;
 use crate::config::{Config, Retention};
 use crate::error::RemoveError;
-use crate::log::age::{Ages, Doubt, Look};
+use crate::log::age::{BelievedTime, ClockDoubt, SegmentAges};
 use crate::log::reader::LogReader;
-use crate::log::retention::Decision;
+use crate::log::retention::RetentionReview;
 use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
 use crate::raft::storage::log_store::Clock;
@@ -118,7 +118,7 @@ impl Retainer {
     }
 
     async fn watch<R: Runtime>(&self, log: LogReader, retention: Retention, seed: u64) {
-        let (mut level, mut ages, mut told) = (DiskLevel::Calm, Ages::default(), None);
+        let (mut level, mut ages, mut told) = (DiskLevel::Calm, SegmentAges::default(), None);
         let Some(mut passed) = self.ledger.upgrade().map(|ledger| ledger.replica().clock()) else { return };
         // Before anything is written in this life: what is written now carries a clock that may be the wrong one.
         log.look(&mut ages, (self.clock)(), passed());
@@ -165,7 +165,7 @@ impl Retainer {
     }
 
     /// Says what is wrong with the clock or the stamps, once, and when it is over. Gives back what was said.
-    fn tell(&self, look: Look, before: Option<ClockProblem>) -> Option<ClockProblem> {
+    fn tell(&self, look: BelievedTime, before: Option<ClockProblem>) -> Option<ClockProblem> {
         let Some(ledger) = self.ledger.upgrade() else { return before };
         let group = ledger.group();
         let wrong = wrong(look);
@@ -180,7 +180,7 @@ impl Retainer {
     }
 
     /// Does what was decided, and says so when the disk has crossed a line. Gives back how full it is.
-    async fn act(&self, Decision { level, removal }: Decision, before: DiskLevel) -> DiskLevel {
+    async fn act(&self, RetentionReview { level, removal }: RetentionReview, before: DiskLevel) -> DiskLevel {
         let Some(ledger) = self.ledger.upgrade() else { return level };
         let group = ledger.group();
         if level > before {
@@ -207,9 +207,9 @@ enum ClockProblem {
 }
 
 /// What is wrong, what comes of it and what to do.
-fn wrong(look: Look) -> Option<(ClockProblem, String)> {
+fn wrong(look: BelievedTime) -> Option<(ClockProblem, String)> {
     let long = |millis: u64| Span(Duration::from_millis(millis));
-    if let Some(Doubt { ahead, left, .. }) = look.doubt {
+    if let Some(ClockDoubt { ahead, left, .. }) = look.doubt {
         let why = format!(
             "this node's clock is {} ahead of the newest record or of the time that has passed: for age, only what has \
              aged since is removed. It is believed in {}; if it is wrong, set it right before",
@@ -240,15 +240,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_the_time_is_said_with_what_comes_of_it() {
-        let right = Look { now: 5, doubt: None, stamped_ahead: None };
+        let right = BelievedTime { now: 5, doubt: None, stamped_ahead: None };
         assert_eq!(wrong(right), None);
-        let doubt = Doubt { clock: 9, ahead: 90_000_000, left: Duration::from_secs(3000) };
-        let (what, why) = wrong(Look { doubt: Some(doubt), stamped_ahead: Some(1), ..right }).unwrap();
+        let doubt = ClockDoubt { clock: 9, ahead: 90_000_000, left: Duration::from_secs(3000) };
+        let (what, why) = wrong(BelievedTime { doubt: Some(doubt), stamped_ahead: Some(1), ..right }).unwrap();
         assert!(
             what == ClockProblem::Clock && why.contains("25 h ahead") && why.contains("believed in 50 min"),
             "{why}"
         );
-        let (what, why) = wrong(Look { stamped_ahead: Some(90_000), ..right }).unwrap();
+        let (what, why) = wrong(BelievedTime { stamped_ahead: Some(90_000), ..right }).unwrap();
         assert!(what == ClockProblem::Stamps && why.contains("stamped 90 s ahead"), "{why}");
     }
 

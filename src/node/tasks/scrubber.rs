@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::config::{Config, RepairPolicy, Scrub};
 use crate::disk::is_exhausted;
-use crate::log::doubt::Doubted;
 use crate::log::reader::LogReader;
-use crate::log::scrub::Scrub as Pass;
+use crate::log::recheck::ConfirmedDamage;
+use crate::log::scrub::ScrubPass as Pass;
 use crate::node::ledger::WeakLedger;
 use crate::node::repair::repair_segment;
 use crate::raft::storage::log_store::Clock;
@@ -114,10 +114,10 @@ impl Scrubber {
     /// Looks at entries that a peer refuses as damaged. What cannot be repaired while the log is open ends it here.
     async fn look_again<R: Runtime>(&self, log: &LogReader, numbers: Range<u64>, sound: &mut SoundReports<R::Instant>) {
         let (looks, range) = (log.clone(), numbers.clone());
-        let found = match R::spawn_blocking(move || looks.look_again(range)).await {
+        let found = match R::spawn_blocking(move || looks.recheck(range)).await {
             Ok(found) => found,
             // A simulation has no threads.
-            Err(_) => log.look_again(numbers.clone()),
+            Err(_) => log.recheck(numbers.clone()),
         };
         match found {
             Ok(None) if sound.is_news(numbers.start, R::Instant::now()) => tracing::warn!(
@@ -134,10 +134,10 @@ impl Scrubber {
                 damaged, and they cannot be read")
             }
             // It is among what is to be repaired.
-            Ok(Some(Doubted { damage, repairable: true })) if !self.peers.is_empty() => {
+            Ok(Some(ConfirmedDamage { damage, repairable: true })) if !self.peers.is_empty() => {
                 tracing::error!(group = %log.group(), %damage, "a peer refuses entries as damaged, and they are");
             }
-            Ok(Some(Doubted { damage, .. })) => {
+            Ok(Some(ConfirmedDamage { damage, .. })) => {
                 if let Some(ledger) = self.ledger.upgrade() {
                     ledger.close_damaged(&damage).await;
                 }

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::disk::real::RealDisk;
 use crate::error::AppendError;
 use crate::log::directory::Identity;
-use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::raft::append::inflight::Waiter;
 use crate::raft::append::proposer::Proposer;

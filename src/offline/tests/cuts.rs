@@ -221,12 +221,12 @@ fn nothing_behind_a_cut_stays_noted_as_durable() {
     let sample = Sample::new();
     let ledger = sample.stopped();
     let (disk, directory) = (ledger.disk.as_ref(), ledger.directory.as_ref().unwrap());
-    let noted = stopped::noted(disk, directory).unwrap();
+    let noted = offline_access::noted(disk, directory).unwrap();
     let behind = (noted.durable.position / SIZE + 1) * SIZE + SEGMENT_HEADER as u64;
     let durable = LogPoint { position: behind, ..noted.durable };
-    stopped::take_back(disk, directory, Noted { durable, ..noted }).unwrap();
+    offline_access::take_back(disk, directory, Noted { durable, ..noted }).unwrap();
     ledger.truncate(noted.durable.index, false).unwrap();
-    assert_eq!(stopped::noted(disk, directory).unwrap().durable, noted.durable);
+    assert_eq!(offline_access::noted(disk, directory).unwrap().durable, noted.durable);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Keeps entries away from Raft for which the log has no room: Raft cannot take a storage error and go on.
 
 use crate::format::entry::{EntryHeader, EntryKind};
+use crate::log::admission::{Admission, NoRoom};
 use crate::log::reader::LogReader;
-use crate::log::room::{NoRoom, Room};
 use crate::raft::entry::{Content, Entry};
 use crate::raft::storage::log_store::Clock;
 use crate::raft::type_config::{Runtime, TypeConfig};
@@ -22,7 +22,7 @@ impl Gate {
     }
 
     /// Leader: whether a batch of `length` bytes may be proposed. `pending`: bytes that were, and have no place yet.
-    pub(crate) fn propose(&self, length: usize, pending: usize) -> Room {
+    pub(crate) fn propose(&self, length: usize, pending: usize) -> Admission {
         self.log.room_for(length as u64, pending as u64, (self.clock)())
     }
 

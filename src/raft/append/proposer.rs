@@ -20,7 +20,7 @@ use crate::error::AppendError;
 use crate::format::batch;
 use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
-use crate::log::room::{NoRoom, Room};
+use crate::log::admission::{Admission, NoRoom};
 use crate::raft::entry::Proposed;
 use crate::raft::role::standing::Standing;
 use crate::raft::type_config::{CommittedLeaderId, Raft, Runtime};
@@ -194,12 +194,12 @@ impl<R: Runtime> Proposer<R> {
             }
             let length = length(&waiters);
             match self.gate.propose(length, self.flights.pending()) {
-                Room::Enough => {}
-                Room::Later => {
+                Admission::Now => {}
+                Admission::Later => {
                     waiters.into_iter().rev().for_each(|waiter| self.backlog.push_front(waiter));
                     return;
                 }
-                Room::None(NoRoom { why: reason, process }) => {
+                Admission::Full(NoRoom { why: reason, process }) => {
                     let full =
                         if process { AppendError::Exhausted { reason } } else { AppendError::DiskFull { reason } };
                     waiters.into_iter().for_each(|waiter| waiter.finish(Err(full.clone())));

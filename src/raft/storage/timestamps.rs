@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use super::log_store::Clock;
-use crate::log::age::{Belief, Doubt};
+use crate::log::age::{ClockBelief, ClockDoubt};
 use crate::raft::Instant;
 use crate::raft::type_config::Runtime;
 
@@ -21,8 +21,8 @@ pub(crate) struct Stamps {
     clock: Clock,
     /// The time that has passed, by a clock that nobody sets.
     passed: Box<dyn Fn() -> Duration + Send + Sync>,
-    belief: Mutex<Belief>,
-    doubt: watch::Sender<Option<Doubt>>,
+    belief: Mutex<ClockBelief>,
+    doubt: watch::Sender<Option<ClockDoubt>>,
 }
 
 impl Stamps {
@@ -54,7 +54,7 @@ impl Stamps {
     }
 
     /// Told when the clock comes to be doubted, and when that is over.
-    pub(crate) fn doubt(&self) -> watch::Receiver<Option<Doubt>> {
+    pub(crate) fn doubt(&self) -> watch::Receiver<Option<ClockDoubt>> {
         self.doubt.subscribe()
     }
 
@@ -74,7 +74,7 @@ impl Stamps {
         self.belief().refute((self.passed)());
     }
 
-    fn belief(&self) -> MutexGuard<'_, Belief> {
+    fn belief(&self) -> MutexGuard<'_, ClockBelief> {
         self.belief.lock()
     }
 }

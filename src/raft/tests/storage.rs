@@ -18,7 +18,7 @@ use crate::error::OpenError;
 use crate::format::frame::Draft;
 use crate::format::segment::Cursor;
 use crate::log::directory::Identity;
-use crate::log::flusher::{BackgroundThread, FlushThread};
+use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Background, Log, LogOptions};
 use crate::raft::TypeConfig;
 use crate::raft::append::disk_admission::Gate;

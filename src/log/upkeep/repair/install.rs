@@ -6,8 +6,8 @@ use crate::error::RepairError;
 use crate::format::segment::Cursor;
 use crate::log::directory::io_error;
 use crate::log::names;
-use crate::log::pending::remove_segment;
-use crate::log::stopped;
+use crate::log::offline_access;
+use crate::log::unsynced_names::remove_segment;
 use crate::log::writer::remove_if_there;
 use crate::types::RepairReport;
 
@@ -33,7 +33,7 @@ impl Repair {
     fn install(&mut self, end: Cursor, removed: &[std::path::PathBuf]) -> Result<(), RepairError> {
         let disk = self.disk.as_ref();
         // Of what was good here and is kept too: it may be a copy.
-        stopped::sync_all(disk, self.directory.path())?;
+        offline_access::sync_all(disk, self.directory.path())?;
         // A cache of what is not there any more.
         for finished in &self.work.finished {
             let index = self.directory.index(finished.header.start.position);

@@ -37,9 +37,9 @@ use crate::log::directory::{Directory, Identity, io_error};
 use crate::log::hard_state::HardStateFile;
 use crate::log::names;
 use crate::log::recovery::{Decision, Known, decide};
-use crate::log::start::StartPoint;
-use crate::log::walk::Listing;
-use crate::segment::scanner::{Scanner, Step as Scanned, breaks};
+use crate::log::scan::Listing;
+use crate::log::start_file::StartPoint;
+use crate::segment::scanner::{Scanner, Step, breaks};
 use crate::types::NodeId;
 use rebuild::{Finished, Offer, Rebuild, Stopped, Walked};
 
@@ -80,7 +80,7 @@ struct Work {
 
 /// What a repair needs to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum RepairStep {
     /// A peer's entries from this number on.
     Need(u64),
     /// Nothing: the log is proven to its end.
@@ -106,8 +106,8 @@ pub(crate) trait Repairing {
     ///
     /// # Errors
     /// What was supplied does not fit, or the system fails. After an error of the first kind another peer may be asked.
-    fn advance(&mut self) -> Result<Step, RepairError>;
-    /// Takes what `from` answered to [`Step::Need`].
+    fn advance(&mut self) -> Result<RepairStep, RepairError>;
+    /// Takes what `from` answered to [`RepairStep::Need`].
     ///
     /// # Errors
     /// The answer is of no use; another peer may be asked.
@@ -139,7 +139,7 @@ impl Repairing for Repair {
         self.directory.identity()
     }
 
-    fn advance(&mut self) -> Result<Step, RepairError> {
+    fn advance(&mut self) -> Result<RepairStep, RepairError> {
         loop {
             if let Some(step) = self.go_on()? {
                 return Ok(step);
@@ -168,9 +168,9 @@ impl Repair {
         self.work.segment.as_ref().map_or(self.work.next, Rebuild::cursor)
     }
 
-    fn go_on(&mut self) -> Result<Option<Step>, RepairError> {
+    fn go_on(&mut self) -> Result<Option<RepairStep>, RepairError> {
         if self.work.done.is_some() {
-            return Ok(Some(Step::Done));
+            return Ok(Some(RepairStep::Done));
         }
         if self.work.segment.is_none() {
             self.work.segment = Some(self.open_segment()?);
@@ -196,8 +196,8 @@ impl Repair {
             Walked::Sealed => self.next_segment().map(|()| None),
             Walked::Stopped(stopped) => match self.take()? {
                 true => Ok(None),
-                false if self.ends(&stopped)? => Ok(Some(Step::Done)),
-                false => Ok(Some(Step::Need(self.cursor().number))),
+                false if self.ends(&stopped)? => Ok(Some(RepairStep::Done)),
+                false => Ok(Some(RepairStep::Need(self.cursor().number))),
             },
         }
     }
@@ -288,9 +288,9 @@ impl Repair {
         let mut first = position + SEGMENT_HEADER as u64;
         while scanner.end().number < self.base.number {
             match scanner.next().map_err(io_error("read", &path))? {
-                Scanned::Entry(_) => {}
-                Scanned::Gap(length) => first += length,
-                Scanned::Stop(_) => return Ok(behind),
+                Step::Entry(_) => {}
+                Step::Gap(length) => first += length,
+                Step::Stop(_) => return Ok(behind),
             }
         }
         let before = header.start.number < self.base.number;
@@ -371,7 +371,7 @@ impl Repair {
             () if lacks(self.noted.durable) => Known::Durable,
             () => Known::Nothing,
         };
-        let find = segment.find(stopped, !later.is_empty(), is_first);
+        let case = segment.find(stopped, !later.is_empty(), is_first);
         if self.settled == Some(next.number) || (self.work.superseded && known == Known::Nothing) {
             self.work.removed = later.iter().map(|later| self.directory.segment(*later)).collect();
             if !segment.is_empty() || is_first {
@@ -381,7 +381,7 @@ impl Repair {
             }
         } else if known != Known::Nothing
             || self.forced.contains(&next.number)
-            || decide(find, known) == Decision::Refuse
+            || decide(case, known) == Decision::Refuse
         {
             return Ok(false);
         }

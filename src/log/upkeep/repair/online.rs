@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::rebuild::{Finished, Offer, Rebuild, Walked};
-use super::{Repairing, Step, Supply, at, differs, fitting};
+use super::{RepairStep, Repairing, Supply, at, differs, fitting};
 use crate::error::RepairError;
 use crate::format::frame::Frame;
 use crate::format::segment::Cursor;
@@ -15,7 +15,7 @@ use crate::log::Shared;
 use crate::log::directory::{Identity, io_error};
 use crate::log::reader::LogReader;
 use crate::segment::scanner::breaks;
-use crate::segment::{Mapped, Segment};
+use crate::segment::{MappedFile, Segment};
 use crate::types::{NodeId, RepairReport};
 
 /// The repair of one segment.
@@ -59,10 +59,10 @@ impl SegmentRepair {
         let Self { shared, old, end, rebuild, .. } = self;
         let mut report =
             RepairReport { end: end.index, end_position: end.position, done: true, ..RepairReport::default() };
-        if let Some(Finished { new, units, ranges, header, .. }) = rebuild.complete(true)? {
+        if let Some(Finished { new, entries, ranges, header, .. }) = rebuild.complete(true)? {
             let failed = io_error("replace", old.path());
-            let mapped = Mapped::new(new.file().clone()).map_err(&failed)?;
-            let segment = Segment::new(shared.disk.clone(), old.path().to_owned(), header, mapped, units);
+            let mapped = MappedFile::new(new.file().clone()).map_err(&failed)?;
+            let segment = Segment::new(shared.disk.clone(), old.path().to_owned(), header, mapped, entries);
             segment.freeze(segment.end_position());
             // It has been synced, and all of it is committed.
             segment.let_go();
@@ -92,7 +92,7 @@ impl Repairing for SegmentRepair {
         self.shared.directory.identity()
     }
 
-    fn advance(&mut self) -> Result<Step, RepairError> {
+    fn advance(&mut self) -> Result<RepairStep, RepairError> {
         while !self.sealed {
             let next = self.rebuild.cursor();
             if next.number == self.end.number {
@@ -105,13 +105,13 @@ impl Repairing for SegmentRepair {
                     self.rebuild.seal(false)?;
                 }
                 self.sealed = true;
-                return Ok(Step::Done);
+                return Ok(RepairStep::Done);
             }
             if let Walked::Paused = self.rebuild.walk(self.end.number, &mut |offer| matches!(offer, Offer::Entry(_)))? {
                 continue;
             }
             let next = self.rebuild.cursor();
-            let Some((from, frame)) = at(&self.supplied, next.number) else { return Ok(Step::Need(next.number)) };
+            let Some((from, frame)) = at(&self.supplied, next.number) else { return Ok(RepairStep::Need(next.number)) };
             if let Some(mismatch) = breaks(&frame.header, &next) {
                 self.supplied.clear();
                 return Err(RepairError::Differs(mismatch));
@@ -121,7 +121,7 @@ impl Repairing for SegmentRepair {
             }
             self.rebuild.put(frame, from)?;
         }
-        Ok(Step::Done)
+        Ok(RepairStep::Done)
     }
 
     fn supply(&mut self, from: &NodeId, answer: Supply) -> Result<(), RepairError> {

@@ -14,11 +14,11 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Frame;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentError, SegmentHeader, encode_blank};
 use crate::log::directory::io_error;
-use crate::log::recovery::Find;
+use crate::log::recovery::EndCase;
 use crate::log::writer::remove_if_there;
 use crate::segment::recovery;
 use crate::segment::scanner::{Break, Broken, Scanner, Step, Stop};
-use crate::segment::{Units, after};
+use crate::segment::{EntryIndex, after};
 use crate::types::{NodeId, Repaired, RepairedRange};
 
 /// Bytes copied at once.
@@ -88,7 +88,7 @@ pub(super) enum Stopped {
 pub(super) struct Finished {
     pub(super) new: NewFile,
     pub(super) header: SegmentHeader,
-    pub(super) units: Units,
+    pub(super) entries: EntryIndex,
     pub(super) ranges: Vec<RepairedRange>,
 }
 
@@ -179,24 +179,24 @@ impl Rebuild {
     }
 
     /// The row of the recovery table for what is there. `later`: there are later segments.
-    pub(super) fn find(&self, stopped: &Stopped, later: bool, first: bool) -> Find {
+    pub(super) fn find(&self, stopped: &Stopped, later: bool, first: bool) -> EndCase {
         match (self.head, self.is_empty()) {
-            (Head::NoFile, _) if later => Find::MissingSegment,
-            (Head::NoFile, _) => Find::SealedEnd,
-            (Head::Size { short: true }, _) if !later => Find::ShortEnd,
-            (Head::Size { short: true }, _) | (Head::Size { .. }, true) => Find::WrongSize,
-            (Head::Rotten, true) => Find::RottenSegment,
-            (Head::Other, true) if first => Find::StartNotReached,
-            (Head::Other, true) => Find::OtherSegment,
+            (Head::NoFile, _) if later => EndCase::MissingSegment,
+            (Head::NoFile, _) => EndCase::SealedEnd,
+            (Head::Size { short: true }, _) if !later => EndCase::ShortEnd,
+            (Head::Size { short: true }, _) | (Head::Size { .. }, true) => EndCase::WrongSize,
+            (Head::Rotten, true) => EndCase::RottenSegment,
+            (Head::Other, true) if first => EndCase::StartNotReached,
+            (Head::Other, true) => EndCase::OtherSegment,
             (Head::Zeros, true) => match stopped {
-                Stopped::Clean(false) | Stopped::Nothing if !later => Find::UnwrittenEnd,
-                _ => Find::LostHeader,
+                Stopped::Clean(false) | Stopped::Nothing if !later => EndCase::UnwrittenEnd,
+                _ => EndCase::LostHeader,
             },
             _ => match stopped {
-                Stopped::Clean(_) | Stopped::Nothing if later => Find::LostPage,
-                Stopped::Clean(true) => Find::StaleTail,
-                Stopped::Clean(false) | Stopped::Nothing => Find::CleanEnd,
-                Stopped::Broken(kind) => Find::Broken(*kind),
+                Stopped::Clean(_) | Stopped::Nothing if later => EndCase::LostPage,
+                Stopped::Clean(true) => EndCase::StaleTail,
+                Stopped::Clean(false) | Stopped::Nothing => EndCase::CleanEnd,
+                Stopped::Broken(kind) => EndCase::Broken(*kind),
             },
         }
     }
@@ -261,11 +261,11 @@ impl Rebuild {
         new.file.sync().map_err(io_error("sync", &new.temporary))?;
         let scan = recovery::scan(new.file.as_ref(), &self.header, true).map_err(io_error("read", &new.temporary))?;
         let expected = if sealed { Stop::Sealed } else { Stop::Clean };
-        if scan.stop != expected || scan.leftovers || scan.units.end() != self.cursor {
-            let found = format!("{:?} behind {:?}", scan.stop, scan.units.end());
+        if scan.stop != expected || scan.leftovers || scan.entries.end() != self.cursor {
+            let found = format!("{:?} behind {:?}", scan.stop, scan.entries.end());
             return Err(RepairError::Unverified { file: new.temporary.clone(), found });
         }
-        Ok(Some(Finished { new, header: self.header, units: scan.units, ranges: self.ranges }))
+        Ok(Some(Finished { new, header: self.header, entries: scan.entries, ranges: self.ranges }))
     }
 
     fn offset(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Segment, Spot};
+use super::{EntryPlace, Segment};
 use crate::disk::DiskFile;
 use crate::error::Damage;
 use crate::format::entry::ENTRY_HEADER;
@@ -13,7 +13,7 @@ impl Segment {
     ///
     /// # Errors
     /// If the disk cannot be read.
-    pub(crate) fn look_again(&self, number: u64, disk: &dyn DiskFile, synced: u64) -> io::Result<Option<Damage>> {
+    pub(crate) fn recheck(&self, number: u64, disk: &dyn DiskFile, synced: u64) -> io::Result<Option<Damage>> {
         loop {
             let Some(spot) = self.place(number) else { return Ok(None) };
             let start = spot.range.start;
@@ -29,9 +29,9 @@ impl Segment {
                 found = self.unsound(&spot, &bytes);
             }
             let Some(damage) = found else { return Ok(None) };
-            let mut units = self.units_mut();
-            if spot.is_in(&units) {
-                units.clear_verified(spot.slot);
+            let mut entries = self.entries_mut();
+            if spot.is_in(&entries) {
+                entries.clear_verified(spot.slot);
                 return Ok(Some(damage));
             }
         }
@@ -43,7 +43,7 @@ impl Segment {
     }
 
     /// What is wrong with `bytes`, which are to be the entry at `spot`, and perhaps a blank behind it.
-    fn unsound(&self, spot: &Spot, bytes: &[u8]) -> Option<Damage> {
+    fn unsound(&self, spot: &EntryPlace, bytes: &[u8]) -> Option<Damage> {
         let header = match self.header_in(spot, bytes) {
             Ok(header) => header,
             Err(damage) => return Some(damage),

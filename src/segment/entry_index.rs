@@ -8,27 +8,27 @@ use crate::format::segment::Cursor;
 
 /// The entries of a segment in order, what comes after them, and which have been verified since opening.
 #[derive(Debug)]
-pub(crate) struct Units {
+pub(crate) struct EntryIndex {
     start: Cursor,
     end: Cursor,
-    units: Vec<Unit>,
+    entries: Vec<Unit>,
     /// One per entry found when opening. Entries beyond were written in this life: verified.
     seen: Vec<AtomicBool>,
     /// Another file has the name: what is verified there is not what is mapped here.
     retired: bool,
 }
 
-impl Units {
+impl EntryIndex {
     /// No entries yet. `start` is the state of the log where the segment begins; entries begin at `first_entry`.
     pub(crate) fn empty(start: Cursor, first_entry: u64) -> Self {
         let end = Cursor { position: first_entry, ..start };
-        Self { start, end, units: Vec::new(), seen: Vec::new(), retired: false }
+        Self { start, end, entries: Vec::new(), seen: Vec::new(), retired: false }
     }
 
     /// Entries found in a file; `verified` says whether their chain values have been checked.
-    pub(crate) fn found(start: Cursor, end: Cursor, units: Vec<Unit>, verified: bool) -> Self {
-        let seen = if verified { Vec::new() } else { units.iter().map(|_| AtomicBool::new(false)).collect() };
-        Self { start, end, units, seen, retired: false }
+    pub(crate) fn found(start: Cursor, end: Cursor, entries: Vec<Unit>, verified: bool) -> Self {
+        let seen = if verified { Vec::new() } else { entries.iter().map(|_| AtomicBool::new(false)).collect() };
+        Self { start, end, entries, seen, retired: false }
     }
 
     /// What the next entry must continue.
@@ -43,18 +43,18 @@ impl Units {
 
     /// All entries.
     pub(crate) fn as_slice(&self) -> &[Unit] {
-        &self.units
+        &self.entries
     }
 
     /// Where entry `number` is in the list.
     pub(crate) fn slot(&self, number: u64) -> Option<usize> {
         let slot = usize::try_from(number.checked_sub(self.start.number)?).ok()?;
-        (slot < self.units.len()).then_some(slot)
+        (slot < self.entries.len()).then_some(slot)
     }
 
-    /// The entry at `slot`, which came from [`Units::slot`].
+    /// The entry at `slot`, which came from [`EntryIndex::slot`].
     pub(crate) fn get(&self, slot: usize) -> Unit {
-        self.units[slot]
+        self.entries[slot]
     }
 
     /// Where the entry that holds record `index` is in the list. Control entries carry the index of the next record, so
@@ -64,27 +64,27 @@ impl Units {
         if index >= self.end.index {
             return None;
         }
-        let after = self.units.partition_point(|unit| u64::from(unit.index) <= wanted);
+        let after = self.entries.partition_point(|unit| u64::from(unit.index) <= wanted);
         after.checked_sub(1)
     }
 
     /// Numbers of the memberships.
     pub(crate) fn memberships(&self) -> Vec<u64> {
-        let marked = self.units.iter().enumerate().filter(|(_, unit)| unit.is_membership());
+        let marked = self.entries.iter().enumerate().filter(|(_, unit)| unit.is_membership());
         marked.map(|(slot, _)| self.start.number + slot as u64).collect()
     }
 
-    /// Adds the entry that `header` describes; the caller has checked that it continues [`Units::end`].
+    /// Adds the entry that `header` describes; the caller has checked that it continues [`EntryIndex::end`].
     pub(crate) fn push(&mut self, header: &EntryHeader) {
         let offset = (header.position - self.start.position) as u32;
         let index = (header.index - self.start.index) as u32;
-        self.units.push(Unit::new(offset, index, header.kind == EntryKind::Membership));
+        self.entries.push(Unit::new(offset, index, header.kind == EntryKind::Membership));
         self.end = after(header);
     }
 
     /// Keeps the first `slots` entries; `end` is what then comes next.
     pub(crate) fn truncate(&mut self, slots: usize, end: Cursor) {
-        self.units.truncate(slots);
+        self.entries.truncate(slots);
         self.seen.truncate(slots);
         self.end = end;
     }
@@ -97,7 +97,7 @@ impl Units {
     /// From now on the entry is checked again before it is given to anybody.
     pub(crate) fn clear_verified(&mut self, slot: usize) {
         // What was written in this life of the node is not on the list.
-        let listed = self.seen.len().max(slot + 1).min(self.units.len());
+        let listed = self.seen.len().max(slot + 1).min(self.entries.len());
         self.seen.resize_with(listed, || AtomicBool::new(true));
         if let Some(seen) = self.seen.get(slot) {
             seen.store(false, Ordering::Relaxed);
@@ -113,7 +113,7 @@ impl Units {
 
     /// From now on every entry is checked each time.
     pub(crate) fn retire(&mut self) {
-        self.seen = self.units.iter().map(|_| AtomicBool::new(false)).collect();
+        self.seen = self.entries.iter().map(|_| AtomicBool::new(false)).collect();
         self.retired = true;
     }
 }
