@@ -65,9 +65,8 @@ mod format;
 pub mod fuzz;
 mod log;
 mod node;
-mod pb;
+mod peer;
 mod raft;
-mod rpc;
 mod segment;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
@@ -77,6 +76,8 @@ pub mod sim;
 pub mod testing;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod transport;
+mod wire;
 
 pub use client::{
     Client, ClientBuilder, ClientError, Masters, NodeClient, NodeProblem, PendingAppend, RecordStream, TriedNode,

@@ -6,8 +6,8 @@ use crate::client::error::ClientError;
 use crate::client::node::NodeClient;
 use crate::config::Retention;
 use crate::node::RetentionStatus;
-use crate::rpc::pb;
 use crate::types::{DiskLevel, LastRemoval, NodeId, RemovalReason, Status};
+use crate::wire::pb;
 
 impl NodeClient {
     /// What retention has left on the node, and may take.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::client::client::Client;
 use crate::client::cluster::topology::Topology;
-use crate::rpc::grpc::dialer::{Dialer, Tcp};
-use crate::rpc::grpc::resolver::Resolver;
+use crate::transport::grpc::dialer::{Dialer, Tcp};
+use crate::transport::grpc::resolver::Resolver;
 use crate::types::{ClusterName, Group, Peers};
 
 /// Longest timeout: far beyond any use, far below what clocks overflow at.

@@ -24,8 +24,8 @@ use crate::client::node::{IndexRange, NodeClient, RecordStream};
 use crate::client::tail;
 use crate::client::try_each::try_each;
 use crate::config::MAX_RECORD_BYTES;
-use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 use crate::types::{Ack, BatchAck, Consistency, Group, NodeId, Peers, ReadLimit, Record, Status};
+use crate::wire::client::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 
 /// Largest batch, bytes: it must fit into one message, and the largest record into it.
 const MAX_BATCH: usize = MAX_RECORD_BYTES;

@@ -9,10 +9,10 @@ use crate::client::client::Client;
 use crate::client::error::ClientError;
 use crate::client::error::tried::Wanted;
 use crate::client::node::NodeClient;
-use crate::rpc::client_wire::millis;
-use crate::rpc::pb::{self, change_members_request::Change};
-use crate::rpc::status_wire::member;
 use crate::types::{Member, MemberProgress, NodeId};
+use crate::wire::client::millis;
+use crate::wire::pb::{self, change_members_request::Change};
+use crate::wire::status::member;
 
 impl NodeClient {
     /// The members as this node sees them; how far each of them is, only the master knows.

@@ -14,9 +14,9 @@ use crate::client::builder::MAX_TIMEOUT;
 use crate::client::cluster::connections::CallSlot;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
-use crate::rpc::client_wire::millis;
-use crate::rpc::pb;
 use crate::types::{Consistency, ReadLimit, Record, Span, Status};
+use crate::wire::client::millis;
+use crate::wire::pb;
 
 /// A node and no other: what it says and what it stores.
 #[derive(Clone)]

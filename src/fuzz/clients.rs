@@ -2,11 +2,11 @@
 
 use super::peers::message;
 use crate::client::ClientError;
-use crate::pb;
-use crate::rpc::client_wire;
-use crate::rpc::grpc::status as grpc;
-use crate::rpc::transport::TransportError;
+use crate::transport::TransportError;
+use crate::transport::grpc::status as grpc;
 use crate::types::{Record, Status};
+use crate::wire::client;
+use crate::wire::pb;
 
 /// Why a peer call was refused: it arrives with its reason, and no longer than headers may be.
 pub fn refusal(bytes: &[u8]) {
@@ -25,9 +25,9 @@ pub fn refusal(bytes: &[u8]) {
 /// Why a client's call failed: it arrives as it was sent.
 pub fn failure(bytes: &[u8]) {
     let Some(failure) = message::<pb::Failure>(bytes) else { return };
-    let status = client_wire::to_status(&failure);
+    let status = client::to_status(&failure);
     let known = failure.code() != pb::failure::Code::Unspecified;
-    assert_eq!(client_wire::from_status(&status), known.then(|| failure.clone()));
+    assert_eq!(client::from_status(&status), known.then(|| failure.clone()));
     let error = ClientError::from_failure("n1:1", failure.clone());
     assert_eq!(ClientError::from_status("n1:1", &status) == error, known);
     let unknown = failure.code() == pb::failure::Code::UnknownOutcome;

@@ -9,14 +9,14 @@ use prost::Message;
 
 use super::checksums;
 use crate::format::segment::MAX_PLACE;
-use crate::pb;
+use crate::peer::{checks, convert};
 use crate::raft::TokioRuntime;
 use crate::raft::membership::codec;
 use crate::raft::storage::state_machine;
-use crate::rpc::beats::{self, Unanswered};
-use crate::rpc::router::Router;
-use crate::rpc::{checks, convert};
+use crate::transport::heartbeats::{self, Unanswered};
+use crate::transport::router::Router;
 use crate::types::{ClusterName, NodeId};
+use crate::wire::pb;
 
 /// Segment size of the node that takes a snapshot.
 const SEGMENT_SIZE: u64 = 1 << 20;
@@ -107,8 +107,8 @@ pub fn heartbeats_request(bytes: &[u8]) {
     message.beats.iter().cloned().for_each(appended);
     let count = message.beats.len();
     let router = Arc::new(Router::new(ClusterName::default()));
-    let Ok(answers) = beats::serve(&router, message) else {
-        assert!(count > beats::MAX_BEATS);
+    let Ok(answers) = heartbeats::serve(&router, message) else {
+        assert!(count > heartbeats::MAX_BEATS);
         return;
     };
     let mut open = Unanswered::new((0..count).collect());

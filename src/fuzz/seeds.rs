@@ -12,9 +12,9 @@ use crate::format::{DIRECTORY_VERSION, index::Unit, sealed};
 use crate::log::START_MAGIC;
 use crate::log::directory::{Identity, MAGIC as IDENTITY_MAGIC};
 use crate::log::{PurgePoint, StartPoint};
-use crate::pb;
 use crate::segment::after;
 use crate::types::Incarnation;
+use crate::wire::pb;
 
 type Seeds = Vec<Vec<u8>>;
 

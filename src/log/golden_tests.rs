@@ -17,8 +17,8 @@ use crate::error::OpenError;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
-use crate::pb;
 use crate::types::{Incarnation, ReadLimit};
+use crate::wire::pb;
 
 const SIZE: u64 = 64 << 10;
 /// Of the first entry, milliseconds since 1970.

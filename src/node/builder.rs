@@ -22,15 +22,15 @@ use crate::disk::real::RealDisk;
 use crate::error::StartError;
 use crate::log::directory;
 use crate::log::threads::{BackgroundThread, FlushThread};
+use crate::peer::outages::Outages;
 use crate::raft::TokioRuntime;
 use crate::raft::heartbeat::ticker::Pacer;
-use crate::rpc::grpc::acceptor::{Accept, AcceptorOptions};
-use crate::rpc::grpc::gate::Places;
-use crate::rpc::grpc::server::{GrpcServer, ServerOptions};
-use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
-use crate::rpc::outages::Outages;
 #[cfg(feature = "testkit")]
-use crate::rpc::transport::Transport;
+use crate::transport::Transport;
+use crate::transport::grpc::acceptor::{Accept, AcceptorOptions};
+use crate::transport::grpc::connection_limit::Places;
+use crate::transport::grpc::server::{GrpcServer, ServerOptions};
+use crate::transport::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::types::{ClusterName, Group, Incarnation, Peers, checked_address};
 
 /// Room in a message beside the largest entry: its framing, and the other entries of one replication request.

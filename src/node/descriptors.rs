@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::disk::limits::OpenFileLimit;
-use crate::rpc::grpc::gate::PORCH;
+use crate::transport::grpc::connection_limit::PORCH;
 
 /// Files of a ledger.
 const PER_LEDGER: usize = 16;

@@ -18,10 +18,10 @@ use crate::config::Config;
 use crate::error::{CreateLedgerError, LedgerError, RemoveLedgerError, StartError, UnknownGroup};
 use crate::log::directory::{self, Doomed, Owner};
 use crate::log::reader::LogReader;
+use crate::peer::outages::Outages;
 use crate::raft::TokioRuntime;
-use crate::rpc::grpc::server::GrpcServer;
-use crate::rpc::outages::Outages;
-use crate::rpc::router::Router;
+use crate::transport::grpc::server::GrpcServer;
+use crate::transport::router::Router;
 use crate::types::{ClusterName, Group, LedgerFiles, NodeId};
 
 /// A node: hosts ledgers and talks to its peers. Cheap to clone.

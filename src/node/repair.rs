@@ -12,12 +12,12 @@ use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::log::repair::online::SegmentRepair;
 use crate::log::repair::{Repair, RepairStep, Repairing, Supply};
-use crate::pb;
+use crate::peer::envelope::{envelope, envelope_to_anybody, look};
+use crate::peer::fetch::{MOST_BYTES, to_supply};
 use crate::raft::{Runtime, blocking};
-use crate::rpc::envelope::{envelope, envelope_to_anybody, look};
-use crate::rpc::fetch::{MOST_BYTES, to_supply};
-use crate::rpc::transport::{Lane, Link, Transport, TransportError};
+use crate::transport::{Lane, Link, Transport, TransportError};
 use crate::types::{Incarnation, NodeId, RepairReport};
+use crate::wire::pb;
 
 /// How often all peers are asked before a repair is given up.
 const ROUNDS: usize = 20;

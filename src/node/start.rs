@@ -18,6 +18,10 @@ use crate::log::directory::{self, Identity};
 use crate::log::reader::LogReader;
 use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
+use crate::peer::client::PeerNetwork;
+use crate::peer::leader::watch::LeaderWatch;
+use crate::peer::outages::Outages;
+use crate::peer::server::PeerServer;
 use crate::raft::Runtime;
 use crate::raft::election::lost_entries;
 use crate::raft::heartbeat::ticker::Pacer;
@@ -25,12 +29,8 @@ use crate::raft::membership::acks::Acknowledged;
 use crate::raft::replica::{self, GroupOptions};
 use crate::raft::storage::log_store::Clock;
 use crate::raft::storage::purge::PurgeFloor;
-use crate::rpc::leader_watch::LeaderWatch;
-use crate::rpc::outages::Outages;
-use crate::rpc::peer_client::PeerNetwork;
-use crate::rpc::peer_server::PeerServer;
-use crate::rpc::router::Router;
-use crate::rpc::transport::Transport;
+use crate::transport::Transport;
+use crate::transport::router::Router;
 use crate::types::{Group, Incarnation};
 
 /// The world a ledger lives in: the machine in production, a simulation in tests.

@@ -10,7 +10,7 @@ use super::ledger::Ledger;
 use super::node::Node;
 use crate::disk::passes;
 use crate::error::{LedgerError, OpenError, StartError};
-use crate::rpc::refusing::Refusing;
+use crate::peer::server::refusing::Refusing;
 use crate::types::{ClosedKind, Group, Role, Status};
 
 /// Those that could not be opened, and why.

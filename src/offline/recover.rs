@@ -15,9 +15,9 @@ use crate::log::directory::{self, Directory, Identity, io_error};
 use crate::log::recovery::Decision;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions, offline_access};
-use crate::pb;
 use crate::raft::storage::state_machine;
 use crate::types::{Incarnation, checked_address};
+use crate::wire::pb;
 
 /// A cluster of one that was made of a survivor, or is planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

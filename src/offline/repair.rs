@@ -8,7 +8,7 @@ use crate::disk::real::RealDisk;
 use crate::error::RepairError;
 use crate::node::repair::{RepairTarget, repair as run};
 use crate::raft::TokioRuntime;
-use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
+use crate::transport::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::types::RepairReport;
 
 /// Gets the damaged ranges of the ledger in `dir` (`DATA_DIR/GROUP`) back from the replicas at the addresses `from`

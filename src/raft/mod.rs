@@ -1,4 +1,4 @@
-//! openraft's view of the log. Only this layer and [`rpc`](crate::rpc) name openraft.
+//! openraft's view of the log. Only this layer and `peer` name openraft.
 //!
 //! | file | what it is |
 //! |---|---|

@@ -6,10 +6,10 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::service::ClientService;
 use crate::node::{Ledger, RetentionStatus};
-use crate::rpc::client_wire::{failure, millis, to_status};
-use crate::rpc::pb::admin_service_server::AdminService;
-use crate::rpc::pb::{self, failure::Code};
 use crate::types::{DiskLevel, LastRemoval, Member, NodeId, RemovalReason};
+use crate::wire::client::{failure, millis, to_status};
+use crate::wire::pb::admin_service_server::AdminService;
+use crate::wire::pb::{self, failure::Code};
 
 /// Makes the change that is asked for. Gives back who took part, if that is news.
 async fn change(ledger: &Ledger, request: pb::ChangeMembersRequest) -> Result<Option<Member>, pb::Failure> {

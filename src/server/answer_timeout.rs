@@ -16,8 +16,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
-use crate::rpc::client_wire::{failure, to_status};
-use crate::rpc::pb::failure::Code;
+use crate::wire::client::{failure, to_status};
+use crate::wire::pb::failure::Code;
 
 /// A stream of answers that lets go of all it holds when nobody asks for the next one in time.
 pub(super) struct AnswerTimeout<T> {
@@ -94,7 +94,7 @@ mod tests {
     use futures::channel::mpsc;
 
     use super::*;
-    use crate::rpc::client_wire::from_status;
+    use crate::wire::client::from_status;
 
     const WAIT: Duration = Duration::from_secs(3);
 

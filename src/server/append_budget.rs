@@ -23,9 +23,9 @@ use tonic::body::Body;
 use tonic::codegen::Body as _;
 
 use crate::config::Config;
-use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many};
-use crate::rpc::pb::{self, failure::Code};
 use crate::types::Span;
+use crate::wire::client::{MAX_REQUEST_RECORDS, REQUEST_SLACK, failure, oversized, to_status, too_many};
+use crate::wire::pb::{self, failure::Code};
 
 /// gRPC's frame of a message: whether it is compressed, and its length (4).
 const HEADER: usize = 5;

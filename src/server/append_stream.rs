@@ -11,9 +11,9 @@ use std::task::{Context, Poll, ready};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, Stream, StreamExt};
 
-use crate::rpc::client_wire::{from_status, to_status};
-use crate::rpc::pb::{self, append_records_response::Result as Answered};
 use crate::types::BatchAck;
+use crate::wire::client::{from_status, to_status};
+use crate::wire::pb::{self, append_records_response::Result as Answered};
 
 /// Most requests of one stream whose outcome is awaited; the next is read when one of them is answered.
 const MAX_AWAITED: usize = 4096;

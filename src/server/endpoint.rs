@@ -18,9 +18,9 @@ use super::answer_timeout::AnswerTimeout;
 use super::append_budget::AppendBudget;
 use super::service::ClientService;
 use crate::config::Config;
-use crate::rpc::client_wire::TIMEOUT_HEADER;
-use crate::rpc::pb::ledger_service_server::{LedgerServiceServer, SERVICE_NAME};
-use crate::rpc::pb::{AppendRecordsRequest, AppendRecordsResponse};
+use crate::wire::client::TIMEOUT_HEADER;
+use crate::wire::pb::ledger_service_server::{LedgerServiceServer, SERVICE_NAME};
+use crate::wire::pb::{AppendRecordsRequest, AppendRecordsResponse};
 
 /// Largest request of a call that carries no records, bytes: names and numbers.
 pub(super) const SMALL_CALL: usize = 64 << 10;

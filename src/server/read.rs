@@ -11,9 +11,9 @@ use tonic::Status;
 
 use crate::error::ReadError;
 use crate::node::Ledger;
-use crate::rpc::client_wire::{CHUNK_BYTES, CHUNK_RECORDS, failure, millis, to_status};
-use crate::rpc::pb::{self, failure::Code};
 use crate::types::{ReadLimit, Record, Role, Span};
+use crate::wire::client::{CHUNK_BYTES, CHUNK_RECORDS, failure, millis, to_status};
+use crate::wire::pb::{self, failure::Code};
 
 /// What is left of a read.
 struct RangeReader {

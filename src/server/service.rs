@@ -14,11 +14,11 @@ use super::endpoint::{LedgerEndpoint, SMALL_CALL};
 use super::read;
 use crate::error::AppendError;
 use crate::node::{Ledger, Node, Pending};
-use crate::rpc::client_wire::{self, failure, to_status, wrong_cluster};
-use crate::rpc::pb::admin_service_server::AdminServiceServer;
-use crate::rpc::pb::ledger_service_server::LedgerService;
-use crate::rpc::pb::{self, failure::Code};
 use crate::types::Role;
+use crate::wire::client::{consistency as to_consistency, failure, to_status, wrong_cluster};
+use crate::wire::pb::admin_service_server::AdminServiceServer;
+use crate::wire::pb::ledger_service_server::LedgerService;
+use crate::wire::pb::{self, failure::Code};
 
 /// The service as the node's port takes it.
 pub(super) fn routes(node: &Node) -> tonic::service::Routes {
@@ -124,7 +124,7 @@ fn timeout(millis: u64) -> Option<Duration> {
 
 /// Waits until the node has what a read of this consistency must see.
 async fn barrier(ledger: &Ledger, consistency: i32, timeout_ms: u64) -> Result<(), Status> {
-    let consistency = client_wire::consistency(consistency).map_err(|failure| to_status(&failure))?;
+    let consistency = to_consistency(consistency).map_err(|failure| to_status(&failure))?;
     let passed = match timeout(timeout_ms) {
         Some(timeout) => ledger.barrier_within(consistency, timeout).await,
         None => ledger.barrier(consistency).await,

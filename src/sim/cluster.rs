@@ -19,9 +19,9 @@ use crate::disk::sim::{Kept, Rng, SimDisk};
 use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
+use crate::peer::outages::Outages;
 use crate::raft::heartbeat::ticker::Pacer;
-use crate::rpc::outages::Outages;
-use crate::rpc::router::Router;
+use crate::transport::router::Router;
 use crate::types::{Ack, Group, Incarnation, NodeId, Peer, Peers, ReadLimit, Record, Role};
 
 /// Virtual time zero, milliseconds since 1970.

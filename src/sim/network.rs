@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
 use crate::disk::sim::{Rng, Trace};
-use crate::rpc::router::Router;
+use crate::transport::router::Router;
 
 /// The network of one simulated world. Cheap to clone.
 #[derive(Clone)]

@@ -13,9 +13,9 @@ use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
 use super::network::{Connection, Fate, SimNetwork};
-use crate::pb;
-use crate::rpc::router::Router;
-use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError, unary_calls};
+use crate::transport::router::Router;
+use crate::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError, unary_calls};
+use crate::wire::pb;
 
 /// What one life of a node calls its peers with.
 pub(crate) struct SimTransport {

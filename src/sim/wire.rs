@@ -30,12 +30,12 @@ use crate::log::threads::FlushScheduler;
 use crate::node::builder::grpc_options;
 use crate::node::start::Environment;
 use crate::node::{Node, NodeBuilder};
+use crate::peer::outages::Outages;
 use crate::raft::blocking;
 use crate::raft::heartbeat::ticker::Pacer;
-use crate::rpc::grpc::acceptor::Accept;
-use crate::rpc::grpc::dialer::Dialer;
-use crate::rpc::grpc::transport::GrpcTransport;
-use crate::rpc::outages::Outages;
+use crate::transport::grpc::acceptor::Accept;
+use crate::transport::grpc::dialer::Dialer;
+use crate::transport::grpc::transport::GrpcTransport;
 use crate::types::Incarnation;
 
 /// No sync takes longer.

@@ -11,8 +11,8 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::pb;
-use crate::rpc::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError, unary_calls};
+use crate::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError, unary_calls};
+use crate::wire::pb;
 
 /// A stream whose packets are lost is given up after so long: it stands for the stall timeout, which tests need not
 /// wait out.

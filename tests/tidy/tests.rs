@@ -20,7 +20,7 @@ fn layers(path: &str, text: &str) -> Vec<usize> {
 #[test]
 fn a_layer_that_reaches_up_is_found() {
     assert_eq!(layers("src/log/a.rs", "use crate::types::Ack;\nuse crate::raft::X;"), [2]);
-    assert_eq!(layers("src/log/a.rs", "use crate::{disk::D,\n rpc::{a, b as c}};"), [2, 2]);
+    assert_eq!(layers("src/log/a.rs", "use crate::{disk::D,\n peer::{a, b as c}};"), [2, 2]);
     assert_eq!(layers("src/log/mod.rs", "fn f() {\n crate::node::start() }"), [2]);
     assert_eq!(layers("src/log/mod.rs", "pub(in crate::log) fn f() {} /* crate::node::x */"), []);
     assert_eq!(layers("src/types/mod.rs", "//! [x](crate::node::X)\nconst S: &str = \"crate::node::X\";"), []);
@@ -45,9 +45,9 @@ fn what_the_root_gives_out_belongs_to_its_layer() {
 fn a_path_that_climbs_to_the_root_is_followed() {
     assert_eq!(layers("src/log/a.rs", "use super::super::raft::X;"), [1]);
     assert_eq!(layers("src/raft/a.rs", "use super::super::log::X;\nuse super::log::Y;"), []);
-    assert_eq!(layers("src/rpc/grpc/a.rs", "use super::super::server::X;"), []);
-    assert_eq!(layers("src/rpc/a.rs", "mod tests { use super::super::server::X; }"), []);
-    assert_eq!(layers("src/rpc/a.rs", "mod tests { use super::super::super::server::X; }"), [1]);
+    assert_eq!(layers("src/transport/grpc/a.rs", "use super::super::server::X;"), []);
+    assert_eq!(layers("src/peer/a.rs", "mod tests { use super::super::server::X; }"), []);
+    assert_eq!(layers("src/peer/a.rs", "mod tests { use super::super::super::server::X; }"), [1]);
 }
 
 #[test]

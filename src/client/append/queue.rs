@@ -8,8 +8,8 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use crate::client::error::ClientError;
-use crate::rpc::client_wire::RECORD_OVERHEAD;
 use crate::types::BatchAck;
+use crate::wire::client::RECORD_OVERHEAD;
 
 /// Appends are put together up to so many bytes per request.
 const COALESCE_BYTES: usize = 256 << 10;

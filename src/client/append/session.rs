@@ -10,9 +10,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::client::append::queue::{AppendJob, acknowledge, deadline_of, records_of};
 use crate::client::cluster::topology::Topology;
 use crate::client::error::{ClientError, reason};
-use crate::rpc::client_wire::{TIMEOUT_HEADER, from_status, millis};
-use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 use crate::types::{BatchAck, Span};
+use crate::wire::client::{TIMEOUT_HEADER, from_status, millis};
+use crate::wire::pb::{self, append_records_response::Result as Answered, failure::Code};
 
 /// Requests that may wait for the connection. Few: what waits here cannot be put together any more.
 const WAITING_REQUESTS: usize = 4;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::client::error::ClientError;
-use crate::rpc::pb;
 use crate::types::Incarnation;
+use crate::wire::pb;
 
 /// What nodes said of their cluster.
 #[derive(Default)]

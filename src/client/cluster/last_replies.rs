@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::client::error::ClientError;
 use crate::client::error::tried::{NodeProblem, TriedNode};
-use crate::rpc::pb;
+use crate::wire::pb;
 
 /// The last words of the nodes.
 #[derive(Default)]

@@ -18,12 +18,12 @@ use crate::client::cluster::last_replies::LastReplies;
 use crate::client::cluster::search::Search;
 use crate::client::error::tried::{Wanted, timed_out};
 use crate::client::error::{ClientError, root};
-use crate::rpc::client_wire::MAX_MESSAGE;
-use crate::rpc::grpc::dialer::Dialer;
-use crate::rpc::pb;
-use crate::rpc::pb::admin_service_client::AdminServiceClient;
-use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
+use crate::transport::grpc::dialer::Dialer;
 use crate::types::{NodeId, Peers, Span};
+use crate::wire::client::MAX_MESSAGE;
+use crate::wire::pb;
+use crate::wire::pb::admin_service_client::AdminServiceClient;
+use crate::wire::pb::ledger_service_client::LedgerServiceClient;
 
 pub(crate) type Service = LedgerServiceClient<Channel>;
 

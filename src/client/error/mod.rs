@@ -5,9 +5,9 @@ pub(super) mod tried;
 use std::time::Duration;
 
 use crate::error::Outcome;
-use crate::rpc::client_wire::from_status;
-use crate::rpc::pb::{self, failure::Code};
 use crate::types::{Consistency, NodeId, Span};
+use crate::wire::client::from_status;
+use crate::wire::pb::{self, failure::Code};
 use tried::{List, NodeProblem, Remedies, TriedNode};
 
 /// A call did not end with what was asked for.

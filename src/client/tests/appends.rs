@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use super::fake::{Fake, Reaction, builder, client, dead_address};
 use crate::client::{Client, ClientError};
 use crate::error::Outcome;
-use crate::rpc::client_wire::failure;
-use crate::rpc::pb::failure::Code;
+use crate::wire::client::failure;
+use crate::wire::pb::failure::Code;
 
 fn texts(range: std::ops::Range<u32>) -> Vec<Bytes> {
     range.map(|i| Bytes::from(format!("r{i}"))).collect()

@@ -7,8 +7,8 @@ use tokio::net::TcpListener;
 use super::fake::{Fake, builder, dead_address};
 use crate::client::{Client, ClientError, NodeProblem};
 use crate::error::Outcome;
-use crate::rpc::client_wire::failure;
-use crate::rpc::pb::failure::Code;
+use crate::wire::client::failure;
+use crate::wire::pb::failure::Code;
 
 /// Short, and yet longer than a machine under load takes to ask a few nodes.
 const TIMEOUT: Duration = Duration::from_millis(600);

@@ -7,9 +7,9 @@ use tonic::Code;
 
 use crate::client::ClientError;
 use crate::error::{AppendError, Damage, Mismatch, Outcome, ReadError, UnknownGroup};
-use crate::rpc::client_wire::{failure, from_status, to_status, wrong_cluster};
-use crate::rpc::pb::{self, failure};
 use crate::types::{Incarnation, Member};
+use crate::wire::client::{failure, from_status, to_status, wrong_cluster};
+use crate::wire::pb::{self, failure};
 
 /// What a client makes of a failure after its way through a status.
 fn told(failure: pb::Failure) -> ClientError {

@@ -12,11 +12,11 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::client::Client;
-use crate::raft::membership::codec;
-use crate::rpc::client_wire::{failure, to_status};
-use crate::rpc::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
-use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 use crate::types::{Incarnation, Peer, Peers};
+use crate::wire::client::{failure, to_status};
+use crate::wire::incarnation_bytes;
+use crate::wire::pb::ledger_service_server::{LedgerService, LedgerServiceServer};
+use crate::wire::pb::{self, append_records_response::Result as Answered, failure::Code};
 
 /// What the node does with the next append request, in place of what its role says.
 pub(super) enum Reaction {
@@ -331,7 +331,7 @@ impl LedgerService for Fake {
             node: name_of(&self.address),
             // A slave has one, though nobody knows where.
             master: if state.role == "slave" { "n0".into() } else { name_of(&state.master_address) },
-            cluster_incarnation: codec::bytes_of(state.cluster.map(Incarnation::from_u128)),
+            cluster_incarnation: incarnation_bytes(state.cluster.map(Incarnation::from_u128)),
             members: state.cluster.iter().map(|_| member.clone()).chain(others(&state.members)).collect(),
             ..Default::default()
         })))

@@ -6,14 +6,14 @@ use futures::future::{Either, select};
 
 use crate::error::ReadError;
 use crate::node::unopened::final_reason;
-use crate::pb;
-use crate::raft::membership::codec;
+use crate::peer::convert;
+use crate::peer::envelope::envelope;
 use crate::raft::reads::{NoReadIndex, Proof};
 use crate::raft::replica::Group;
-use crate::rpc::convert;
-use crate::rpc::envelope::envelope;
-use crate::rpc::transport::{Lane, Transport};
+use crate::transport::{Lane, Transport};
 use crate::types::{Consistency, Member, Role};
+use crate::wire::incarnation_bytes;
+use crate::wire::pb;
 
 /// How soon it is tried again, unless a role changes before.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -94,7 +94,7 @@ impl Barrier<'_> {
     /// Asks the leader.
     async fn ask(&self, master: &Member, proof: Proof, within: Duration) -> Result<u64, NoReadIndex> {
         let envelope = pb::Envelope {
-            cluster_incarnation: codec::bytes_of(self.replica.view.borrow().cluster),
+            cluster_incarnation: incarnation_bytes(self.replica.view.borrow().cluster),
             ..envelope(&self.replica.identity, &master.id, Some(master.incarnation))
         };
         let request = convert::from_read_index(proof, within, envelope);

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::Ledger;
 use crate::error::MemberError;
-use crate::pb;
+use crate::peer::convert::from_log_id;
+use crate::peer::envelope::{envelope, envelope_to_anybody, look};
 use crate::raft::membership::change::{Change, Picture, Seen};
-use crate::raft::membership::codec;
-use crate::rpc::convert::from_log_id;
-use crate::rpc::envelope::{envelope, envelope_to_anybody, look};
-use crate::rpc::transport::{Lane, TransportError};
+use crate::transport::{Lane, TransportError};
 use crate::types::{Incarnation, Member, MemberProgress, NodeId, Role, checked_address};
+use crate::wire::incarnation_bytes;
+use crate::wire::pb;
 
 /// Longest that is waited for a member to catch up.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -256,7 +256,7 @@ impl Ledger {
         };
         let envelope = pb::Envelope {
             sender_address: self.advertised().to_owned(),
-            cluster_incarnation: codec::bytes_of(cluster),
+            cluster_incarnation: incarnation_bytes(cluster),
             membership: set_by.map(from_log_id),
             ..envelope(&group.identity, &member.id, Some(member.incarnation))
         };
@@ -270,7 +270,7 @@ impl Ledger {
         checked_address(address).map_err(|why| unfit(why.to_string()))?;
         let identity = &self.replica().identity;
         let envelope = pb::Envelope {
-            cluster_incarnation: codec::bytes_of(self.replica().view.borrow().cluster),
+            cluster_incarnation: incarnation_bytes(self.replica().view.borrow().cluster),
             ..envelope_to_anybody(identity)
         };
         let request = look(identity, envelope);

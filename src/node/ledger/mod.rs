@@ -29,7 +29,7 @@ use crate::node::read_stream::ReadStream;
 use crate::node::tail::Tail;
 use crate::raft;
 use crate::raft::append::inflight::Waiter;
-use crate::rpc::transport::Transport;
+use crate::transport::Transport;
 use crate::types::{Ack, BatchAck, Consistency, Group, RECORD_OVERHEAD, ReadLimit, Record, Role};
 
 /// What an append costs of the budget besides its bytes: many tiny records must not take memory without bound.

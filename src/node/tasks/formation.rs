@@ -18,10 +18,10 @@ use crate::config::Config;
 use crate::config::lease::Timing;
 use crate::log::directory::Identity;
 use crate::node::ledger::Ledger;
-use crate::pb::{self, refusal::Reason};
-use crate::rpc::envelope::{envelope, look};
-use crate::rpc::transport::{Lane, Transport, TransportError};
+use crate::peer::envelope::{envelope, look};
+use crate::transport::{Lane, Transport, TransportError};
 use crate::types::{Incarnation, Member, Peer, checked_address};
+use crate::wire::pb::{self, refusal::Reason};
 
 /// Forms a cluster, if that is this node's business, and sees why there is none.
 pub(crate) struct Formation {

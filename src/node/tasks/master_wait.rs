@@ -10,9 +10,9 @@ use futures::future;
 
 use super::formation::{Formation, why};
 use crate::node::ledger::{Ledger, WeakLedger};
+use crate::peer::outages::Outages;
 use crate::raft::Runtime;
-use crate::rpc::outages::Outages;
-use crate::rpc::transport::TransportError;
+use crate::transport::TransportError;
 use crate::types::{Incarnation, Member, Role};
 
 /// How long the one that forms the cluster waits before it asks again.

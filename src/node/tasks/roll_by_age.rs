@@ -4,8 +4,8 @@ use futures::future::join_all;
 
 use crate::format::DIRECTORY_VERSION;
 use crate::node::ledger::Ledger;
-use crate::pb;
 use crate::types::NodeId;
+use crate::wire::pb;
 
 /// What a member says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::node::ledger::WeakLedger;
 use crate::node::repair::repair_segment;
 use crate::raft::storage::log_store::Clock;
 use crate::raft::{Instant, Runtime};
-use crate::rpc::transport::Transport;
+use crate::transport::Transport;
 use crate::types::Role;
 
 /// How long to wait before a segment that could not be repaired is tried again: at first, and twice as long each time.

@@ -12,6 +12,7 @@ use crate::error::AppendError;
 use crate::log::directory::Identity;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
+use crate::peer::client::PeerNetwork;
 use crate::raft::append::inflight::Waiter;
 use crate::raft::append::proposer::Proposer;
 use crate::raft::heartbeat::ticker::Pacer;
@@ -19,8 +20,7 @@ use crate::raft::membership::acks::Acknowledged;
 use crate::raft::replica::{self, GroupOptions};
 use crate::raft::storage::purge::PurgeFloor;
 use crate::raft::{Raft, TokioRuntime};
-use crate::rpc::grpc::transport::{GrpcOptions, GrpcTransport};
-use crate::rpc::peer_client::PeerNetwork;
+use crate::transport::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::types::{Incarnation, Member, NodeId, Role};
 
 /// A node that has no cluster yet: its Raft refuses every append.

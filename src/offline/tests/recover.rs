@@ -4,7 +4,7 @@ use prost::Message;
 
 use super::*;
 use crate::log::directory;
-use crate::pb;
+use crate::wire::pb;
 
 const OLD: u128 = 9;
 

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use prost::Message;
 
 use crate::log::reader::LogReader;
-use crate::pb;
 use crate::raft::type_config::{StoredMembership, log_id};
 use crate::types::{Incarnation, Member, MemberStatus, NodeId};
+use crate::wire::{incarnation_bytes, pb};
 
 /// A membership of a ledger.
 pub(crate) type Membership = openraft::Membership<NodeId, MemberNode>;
@@ -52,7 +51,7 @@ pub(crate) fn to_message(membership: &Membership) -> pb::Membership {
     pb::Membership {
         configs: membership.get_joint_config().iter().map(voters).collect(),
         members: membership.nodes().map(member).collect(),
-        cluster_incarnation: bytes_of(cluster(membership)),
+        cluster_incarnation: incarnation_bytes(cluster(membership)),
     }
 }
 
@@ -66,11 +65,6 @@ pub(crate) fn cluster(membership: &Membership) -> Option<Incarnation> {
 pub(crate) fn cluster_of(membership: &Membership, id: &NodeId, disk: Incarnation) -> Option<Incarnation> {
     membership.get_node(id).filter(|node| node.incarnation == disk)?;
     cluster(membership)
-}
-
-/// An incarnation as it travels; empty if there is none.
-pub(crate) fn bytes_of(incarnation: Option<Incarnation>) -> Bytes {
-    incarnation.map_or_else(Bytes::new, |incarnation| incarnation.to_bytes().to_vec().into())
 }
 
 /// The reverse of [`to_message`].
@@ -167,7 +161,7 @@ mod tests {
     fn a_membership_of_before_there_were_incarnations_of_clusters_is_read() {
         let voters = vec![pb::Voters { ids: vec!["n0".into()] }];
         let members = vec![pb::Member { id: "n0".into(), address: "h:1".into(), incarnation: vec![7; 16].into() }];
-        let old = pb::Membership { configs: voters, members, cluster_incarnation: Bytes::new() };
+        let old = pb::Membership { configs: voters, members, cluster_incarnation: Default::default() };
         let membership = decode(&old.encode_to_vec()).unwrap();
         assert_eq!(cluster(&membership), None);
         assert_eq!(encode(&membership), old.encode_to_vec(), "and written as it was");

@@ -18,11 +18,11 @@ use super::log_store::InstalledStart;
 use crate::format::segment::Cursor;
 use crate::log::Log;
 use crate::log::reader::LogReader;
-use crate::pb;
 use crate::raft::entry::Entry;
 use crate::raft::membership::codec::{self, MemberNode};
 use crate::raft::type_config::{CommittedLeaderId, LogId, Runtime, SnapshotMeta, StoredMembership, TypeConfig, log_id};
 use crate::types::NodeId;
+use crate::wire::pb;
 
 /// Entries applied in one go.
 const APPLY_CHUNK: usize = 1024;

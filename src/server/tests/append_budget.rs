@@ -6,8 +6,8 @@ use tonic::codec::{Codec, EncodeBody};
 use tonic_prost::ProstCodec;
 
 use super::*;
-use crate::rpc::client_wire::from_status;
 use crate::types::NodeId;
+use crate::wire::client::from_status;
 
 const BATCH: usize = 1 << 20;
 const WAIT: Duration = Duration::from_secs(3);

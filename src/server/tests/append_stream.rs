@@ -6,8 +6,8 @@ use futures::channel::{mpsc, oneshot};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::rpc::client_wire::failure;
-use crate::rpc::pb::failure::Code;
+use crate::wire::client::failure;
+use crate::wire::pb::failure::Code;
 
 fn request(id: u64) -> Result<pb::AppendRecordsRequest, tonic::Status> {
     Ok(pb::AppendRecordsRequest { id, ..Default::default() })

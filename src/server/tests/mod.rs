@@ -13,10 +13,10 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;
 
 use crate::node::{Ledger, Node};
-use crate::rpc::client_wire::{MAX_REQUEST_RECORDS, REQUEST_SLACK, TIMEOUT_HEADER, from_status};
-use crate::rpc::pb::ledger_service_client::LedgerServiceClient;
-use crate::rpc::pb::{self, append_records_response::Result as Answered, failure::Code};
 use crate::types::{NodeId, Role};
+use crate::wire::client::{MAX_REQUEST_RECORDS, REQUEST_SLACK, TIMEOUT_HEADER, from_status};
+use crate::wire::pb::ledger_service_client::LedgerServiceClient;
+use crate::wire::pb::{self, append_records_response::Result as Answered, failure::Code};
 
 const LIMIT: usize = 1 << 20;
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -182,7 +182,7 @@ pub const TABLE: &[Case] = &[
     Case { mutant: "AckOfAnother", detectors: &[processes!("isolate-leader"), POWER_LOSS] },
     Case { mutant: "ElectionOnOtherDisk", detectors: &[lib(Layer::Unit, "a_node_asks_for_votes_only_with_the_disk")] },
     Case { mutant: "MasterTooEarly", detectors: &[scenario("a_master_knows_from_the_first_moment", 5)] },
-    // rpc
+    // transport, peer
     Case { mutant: "GivenUpTooEarly", detectors: &[scenario("a_leader_that_seems_dead_is_not_succeeded", 20)] },
     Case {
         mutant: "WipedDiskAnswers",

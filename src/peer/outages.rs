@@ -1,0 +1,360 @@
+//! Calls to peers that fail: told when that begins, changes, goes on and ends, and not call by call.
+//!
+//! Calls are made over and over, by every ledger: a peer that is down for a night would be told of a million times. A
+//! peer that does not answer is one outage, however many ledgers call it; what it refuses, or answers with what makes
+//! no sense, is another, for those ledgers whose calls it is. The node's own disk that hangs is one too. An outage is
+//! over when there were answers and no failure for a while (*calm*), which is longer for a peer that comes and goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::convert::Malformed;
+use crate::raft::{Instant, Runtime};
+use crate::transport::TransportError;
+
+/// What is told is told so often at most, and all times are multiples of this.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks without a failure after which answers count; doubled for every outage that comes soon after another.
+const CALM: u64 = 10;
+const LONGEST_CALM: u64 = 600;
+/// For so many times its calm an outage that is over counts as the last one.
+const REMEMBERED: u64 = 10;
+/// Ticks without any call, after which nobody calls the peer any more.
+const FORGOTTEN: u64 = 60;
+/// Ticks from one reminder to the next; the last one for ever.
+const REMINDERS: [u64; 4] = [10, 60, 600, 3600];
+
+/// The outages that a node sees, of all its ledgers. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Outages {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Whether `all` has any: looked at for every answer.
+    any: AtomicBool,
+    /// Nothing is told any more.
+    hushed: AtomicBool,
+    all: Mutex<BTreeMap<(String, Kind), Outage>>,
+}
+
+/// What a peer does not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Answer.
+    Silent,
+    /// What it is asked for.
+    Refusing,
+    /// Answer what makes sense.
+    Garbling,
+    /// Get on with what it was given: the node's own disk.
+    Hanging,
+}
+
+#[derive(Debug)]
+struct Outage {
+    /// Ledgers whose calls failed; of a refusal, those that were not answered since.
+    ledgers: BTreeSet<String>,
+    failed: u64,
+    answered: u64,
+    /// What the last call failed for.
+    error: String,
+    /// The sorts of failure that were told, and those that are to be.
+    told: BTreeSet<String>,
+    fresh: BTreeSet<String>,
+    /// Since the last tick.
+    failing: bool,
+    /// Since the last failure.
+    answers: bool,
+    /// Ticks since it began; since the last failure; until the next reminder.
+    age: u64,
+    quiet: u64,
+    reminder: u64,
+    reminders: usize,
+    calm: u64,
+    over: bool,
+}
+
+/// What is told of an outage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Said {
+    peer: String,
+    kind: Kind,
+    what: What,
+    error: String,
+    ledgers: usize,
+    failed: u64,
+    answered: u64,
+    seconds: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Begins,
+    Changes,
+    GoesOn,
+    Ends,
+    /// Nobody calls the peer any more: it is not known whether it is well.
+    Forgotten,
+}
+
+impl Outages {
+    /// Takes down how a call to `peer` for the ledger of `group` ended.
+    pub(super) fn note<R: Runtime, T>(&self, peer: &str, group: &str, ended: &Result<T, TransportError>) {
+        match ended {
+            Ok(_) if !self.inner.any.load(Ordering::Relaxed) => {}
+            Ok(_) => {
+                self.inner.answered(peer, Kind::Silent, None);
+                self.inner.answered(peer, Kind::Refusing, Some(group));
+            }
+            Err(error @ TransportError::Refused { refusal, .. }) => {
+                self.inner.answered(peer, Kind::Silent, None);
+                self.failed::<R>(peer, Kind::Refusing, group, refusal.reason().as_str_name(), error);
+            }
+            Err(error) => self.failed::<R>(peer, Kind::Silent, group, sort(error), error),
+        }
+    }
+
+    /// Takes down whether an answer of `peer` to a call for the ledger of `group` made sense.
+    pub(super) fn note_sense<R: Runtime, T>(&self, peer: &str, group: &str, read: &Result<T, Malformed>) {
+        match read {
+            Ok(_) if !self.inner.any.load(Ordering::Relaxed) => {}
+            Ok(_) => self.inner.answered(peer, Kind::Garbling, Some(group)),
+            Err(error) => self.failed::<R>(peer, Kind::Garbling, group, "malformed", error),
+        }
+    }
+
+    /// Takes down what hangs on the node's own disk, for which ledgers; what is last is told. To be called again and
+    /// again, also when nothing does.
+    pub(crate) fn note_disk<'a, R: Runtime>(&self, hangs: impl Iterator<Item = (&'a str, String)>) {
+        let mut well = true;
+        for (group, what) in hangs {
+            well = false;
+            self.failed::<R>("the disk", Kind::Hanging, group, "hangs", &format_args!("{group}: {what}"));
+        }
+        if well && self.inner.any.load(Ordering::Relaxed) {
+            self.inner.answered("the disk", Kind::Hanging, None);
+        }
+    }
+
+    /// Tells nothing from now on: the node stops.
+    pub(crate) fn hush(&self) {
+        self.inner.hushed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing is told any more.
+    pub(crate) fn is_hushed(&self) -> bool {
+        self.inner.hushed.load(Ordering::Relaxed)
+    }
+
+    fn failed<R: Runtime>(&self, peer: &str, kind: Kind, group: &str, sort: &str, error: &dyn fmt::Display) {
+        let mut all = self.inner.lock();
+        let outage = all.entry((peer.to_owned(), kind)).or_insert_with(|| Outage::new(CALM));
+        outage.failed(group, sort, error.to_string());
+        // Under the lock: the task that is about to end sees the outage, or has said that it ends.
+        if !self.inner.any.swap(true, Ordering::Relaxed) {
+            drop(R::spawn(tell::<R>(Arc::downgrade(&self.inner))));
+        }
+    }
+}
+
+fn sort(error: &TransportError) -> &'static str {
+    match error {
+        TransportError::Unreachable { .. } => "unreachable",
+        TransportError::Broken { .. } => "broken",
+        TransportError::Timeout { .. } => "timeout",
+        TransportError::Refused { .. } => "refused",
+    }
+}
+
+/// Tells what there is to be told, until all is well or the node is gone.
+async fn tell<R: Runtime>(inner: Weak<Inner>) {
+    let (began, mut ticks) = (R::Instant::now(), 0);
+    loop {
+        R::sleep(TICK).await;
+        let Some(inner) = inner.upgrade() else { return };
+        // On a busy machine it may be late.
+        let now = (R::Instant::now() - began).as_secs() / TICK.as_secs();
+        let passed = now.saturating_sub(std::mem::replace(&mut ticks, now));
+        if inner.hushed.load(Ordering::Relaxed) {
+            return;
+        }
+        let (said, done) = inner.tick(passed);
+        said.iter().for_each(Said::tell);
+        if done {
+            return;
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, Kind), Outage>> {
+        self.all.lock()
+    }
+
+    fn answered(&self, peer: &str, kind: Kind, group: Option<&str>) {
+        if let Some(outage) = self.lock().get_mut(&(peer.to_owned(), kind)) {
+            outage.answered(group);
+        }
+    }
+
+    /// What is to be told now, and whether that was all.
+    fn tick(&self, passed: u64) -> (Vec<Said>, bool) {
+        let mut all = self.lock();
+        let said = all.iter_mut().filter_map(|((peer, kind), outage)| {
+            let what = outage.tick(passed)?;
+            Some(outage.said(peer.clone(), *kind, what))
+        });
+        let said = said.collect();
+        all.retain(|_, outage| !outage.is_past());
+        let done = all.is_empty();
+        self.any.store(!done, Ordering::Relaxed);
+        (said, done)
+    }
+}
+
+impl Outage {
+    fn new(calm: u64) -> Self {
+        Self {
+            ledgers: BTreeSet::new(),
+            failed: 0,
+            answered: 0,
+            error: String::new(),
+            told: BTreeSet::new(),
+            fresh: BTreeSet::new(),
+            failing: false,
+            answers: false,
+            age: 0,
+            quiet: 0,
+            reminder: REMINDERS[0],
+            reminders: 0,
+            calm,
+            over: false,
+        }
+    }
+
+    fn failed(&mut self, group: &str, sort: &str, error: String) {
+        if self.over {
+            *self = Self::new((self.calm * 2).min(LONGEST_CALM));
+        }
+        if !self.ledgers.contains(group) {
+            self.ledgers.insert(group.to_owned());
+        }
+        if !self.told.contains(sort) {
+            self.fresh.insert(sort.to_owned());
+        }
+        self.failed += 1;
+        (self.error, self.failing, self.answers) = (error, true, false);
+    }
+
+    /// `group`: whose calls only are answered thereby, if not those of all.
+    fn answered(&mut self, group: Option<&str>) {
+        if self.over {
+            return;
+        }
+        if let Some(group) = group
+            && (!self.ledgers.contains(group) || self.ledgers.len() > 1)
+        {
+            // The others are refused still. The last one stays, to be told.
+            self.ledgers.remove(group);
+            return;
+        }
+        self.answered += 1;
+        self.answers = true;
+    }
+
+    /// So many ticks have passed since the last time.
+    fn tick(&mut self, passed: u64) -> Option<What> {
+        self.age += passed;
+        self.quiet = if self.failing { 0 } else { self.quiet + passed };
+        self.failing = false;
+        if self.over {
+            return None;
+        }
+        if !self.fresh.is_empty() {
+            let begins = self.told.is_empty();
+            self.told.append(&mut self.fresh);
+            return Some(if begins { What::Begins } else { What::Changes });
+        }
+        if self.quiet >= if self.answers { self.calm } else { FORGOTTEN.max(self.calm) } {
+            self.over = true;
+            return Some(if self.answers { What::Ends } else { What::Forgotten });
+        }
+        self.reminder = self.reminder.saturating_sub(passed);
+        // It is about to be over, or the next failure will tell.
+        if self.reminder > 0 || self.quiet > 0 {
+            return None;
+        }
+        self.reminders = (self.reminders + 1).min(REMINDERS.len() - 1);
+        self.reminder = REMINDERS[self.reminders];
+        Some(What::GoesOn)
+    }
+
+    /// Whether it is over for so long that the next one is not its sequel.
+    fn is_past(&self) -> bool {
+        self.over && self.quiet > self.calm * REMEMBERED
+    }
+
+    fn said(&self, peer: String, kind: Kind, what: What) -> Said {
+        let (ledgers, failed, answered) = (self.ledgers.len(), self.failed, self.answered);
+        let seconds = self.age.saturating_sub(if self.over { self.quiet } else { 0 });
+        Said { peer, kind, what, error: self.error.clone(), ledgers, failed, answered, seconds }
+    }
+}
+
+impl Said {
+    fn tell(&self) {
+        match self.what {
+            What::Ends | What::Forgotten => tracing::info!("{self}"),
+            What::Begins | What::Changes | What::GoesOn => tracing::warn!("{self}"),
+        }
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { peer, kind, what, error, failed, answered, seconds, .. } = self;
+        let ledgers = if self.ledgers == 1 { "1 ledger".into() } else { format!("{} ledgers", self.ledgers) };
+        let does = match kind {
+            Kind::Silent => "does not answer",
+            Kind::Refusing => "refuses calls",
+            Kind::Garbling => "gives answers that make no sense",
+            Kind::Hanging => "hangs",
+        };
+        match what {
+            What::Begins => write!(f, "{peer} {does} ({ledgers}): {error}"),
+            What::Changes => write!(f, "{peer} {does} ({ledgers}), now for another reason: {error}"),
+            What::GoesOn if *kind == Kind::Hanging => {
+                let again = if *answered > 0 { " now and then," } else { "" };
+                write!(f, "{peer} {does}{again} for {seconds} s ({ledgers}): {error}")
+            }
+            What::Ends if *kind == Kind::Hanging => {
+                write!(f, "{peer} gets on again, after {seconds} s ({ledgers})")
+            }
+            What::GoesOn if *answered > 0 => {
+                write!(f, "{peer} {does} now and then, for {seconds} s: {failed} calls failed ({ledgers}): {error}")
+            }
+            What::GoesOn => write!(f, "{peer} {does} for {seconds} s: {failed} calls failed ({ledgers}): {error}"),
+            What::Ends => {
+                let well = match kind {
+                    Kind::Silent => "answers again",
+                    Kind::Refusing => "refuses nothing any more",
+                    Kind::Garbling => "makes sense again",
+                    Kind::Hanging => "gets on again",
+                };
+                write!(f, "{peer} {well}, after {seconds} s: {failed} calls failed ({ledgers})")
+            }
+            What::Forgotten => write!(f, "{peer} is not called any more, after {failed} failed calls in {seconds} s"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/outages.rs"]
+mod tests;

@@ -1,0 +1,70 @@
+//! Answers on a replication stream, on their way to openraft.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use openraft::errors::NetworkError;
+use openraft::raft::StreamAppendError;
+
+use crate::log::reader::LogReader;
+use crate::peer::client::{Given, Heard};
+use crate::raft::Runtime;
+use crate::raft::membership::acks::Acknowledged;
+use crate::raft::type_config::RaftVote;
+use crate::transport::TransportError;
+use crate::types::{Incarnation, NodeId};
+use crate::wire::pb::refusal::Reason;
+
+/// What a member answers on one replication stream, on its way to openraft.
+pub(in crate::peer) struct Answered {
+    acked: Acknowledged,
+    leader: RaftVote,
+    member: (NodeId, Incarnation),
+    /// The member's losses when the stream began.
+    losses: u64,
+    log: LogReader,
+    /// The number behind the last entry that it has, as far as it has answered; behind the last that was sent.
+    numbers: (u64, Arc<AtomicU64>),
+}
+
+impl Answered {
+    pub(in crate::peer) fn new(
+        acked: Acknowledged,
+        leader: RaftVote,
+        member: (NodeId, Incarnation),
+        log: LogReader,
+        numbers: (u64, Arc<AtomicU64>),
+    ) -> Self {
+        let losses = acked.losses(member.1);
+        Self { acked, leader, member, losses, log, numbers }
+    }
+
+    pub(in crate::peer) fn answer<R: Runtime>(&mut self, (end, result): Heard<R>) -> Given<R> {
+        let member = (&self.member.0, self.member.1);
+        match &result {
+            // A heartbeat has shown meanwhile that the member has less: what it said before does not hold any more.
+            Ok(Some(_)) if self.acked.losses(self.member.1) != self.losses => {
+                let error = io::Error::other("the member has lost what it acknowledges here: the stream begins anew");
+                return Err(NetworkError::new(&error).into());
+            }
+            Ok(Some(matched)) => {
+                self.acked.note(&self.leader, member, *matched);
+                self.numbers.0 = self.numbers.0.max(matched.index.saturating_add(1));
+            }
+            Err(StreamAppendError::Conflict(at)) => self.acked.lacks(&self.leader, member, *at, end),
+            Ok(None) | Err(StreamAppendError::HigherVote(_)) => {}
+        }
+        Ok(result)
+    }
+
+    /// The stream ends with `error`. Nobody sends what is not well-formed: where that is what the member says, what was
+    /// sent is not what was written.
+    pub(in crate::peer) fn ended(&self, error: &TransportError) {
+        if let TransportError::Refused { refusal, .. } = error
+            && refusal.reason() == Reason::Malformed
+        {
+            self.log.doubt(self.numbers.0..self.numbers.1.load(Ordering::Relaxed));
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Replication streams that stand at entries that are gone.
+//!
+//! openraft may take a command up again that had failed, and send from where it once stood. If a purge has gone past
+//! that place there is nothing to read there any more, and openraft sends appends without entries, for ever: as long as
+//! a stream is behind the end of the log, it does not look at newer commands, not even the one to send what is behind
+//! the snapshot that the peer has got meanwhile.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::{Stream, StreamExt, future, stream};
+use openraft::errors::{NetworkError, RPCError};
+use openraft::raft::AppendEntriesRequest;
+
+use crate::peer::client::Given;
+use crate::raft::{Runtime, TypeConfig};
+use crate::types::{Group, NodeId};
+
+/// Ends requests when they stand still where `is_gone` says that the entry is gone.
+///
+/// One such request is in order: it tells a peer that is brought further by a snapshot what is committed.
+pub(in crate::peer) fn until_stranded<R: Runtime>(
+    requests: impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>,
+    is_gone: impl Fn(u64) -> bool,
+    (group, node): (Group, NodeId),
+) -> (impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>, Stranded) {
+    let stranded = Stranded::default();
+    let (found, mut last) = (stranded.clone(), false);
+    let requests = requests.take_while(move |request| {
+        let next = request.prev_log_id.map_or(0, |id| id.index.saturating_add(1));
+        let stands = request.entries.is_empty() && is_gone(next);
+        let again = stands && last;
+        last = stands;
+        if again {
+            tracing::warn!(%group, %node, next,
+                "a replication stream stands where the log does not begin any more: it begins anew");
+            found.0.store(true, Ordering::Release);
+        }
+        future::ready(!again)
+    });
+    (requests, stranded)
+}
+
+/// Whether a stream of requests was ended.
+#[derive(Clone, Default)]
+pub(in crate::peer) struct Stranded(Arc<AtomicBool>);
+
+impl Stranded {
+    /// The answers, and behind the last of them an error if the requests were ended: openraft then looks anew at what
+    /// the peer is to get.
+    pub(in crate::peer) fn told<R: Runtime>(
+        self,
+        answers: impl Stream<Item = Given<R>>,
+    ) -> impl Stream<Item = Given<R>> {
+        let why = future::lazy(move |_| {
+            let error = io::Error::other("the entries to be sent are gone from the log");
+            self.0.load(Ordering::Acquire).then(|| Err(RPCError::from(NetworkError::new(&error))))
+        });
+        answers.chain(stream::once(why).filter_map(future::ready))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use openraft::entry::RaftEntry;
+
+    use super::*;
+    use crate::raft::TokioRuntime;
+    use crate::raft::entry::Entry;
+    use crate::raft::type_config::{RaftVote, log_id};
+
+    type Request = AppendEntriesRequest<TypeConfig<TokioRuntime>>;
+
+    fn request(previous: Option<u64>, entries: Vec<Entry>) -> Request {
+        let prev_log_id = previous.map(|number| log_id(1, number));
+        AppendEntriesRequest {
+            vote: RaftVote::new(1, "n0".parse().unwrap()),
+            prev_log_id,
+            entries,
+            leader_commit: None,
+        }
+    }
+
+    /// How many of the requests came through, and whether there was an error behind the answers.
+    fn outcome(requests: Vec<Request>, first: u64) -> (usize, bool) {
+        let (requests, stranded) =
+            until_stranded(stream::iter(requests), |number| number < first, ("g".parse().unwrap(), 1.into()));
+        let answers = requests.map(|request| Ok(Ok(request.prev_log_id)));
+        let answers: Vec<Given<TokioRuntime>> = stranded.told(answers).collect().now_or_never().unwrap();
+        let errors = answers.iter().filter(|answer| answer.is_err()).count();
+        assert!(errors == 0 || answers.last().unwrap().is_err());
+        (answers.len() - errors, errors == 1)
+    }
+
+    #[test]
+    fn a_stream_that_stands_still_at_entries_that_are_gone_ends_with_an_error() {
+        let empty = |previous| request(previous, Vec::new());
+        let some = |previous| request(previous, vec![Entry::new_blank(log_id(1, previous.map_or(0, |p| p + 1)))]);
+        // The peer has all that is there, and is told what is committed.
+        assert_eq!(outcome(vec![empty(Some(9)), empty(Some(9)), empty(Some(9))], 10), (3, false));
+        assert_eq!(outcome(vec![empty(None), empty(None)], 0), (2, false));
+        // It is told once, where the log does not begin any more.
+        assert_eq!(outcome(vec![empty(Some(8))], 10), (1, false));
+        // And would be for ever.
+        assert_eq!(outcome(vec![empty(Some(8)), empty(Some(8)), empty(Some(8))], 10), (1, true));
+        assert_eq!(outcome(vec![empty(None), empty(None)], 1), (1, true));
+        // What was read before it went is sent.
+        assert_eq!(outcome(vec![empty(Some(8)), some(Some(8)), empty(Some(9)), empty(Some(9))], 10), (4, false));
+    }
+}

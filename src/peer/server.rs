@@ -1,0 +1,392 @@
+//! The receiving side: checks what a call says, then hands it to Raft.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | `admission` | who may call: checked before anything of the ledger hears of the call |
+//! | `callers` | whether who calls is who it says, as far as a membership can tell |
+//! | `liveness` | answers heartbeats without waiting for the log |
+//! | `backlog` | bounds what replication streams have under way in Raft, over all that are begun anew |
+//! | `own_log` | what the receiving side says of its own log, and what it makes of it before Raft is asked |
+//! | [`refusing`] | the receiving side of a ledger that could not be opened: refused as closed, with the reason |
+
+mod admission;
+mod backlog;
+mod callers;
+mod liveness;
+mod own_log;
+pub(crate) mod refusing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
+use openraft::storage::Snapshot;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use self::admission::Admission;
+use self::backlog::{Answers, Backlog};
+use self::liveness::Liveness;
+use self::own_log::committed;
+use super::checks;
+use super::convert::{self, Malformed};
+use super::fetch;
+use super::leader::watch::LeaderWatch;
+use crate::format::DIRECTORY_VERSION;
+use crate::log::admission::NoRoom;
+use crate::log::directory::Identity;
+use crate::log::reader::LogReader;
+use crate::raft::append::disk_admission::Gate;
+use crate::raft::election::holdoff::VoteHold;
+use crate::raft::election::lost_entries::Owed;
+use crate::raft::heartbeat::ticker::Heard;
+use crate::raft::reads::{NoReadIndex, ReadIndex};
+use crate::raft::replica::Group;
+use crate::raft::role::standing::Standing;
+use crate::raft::role::task::Metrics;
+use crate::raft::storage::state_machine;
+use crate::raft::storage::timestamps::Stamps;
+use crate::raft::type_config::{LogId, RaftVote};
+use crate::raft::{Raft, Runtime, TypeConfig};
+use crate::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
+use crate::types::NodeId;
+use crate::wire::incarnation_bytes;
+use crate::wire::pb::{self, refusal::Reason};
+use crate::wire::refusal;
+
+/// One ledger as its peers reach it.
+pub(crate) struct PeerServer<R: Runtime> {
+    admission: Admission<R>,
+    advertised: String,
+    log: LogReader,
+    reads: Arc<dyn ReadIndex>,
+    votes: VoteHold,
+    backlog: Backlog,
+    stamps: Arc<Stamps>,
+    liveness: Liveness<R>,
+    intake: Intake<R>,
+}
+
+/// What an append goes through before Raft may see it.
+struct Intake<R: Runtime> {
+    raft: Raft<R>,
+    metrics: Metrics<R>,
+    gate: Gate,
+    heard: Heard,
+    standing: Standing,
+    watch: LeaderWatch<R>,
+    owed: Owed,
+    log: LogReader,
+}
+
+impl<R: Runtime> Clone for Intake<R> {
+    fn clone(&self) -> Self {
+        Self {
+            raft: self.raft.clone(),
+            metrics: self.metrics.clone(),
+            gate: self.gate.clone(),
+            heard: self.heard.clone(),
+            standing: self.standing.clone(),
+            watch: self.watch.clone(),
+            owed: self.owed.clone(),
+            log: self.log.clone(),
+        }
+    }
+}
+
+pub(super) type Refused<T> = Result<T, pb::Refusal>;
+
+pub(super) fn malformed(error: Malformed) -> pb::Refusal {
+    match error {
+        Malformed::Contradiction { found, expected } => refusal(Reason::Malformed, found, expected),
+        error => refusal(Reason::Malformed, error, "a well-formed message"),
+    }
+}
+
+fn closed(error: impl ToString) -> pb::Refusal {
+    refusal(Reason::Closed, error, "a running ledger")
+}
+
+/// As [`closed`], for an error of Raft's, whose own words wrap those of the log: the log's first reason is the one to
+/// tell.
+fn ended<E: ToString>(log: &LogReader) -> impl FnOnce(E) -> pb::Refusal + '_ {
+    |error| match log.failure() {
+        Some(failure) => closed(failure.reason()),
+        None => closed(error),
+    }
+}
+
+fn no_room(no_room: NoRoom) -> pb::Refusal {
+    match no_room.process {
+        true => refusal(Reason::Exhausted, no_room, "a free descriptor and memory mapping"),
+        false => refusal(Reason::DiskFull, no_room, "room on the disk"),
+    }
+}
+
+impl<R: Runtime> Intake<R> {
+    /// Notes that the leader lives, if it is still one. Gives back whether it is.
+    fn note(&self, result: &StreamAppendResult<TypeConfig<R>>) -> bool {
+        let leads = !matches!(result, Err(StreamAppendError::HigherVote(_)));
+        if leads {
+            self.heard.note();
+        }
+        leads
+    }
+
+    /// An append as openraft may see it.
+    async fn usable(
+        &self,
+        sender: &NodeId,
+        request: pb::AppendRequest,
+    ) -> Refused<AppendEntriesRequest<TypeConfig<R>>> {
+        let window = request.lease_window_ms;
+        let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
+        let request = convert::to_append::<R>(request).map_err(malformed)?;
+        checks::append(&request, sender).map_err(malformed)?;
+        checks::acknowledged(reminder, &request.vote).map_err(malformed)?;
+        // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
+        let mut known = self.metrics.borrow_watched().local_committed;
+        if request.leader_commit.map(|id| id.leader_id) > known.map(|id| id.leader_id) {
+            known = committed(&self.raft, &self.log).await?;
+        }
+        self.keeps(sender, known, checks::named(&request))?;
+        // Last: whoever is told that there is no room has sent something that would have been taken.
+        self.gate.accept::<R>(&request).map_err(no_room)?;
+        self.hear(&request.vote, window)?;
+        self.remind(reminder, &request.vote);
+        Ok(request)
+    }
+
+    /// Refuses a leader that contradicts what is committed here, and has the operator know: it does not pass.
+    fn keeps(&self, leader: &NodeId, known: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Refused<()> {
+        // Who has a later entry of the same term has this one too; who names none of the term has shown nothing.
+        let mut agrees = false;
+        let shows = |id: &LogId| known.is_some_and(|known| id.leader_id == known.leader_id && *id >= known);
+        let ids = ids.into_iter().inspect(|id| agrees |= shows(id));
+        match checks::keeps(known, ids) {
+            Ok(()) if agrees => {
+                self.standing.agree();
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+            Err(contradiction) => {
+                self.standing.contradict(self.log.group(), leader, &contradiction.to_string());
+                Err(malformed(contradiction))
+            }
+        }
+    }
+
+    /// Notes that the leader lives, before Raft answers it.
+    fn hear(&self, leader: &RaftVote, window_ms: u32) -> Refused<()> {
+        if self.watch.hear(leader, Duration::from_millis(window_ms.into())) {
+            self.standing.hear();
+            return Ok(());
+        }
+        let found = format!("the leader {} of term {}", leader.leader_id.voted_for, leader.leader_id.term);
+        Err(refusal(Reason::GivenUp, found, "a later term: nobody listened any more where that leader was"))
+    }
+}
+
+impl<R: Runtime> PeerServer<R> {
+    pub(crate) fn new(
+        identity: Identity,
+        advertised: String,
+        peers: String,
+        group: &Group,
+        raft: Raft<R>,
+        watch: LeaderWatch<R>,
+    ) -> Self {
+        let (gate, heard, standing) = (group.gate.clone(), group.heard.clone(), group.standing.clone());
+        let liveness = Liveness::new(raft.clone(), group.log.clone());
+        let (owed, log) = (group.owed.clone(), group.log.clone());
+        let admission = Admission::new(identity, peers, log.clone(), raft.metrics());
+        let intake = Intake { metrics: raft.metrics(), raft, gate, heard, standing, watch, owed, log: log.clone() };
+        let (reads, votes, stamps) = (group.reads.clone(), group.votes.clone(), group.stamps.clone());
+        let backlog = Backlog::new();
+        Self { admission, advertised, log, reads, votes, backlog, stamps, liveness, intake }
+    }
+}
+
+impl<R: Runtime> PeerHandler for PeerServer<R> {
+    fn identify(&self, request: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse> {
+        Box::pin(async move {
+            let former = self.admission.check_identify(&request)?;
+            let initialized = self.intake.raft.is_initialized().await.map_err(ended(&self.log))?;
+            // Who takes a node in has a cluster; it forms none.
+            let member = {
+                let metrics = self.intake.metrics.borrow_watched();
+                callers::is_member(&metrics.membership_config, &former.0, former.1)
+            };
+            if !initialized && !request.join {
+                self.admission.promise(former, &request.peers)?;
+            }
+            Ok(pb::IdentifyResponse {
+                incarnation: self.admission.identity.incarnation.to_bytes().to_vec().into(),
+                empty: !initialized,
+                segment_size: self.admission.identity.segment_size,
+                advertised_address: self.advertised.clone(),
+                node: self.admission.identity.node.to_string(),
+                cluster_incarnation: incarnation_bytes(self.admission.cluster()),
+                end: self.log.progress().end(),
+                clock_ms: self.stamps.clock(),
+                member,
+                waiting: self.intake.standing.waiting().unwrap_or_default(),
+                peers: self.admission.peers.clone(),
+                no_room: self.intake.gate.lacks_room(),
+                durability: self.log.durability(),
+                format: DIRECTORY_VERSION,
+            })
+        })
+    }
+
+    fn request_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
+        Box::pin(async move {
+            let sender = self.admission.check(request.envelope.as_ref())?;
+            let mut request = convert::to_vote_request::<R>(request).map_err(malformed)?;
+            checks::vote_request(&request, &sender).map_err(malformed)?;
+            // A leader that hands over reads no more on the strength of a promise.
+            if !request.leadership_transfer {
+                self.votes.over().await;
+            }
+            if let Some(answer) = self.votes_as_before(&request).await? {
+                return Ok(answer);
+            }
+            let freed = self.intake.watch.frees(&request.vote);
+            // openraft's word for a vote that may be given although the leader's lease is not over.
+            request.leadership_transfer |= freed.is_some();
+            let response = self.intake.raft.vote(request).await.map_err(ended(&self.log))?;
+            Ok(convert::from_vote_response(&response))
+        })
+    }
+
+    fn pre_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
+        Box::pin(async move {
+            let sender = self.admission.check(request.envelope.as_ref())?;
+            let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
+            checks::vote_request(&request, &sender).map_err(malformed)?;
+            self.votes.over().await;
+            if let Some(answer) = self.votes_as_before(&request).await? {
+                return Ok(answer);
+            }
+            if let Some((vote, granted)) = self.intake.watch.would_vote(&request).await {
+                let vote = Some(convert::from_vote(&vote));
+                return Ok(pb::VoteResponse { vote, granted, last_log_id: None });
+            }
+            let response = self.intake.raft.pre_vote(request).await.map_err(ended(&self.log))?;
+            Ok(convert::from_vote_response(&response))
+        })
+    }
+
+    fn heartbeat(&self, request: pb::AppendRequest) -> Reply<'_, pb::AppendResponse> {
+        Box::pin(async move {
+            let sender = self.admission.check(request.envelope.as_ref())?;
+            let request = self.intake.usable(&sender, request).await?;
+            let result = self.liveness.answer(request).await.map_err(ended(&self.log))?;
+            if self.intake.note(&result) {
+                self.votes.reminded();
+            }
+            self.intake.answer(result).await
+        })
+    }
+
+    fn install_snapshot(&self, request: pb::SnapshotRequest) -> Reply<'_, pb::SnapshotResponse> {
+        Box::pin(async move {
+            let sender = self.admission.check(request.envelope.as_ref())?;
+            let vote = convert::to_vote(request.vote.clone()).map_err(malformed)?;
+            let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
+            let (meta, start) = state_machine::from_message(&request).map_err(|e| malformed(Malformed::Members(e)))?;
+            let size = self.admission.identity.segment_size;
+            let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
+            checks::acknowledged(reminder, &vote).map_err(malformed)?;
+            // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
+            self.intake.keeps(&sender, committed(&self.intake.raft, &self.log).await?, meta.last_log_id)?;
+            self.intake.gate.accept_snapshot().map_err(no_room)?;
+            self.intake.hear(&vote, request.lease_window_ms)?;
+            self.intake.remind(reminder, &vote);
+            self.commit_what_is_held(&vote, &meta).await?;
+            let snapshot = Snapshot { meta, snapshot: Some(next) };
+            let response = self.intake.raft.install_full_snapshot(vote, snapshot).await.map_err(ended(&self.log))?;
+            Ok(pb::SnapshotResponse { vote: Some(convert::from_vote(&response.vote)) })
+        })
+    }
+
+    fn transfer_leader(&self, request: pb::TransferRequest) -> Reply<'_, pb::TransferResponse> {
+        Box::pin(async move {
+            let sender = self.admission.check(request.envelope.as_ref())?;
+            let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
+            let request = convert::to_transfer::<R>(request).map_err(malformed)?;
+            checks::transfer(&request, &sender).map_err(malformed)?;
+            checks::acknowledged(reminder, request.from_leader()).map_err(malformed)?;
+            self.intake.remind(reminder, request.from_leader());
+            let response = self.intake.raft.handle_transfer_leader(request).await.map_err(ended(&self.log))?;
+            Ok(convert::from_transfer_response::<R>(response))
+        })
+    }
+
+    fn fetch_entries(&self, request: pb::FetchRequest) -> Reply<'_, pb::FetchResponse> {
+        Box::pin(async move {
+            self.admission.check(request.envelope.as_ref())?;
+            fetch::serve(&self.log, &request)
+        })
+    }
+
+    fn read_index(&self, request: pb::ReadIndexRequest) -> Reply<'_, pb::ReadIndexResponse> {
+        Box::pin(async move {
+            self.admission.check(request.envelope.as_ref())?;
+            let (proof, within) = convert::to_read_index(&request).map_err(malformed)?;
+            match self.reads.read_index(proof, within).await {
+                Ok(number) => Ok(pb::ReadIndexResponse { number }),
+                Err(NoReadIndex::NotLeader(why)) => Err(refusal(Reason::NotLeader, why, "the leader")),
+                Err(NoReadIndex::NoQuorum(why)) => Err(refusal(Reason::NoQuorum, why, "a quorum's answer")),
+                Err(NoReadIndex::Closed(why)) => Err(closed(why)),
+            }
+        })
+    }
+
+    fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream> {
+        Box::pin(async move {
+            let sender = self.admission.check(Some(&first))?;
+            // The first request that cannot be used ends the stream, after the answers to those before it.
+            let refused = Arc::new(Mutex::new(None));
+            let end = self.intake.watch.stream(sender.clone());
+            let (share, (wanted, unwanted)) = (self.backlog.share(), oneshot::channel());
+            let own = (self.intake.clone(), sender, refused.clone(), share.clone(), end);
+            let requests = stream::unfold((requests, own), |(mut requests, own)| async move {
+                let (intake, sender, refused, share, _) = &own;
+                let checked = match requests.next().await? {
+                    Ok(request) => {
+                        share.take().await;
+                        intake.usable(sender, request).await
+                    }
+                    Err(broken) => Err(closed(broken)),
+                };
+                match checked {
+                    Ok(request) => Some((request, (requests, own))),
+                    Err(refusal) => {
+                        *refused.lock() = Some(refusal);
+                        None
+                    }
+                }
+            });
+            let answers = self.intake.raft.stream_append(requests.take_until(unwanted).boxed());
+            let answers = Answers::new::<R>(answers.boxed(), share, wanted);
+            let intake = self.intake.clone();
+            let answers = answers.then(move |answer| {
+                let intake = intake.clone();
+                async move {
+                    let result = answer.map_err(ended(&intake.log))?;
+                    intake.note(&result);
+                    intake.answer(result).await
+                }
+            });
+            let last = stream::once(async move { refused.lock().take() });
+            Ok(answers.chain(last.filter_map(|refusal| std::future::ready(refusal.map(Err)))).boxed())
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/server/mod.rs"]
+mod tests;

@@ -1,0 +1,74 @@
+//! What the receiving side says of its own log, and what it makes of it before Raft is asked.
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest};
+
+use super::{Intake, PeerServer, Refused, ended};
+use crate::log::reader::LogReader;
+use crate::peer::convert;
+use crate::raft::type_config::{LogId, RaftVote, SnapshotMeta};
+use crate::raft::{Raft, Runtime, TypeConfig};
+use crate::wire::pb;
+
+/// The last entry committed here.
+pub(super) async fn committed<R: Runtime>(raft: &Raft<R>, log: &LogReader) -> Refused<Option<LogId>> {
+    raft.with_raft_state(|state| state.local_committed().copied()).await.map_err(ended(log))
+}
+
+impl<R: Runtime> PeerServer<R> {
+    /// A snapshot says that its last entry is committed. Where the log holds that entry, and perhaps more behind it,
+    /// openraft is told so by an append of nothing, and then has no need of the snapshot: it would take the log for one
+    /// that ends where the snapshot does (docs/findings.md).
+    pub(super) async fn commit_what_is_held(&self, leader: &RaftVote, snapshot: &SnapshotMeta) -> Refused<()> {
+        let Some(last) = snapshot.last_log_id else { return Ok(()) };
+        let held = self.intake.raft.with_raft_state(move |state| state.log_ids.get(last.index) == Some(last));
+        if !held.await.map_err(ended(&self.log))? {
+            return Ok(());
+        }
+        let (vote, last) = (leader.clone(), Some(last));
+        let append = AppendEntriesRequest { vote, prev_log_id: last, entries: Vec::new(), leader_commit: last };
+        // Whatever the answer is: the snapshot, which comes next, gets it too.
+        self.intake.raft.append_entries(append).await.map(drop).map_err(ended(&self.log))
+    }
+
+    /// What to say to a candidate whose log is behind what this node has acknowledged and does not have any more: what
+    /// it would have said if it had.
+    pub(super) async fn votes_as_before(
+        &self,
+        request: &VoteRequest<TypeConfig<R>>,
+    ) -> Refused<Option<pb::VoteResponse>> {
+        let Some(owed) = self.intake.owed.lacking(&self.log).filter(|owed| request.last_log_id < Some(*owed)) else {
+            return Ok(None);
+        };
+        let vote =
+            self.intake.raft.with_raft_state(|state| state.vote_ref().clone()).await.map_err(ended(&self.log))?;
+        let candidate = &request.vote.leader_id.voted_for;
+        tracing::warn!(group = %self.log.group(), %candidate, acknowledged = %owed,
+            "no vote: this node has acknowledged what the candidate lacks, and has lost it. Start the node that led, \
+            which has it");
+        let (vote, last_log_id) = (Some(convert::from_vote(&vote)), Some(convert::from_log_id(owed)));
+        Ok(Some(pb::VoteResponse { vote, granted: false, last_log_id }))
+    }
+}
+
+impl<R: Runtime> Intake<R> {
+    /// Takes down what a leader says that this node has acknowledged to it, unless it is a leader of the past. Before
+    /// Raft may do anything that this node would not do if it knew.
+    pub(super) fn remind(&self, reminder: Option<LogId>, leader: &RaftVote) {
+        let term = self.metrics.borrow_watched().current_term;
+        if let Some(reminder) = reminder.filter(|_| leader.leader_id.term >= term) {
+            self.owed.note(reminder, &self.log);
+        }
+    }
+
+    /// An answer as it travels: one that there is a conflict says where the log ends.
+    pub(super) async fn answer(&self, result: StreamAppendResult<TypeConfig<R>>) -> Refused<pb::AppendResponse> {
+        let conflict = matches!(result, Err(StreamAppendError::Conflict(_)));
+        let answer = convert::from_append_result::<R>(result);
+        if !conflict {
+            return Ok(answer);
+        }
+        let last = self.raft.with_raft_state(|state| state.log_ids.last().copied()).await.map_err(ended(&self.log))?;
+        Ok(pb::AppendResponse { end: Some(pb::Matched { last: last.map(convert::from_log_id) }), ..answer })
+    }
+}

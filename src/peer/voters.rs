@@ -1,0 +1,96 @@
+//! Asks for votes that take longer to be saved than openraft waits for an answer.
+//!
+//! The question is the one that openraft puts itself, and it puts it again behind this: whoever has answered here has
+//! the vote on its disk by then, and answers at once.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use openraft::network::{NetVote, RPCOption};
+use openraft::raft::VoteRequest;
+
+use super::client::PeerNetwork;
+use crate::raft::election::vote_saves::{Canvass, VoteSaves};
+use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
+use crate::raft::type_config::{LogId, RaftVote};
+use crate::raft::{Runtime, TypeConfig};
+use crate::types::NodeId;
+
+/// How long to wait for an answer before the question is put again: it may have been lost.
+const AGAIN: Duration = Duration::from_millis(400);
+
+/// The voters of one ledger, as a candidate asks them.
+pub(super) struct Voters<R> {
+    network: PeerNetwork,
+    _runtime: PhantomData<fn() -> R>,
+}
+
+/// What has become of a question.
+enum Outcome {
+    Granted(NodeId),
+    Refused(NodeId),
+    /// There is another candidate, or a leader: this election is lost. Or this node is stopping.
+    Over,
+}
+
+impl<R: Runtime> Voters<R> {
+    pub(super) fn new(network: PeerNetwork) -> Self {
+        Self { network, _runtime: PhantomData }
+    }
+
+    /// Asks until there is an answer.
+    async fn ask(&self, id: NodeId, node: &MemberNode, request: &VoteRequest<TypeConfig<R>>, heard: u64) -> Outcome {
+        loop {
+            let mut client = self.network.client::<R>(id.clone(), node, false);
+            let pause = R::sleep(AGAIN);
+            match client.vote(request.clone(), RPCOption::new(AGAIN)).await {
+                Ok(answer) if answer.vote_granted => return Outcome::Granted(id),
+                Ok(answer) if answer.vote.leader_id.term >= request.vote.leader_id.term => return Outcome::Over,
+                Ok(_) => return Outcome::Refused(id),
+                Err(_) => pause.await,
+            }
+            if self.network.vote_saves().is_stopped() || self.network.standing().heard() != heard {
+                return Outcome::Over;
+            }
+        }
+    }
+
+    async fn quorum(&self, vote: RaftVote, last: Option<LogId>, membership: Membership) {
+        let me = &self.network.identity().node;
+        let (request, heard) = (VoteRequest::new(vote, last), self.network.standing().heard());
+        let mut possible: Vec<NodeId> = membership.voter_ids().collect();
+        let mut granted = vec![me.clone()];
+        let others = possible.iter().filter(|id| *id != me).cloned();
+        let asked = others.filter_map(|id| membership.get_node(&id).map(|node| (id, node)));
+        let mut answers: FuturesUnordered<_> = asked.map(|(id, node)| self.ask(id, node, &request, heard)).collect();
+        while !is_quorum(&membership, &granted) && is_quorum(&membership, &possible) {
+            match answers.next().await {
+                Some(Outcome::Granted(id)) => granted.push(id),
+                Some(Outcome::Refused(id)) => possible.retain(|other| *other != id),
+                Some(Outcome::Over) | None => return,
+            }
+        }
+    }
+}
+
+impl<R: Runtime> Canvass for Voters<R> {
+    fn canvass(
+        &self,
+        vote: RaftVote,
+        last: Option<LogId>,
+        membership: Membership,
+        within: Duration,
+    ) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            // However it ends, openraft asks next.
+            let _: Result<(), _> = R::timeout(within, self.quorum(vote, last, membership)).await;
+        })
+    }
+
+    fn saves(&self) -> VoteSaves {
+        self.network.vote_saves()
+    }
+}

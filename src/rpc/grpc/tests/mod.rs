@@ -1,8 +1,0 @@
-//! Link, server and router together, over real sockets.
-
-mod beats;
-mod calls;
-mod hostile;
-mod kit;
-mod names;
-mod replication;

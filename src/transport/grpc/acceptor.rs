@@ -1,0 +1,245 @@
+//! The accept loop, which a full descriptor table does not spin.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, FuturesUnordered, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tonic::transport::server::Connected;
+
+use super::connection_limit::{Gate, PORCH, Places};
+use super::greeting::Caller;
+use super::guarded::Guarded;
+use crate::types::Span;
+
+/// First pause after a failed accept; doubled up to [`MAX_PAUSE`] while it goes on failing.
+const MIN_PAUSE: Duration = Duration::from_millis(50);
+/// Longest pause: a descriptor that becomes free is used within it.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether a want of places is over.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Settings of the accept loop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AcceptorOptions {
+    /// Most connections open at once.
+    pub(crate) places: Places,
+    /// A connection that has not begun to speak HTTP/2 after so long is closed.
+    pub(crate) preface_timeout: Duration,
+}
+
+impl Default for AcceptorOptions {
+    /// 1024 clients, 64 peers, 64 that have no place yet; 1 s.
+    fn default() -> Self {
+        let places = Places { clients: 1024, own_machine: 0, peers: 64, porch: PORCH };
+        Self { places, preface_timeout: Duration::from_secs(1) }
+    }
+}
+
+/// Where connections come from: a listener, or what a test puts in its place.
+pub(crate) trait Accept: Send + 'static {
+    /// What a connection is.
+    type Connection: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static;
+
+    /// The next connection. Dropping the future loses none.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Connection>> + Send;
+
+    /// Where it listens.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Whether the other end is on this machine.
+    fn is_local(_connection: &Self::Connection) -> bool {
+        false
+    }
+}
+
+impl Accept for TcpListener {
+    type Connection = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        // An answer must not wait for the next one to fill a packet. It fails on a connection that is gone already.
+        stream.set_nodelay(true).map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))?;
+        Ok(stream)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        TcpListener::local_addr(self)
+    }
+
+    fn is_local(connection: &TcpStream) -> bool {
+        match (connection.peer_addr(), connection.local_addr()) {
+            // Whoever is reached at one of its own addresses calls from that one.
+            (Ok(peer), Ok(own)) => peer.ip().to_canonical().is_loopback() || peer.ip() == own.ip(),
+            _ => false,
+        }
+    }
+}
+
+/// Where accepted connections go. Who serves them takes them from the other ends.
+pub(crate) struct Doors<S> {
+    pub(crate) peers: mpsc::UnboundedSender<Guarded<S>>,
+    pub(crate) clients: mpsc::UnboundedSender<Guarded<S>>,
+    /// There is no place for these: they are told so.
+    pub(crate) turned_away: [mpsc::UnboundedSender<Guarded<S>>; 2],
+}
+
+impl<S> Doors<S> {
+    /// Where a connection goes. It may be that nobody serves any more: then it is closed.
+    fn let_in(&self, connection: Guarded<S>, caller: Caller, has_place: bool) {
+        let [no_peer, no_client] = &self.turned_away;
+        let door = match (caller, has_place) {
+            (Caller::Peer, true) => &self.peers,
+            (Caller::Client, true) => &self.clients,
+            (Caller::Peer, false) => no_peer,
+            (Caller::Client, false) => no_client,
+        };
+        drop(door.send(connection));
+    }
+}
+
+/// Accepts connections, learns what each of them is, and lets it in where it belongs. Never ends: what cannot be
+/// accepted is logged.
+pub(crate) async fn receive<L: Accept>(
+    listener: L,
+    gate: Arc<Gate>,
+    preface_timeout: Duration,
+    doors: Doors<L::Connection>,
+) {
+    let mut accepted = pin!(stream::unfold(listener, |mut listener| async move {
+        let stream = accepted(&mut listener).await;
+        Some((stream, listener))
+    }));
+    let mut greetings = FuturesUnordered::new();
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Some(stream) = accepted.next() => match gate.admit(L::is_local(&stream)) {
+                Some(ticket) => greetings.push(Guarded::new(stream, ticket).greeted(preface_timeout)),
+                None => tracing::debug!("connection turned away: the server stops"),
+            },
+            Some(greeted) = greetings.next() => match greeted {
+                Ok((connection, caller)) => {
+                    let has_place = connection.seat(caller);
+                    doors.let_in(connection, caller, has_place);
+                }
+                Err(error) => tracing::debug!("a connection that says nothing of use is closed: {error}"),
+            },
+            _ = look.tick() => gate.look(),
+        }
+    }
+}
+
+/// The next connection, however often it takes.
+async fn accepted<L: Accept>(listener: &mut L) -> L::Connection {
+    let mut pause = MIN_PAUSE;
+    loop {
+        match listener.accept().await {
+            Ok(stream) => return stream,
+            // The other side gave up, which says nothing about the next one.
+            Err(error) if is_of_one_connection(&error) => tracing::debug!("accept: {error}"),
+            Err(error) => {
+                tracing::warn!("cannot accept connections: {error}; next try in {}", Span(pause));
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_PAUSE);
+            }
+        }
+    }
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    /// Has no descriptor left for so many accepts.
+    struct Full {
+        fails: usize,
+        tried: Arc<AtomicUsize>,
+        error: i32,
+        listener: TcpListener,
+    }
+
+    impl Accept for Full {
+        type Connection = TcpStream;
+
+        async fn accept(&mut self) -> io::Result<TcpStream> {
+            if self.tried.fetch_add(1, Ordering::Relaxed) < self.fails {
+                return Err(io::Error::from_raw_os_error(self.error));
+            }
+            Accept::accept(&mut self.listener).await
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            self.listener.local_addr()
+        }
+    }
+
+    const EMFILE: i32 = 24;
+    const ECONNABORTED: i32 = 103;
+
+    async fn full(fails: usize, error: i32) -> (Full, Arc<AtomicUsize>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let tried = Arc::new(AtomicUsize::new(0));
+        (Full { fails, tried: tried.clone(), error, listener }, tried, client)
+    }
+
+    /// What a client says.
+    const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+    /// The clients that `listener` has.
+    fn clients<L: Accept>(listener: L) -> mpsc::UnboundedReceiver<Guarded<L::Connection>> {
+        let (clients, let_in) = mpsc::unbounded_channel();
+        let nobody = || mpsc::unbounded_channel().0;
+        let doors = Doors { peers: nobody(), clients, turned_away: [nobody(), nobody()] };
+        let gate = Gate::new(Places { clients: 1, own_machine: 0, peers: 1, porch: 1 });
+        tokio::spawn(receive(listener, gate, Duration::from_secs(1), doors));
+        let_in
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_descriptor_table_is_waited_out_without_spinning() {
+        let (listener, tried, _client) = full(1_000_000, EMFILE).await;
+        let mut all = clients(listener);
+        assert!(tokio::time::timeout(Duration::from_secs(10), all.recv()).await.is_err());
+        let tries = tried.load(Ordering::Relaxed);
+        assert!((5..=20).contains(&tries), "{tries} tries in 10 s");
+    }
+
+    #[tokio::test]
+    async fn accepting_goes_on_after_errors() {
+        for error in [EMFILE, ECONNABORTED] {
+            let (listener, tried, mut client) = full(3, error).await;
+            client.write_all(GREETING).await.unwrap();
+            let guarded = clients(listener).recv().await.unwrap();
+            assert!(tried.load(Ordering::Relaxed) >= 4);
+            let info = tonic::transport::server::Connected::connect_info(&guarded);
+            assert_eq!(info.remote_addr(), Some(client.local_addr().unwrap()));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_aborted_connection_costs_the_others_no_time() {
+        let (mut listener, _, _client) = full(1000, ECONNABORTED).await;
+        let began = tokio::time::Instant::now();
+        accepted(&mut listener).await;
+        assert!(began.elapsed() < MIN_PAUSE, "virtual time passes only in pauses");
+    }
+}

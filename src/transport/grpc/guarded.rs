@@ -1,0 +1,126 @@
+//! A connection that must speak HTTP/2 soon and can be closed from outside.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tonic::transport::server::Connected;
+
+use super::connection_limit::Ticket;
+use super::greeting::{self, Caller};
+
+/// Read at a time while a connection has not said what it is.
+const CHUNK: usize = 512;
+
+/// An accepted connection.
+pub(crate) struct Guarded<S> {
+    stream: S,
+    ticket: Ticket,
+    /// What was read to learn who it is, and is to be read again.
+    said: Bytes,
+}
+
+impl<S: AsyncRead + Unpin> Guarded<S> {
+    pub(crate) fn new(stream: S, ticket: Ticket) -> Self {
+        Self { stream, ticket, said: Bytes::new() }
+    }
+
+    /// Waits until the connection has said what it is, for as long as `limit` says: bytes that trickle in buy no time.
+    /// What comes after is watched by HTTP/2's own keepalive, which does not see a connection before.
+    ///
+    /// # Errors
+    /// It said something else, nothing in time, or was closed.
+    pub(crate) async fn greeted(mut self, limit: Duration) -> io::Result<(Self, Caller)> {
+        let mut said = BytesMut::new();
+        let heard = tokio::time::timeout(limit, async {
+            loop {
+                if let Some(caller) = greeting::caller(&said).map_err(io::Error::other)? {
+                    return Ok::<_, io::Error>(caller);
+                }
+                let mut chunk = [0; CHUNK];
+                let mut chunk = ReadBuf::new(&mut chunk);
+                poll_fn(|cx| Pin::new(&mut self).poll_read(cx, &mut chunk)).await?;
+                if chunk.filled().is_empty() {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                said.extend_from_slice(chunk.filled());
+            }
+        });
+        let caller = match heard.await {
+            Ok(caller) => caller?,
+            Err(_) => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} bytes in {limit:?}", said.len())));
+            }
+        };
+        self.said = said.freeze();
+        Ok((self, caller))
+    }
+
+    /// Whether there is a place for the connection, which it has from now on.
+    pub(crate) fn seat(&self, caller: Caller) -> bool {
+        self.ticket.seat(caller)
+    }
+}
+
+impl<S> Guarded<S> {
+    fn check(&self, cx: &Context<'_>) -> io::Result<()> {
+        if self.ticket.is_closed(cx) {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the server"));
+        }
+        Ok(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        this.check(cx)?;
+        if this.said.has_remaining() {
+            let again = this.said.split_to(this.said.len().min(buf.remaining()));
+            buf.put_slice(&again);
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut this.stream).poll_read(cx, buf)
+    }
+}
+
+/// Checked before writing too: a connection whose peer does not read is not read from either.
+impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl<S: Connected> Connected for Guarded<S> {
+    type ConnectInfo = S::ConnectInfo;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.stream.connect_info()
+    }
+}

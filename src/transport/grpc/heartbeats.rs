@@ -1,0 +1,143 @@
+//! The heartbeat lane: what falls due together travels in one call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::stream::BoxStream;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::link::GrpcLink;
+use crate::transport::heartbeats::{MAX_BEATS, Unanswered};
+use crate::transport::{Answer, AnswerStream, Link, TransportError};
+use crate::wire::pb;
+
+/// How long the first heartbeat waits for others. Short beside any heartbeat interval, long beside the time that the
+/// ledgers of a node need to say theirs once the clock they share has struck.
+const WINDOW: Duration = Duration::from_millis(1);
+
+/// A link whose heartbeats travel together. All else goes over it as over any other.
+pub(crate) struct BeatLink {
+    link: Arc<GrpcLink>,
+    waiting: Arc<Mutex<Vec<Waiting>>>,
+}
+
+struct Waiting {
+    beat: pb::AppendRequest,
+    timeout: Duration,
+    /// When it came.
+    since: Instant,
+    answer: Waiter,
+}
+
+type Waiter = oneshot::Sender<Result<pb::AppendResponse, TransportError>>;
+
+impl BeatLink {
+    pub(crate) fn new(link: Arc<GrpcLink>) -> Self {
+        Self { link, waiting: Arc::default() }
+    }
+
+    async fn beat(&self, beat: pb::AppendRequest, timeout: Duration) -> Result<pb::AppendResponse, TransportError> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { beat, timeout, since: Instant::now(), answer };
+        let first = {
+            let mut all = self.waiting.lock();
+            all.push(waiting);
+            all.len() == 1
+        };
+        if first {
+            let (link, waiting) = (self.link.clone(), self.waiting.clone());
+            // A task of its own: whoever was first may give up before the others have their answers.
+            drop(tokio::spawn(async move {
+                tokio::time::sleep(WINDOW).await;
+                let mut due = std::mem::take(&mut *waiting.lock());
+                while !due.is_empty() {
+                    let rest = due.split_off(due.len().min(MAX_BEATS));
+                    drop(tokio::spawn(send(link.clone(), due)));
+                    due = rest;
+                }
+            }));
+        }
+        let late = || TransportError::Timeout { address: self.link.address().to_owned(), after: timeout };
+        match tokio::time::timeout(timeout, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            // The call has its own end, at the same time.
+            Ok(Err(_)) | Err(_) => Err(late()),
+        }
+    }
+}
+
+/// One call for all of `due`. It ends when all are answered, or nobody waits any more.
+async fn send(link: Arc<GrpcLink>, mut due: Vec<Waiting>) {
+    // Who has given up by now is not asked for.
+    due.retain(|waiting| !waiting.answer.is_closed());
+    let Some((end, after)) = due.iter().map(|w| (w.since + w.timeout, w.timeout)).max() else { return };
+    if due.len() == 1 {
+        for Waiting { beat, answer, .. } in due {
+            let left = end.saturating_duration_since(Instant::now());
+            // Nobody waits for it any more: then it is lost on nobody.
+            let _ = answer.send(link.heartbeat(beat, left).await);
+        }
+        return;
+    }
+    let (beats, waiting) = due.into_iter().map(|w| (w.beat, w.answer)).unzip();
+    let mut open = Unanswered::new(waiting);
+    let failed = match tokio::time::timeout_at(end, exchange(&link, beats, &mut open, end)).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(_) => TransportError::Timeout { address: link.address().to_owned(), after },
+    };
+    for waiter in open.rest() {
+        let _ = waiter.send(Err(failed.clone()));
+    }
+}
+
+async fn exchange(
+    link: &GrpcLink,
+    beats: Vec<pb::AppendRequest>,
+    open: &mut Unanswered<Waiter>,
+    end: Instant,
+) -> Result<(), TransportError> {
+    let left = end.saturating_duration_since(Instant::now());
+    let mut answers = link.heartbeats(pb::HeartbeatsRequest { beats }, left).await?;
+    while !open.is_done() {
+        let Some(response) = answers.next().await? else {
+            return Err(link.broken("it ended before all heartbeats were answered".into()));
+        };
+        let give = |waiter: Waiter, answer: Result<_, pb::Refusal>| {
+            let _ = waiter.send(answer.map_err(|refusal| link.refused(refusal)));
+        };
+        open.settle(response, give).map_err(|why| link.broken(why))?;
+    }
+    Ok(())
+}
+
+macro_rules! passed_on {
+    ($($name:ident: $request:ident -> $answer:ident;)*) => {$(
+        fn $name(&self, request: pb::$request, timeout: Duration) -> Answer<'_, pb::$answer> {
+            self.link.$name(request, timeout)
+        }
+    )*};
+}
+
+impl Link for BeatLink {
+    passed_on! {
+        identify: IdentifyRequest -> IdentifyResponse;
+        request_vote: VoteRequest -> VoteResponse;
+        pre_vote: VoteRequest -> VoteResponse;
+        install_snapshot: SnapshotRequest -> SnapshotResponse;
+        transfer_leader: TransferRequest -> TransferResponse;
+        fetch_entries: FetchRequest -> FetchResponse;
+        read_index: ReadIndexRequest -> ReadIndexResponse;
+    }
+
+    fn heartbeat(&self, request: pb::AppendRequest, timeout: Duration) -> Answer<'_, pb::AppendResponse> {
+        self.beat(request, timeout).boxed()
+    }
+
+    fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
+        self.link.replicate(requests)
+    }
+}
