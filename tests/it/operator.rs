@@ -1,17 +1,14 @@
 //! What the person in front of the `dledger` command is told: where a value came from, who there is, what is awaited.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::process::{Output, Stdio};
 
-use common::{kit, patient};
 use dledger::testkit::Cluster;
 use dledger::{Config, Durability, NodeId};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use crate::common::{kit, patient};
 
 fn dledger(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dledger"));

@@ -1,17 +1,14 @@
 //! Real nodes that remove what is old, under readers, clients and a slave that was away.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use common::{GROUP, kit, master_ledger, patient};
 use dledger::testkit::{Cluster, ClusterBuilder};
 use dledger::{ClientError, Ledger, NodeId, ReadError, RemovalReason, RemoveError, Retention, RetentionStatus};
 use futures::StreamExt;
+
+use crate::common::{GROUP, kit, master_ledger, patient};
 
 const SEGMENT: u64 = 1 << 20;
 const RECORD: usize = 200 << 10;
@@ -94,7 +91,7 @@ async fn a_learner_and_a_wiped_node_begin_where_their_master_does_and_end_byte_i
     std::fs::remove_dir_all(cluster.dir(wiped)).unwrap();
     cluster.restart(wiped).await.unwrap();
     let address = cluster.address(wiped).unwrap().to_owned();
-    patient(leader.replace_member(&NodeId::new(wiped as u64), &address, common::PATIENCE)).await.unwrap();
+    patient(leader.replace_member(&NodeId::new(wiped as u64), &address, crate::common::PATIENCE)).await.unwrap();
     let end = append(&leader, 2).await;
     cluster.wait_committed(end).await.unwrap();
     for n in [wiped, 3] {

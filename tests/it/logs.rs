@@ -1,18 +1,15 @@
 //! What `dledger serve` writes into its log: what an operator can use, once.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{kit, patient};
 use dledger::NodeId;
 use dledger::testkit::Cluster as Place;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
+
+use crate::common::{kit, patient};
 
 const LEDGERS: usize = 5;
 

@@ -1,15 +1,12 @@
 //! What the program that embeds a node sees of its end: a clean stop, a drop, a runtime that is gone, a kill.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{GROUP, bodies, kit, master_ledger, patient};
 use dledger::testkit::Cluster;
 use dledger::{AppendError, Durability, Ledger, LedgerFiles, Node, OpenError, ReadError, Role, StartError};
 use futures::{FutureExt, StreamExt};
+
+use crate::common::{GROUP, bodies, kit, master_ledger, patient};
 
 /// A cluster of one that is its own master.
 async fn alone() -> (Cluster, Node, Ledger) {

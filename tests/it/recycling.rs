@@ -1,7 +1,5 @@
 //! Is it faster to overwrite a removed segment with zeros than to make a new file of them? Run on an idle machine:
-//! `cargo test --release --test recycling -- --ignored --nocapture`, with `DLEDGER_DIR` on the disk to be measured.
-
-#![allow(clippy::unwrap_used, reason = "a measurement that cannot be made says so")]
+//! `cargo test --release --test it recycling -- --ignored --nocapture`, with `DLEDGER_DIR` on the disk to be measured.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

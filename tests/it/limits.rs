@@ -1,15 +1,12 @@
 //! What many clients, long streams and a missing quorum may cost: bounded, said by name, and nobody else's harm.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{GROUP, kit, master_ledger, patient};
 use dledger::{Client, ClientError, Node, NodeClient, NodeId, ReadLimit, Record, RecordStream};
 use futures::StreamExt;
 use tempfile::TempDir;
+
+use crate::common::{GROUP, kit, master_ledger, patient};
 
 /// More than enough for a call that nothing holds up, and short enough to see that something does.
 const CALL: Duration = Duration::from_secs(15);

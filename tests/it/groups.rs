@@ -1,20 +1,17 @@
 //! Many ledgers in one process: one port, one set of connections, nothing shared but that; and they come and go.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::Path;
 
-use common::{GROUP, bodies, kit, patient};
 use dledger::testkit::Cluster;
 use dledger::{
     AppendError, Client, ClientError, ClosedKind, CreateLedgerError, Group, Ledger, LedgerError, LedgerFiles, Node,
     NodeId, ReadError, RemoveLedgerError, Role, StartError,
 };
+
+use crate::common::{GROUP, bodies, kit, patient};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_ledgers_in_one_process_know_nothing_of_each_other() {

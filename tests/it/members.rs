@@ -1,17 +1,14 @@
 //! Members come, go, move and are replaced, while appends go on.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{GROUP, PATIENCE, bodies, kit, master_ledger, patient, segment_bytes};
 use dledger::testkit::Cluster;
 use dledger::{Ledger, MemberError, NodeBuilder, NodeId, Peers, Role};
 use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::common::{GROUP, PATIENCE, bodies, kit, master_ledger, patient, segment_bytes};
 
 fn id(n: usize) -> NodeId {
     NodeId::new(n as u64)

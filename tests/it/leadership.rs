@@ -1,17 +1,14 @@
 //! The mastership goes where it is told, and what was acked stays.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{PATIENCE, bodies, kit, master_ledger, patient};
 use dledger::{AppendError, Client, ClientError, Consistency, Durability, Ledger, MemberError, NoMasterError, NodeId};
 use dledger::{Master, Masters, ReadLimit, Role};
 use futures::StreamExt;
+
+use crate::common::{PATIENCE, bodies, kit, master_ledger, patient};
 
 fn id(n: usize) -> NodeId {
     NodeId::new(n as u64)

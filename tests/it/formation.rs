@@ -1,13 +1,10 @@
 //! What nodes must have in common to become one cluster, and what they need not.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{GROUP, kit, master_ledger, patient};
 use dledger::{AppendError, Config, Ledger, Node, NodeBuilder, NodeId, Peer, Peers};
+
+use crate::common::{GROUP, kit, master_ledger, patient};
 
 /// The members a node knows once it knows any.
 async fn members(ledger: &Ledger) -> Vec<(String, String)> {

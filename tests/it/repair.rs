@@ -1,18 +1,15 @@
 //! Nodes whose disks are damaged: they refuse, or get back from the others what they lack, before they take part.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use common::{GROUP, bodies, kit, master_ledger, patient, segment_bytes};
 use dledger::sim::{self, SimCluster};
 use dledger::testkit::Cluster;
 use dledger::{Ack, ClosedKind, Config, Durability, OpenError, ReadError, RepairPolicy, Role, StartError};
 use futures::StreamExt;
+
+use crate::common::{GROUP, bodies, kit, master_ledger, patient, segment_bytes};
 
 const SIZE: u64 = 1 << 20;
 

@@ -1,15 +1,12 @@
 //! Reads that promise something, on every node; streams that are read slowly, and through failovers.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use common::{kit, master_ledger, patient};
 use dledger::testkit::Cluster;
 use dledger::{Client, ClientError, Consistency, Ledger, ReadError, ReadLimit, Role};
 use futures::{StreamExt, TryStreamExt};
+
+use crate::common::{kit, master_ledger, patient};
 
 const PROMISES: [Consistency; 2] = [Consistency::Lease, Consistency::Linearizable];
 

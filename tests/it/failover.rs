@@ -1,15 +1,12 @@
 //! Masters die, nodes restart, tails conflict: what was acked stays, on every node, at its place.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{GROUP, bodies, kit, patient, segment_bytes};
 use dledger::testkit::Cluster;
 use dledger::{AppendError, Durability, Outcome, Role};
 use futures::StreamExt;
+
+use crate::common::{GROUP, bodies, kit, patient, segment_bytes};
 
 async fn append_all(cluster: &Cluster, from: usize, count: usize) {
     let ledger = cluster.ledger(cluster.wait_for_master().await.unwrap()).unwrap();

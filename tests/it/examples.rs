@@ -1,7 +1,5 @@
 //! The example `quickstart` does what it says. `cargo test` builds it beside the tests; it is run from there.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "an example that cannot be run fails the test")]
-
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
@@ -12,11 +10,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn quickstart_ends_as_the_master() {
-    // `target/PROFILE/deps/examples-HASH` runs `target/PROFILE/examples/NAME`.
+    // `target/PROFILE/deps/it-HASH` runs `target/PROFILE/examples/NAME`.
     let this = std::env::current_exe().unwrap();
     let profile = this.ancestors().nth(2).unwrap();
     let example = profile.join("examples").join(format!("quickstart{}", std::env::consts::EXE_SUFFIX));
-    // `cargo test --test examples` alone does not build it, and a test that runs nothing proves nothing.
+    // `cargo test --test it` alone does not build it, and a test that runs nothing proves nothing.
     assert!(example.exists(), "{} is missing: run `cargo build --examples` first", example.display());
     let output = Command::new(example).stdin(Stdio::null()).kill_on_drop(true).output();
     let output = tokio::time::timeout(PATIENCE, output).await.expect("it does not end").unwrap();

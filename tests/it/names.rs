@@ -3,15 +3,11 @@
 //! Names are made to resolve by a hosts file of the test's own, mounted over `/etc/hosts` in a mount namespace
 //! that only the test's processes see.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::kit;
+use crate::common::kit;
 
 const BIN: &str = env!("CARGO_BIN_EXE_dledger");
 

@@ -1,15 +1,12 @@
 //! `dledger status --watch` beside a cluster whose nodes come and go.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::process::Stdio;
 
-use common::{kit, patient};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+
+use crate::common::{kit, patient};
 
 /// A `dledger status --watch` that is read line by line; killed when dropped.
 struct Watching {

@@ -3,15 +3,12 @@
 //! A block of a document in which a line begins with `$ ` is a transcript: what follows such a line is what the command
 //! prints. Figures differ from run to run; how many lines there are, and what each begins with, does not.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::{kit, patient};
 use dledger::Durability;
 use tokio::process::Command;
+
+use crate::common::{kit, patient};
 
 /// A block between fences.
 struct Block {
@@ -21,11 +18,11 @@ struct Block {
 }
 
 const DOCUMENTS: [(&str, &str); 5] = [
-    ("README.md", include_str!("../README.md")),
-    ("operations.md", include_str!("../docs/operations.md")),
-    ("retention.md", include_str!("../docs/retention.md")),
-    ("tools.md", include_str!("../docs/tools.md")),
-    ("recovery.md", include_str!("../docs/recovery.md")),
+    ("README.md", include_str!("../../README.md")),
+    ("operations.md", include_str!("../../docs/operations.md")),
+    ("retention.md", include_str!("../../docs/retention.md")),
+    ("tools.md", include_str!("../../docs/tools.md")),
+    ("recovery.md", include_str!("../../docs/recovery.md")),
 ];
 
 fn blocks() -> Vec<Block> {

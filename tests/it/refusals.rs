@@ -1,19 +1,16 @@
 //! Bad input: each a typed error that says what was found, what was expected and what to do. Nothing panics, nothing
 //! is lost.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use common::{GROUP, kit, master_ledger, patient};
 use dledger::{
     AppendError, CreateLedgerError, Node, NodeBuilder, NodeId, OpenError, Outcome, Peers, PeersError, ReadError,
     StartError,
 };
+
+use crate::common::{GROUP, kit, master_ledger, patient};
 
 fn single(dir: &std::path::Path) -> NodeBuilder {
     let builder = Node::builder(NodeId::new(0), "127.0.0.1:0").single().group(GROUP.parse().unwrap());

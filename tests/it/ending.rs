@@ -1,14 +1,11 @@
 //! When `dledger serve` ends by itself, and what it exits with.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::process::Stdio;
 
-use common::{kit, patient};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+
+use crate::common::{kit, patient};
 
 fn dledger(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dledger"));

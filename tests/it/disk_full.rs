@@ -3,18 +3,15 @@
 //!
 //! Mounting needs the right to; where there is none, the test says what it skipped.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use common::{GROUP, PATIENCE, patient};
 use dledger::{AppendError, Ledger, Node, NodeId, Outcome};
+
+use crate::common::{GROUP, PATIENCE, patient};
 
 const MIB: u64 = 1 << 20;
 const RECORD: usize = 32 << 10;
@@ -38,7 +35,8 @@ fn on(name: &str, mount: &str) {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().join("mounted");
     std::fs::create_dir(&at).unwrap();
-    let script = format!("{{ {mount}; }} || exit {SKIPPED}; exec \"$2\" --exact scenario --ignored --nocapture");
+    let script =
+        format!("{{ {mount}; }} || exit {SKIPPED}; exec \"$2\" --exact disk_full::scenario --ignored --nocapture");
     let ran = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
         .args([at.as_os_str(), std::env::current_exe().unwrap().as_os_str()])
@@ -65,7 +63,8 @@ const DESCRIPTORS: u64 = 64;
 #[test]
 fn with_more_segments_than_descriptors_a_ledger_runs_and_starts_and_without_any_it_refuses() {
     let dir = tempfile::tempdir().unwrap();
-    let script = format!("ulimit -n {DESCRIPTORS} && exec \"$1\" --exact few_descriptors --ignored --nocapture");
+    let script =
+        format!("ulimit -n {DESCRIPTORS} && exec \"$1\" --exact disk_full::few_descriptors --ignored --nocapture");
     let ran = Command::new("sh")
         .args(["-c", &script, "sh"])
         .arg(std::env::current_exe().unwrap())

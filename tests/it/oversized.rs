@@ -1,7 +1,5 @@
 //! What is too large for a node to read, through a client.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
 use bytes::Bytes;
 use dledger::{Client, ClientError, Node, NodeId};
 

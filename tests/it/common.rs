@@ -1,6 +1,4 @@
 //! What scenarios have in common beside the test kit.
-#![allow(dead_code, reason = "no scenario uses all of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code: a failure is the finding")]
 
 use std::path::Path;
 use std::time::Duration;

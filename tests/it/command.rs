@@ -1,14 +1,11 @@
 //! The `dledger` command against real processes, as the README shows it.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code: a failure is the finding")]
-
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
-use common::{PATIENCE, kit};
 use dledger::testkit::Cluster;
+
+use crate::common::{PATIENCE, kit};
 
 const BIN: &str = env!("CARGO_BIN_EXE_dledger");
 

@@ -1,12 +1,11 @@
 //! A ledger of one node and of three: append, get, read, tail, roles.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{GROUP, kit, patient};
 use dledger::{AppendError, Node, NodeId, ReadError};
 use futures::StreamExt;
+
+use crate::common::{GROUP, kit, patient};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_single_node_is_master_and_serves_what_it_acked() {
