@@ -7,11 +7,12 @@ use dledger::{Client, ClientError, NodeId, Peer, Peers, Status};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Heard, verdict};
+use crate::options::Sources;
+use crate::options::values::time_above_zero;
+use crate::options::{Options, Own};
 use crate::output::{Failure, Output, ended};
-use crate::serve_config::{Options, Own};
-use crate::sources::Sources;
-use crate::status::{table, wrong};
-use crate::times::time_above_zero;
+use crate::status::wrong;
+use crate::table::table;
 
 /// Ask the node that `dledger serve` runs with the same options how its ledgers are: that process and no other.
 ///

@@ -2,30 +2,21 @@
 //! directories of nodes that do not run.
 
 mod append;
-mod clusters;
 mod exit;
 mod get;
 mod health;
-mod histories;
-mod leader_options;
-mod lines;
 mod log;
 mod members;
+mod options;
 mod output;
-mod reach;
 mod read;
 mod recover;
 mod retention;
-mod retention_options;
-mod roster;
 mod serve;
-mod serve_config;
-mod sources;
 mod status;
+mod table;
 mod tail;
 mod target;
-mod times;
-mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,8 +24,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use exit::Exit;
+use options::Sources;
 use output::Failure;
-use sources::Sources;
 
 /// A replicated commitlog: run a node, append, read, look.
 #[derive(Debug, Parser)]
@@ -80,9 +71,9 @@ fn main() -> ExitCode {
 
 /// What the words and the variables say, and where the values came from.
 fn read(words: Vec<OsString>) -> Result<(Command, Sources), clap::Error> {
-    let mut command = sources::without_empty_variables(Cli::command());
+    let mut command = options::without_empty_variables(Cli::command());
     let parsed = command.try_get_matches_from_mut(&words);
-    let matches = parsed.map_err(|error| sources::named(error, &Cli::command(), &words))?;
+    let matches = parsed.map_err(|error| options::named(error, &Cli::command(), &words))?;
     let sources = Sources::of(&command, &matches);
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     Ok((cli.command, sources))

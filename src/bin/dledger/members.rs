@@ -8,14 +8,14 @@ use dledger::{ClientError, MemberProgress, NodeId, Peer, Peers, PeersError, Role
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::clusters;
 use crate::exit::Exit;
+use crate::options::values::time_or_zero;
 use crate::output::{Failure, Output, ended};
-use crate::reach;
-use crate::roster;
-use crate::status::table;
+use crate::table::table;
 use crate::target::Target;
-use crate::times::time_or_zero;
+use crate::target::clusters;
+use crate::target::reach;
+use crate::target::roster;
 
 /// How often the progress of a member that is waited for is asked for.
 const LOOK: Duration = Duration::from_millis(500);

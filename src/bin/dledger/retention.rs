@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use crate::exit::{Exit, Heard, verdict};
 use crate::output::{Failure, Output, ended};
-use crate::roster::everybody;
-use crate::status::{refused_alike, table};
+use crate::status::refused_alike;
+use crate::table::table;
 use crate::target::Target;
+use crate::target::roster::everybody;
 
 /// Show where the ledger begins on each node and what may be removed there, or remove its oldest records.
 #[derive(Debug, Args)]

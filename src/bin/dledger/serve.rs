@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::Exit;
+use crate::options::Options;
+use crate::options::Sources;
 use crate::output::{Failure, Output, ended, usage};
-use crate::serve_config::Options;
-use crate::sources::Sources;
 
 /// openraft tells of every call that fails, and of every task that ends: what an operator can use of that, the node
 /// says itself.

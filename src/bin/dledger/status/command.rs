@@ -8,13 +8,13 @@ use dledger::{ClientError, Group, NodeId, Role};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::clusters;
+use super::{histories, watch};
 use crate::exit::{Exit, Heard, verdict};
-use crate::histories;
 use crate::output::{Failure, Output, ended};
-use crate::roster::{Answer, look};
+use crate::table::table;
 use crate::target::Target;
-use crate::watch;
+use crate::target::clusters;
+use crate::target::roster::{Answer, look};
 
 /// Print what each member knows of the ledger, and each peer of the list that is no member. Of several ledgers
 /// (`--group orders,payments`), one after the other.
@@ -193,9 +193,6 @@ fn object(group: &Group, Answer { peer, status, member, .. }: &Answer) -> Value 
     })
 }
 
-/// The most columns there are; what a row ends with is not aligned.
-const COLUMNS: usize = 11;
-
 const FIGURES: [&str; 6] = ["FIRST", "COMMITTED", "DURABLE", "END", "POSITION", "CHAIN"];
 
 fn figures(s: &dledger::Status) -> Vec<String> {
@@ -240,30 +237,3 @@ pub(crate) fn wrong(s: &dledger::Status) -> Option<String> {
 
 /// Of a node that is listed, and that the membership lacks.
 const NO_MEMBER: &str = "no member of the ledger";
-
-/// Aligned lines. The last cell of a row takes the space it needs.
-pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
-    let width = |column: usize| {
-        let cells = rows.iter().filter(|row| column + 1 < row.len()).map(|row| row[column].chars().count());
-        cells.max().unwrap_or(0)
-    };
-    let widths: Vec<_> = (0..COLUMNS).map(width).collect();
-    let cell = |(column, text): (usize, &String)| match widths.get(column) {
-        Some(width) => format!("{text:width$}"),
-        None => text.clone(),
-    };
-    let line = |row: &Vec<String>| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ");
-    rows.iter().map(|row| line(row).trim_end().to_owned()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_that_is_cut_short_does_not_widen_the_others() {
-        let rows = ["a b c", "aaa long-last", "x y z"];
-        let rows: Vec<Vec<String>> = rows.iter().map(|row| row.split(' ').map(String::from).collect()).collect();
-        assert_eq!(table(&rows), ["a    b  c", "aaa  long-last", "x    y  z"]);
-    }
-}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use dledger::{Role, Status};
 
-use crate::roster::Answer;
+use crate::target::roster::Answer;
 
 /// Where a node has committed up to: its name, the position, and the chain value there.
 type Place<'a> = (String, u64, u32, &'a str);

@@ -3,6 +3,7 @@
 use clap::Parser;
 use dledger::Retention;
 
+use super::super::values::INTERVAL;
 use super::*;
 
 #[derive(Debug, Parser)]

@@ -1,94 +1,27 @@
-//! `dledger append`: one record, or one per line with many in flight.
+//! Lines that are appended, many at once.
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use clap::Args;
 use dledger::error::Outcome;
 use dledger::{BatchAck, Client, ClientError, PendingAppend};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use tokio::sync::mpsc;
 
+use super::lines::Chunk;
 use crate::exit::Exit;
-use crate::lines;
-use crate::output::{Failure, Output, ended, failure, usage};
-use crate::target::Target;
+use crate::output::{Failure, ended};
 
-/// Most lines whose outcome is awaited; the client bounds their bytes.
+/// Lines under way at most. The client bounds their bytes; this bounds their number where they are short.
 const MAX_PENDING: usize = 64 << 10;
-/// Failed lines that are written out; of the others, only how many.
+/// Failed lines that the error names; of the others it says only how many there are.
 const SHOWN: usize = 20;
 
-/// Append a record, or with --lines one record per line.
-#[derive(Debug, Args)]
-pub(crate) struct Append {
-    #[command(flatten)]
-    target: Target,
-    /// Append one record per line of the files, or of standard input without any; without the newline.
-    #[arg(long)]
-    lines: bool,
-    /// The record; with --lines, the files to read, `-` being standard input.
-    #[arg(value_name = "RECORD|FILE", required_unless_present = "lines")]
-    what: Vec<String>,
-    /// Print an object: index, position and term of the record, or the summary of --lines.
-    #[arg(long)]
-    json: bool,
-}
-
-impl Append {
-    pub(crate) async fn run(self) -> Result<(), Failure> {
-        let client = self.target.client()?;
-        if self.lines {
-            return self.append_lines(&client).await;
-        }
-        let [record] = <[String; 1]>::try_from(self.what)
-            .map_err(|records| usage(format!("{} records given: quote the record, or use --lines", records.len())))?;
-        let ack = client.append(record).await?;
-        let mut output = Output::stdout();
-        if self.json {
-            output.line(json!({ "index": ack.index, "position": ack.position, "term": ack.term }))?;
-        } else {
-            output.line(format_args!("index {}, position {}, term {}", ack.index, ack.position, ack.term))?;
-        }
-        output.flush()
-    }
-
-    async fn append_lines(self, client: &Client) -> Result<(), Failure> {
-        let files = self.what.into_iter().map(PathBuf::from).collect();
-        let mut chunks = lines::read(files);
-        let mut load = Load::new();
-        let mut trouble = None;
-        while !load.refused {
-            tokio::select! {
-                biased;
-                () = load.one_outcome(), if !load.pending.is_empty() => {}
-                chunk = chunks.recv(), if load.pending.len() < MAX_PENDING => match chunk {
-                    Some(Ok(lines)) => load.submit(client, lines).await,
-                    Some(Err(error)) => {
-                        trouble = Some(error);
-                        break;
-                    }
-                    None => break,
-                },
-            }
-        }
-        while !load.pending.is_empty() {
-            load.one_outcome().await;
-        }
-        load.bar.finish_and_clear();
-        let mut output = Output::stdout();
-        output.line(if self.json { load.as_json() } else { load.summary() })?;
-        output.flush()?;
-        load.check()?;
-        trouble.map_or(Ok(()), |error| Err(failure(error)))
-    }
-}
-
 /// Lines on their way and what became of the others.
-struct Load {
+pub(super) struct LineAppends {
     started: Instant,
     bar: ProgressBar,
     read: u64,
@@ -97,12 +30,12 @@ struct Load {
     first: Option<u64>,
     last: Option<u64>,
     failed: Vec<(u64, ClientError)>,
-    /// No more are read: where one was refused after all retries, the next would be too, each after its own deadline.
+    /// A line was refused after all retries. No more are read: each would be refused too, after a deadline of its own.
     refused: bool,
 }
 
-impl Load {
-    fn new() -> Self {
+impl LineAppends {
+    pub(super) fn new() -> Self {
         let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {human_pos} records, {per_sec}, {elapsed}") {
             bar.set_style(style);
@@ -119,6 +52,33 @@ impl Load {
             failed: Vec::new(),
             refused: false,
         }
+    }
+
+    /// Appends all lines, until a chunk cannot be read or a line is refused.
+    ///
+    /// # Errors
+    /// Why a chunk could not be read.
+    pub(super) async fn run(&mut self, client: &Client, mut chunks: mpsc::Receiver<Chunk>) -> Result<(), String> {
+        let mut read = Ok(());
+        while !self.refused {
+            tokio::select! {
+                biased;
+                () = self.one_outcome(), if !self.pending.is_empty() => {}
+                chunk = chunks.recv(), if self.pending.len() < MAX_PENDING => match chunk {
+                    Some(Ok(lines)) => self.submit(client, lines).await,
+                    Some(Err(error)) => {
+                        read = Err(error);
+                        break;
+                    }
+                    None => break,
+                },
+            }
+        }
+        while !self.pending.is_empty() {
+            self.one_outcome().await;
+        }
+        self.bar.finish_and_clear();
+        read
     }
 
     async fn submit(&mut self, client: &Client, lines: Vec<Bytes>) {
@@ -165,7 +125,7 @@ impl Load {
         self.failed.iter().filter(|(_, error)| error.outcome() == outcome).map(|(line, _)| *line).collect()
     }
 
-    fn as_json(&self) -> String {
+    pub(super) fn as_json(&self) -> String {
         json!({
             "appended": self.acked,
             "first_index": self.first,
@@ -178,7 +138,7 @@ impl Load {
         .to_string()
     }
 
-    fn summary(&self) -> String {
+    pub(super) fn summary(&self) -> String {
         let range = match (self.first, self.last) {
             (Some(first), Some(last)) => format!(", index {first} to {last}"),
             _ => String::new(),
@@ -187,7 +147,7 @@ impl Load {
     }
 
     /// Fails with the lines that were not appended, or may not have been.
-    fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), Failure> {
         if self.failed.is_empty() {
             return Ok(());
         }
@@ -214,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_failed_line_is_named_and_makes_the_command_fail() {
-        let mut load = Load::new();
+        let mut load = LineAppends::new();
         load.note(1, ack(10));
         load.note(2, ack(11));
         assert!(load.check().is_ok());

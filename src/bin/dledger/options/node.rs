@@ -6,16 +6,16 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 use dledger::{ClusterName, Config, Durability, Group, NodeId, Peers, PeersError, RepairPolicy};
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
-use crate::leader_options::LeaderOptions;
+use super::leader::LeaderOptions;
+use super::retention::RetentionOptions;
+use super::sources::{Sources, wrong_in};
+use super::values::{
+    boolean, count, durability, durability_text, one_or_many, repair, repair_text, size, size_text, time_or_zero,
+    wait_text,
+};
 use crate::output::{Failure, usage};
-use crate::retention_options::RetentionOptions;
-use crate::sources::{Sources, wrong_in};
-use crate::times::{count, size, time_or_zero};
-
-/// How often an interval is when none is given.
-const INTERVAL: Duration = Duration::from_millis(10);
 
 /// The options of a node. Each may come from the command line, the environment or the TOML file, in that order.
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]
@@ -288,86 +288,5 @@ fn from_here(bind: &str, sources: &Sources) -> Result<String, Failure> {
     }
 }
 
-/// Yes or no, as it is written in files of variables.
-pub(crate) fn boolean(text: &str) -> Result<bool, String> {
-    match text.to_ascii_lowercase().as_str() {
-        "1" | "yes" | "on" | "true" => Ok(true),
-        "0" | "no" | "off" | "false" => Ok(false),
-        _ => Err("write 1, yes, on or true, or else 0, no, off or false".into()),
-    }
-}
-
-fn durability(text: &str) -> Result<Durability, String> {
-    match text.split_once(':') {
-        None if text == "sync" => Ok(Durability::Sync),
-        None if text == "interval" => Ok(Durability::Interval(INTERVAL)),
-        Some(("interval", every)) => match humantime::parse_duration(every) {
-            Ok(every) => Ok(Durability::Interval(every)),
-            Err(_) => Err(format!("{every:?} is no time: write `interval:10ms`")),
-        },
-        _ => Err(format!("{text:?} is no durability: write `sync`, `interval` or `interval:10ms`")),
-    }
-}
-
-fn durability_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Durability>, D::Error> {
-    durability(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
-}
-
-/// Text, or the number 0.
-fn wait_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a time like \"30s\", or 0")]
-    enum Time {
-        Number(u64),
-        Text(String),
-    }
-    let text = match Time::deserialize(value)? {
-        Time::Number(number) => number.to_string(),
-        Time::Text(text) => text,
-    };
-    time_or_zero(&text).map(Some).map_err(de::Error::custom)
-}
-
-fn repair(text: &str) -> Result<RepairPolicy, String> {
-    match text {
-        "refuse" => Ok(RepairPolicy::Refuse),
-        "from-peers" => Ok(RepairPolicy::FromPeers),
-        _ => Err(format!("{text:?} is no way to deal with damage: write `refuse` or `from-peers`")),
-    }
-}
-
-fn repair_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<RepairPolicy>, D::Error> {
-    repair(&String::deserialize(value)?).map(Some).map_err(de::Error::custom)
-}
-
-/// Bytes as a number, or as text with a unit.
-pub(crate) fn size_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<ByteSize>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a size: bytes as a number, or text like \"256MiB\"")]
-    enum Size {
-        Bytes(u64),
-        Text(String),
-    }
-    match Size::deserialize(value)? {
-        Size::Bytes(bytes) => Ok(Some(ByteSize(bytes))),
-        Size::Text(text) => size(&text).map(Some).map_err(de::Error::custom),
-    }
-}
-
-fn one_or_many<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Group>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a group name or an array of them")]
-    enum Groups {
-        One(String),
-        Many(Vec<String>),
-    }
-    let names = match Groups::deserialize(value)? {
-        Groups::One(name) => vec![name],
-        Groups::Many(names) => names,
-    };
-    names.iter().map(|name| name.parse().map_err(de::Error::custom)).collect()
-}
-
 #[cfg(test)]
-#[path = "serve_config_tests.rs"]
 mod tests;

@@ -5,10 +5,9 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 use dledger::Retention;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
-use crate::serve_config::size_text;
-use crate::times::{ratio, size, time};
+use super::values::{ratio, size, size_text, time, time_text};
 
 /// Which records are removed when. Without any of these, none are.
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]
@@ -67,9 +66,4 @@ impl RetentionOptions {
             every: self.retention_every.unwrap_or(usual.every),
         })
     }
-}
-
-pub(crate) fn time_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(value)?;
-    time(&text).map(Some).map_err(de::Error::custom)
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dledger::ClientError;
 
-use crate::roster::Answer;
+use crate::target::roster::Answer;
 
 /// A node that is a member of no cluster yet is of none.
 ///

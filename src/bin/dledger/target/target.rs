@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use dledger::{Client, ClusterName, Group, NodeClient, NodeId, Peers};
 
+use super::roster;
+use crate::options::values::time_above_zero;
 use crate::output::{Failure, usage};
-use crate::roster;
-use crate::times::time_above_zero;
 
 /// Where to.
 #[derive(Debug, Args)]

@@ -6,9 +6,7 @@ use clap::Args;
 use dledger::{Config, NodeId};
 use serde::Deserialize;
 
-use crate::retention_options::time_text;
-use crate::serve_config::boolean;
-use crate::times::time;
+use super::values::{boolean, time, time_text};
 
 /// The same on all nodes, except for the preferred leaders, which may be given to some.
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]

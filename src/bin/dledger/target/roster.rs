@@ -6,9 +6,9 @@ use dledger::{Client, ClientError, Group, MemberStatus, NodeClient, NodeId, Peer
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use crate::clusters;
 use crate::output::{Failure, usage};
 use crate::target::Target;
+use crate::target::clusters;
 
 /// What came of asking a node.
 pub(crate) struct Answer {
