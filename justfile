@@ -9,6 +9,7 @@ _list:
 verify: && _deny
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+    cargo clippy -p dledger --lib --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
     cargo test --workspace --locked
 
