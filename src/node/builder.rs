@@ -24,7 +24,7 @@ use crate::log::directory;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::peer::outages::Outages;
 use crate::raft::TokioRuntime;
-use crate::raft::heartbeat::ticker::Pacer;
+use crate::raft::heartbeat::ticker::Ticker;
 #[cfg(feature = "testkit")]
 use crate::transport::Transport;
 use crate::transport::grpc::acceptor::{Accept, AcceptorOptions};
@@ -299,7 +299,7 @@ pub(super) fn environment(config: &Config) -> std::io::Result<Environment> {
         clock: Arc::new(clock),
         transport: Arc::new(transport),
         outages: Outages::default(),
-        pacer: Arc::new(Pacer::new(config)),
+        ticker: Arc::new(Ticker::new(config)),
         incarnation: Arc::new(Incarnation::random),
     })
 }

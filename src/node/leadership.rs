@@ -7,8 +7,8 @@ use bytes::Bytes;
 use super::ledger::Ledger;
 use super::pending::Pending;
 use crate::error::{AppendError, Damage, MemberError};
-use crate::raft::membership::change::{Picture, Seen};
-use crate::raft::role::tenure::Reign;
+use crate::raft::membership::change::{MemberView, MembershipView};
+use crate::raft::role::tenure::Tenure;
 use crate::types::{Ack, NodeId, Role, Span};
 
 impl Ledger {
@@ -23,16 +23,16 @@ impl Ledger {
             return Ok(());
         }
         // A master of a moment ago has not heard from all yet.
-        let settled = |picture: &Picture| picture.get(to).is_none_or(|seen| picture.has_caught_up(seen));
+        let settled = |view: &MembershipView| view.get(to).is_none_or(|seen| view.has_caught_up(seen));
         let limit = self.replica().timing.call();
         self.replica().wait_for(&settled, limit).await?;
-        let picture = self.replica().picture();
-        let Some(seen) = picture.get(to) else { return Err(picture.unknown(to)) };
+        let view = self.replica().membership();
+        let Some(seen) = view.get(to) else { return Err(view.unknown(to)) };
         if !seen.voter {
             return Err(MemberError::Learner { id: to.clone() });
         }
-        if !picture.has_caught_up(seen) {
-            let (id, behind) = (to.clone(), picture.behind(seen));
+        if !view.has_caught_up(seen) {
+            let (id, behind) = (to.clone(), view.behind(seen));
             return Err(MemberError::Behind { id, behind, waited: limit });
         }
         self.transfer(to).await
@@ -40,10 +40,10 @@ impl Ledger {
 
     /// Hands the mastership over to the voter that is furthest, whichever that is.
     pub(super) async fn hand_over(&self) -> Result<(), MemberError> {
-        let picture = self.replica().picture();
-        let Some(best) = successor(&picture, &self.replica().identity.node) else {
-            let voters = picture.members.iter().filter(|seen| seen.voter).count();
-            let (voters, needed, missing) = (voters.saturating_sub(1), voters / 2, picture.missing());
+        let view = self.replica().membership();
+        let Some(best) = successor(&view, &self.replica().identity.node) else {
+            let voters = view.members.iter().filter(|seen| seen.voter).count();
+            let (voters, needed, missing) = (voters.saturating_sub(1), voters / 2, view.missing());
             return Err(MemberError::QuorumAtRisk { voters, alive: 0, needed, missing });
         };
         self.transfer(&best.member.id).await
@@ -51,8 +51,8 @@ impl Ledger {
 
     /// Hands over, if there is anything to hand over and anybody to take it, before the node stops.
     pub(super) async fn step_down(&self) {
-        let picture = self.replica().picture();
-        if !picture.leads || successor(&picture, &self.replica().identity.node).is_none() {
+        let view = self.replica().membership();
+        if !view.leads || successor(&view, &self.replica().identity.node).is_none() {
             return;
         }
         if let Err(error) = self.hand_over().await {
@@ -65,7 +65,7 @@ impl Ledger {
     pub(super) async fn close_damaged(&self, damage: &Damage) {
         tracing::error!(group = %self.group(), %damage, "stored entries are damaged and cannot be repaired while the \
             ledger is open: it is closed");
-        if self.replica().picture().leads
+        if self.replica().membership().leads
             && let Err(error) = self.hand_over().await
         {
             tracing::error!(group = %self.group(), %error, "closing without a successor");
@@ -109,7 +109,7 @@ impl Ledger {
     /// # Errors
     /// If this node is not the master.
     pub fn leadership(&self) -> Result<Leadership, AppendError> {
-        if let Some(reign) = *self.replica().reign.borrow() {
+        if let Some(reign) = *self.replica().tenure.borrow() {
             return Ok(Leadership::new(self.clone(), reign));
         }
         // A copy: `closed` looks at the role too, and who sets it may come in between.
@@ -126,9 +126,9 @@ impl Ledger {
 }
 
 /// The voter to hand over to: one that has caught up, and has the most.
-pub(super) fn successor<'p>(picture: &'p Picture, me: &NodeId) -> Option<&'p Seen> {
-    let others = picture.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
-    others.filter(|seen| picture.has_caught_up(seen)).max_by_key(|seen| seen.matched)
+pub(super) fn successor<'p>(view: &'p MembershipView, me: &NodeId) -> Option<&'p MemberView> {
+    let others = view.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
+    others.filter(|seen| view.has_caught_up(seen)).max_by_key(|seen| seen.matched)
 }
 
 /// The right to append in one term. What a broker decided as master of that term goes into the log while it is master
@@ -138,7 +138,7 @@ pub(super) fn successor<'p>(picture: &'p Picture, me: &NodeId) -> Option<&'p See
 #[derive(Debug, Clone)]
 pub struct Leadership {
     ledger: Ledger,
-    reign: Reign,
+    reign: Tenure,
 }
 
 impl PartialEq for Leadership {
@@ -150,7 +150,7 @@ impl PartialEq for Leadership {
 impl Eq for Leadership {}
 
 impl Leadership {
-    pub(super) fn new(ledger: Ledger, reign: Reign) -> Self {
+    pub(super) fn new(ledger: Ledger, reign: Tenure) -> Self {
         Self { ledger, reign }
     }
 
@@ -167,7 +167,7 @@ impl Leadership {
 
     /// Whether this node is not the master of the term any more, as far as it knows. One that is over stays over.
     pub fn is_over(&self) -> bool {
-        *self.ledger.replica().reign.borrow() != Some(self.reign)
+        *self.ledger.replica().tenure.borrow() != Some(self.reign)
     }
 
     /// As [`Ledger::append`], in this term.
@@ -211,7 +211,7 @@ impl Leadership {
 
     /// Resolves when it [is over](Leadership::is_over).
     pub async fn over(&self) {
-        let mut reign = self.ledger.replica().reign.clone();
+        let mut reign = self.ledger.replica().tenure.clone();
         // An error: who told it is gone, and the ledger with it.
         let _ = reign.wait_for(|reign| *reign != Some(self.reign)).await;
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::leadership::Leadership;
 use super::ledger::{Ledger, MAX_TIMEOUT};
 use crate::error::NoMasterError;
-use crate::raft::role::tenure::Reign;
+use crate::raft::role::tenure::Tenure;
 use crate::types::Role;
 
 /// The leaderships of this node, as they begin: the one that there is, then those that come. Ends when the ledger is
@@ -27,8 +27,8 @@ pub struct Leaderships {
 
 struct LeadershipCursor {
     ledger: Ledger,
-    reign: watch::Receiver<Option<Reign>>,
-    given: Option<Reign>,
+    reign: watch::Receiver<Option<Tenure>>,
+    given: Option<Tenure>,
 }
 
 async fn next(mut cursor: LeadershipCursor) -> Option<(Leadership, LeadershipCursor)> {
@@ -62,7 +62,7 @@ impl Ledger {
     /// # }
     /// ```
     pub fn leaderships(&self) -> Leaderships {
-        let cursor = LeadershipCursor { ledger: self.clone(), reign: self.replica().reign.clone(), given: None };
+        let cursor = LeadershipCursor { ledger: self.clone(), reign: self.replica().tenure.clone(), given: None };
         Leaderships { leaderships: stream::unfold(cursor, next).boxed() }
     }
 

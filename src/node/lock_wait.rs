@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{OpenError, user};
 use crate::raft::Runtime;
-use crate::raft::blocking::beside;
+use crate::raft::blocking::run_blocking;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_millis(100);
@@ -51,7 +51,7 @@ async fn wait_for<R: Runtime, T: Send + 'static>(
     let mut told = None;
     loop {
         let tried = attempt.clone();
-        let tried = beside::<R, _>(move || tried()).await;
+        let tried = run_blocking::<R, _>(move || tried()).await;
         let lost = |source| Err(OpenError::Io { op: "finish opening", path: "a ledger".into(), source });
         match tried.unwrap_or_else(lost) {
             Err(OpenError::Locked { dir, pid }) if waited < wait => {

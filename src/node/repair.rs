@@ -107,7 +107,7 @@ pub(crate) async fn repair_segment<R: Runtime>(
 /// # Errors
 /// If it panicked, or the runtime is shutting down.
 async fn beside<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, RepairError> {
-    let done = blocking::beside::<R, _>(work).await;
+    let done = blocking::run_blocking::<R, _>(work).await;
     done.map_err(|source| OpenError::Io { op: "finish the file work of", path: "a repair".into(), source }.into())
 }
 

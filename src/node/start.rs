@@ -24,9 +24,9 @@ use crate::peer::outages::Outages;
 use crate::peer::server::PeerServer;
 use crate::raft::Runtime;
 use crate::raft::election::lost_entries;
-use crate::raft::heartbeat::ticker::Pacer;
-use crate::raft::membership::acks::Acknowledged;
-use crate::raft::replica::{self, GroupOptions};
+use crate::raft::heartbeat::ticker::Ticker;
+use crate::raft::membership::acks::MemberAcks;
+use crate::raft::replica::{self, ReplicaOptions};
 use crate::raft::storage::log_store::Clock;
 use crate::raft::storage::purge::PurgeFloor;
 use crate::transport::Transport;
@@ -44,7 +44,7 @@ pub(crate) struct Environment {
     /// Calls to peers that fail, of all ledgers of the node.
     pub(crate) outages: Outages,
     /// Strikes for all ledgers of the node.
-    pub(crate) pacer: Arc<Pacer>,
+    pub(crate) ticker: Arc<Ticker>,
     /// Makes the incarnation of a new directory.
     pub(crate) incarnation: Arc<dyn Fn() -> Incarnation + Send + Sync>,
 }
@@ -88,7 +88,7 @@ pub(crate) async fn start_ledger<R: Runtime>(
         let own = reader.clone();
         let holds = move |entry| lost_entries::holds(&own, entry);
         let after = move |number| reader.cursor_after(number).ok().flatten().map(|next| next.index);
-        let acked = Acknowledged::new(group.clone(), Arc::new(after), Arc::new(holds), lasting);
+        let acked = MemberAcks::new(group.clone(), Arc::new(after), Arc::new(holds), lasting);
         let (transport, window) = (env.transport.clone(), config.lease_window());
         PeerNetwork::new(identity.clone(), transport, advertised.to_owned(), window, purge_floor, acked)
             .telling(env.outages.clone())
@@ -102,9 +102,9 @@ pub(crate) async fn start_ledger<R: Runtime>(
         let (identity, reader) = (log.identity().clone(), log.reader());
         let (floor, purge_floor) = PurgeFloor::new(reader.clone());
         let network = network(&identity, reader.clone(), purge_floor);
-        let (clock, confirm) = (env.clock.clone(), network.rounds::<R>());
-        let (acked, standing, votes) = (network.acknowledged(), network.standing(), network.canvass::<R>());
-        let options = GroupOptions { config, log, clock, floor, pacer: &env.pacer, confirm, acked, standing, votes };
+        let (clock, probe) = (env.clock.clone(), network.rounds::<R>());
+        let (acks, standing, votes) = (network.acknowledged(), network.standing(), network.vote_collector::<R>());
+        let options = ReplicaOptions { config, log, clock, floor, ticker: &env.ticker, probe, acks, standing, votes };
         let reason = match replica::start::<R, _>(options, network.clone()).await {
             Ok((running, raft)) => break (running, raft, network, identity),
             Err(reason) => reason,

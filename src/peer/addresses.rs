@@ -6,18 +6,18 @@ use tokio::sync::watch;
 
 use super::convert;
 use crate::raft::membership::codec::MemberNode;
-use crate::raft::role::task::View;
+use crate::raft::role::task::ClusterView;
 use crate::types::NodeId;
 use crate::wire::incarnation_bytes;
 use crate::wire::pb;
 
 /// Where members are reached. openraft makes its clients once, and keeps them when a member moves.
 #[derive(Clone, Default)]
-pub(crate) struct Addresses(Arc<OnceLock<watch::Receiver<View>>>);
+pub(crate) struct Addresses(Arc<OnceLock<watch::Receiver<ClusterView>>>);
 
 impl Addresses {
     /// From now on, what the membership says counts.
-    pub(crate) fn follow(&self, view: watch::Receiver<View>) {
+    pub(crate) fn follow(&self, view: watch::Receiver<ClusterView>) {
         // A network belongs to one ledger.
         let _ = self.0.set(view);
     }

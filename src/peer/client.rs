@@ -33,10 +33,10 @@ use super::replication::pace::Pace;
 use super::replication::stalled::until_stranded;
 use super::voters::Voters;
 use crate::log::directory::Identity;
-use crate::raft::election::vote_saves::{Canvass, VoteSaves};
-use crate::raft::membership::acks::Acknowledged;
+use crate::raft::election::vote_saves::{VoteCollector, VoteSaves};
+use crate::raft::membership::acks::MemberAcks;
 use crate::raft::membership::codec::MemberNode;
-use crate::raft::reads::Confirm;
+use crate::raft::reads::LeadershipProbe;
 use crate::raft::role::standing::Standing;
 use crate::raft::storage::purge::PurgeFloor;
 use crate::raft::storage::state_machine::{self, SnapshotData};
@@ -65,7 +65,7 @@ pub(crate) struct PeerNetwork {
     lease_window: u32,
     refusals: Arc<Refusals>,
     floor: PurgeFloor,
-    acked: Acknowledged,
+    acked: MemberAcks,
     saves: VoteSaves,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct PeerClient<R> {
     lease_window: u32,
     refusals: Arc<Refusals>,
     floor: PurgeFloor,
-    acked: Acknowledged,
+    acked: MemberAcks,
     saves: VoteSaves,
     pace: Pace,
     _runtime: PhantomData<fn() -> R>,
@@ -97,7 +97,7 @@ impl PeerNetwork {
         advertised: String,
         lease_window: Duration,
         floor: PurgeFloor,
-        acked: Acknowledged,
+        acked: MemberAcks,
     ) -> Self {
         // The bounds of the configuration are far below.
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
@@ -116,17 +116,17 @@ impl PeerNetwork {
     }
 
     /// What asks a quorum whether this node leads.
-    pub(crate) fn rounds<R: Runtime>(&self) -> Arc<dyn Confirm> {
+    pub(crate) fn rounds<R: Runtime>(&self) -> Arc<dyn LeadershipProbe> {
         Arc::new(Rounds::<R>::new(self.clone()))
     }
 
     /// What the members have acknowledged.
-    pub(crate) fn acknowledged(&self) -> Acknowledged {
+    pub(crate) fn acknowledged(&self) -> MemberAcks {
         self.acked.clone()
     }
 
     /// What asks for votes that take long to be saved.
-    pub(crate) fn canvass<R: Runtime>(&self) -> Arc<dyn Canvass> {
+    pub(crate) fn vote_collector<R: Runtime>(&self) -> Arc<dyn VoteCollector> {
         Arc::new(Voters::<R>::new(self.clone()))
     }
 

@@ -15,7 +15,7 @@ use openraft::raft::AppendEntriesRequest;
 use super::client::PeerNetwork;
 use crate::raft::Runtime;
 use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
-use crate::raft::reads::Confirm;
+use crate::raft::reads::LeadershipProbe;
 use crate::raft::type_config::RaftVote;
 use crate::types::NodeId;
 
@@ -39,7 +39,7 @@ impl<R: Runtime> Rounds<R> {
     }
 }
 
-impl<R: Runtime> Confirm for Rounds<R> {
+impl<R: Runtime> LeadershipProbe for Rounds<R> {
     fn confirm(&self, vote: RaftVote, membership: Membership, within: Duration) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let me = &self.network.identity().node;

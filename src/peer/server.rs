@@ -38,16 +38,16 @@ use crate::format::DIRECTORY_VERSION;
 use crate::log::admission::NoRoom;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
-use crate::raft::append::disk_admission::Gate;
-use crate::raft::election::holdoff::VoteHold;
-use crate::raft::election::lost_entries::Owed;
-use crate::raft::heartbeat::ticker::Heard;
+use crate::raft::append::disk_admission::DiskAdmission;
+use crate::raft::election::holdoff::ElectionHoldoff;
+use crate::raft::election::lost_entries::LostEntries;
+use crate::raft::heartbeat::ticker::LeaderCalls;
 use crate::raft::reads::{NoReadIndex, ReadIndex};
-use crate::raft::replica::Group;
+use crate::raft::replica::Replica;
 use crate::raft::role::standing::Standing;
 use crate::raft::role::task::Metrics;
 use crate::raft::storage::state_machine;
-use crate::raft::storage::timestamps::Stamps;
+use crate::raft::storage::timestamps::Timestamps;
 use crate::raft::type_config::{LogId, RaftVote};
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
@@ -62,9 +62,9 @@ pub(crate) struct PeerServer<R: Runtime> {
     advertised: String,
     log: LogReader,
     reads: Arc<dyn ReadIndex>,
-    votes: VoteHold,
+    votes: ElectionHoldoff,
     backlog: Backlog,
-    stamps: Arc<Stamps>,
+    stamps: Arc<Timestamps>,
     liveness: Liveness<R>,
     intake: Intake<R>,
 }
@@ -73,11 +73,11 @@ pub(crate) struct PeerServer<R: Runtime> {
 struct Intake<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
-    gate: Gate,
-    heard: Heard,
+    gate: DiskAdmission,
+    heard: LeaderCalls,
     standing: Standing,
     watch: LeaderWatch<R>,
-    owed: Owed,
+    owed: LostEntries,
     log: LogReader,
 }
 
@@ -194,16 +194,16 @@ impl<R: Runtime> PeerServer<R> {
         identity: Identity,
         advertised: String,
         peers: String,
-        group: &Group,
+        group: &Replica,
         raft: Raft<R>,
         watch: LeaderWatch<R>,
     ) -> Self {
-        let (gate, heard, standing) = (group.gate.clone(), group.heard.clone(), group.standing.clone());
+        let (gate, heard, standing) = (group.admission.clone(), group.leader_calls.clone(), group.standing.clone());
         let liveness = Liveness::new(raft.clone(), group.log.clone());
-        let (owed, log) = (group.owed.clone(), group.log.clone());
+        let (owed, log) = (group.lost_entries.clone(), group.log.clone());
         let admission = Admission::new(identity, peers, log.clone(), raft.metrics());
         let intake = Intake { metrics: raft.metrics(), raft, gate, heard, standing, watch, owed, log: log.clone() };
-        let (reads, votes, stamps) = (group.reads.clone(), group.votes.clone(), group.stamps.clone());
+        let (reads, votes, stamps) = (group.reads.clone(), group.holdoff.clone(), group.timestamps.clone());
         let backlog = Backlog::new();
         Self { admission, advertised, log, reads, votes, backlog, stamps, liveness, intake }
     }

@@ -13,7 +13,7 @@ use openraft::network::{NetVote, RPCOption};
 use openraft::raft::VoteRequest;
 
 use super::client::PeerNetwork;
-use crate::raft::election::vote_saves::{Canvass, VoteSaves};
+use crate::raft::election::vote_saves::{VoteCollector, VoteSaves};
 use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
 use crate::raft::type_config::{LogId, RaftVote};
 use crate::raft::{Runtime, TypeConfig};
@@ -76,8 +76,8 @@ impl<R: Runtime> Voters<R> {
     }
 }
 
-impl<R: Runtime> Canvass for Voters<R> {
-    fn canvass(
+impl<R: Runtime> VoteCollector for Voters<R> {
+    fn collect(
         &self,
         vote: RaftVote,
         last: Option<LogId>,

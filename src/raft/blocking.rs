@@ -25,7 +25,7 @@ pub(crate) fn inline_on_this_thread() {
 ///
 /// # Errors
 /// If it panicked, or the runtime is shutting down.
-pub(crate) fn beside<R: Runtime, T: Send + 'static>(
+pub(crate) fn run_blocking<R: Runtime, T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> BoxFuture<'static, io::Result<T>> {
     let work = Arc::new(Mutex::new(Some(work)));

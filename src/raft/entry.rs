@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use openraft::entry::{RaftEntry, RaftPayload};
 
-use super::append::inflight::Flight;
+use super::append::inflight::InflightBatch;
 use super::membership::codec::{self, MemberNode, MembersError, Membership};
 use super::type_config::{CommittedLeaderId, LogId, log_id};
 use crate::format::entry::{EntryHeader, EntryKind};
@@ -16,7 +16,7 @@ use crate::types::NodeId;
 #[derive(Debug)]
 pub(crate) struct Proposed {
     pub(crate) draft: Draft,
-    pub(crate) flight: Arc<Flight>,
+    pub(crate) inflight: Arc<InflightBatch>,
 }
 
 /// What a new entry is to hold.
@@ -50,7 +50,7 @@ pub(crate) enum Content {
 #[derive(Debug)]
 pub(crate) struct NewEntry {
     pub(crate) draft: Draft,
-    pub(crate) flight: Option<Arc<Flight>>,
+    pub(crate) inflight: Option<Arc<InflightBatch>>,
 }
 
 impl Entry {
@@ -115,12 +115,12 @@ impl RaftEntry for Entry {
     fn new(id: LogId, payload: Payload) -> Self {
         let membership = payload.get_membership();
         let new = match payload {
-            Payload::Blank => NewEntry { draft: Draft::control(EntryKind::Blank, b""), flight: None },
+            Payload::Blank => NewEntry { draft: Draft::control(EntryKind::Blank, b""), inflight: None },
             Payload::Membership(membership) => {
                 let draft = Draft::control(EntryKind::Membership, &codec::encode(&membership));
-                NewEntry { draft, flight: None }
+                NewEntry { draft, inflight: None }
             }
-            Payload::Batch(Proposed { draft, flight }) => NewEntry { draft, flight: Some(flight) },
+            Payload::Batch(Proposed { draft, inflight }) => NewEntry { draft, inflight: Some(inflight) },
         };
         Self { id, membership, content: Content::New(Arc::new(new)) }
     }

@@ -64,25 +64,25 @@ pub(crate) trait ReadIndex: Send + Sync {
 }
 
 /// Asks the others whether this node leads.
-pub(crate) trait Confirm: Send + Sync {
+pub(crate) trait LeadershipProbe: Send + Sync {
     /// Whether a quorum of `membership`, this node included, takes an append under `vote` that is sent after the call.
     /// Each answers within `within`, or does not count.
     fn confirm(&self, vote: RaftVote, membership: Membership, within: Duration) -> BoxFuture<'_, bool>;
 }
 
 /// A leader's side of it.
-pub(crate) struct Leader<R: Runtime> {
+pub(crate) struct ReadLeader<R: Runtime> {
     raft: Raft<R>,
     log: LogReader,
     /// [`Config::lease_window`](crate::Config).
     window: Duration,
-    confirm: Arc<dyn Confirm>,
+    confirm: Arc<dyn LeadershipProbe>,
     /// The last round that a quorum answered: under which vote, and when it was sent.
     confirmed: Mutex<Option<(RaftVote, R::Instant)>>,
 }
 
-impl<R: Runtime> Leader<R> {
-    pub(crate) fn new(raft: Raft<R>, log: LogReader, window: Duration, confirm: Arc<dyn Confirm>) -> Self {
+impl<R: Runtime> ReadLeader<R> {
+    pub(crate) fn new(raft: Raft<R>, log: LogReader, window: Duration, confirm: Arc<dyn LeadershipProbe>) -> Self {
         Self { raft, log, window, confirm, confirmed: Mutex::default() }
     }
 
@@ -173,7 +173,7 @@ fn refused<R: Runtime>(error: RaftError<TypeConfig<R>, LinearizableReadError<Typ
     }
 }
 
-impl<R: Runtime> ReadIndex for Leader<R> {
+impl<R: Runtime> ReadIndex for ReadLeader<R> {
     fn read_index(&self, proof: Proof, within: Duration) -> BoxFuture<'_, Result<u64, NoReadIndex>> {
         Box::pin(async move {
             match R::timeout(within, self.confirmed(proof, within)).await {

@@ -13,26 +13,26 @@ use openraft::{Config as RaftConfig, Instant, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::append::disk_admission::Gate;
+use super::append::disk_admission::DiskAdmission;
 use super::append::inflight::Waiter;
 use super::append::proposer::Proposer;
-use super::blocking::beside;
+use super::blocking::run_blocking;
 use super::election::handover::Handover;
-use super::election::holdoff::VoteHold;
-use super::election::lost_entries::Owed;
-use super::election::vote_saves::{Bounds, Canvass, VoteSaves};
-use super::heartbeat::ticker::{Heard, Paced, Pacer};
-use super::membership::acks::Acknowledged;
-use super::membership::change::{self, Decide, Picture, Settled};
+use super::election::holdoff::ElectionHoldoff;
+use super::election::lost_entries::LostEntries;
+use super::election::vote_saves::{ElectionBounds, VoteCollector, VoteSaves};
+use super::heartbeat::ticker::{LeaderCalls, Ticked, Ticker};
+use super::membership::acks::MemberAcks;
+use super::membership::change::{self, Decide, MembershipView, Until};
 use super::membership::codec::MemberNode;
-use super::reads::{Confirm, Leader, ReadIndex};
+use super::reads::{LeadershipProbe, ReadIndex, ReadLeader};
 use super::role::standing::Standing;
-use super::role::task::{RoleTask, Roles, View};
-use super::role::tenure::Reign;
+use super::role::task::{ClusterView, RoleChannels, RoleTask};
+use super::role::tenure::Tenure;
 use super::storage::log_store::{Clock, InstalledStart, LogStore};
 use super::storage::purge::{Purger, RemovalOutcome};
 use super::storage::state_machine::{self, SnapshotData, StateMachine};
-use super::storage::timestamps::Stamps;
+use super::storage::timestamps::Timestamps;
 use super::type_config::{Raft, Runtime, StoredMembership, TypeConfig};
 use crate::config::Config;
 use crate::config::lease::Timing;
@@ -44,22 +44,22 @@ use crate::log::retention::Removal;
 use crate::types::{Incarnation, Member, NodeId, Role};
 
 /// A running ledger, without its runtime type: what the node layer works with.
-pub(crate) struct Group {
+pub(crate) struct Replica {
     pub(crate) identity: Identity,
     pub(crate) log: LogReader,
-    pub(crate) gate: Gate,
+    pub(crate) admission: DiskAdmission,
     /// What time entries are stamped with where this node leads.
-    pub(crate) stamps: Arc<Stamps>,
-    /// What is wrong with the clock or the stamps, as far as retention goes by them.
+    pub(crate) timestamps: Arc<Timestamps>,
+    /// What is wrong with the clock or the timestamps, as far as retention goes by them.
     pub(crate) clock_problem: Mutex<Option<String>>,
     /// Why the master cannot end a segment whose records have their age.
     pub(crate) roll_problem: Mutex<Option<String>>,
     /// Where the peer server tells that the leader lives.
-    pub(crate) heard: Heard,
+    pub(crate) leader_calls: LeaderCalls,
     pub(crate) role: watch::Receiver<Role>,
     /// Since when this node has been the master, if it is.
-    pub(crate) reign: watch::Receiver<Option<Reign>>,
-    pub(crate) view: watch::Receiver<View>,
+    pub(crate) tenure: watch::Receiver<Option<Tenure>>,
+    pub(crate) view: watch::Receiver<ClusterView>,
     /// Where appends go.
     pub(crate) proposals: mpsc::UnboundedSender<Waiter>,
     /// Segments that the leader is to end, by the number of their first entry; who does not lead ends none.
@@ -71,11 +71,11 @@ pub(crate) struct Group {
     /// How long what crosses the network may take.
     pub(crate) timing: Timing,
     /// Votes wait for it.
-    pub(crate) votes: VoteHold,
+    pub(crate) holdoff: ElectionHoldoff,
     /// What this node has acknowledged and does not have: it votes as if it had it.
-    pub(crate) owed: Owed,
+    pub(crate) lost_entries: LostEntries,
     /// What the members have acknowledged to this node.
-    pub(crate) acked: Acknowledged,
+    pub(crate) acks: MemberAcks,
     /// To be told when this node hears from a leader for the first time.
     pub(crate) contact: watch::Sender<bool>,
     pub(crate) standing: Standing,
@@ -86,9 +86,9 @@ pub(crate) struct Group {
 trait Control: Send + Sync {
     fn is_pristine(&self) -> BoxFuture<'_, Result<bool, String>>;
     fn initialize(&self, members: Vec<Member>, cluster: Incarnation) -> BoxFuture<'_, Result<(), String>>;
-    fn picture(&self) -> Picture;
+    fn membership(&self) -> MembershipView;
     fn change<'a>(&'a self, decide: &'a Decide<'a>) -> BoxFuture<'a, Result<(), MemberError>>;
-    fn wait_for<'a>(&'a self, settled: &'a Settled<'a>) -> BoxFuture<'a, ()>;
+    fn wait_for<'a>(&'a self, settled: &'a Until<'a>) -> BoxFuture<'a, ()>;
     fn quorum_lost(&self) -> BoxFuture<'_, String>;
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
@@ -103,70 +103,71 @@ trait Control: Send + Sync {
 }
 
 /// What a group is started with, besides its network.
-pub(crate) struct GroupOptions<'a> {
+pub(crate) struct ReplicaOptions<'a> {
     pub(crate) config: &'a Config,
     pub(crate) log: Log,
     pub(crate) clock: Clock,
     /// Tells the network which entries are to go ([`PurgeFloor`](super::storage::purge::PurgeFloor)).
     pub(crate) floor: watch::Sender<u64>,
-    pub(crate) pacer: &'a Pacer,
+    pub(crate) ticker: &'a Ticker,
     /// What proves that this node leads.
-    pub(crate) confirm: Arc<dyn Confirm>,
+    pub(crate) probe: Arc<dyn LeadershipProbe>,
     /// Where the network notes what members acknowledge.
-    pub(crate) acked: Acknowledged,
+    pub(crate) acks: MemberAcks,
     /// Where the network tells what the peers say of this node.
     pub(crate) standing: Standing,
     /// Asks for votes that take long to be saved.
-    pub(crate) votes: Arc<dyn Canvass>,
+    pub(crate) votes: Arc<dyn VoteCollector>,
 }
 
 /// Starts Raft on a log. Returns the group and the handle that the network's server needs.
 ///
 /// # Errors
 /// If openraft refuses its configuration or what it finds in the log.
-pub(crate) async fn start<R, N>(options: GroupOptions<'_>, network: N) -> Result<(Group, Raft<R>), String>
+pub(crate) async fn start<R, N>(options: ReplicaOptions<'_>, network: N) -> Result<(Replica, Raft<R>), String>
 where
     R: Runtime,
     N: RaftNetworkFactory<TypeConfig<R>>,
     N::Network: NetSnapshot<TypeConfig<R>, SnapshotData = SnapshotData>,
 {
-    let GroupOptions { config, log, clock, floor, pacer, confirm, acked, standing, votes } = options;
+    let ReplicaOptions { config, log, clock, floor, ticker, probe, acks, standing, votes } = options;
     let identity = log.identity().clone();
     let reader = log.reader();
     let installed = Arc::new(Mutex::new(None));
-    let opened = beside::<R, _>(open_machine(log, installed.clone())).await.and_then(|opened| opened);
+    let opened = run_blocking::<R, _>(open_machine(log, installed.clone())).await.and_then(|opened| opened);
     let (log, machine, members) = opened.map_err(|error| error.to_string())?;
-    let gate = Gate::new(reader.clone(), clock.clone());
+    let admission = DiskAdmission::new(reader.clone(), clock.clone());
     let snapshots = machine.snapshots();
     let saves = votes.saves();
-    let bounds = Bounds { node: identity.node.clone(), election_timeout: config.election_timeout };
+    let bounds = ElectionBounds { node: identity.node.clone(), election_timeout: config.election_timeout };
     let store = LogStore::<R>::new(log, clock.clone(), installed).asking(votes, saves.clone(), bounds);
-    let stamps = store.stamps();
+    let timestamps = store.timestamps();
     let settings = raft_config(config)?;
-    let hold = VoteHold::is_due(&identity.node, reader.vote().as_ref(), &members);
+    let due = ElectionHoldoff::is_due(&identity.node, reader.vote().as_ref(), &members);
     let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
         .await
         .map_err(|fatal| fatal.to_string())?;
-    let votes = match hold {
-        true => VoteHold::start::<R>(config.follower_patience(), config.reminded_by()),
-        false => VoteHold::none(),
+    let holdoff = match due {
+        true => ElectionHoldoff::start::<R>(config.follower_patience(), config.reminded_by()),
+        false => ElectionHoldoff::none(),
     };
-    let reads = Arc::new(Leader::new(raft.clone(), reader.clone(), config.lease_window(), confirm));
-    let owed = Owed::new();
+    let reads = Arc::new(ReadLeader::new(raft.clone(), reader.clone(), config.lease_window(), probe));
+    let lost_entries = LostEntries::new();
     let (log, told) = (reader.clone(), standing.clone());
-    let roles = RoleTask::<R>::start(config, &identity, raft.clone(), log, votes.clone(), owed.clone(), told);
-    let Roles { role, reign, view, contact, stop, task: role_task } = roles;
+    let roles = RoleTask::<R>::start(config, &identity, raft.clone(), log, holdoff.clone(), lost_entries.clone(), told);
+    let RoleChannels { role, tenure, view, contact, stop, task: role_task } = roles;
     let (proposals, submitted) = mpsc::unbounded_channel();
     let (rolls, rolling) = mpsc::unbounded_channel();
     let (of_raft, role_seen, told) = (raft.clone(), role.clone(), standing.clone());
-    let proposer = Proposer::new(of_raft, gate.clone(), role_seen, told, submitted, rolling, config.max_batch_bytes);
+    let proposer =
+        Proposer::new(of_raft, admission.clone(), role_seen, told, submitted, rolling, config.max_batch_bytes);
     let proposer = R::spawn(proposer.run());
     let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
-    let heard = Heard::default();
+    let leader_calls = LeaderCalls::default();
     let purger = Purger::new(raft.clone(), reader.clone(), clock, snapshots, floor);
     let timing = Timing::of(config);
     let control = Box::new(RaftControl {
-        _pace: pacer.pace(raft.clone(), heard.clone()),
+        _pace: ticker.pace(raft.clone(), leader_calls.clone()),
         raft: raft.clone(),
         log: reader.clone(),
         purger,
@@ -177,25 +178,25 @@ where
         stop,
         tasks: Mutex::new(vec![role_task, proposer]),
     });
-    let group = Group {
+    let group = Replica {
         identity,
         log: reader,
-        gate,
-        stamps,
+        admission,
+        timestamps,
         clock_problem: Mutex::default(),
         roll_problem: Mutex::default(),
-        heard,
+        leader_calls,
         role,
-        reign,
+        tenure,
         view,
         proposals,
         rolls,
         budget,
         reads,
         timing,
-        votes,
-        owed,
-        acked,
+        holdoff,
+        lost_entries,
+        acks,
         contact,
         standing,
         control,
@@ -215,7 +216,7 @@ fn open_machine<R: Runtime>(
     }
 }
 
-impl Group {
+impl Replica {
     /// Whether the ledger has never had a vote or an entry.
     ///
     /// # Errors
@@ -256,8 +257,8 @@ impl Group {
     }
 
     /// How this node sees the members.
-    pub(crate) fn picture(&self) -> Picture {
-        self.control.picture()
+    pub(crate) fn membership(&self) -> MembershipView {
+        self.control.membership()
     }
 
     /// See [`change::change`].
@@ -272,7 +273,7 @@ impl Group {
     ///
     /// # Errors
     /// This node leads and has no quorum any more: waiting is of no use.
-    pub(crate) async fn wait_for(&self, settled: &Settled<'_>, limit: Duration) -> Result<(), MemberError> {
+    pub(crate) async fn wait_for(&self, settled: &Until<'_>, limit: Duration) -> Result<(), MemberError> {
         let mut clock = self.control.clock();
         tokio::select! {
             biased;
@@ -314,7 +315,7 @@ impl Group {
 
 struct RaftControl<R: Runtime> {
     /// Dropped with the group: the clock strikes for it no more.
-    _pace: Arc<dyn Paced>,
+    _pace: Arc<dyn Ticked>,
     raft: Raft<R>,
     log: LogReader,
     purger: Purger<R>,
@@ -367,15 +368,15 @@ where
         })
     }
 
-    fn picture(&self) -> Picture {
-        change::picture(&self.raft, self.lease)
+    fn membership(&self) -> MembershipView {
+        change::view(&self.raft, self.lease)
     }
 
     fn change<'a>(&'a self, decide: &'a Decide<'a>) -> BoxFuture<'a, Result<(), MemberError>> {
         Box::pin(change::change(&self.raft, self.lease, decide))
     }
 
-    fn wait_for<'a>(&'a self, settled: &'a Settled<'a>) -> BoxFuture<'a, ()> {
+    fn wait_for<'a>(&'a self, settled: &'a Until<'a>) -> BoxFuture<'a, ()> {
         Box::pin(change::wait_for(&self.raft, self.lease, settled))
     }
 
@@ -437,7 +438,7 @@ fn raft_config(config: &Config) -> Result<RaftConfig, String> {
         // A restarted leader is elected anew: what it applied before may not be known to it any more.
         enable_leader_restore: Some(false),
         // A follower that comes back without what it had acknowledged counts for what it has, and is brought up to
-        // date. With `Sync` that is an alarm (`acked`): its disk was lost or set back.
+        // date. With `Sync` that is an alarm (`acks`): its disk was lost or set back.
         allow_log_reversion: Some(true),
         ..RaftConfig::default()
     }

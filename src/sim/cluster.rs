@@ -20,7 +20,7 @@ use crate::error::{AppendError, StartError};
 use crate::node::Ledger;
 use crate::node::start::{Environment, start_ledger};
 use crate::peer::outages::Outages;
-use crate::raft::heartbeat::ticker::Pacer;
+use crate::raft::heartbeat::ticker::Ticker;
 use crate::transport::router::Router;
 use crate::types::{Ack, Group, Incarnation, NodeId, Peer, Peers, ReadLimit, Record, Role};
 
@@ -180,7 +180,7 @@ impl SimCluster {
                 stall: node.config.stall_timeout,
             }),
             outages: Outages::default(),
-            pacer: Arc::new(Pacer::new(&node.config)),
+            ticker: Arc::new(Ticker::new(&node.config)),
             incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
         };
         (env, node.config.clone(), node.address.clone(), router)

@@ -193,7 +193,7 @@ fn a_member_that_lost_what_it_acknowledged_elects_nobody_who_lacks_it() {
             let owes = || {
                 let ledger = cluster.ledger(member).unwrap();
                 let group = ledger.replica();
-                group.owed.lacking(&group.log).is_some()
+                group.lost_entries.lacking(&group.log).is_some()
             };
             for _ in 0..20_000 {
                 if owes() || cluster.ledger(member).unwrap().status().end == 40 {

@@ -32,7 +32,7 @@ use crate::node::start::Environment;
 use crate::node::{Node, NodeBuilder};
 use crate::peer::outages::Outages;
 use crate::raft::blocking;
-use crate::raft::heartbeat::ticker::Pacer;
+use crate::raft::heartbeat::ticker::Ticker;
 use crate::transport::grpc::acceptor::Accept;
 use crate::transport::grpc::dialer::Dialer;
 use crate::transport::grpc::transport::GrpcTransport;
@@ -155,7 +155,7 @@ pub async fn serve(config: Config, listener: impl Listen, world: World) -> Resul
         clock: world.clock,
         transport: Arc::new(GrpcTransport::with_dialer(grpc_options(&config), Arc::new(Given(world.connect)))),
         outages: Outages::default(),
-        pacer: Arc::new(Pacer::new(&config)),
+        ticker: Arc::new(Ticker::new(&config)),
         incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
     };
     crate::server::with_services(NodeBuilder::from_config(config)).start_on(Incoming(listener), env).await

@@ -9,7 +9,7 @@ use crate::node::unopened::final_reason;
 use crate::peer::convert;
 use crate::peer::envelope::envelope;
 use crate::raft::reads::{NoReadIndex, Proof};
-use crate::raft::replica::Group;
+use crate::raft::replica::Replica;
 use crate::transport::{Lane, Transport};
 use crate::types::{Consistency, Member, Role};
 use crate::wire::incarnation_bytes;
@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A ledger that a read waits for.
 pub(in crate::node) struct Barrier<'a> {
-    pub(in crate::node) replica: &'a Group,
+    pub(in crate::node) replica: &'a Replica,
     pub(in crate::node) transport: &'a dyn Transport,
     pub(in crate::node) timeout: Duration,
 }

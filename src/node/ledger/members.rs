@@ -6,7 +6,7 @@ use super::Ledger;
 use crate::error::MemberError;
 use crate::peer::convert::from_log_id;
 use crate::peer::envelope::{envelope, envelope_to_anybody, look};
-use crate::raft::membership::change::{Change, Picture, Seen};
+use crate::raft::membership::change::{Change, MemberView, MembershipView};
 use crate::transport::{Lane, TransportError};
 use crate::types::{Incarnation, Member, MemberProgress, NodeId, Role, checked_address};
 use crate::wire::incarnation_bytes;
@@ -29,18 +29,18 @@ struct Newcomer {
 impl Ledger {
     /// All members and, on the master, how far each of them is.
     pub fn members(&self) -> Vec<MemberProgress> {
-        let picture = self.replica().picture();
+        let view = self.replica().membership();
         let role = self.replica().role.borrow().clone();
         let alarm = |member: &Member| self.alarm_of(&role, member);
-        let progress = |seen: &Seen| MemberProgress {
+        let progress = |seen: &MemberView| MemberProgress {
             member: seen.member.clone(),
             voter: seen.voter,
             end: seen.matched.and_then(|number| self.index_after(number)),
-            behind: seen.matched.map(|_| picture.behind(seen)),
+            behind: seen.matched.map(|_| view.behind(seen)),
             heard: seen.heard,
             alarm: alarm(&seen.member),
         };
-        picture.members.iter().map(progress).collect()
+        view.members.iter().map(progress).collect()
     }
 
     /// What this node found to be wrong with a member: with itself, or, if it is the master, with another one.
@@ -49,7 +49,7 @@ impl Ledger {
             return self.misplaced(member).or_else(|| self.replica().standing.contradiction());
         }
         let Role::Master { term } = role else { return None };
-        self.replica().acked.alarm(*term, &member.id, member.incarnation)
+        self.replica().acks.alarm(*term, &member.id, member.incarnation)
     }
 
     /// Whether this node advertises another address than the one at which the membership has it: no other member calls
@@ -66,8 +66,8 @@ impl Ledger {
     }
 
     /// A master that others would not find takes nobody in: they would be a quorum without it, and never agree.
-    fn check_place(&self, picture: &Picture, newcomer: &str) -> Result<(), MemberError> {
-        let own = picture.get(&self.replica().identity.node);
+    fn check_place(&self, view: &MembershipView, newcomer: &str) -> Result<(), MemberError> {
+        let own = view.get(&self.replica().identity.node);
         match own.and_then(|seen| self.misplaced(&seen.member)) {
             Some(reason) => Err(MemberError::Unfit { address: newcomer.to_owned(), reason }),
             None => Ok(()),
@@ -94,7 +94,7 @@ impl Ledger {
 
     async fn add(&self, newcomer: &Newcomer) -> Result<(), MemberError> {
         let Newcomer { member, empty, .. } = newcomer;
-        let decide = |picture: &Picture| match picture.get(&member.id) {
+        let decide = |view: &MembershipView| match view.get(&member.id) {
             Some(seen) if seen.member == *member => Ok(None),
             Some(seen) if seen.member.incarnation == member.incarnation => Err(MemberError::Unfit {
                 address: member.address.clone(),
@@ -106,7 +106,7 @@ impl Ledger {
             Some(seen) => Err(other_disk(&seen.member, member.incarnation)),
             None if !empty => Err(self.not_empty(newcomer)),
             None => {
-                self.check_place(picture, &member.address)?;
+                self.check_place(view, &member.address)?;
                 Ok(Some(Change::AddLearner(member.clone())))
             }
         };
@@ -120,19 +120,19 @@ impl Ledger {
     /// answer.
     pub async fn promote(&self, id: &NodeId, wait: Duration) -> Result<(), MemberError> {
         let wait = wait.min(MAX_WAIT);
-        let settled = |picture: &Picture| {
-            !picture.leads || picture.get(id).is_none_or(|seen| seen.voter || picture.has_caught_up(seen))
+        let settled = |view: &MembershipView| {
+            !view.leads || view.get(id).is_none_or(|seen| seen.voter || view.has_caught_up(seen))
         };
-        // Whether it did is decided on the newest picture, below.
+        // Whether it did is decided on the newest view, below.
         self.replica().wait_for(&settled, wait).await?;
-        let decide = |picture: &Picture| match picture.get(id) {
-            None => Err(picture.unknown(id)),
+        let decide = |view: &MembershipView| match view.get(id) {
+            None => Err(view.unknown(id)),
             Some(seen) if seen.voter => Ok(None),
-            Some(seen) if picture.has_caught_up(seen) => {
-                self.check_place(picture, &seen.member.address)?;
+            Some(seen) if view.has_caught_up(seen) => {
+                self.check_place(view, &seen.member.address)?;
                 Ok(Some(Change::Promote(id.clone())))
             }
-            Some(seen) => Err(MemberError::Behind { id: id.clone(), behind: picture.behind(seen), waited: wait }),
+            Some(seen) => Err(MemberError::Behind { id: id.clone(), behind: view.behind(seen), waited: wait }),
         };
         self.replica().change(&decide).await
     }
@@ -144,7 +144,7 @@ impl Ledger {
     /// If this is not the master, or the voters that answer would be no quorum without it.
     pub async fn remove_member(&self, id: &NodeId) -> Result<(), MemberError> {
         self.leave_first(id).await?;
-        let decide = |picture: &Picture| Ok(picture.get(id).map(|_| Change::Remove(id.clone())));
+        let decide = |view: &MembershipView| Ok(view.get(id).map(|_| Change::Remove(id.clone())));
         self.replica().change(&decide).await
     }
 
@@ -158,15 +158,15 @@ impl Ledger {
         self.leave_first(id).await?;
         let newcomer = self.identify(address).await?;
         let member = newcomer.member.clone();
-        let picture = self.replica().picture();
+        let view = self.replica().membership();
         // The same name may have been taken out by a call that was interrupted.
-        if member.id != *id && picture.get(id).is_none() {
-            return Err(picture.unknown(id));
+        if member.id != *id && view.get(id).is_none() {
+            return Err(view.unknown(id));
         }
         if member.id == *id {
             // The name is needed for the new disk.
-            let decide = |picture: &Picture| {
-                match picture.get(id).filter(|seen| seen.member.incarnation != member.incarnation) {
+            let decide = |view: &MembershipView| {
+                match view.get(id).filter(|seen| seen.member.incarnation != member.incarnation) {
                     // Not before it is sure that there is something to put in its place.
                     Some(_) if !newcomer.empty => Err(self.not_empty(&newcomer)),
                     old => Ok(old.map(|_| Change::Remove(id.clone()))),
@@ -199,8 +199,8 @@ impl Ledger {
             let reason = format!("{} answers there, not {id}", found.id);
             return Err(MemberError::Unfit { address: address.to_owned(), reason });
         }
-        let decide = |picture: &Picture| match picture.get(id) {
-            None => Err(picture.unknown(id)),
+        let decide = |view: &MembershipView| match view.get(id) {
+            None => Err(view.unknown(id)),
             Some(seen) if seen.member.incarnation != found.incarnation => {
                 Err(other_disk(&seen.member, found.incarnation))
             }
@@ -212,8 +212,8 @@ impl Ledger {
 
     /// Whether there is no other voter than `id`, which is this node.
     fn is_only_voter(&self, id: &NodeId) -> bool {
-        let picture = self.replica().picture();
-        let others = picture.members.iter().any(|seen| seen.voter && seen.member.id != *id);
+        let view = self.replica().membership();
+        let others = view.members.iter().any(|seen| seen.voter && seen.member.id != *id);
         *id == self.replica().identity.node && !others
     }
 
@@ -225,8 +225,8 @@ impl Ledger {
             let reason = format!("{id} advertises {advertised}: start it with --advertise {address} first");
             return Err(MemberError::Unfit { address: address.to_owned(), reason });
         }
-        let decide = |picture: &Picture| match picture.get(id) {
-            None => Err(picture.unknown(id)),
+        let decide = |view: &MembershipView| match view.get(id) {
+            None => Err(view.unknown(id)),
             Some(seen) if seen.member.address == address => Ok(None),
             Some(_) => Ok(Some(Change::Move(id.clone(), address.to_owned()))),
         };
@@ -234,7 +234,7 @@ impl Ledger {
     }
 
     pub(in crate::node) fn check_master(&self) -> Result<(), MemberError> {
-        if self.replica().picture().leads { Ok(()) } else { Err(self.not_master()) }
+        if self.replica().membership().leads { Ok(()) } else { Err(self.not_master()) }
     }
 
     /// A master does not change itself: it hands over, and the next one does.

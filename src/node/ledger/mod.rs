@@ -44,7 +44,7 @@ pub struct Ledger {
 }
 
 struct Inner {
-    replica: raft::replica::Group,
+    replica: raft::replica::Replica,
     transport: Arc<dyn Transport>,
     /// Where peers reach this node.
     advertised: String,
@@ -66,7 +66,7 @@ pub(crate) struct WeakLedger(Weak<Inner>);
 
 impl Ledger {
     pub(in crate::node) fn new(
-        replica: raft::replica::Group,
+        replica: raft::replica::Replica,
         transport: Arc<dyn Transport>,
         advertised: &str,
         config: &Config,
@@ -95,7 +95,7 @@ impl Ledger {
         self.inner.limits.retention
     }
 
-    pub(crate) fn replica(&self) -> &raft::replica::Group {
+    pub(crate) fn replica(&self) -> &raft::replica::Replica {
         &self.inner.replica
     }
 

@@ -35,7 +35,7 @@ impl Ledger {
             end,
             committed_position: committed.position,
             committed_chain: committed.chain,
-            disk_full: group.gate.disk_full(),
+            disk_full: group.admission.disk_full(),
             alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
             durability: Some(group.log.durability()),
             waiting: group.standing.waiting(),

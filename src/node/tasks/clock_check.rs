@@ -45,13 +45,13 @@ impl ClockCheck {
     }
 
     async fn watch<R: Runtime>(&self) {
-        let Some(mut doubt) = self.ledger.upgrade().map(|ledger| ledger.replica().stamps.doubt()) else { return };
+        let Some(mut doubt) = self.ledger.upgrade().map(|ledger| ledger.replica().timestamps.doubt()) else { return };
         let mut told = None;
         loop {
             let Ok(Some(doubted)) = doubt.wait_for(Option::is_some).await.map(|doubt| *doubt) else { return };
             let Some(ledger) = self.ledger.upgrade() else { return };
             let verdict = ask(&ledger).await;
-            let (group, stamps) = (ledger.group(), &ledger.replica().stamps);
+            let (group, stamps) = (ledger.group(), &ledger.replica().timestamps);
             let ahead = Duration::from_millis(doubted.ahead);
             match verdict {
                 ClockVerdict::Agreed => {
@@ -90,7 +90,7 @@ async fn ask(ledger: &Ledger) -> ClockVerdict {
         group.view.borrow().members.iter().filter(|member| member.voter).map(|member| member.member.clone()).collect();
     let others = voters.iter().filter(|member| member.id != group.identity.node);
     let answers = join_all(others.map(|member| clock_of(ledger, member))).await;
-    verdict(voters.len(), group.stamps.clock(), &answers)
+    verdict(voters.len(), group.timestamps.clock(), &answers)
 }
 
 /// What time the member has; `None` if it does not say.

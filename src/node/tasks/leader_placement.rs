@@ -7,7 +7,7 @@ use crate::config::{Config, Durability};
 use crate::log::reader::LogReader;
 use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
-use crate::raft::membership::change::{Picture, Seen};
+use crate::raft::membership::change::{MemberView, MembershipView};
 use crate::types::{NodeId, Span};
 
 /// How often a master looks.
@@ -178,7 +178,7 @@ impl LeaderPlacement {
             R::sleep(LOOK).await;
             let Some(ledger) = self.ledger.upgrade() else { return };
             let now = (history.clock)();
-            let full = ledger.replica().gate.disk_full();
+            let full = ledger.replica().admission.disk_full();
             let since = full.is_some().then(|| full_since.unwrap_or(now));
             full_since = since;
             if disk.hangs(&ledger.replica().log, now, self.stall) {
@@ -215,10 +215,10 @@ impl LeaderPlacement {
     /// Hands over to a node that is preferred to this one, if it is fit.
     async fn move_to_preferred(&self, ledger: &Ledger, history: &mut PlacementHistory, now: Duration) {
         let group = ledger.replica();
-        let picture = group.picture();
-        self.warn_of_unknown_nodes(ledger, &picture, &mut history.unknown);
+        let view = group.membership();
+        self.warn_of_unknown_nodes(ledger, &view, &mut history.unknown);
         let pause = &mut history.preferred;
-        let Some(to) = preferred(&self.preferred, &group.identity.node, &picture) else { return };
+        let Some(to) = preferred(&self.preferred, &group.identity.node, &view) else { return };
         // Also for one whose disk is full: it would only give the leadership back.
         if !pause.is_due(now) || !has_room(ledger, to).await {
             return;
@@ -258,15 +258,15 @@ impl LeaderPlacement {
     }
 
     /// Who is preferred and is no member: mostly a name that is spelled wrong.
-    fn warn_of_unknown_nodes(&self, ledger: &Ledger, picture: &Picture, told: &mut Vec<NodeId>) {
-        let unknown: Vec<_> = self.preferred.iter().filter(|id| picture.get(id).is_none()).cloned().collect();
+    fn warn_of_unknown_nodes(&self, ledger: &Ledger, view: &MembershipView, told: &mut Vec<NodeId>) {
+        let unknown: Vec<_> = self.preferred.iter().filter(|id| view.get(id).is_none()).cloned().collect();
         if *told == unknown {
             return;
         }
         told.clone_from(&unknown);
         if !unknown.is_empty() {
             let names = |ids: &mut dyn Iterator<Item = &NodeId>| ids.map(NodeId::as_str).collect::<Vec<_>>().join(", ");
-            let members = names(&mut picture.members.iter().map(|seen| &seen.member.id));
+            let members = names(&mut view.members.iter().map(|seen| &seen.member.id));
             tracing::warn!(group = %ledger.group(), preferred = names(&mut unknown.iter()), members,
                 "--preferred-leaders names who is no member: correct the name, or add the node");
         }
@@ -276,9 +276,9 @@ impl LeaderPlacement {
 /// Hands over to the node that is furthest of those that have room for what is appended.
 async fn leave_full_disk(ledger: &Ledger, reason: &str, pause: &mut RetryPause, now: Duration) {
     let group = ledger.replica();
-    let picture = group.picture();
-    let others = picture.members.iter().filter(|seen| seen.voter && seen.member.id != group.identity.node);
-    let mut fit: Vec<&Seen> = others.filter(|seen| picture.has_caught_up(seen)).collect();
+    let view = group.membership();
+    let others = view.members.iter().filter(|seen| seen.voter && seen.member.id != group.identity.node);
+    let mut fit: Vec<&MemberView> = others.filter(|seen| view.has_caught_up(seen)).collect();
     fit.sort_by_key(|seen| Reverse(seen.matched));
     for to in fit {
         if !has_room(ledger, to).await {
@@ -294,24 +294,24 @@ async fn leave_full_disk(ledger: &Ledger, reason: &str, pause: &mut RetryPause, 
 }
 
 /// Whether the member answers, and says nothing of a full disk.
-async fn has_room(ledger: &Ledger, seen: &Seen) -> bool {
+async fn has_room(ledger: &Ledger, seen: &MemberView) -> bool {
     ledger.ask_member(&seen.member).await.is_ok_and(|answer| !answer.no_room)
 }
 
 /// Whether another voter has made durable what came in while this disk stood still. If none has, their disks are no
 /// better than this one, and a hand-over would only cost.
 fn is_any_better(ledger: &Ledger, disk: &DiskProgress) -> bool {
-    let picture = ledger.replica().picture();
+    let view = ledger.replica().membership();
     let me = &ledger.replica().identity.node;
-    let others = picture.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
+    let others = view.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
     let came = disk.entries.unwrap_or(u64::MAX);
     others.filter_map(|seen| seen.matched).any(|matched| matched + 1 >= came)
 }
 
 /// The first of the preferred nodes that is a voter, alive and has all that is in the log; nothing if `me` comes first.
-fn preferred<'p>(preferred: &[NodeId], me: &NodeId, picture: &'p Picture) -> Option<&'p Seen> {
+fn preferred<'p>(preferred: &[NodeId], me: &NodeId, view: &'p MembershipView) -> Option<&'p MemberView> {
     let better = preferred.iter().take_while(|id| *id != me);
-    better.filter_map(|id| picture.get(id)).find(|seen| seen.voter && picture.has_caught_up(seen))
+    better.filter_map(|id| view.get(id)).find(|seen| seen.voter && view.has_caught_up(seen))
 }
 
 #[cfg(test)]

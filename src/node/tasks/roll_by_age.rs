@@ -37,7 +37,7 @@ impl From<pb::IdentifyResponse> for Readiness {
 /// Who cannot follow, for people.
 pub(crate) async fn end_segment(ledger: &Ledger, begins: u64) -> Result<(), String> {
     let group = ledger.replica();
-    if group.gate.lacks_room() {
+    if group.admission.lacks_room() {
         return Err(cannot("this node has no room for another segment"));
     }
     let members = group.view.borrow().members.clone();

@@ -15,16 +15,16 @@ use crate::log::{Log, LogOptions};
 use crate::peer::client::PeerNetwork;
 use crate::raft::append::inflight::Waiter;
 use crate::raft::append::proposer::Proposer;
-use crate::raft::heartbeat::ticker::Pacer;
-use crate::raft::membership::acks::Acknowledged;
-use crate::raft::replica::{self, GroupOptions};
+use crate::raft::heartbeat::ticker::Ticker;
+use crate::raft::membership::acks::MemberAcks;
+use crate::raft::replica::{self, ReplicaOptions};
 use crate::raft::storage::purge::PurgeFloor;
 use crate::raft::{Raft, TokioRuntime};
 use crate::transport::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::types::{Incarnation, Member, NodeId, Role};
 
 /// A node that has no cluster yet: its Raft refuses every append.
-async fn pristine(dir: &std::path::Path) -> (replica::Group, Raft<TokioRuntime>) {
+async fn pristine(dir: &std::path::Path) -> (replica::Replica, Raft<TokioRuntime>) {
     let identity = Identity {
         cluster: "c".parse().unwrap(),
         group: "g".parse().unwrap(),
@@ -47,14 +47,15 @@ async fn pristine(dir: &std::path::Path) -> (replica::Group, Raft<TokioRuntime>)
         "h:0".into(),
         Duration::ZERO,
         purge_floor,
-        Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
+        MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
-    let pacer = Pacer::new(&config);
-    let confirm = network.rounds::<TokioRuntime>();
-    let (acked, standing, votes) = (network.acknowledged(), network.standing(), network.canvass::<TokioRuntime>());
-    let (clock, pacer) = (Arc::new(|| 0), &pacer);
-    let options = GroupOptions { config: &config, log, clock, floor, pacer, confirm, acked, standing, votes };
+    let ticker = Ticker::new(&config);
+    let probe = network.rounds::<TokioRuntime>();
+    let (acks, standing, votes) =
+        (network.acknowledged(), network.standing(), network.vote_collector::<TokioRuntime>());
+    let (clock, ticker) = (Arc::new(|| 0), &ticker);
+    let options = ReplicaOptions { config: &config, log, clock, floor, ticker, probe, acks, standing, votes };
     replica::start(options, network).await.unwrap()
 }
 
@@ -71,7 +72,7 @@ async fn a_proposer_whose_batch_is_refused_as_the_role_is_lost_sleeps() {
     // What the role task still says, while Raft refuses already.
     let (role, watch) = watch::channel(Role::Master { term: 1 });
     let (proposals, submitted) = mpsc::unbounded_channel();
-    let (gate, standing) = (group.gate.clone(), group.standing.clone());
+    let (gate, standing) = (group.admission.clone(), group.standing.clone());
     let proposer = Proposer::new(raft.clone(), gate, watch, standing, submitted, mpsc::unbounded_channel().1, 1 << 20);
     let mut proposer = Box::pin(proposer.run());
     assert!(futures::poll!(&mut proposer).is_pending());

@@ -29,10 +29,10 @@ use super::lease::Hold;
 use crate::config::lease::Timing;
 use crate::log::reader::LogReader;
 use crate::peer::client::PeerNetwork;
-use crate::raft::election::holdoff::VoteHold;
-use crate::raft::election::lost_entries::{self, Owed};
+use crate::raft::election::holdoff::ElectionHoldoff;
+use crate::raft::election::lost_entries::{self, LostEntries};
 use crate::raft::membership::codec::{MemberNode, is_quorum};
-use crate::raft::replica::Group;
+use crate::raft::replica::Replica;
 use crate::raft::role::task::Metrics;
 use crate::raft::type_config::RaftVote;
 use crate::raft::{Raft, Runtime, TypeConfig};
@@ -62,8 +62,8 @@ struct Inner<R: Runtime> {
     log: LogReader,
     network: PeerNetwork,
     hold: Mutex<Hold<R::Instant>>,
-    votes: VoteHold,
-    owed: Owed,
+    votes: ElectionHoldoff,
+    owed: LostEntries,
     /// Whether a leader has been heard.
     contact: watch::Sender<bool>,
     timing: Timing,
@@ -99,15 +99,15 @@ impl<R: Runtime> Clone for LeaderWatch<R> {
 
 impl<R: Runtime> LeaderWatch<R> {
     /// Begins to watch. Not `enabled`, leaders are given up when their lease is over, and no sooner.
-    pub(crate) fn start(group: &Group, network: PeerNetwork, raft: Raft<R>, enabled: bool) -> Self {
+    pub(crate) fn start(group: &Replica, network: PeerNetwork, raft: Raft<R>, enabled: bool) -> Self {
         let inner = Arc::new(Inner {
             metrics: raft.metrics(),
             raft,
             log: group.log.clone(),
             network,
             hold: Mutex::new(Hold::new()),
-            votes: group.votes.clone(),
-            owed: group.owed.clone(),
+            votes: group.holdoff.clone(),
+            owed: group.lost_entries.clone(),
             contact: group.contact.clone(),
             timing: group.timing,
         });

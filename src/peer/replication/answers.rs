@@ -10,7 +10,7 @@ use openraft::raft::StreamAppendError;
 use crate::log::reader::LogReader;
 use crate::peer::client::{Given, Heard};
 use crate::raft::Runtime;
-use crate::raft::membership::acks::Acknowledged;
+use crate::raft::membership::acks::MemberAcks;
 use crate::raft::type_config::RaftVote;
 use crate::transport::TransportError;
 use crate::types::{Incarnation, NodeId};
@@ -18,7 +18,7 @@ use crate::wire::pb::refusal::Reason;
 
 /// What a member answers on one replication stream, on its way to openraft.
 pub(in crate::peer) struct Answered {
-    acked: Acknowledged,
+    acked: MemberAcks,
     leader: RaftVote,
     member: (NodeId, Incarnation),
     /// The member's losses when the stream began.
@@ -30,7 +30,7 @@ pub(in crate::peer) struct Answered {
 
 impl Answered {
     pub(in crate::peer) fn new(
-        acked: Acknowledged,
+        acked: MemberAcks,
         leader: RaftVote,
         member: (NodeId, Incarnation),
         log: LogReader,

@@ -93,7 +93,7 @@ fn client(heartbeat: bool, peer: Down, log: LogReader) -> PeerClient<TokioRuntim
         lease_window: 0,
         refusals: Arc::default(),
         floor: PurgeFloor::new(log).1,
-        acked: Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
+        acked: MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
         saves: VoteSaves::default(),
         pace: Pace::default(),
         _runtime: PhantomData,

@@ -11,12 +11,12 @@ type Request<R> = openraft::raft::AppendEntriesRequest<TypeConfig<R>>;
 
 /// Asked by the proposer on the leader and by the peer server on a follower.
 #[derive(Clone)]
-pub(crate) struct Gate {
+pub(crate) struct DiskAdmission {
     log: LogReader,
     clock: Clock,
 }
 
-impl Gate {
+impl DiskAdmission {
     pub(crate) fn new(log: LogReader, clock: Clock) -> Self {
         Self { log, clock }
     }

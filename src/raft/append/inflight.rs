@@ -73,7 +73,7 @@ impl fmt::Debug for Waiter {
 
 /// Where the log put a batch.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Placed {
+pub(crate) struct BatchPlace {
     pub(crate) first_index: u64,
     /// Position of the first record.
     pub(crate) first_position: u64,
@@ -82,7 +82,7 @@ pub(crate) struct Placed {
 
 /// What the proposer hears of a flight.
 #[derive(Debug)]
-pub(crate) enum Landed {
+pub(crate) enum BatchEvent {
     /// It has not ended: the log has taken it, and Raft refuses it no more.
     Placed,
     /// It was placed, and its waiters have their outcome.
@@ -95,31 +95,31 @@ pub(crate) enum Landed {
 
 /// A batch between the proposer and its commit.
 #[derive(Debug)]
-pub(crate) struct Flight {
+pub(crate) struct InflightBatch {
     /// Bytes of its entry.
     length: usize,
-    placed: OnceLock<Placed>,
+    placed: OnceLock<BatchPlace>,
     waiters: Mutex<Vec<Waiter>>,
-    landed: mpsc::UnboundedSender<Landed>,
+    events: mpsc::UnboundedSender<BatchEvent>,
 }
 
-impl Flight {
+impl InflightBatch {
     /// The flight of an entry of `length` bytes.
-    pub(crate) fn new(length: usize, mut waiters: Vec<Waiter>, landed: mpsc::UnboundedSender<Landed>) -> Arc<Self> {
+    pub(crate) fn new(length: usize, mut waiters: Vec<Waiter>, events: mpsc::UnboundedSender<BatchEvent>) -> Arc<Self> {
         let mut ahead = (0, 0);
         for waiter in &mut waiters {
             waiter.ahead = ahead;
             let records = waiter.records.len() as u64;
             ahead = (ahead.0 + records, ahead.1 + waiter.bytes as u64 + records * RECORD_OVERHEAD);
         }
-        Arc::new(Self { length, placed: OnceLock::new(), waiters: Mutex::new(waiters), landed })
+        Arc::new(Self { length, placed: OnceLock::new(), waiters: Mutex::new(waiters), events })
     }
 
     /// The log has given the batch its place.
-    pub(crate) fn place(&self, placed: Placed) {
+    pub(crate) fn place(&self, placed: BatchPlace) {
         // A batch is written once; were it written twice, the first place counts.
         if self.placed.set(placed).is_ok() {
-            self.land(Landed::Placed);
+            self.tell(BatchEvent::Placed);
         }
     }
 
@@ -151,9 +151,9 @@ impl Flight {
         std::mem::take(&mut *self.waiters())
     }
 
-    fn land(&self, landed: Landed) {
+    fn tell(&self, event: BatchEvent) {
         // Without a proposer there is nobody to propose again: the waiters inside say so when dropped.
-        let _ = self.landed.send(landed);
+        let _ = self.events.send(event);
     }
 
     pub(crate) fn committed(&self) {
@@ -166,7 +166,7 @@ impl Flight {
     }
 
     pub(crate) fn refused(&self) {
-        self.land(Landed::Refused(self.take()));
+        self.tell(BatchEvent::Refused(self.take()));
     }
 
     fn lost(&self, why: &str) {
@@ -181,11 +181,11 @@ impl Flight {
     }
 
     fn end(&self) {
-        self.land(if self.placed.get().is_some() { Landed::Done } else { Landed::Lost });
+        self.tell(if self.placed.get().is_some() { BatchEvent::Done } else { BatchEvent::Lost });
     }
 }
 
-fn acknowledge(waiters: Vec<Waiter>, placed: Placed) {
+fn acknowledge(waiters: Vec<Waiter>, placed: BatchPlace) {
     for waiter in waiters {
         let (records, bytes) = waiter.ahead;
         let ack = BatchAck {
@@ -203,11 +203,11 @@ fn unknown(why: &str) -> AppendError {
 }
 
 /// Hears from Raft how a batch ended.
-pub(crate) struct BatchResponder(Option<Arc<Flight>>);
+pub(crate) struct BatchResponder(Option<Arc<InflightBatch>>);
 
 impl BatchResponder {
-    pub(crate) fn new(flight: Arc<Flight>) -> Self {
-        Self(Some(flight))
+    pub(crate) fn new(inflight: Arc<InflightBatch>) -> Self {
+        Self(Some(inflight))
     }
 }
 
@@ -217,14 +217,14 @@ where
     T: OptionalSend + 'static,
 {
     fn on_complete(mut self, result: T) {
-        let Some(flight) = self.0.take() else { return };
+        let Some(inflight) = self.0.take() else { return };
         let result: &dyn Any = &result;
         match result.downcast_ref::<ClientWriteResult<C>>() {
-            Some(Ok(_)) => flight.committed(),
+            Some(Ok(_)) => inflight.committed(),
             // Raft refuses these before it writes anything.
-            Some(Err(ClientWriteError::ForwardToLeader(_))) => flight.refused(),
-            Some(Err(error)) => flight.lost(&error.to_string()),
-            None => flight.lost("Raft answered with something else"),
+            Some(Err(ClientWriteError::ForwardToLeader(_))) => inflight.refused(),
+            Some(Err(error)) => inflight.lost(&error.to_string()),
+            None => inflight.lost("Raft answered with something else"),
         }
     }
 }
@@ -232,8 +232,8 @@ where
 impl Drop for BatchResponder {
     /// Raft died with the batch in its hands.
     fn drop(&mut self) {
-        if let Some(flight) = self.0.take() {
-            flight.lost("Raft stopped before it was committed");
+        if let Some(inflight) = self.0.take() {
+            inflight.lost("Raft stopped before it was committed");
         }
     }
 }
@@ -254,12 +254,12 @@ mod tests {
 
     #[test]
     fn an_ack_names_the_right_place_even_if_an_earlier_append_gave_up() {
-        let (landing, _landed) = mpsc::unbounded_channel();
+        let (tx, _events) = mpsc::unbounded_channel();
         let ((one, mut given_up), (two, mut kept)) = (waiter(&["a", "bc"], 1), waiter(&["def"], 9));
-        let flight = Flight::new(0, vec![one, two], landing);
-        assert_eq!(flight.expire(Duration::from_secs(5)), Some(Duration::from_secs(9)));
-        flight.place(Placed { first_index: 100, first_position: 1000, term: 7 });
-        flight.committed();
+        let inflight = InflightBatch::new(0, vec![one, two], tx);
+        assert_eq!(inflight.expire(Duration::from_secs(5)), Some(Duration::from_secs(9)));
+        inflight.place(BatchPlace { first_index: 100, first_position: 1000, term: 7 });
+        inflight.committed();
         assert!(matches!(given_up.try_recv().unwrap(), Err(AppendError::Unknown { .. })));
         let ack = kept.try_recv().unwrap().unwrap();
         assert_eq!(ack, BatchAck { first_index: 102, first_position: 1011, term: 7, count: 1 });
@@ -267,10 +267,10 @@ mod tests {
 
     #[test]
     fn a_batch_that_raft_drops_has_an_unknown_outcome() {
-        let (landing, mut landed) = mpsc::unbounded_channel();
+        let (tx, mut events) = mpsc::unbounded_channel();
         let (one, mut outcome) = waiter(&["a"], 1);
-        drop(BatchResponder::new(Flight::new(0, vec![one], landing)));
+        drop(BatchResponder::new(InflightBatch::new(0, vec![one], tx)));
         assert!(matches!(outcome.try_recv().unwrap(), Err(AppendError::Unknown { .. })));
-        assert!(matches!(landed.try_recv().unwrap(), Landed::Lost));
+        assert!(matches!(events.try_recv().unwrap(), BatchEvent::Lost));
     }
 }

@@ -13,9 +13,9 @@ use std::time::Duration;
 use openraft::Instant;
 use tokio::sync::{mpsc, watch};
 
-use super::disk_admission::Gate;
-use super::inflight::{BatchResponder, Landed, Waiter};
-use super::window::{Flights, put_back};
+use super::disk_admission::DiskAdmission;
+use super::inflight::{BatchEvent, BatchResponder, Waiter};
+use super::window::{InflightWindow, put_back};
 use crate::error::AppendError;
 use crate::format::batch;
 use crate::format::entry::{EntryKind, entry_length};
@@ -38,7 +38,7 @@ const RETRY: Duration = Duration::from_millis(10);
 /// The proposer of one ledger.
 pub(crate) struct Proposer<R: Runtime> {
     raft: Raft<R>,
-    gate: Gate,
+    gate: DiskAdmission,
     role: watch::Receiver<Role>,
     /// Says why there is no master.
     standing: Standing,
@@ -49,10 +49,10 @@ pub(crate) struct Proposer<R: Runtime> {
     roll: Option<u64>,
     /// Bytes that end a batch.
     batch_bytes: usize,
-    landed: mpsc::UnboundedReceiver<Landed>,
+    batch_events: mpsc::UnboundedReceiver<BatchEvent>,
     /// In order of arrival.
     backlog: VecDeque<Waiter>,
-    flights: Flights,
+    window: InflightWindow,
     /// Appends that have arrived so far.
     arrived: u64,
     started: R::Instant,
@@ -65,14 +65,14 @@ impl<R: Runtime> Proposer<R> {
     /// A batch takes no more than `max_batch_bytes`, framing included, unless a single append does.
     pub(crate) fn new(
         raft: Raft<R>,
-        gate: Gate,
+        gate: DiskAdmission,
         role: watch::Receiver<Role>,
         standing: Standing,
         submitted: mpsc::UnboundedReceiver<Waiter>,
         rolls: mpsc::UnboundedReceiver<u64>,
         max_batch_bytes: usize,
     ) -> Self {
-        let (landing, landed) = mpsc::unbounded_channel();
+        let (events, batch_events) = mpsc::unbounded_channel();
         Self {
             raft,
             gate,
@@ -82,9 +82,9 @@ impl<R: Runtime> Proposer<R> {
             rolls,
             roll: None,
             batch_bytes: BATCH_BYTES.min(max_batch_bytes),
-            landed,
+            batch_events,
             backlog: VecDeque::new(),
-            flights: Flights::new(landing),
+            window: InflightWindow::new(events),
             arrived: 0,
             started: R::Instant::now(),
             earliest: None,
@@ -100,7 +100,7 @@ impl<R: Runtime> Proposer<R> {
             let wake = [self.earliest, self.retry_at].into_iter().flatten().min();
             tokio::select! {
                 biased;
-                Some(landed) = self.landed.recv() => self.land(landed),
+                Some(event) = self.batch_events.recv() => self.on_event(event),
                 Some(begins) = self.rolls.recv() => self.roll = Some(begins),
                 changed = self.role.changed() => {
                     if changed.is_err() {
@@ -177,7 +177,7 @@ impl<R: Runtime> Proposer<R> {
             return;
         }
         self.retry_at = None;
-        while self.flights.has_room() {
+        while self.window.has_room() {
             // All that was proposed before has its place: whether the segment is still written to is known.
             if let Some(begins) = self.roll.take()
                 && self.gate.roll(begins)
@@ -193,7 +193,7 @@ impl<R: Runtime> Proposer<R> {
                 return;
             }
             let length = length(&waiters);
-            match self.gate.propose(length, self.flights.pending()) {
+            match self.gate.propose(length, self.window.pending()) {
                 Admission::Now => {}
                 Admission::Later => {
                     waiters.into_iter().rev().for_each(|waiter| self.backlog.push_front(waiter));
@@ -216,11 +216,11 @@ impl<R: Runtime> Proposer<R> {
 
     /// Hands an entry to Raft. False if it takes none any more.
     async fn send(&mut self, draft: Draft, waiters: Vec<Waiter>, term: u64) -> bool {
-        let flight = self.flights.launch(draft.length(), waiters);
-        let responder = BatchResponder::new(flight.clone());
+        let inflight = self.window.start(draft.length(), waiters);
+        let responder = BatchResponder::new(inflight.clone());
         // In this term only: what waits for it may be meant for no other.
         let term = CommittedLeaderId::new(term);
-        let sent = self.raft.write(Proposed { draft, flight }).responder(responder).with_leader(term).await;
+        let sent = self.raft.write(Proposed { draft, inflight }).responder(responder).with_leader(term).await;
         if let Err(fatal) = &sent {
             // The responder was dropped with the message and has told the waiters; the role task closes the ledger.
             tracing::debug!(%fatal, "Raft takes no batch any more");
@@ -243,8 +243,8 @@ impl<R: Runtime> Proposer<R> {
         waiters
     }
 
-    fn land(&mut self, landed: Landed) {
-        if let Some(refused) = self.flights.land(landed) {
+    fn on_event(&mut self, event: BatchEvent) {
+        if let Some(refused) = self.window.on_event(event) {
             // Raft wrote nothing: they keep their place in the order and their deadline.
             put_back(&mut self.backlog, refused);
             let deadline = self.backlog.iter().map(|waiter| waiter.deadline).min();
@@ -263,7 +263,7 @@ impl<R: Runtime> Proposer<R> {
             let (waited, waiting) = (waiter.timeout, self.standing.waiting());
             waiter.finish(Err(AppendError::NoMaster { waited, waiting }));
         }
-        let flying = self.flights.expire(now);
+        let flying = self.window.expire(now);
         self.earliest = self.backlog.iter().map(|waiter| waiter.deadline).chain(flying).min();
     }
 

@@ -6,69 +6,69 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::inflight::{Flight, Landed, Waiter};
+use super::inflight::{BatchEvent, InflightBatch, Waiter};
 
 /// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
-const MAX_FLIGHTS: usize = 4;
+const MAX_IN_FLIGHT: usize = 4;
 
 /// What the proposer knows of its batches: what it has heard, and never what it could look up in them. What Raft has
 /// refused and the proposer has not heard of would be proposed again behind what it proposes meanwhile.
-pub(crate) struct Flights {
-    under_way: Vec<Weak<Flight>>,
+pub(crate) struct InflightWindow {
+    batches: Vec<Weak<InflightBatch>>,
     /// Those that have not landed.
-    aloft: usize,
+    in_flight: usize,
     /// Raft may have refused the one that was launched last.
     undecided: bool,
-    landing: mpsc::UnboundedSender<Landed>,
+    events: mpsc::UnboundedSender<BatchEvent>,
 }
 
-impl Flights {
+impl InflightWindow {
     /// None. What becomes of each is said to `landing`, in the order in which it happens.
-    pub(crate) fn new(landing: mpsc::UnboundedSender<Landed>) -> Self {
-        Self { under_way: Vec::new(), aloft: 0, undecided: false, landing }
+    pub(crate) fn new(events: mpsc::UnboundedSender<BatchEvent>) -> Self {
+        Self { batches: Vec::new(), in_flight: 0, undecided: false, events }
     }
 
     /// Whether the next one may follow. One that waits for the one before it keeps its place: between the two a lease
     /// can be renewed.
     pub(crate) fn has_room(&self) -> bool {
-        self.aloft < MAX_FLIGHTS && !self.undecided
+        self.in_flight < MAX_IN_FLIGHT && !self.undecided
     }
 
     /// A flight that is proposed now, of an entry of `length` bytes. Only while there is room.
-    pub(crate) fn launch(&mut self, length: usize, waiters: Vec<Waiter>) -> Arc<Flight> {
-        let flight = Flight::new(length, waiters, self.landing.clone());
-        self.under_way.push(Arc::downgrade(&flight));
-        self.aloft += 1;
+    pub(crate) fn start(&mut self, length: usize, waiters: Vec<Waiter>) -> Arc<InflightBatch> {
+        let inflight = InflightBatch::new(length, waiters, self.events.clone());
+        self.batches.push(Arc::downgrade(&inflight));
+        self.in_flight += 1;
         self.undecided = true;
-        flight
+        inflight
     }
 
     /// Takes note of what was said to `landing`. Gives back what is to be proposed again.
-    pub(crate) fn land(&mut self, landed: Landed) -> Option<Vec<Waiter>> {
+    pub(crate) fn on_event(&mut self, event: BatchEvent) -> Option<Vec<Waiter>> {
         // All but the last one are placed.
-        self.undecided &= matches!(landed, Landed::Done);
-        let refused = match landed {
-            Landed::Placed => return None,
-            Landed::Done | Landed::Lost => None,
-            Landed::Refused(waiters) => Some(waiters),
+        self.undecided &= matches!(event, BatchEvent::Done);
+        let refused = match event {
+            BatchEvent::Placed => return None,
+            BatchEvent::Done | BatchEvent::Lost => None,
+            BatchEvent::Refused(waiters) => Some(waiters),
         };
-        self.aloft -= 1;
-        self.under_way.retain(|flight| flight.strong_count() > 0);
+        self.in_flight -= 1;
+        self.batches.retain(|inflight| inflight.strong_count() > 0);
         refused
     }
 
     /// Bytes that the log will need for those that it has not taken.
     pub(crate) fn pending(&self) -> usize {
-        self.all().map(|flight| flight.pending()).sum()
+        self.all().map(|inflight| inflight.pending()).sum()
     }
 
     /// Gives up waiting for those whose deadline has come. Returns the next deadline.
     pub(crate) fn expire(&self, now: Duration) -> Option<Duration> {
-        self.all().filter_map(|flight| flight.expire(now)).min()
+        self.all().filter_map(|inflight| inflight.expire(now)).min()
     }
 
-    fn all(&self) -> impl Iterator<Item = Arc<Flight>> {
-        self.under_way.iter().filter_map(Weak::upgrade)
+    fn all(&self) -> impl Iterator<Item = Arc<InflightBatch>> {
+        self.batches.iter().filter_map(Weak::upgrade)
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
 
     use super::*;
     use crate::error::AppendError;
-    use crate::raft::append::inflight::Placed;
+    use crate::raft::append::inflight::BatchPlace;
     use crate::types::BatchAck;
 
     /// Chance, by a seed: xorshift.
@@ -125,12 +125,12 @@ mod tests {
     struct Model {
         dice: Dice,
         backlog: VecDeque<Waiter>,
-        flights: Flights,
-        landed: mpsc::UnboundedReceiver<Landed>,
+        window: InflightWindow,
+        batch_events: mpsc::UnboundedReceiver<BatchEvent>,
         /// Proposed, and not seen by Raft yet.
-        proposed: VecDeque<Arc<Flight>>,
+        proposed: VecDeque<Arc<InflightBatch>>,
         /// Placed, and not committed.
-        placed: VecDeque<Arc<Flight>>,
+        placed: VecDeque<Arc<InflightBatch>>,
         lease: bool,
         index: u64,
         /// Something was refused that the proposer had not heard of when the lease was renewed, and more waited.
@@ -139,12 +139,12 @@ mod tests {
 
     impl Model {
         fn new(seed: u64) -> Self {
-            let (landing, landed) = mpsc::unbounded_channel();
+            let (events, batch_events) = mpsc::unbounded_channel();
             Self {
                 dice: Dice((seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)),
                 backlog: VecDeque::new(),
-                flights: Flights::new(landing),
-                landed,
+                window: InflightWindow::new(events),
+                batch_events,
                 proposed: VecDeque::new(),
                 placed: VecDeque::new(),
                 lease: true,
@@ -165,42 +165,45 @@ mod tests {
             match self.dice.below(6) {
                 // The proposer.
                 0 => {
-                    if let Ok(landed) = self.landed.try_recv()
-                        && let Some(refused) = self.flights.land(landed)
+                    if let Ok(event) = self.batch_events.try_recv()
+                        && let Some(refused) = self.window.on_event(event)
                     {
                         put_back(&mut self.backlog, refused);
                     }
                 }
                 1 | 2 => {
-                    if self.flights.has_room()
+                    if self.window.has_room()
                         && let Some(waiter) = self.backlog.pop_front()
                     {
-                        let flight = self.flights.launch(1, vec![waiter]);
-                        self.proposed.push_back(flight);
+                        let inflight = self.window.start(1, vec![waiter]);
+                        self.proposed.push_back(inflight);
                     }
                 }
                 // Raft.
                 3 => match self.proposed.pop_front() {
-                    Some(flight) if self.lease => {
-                        flight.place(Placed { first_index: self.index, first_position: 0, term: 1 });
+                    Some(inflight) if self.lease => {
+                        inflight.place(BatchPlace { first_index: self.index, first_position: 0, term: 1 });
                         self.index += 1;
-                        self.placed.push_back(flight);
+                        self.placed.push_back(inflight);
                     }
-                    Some(flight) => {
-                        flight.refused();
+                    Some(inflight) => {
+                        inflight.refused();
                         // A heartbeat that is answered at this moment.
                         self.lease = self.dice.below(2) == 0;
                         self.reached += u64::from(self.lease && !self.backlog.is_empty());
                     }
                     None => {}
                 },
-                4 => self.placed.pop_front().into_iter().for_each(|flight| flight.committed()),
+                4 => self.placed.pop_front().into_iter().for_each(|inflight| inflight.committed()),
                 _ => self.lease = self.dice.below(2) == 0,
             }
         }
 
         fn is_idle(&self) -> bool {
-            self.backlog.is_empty() && self.proposed.is_empty() && self.placed.is_empty() && self.landed.is_empty()
+            self.backlog.is_empty()
+                && self.proposed.is_empty()
+                && self.placed.is_empty()
+                && self.batch_events.is_empty()
         }
     }
 
@@ -237,24 +240,24 @@ mod tests {
     fn one_follows_when_the_one_before_it_is_placed_and_not_when_an_earlier_one_is_done() {
         let mut model = Model::new(0);
         let _outcomes = [model.submit(0), model.submit(1)];
-        let launch = |model: &mut Model| {
+        let start = |model: &mut Model| {
             let waiter = model.backlog.pop_front().unwrap();
-            model.flights.launch(1, vec![waiter])
+            model.window.start(1, vec![waiter])
         };
-        let placed = Placed { first_index: 0, first_position: 0, term: 1 };
-        let first = launch(&mut model);
-        assert!(!model.flights.has_room());
+        let placed = BatchPlace { first_index: 0, first_position: 0, term: 1 };
+        let first = start(&mut model);
+        assert!(!model.window.has_room());
         first.place(placed);
-        model.flights.land(model.landed.try_recv().unwrap());
-        assert!(model.flights.has_room());
-        let second = launch(&mut model);
+        model.window.on_event(model.batch_events.try_recv().unwrap());
+        assert!(model.window.has_room());
+        let second = start(&mut model);
         first.committed();
-        model.flights.land(model.landed.try_recv().unwrap());
-        assert!(!model.flights.has_room());
+        model.window.on_event(model.batch_events.try_recv().unwrap());
+        assert!(!model.window.has_room());
         // Raft is gone with it: there is nobody to refuse it any more.
         second.committed();
-        assert!(matches!(model.landed.try_recv(), Ok(Landed::Lost)));
-        model.flights.land(Landed::Lost);
-        assert!(model.flights.has_room());
+        assert!(matches!(model.batch_events.try_recv(), Ok(BatchEvent::Lost)));
+        model.window.on_event(BatchEvent::Lost);
+        assert!(model.window.has_room());
     }
 }

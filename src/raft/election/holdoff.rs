@@ -19,14 +19,14 @@ use crate::types::NodeId;
 
 /// Whether votes may be given and asked for; waits until they may.
 #[derive(Debug, Clone)]
-pub(crate) struct VoteHold {
+pub(crate) struct ElectionHoldoff {
     /// Over when the semaphore, which has no permits, is closed. A `watch` would wake those who wait in any order; here
     /// they answer candidates, and a seed of a simulation is to determine who is answered first.
     over: Arc<Semaphore>,
     reminded: Arc<Notify>,
 }
 
-impl VoteHold {
+impl ElectionHoldoff {
     /// Whether the node must keep away from elections at its start. Not if it has never voted, nor if nobody else is a
     /// voter. What its vote says does not matter: that may be an older one.
     pub(crate) fn is_due(id: &NodeId, vote: Option<&HardVote>, members: &StoredMembership) -> bool {
@@ -102,11 +102,14 @@ mod tests {
         let vote = |node: u64, granted| HardVote { term: 3, node: Some(NodeId::new(node)), granted };
         for (node, granted) in [(0, true), (0, false), (1, true), (1, false)] {
             for voters in [&[0, 1][..], &[0], &[]] {
-                assert!(VoteHold::is_due(&own, Some(&vote(node, granted)), &members(voters)), "{node} {granted}");
+                assert!(
+                    ElectionHoldoff::is_due(&own, Some(&vote(node, granted)), &members(voters)),
+                    "{node} {granted}"
+                );
             }
-            assert!(!VoteHold::is_due(&own, Some(&vote(node, granted)), &members(&[1])));
+            assert!(!ElectionHoldoff::is_due(&own, Some(&vote(node, granted)), &members(&[1])));
         }
-        assert!(!VoteHold::is_due(&own, None, &members(&[0, 1])));
+        assert!(!ElectionHoldoff::is_due(&own, None, &members(&[0, 1])));
     }
 
     #[tokio::test(start_paused = true)]
@@ -114,13 +117,13 @@ mod tests {
         let (patience, silence) = (Duration::from_secs(1), Duration::from_secs(10));
         let now = <TokioRuntime as AsyncRuntime>::Instant::now;
         let began = now();
-        let told = VoteHold::start::<TokioRuntime>(patience, silence);
+        let told = ElectionHoldoff::start::<TokioRuntime>(patience, silence);
         // Early, and more than once: the promise lasts all the same.
         told.reminded();
         told.reminded();
         told.over().await;
         assert_eq!(now() - began, patience);
-        let alone = VoteHold::start::<TokioRuntime>(patience, silence);
+        let alone = ElectionHoldoff::start::<TokioRuntime>(patience, silence);
         alone.over().await;
         assert_eq!(now() - began, patience + silence);
     }

@@ -13,9 +13,9 @@ use crate::raft::type_config::{LogId, log_id};
 
 /// The last entry that this node has acknowledged, as far as a leader has told it in this life. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Owed(watch::Sender<Option<LogId>>);
+pub(crate) struct LostEntries(watch::Sender<Option<LogId>>);
 
-impl Owed {
+impl LostEntries {
     pub(crate) fn new() -> Self {
         Self(watch::Sender::new(None))
     }

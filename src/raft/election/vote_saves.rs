@@ -5,9 +5,9 @@
 //! longer than that timeout, no voter ever answers in time: one term follows the other, and nobody is elected.
 //!
 //! So where saves are slow, here or with the voters,
-//! - a candidate that has saved its own vote asks for those of the others before openraft does, and as long as they
-//!   may take ([`Canvass`]). openraft asks for the same votes next, which are on their disks then. How long they take
-//!   is not known: as long as its own vote took three times, and longer with each candidacy that was in vain;
+//! - a candidate that has saved its own vote asks for those of the others before openraft does, and waits as long as
+//!   they may take ([`VoteCollector`]). openraft asks for the same votes next, which are on their disks then. How long
+//!   they take is not known: it waits three times as long as its own vote took, and longer with each candidacy in vain;
 //! - a node that has saved a vote, its own or another's, does not ask for pre-votes for a while: one that is being
 //!   elected has to save its own vote twice before anybody hears of it, and whoever asks meanwhile would take its
 //!   voters away.
@@ -36,10 +36,10 @@ const SHARES: u32 = 1 << 10;
 
 /// What saving votes costs. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct VoteSaves(Arc<Mutex<State>>);
+pub(crate) struct VoteSaves(Arc<Mutex<VoteSavesState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct VoteSavesState {
     /// Votes that are being saved.
     saving: usize,
     /// Waits that are not over.
@@ -54,10 +54,10 @@ struct State {
 }
 
 /// Asks the others for their votes, for as long as their disks may take.
-pub(crate) trait Canvass: Send + Sync {
+pub(crate) trait VoteCollector: Send + Sync {
     /// Ends when a quorum of `membership`, this node included, has saved `vote`, as this node has; or when that will
     /// not come to be, or has not `within` that time. `last`: the last entry of this node's log.
-    fn canvass(
+    fn collect(
         &self,
         vote: RaftVote,
         last: Option<LogId>,
@@ -71,13 +71,13 @@ pub(crate) trait Canvass: Send + Sync {
 
 /// The times and the node that a save is judged by.
 #[derive(Debug, Clone)]
-pub(crate) struct Bounds {
+pub(crate) struct ElectionBounds {
     pub(crate) node: NodeId,
     /// The lower and the upper election timeout.
     pub(crate) election_timeout: (Duration, Duration),
 }
 
-impl Bounds {
+impl ElectionBounds {
     /// Whether a save that takes so long is one that a vote may be too late for: it also has to travel, and the next
     /// one may take longer.
     pub(crate) fn is_slow(&self, took: Duration) -> bool {
@@ -95,7 +95,7 @@ impl Bounds {
 }
 
 impl VoteSaves {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, VoteSavesState> {
         self.0.lock()
     }
 
@@ -106,7 +106,7 @@ impl VoteSaves {
     }
 
     /// A vote of `term` was saved, which took so long.
-    pub(crate) fn took<R: Runtime>(&self, took: Duration, term: u64, bounds: &Bounds) {
+    pub(crate) fn took<R: Runtime>(&self, took: Duration, term: u64, bounds: &ElectionBounds) {
         let wait = {
             let mut state = self.state();
             // It takes a few good ones to forget a bad one.
@@ -128,7 +128,7 @@ impl VoteSaves {
 
     /// This node stands, and has saved its vote: how long to wait for the votes of others. `None`: no longer than
     /// openraft does.
-    pub(crate) fn stands(&self, bounds: &Bounds) -> Option<Duration> {
+    pub(crate) fn stands(&self, bounds: &ElectionBounds) -> Option<Duration> {
         let mut state = self.state();
         let own = if state.slow { state.lately * SAVES } else { Duration::ZERO };
         let theirs = match state.in_vain {
@@ -178,8 +178,8 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn bounds(node: u64) -> Bounds {
-        Bounds { node: NodeId::new(node), election_timeout: (millis(400), millis(800)) }
+    fn bounds(node: u64) -> ElectionBounds {
+        ElectionBounds { node: NodeId::new(node), election_timeout: (millis(400), millis(800)) }
     }
 
     #[tokio::test(start_paused = true)]

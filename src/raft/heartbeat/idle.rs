@@ -7,41 +7,41 @@ use openraft::Instant;
 use crate::config::Config;
 
 /// At most so many strikes of the clock to a heartbeat.
-const MOST: u32 = 4;
+const MAX_TICKS_PER_HEARTBEAT: u32 = 4;
 
 /// How far the log goes and how far it is committed, by entry.
-pub(crate) type Seen = (Option<u64>, Option<u64>);
+pub(crate) type LogExtent = (Option<u64>, Option<u64>);
 
 /// A ledger where nothing happens, and whose last heartbeat was answered, may rest for some strikes. One that is lost
 /// is made good at the next.
-pub(crate) struct Rest<I> {
+pub(crate) struct IdleHeartbeats<I> {
     /// Of so many strikes, one brings a heartbeat.
     of: u32,
     every: Duration,
-    rested: u32,
+    skipped: u32,
     /// At the last heartbeat.
-    beat: Option<(Seen, I)>,
+    beat: Option<(LogExtent, I)>,
 }
 
-impl<I: Instant> Rest<I> {
+impl<I: Instant> IdleHeartbeats<I> {
     /// The clock strikes `every` so often; `of` as many strikes, one brings a heartbeat.
     pub(crate) fn new(of: u32, every: Duration) -> Self {
-        Self { of, every, rested: 0, beat: None }
+        Self { of, every, skipped: 0, beat: None }
     }
 
     /// Whether a heartbeat is due at this strike. `acked`: when that was sent which a quorum answered last.
     ///
     /// All ledgers of a node that rest beat at the same strikes, whenever they came to rest: theirs travel together.
-    pub(crate) fn is_due(&mut self, strike: u64, seen: Seen, acked: Option<I>, now: I) -> bool {
+    pub(crate) fn is_due(&mut self, tick: u64, seen: LogExtent, acked: Option<I>, now: I) -> bool {
         let idle = self.beat.is_some_and(|(then, at)| {
             // A later answer is one to somebody else's heartbeat: a read had to ask. The next may find it answered.
             then == seen && acked.is_some_and(|acked| acked >= at && acked < at + self.every / 4)
         });
-        self.rested += 1;
-        if idle && self.rested < self.of && !strike.is_multiple_of(self.of.into()) {
+        self.skipped += 1;
+        if idle && self.skipped < self.of && !tick.is_multiple_of(self.of.into()) {
             return false;
         }
-        self.rested = 0;
+        self.skipped = 0;
         self.beat = Some((seen, now));
         true
     }
@@ -49,17 +49,17 @@ impl<I: Instant> Rest<I> {
 
 /// Of so many strikes one brings a heartbeat where nothing happens: so many that followers, who wait for both bounds of
 /// the election timeout, can miss one and still have the next in time.
-pub(crate) fn resting(config: &Config) -> u32 {
+pub(crate) fn idle_ticks_per_heartbeat(config: &Config) -> u32 {
     let (low, high) = config.election_timeout;
-    let strikes = (low + high).as_nanos() / config.heartbeat_interval.as_nanos().max(1) / 3;
-    u32::try_from(strikes).unwrap_or(MOST).clamp(1, MOST)
+    let ticks = (low + high).as_nanos() / config.heartbeat_interval.as_nanos().max(1) / 3;
+    u32::try_from(ticks).unwrap_or(MAX_TICKS_PER_HEARTBEAT).clamp(1, MAX_TICKS_PER_HEARTBEAT)
 }
 
 #[cfg(test)]
 mod tests {
     use openraft::AsyncRuntime;
 
-    use super::super::ticker::QUIET;
+    use super::super::ticker::SILENT_TICKS;
     use super::*;
     use crate::raft::TokioRuntime;
     use crate::types::NodeId;
@@ -72,11 +72,11 @@ mod tests {
     /// answer was.
     type Found = (u32, u64, Option<u32>);
 
-    fn due(of: u32, strikes: &[Found]) -> Vec<u32> {
+    fn due(of: u32, ticks: &[Found]) -> Vec<u32> {
         let began = Now::now();
-        let mut rest = Rest::new(of, EVERY);
+        let mut rest = IdleHeartbeats::new(of, EVERY);
         let mut due = Vec::new();
-        for (at, entries, answered) in strikes {
+        for (at, entries, answered) in ticks {
             let acked = answered.map(|beat| began + EVERY * beat + EVERY / 100);
             if rest.is_due((*at).into(), (Some(*entries), Some(*entries)), acked, began + EVERY * *at) {
                 due.push(*at);
@@ -87,10 +87,9 @@ mod tests {
 
     #[test]
     fn an_idle_ledger_whose_heartbeats_are_answered_rests() {
-        let strikes =
-            [(0, 5, None), (1, 5, Some(0)), (2, 5, Some(0)), (3, 5, Some(0)), (4, 5, Some(3)), (5, 5, Some(3))];
-        assert_eq!(due(3, &strikes), [0, 3]);
-        assert_eq!(due(1, &strikes), [0, 1, 2, 3, 4, 5]);
+        let ticks = [(0, 5, None), (1, 5, Some(0)), (2, 5, Some(0)), (3, 5, Some(0)), (4, 5, Some(3)), (5, 5, Some(3))];
+        assert_eq!(due(3, &ticks), [0, 3]);
+        assert_eq!(due(1, &ticks), [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]
@@ -100,15 +99,15 @@ mod tests {
 
     #[test]
     fn what_is_new_is_told_at_the_next_strike() {
-        let strikes = [(0, 5, None), (1, 5, Some(0)), (2, 6, Some(0)), (3, 6, Some(2)), (4, 7, Some(2))];
-        assert_eq!(due(4, &strikes), [0, 2, 4]);
+        let ticks = [(0, 5, None), (1, 5, Some(0)), (2, 6, Some(0)), (3, 6, Some(2)), (4, 7, Some(2))];
+        assert_eq!(due(4, &ticks), [0, 2, 4]);
     }
 
     #[test]
     fn ledgers_that_rest_beat_at_the_same_strikes_whenever_they_came_to_rest() {
         for first in 0..4 {
             let mut last = None;
-            let strikes: Vec<Found> = (first..first + 12)
+            let ticks: Vec<Found> = (first..first + 12)
                 .map(|at| {
                     let found = (at, 5, last);
                     if last.is_none() || at % 4 == 0 {
@@ -117,7 +116,7 @@ mod tests {
                     found
                 })
                 .collect();
-            let due = due(4, &strikes);
+            let due = due(4, &ticks);
             assert_eq!(due[0], first);
             assert!(due[1..].iter().all(|at| at % 4 == 0), "{due:?}");
             assert!(due.windows(2).all(|pair| pair[1] - pair[0] <= 4), "{due:?}");
@@ -127,7 +126,7 @@ mod tests {
     #[test]
     fn a_ledger_whose_leadership_is_asked_for_does_not_rest() {
         let began = Now::now();
-        let mut rest = Rest::new(3, EVERY);
+        let mut rest = IdleHeartbeats::new(3, EVERY);
         let seen = (Some(5), Some(5));
         assert!(rest.is_due(3, seen, None, began));
         assert!(!rest.is_due(4, seen, Some(began), began + EVERY));
@@ -140,11 +139,11 @@ mod tests {
         let mut config = Config::new(NodeId::new(0), "h:1");
         for (low, high, of) in [(400, 800, 4), (300, 301, 2), (1000, 2000, 4)] {
             config.election_timeout = (Duration::from_millis(low), Duration::from_millis(high));
-            assert_eq!(resting(&config), of);
+            assert_eq!(idle_ticks_per_heartbeat(&config), of);
             // One that is lost is made good at the next strike, but for a follower that alone did not hear it.
             let wait = config.election_timeout.0 + config.election_timeout.1;
             assert!(config.heartbeat_interval * of * 2 < wait);
-            assert!(config.heartbeat_interval * QUIET < wait && of < QUIET);
+            assert!(config.heartbeat_interval * SILENT_TICKS < wait && of < SILENT_TICKS);
         }
     }
 }

@@ -21,32 +21,32 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{Instant, ServerState};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::idle::{Rest, resting};
+use super::idle::{IdleHeartbeats, idle_ticks_per_heartbeat};
 use crate::config::Config;
 use crate::raft::role::task::Metrics;
 use crate::raft::type_config::{Raft, Runtime};
 
 /// After so many strikes without a word of the leader, openraft's own clock takes over.
-pub(crate) const QUIET: u32 = 5;
+pub(crate) const SILENT_TICKS: u32 = 5;
 
 /// Strikes for the ledgers of a node. Costs nothing while there is none.
-pub(crate) struct Pacer {
+pub(crate) struct Ticker {
     every: Duration,
-    resting: u32,
-    state: Arc<Mutex<State>>,
+    idle_ticks_per_heartbeat: u32,
+    state: Arc<Mutex<TickerState>>,
 }
 
 #[derive(Default)]
-struct State {
-    ledgers: Vec<Weak<dyn Paced>>,
+struct TickerState {
+    ledgers: Vec<Weak<dyn Ticked>>,
     running: bool,
 }
 
 /// How often a ledger has heard of its leader; told by the peer server.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Heard(Arc<AtomicU64>);
+pub(crate) struct LeaderCalls(Arc<AtomicU64>);
 
-impl Heard {
+impl LeaderCalls {
     /// The leader has sent something that Raft took.
     pub(crate) fn note(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -58,23 +58,27 @@ impl Heard {
 }
 
 /// A ledger as the pacer sees it.
-pub(crate) trait Paced: Send + Sync {
+pub(crate) trait Ticked: Send + Sync {
     /// The clock strikes, for the `number`th time. False if Raft has ended.
-    fn strike(&self, number: u64) -> bool;
+    fn tick(&self, number: u64) -> bool;
 }
 
-impl Pacer {
+impl Ticker {
     /// Strikes every heartbeat interval.
     pub(crate) fn new(config: &Config) -> Self {
-        Self { every: config.heartbeat_interval, resting: resting(config), state: Arc::default() }
+        Self {
+            every: config.heartbeat_interval,
+            idle_ticks_per_heartbeat: idle_ticks_per_heartbeat(config),
+            state: Arc::default(),
+        }
     }
 
     /// Has the clock strike for `raft` as long as the returned value lives.
-    pub(crate) fn pace<R: Runtime>(&self, raft: Raft<R>, heard: Heard) -> Arc<dyn Paced> {
-        let rest = Rest::new(self.resting, self.every);
+    pub(crate) fn pace<R: Runtime>(&self, raft: Raft<R>, heard: LeaderCalls) -> Arc<dyn Ticked> {
+        let rest = IdleHeartbeats::new(self.idle_ticks_per_heartbeat, self.every);
         // Until it has heard something, openraft's clock goes on.
-        let state = Mutex::new(PaceState { known: 0, quiet: QUIET, ticks: true, rest });
-        let paced: Arc<dyn Paced> = Arc::new(Pace { metrics: raft.metrics(), raft, heard, state });
+        let state = Mutex::new(TickedState { known: 0, quiet: SILENT_TICKS, ticks: true, rest });
+        let paced: Arc<dyn Ticked> = Arc::new(TickedReplica { metrics: raft.metrics(), raft, heard, state });
         let mut state = lock(&self.state);
         state.ledgers.push(Arc::downgrade(&paced));
         if !std::mem::replace(&mut state.running, true) {
@@ -89,7 +93,7 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock()
 }
 
-async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<State>>) {
+async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<TickerState>>) {
     let mut next = R::Instant::now();
     for number in 0.. {
         // From strike to strike, however long one takes; what was slept through is not made up for.
@@ -97,7 +101,7 @@ async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<State>>) {
         R::sleep_until(next).await;
         let ledgers = lock(&state).ledgers.clone();
         for ledger in &ledgers {
-            if ledger.upgrade().is_some_and(|ledger| ledger.strike(number)) {
+            if ledger.upgrade().is_some_and(|ledger| ledger.tick(number)) {
                 continue;
             }
             lock(&state).ledgers.retain(|other| !Weak::ptr_eq(other, ledger));
@@ -110,25 +114,25 @@ async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<State>>) {
     }
 }
 
-struct Pace<R: Runtime> {
+struct TickedReplica<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
-    heard: Heard,
-    state: Mutex<PaceState<R::Instant>>,
+    heard: LeaderCalls,
+    state: Mutex<TickedState<R::Instant>>,
 }
 
-struct PaceState<I> {
+struct TickedState<I> {
     /// What had been heard at the last strike.
     known: u64,
     /// Strikes since anything was heard.
     quiet: u32,
     /// Whether openraft's own clock goes.
     ticks: bool,
-    rest: Rest<I>,
+    rest: IdleHeartbeats<I>,
 }
 
-impl<R: Runtime> Paced for Pace<R> {
-    fn strike(&self, number: u64) -> bool {
+impl<R: Runtime> Ticked for TickedReplica<R> {
+    fn tick(&self, number: u64) -> bool {
         let (leads, seen, acked) = {
             let metrics = self.metrics.borrow_watched();
             if metrics.running_state.is_err() {
@@ -142,7 +146,7 @@ impl<R: Runtime> Paced for Pace<R> {
         state.quiet = if state.known == heard { state.quiet.saturating_add(1) } else { 0 };
         state.known = heard;
         let ticks = if !leads {
-            state.quiet >= QUIET
+            state.quiet >= SILENT_TICKS
         } else if state.rest.is_due(number, seen, acked, R::Instant::now()) {
             match self.raft.trigger().heartbeat().now_or_never() {
                 Some(Ok(())) => false,

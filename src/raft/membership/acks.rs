@@ -24,9 +24,9 @@ pub(crate) type Holds = Arc<dyn Fn(LogId) -> bool + Send + Sync>;
 
 /// What the members of one ledger have acknowledged. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Acknowledged {
+pub(crate) struct MemberAcks {
     group: Group,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<AcksState>>,
     index_after: IndexAfter,
     holds: Holds,
     /// Whether what is acknowledged survives a loss of power.
@@ -34,15 +34,15 @@ pub(crate) struct Acknowledged {
 }
 
 #[derive(Default)]
-struct State {
+struct AcksState {
     /// The vote under which this node leads, or led last.
     leader: Option<RaftVote>,
     /// By the disk.
-    members: BTreeMap<Incarnation, Acked>,
+    members: BTreeMap<Incarnation, MemberAck>,
 }
 
 #[derive(Default)]
-struct Acked {
+struct MemberAck {
     /// The most it has acknowledged.
     most: Option<LogId>,
     /// What it has acknowledged and was not found to lack since.
@@ -60,12 +60,12 @@ struct Loss {
     has: Option<LogId>,
 }
 
-impl State {
+impl AcksState {
     /// What is kept under `leader`; `None` if that is one of the past.
     ///
     /// This node may lead again, in a later term: what it has kept of the entries that were acknowledged to it, those
     /// who acknowledged them have as well. The others were cut, here and perhaps there.
-    fn under(&mut self, leader: &RaftVote, holds: &Holds) -> Option<&mut BTreeMap<Incarnation, Acked>> {
+    fn under(&mut self, leader: &RaftVote, holds: &Holds) -> Option<&mut BTreeMap<Incarnation, MemberAck>> {
         let term = |vote: &RaftVote| vote.leader_id.term;
         match &self.leader {
             Some(current) if current == leader => {}
@@ -79,13 +79,13 @@ impl State {
     }
 }
 
-impl Acknowledged {
+impl MemberAcks {
     /// `lasting`: what is acknowledged was synced.
     pub(crate) fn new(group: Group, index_after: IndexAfter, holds: Holds, lasting: bool) -> Self {
         Self { group, state: Arc::default(), index_after, holds, lasting }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, AcksState> {
         self.state.lock()
     }
 
@@ -165,13 +165,13 @@ impl Acknowledged {
         Some(format!("{id} had acknowledged {had} and came back with {has}: {why}; {now}"))
     }
 
-    fn place(&self, id: Option<LogId>) -> Place {
+    fn place(&self, id: Option<LogId>) -> LogEnd {
         let number = id.map(|id| id.index);
-        Place { number, records: number.and_then(|number| (self.index_after)(number)) }
+        LogEnd { number, records: number.and_then(|number| (self.index_after)(number)) }
     }
 }
 
-impl Acked {
+impl MemberAck {
     /// Whether it does not have all that it has acknowledged.
     fn lacks(&self) -> bool {
         self.now < self.most
@@ -179,13 +179,13 @@ impl Acked {
 }
 
 /// The end of a log, for people.
-struct Place {
+struct LogEnd {
     number: Option<u64>,
     /// Index after its last record, if that can be told.
     records: Option<u64>,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LogEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.number, self.records) {
             (None, _) => write!(f, "nothing"),
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_member_that_lacks_what_it_acknowledged_is_named_with_what_it_had_and_has() {
-        let acked = Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true);
+        let acked = MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true);
         let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
         let leader = RaftVote::new_committed(3, NodeId::new(0));
         let member = (&id, disk);
@@ -236,7 +236,7 @@ mod tests {
             let kept = kept.clone();
             Arc::new(move |id: LogId| id.index <= kept.load(Ordering::Relaxed))
         };
-        let acked = Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), holds, true);
+        let acked = MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), holds, true);
         let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
         let leader = |term| RaftVote::new_committed(term, NodeId::new(0));
         let member = (&id, disk);
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn with_an_interval_a_loss_is_no_alarm_and_nobody_is_reminded() {
-        let acked = Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), false);
+        let acked = MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), false);
         let (id, disk) = (NodeId::new(1), Incarnation::from_u128(7));
         let leader = RaftVote::new_committed(3, NodeId::new(0));
         acked.note(&leader, (&id, disk), log_id(3, 60));

@@ -38,7 +38,7 @@ pub(crate) enum Change {
 
 /// One member, as the leader sees it.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
+pub(crate) struct MemberView {
     pub(crate) member: Member,
     pub(crate) voter: bool,
     /// The last entry it is known to have.
@@ -51,28 +51,28 @@ pub(crate) struct Seen {
 
 /// All members, and how the leader sees them.
 #[derive(Debug, Clone)]
-pub(crate) struct Picture {
+pub(crate) struct MembershipView {
     pub(crate) leads: bool,
     /// The last entry of the log.
     pub(crate) last: u64,
-    pub(crate) members: Vec<Seen>,
+    pub(crate) members: Vec<MemberView>,
     /// The entry that set the membership.
     set_by: Option<LogId>,
     membership: Membership,
 }
 
-impl Picture {
-    pub(crate) fn get(&self, id: &NodeId) -> Option<&Seen> {
+impl MembershipView {
+    pub(crate) fn get(&self, id: &NodeId) -> Option<&MemberView> {
         self.members.iter().find(|seen| seen.member.id == *id)
     }
 
     /// Entries that the member lacks.
-    pub(crate) fn behind(&self, seen: &Seen) -> u64 {
+    pub(crate) fn behind(&self, seen: &MemberView) -> u64 {
         self.last.saturating_sub(seen.matched.unwrap_or(0))
     }
 
     /// Whether the member has, or will have after the next round, all that is in the log.
-    pub(crate) fn has_caught_up(&self, seen: &Seen) -> bool {
+    pub(crate) fn has_caught_up(&self, seen: &MemberView) -> bool {
         seen.alive && seen.matched.is_some() && self.behind(seen) <= CAUGHT_UP
     }
 
@@ -144,7 +144,7 @@ impl Picture {
 
 /// How this node sees the members; only a leader sees how far they are. `lease`: who has not answered for so long is
 /// not alive.
-pub(crate) fn picture<R: Runtime>(raft: &Raft<R>, lease: Duration) -> Picture {
+pub(crate) fn view<R: Runtime>(raft: &Raft<R>, lease: Duration) -> MembershipView {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let membership = metrics.membership_config.membership().clone();
@@ -157,7 +157,7 @@ pub(crate) fn picture<R: Runtime>(raft: &Raft<R>, lease: Duration) -> Picture {
         let matched = metrics.replication.as_ref().and_then(of).map(|id: LogId| id.index);
         let acked = metrics.heartbeat.as_ref().and_then(|answers| answers.get(id).cloned().flatten());
         let heard = acked.map(|at| now.saturating_duration_since(*at));
-        Seen {
+        MemberView {
             member: codec::member(id, node),
             voter: voters.contains(id),
             matched: if me { metrics.last_log_index } else { matched },
@@ -165,7 +165,7 @@ pub(crate) fn picture<R: Runtime>(raft: &Raft<R>, lease: Duration) -> Picture {
             alive: me || heard.is_some_and(|heard| heard < lease),
         }
     };
-    Picture {
+    MembershipView {
         leads,
         last: metrics.last_log_index.unwrap_or(0),
         members: membership.nodes().map(seen).collect(),
@@ -175,15 +175,15 @@ pub(crate) fn picture<R: Runtime>(raft: &Raft<R>, lease: Duration) -> Picture {
 }
 
 /// Decides what is still to be done; nothing, if it is done already.
-pub(crate) type Decide<'a> = dyn Fn(&Picture) -> Result<Option<Change>, MemberError> + Send + Sync + 'a;
+pub(crate) type Decide<'a> = dyn Fn(&MembershipView) -> Result<Option<Change>, MemberError> + Send + Sync + 'a;
 
 /// Whether the members are as somebody waits for.
-pub(crate) type Settled<'a> = dyn Fn(&Picture) -> bool + Send + Sync + 'a;
+pub(crate) type Until<'a> = dyn Fn(&MembershipView) -> bool + Send + Sync + 'a;
 
 /// Waits until the members are seen as `settled` wants them, or Raft has stopped.
-pub(crate) async fn wait_for<R: Runtime>(raft: &Raft<R>, lease: Duration, settled: &Settled<'_>) {
+pub(crate) async fn wait_for<R: Runtime>(raft: &Raft<R>, lease: Duration, settled: &Until<'_>) {
     let mut metrics = raft.metrics();
-    while !settled(&picture(raft, lease)) {
+    while !settled(&view(raft, lease)) {
         if metrics.changed().await.is_err() {
             return;
         }
@@ -195,12 +195,12 @@ pub(crate) async fn wait_for<R: Runtime>(raft: &Raft<R>, lease: Duration, settle
 pub(crate) async fn quorum_lost<R: Runtime>(raft: &Raft<R>, lease: Duration, within: Duration) -> String {
     let mut since = None;
     loop {
-        let picture = picture(raft, lease);
+        let view = view(raft, lease);
         let now = R::Instant::now();
-        if !picture.leads || picture.has_quorum() {
+        if !view.leads || view.has_quorum() {
             since = None;
         } else if now.saturating_duration_since(*since.get_or_insert(now)) >= within {
-            return picture.missing();
+            return view.missing();
         }
         R::sleep(LOOK).await;
     }
@@ -216,29 +216,29 @@ pub(crate) async fn change<R: Runtime>(
     decide: &Decide<'_>,
 ) -> Result<(), MemberError> {
     loop {
-        let picture = picture(raft, lease);
-        if !picture.leads {
+        let view = view(raft, lease);
+        if !view.leads {
             return Err(MemberError::NotMaster { master: leader(raft) });
         }
-        if let Some(voters) = picture.half_done() {
+        if let Some(voters) = view.half_done() {
             // The change of a leader that was lost over it. First things first.
-            propose(raft, lease, &picture, ChangeMembers::ReplaceAllVoters(voters)).await?;
+            propose(raft, lease, &view, ChangeMembers::ReplaceAllVoters(voters)).await?;
             continue;
         }
-        let Some(change) = decide(&picture)? else { return Ok(()) };
-        picture.check_quorum(&change)?;
-        return propose(raft, lease, &picture, picture.request(change)?).await;
+        let Some(change) = decide(&view)? else { return Ok(()) };
+        view.check_quorum(&change)?;
+        return propose(raft, lease, &view, view.request(change)?).await;
     }
 }
 
-/// To the membership of `picture` and no other.
+/// To the membership of `view` and no other.
 async fn propose<R: Runtime>(
     raft: &Raft<R>,
     lease: Duration,
-    picture: &Picture,
+    view: &MembershipView,
     change: ChangeMembers<NodeId, MemberNode>,
 ) -> Result<(), MemberError> {
-    let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: picture.set_by };
+    let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: view.set_by };
     let changed = std::pin::pin!(raft.change_membership_if(change, false, [unchanged]));
     // The voters to be are counted too, and may not have been heard of as such yet.
     let lost = std::pin::pin!(quorum_lost(raft, lease, PATIENCE * lease));

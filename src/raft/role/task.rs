@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 use super::standing::Standing;
-use super::tenure::{Reign, Reigns};
+use super::tenure::{Tenure, Tenures};
 use crate::config::Config;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
-use crate::raft::election::holdoff::VoteHold;
-use crate::raft::election::lost_entries::Owed;
+use crate::raft::election::holdoff::ElectionHoldoff;
+use crate::raft::election::lost_entries::LostEntries;
 use crate::raft::membership::codec::{self, Membership};
 use crate::raft::type_config::{LogId, Raft, Runtime, TypeConfig};
 use crate::types::{ClosedKind, Group, Incarnation, MemberStatus, NodeId, Role};
@@ -32,7 +32,7 @@ pub(crate) type Metrics<R> = WatchReceiverOf<TypeConfig<R>, RaftMetrics<R>>;
 
 /// What the role task publishes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct View {
+pub(crate) struct ClusterView {
     pub(crate) term: u64,
     pub(crate) members: Vec<MemberStatus>,
     /// The entry that set them.
@@ -41,7 +41,7 @@ pub(crate) struct View {
     pub(crate) cluster: Option<Incarnation>,
 }
 
-impl View {
+impl ClusterView {
     /// The term of a node in `role`. The view is published before the role: a node that has heard of the next term may
     /// for a moment still be shown as master, and that is of its own.
     pub(crate) fn term_in(&self, role: &Role) -> u64 {
@@ -58,16 +58,16 @@ pub(crate) struct RoleTask<R: Runtime> {
     /// Whether this node has heard from a leader since it was started.
     contact: watch::Receiver<bool>,
     /// As long as it lasts, this node asks for no votes.
-    votes: VoteHold,
+    votes: ElectionHoldoff,
     /// As long as there is anything, too.
-    owed: Owed,
+    owed: LostEntries,
     metrics: Metrics<R>,
     /// The term this node was in when it was started. openraft's metrics say 0 until its core has something to tell.
     saved_term: u64,
     log: LogReader,
     role: watch::Sender<Role>,
-    reigns: Reigns,
-    view: watch::Sender<View>,
+    tenures: Tenures,
+    view: watch::Sender<ClusterView>,
     /// How long a leader may hear nothing from a quorum: followers that hear nothing from it for so long may elect
     /// another one, and before that none does.
     alone: Duration,
@@ -80,7 +80,7 @@ pub(crate) struct RoleTask<R: Runtime> {
 
 /// What Raft's metrics do not say of this node.
 #[derive(Debug, Clone, Default)]
-struct Seen {
+struct Signals {
     /// A leader has called since the start: the vote may be one that was saved before, for a leader that is long gone.
     contact: bool,
     /// The leader has been silent for too long.
@@ -90,10 +90,10 @@ struct Seen {
 }
 
 /// What the role task tells, and the task.
-pub(crate) struct Roles<R: Runtime> {
+pub(crate) struct RoleChannels<R: Runtime> {
     pub(crate) role: watch::Receiver<Role>,
-    pub(crate) reign: watch::Receiver<Option<Reign>>,
-    pub(crate) view: watch::Receiver<View>,
+    pub(crate) tenure: watch::Receiver<Option<Tenure>>,
+    pub(crate) view: watch::Receiver<ClusterView>,
     /// To be told when this node hears from a leader for the first time.
     pub(crate) contact: watch::Sender<bool>,
     /// To be set before Raft is stopped.
@@ -108,14 +108,14 @@ impl<R: Runtime> RoleTask<R> {
         identity: &Identity,
         raft: Raft<R>,
         log: LogReader,
-        votes: VoteHold,
-        owed: Owed,
+        votes: ElectionHoldoff,
+        owed: LostEntries,
         standing: Standing,
-    ) -> Roles<R> {
+    ) -> RoleChannels<R> {
         let saved_term = log.vote().map_or(0, |vote| vote.term);
         let (role_sender, role) = watch::channel(Role::Electing { term: saved_term });
-        let (view_sender, view) = watch::channel(View { term: saved_term, ..View::default() });
-        let (reigns, reign) = Reigns::new();
+        let (view_sender, view) = watch::channel(ClusterView { term: saved_term, ..ClusterView::default() });
+        let (tenures, tenure) = Tenures::new();
         let (contact, contacted) = watch::channel(false);
         let stop = Arc::<AtomicBool>::default();
         let task = Self {
@@ -130,7 +130,7 @@ impl<R: Runtime> RoleTask<R> {
             saved_term,
             log,
             role: role_sender,
-            reigns,
+            tenures,
             view: view_sender,
             alone: config.election_timeout.0 + config.election_timeout.1,
             // By then it asks for votes itself.
@@ -138,7 +138,7 @@ impl<R: Runtime> RoleTask<R> {
             standing,
             stop: stop.clone(),
         };
-        Roles { role, reign, view, contact, stop, task: R::spawn(task.run()) }
+        RoleChannels { role, tenure, view, contact, stop, task: R::spawn(task.run()) }
     }
 
     async fn run(mut self) {
@@ -149,13 +149,13 @@ impl<R: Runtime> RoleTask<R> {
         // What the view shows. The metrics of a leader change with every heartbeat; this hardly ever does.
         let mut shown = None;
         let mut told = self.standing.removed();
-        let mut ear = Ear::<R>::new(&self.standing, self.silence);
-        let mut out = Out::default();
+        let mut listener = LeaderListener::<R>::new(&self.standing, self.silence);
+        let mut out = OwnMembership::default();
         loop {
             // Before openraft's state is held: it may have to read.
             let owes = self.owed.lacking(&self.log).is_some();
             let by = told.borrow_and_update().clone();
-            let seen = self.seen(&mut out, ear.silent, by.as_deref());
+            let seen = self.seen(&mut out, listener.silent, by.as_deref());
             let (role, view, alone_at) = {
                 let metrics = self.metrics.borrow_watched();
                 let alone_at = alone_at(&self.id, &metrics, self.alone);
@@ -177,7 +177,7 @@ impl<R: Runtime> RoleTask<R> {
             };
             let alone_at = alone_at.filter(|_| role.is_master());
             let follows = matches!(role, Role::Slave { .. });
-            let listens = ear.silent || matches!(role, Role::Removed { .. });
+            let listens = listener.silent || matches!(role, Role::Removed { .. });
             // Before the role: who hears of a master can look up the members.
             if let Some(view) = view {
                 self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
@@ -194,20 +194,20 @@ impl<R: Runtime> RoleTask<R> {
                 // An error: nobody is left to hear anything.
                 Ok(()) = self.contact.changed() => {}
                 Ok(()) = owed.changed() => {}
-                Ok(()) = told.changed() => ear.begin(),
-                () = ear.listen(), if listens => {
+                Ok(()) = told.changed() => listener.begin(),
+                () = listener.listen(), if listens => {
                     // Whom a leader calls is a member.
                     self.standing.tell_member();
-                    ear.begin();
+                    listener.begin();
                 }
-                () = sleep_until::<R>(follows.then_some(ear.check_at)) => ear.check(),
+                () = sleep_until::<R>(follows.then_some(listener.check_at)) => listener.check(),
                 () = sleep_until::<R>(alone_at) => {}
             }
         }
     }
 
     /// What is to be known of this node besides Raft's metrics.
-    fn seen(&self, out: &mut Out, silent: bool, told: Option<&str>) -> Seen {
+    fn seen(&self, out: &mut OwnMembership, silent: bool, told: Option<&str>) -> Signals {
         let changed = {
             let metrics = self.metrics.borrow_watched();
             let now = *metrics.membership_config.log_id();
@@ -237,7 +237,7 @@ impl<R: Runtime> RoleTask<R> {
                  with an empty directory, `--join` and `dledger members add`"
             )
         });
-        Seen { contact: *self.contact.borrow(), silent, removed }
+        Signals { contact: *self.contact.borrow(), silent, removed }
     }
 
     /// Says what has become of the ledger: Raft has ended.
@@ -256,9 +256,9 @@ impl<R: Runtime> RoleTask<R> {
     }
 
     fn publish(&mut self, role: Role) {
-        // In this order: a master has a reign.
+        // In this order: a master has a tenure.
         if let Role::Master { term } = role {
-            self.reigns.begin(term, &self.log);
+            self.tenures.begin(term, &self.log);
         }
         self.role.send_if_modified(|current| {
             if *current == role {
@@ -269,7 +269,7 @@ impl<R: Runtime> RoleTask<R> {
             true
         });
         if !self.role.borrow().is_master() {
-            self.reigns.end();
+            self.tenures.end();
         }
     }
 
@@ -302,12 +302,12 @@ impl<R: Runtime> Drop for RoleTask<R> {
             }
             open
         });
-        self.reigns.end();
+        self.tenures.end();
     }
 }
 
 /// Listens for the leader.
-struct Ear<R: Runtime> {
+struct LeaderListener<R: Runtime> {
     standing: Standing,
     silence: Duration,
     /// Appends heard so far, and since when there were no more.
@@ -317,7 +317,7 @@ struct Ear<R: Runtime> {
     silent: bool,
 }
 
-impl<R: Runtime> Ear<R> {
+impl<R: Runtime> LeaderListener<R> {
     fn new(standing: &Standing, silence: Duration) -> Self {
         let (standing, now) = (standing.clone(), R::Instant::now());
         Self { heard: standing.heard(), standing, silence, since: now, check_at: now + silence, silent: false }
@@ -346,7 +346,7 @@ impl<R: Runtime> Ear<R> {
 
 /// What the membership in the log says of this node.
 #[derive(Default)]
-struct Out {
+struct OwnMembership {
     /// The entry that set it, and whether that is committed.
     of: Option<(Option<LogId>, bool)>,
     /// This disk is named in it, or in one before.
@@ -400,7 +400,7 @@ fn role<R: Runtime>(
     metrics: &RaftMetrics<R>,
     term: u64,
     alone_at: Option<R::Instant>,
-    seen: &Seen,
+    seen: &Signals,
 ) -> Role {
     let leads = metrics.state == ServerState::Leader;
     let own_term_applied = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
@@ -421,10 +421,10 @@ fn role<R: Runtime>(
     }
 }
 
-fn view<R: Runtime>(metrics: &RaftMetrics<R>, disk: Incarnation, term: u64) -> View {
+fn view<R: Runtime>(metrics: &RaftMetrics<R>, disk: Incarnation, term: u64) -> ClusterView {
     let membership = metrics.membership_config.membership();
     let (members, cluster) = (codec::statuses(membership), codec::cluster_of(membership, &metrics.id, disk));
-    View { term, members, set_by: *metrics.membership_config.log_id(), cluster }
+    ClusterView { term, members, set_by: *metrics.membership_config.log_id(), cluster }
 }
 
 #[cfg(test)]

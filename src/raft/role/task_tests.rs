@@ -20,7 +20,7 @@ fn a_node_asks_for_votes_only_with_the_disk_that_the_membership_means() {
 #[test]
 fn a_master_is_shown_with_the_term_it_is_master_of() {
     // It has heard of term 4 and is about to step down: another node may be master of that.
-    let view = View { term: 4, ..View::default() };
+    let view = ClusterView { term: 4, ..ClusterView::default() };
     assert_eq!(view.term_in(&Role::Master { term: 3 }), 3);
     assert_eq!(view.term_in(&Role::Closed { kind: ClosedKind::Storage, reason: "disk".into() }), 4);
 }

@@ -6,7 +6,7 @@ use crate::log::reader::LogReader;
 
 /// One time of being the master, as this node sees it: from when its role became that to when it was something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reign {
+pub(crate) struct Tenure {
     /// In which term. A master that has lost sight of its quorum and finds it again has two reigns of one term.
     pub(crate) term: u64,
     /// Index of the first record of the term: all before are of other masters.
@@ -16,13 +16,13 @@ pub(crate) struct Reign {
 }
 
 /// Tells of the reigns of this node.
-pub(crate) struct Reigns {
-    now: watch::Sender<Option<Reign>>,
-    last: Option<Reign>,
+pub(crate) struct Tenures {
+    now: watch::Sender<Option<Tenure>>,
+    last: Option<Tenure>,
 }
 
-impl Reigns {
-    pub(crate) fn new() -> (Self, watch::Receiver<Option<Reign>>) {
+impl Tenures {
+    pub(crate) fn new() -> (Self, watch::Receiver<Option<Tenure>>) {
         let (now, told) = watch::channel(None);
         (Self { now, last: None }, told)
     }
@@ -36,7 +36,7 @@ impl Reigns {
         let number = self.last.map_or(0, |last| last.number) + 1;
         // Of a new term there is hardly more than its first entry: nobody appends before there is a master.
         let first_index = known.unwrap_or_else(|| first_index(term, log));
-        self.last = Some(Reign { term, first_index, number });
+        self.last = Some(Tenure { term, first_index, number });
         self.now.send_replace(self.last);
     }
 

@@ -18,7 +18,7 @@ use openraft::{Instant, OptionalSend, RaftTypeConfig};
 use parking_lot::Mutex;
 
 use super::state_machine::membership_at;
-use super::timestamps::Stamps;
+use super::timestamps::Timestamps;
 use crate::error::Damage;
 use crate::format::batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
@@ -28,9 +28,9 @@ use crate::format::segment::Cursor;
 use crate::log::Log;
 use crate::log::flush::Completion;
 use crate::log::reader::LogReader;
-use crate::raft::append::inflight::Placed;
-use crate::raft::blocking::beside;
-use crate::raft::election::vote_saves::{Bounds, Canvass, VoteSaves};
+use crate::raft::append::inflight::BatchPlace;
+use crate::raft::blocking::run_blocking;
+use crate::raft::election::vote_saves::{ElectionBounds, VoteCollector, VoteSaves};
 use crate::raft::entry::{Content, Entry, NewEntry};
 use crate::raft::type_config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
 use crate::types::Span;
@@ -52,11 +52,11 @@ const MENDING: u32 = 50;
 /// The writing side.
 pub(crate) struct LogStore<R> {
     log: Log,
-    stamps: Arc<Stamps>,
+    timestamps: Arc<Timestamps>,
     installed: InstalledStart,
     saves: VoteSaves,
     /// What a save of a vote is judged by, and who asks for those of the others. Without them it is not, and nobody.
-    election: Option<(Bounds, Arc<dyn Canvass>)>,
+    election: Option<(ElectionBounds, Arc<dyn VoteCollector>)>,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -68,18 +68,18 @@ pub(crate) struct EntryReader<R> {
 
 impl<R: Runtime> LogStore<R> {
     pub(crate) fn new(log: Log, clock: Clock, installed: InstalledStart) -> Self {
-        let stamps = Arc::new(Stamps::new::<R>(clock));
-        Self { log, stamps, installed, saves: VoteSaves::default(), election: None, _runtime: PhantomData }
+        let timestamps = Arc::new(Timestamps::new::<R>(clock));
+        Self { log, timestamps, installed, saves: VoteSaves::default(), election: None, _runtime: PhantomData }
     }
 
     /// What time it stamps entries with.
-    pub(crate) fn stamps(&self) -> Arc<Stamps> {
-        self.stamps.clone()
+    pub(crate) fn timestamps(&self) -> Arc<Timestamps> {
+        self.timestamps.clone()
     }
 
     /// Has `saves` know how long votes take to be saved, and where that is long for elections within `bounds`, has
     /// `votes` ask the others for theirs.
-    pub(crate) fn asking(self, votes: Arc<dyn Canvass>, saves: VoteSaves, bounds: Bounds) -> Self {
+    pub(crate) fn asking(self, votes: Arc<dyn VoteCollector>, saves: VoteSaves, bounds: ElectionBounds) -> Self {
         Self { saves, election: Some((bounds, votes)), ..self }
     }
 
@@ -104,8 +104,8 @@ impl<R: Runtime> LogStore<R> {
             let log = self.log.reader();
             let last = log.last().map(|(term, number)| log_id(term, number));
             // Who cannot be read is not asked now; openraft asks them, and waits for less long.
-            if let Ok(Ok(members)) = beside::<R, _>(move || membership_at(&log, u64::MAX)).await {
-                votes.canvass(vote.clone(), last, members.membership().clone(), within).await;
+            if let Ok(Ok(members)) = run_blocking::<R, _>(move || membership_at(&log, u64::MAX)).await {
+                votes.collect(vote.clone(), last, members.membership().clone(), within).await;
             }
         }
     }
@@ -122,19 +122,19 @@ impl<R: Runtime> LogStore<R> {
         let (id, content) = (entry.id(), entry.content);
         match content {
             Content::New(new) => {
-                let NewEntry { draft, flight } = Arc::try_unwrap(new).unwrap_or_else(|shared| shared.copy());
+                let NewEntry { draft, inflight } = Arc::try_unwrap(new).unwrap_or_else(|shared| shared.copy());
                 self.check_number(id)?;
-                let now = self.stamps.next(self.log.end().timestamp);
+                let now = self.timestamps.next(self.log.end().timestamp);
                 let header = self.log.append_draft(draft, id.leader_id.term, now)?;
-                if let Some(flight) = flight {
-                    flight.place(placed(&header));
+                if let Some(inflight) = inflight {
+                    inflight.place(placed(&header));
                 }
                 Ok(())
             }
             Content::Stored(frame) => {
                 let stamp = frame.header.timestamp;
                 self.log.append_frame(frame)?;
-                self.stamps.heard(stamp);
+                self.timestamps.heard(stamp);
                 Ok(())
             }
             Content::Header(_) => Err(invalid(format!("entry {id} has no bytes to be written"))),
@@ -147,10 +147,10 @@ impl<R: Runtime> LogStore<R> {
     }
 }
 
-fn placed(header: &EntryHeader) -> Placed {
+fn placed(header: &EntryHeader) -> BatchPlace {
     let table = batch::body_length(header.records as usize, 0) - header.records as usize * batch::RECORD_HEADER;
     let first_position = header.position + (ENTRY_HEADER + table) as u64;
-    Placed { first_index: header.index, first_position, term: header.term }
+    BatchPlace { first_index: header.index, first_position, term: header.term }
 }
 
 fn invalid(why: String) -> io::Error {
@@ -163,7 +163,7 @@ fn is_damage(error: &io::Error) -> bool {
 
 impl NewEntry {
     fn copy(&self) -> Self {
-        Self { draft: Draft::clone(&self.draft), flight: self.flight.clone() }
+        Self { draft: Draft::clone(&self.draft), inflight: self.inflight.clone() }
     }
 }
 
@@ -191,7 +191,7 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
             R::sleep(delay).await;
         }
         let save = self.log.saving(HardVote { term: vote.leader_id.term, node, granted: vote.committed });
-        let saved = beside::<R, _>(save).await.and_then(|saved| saved);
+        let saved = run_blocking::<R, _>(save).await.and_then(|saved| saved);
         if saved.is_ok() {
             drop(place);
             self.saved_within(R::Instant::now() - began, vote).await;

@@ -127,7 +127,7 @@ impl<R: Runtime> Purger<R> {
             return Ok(true);
         }
         // This node leads, and a peer is slower than retention: it is to get a snapshot instead.
-        let _raised = Raised::new(&self.floor, upto + 1);
+        let _raised = RaisedFloor::new(&self.floor, upto + 1);
         if self.attempt(upto, BOUND).await? { Ok(true) } else { Err(self.late()) }
     }
 
@@ -181,16 +181,16 @@ impl<R: Runtime> Purger<R> {
 }
 
 /// The floor is raised for as long as somebody waits for what that brings about, and no longer.
-struct Raised<'a>(&'a watch::Sender<u64>);
+struct RaisedFloor<'a>(&'a watch::Sender<u64>);
 
-impl<'a> Raised<'a> {
+impl<'a> RaisedFloor<'a> {
     fn new(floor: &'a watch::Sender<u64>, number: u64) -> Self {
         floor.send_replace(number);
         Self(floor)
     }
 }
 
-impl Drop for Raised<'_> {
+impl Drop for RaisedFloor<'_> {
     fn drop(&mut self) {
         self.0.send_replace(0);
     }

@@ -17,7 +17,7 @@ use crate::raft::Instant;
 use crate::raft::type_config::Runtime;
 
 /// Shared by the log's writer and who asks the others.
-pub(crate) struct Stamps {
+pub(crate) struct Timestamps {
     clock: Clock,
     /// The time that has passed, by a clock that nobody sets.
     passed: Box<dyn Fn() -> Duration + Send + Sync>,
@@ -25,7 +25,7 @@ pub(crate) struct Stamps {
     doubt: watch::Sender<Option<ClockDoubt>>,
 }
 
-impl Stamps {
+impl Timestamps {
     pub(crate) fn new<R: Runtime>(clock: Clock) -> Self {
         let began: OnceLock<R::Instant> = OnceLock::new();
         let passed = move || {

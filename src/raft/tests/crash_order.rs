@@ -26,7 +26,7 @@ use crate::log::tests::crash::model::{Promise, Written};
 use crate::log::tests::crash::points::number;
 use crate::log::tests::crash::{EVERYTHING, images, script};
 use crate::log::tests::kit::{self, Later};
-use crate::raft::append::inflight::Flight;
+use crate::raft::append::inflight::InflightBatch;
 use crate::raft::blocking::inline_on_this_thread;
 use crate::raft::entry::{Entry, Payload, Proposed};
 use crate::raft::storage::log_store::LogStore;
@@ -184,8 +184,8 @@ impl Life {
             true => (Draft::control(EntryKind::Roll, b""), Vec::new()),
             false => (Draft::batch(&batch), batch),
         };
-        let flight = Flight::new(draft.length(), Vec::new(), mpsc::unbounded_channel().0);
-        let entry = <Entry as RaftEntry>::new(log_id(term, number), Payload::Batch(Proposed { draft, flight }));
+        let inflight = InflightBatch::new(draft.length(), Vec::new(), mpsc::unbounded_channel().0);
+        let entry = <Entry as RaftEntry>::new(log_id(term, number), Payload::Batch(Proposed { draft, inflight }));
         let (told, hears) = Config::oneshot();
         let appended = self.store.append([entry], IOFlushed::signal(told)).now_or_never().expect("no wait");
         if let Ok(Some(frame)) = self.log.frame(number) {

@@ -20,9 +20,9 @@ use crate::peer::client::PeerNetwork;
 use crate::peer::envelope::envelope;
 use crate::peer::leader::watch::LeaderWatch;
 use crate::raft::TokioRuntime;
-use crate::raft::heartbeat::ticker::Pacer;
-use crate::raft::membership::acks::Acknowledged;
-use crate::raft::replica::{self, Group, GroupOptions};
+use crate::raft::heartbeat::ticker::Ticker;
+use crate::raft::membership::acks::MemberAcks;
+use crate::raft::replica::{self, Replica, ReplicaOptions};
 use crate::raft::storage::purge::PurgeFloor;
 use crate::transport::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::transport::{PeerHandler, RequestStream};
@@ -44,7 +44,7 @@ fn identity(node: &str) -> Identity {
 /// The pristine node n0 as n1 reaches it.
 struct Served {
     _dir: TempDir,
-    group: Group,
+    group: Replica,
     server: PeerServer<TokioRuntime>,
     envelope: Option<pb::Envelope>,
 }
@@ -71,13 +71,13 @@ async fn served_on(scheduler: Arc<dyn FlushScheduler>) -> Served {
         "h:0".into(),
         Duration::ZERO,
         purge_floor,
-        Acknowledged::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
+        MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let confirm = network.rounds::<TokioRuntime>();
-    let (acked, standing, votes) = (network.acknowledged(), network.standing(), network.canvass::<TokioRuntime>());
-    let (clock, pacer) = (Arc::new(|| 0), &Pacer::new(&config));
-    let options = GroupOptions { config: &config, log, clock, floor, pacer, confirm, acked, standing, votes };
+    let (probe, votes) = (network.rounds::<TokioRuntime>(), network.vote_collector::<TokioRuntime>());
+    let (acks, standing) = (network.acknowledged(), network.standing());
+    let (clock, ticker) = (Arc::new(|| 0), &Ticker::new(&config));
+    let options = ReplicaOptions { config: &config, log, clock, floor, ticker, probe, acks, standing, votes };
     let (group, raft) = replica::start::<TokioRuntime, _>(options, network.clone()).await.unwrap();
     let watch = LeaderWatch::start(&group, network, raft.clone(), true);
     let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);
