@@ -4,44 +4,28 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::net::TcpListener;
 use tonic::service::Routes;
 
 use super::descriptors;
+use super::environment::{Environment, message_limit};
 use super::lock_wait::retry_while_locked;
 use super::node::Node;
-use super::start::Environment;
 use super::tasks::disk_watch::watch_disk;
 use super::tasks::reopener::reopen;
-use crate::config::lease::Timing;
 use crate::config::{CLIENT_FRAME_BYTES, Config, ConfigError, Durability, RepairPolicy};
 use crate::disk::owner;
 use crate::disk::real::RealDisk;
 use crate::error::StartError;
 use crate::log::directory;
-use crate::log::threads::{BackgroundThread, FlushThread};
-use crate::peer::outages::Outages;
 use crate::raft::TokioRuntime;
-use crate::raft::heartbeat::ticker::Ticker;
 #[cfg(feature = "testkit")]
 use crate::transport::Transport;
 use crate::transport::grpc::acceptor::{Accept, AcceptorOptions};
 use crate::transport::grpc::connection_limit::Places;
 use crate::transport::grpc::server::{GrpcServer, ServerOptions};
-use crate::transport::grpc::transport::{GrpcOptions, GrpcTransport};
-use crate::types::{ClusterName, Group, Incarnation, Peers, checked_address};
-
-/// Room in a message beside the largest entry: its framing, and the other entries of one replication request.
-const MESSAGE_SLACK: usize = 4 << 20;
-
-/// Largest message between nodes. Every node must take what any other may send, whatever its own limits for appends:
-/// so it follows from the segment size, which is the same everywhere, and no entry is larger than a segment. It is a
-/// bound, not a buffer: memory is used as bytes come in.
-fn message_limit(segment_size: u64) -> usize {
-    usize::try_from(segment_size).unwrap_or(usize::MAX).saturating_add(MESSAGE_SLACK)
-}
+use crate::types::{ClusterName, Group, NodeId, Peers, checked_address};
 
 type Services = Box<dyn FnOnce(&Node) -> Routes + Send>;
 
@@ -50,6 +34,13 @@ type Services = Box<dyn FnOnce(&Node) -> Routes + Send>;
 pub struct NodeBuilder {
     config: Config,
     services: Option<Services>,
+}
+
+impl Node {
+    /// Begins a node with id `id` that listens at `bind` (`host:port`; port 0 takes a free one).
+    pub fn builder(id: NodeId, bind: impl Into<String>) -> NodeBuilder {
+        NodeBuilder::from_config(Config::new(id, bind))
+    }
 }
 
 impl NodeBuilder {
@@ -193,7 +184,7 @@ impl NodeBuilder {
         }
         let bind = |source| StartError::Bind { address: config.bind.clone(), source };
         let listener = TcpListener::bind(&config.bind).await.map_err(bind)?;
-        let env = environment(&config).map_err(bind)?;
+        let env = Environment::machine(&config).map_err(bind)?;
         Ok((Self { config, services }, listener, env))
     }
 
@@ -272,36 +263,6 @@ async fn start_ledgers(node: &Node) -> Result<(), StartError> {
         Ok([(_, error)]) => Err(error),
         Err(failed) => Err(StartError::Ledgers { failed }),
     }
-}
-
-/// How peers are called.
-pub(crate) fn grpc_options(config: &Config) -> GrpcOptions {
-    let timing = Timing::of(config);
-    GrpcOptions {
-        max_message_bytes: message_limit(config.segment_size),
-        stall_timeout: config.stall_timeout,
-        connect_timeout: timing.call(),
-        probe_timeout: timing.probe(),
-        // Above the time that connecting may take, which is as far away.
-        keepalive_timeout: timing.call() * 2,
-        ..GrpcOptions::default()
-    }
-}
-
-/// The machine.
-pub(super) fn environment(config: &Config) -> std::io::Result<Environment> {
-    let transport = GrpcTransport::new(grpc_options(config));
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-    Ok(Environment {
-        disk: Arc::new(RealDisk),
-        scheduler: Arc::new(FlushThread::start()?),
-        background: Arc::new(BackgroundThread::start()?),
-        clock: Arc::new(clock),
-        transport: Arc::new(transport),
-        outages: Outages::default(),
-        ticker: Arc::new(Ticker::new(config)),
-        incarnation: Arc::new(Incarnation::random),
-    })
 }
 
 /// Where peers reach this node: as told, as the peer list says, or where it listens.

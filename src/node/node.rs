@@ -2,27 +2,23 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use futures::future::join_all;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use super::builder::NodeBuilder;
+use super::environment::Environment;
 use super::ledger::Ledger;
-use super::start::{Environment, start_ledger};
 use super::unopened::Unopened;
 use crate::config::Config;
-use crate::error::{CreateLedgerError, LedgerError, RemoveLedgerError, StartError, UnknownGroup};
-use crate::log::directory::{self, Doomed, Owner};
+use crate::error::{LedgerError, UnknownGroup};
 use crate::log::reader::LogReader;
 use crate::peer::outages::Outages;
-use crate::raft::TokioRuntime;
 use crate::transport::grpc::server::GrpcServer;
 use crate::transport::router::Router;
-use crate::types::{ClusterName, Group, LedgerFiles, NodeId};
+use crate::types::{ClusterName, NodeId};
 
 /// A node: hosts ledgers and talks to its peers. Cheap to clone.
 ///
@@ -31,28 +27,28 @@ use crate::types::{ClusterName, Group, LedgerFiles, NodeId};
 /// acknowledged is where the chosen [`Durability`](crate::Durability) says it is, with or without a shutdown.
 #[derive(Clone)]
 pub struct Node {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     /// `None`: a handle of the node's own, which does not keep it running.
     _running: Option<Arc<ShutdownOnDrop>>,
 }
 
-struct Inner {
-    config: Config,
-    local: SocketAddr,
+pub(super) struct Inner {
+    pub(super) config: Config,
+    pub(super) local: SocketAddr,
     /// Where peers reach this node.
-    advertised: String,
-    env: Environment,
-    router: Arc<Router>,
-    ledgers: RwLock<Vec<Ledger>>,
+    pub(super) advertised: String,
+    pub(super) env: Environment,
+    pub(super) router: Arc<Router>,
+    pub(super) ledgers: RwLock<Vec<Ledger>>,
     /// Those that are to be hosted and could not be opened.
-    unopened: Unopened,
+    pub(super) unopened: Unopened,
     /// Told when ledgers come and go.
-    changes: watch::Sender<()>,
+    pub(super) changes: watch::Sender<()>,
     /// Held while ledgers come and go; whether the node has stopped, or is about to.
-    changing: tokio::sync::Mutex<bool>,
+    pub(super) changing: tokio::sync::Mutex<bool>,
     /// A shutdown has come to its end; one that was given up has not.
-    ended: AtomicBool,
-    server: Mutex<Option<GrpcServer>>,
+    pub(super) ended: AtomicBool,
+    pub(super) server: Mutex<Option<GrpcServer>>,
 }
 
 /// A node that goes when its other handles do.
@@ -82,11 +78,6 @@ impl Drop for ShutdownOnDrop {
 }
 
 impl Node {
-    /// Begins a node with id `id` that listens at `bind` (`host:port`; port 0 takes a free one).
-    pub fn builder(id: NodeId, bind: impl Into<String>) -> NodeBuilder {
-        NodeBuilder::from_config(Config::new(id, bind))
-    }
-
     /// A node without ledgers that does not listen yet. Must be called within a tokio runtime.
     pub(super) fn new(config: Config, local: SocketAddr, advertised: String, env: Environment) -> Self {
         let router = Arc::new(Router::new(config.cluster.clone()));
@@ -140,7 +131,7 @@ impl Node {
     /// # Errors
     /// If the node does not host it, or could not open it.
     pub fn ledger(&self, group: &str) -> Result<Ledger, LedgerError> {
-        let ledgers = self.hosted();
+        let ledgers = self.inner.ledgers.read();
         if let Some(ledger) = ledgers.iter().find(|ledger| ledger.group().as_str() == group) {
             return Ok(ledger.clone());
         }
@@ -153,173 +144,11 @@ impl Node {
 
     /// All ledgers that the node hosts now and could open; [`Node::statuses`] has the others too.
     pub fn ledgers(&self) -> Vec<Ledger> {
-        self.hosted().clone()
-    }
-
-    /// Hosts one more ledger, with the node's configuration. It is opened if its directory is there, else made. A new
-    /// ledger is formed, and has a master, once all nodes of [`Config::peers`] host it.
-    ///
-    /// One that could not be opened when the node started is tried again: after a repair of its directory. If it still
-    /// cannot be opened it stays closed, for the new reason. Where only somebody else has its directory open, it is
-    /// opened as soon as that one lets go of it, without this call.
-    ///
-    /// Which ledgers were made at run time is not kept: after a restart the program makes them again, or names them in
-    /// [`Config::groups`]. Dropping the future does not take it back.
-    ///
-    /// Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// The node hosts the ledger already, has been shut down, or the ledger cannot be started.
-    pub async fn create_ledger(&self, group: Group) -> Result<Ledger, CreateLedgerError> {
-        let node = self.clone();
-        // On a task of its own: a ledger that is half started when the caller loses interest would be nobody's.
-        let created = tokio::spawn(async move { node.create(group).await }).await;
-        match created {
-            Ok(created) => created,
-            Err(ended) => Err(CreateLedgerError::Ended { reason: ended.to_string() }),
-        }
-    }
-
-    async fn create(self, group: Group) -> Result<Ledger, CreateLedgerError> {
-        let stopped = self.inner.changing.lock().await;
-        if *stopped {
-            return Err(CreateLedgerError::Stopped { group });
-        }
-        if self.ledger(group.as_str()).is_ok() {
-            return Err(CreateLedgerError::Hosted { group });
-        }
-        let unopened = self.inner.unopened.reason(group.as_str()).is_some();
-        let started = self.start(&group).await;
-        if let (true, Err(error)) = (unopened, &started) {
-            self.keep_closed(&group, error);
-        }
-        Ok(started?)
-    }
-
-    /// Tries once more to open a ledger whose directory somebody else has open. It stays closed, for the new reason, if
-    /// that is of no use. False if the node has stopped.
-    pub(super) async fn open_if_free(&self, group: &Group) -> bool {
-        let stopped = self.inner.changing.lock().await;
-        if *stopped || !self.inner.unopened.is_in_use(group) {
-            return !*stopped;
-        }
-        // Looked at first: an attempt to open it waits, and holds up whoever else would change something.
-        let (disk, dir) = (self.inner.env.disk.clone(), self.directory(group));
-        let free = tokio::task::spawn_blocking(move || directory::is_free(&*disk, &dir)).await;
-        if !free.is_ok_and(|free| free.is_ok()) {
-            return true;
-        }
-        match self.start(group).await {
-            Ok(_) => tracing::warn!(%group, "its directory is free: the ledger is open now"),
-            Err(error) => {
-                tracing::error!(%group, %error, "its directory is free, but the ledger cannot be opened");
-                self.keep_closed(group, &error);
-            }
-        }
-        true
+        self.inner.ledgers.read().clone()
     }
 
     pub(super) fn downgrade(&self) -> WeakNode {
         WeakNode(Arc::downgrade(&self.inner))
-    }
-
-    pub(super) async fn start(&self, group: &Group) -> Result<Ledger, StartError> {
-        let Inner { config, advertised, env, router, .. } = &*self.inner;
-        let ledger = start_ledger::<TokioRuntime>(env, config, group, advertised, router).await?;
-        self.hosted_mut().push(ledger.clone());
-        self.inner.unopened.remove(group.as_str());
-        self.tell_changed();
-        Ok(ledger)
-    }
-
-    /// Hosts a ledger no more: takes it off the wire, ends its Raft, makes it durable and closes it. Handles of it
-    /// say [`Role::Stopped`](crate::Role::Stopped); appends under way end with an unknown outcome; records that were
-    /// read stay readable. `files` says what becomes of its directory.
-    ///
-    /// This concerns this node only. For the other members it is a node that is down: a quorum of them goes on. With
-    /// its files kept, the ledger can be created again and takes up where it was. With its files deleted, it comes
-    /// back with another disk as far as the others are concerned, and they refuse it as they refuse every wiped disk:
-    /// its place in the membership must be given up first. To be rid of a ledger altogether, remove it on all nodes.
-    /// One that could not be opened is removed like any other.
-    ///
-    /// Dropping the future does not take it back. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// The node does not host the ledger, or has been shut down: nothing was done. Or it could not be closed cleanly,
-    /// or its files not be deleted: it is no longer hosted then. A directory that is not this ledger's on this node is
-    /// not deleted ([`RemoveLedgerError::NotDeleted`]).
-    pub async fn remove_ledger(&self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
-        let (node, group) = (self.clone(), group.to_owned());
-        let removed = tokio::spawn(async move { node.remove(&group, files).await }).await;
-        removed.unwrap_or_else(|ended| Err(RemoveLedgerError::Ended { reason: ended.to_string() }))
-    }
-
-    async fn remove(self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
-        let stopped = self.inner.changing.lock().await;
-        if *stopped {
-            return Err(RemoveLedgerError::Stopped { group: group.to_owned() });
-        }
-        let (group, doomed) = match self.inner.unopened.group(group) {
-            // Nothing of it runs, and nobody here has its directory open.
-            Some(group) => {
-                // While it is in view: if its files are not to be touched, it stays so.
-                let doomed = self.doom(&group, files).await?;
-                self.inner.unopened.remove(group.as_str());
-                self.inner.router.remove(&group);
-                self.tell_changed();
-                (group, doomed)
-            }
-            None => {
-                let group = self.take_down(group).await?;
-                let doomed = self.doom(&group, files).await?;
-                (group, doomed)
-            }
-        };
-        tracing::info!(%group, deleted = doomed.is_some(), "no longer hosted");
-        let Some(doomed) = doomed else { return Ok(()) };
-        let (disk, path) = (self.inner.env.disk.clone(), self.directory(&group));
-        let deleted = tokio::task::spawn_blocking(move || doomed.delete(&*disk)).await;
-        let deleted = deleted.unwrap_or_else(|ended| Err(std::io::Error::other(ended)));
-        deleted.map_err(|source| RemoveLedgerError::Delete { group, path, source })
-    }
-
-    /// The directory of `group`, if it is to be deleted and there is one.
-    async fn doom(&self, group: &Group, files: LedgerFiles) -> Result<Option<Doomed>, RemoveLedgerError> {
-        if files == LedgerFiles::Keep {
-            return Ok(None);
-        }
-        let (node, of) = (self.clone(), group.clone());
-        let doomed = tokio::task::spawn_blocking(move || {
-            let Inner { config, env, .. } = &*node.inner;
-            let owner = Owner { cluster: &config.cluster, group: &of, node: &config.id };
-            directory::doom(&*env.disk, &node.directory(&of), owner)
-        });
-        let doomed = doomed.await.map_err(|ended| RemoveLedgerError::Ended { reason: ended.to_string() })?;
-        doomed.map_err(|source| RemoveLedgerError::NotDeleted { group: group.clone(), source })
-    }
-
-    fn directory(&self, group: &Group) -> PathBuf {
-        self.inner.config.data_dir.join(group.as_str())
-    }
-
-    /// Ends a ledger that is open, and lets go of its directory.
-    async fn take_down(&self, group: &str) -> Result<Group, RemoveLedgerError> {
-        let ledger = match self.ledger(group) {
-            Ok(ledger) => ledger,
-            Err(LedgerError::Unknown(unknown)) => return Err(unknown.into()),
-            Err(LedgerError::Closed { group, reason }) => {
-                return Err(RemoveLedgerError::Ended { reason: format!("{group} came back closed: {reason}") });
-            }
-        };
-        let group = ledger.group().clone();
-        // While it can still be heard.
-        ledger.step_down().await;
-        self.inner.router.remove(&group);
-        self.hosted_mut().retain(|hosted| *hosted.group() != group);
-        self.tell_changed();
-        ledger.replica().stop().await;
-        close(&ledger).await.map_err(|source| RemoveLedgerError::Close { group: group.clone(), source })?;
-        Ok(group)
     }
 
     /// The node's id.
@@ -361,7 +190,7 @@ impl Node {
             server.shutdown().await;
         }
         for ledger in &ledgers {
-            match close(ledger).await {
+            match ledger.close().await {
                 Ok(()) => tracing::info!(group = %ledger.group(), "closed"),
                 Err(error) => tracing::error!(group = %ledger.group(), %error, "not closed cleanly"),
             }
@@ -393,14 +222,6 @@ impl Node {
         }
         self.inner.ended.store(true, Ordering::Release);
     }
-
-    fn hosted(&self) -> RwLockReadGuard<'_, Vec<Ledger>> {
-        self.inner.ledgers.read()
-    }
-
-    fn hosted_mut(&self) -> RwLockWriteGuard<'_, Vec<Ledger>> {
-        self.inner.ledgers.write()
-    }
 }
 
 /// Does with the log of `ledger` what may wait for the disk.
@@ -409,12 +230,6 @@ async fn beside(ledger: &Ledger, work: fn(&LogReader)) {
     if let Err(ended) = tokio::task::spawn_blocking(move || work(&log)).await {
         tracing::error!(group = %ledger.group(), %ended, "not ended as it should");
     }
-}
-
-/// Makes everything durable, and lets others have the directory.
-async fn close(ledger: &Ledger) -> std::io::Result<()> {
-    let log = ledger.replica().log.clone();
-    tokio::task::spawn_blocking(move || log.close()).await.map_err(std::io::Error::other)?
 }
 
 impl fmt::Debug for Node {

@@ -146,7 +146,7 @@ async fn submit(
     if request.term.is_some_and(|term| ledger.role().borrow().term().is_some_and(|now| now < term)) {
         return Err((&AppendError::NotMaster { master: None }).into());
     }
-    ledger.submit_in(request.term, request.records, Some(left)).await.map_err(|error| (&error).into())
+    ledger.appender(request.term).submit(request.records, Some(left)).await.map_err(|error| (&error).into())
 }
 
 /// Waits until all ledgers are closed, as they are when the node shuts down.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::future::{Either, select};
 
 use crate::error::ReadError;
-use crate::node::unopened::final_reason;
+use crate::node::closing::final_reason;
 use crate::peer::convert;
 use crate::peer::envelope::envelope;
 use crate::raft::reads::{NoReadIndex, Proof};

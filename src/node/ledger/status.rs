@@ -1,13 +1,13 @@
-//! What a ledger is on this node, at one moment.
+//! What a ledger is on this node at one moment, and scrubbing it now.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::Ledger;
 use crate::log::progress::Pointers;
 use crate::types::{Member, Role, ScrubStatus, Status};
 
 impl Ledger {
-    /// A picture of the ledger on this node.
+    /// A view of the ledger on this node.
     pub fn status(&self) -> Status {
         let group = self.replica();
         let role = group.role.borrow().clone();
@@ -60,5 +60,10 @@ impl Ledger {
             Ok(log.scrub_status())
         });
         read.await.map_err(std::io::Error::other)?
+    }
+
+    /// If the disk hangs: for how long it has made no progress with what it was given, and with what, in words.
+    pub(in crate::node) fn hangs(&self) -> Option<(Duration, String)> {
+        self.inner.replica.log.hangs(self.inner.stall)
     }
 }

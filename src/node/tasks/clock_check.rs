@@ -5,9 +5,10 @@ use std::time::Duration;
 use futures::future::join_all;
 
 use crate::log::age::SLACK;
+use crate::node::closing::run_until_closed;
 use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
-use crate::types::{Member, Role, Span};
+use crate::types::{Member, Span};
 
 /// How long until they are asked again. A clock is set right by a person.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -35,13 +36,8 @@ impl ClockCheck {
 
     /// Runs until the ledger is closed.
     pub(crate) async fn run<R: Runtime>(self) {
-        let Some(mut role) = self.ledger.upgrade().map(|ledger| ledger.role()) else { return };
-        tokio::select! {
-            biased;
-            // An error: nobody is left to say what the role is.
-            _ = role.wait_for(Role::is_final) => {}
-            () = self.watch::<R>() => {}
-        }
+        let Some(role) = self.ledger.upgrade().map(|ledger| ledger.role()) else { return };
+        run_until_closed(role, self.watch::<R>()).await;
     }
 
     async fn watch<R: Runtime>(&self) {

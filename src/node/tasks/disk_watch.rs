@@ -37,8 +37,7 @@ mod tests {
     use crate::config::{Config, MIN_SEGMENT_SIZE};
     use crate::disk::hooked::HookedDisk;
     use crate::node::NodeBuilder;
-    use crate::node::builder::environment;
-    use crate::node::start::Environment;
+    use crate::node::environment::Environment;
     use crate::types::{NodeId, Role};
 
     /// While it is shut, no sync of a segment ends.
@@ -90,7 +89,7 @@ mod tests {
         (config.data_dir, config.single, config.segment_size) = (dir.path().to_owned(), true, MIN_SEGMENT_SIZE);
         (config.max_record_bytes, config.max_batch_bytes) = (24 << 10, MIN_SEGMENT_SIZE as usize / 2);
         (config.groups, config.disk_stall_timeout) = (vec!["g".parse().unwrap()], Duration::from_millis(300));
-        let env = Environment { disk: Arc::new(gate.disk()), ..environment(&config).unwrap() };
+        let env = Environment { disk: Arc::new(gate.disk()), ..Environment::machine(&config).unwrap() };
         let listener = TcpListener::bind(&config.bind).await.unwrap();
         let node = NodeBuilder::from_config(config).start_on(listener, env).await.unwrap();
         let ledger = node.ledger("g").unwrap();

@@ -10,12 +10,12 @@ use crate::disk::is_exhausted;
 use crate::log::reader::LogReader;
 use crate::log::recheck::ConfirmedDamage;
 use crate::log::scrub::ScrubPass as Pass;
+use crate::node::closing::run_until_closed;
 use crate::node::ledger::WeakLedger;
 use crate::node::repair::repair_segment;
 use crate::raft::storage::log_store::Clock;
 use crate::raft::{Instant, Runtime};
 use crate::transport::Transport;
-use crate::types::Role;
 
 /// How long to wait before a segment that could not be repaired is tried again: at first, and twice as long each time.
 const RETRY: Duration = Duration::from_secs(1);
@@ -50,17 +50,12 @@ impl Scrubber {
     /// Runs until the ledger is closed.
     pub(crate) async fn run<R: Runtime>(self) {
         let Some(ledger) = self.ledger.upgrade() else { return };
-        let (log, mut role) = (ledger.replica().log.clone(), ledger.role());
+        let (log, role) = (ledger.replica().log.clone(), ledger.role());
         drop(ledger);
         if !self.peers.is_empty() {
             log.mend();
         }
-        tokio::select! {
-            biased;
-            // An error: nobody is left to say what the role is.
-            _ = role.wait_for(Role::is_final) => {}
-            () = self.watch::<R>(log) => {}
-        }
+        run_until_closed(role, self.watch::<R>(log)).await;
     }
 
     async fn watch<R: Runtime>(&self, log: LogReader) {

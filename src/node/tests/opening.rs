@@ -10,8 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{Config, Durability, MIN_SEGMENT_SIZE};
 use crate::disk::hooked::HookedDisk;
-use crate::node::builder::environment;
-use crate::node::start::Environment;
+use crate::node::environment::Environment;
 use crate::node::{Ledger, Node, NodeBuilder};
 use crate::types::{NodeId, Role};
 
@@ -63,7 +62,7 @@ async fn start(dir: &std::path::Path, disk: HookedDisk) -> (Node, Ledger) {
     (config.max_record_bytes, config.max_batch_bytes) = (24 << 10, MIN_SEGMENT_SIZE as usize / 2);
     config.groups = vec!["g".parse().unwrap()];
     config.durability = Durability::Interval(Duration::from_secs(1));
-    let env = Environment { disk: Arc::new(disk), ..environment(&config).unwrap() };
+    let env = Environment { disk: Arc::new(disk), ..Environment::machine(&config).unwrap() };
     let listener = TcpListener::bind(&config.bind).await.unwrap();
     let node = NodeBuilder::from_config(config).start_on(listener, env).await.unwrap();
     let ledger = node.ledger("g").unwrap();

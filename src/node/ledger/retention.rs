@@ -1,0 +1,84 @@
+//! What retention has left of a ledger on this node, and removing by hand.
+
+use super::Ledger;
+use crate::config::Retention;
+use crate::error::RemoveError;
+use crate::types::{DiskLevel, LastRemoval};
+
+/// What retention has left on a node, and may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetentionStatus {
+    /// Lowest index still stored.
+    pub first: u64,
+    /// Position of the first entry still stored.
+    pub first_position: u64,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes of them; the active one counts with its whole file.
+    pub bytes: u64,
+    /// Timestamp of the first entry still stored, milliseconds since 1970; none if there is none, or it is damaged.
+    pub oldest: Option<u64>,
+    /// Part of the disk that is in use, once what was removed is let go of.
+    pub disk_used: f64,
+    /// What that is to the configured lines; none if no retention is configured.
+    pub level: Option<DiskLevel>,
+    /// What is configured, if anything is.
+    pub retention: Option<Retention>,
+    /// What was removed last, in this life of the node.
+    pub last: Option<LastRemoval>,
+    /// Why the newest attempt to remove something failed, if it did; or else why age is not what the clock says: it has
+    /// jumped ahead, or the records are stamped in the future; or why the master cannot end a segment whose records
+    /// have their age.
+    pub problem: Option<String>,
+}
+
+impl Ledger {
+    /// What retention has left on this node, and may take.
+    ///
+    /// # Errors
+    /// If the system does not say how full the disk is.
+    pub fn retention(&self) -> std::io::Result<RetentionStatus> {
+        let group = self.replica();
+        let retention = self.inner.retention;
+        let stock = group.log.stock(&retention.unwrap_or_default())?;
+        let outcome = group.removal_outcome();
+        Ok(RetentionStatus {
+            first: group.log.progress().first(),
+            first_position: stock.first_position,
+            segments: stock.segments,
+            bytes: stock.bytes,
+            oldest: stock.oldest,
+            disk_used: stock.used,
+            level: retention.map(|_| stock.level),
+            retention,
+            last: outcome.last,
+            problem: outcome
+                .problem
+                .or_else(|| group.clock_problem.lock().clone())
+                .or_else(|| group.roll_problem.lock().clone()),
+        })
+    }
+
+    /// Removes the whole segments on this node whose records all lie below `index`, and returns the lowest index that
+    /// is stored then: at most `index`, and less where a segment has records above it too. The others keep theirs.
+    ///
+    /// Readers below it get [`ReadError::Removed`](crate::ReadError::Removed) from then on; what they hold stays valid.
+    /// A node that still needs what is gone, because it was away, begins where this one does.
+    ///
+    /// # Errors
+    /// If `index` is above what this node knows to be committed, or it cannot be done now.
+    pub async fn remove_below(&self, index: u64) -> Result<u64, RemoveError> {
+        if let Some(reason) = self.role().borrow().final_reason() {
+            return Err(RemoveError::Closed { reason: reason.to_owned() });
+        }
+        let group = self.replica();
+        let committed = group.log.progress().committed();
+        if index > committed {
+            return Err(RemoveError::NotCommitted { index, committed });
+        }
+        if let Some(removal) = group.log.below(index) {
+            group.remove(removal).await?;
+        }
+        Ok(group.log.progress().first())
+    }
+}
