@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::client::client::Client;
 use crate::client::cluster::topology::Topology;
-use crate::transport::grpc::dialer::{Dialer, Tcp};
+use crate::transport::grpc::dialer::{Dialer, TcpDialer};
 use crate::transport::grpc::resolver::Resolver;
 use crate::types::{ClusterName, Group, Peers};
 
@@ -59,7 +59,7 @@ impl ClientBuilder {
 
     /// The client. Does not connect: that happens with the first call.
     pub fn build(self) -> Client {
-        self.build_on(Arc::new(Tcp::new(Resolver::system())))
+        self.build_on(Arc::new(TcpDialer::new(Resolver::system())))
     }
 
     /// The client, which connects by `dialer`.

@@ -108,7 +108,7 @@ pub fn heartbeats_request(bytes: &[u8]) {
     let count = message.beats.len();
     let router = Arc::new(Router::new(ClusterName::default()));
     let Ok(answers) = heartbeats::serve(&router, message) else {
-        assert!(count > heartbeats::MAX_BEATS);
+        assert!(count > heartbeats::MAX_HEARTBEATS);
         return;
     };
     let mut open = Unanswered::new((0..count).collect());

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::disk::limits::OpenFileLimit;
-use crate::transport::grpc::connection_limit::PORCH;
+use crate::transport::grpc::connection_limit::UNPLACED;
 
 /// Files of a ledger.
 const PER_LEDGER: usize = 16;
@@ -32,7 +32,7 @@ pub(super) fn fit(config: &mut Config) {
 /// How many clients there is room for, and what is needed beside them.
 fn clients(config: &Config, limit: usize) -> (usize, usize) {
     let peers = PER_PEER * config.peers.len().max(3);
-    let beside = config.max_peer_connections + PORCH + peers + PER_LEDGER * config.groups.len() + OTHERS;
+    let beside = config.max_peer_connections + UNPLACED + peers + PER_LEDGER * config.groups.len() + OTHERS;
     (limit.saturating_sub(beside).clamp(LEAST, config.max_connections), beside)
 }
 

@@ -193,7 +193,7 @@ impl Starter<'_> {
         let (identity, reader) = (log.identity().clone(), log.reader());
         let (floor, purge_floor) = PurgeFloor::new(reader.clone());
         let network = self.network(&identity, reader.clone(), purge_floor);
-        let (clock, probe) = (env.clock.clone(), network.rounds::<R>());
+        let (clock, probe) = (env.clock.clone(), network.leadership_probe::<R>());
         let (acks, standing, votes) = (network.acknowledged(), network.standing(), network.vote_collector::<R>());
         let options = ReplicaOptions { config, log, clock, floor, ticker: &env.ticker, probe, acks, standing, votes };
         match replica::start::<R, _>(options, network.clone()).await {

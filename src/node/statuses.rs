@@ -9,14 +9,14 @@ use super::ledger::Ledger;
 use super::node::Node;
 use super::unopened::UnopenedLedger;
 use crate::error::{LedgerError, StartError};
-use crate::peer::server::refusing::Refusing;
+use crate::peer::server::refusing::RefusingServer;
 use crate::types::{Group, Role, Status};
 
 impl Node {
     /// Keeps a ledger that cannot be opened in view: who asks for it is told why there is none, on the wire too.
     pub(super) fn keep_closed(&self, group: &Group, error: &StartError) {
         let closed = UnopenedLedger::new(group, error);
-        let refusing = Refusing::new(closed.reason.clone());
+        let refusing = RefusingServer::new(closed.reason.clone());
         self.unopened().add(closed);
         self.router().insert(group, Arc::new(refusing));
         self.tell_changed();

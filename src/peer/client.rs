@@ -22,16 +22,16 @@ use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
 
 use super::addresses::Addresses;
+use super::call_outcomes::CallOutcomes;
 use super::convert::{self, Malformed};
 use super::envelope::envelope;
 use super::outages::Outages;
-use super::read_quorum::Rounds;
-use super::refusals::Refusals;
-use super::replication::answers::Answered;
-use super::replication::lagging::Overtaken;
-use super::replication::pace::Pace;
-use super::replication::stalled::until_stranded;
-use super::voters::Voters;
+use super::read_quorum::ReadQuorum;
+use super::replication::ack_recorder::AckRecorder;
+use super::replication::lagging::LaggingGuard;
+use super::replication::restart_backoff::RestartBackoff;
+use super::replication::stalled::stop_when_stalled;
+use super::vote_canvass::VoteCanvass;
 use crate::log::directory::Identity;
 use crate::raft::election::vote_saves::{VoteCollector, VoteSaves};
 use crate::raft::membership::acks::MemberAcks;
@@ -48,10 +48,10 @@ use crate::wire::pb;
 
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
 /// An answer to an append, or why there is none.
-pub(super) type Given<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
+pub(super) type AppendOutcome<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
 /// Where a member's log ends, where it says so, and what it answers to an append.
-pub(super) type Heard<R> = (Option<LogId>, StreamAppendResult<TypeConfig<R>>);
-pub(super) type Answers<'s, R> = BoxStream<'s, Given<R>>;
+pub(super) type MemberAnswer<R> = (Option<LogId>, StreamAppendResult<TypeConfig<R>>);
+pub(super) type AppendOutcomes<'s, R> = BoxStream<'s, AppendOutcome<R>>;
 
 /// Makes clients to the members of one ledger. Cheap to clone.
 #[derive(Clone)]
@@ -63,7 +63,7 @@ pub(crate) struct PeerNetwork {
     addresses: Addresses,
     /// How long a leader here may answer lease reads after it sent what was answered, milliseconds.
     lease_window: u32,
-    refusals: Arc<Refusals>,
+    outcomes: Arc<CallOutcomes>,
     floor: PurgeFloor,
     acked: MemberAcks,
     saves: VoteSaves,
@@ -80,11 +80,11 @@ pub(crate) struct PeerClient<R> {
     /// A heartbeat client sends its single request as a call of its own, past all data.
     heartbeat: bool,
     lease_window: u32,
-    refusals: Arc<Refusals>,
+    outcomes: Arc<CallOutcomes>,
     floor: PurgeFloor,
     acked: MemberAcks,
     saves: VoteSaves,
-    pace: Pace,
+    restarts: RestartBackoff,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -101,23 +101,23 @@ impl PeerNetwork {
     ) -> Self {
         // The bounds of the configuration are far below.
         let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
-        let (addresses, refusals, saves) = (Addresses::default(), Arc::default(), VoteSaves::default());
-        Self { identity, transport, advertised, addresses, lease_window, refusals, floor, acked, saves }
+        let (addresses, outcomes, saves) = (Addresses::default(), Arc::default(), VoteSaves::default());
+        Self { identity, transport, advertised, addresses, lease_window, outcomes, floor, acked, saves }
     }
 
     /// The same, whose calls that fail are told together with those of the node's other ledgers.
     pub(crate) fn telling(self, outages: Outages) -> Self {
-        Self { refusals: Arc::new(Refusals { outages, standing: self.standing() }), ..self }
+        Self { outcomes: Arc::new(CallOutcomes { outages, standing: self.standing() }), ..self }
     }
 
     /// What the peers say of this node is told there.
     pub(crate) fn standing(&self) -> Standing {
-        self.refusals.standing.clone()
+        self.outcomes.standing.clone()
     }
 
     /// What asks a quorum whether this node leads.
-    pub(crate) fn rounds<R: Runtime>(&self) -> Arc<dyn LeadershipProbe> {
-        Arc::new(Rounds::<R>::new(self.clone()))
+    pub(crate) fn leadership_probe<R: Runtime>(&self) -> Arc<dyn LeadershipProbe> {
+        Arc::new(ReadQuorum::<R>::new(self.clone()))
     }
 
     /// What the members have acknowledged.
@@ -127,7 +127,7 @@ impl PeerNetwork {
 
     /// What asks for votes that take long to be saved.
     pub(crate) fn vote_collector<R: Runtime>(&self) -> Arc<dyn VoteCollector> {
-        Arc::new(Voters::<R>::new(self.clone()))
+        Arc::new(VoteCanvass::<R>::new(self.clone()))
     }
 
     /// What saving votes costs on this node, as it is told: it decides when the members are asked for pre-votes.
@@ -155,7 +155,7 @@ impl PeerNetwork {
     pub(super) fn tell_gone<R: Runtime>(&self, id: &NodeId, address: &str) {
         let reason = "nobody listens there any more: its process is gone".to_owned();
         let gone = TransportError::Unreachable { address: address.to_owned(), reason };
-        self.refusals.outages.note::<R, ()>(id.as_str(), self.identity.group.as_str(), &Err(gone));
+        self.outcomes.outages.note::<R, ()>(id.as_str(), self.identity.group.as_str(), &Err(gone));
     }
 
     /// A `heartbeat` client makes each append a call of its own.
@@ -172,11 +172,11 @@ impl PeerNetwork {
             node: node.clone(),
             heartbeat,
             lease_window: self.lease_window,
-            refusals: self.refusals.clone(),
+            outcomes: self.outcomes.clone(),
             floor: self.floor.clone(),
             acked: self.acked.clone(),
             saves: self.saves.clone(),
-            pace: Pace::default(),
+            restarts: RestartBackoff::default(),
             _runtime: PhantomData,
         }
     }
@@ -207,7 +207,7 @@ fn malformed<R: Runtime>(error: Malformed) -> RPCError<TypeConfig<R>> {
 }
 
 /// Where the member's log ends if it says so, and its answer.
-fn to_answer<R: Runtime>(answer: pb::AppendResponse) -> Result<Heard<R>, Malformed> {
+fn to_answer<R: Runtime>(answer: pb::AppendResponse) -> Result<MemberAnswer<R>, Malformed> {
     let end = convert::to_end(&answer)?;
     Ok((end, convert::to_append_result::<R>(answer)?))
 }
@@ -224,7 +224,7 @@ impl<R: Runtime> PeerClient<R> {
 
     /// Takes down how a call ended.
     fn note<T>(&self, ended: Result<T, TransportError>) -> Result<T, TransportError> {
-        self.refusals.note::<R, T>(&self.envelope.target, &self.envelope.group, ended)
+        self.outcomes.note::<R, T>(&self.envelope.target, &self.envelope.group, ended)
     }
 
     /// As [`PeerClient::note`], of a call that failed.
@@ -237,7 +237,7 @@ impl<R: Runtime> PeerClient<R> {
 
     /// Takes down whether an answer made sense.
     fn read<T>(&self, read: Result<T, Malformed>) -> Result<T, Malformed> {
-        self.refusals.read::<R, T>(&self.envelope.target, &self.envelope.group, read)
+        self.outcomes.read::<R, T>(&self.envelope.target, &self.envelope.group, read)
     }
 
     /// What the member is to be told that it has acknowledged.
@@ -246,7 +246,11 @@ impl<R: Runtime> PeerClient<R> {
     }
 
     /// An append without entries, as a call of its own.
-    pub(super) async fn beat(&self, request: AppendEntriesRequest<TypeConfig<R>>, option: &RPCOption) -> Given<R> {
+    pub(super) async fn send_heartbeat(
+        &self,
+        request: AppendEntriesRequest<TypeConfig<R>>,
+        option: &RPCOption,
+    ) -> AppendOutcome<R> {
         let (leader, previous) = (request.vote.clone(), request.prev_log_id);
         let mut message = convert::from_append(request);
         message.envelope = Some(self.envelope());
@@ -269,19 +273,19 @@ impl<R: Runtime> PeerClient<R> {
         Ok(result)
     }
 
-    async fn replicate<'s, S>(&'s self, mut input: S) -> Result<Answers<'s, R>, RPCError<TypeConfig<R>>>
+    async fn replicate<'s, S>(&'s self, mut input: S) -> Result<AppendOutcomes<'s, R>, RPCError<TypeConfig<R>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + Unpin + 'static,
     {
         // openraft waits out its back-off where it makes a request. To connect before there is one would be to connect
         // to a dead peer over and over, without a pause.
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
-        self.pace.wait::<R>().await;
+        self.restarts.wait::<R>().await;
         let (leader, began) = (first.vote.clone(), first.prev_log_id);
         let acked = first.prev_log_id.map_or(0, |id| id.index + 1);
         let (floor, of) = (self.floor.clone(), (self.floor.log().group().clone(), self.target.clone()));
         let input = stream::once(future::ready(first)).chain(input);
-        let (input, stranded) = until_stranded(input, move |number| floor.is_gone(number), of.clone());
+        let (input, stranded) = stop_when_stalled(input, move |number| floor.is_gone(number), of.clone());
         let (mut envelope, mut reminder) = (Some(self.envelope()), self.reminder(&leader));
         let lease_window_ms = self.lease_window;
         let sent = Arc::new(AtomicU64::new(acked));
@@ -300,17 +304,17 @@ impl<R: Runtime> PeerClient<R> {
             Ok(answers) => answers,
             Err(error) => {
                 let error = failed::<R>(self.noted(error));
-                self.pace.failed::<R>(&error, false);
+                self.restarts.failed::<R>(&error, false);
                 return Err(error);
             }
         };
-        let (refusals, target, group) =
-            (self.refusals.clone(), self.envelope.target.clone(), self.envelope.group.clone());
+        let (outcomes, target, group) =
+            (self.outcomes.clone(), self.envelope.target.clone(), self.envelope.group.clone());
         let member = (self.target.clone(), self.node.incarnation);
-        let mut heard = Answered::new(self.acked.clone(), leader, member, self.floor.log().clone(), (acked, sent));
-        let answers = answers.map(move |answer| match refusals.note::<R, _>(&target, &group, answer) {
+        let mut heard = AckRecorder::new(self.acked.clone(), leader, member, self.floor.log().clone(), (acked, sent));
+        let answers = answers.map(move |answer| match outcomes.note::<R, _>(&target, &group, answer) {
             Ok(answer) => {
-                let read = refusals.read::<R, _>(&target, &group, to_answer::<R>(answer));
+                let read = outcomes.read::<R, _>(&target, &group, to_answer::<R>(answer));
                 heard.answer::<R>(read.map_err(malformed::<R>)?)
             }
             Err(error) => {
@@ -318,8 +322,8 @@ impl<R: Runtime> PeerClient<R> {
                 Err(failed(error))
             }
         });
-        let answers = Overtaken::watch(stranded.told(answers).boxed(), acked, self.floor.wanted(), of);
-        Ok(self.pace.watch(answers, began).boxed())
+        let answers = LaggingGuard::watch(stranded.told(answers).boxed(), acked, self.floor.wanted(), of);
+        Ok(self.restarts.watch(answers, began).boxed())
     }
 }
 
@@ -328,7 +332,7 @@ impl<R: Runtime> NetStreamAppend<TypeConfig<R>> for PeerClient<R> {
         &'s mut self,
         mut input: S,
         option: RPCOption,
-    ) -> BoxFuture<'s, Result<Answers<'s, R>, RPCError<TypeConfig<R>>>>
+    ) -> BoxFuture<'s, Result<AppendOutcomes<'s, R>, RPCError<TypeConfig<R>>>>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + Unpin + 'static,
     {
@@ -337,7 +341,7 @@ impl<R: Runtime> NetStreamAppend<TypeConfig<R>> for PeerClient<R> {
                 return self.replicate(input).await;
             }
             let Some(request) = input.next().await else { return Ok(stream::empty().boxed()) };
-            let answer = self.beat(request, &option).await?;
+            let answer = self.send_heartbeat(request, &option).await?;
             Ok(stream::iter([Ok(answer)]).boxed())
         })
     }

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | [`client`] | the calling side: openraft's network over a transport |
 //! | `replication` | what is watched on a leader's replication stream |
-//! | `refusals` | how calls to the members ended, and what that says of this node |
+//! | `call_outcomes` | how calls to the members ended, and what that says of this node |
 //! | [`outages`] | calls to peers that fail: told when that begins, changes, goes on and ends |
-//! | `voters` | asks for votes that take longer to be saved than openraft waits |
+//! | `vote_canvass` | asks for votes that take longer to be saved than openraft waits |
 //! | [`read_quorum`] | asks a quorum whether this node leads |
 //! | [`addresses`] | where the members are reached, as the membership says |
 //! | [`server`] | the receiving side: checks what a call says, then hands it to Raft |
@@ -17,6 +17,7 @@
 //! | [`convert`] | Raft's types to messages and back |
 
 pub(crate) mod addresses;
+mod call_outcomes;
 pub(crate) mod checks;
 pub(crate) mod client;
 pub(crate) mod convert;
@@ -25,7 +26,6 @@ pub(crate) mod fetch;
 pub(crate) mod leader;
 pub(crate) mod outages;
 pub(crate) mod read_quorum;
-mod refusals;
 mod replication;
 pub(crate) mod server;
-mod voters;
+mod vote_canvass;

@@ -32,25 +32,25 @@ const REMINDERS: [u64; 4] = [10, 60, 600, 3600];
 /// The outages that a node sees, of all its ledgers. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Outages {
-    inner: Arc<Inner>,
+    inner: Arc<OutageTable>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct OutageTable {
     /// Whether `all` has any: looked at for every answer.
     any: AtomicBool,
     /// Nothing is told any more.
     hushed: AtomicBool,
-    all: Mutex<BTreeMap<(String, Kind), Outage>>,
+    all: Mutex<BTreeMap<(String, OutageKind), Outage>>,
 }
 
 /// What a peer does not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum OutageKind {
     /// Answer.
     Silent,
     /// What it is asked for.
-    Refusing,
+    RefusingServer,
     /// Answer what makes sense.
     Garbling,
     /// Get on with what it was given: the node's own disk.
@@ -83,10 +83,10 @@ struct Outage {
 
 /// What is told of an outage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Said {
+struct OutageReport {
     peer: String,
-    kind: Kind,
-    what: What,
+    kind: OutageKind,
+    what: OutageChange,
     error: String,
     ledgers: usize,
     failed: u64,
@@ -95,7 +95,7 @@ struct Said {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
+enum OutageChange {
     Begins,
     Changes,
     GoesOn,
@@ -110,14 +110,14 @@ impl Outages {
         match ended {
             Ok(_) if !self.inner.any.load(Ordering::Relaxed) => {}
             Ok(_) => {
-                self.inner.answered(peer, Kind::Silent, None);
-                self.inner.answered(peer, Kind::Refusing, Some(group));
+                self.inner.answered(peer, OutageKind::Silent, None);
+                self.inner.answered(peer, OutageKind::RefusingServer, Some(group));
             }
             Err(error @ TransportError::Refused { refusal, .. }) => {
-                self.inner.answered(peer, Kind::Silent, None);
-                self.failed::<R>(peer, Kind::Refusing, group, refusal.reason().as_str_name(), error);
+                self.inner.answered(peer, OutageKind::Silent, None);
+                self.failed::<R>(peer, OutageKind::RefusingServer, group, refusal.reason().as_str_name(), error);
             }
-            Err(error) => self.failed::<R>(peer, Kind::Silent, group, sort(error), error),
+            Err(error) => self.failed::<R>(peer, OutageKind::Silent, group, sort(error), error),
         }
     }
 
@@ -125,8 +125,8 @@ impl Outages {
     pub(super) fn note_sense<R: Runtime, T>(&self, peer: &str, group: &str, read: &Result<T, Malformed>) {
         match read {
             Ok(_) if !self.inner.any.load(Ordering::Relaxed) => {}
-            Ok(_) => self.inner.answered(peer, Kind::Garbling, Some(group)),
-            Err(error) => self.failed::<R>(peer, Kind::Garbling, group, "malformed", error),
+            Ok(_) => self.inner.answered(peer, OutageKind::Garbling, Some(group)),
+            Err(error) => self.failed::<R>(peer, OutageKind::Garbling, group, "malformed", error),
         }
     }
 
@@ -136,10 +136,10 @@ impl Outages {
         let mut well = true;
         for (group, what) in hangs {
             well = false;
-            self.failed::<R>("the disk", Kind::Hanging, group, "hangs", &format_args!("{group}: {what}"));
+            self.failed::<R>("the disk", OutageKind::Hanging, group, "hangs", &format_args!("{group}: {what}"));
         }
         if well && self.inner.any.load(Ordering::Relaxed) {
-            self.inner.answered("the disk", Kind::Hanging, None);
+            self.inner.answered("the disk", OutageKind::Hanging, None);
         }
     }
 
@@ -153,7 +153,7 @@ impl Outages {
         self.inner.hushed.load(Ordering::Relaxed)
     }
 
-    fn failed<R: Runtime>(&self, peer: &str, kind: Kind, group: &str, sort: &str, error: &dyn fmt::Display) {
+    fn failed<R: Runtime>(&self, peer: &str, kind: OutageKind, group: &str, sort: &str, error: &dyn fmt::Display) {
         let mut all = self.inner.lock();
         let outage = all.entry((peer.to_owned(), kind)).or_insert_with(|| Outage::new(CALM));
         outage.failed(group, sort, error.to_string());
@@ -174,7 +174,7 @@ fn sort(error: &TransportError) -> &'static str {
 }
 
 /// Tells what there is to be told, until all is well or the node is gone.
-async fn tell<R: Runtime>(inner: Weak<Inner>) {
+async fn tell<R: Runtime>(inner: Weak<OutageTable>) {
     let (began, mut ticks) = (R::Instant::now(), 0);
     loop {
         R::sleep(TICK).await;
@@ -186,26 +186,26 @@ async fn tell<R: Runtime>(inner: Weak<Inner>) {
             return;
         }
         let (said, done) = inner.tick(passed);
-        said.iter().for_each(Said::tell);
+        said.iter().for_each(OutageReport::tell);
         if done {
             return;
         }
     }
 }
 
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, Kind), Outage>> {
+impl OutageTable {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(String, OutageKind), Outage>> {
         self.all.lock()
     }
 
-    fn answered(&self, peer: &str, kind: Kind, group: Option<&str>) {
+    fn answered(&self, peer: &str, kind: OutageKind, group: Option<&str>) {
         if let Some(outage) = self.lock().get_mut(&(peer.to_owned(), kind)) {
             outage.answered(group);
         }
     }
 
     /// What is to be told now, and whether that was all.
-    fn tick(&self, passed: u64) -> (Vec<Said>, bool) {
+    fn tick(&self, passed: u64) -> (Vec<OutageReport>, bool) {
         let mut all = self.lock();
         let said = all.iter_mut().filter_map(|((peer, kind), outage)| {
             let what = outage.tick(passed)?;
@@ -270,7 +270,7 @@ impl Outage {
     }
 
     /// So many ticks have passed since the last time.
-    fn tick(&mut self, passed: u64) -> Option<What> {
+    fn tick(&mut self, passed: u64) -> Option<OutageChange> {
         self.age += passed;
         self.quiet = if self.failing { 0 } else { self.quiet + passed };
         self.failing = false;
@@ -280,11 +280,11 @@ impl Outage {
         if !self.fresh.is_empty() {
             let begins = self.told.is_empty();
             self.told.append(&mut self.fresh);
-            return Some(if begins { What::Begins } else { What::Changes });
+            return Some(if begins { OutageChange::Begins } else { OutageChange::Changes });
         }
         if self.quiet >= if self.answers { self.calm } else { FORGOTTEN.max(self.calm) } {
             self.over = true;
-            return Some(if self.answers { What::Ends } else { What::Forgotten });
+            return Some(if self.answers { OutageChange::Ends } else { OutageChange::Forgotten });
         }
         self.reminder = self.reminder.saturating_sub(passed);
         // It is about to be over, or the next failure will tell.
@@ -293,7 +293,7 @@ impl Outage {
         }
         self.reminders = (self.reminders + 1).min(REMINDERS.len() - 1);
         self.reminder = REMINDERS[self.reminders];
-        Some(What::GoesOn)
+        Some(OutageChange::GoesOn)
     }
 
     /// Whether it is over for so long that the next one is not its sequel.
@@ -301,56 +301,60 @@ impl Outage {
         self.over && self.quiet > self.calm * REMEMBERED
     }
 
-    fn said(&self, peer: String, kind: Kind, what: What) -> Said {
+    fn said(&self, peer: String, kind: OutageKind, what: OutageChange) -> OutageReport {
         let (ledgers, failed, answered) = (self.ledgers.len(), self.failed, self.answered);
         let seconds = self.age.saturating_sub(if self.over { self.quiet } else { 0 });
-        Said { peer, kind, what, error: self.error.clone(), ledgers, failed, answered, seconds }
+        OutageReport { peer, kind, what, error: self.error.clone(), ledgers, failed, answered, seconds }
     }
 }
 
-impl Said {
+impl OutageReport {
     fn tell(&self) {
         match self.what {
-            What::Ends | What::Forgotten => tracing::info!("{self}"),
-            What::Begins | What::Changes | What::GoesOn => tracing::warn!("{self}"),
+            OutageChange::Ends | OutageChange::Forgotten => tracing::info!("{self}"),
+            OutageChange::Begins | OutageChange::Changes | OutageChange::GoesOn => tracing::warn!("{self}"),
         }
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for OutageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { peer, kind, what, error, failed, answered, seconds, .. } = self;
         let ledgers = if self.ledgers == 1 { "1 ledger".into() } else { format!("{} ledgers", self.ledgers) };
         let does = match kind {
-            Kind::Silent => "does not answer",
-            Kind::Refusing => "refuses calls",
-            Kind::Garbling => "gives answers that make no sense",
-            Kind::Hanging => "hangs",
+            OutageKind::Silent => "does not answer",
+            OutageKind::RefusingServer => "refuses calls",
+            OutageKind::Garbling => "gives answers that make no sense",
+            OutageKind::Hanging => "hangs",
         };
         match what {
-            What::Begins => write!(f, "{peer} {does} ({ledgers}): {error}"),
-            What::Changes => write!(f, "{peer} {does} ({ledgers}), now for another reason: {error}"),
-            What::GoesOn if *kind == Kind::Hanging => {
+            OutageChange::Begins => write!(f, "{peer} {does} ({ledgers}): {error}"),
+            OutageChange::Changes => write!(f, "{peer} {does} ({ledgers}), now for another reason: {error}"),
+            OutageChange::GoesOn if *kind == OutageKind::Hanging => {
                 let again = if *answered > 0 { " now and then," } else { "" };
                 write!(f, "{peer} {does}{again} for {seconds} s ({ledgers}): {error}")
             }
-            What::Ends if *kind == Kind::Hanging => {
+            OutageChange::Ends if *kind == OutageKind::Hanging => {
                 write!(f, "{peer} gets on again, after {seconds} s ({ledgers})")
             }
-            What::GoesOn if *answered > 0 => {
+            OutageChange::GoesOn if *answered > 0 => {
                 write!(f, "{peer} {does} now and then, for {seconds} s: {failed} calls failed ({ledgers}): {error}")
             }
-            What::GoesOn => write!(f, "{peer} {does} for {seconds} s: {failed} calls failed ({ledgers}): {error}"),
-            What::Ends => {
+            OutageChange::GoesOn => {
+                write!(f, "{peer} {does} for {seconds} s: {failed} calls failed ({ledgers}): {error}")
+            }
+            OutageChange::Ends => {
                 let well = match kind {
-                    Kind::Silent => "answers again",
-                    Kind::Refusing => "refuses nothing any more",
-                    Kind::Garbling => "makes sense again",
-                    Kind::Hanging => "gets on again",
+                    OutageKind::Silent => "answers again",
+                    OutageKind::RefusingServer => "refuses nothing any more",
+                    OutageKind::Garbling => "makes sense again",
+                    OutageKind::Hanging => "gets on again",
                 };
                 write!(f, "{peer} {well}, after {seconds} s: {failed} calls failed ({ledgers})")
             }
-            What::Forgotten => write!(f, "{peer} is not called any more, after {failed} failed calls in {seconds} s"),
+            OutageChange::Forgotten => {
+                write!(f, "{peer} is not called any more, after {failed} failed calls in {seconds} s")
+            }
         }
     }
 }

@@ -20,12 +20,12 @@ use crate::raft::type_config::RaftVote;
 use crate::types::NodeId;
 
 /// The members of one ledger, as a leader asks them.
-pub(super) struct Rounds<R> {
+pub(super) struct ReadQuorum<R> {
     network: PeerNetwork,
     _runtime: PhantomData<fn() -> R>,
 }
 
-impl<R: Runtime> Rounds<R> {
+impl<R: Runtime> ReadQuorum<R> {
     pub(super) fn new(network: PeerNetwork) -> Self {
         Self { network, _runtime: PhantomData }
     }
@@ -34,12 +34,13 @@ impl<R: Runtime> Rounds<R> {
     async fn ask(&self, id: &NodeId, node: &MemberNode, vote: RaftVote, within: Duration) -> Option<NodeId> {
         // An append of nothing, after nothing: it is taken from the leader and from nobody else.
         let request = AppendEntriesRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
-        let answer = self.network.client::<R>(id.clone(), node, true).beat(request, &RPCOption::new(within)).await;
+        let answer =
+            self.network.client::<R>(id.clone(), node, true).send_heartbeat(request, &RPCOption::new(within)).await;
         matches!(answer, Ok(Ok(_))).then(|| id.clone())
     }
 }
 
-impl<R: Runtime> LeadershipProbe for Rounds<R> {
+impl<R: Runtime> LeadershipProbe for ReadQuorum<R> {
     fn confirm(&self, vote: RaftVote, membership: Membership, within: Duration) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             let me = &self.network.identity().node;

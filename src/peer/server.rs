@@ -2,17 +2,17 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `admission` | who may call: checked before anything of the ledger hears of the call |
-//! | `callers` | whether who calls is who it says, as far as a membership can tell |
+//! | `caller_check` | who may call: checked before anything of the ledger hears of the call |
+//! | `membership_check` | whether who calls is who it says, as far as a membership can tell |
 //! | `liveness` | answers heartbeats without waiting for the log |
 //! | `backlog` | bounds what replication streams have under way in Raft, over all that are begun anew |
 //! | `own_log` | what the receiving side says of its own log, and what it makes of it before Raft is asked |
 //! | [`refusing`] | the receiving side of a ledger that could not be opened: refused as closed, with the reason |
 
-mod admission;
 mod backlog;
-mod callers;
+mod caller_check;
 mod liveness;
+mod membership_check;
 mod own_log;
 pub(crate) mod refusing;
 
@@ -26,8 +26,8 @@ use openraft::storage::Snapshot;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use self::admission::Admission;
-use self::backlog::{Answers, Backlog};
+use self::backlog::{Backlog, CountedAnswers};
+use self::caller_check::CallerCheck;
 use self::liveness::Liveness;
 use self::own_log::committed;
 use super::checks;
@@ -58,7 +58,7 @@ use crate::wire::refusal;
 
 /// One ledger as its peers reach it.
 pub(crate) struct PeerServer<R: Runtime> {
-    admission: Admission<R>,
+    caller_check: CallerCheck<R>,
     advertised: String,
     log: LogReader,
     reads: Arc<dyn ReadIndex>,
@@ -66,11 +66,11 @@ pub(crate) struct PeerServer<R: Runtime> {
     backlog: Backlog,
     stamps: Arc<Timestamps>,
     liveness: Liveness<R>,
-    intake: Intake<R>,
+    intake: AppendIntake<R>,
 }
 
 /// What an append goes through before Raft may see it.
-struct Intake<R: Runtime> {
+struct AppendIntake<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
     gate: DiskAdmission,
@@ -81,7 +81,7 @@ struct Intake<R: Runtime> {
     log: LogReader,
 }
 
-impl<R: Runtime> Clone for Intake<R> {
+impl<R: Runtime> Clone for AppendIntake<R> {
     fn clone(&self) -> Self {
         Self {
             raft: self.raft.clone(),
@@ -96,7 +96,7 @@ impl<R: Runtime> Clone for Intake<R> {
     }
 }
 
-pub(super) type Refused<T> = Result<T, pb::Refusal>;
+pub(super) type OrRefusal<T> = Result<T, pb::Refusal>;
 
 pub(super) fn malformed(error: Malformed) -> pb::Refusal {
     match error {
@@ -125,7 +125,7 @@ fn no_room(no_room: NoRoom) -> pb::Refusal {
     }
 }
 
-impl<R: Runtime> Intake<R> {
+impl<R: Runtime> AppendIntake<R> {
     /// Notes that the leader lives, if it is still one. Gives back whether it is.
     fn note(&self, result: &StreamAppendResult<TypeConfig<R>>) -> bool {
         let leads = !matches!(result, Err(StreamAppendError::HigherVote(_)));
@@ -140,7 +140,7 @@ impl<R: Runtime> Intake<R> {
         &self,
         sender: &NodeId,
         request: pb::AppendRequest,
-    ) -> Refused<AppendEntriesRequest<TypeConfig<R>>> {
+    ) -> OrRefusal<AppendEntriesRequest<TypeConfig<R>>> {
         let window = request.lease_window_ms;
         let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
         let request = convert::to_append::<R>(request).map_err(malformed)?;
@@ -160,7 +160,7 @@ impl<R: Runtime> Intake<R> {
     }
 
     /// Refuses a leader that contradicts what is committed here, and has the operator know: it does not pass.
-    fn keeps(&self, leader: &NodeId, known: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Refused<()> {
+    fn keeps(&self, leader: &NodeId, known: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> OrRefusal<()> {
         // Who has a later entry of the same term has this one too; who names none of the term has shown nothing.
         let mut agrees = false;
         let shows = |id: &LogId| known.is_some_and(|known| id.leader_id == known.leader_id && *id >= known);
@@ -179,7 +179,7 @@ impl<R: Runtime> Intake<R> {
     }
 
     /// Notes that the leader lives, before Raft answers it.
-    fn hear(&self, leader: &RaftVote, window_ms: u32) -> Refused<()> {
+    fn hear(&self, leader: &RaftVote, window_ms: u32) -> OrRefusal<()> {
         if self.watch.hear(leader, Duration::from_millis(window_ms.into())) {
             self.standing.hear();
             return Ok(());
@@ -201,39 +201,40 @@ impl<R: Runtime> PeerServer<R> {
         let (gate, heard, standing) = (group.admission.clone(), group.leader_calls.clone(), group.standing.clone());
         let liveness = Liveness::new(raft.clone(), group.log.clone());
         let (owed, log) = (group.lost_entries.clone(), group.log.clone());
-        let admission = Admission::new(identity, peers, log.clone(), raft.metrics());
-        let intake = Intake { metrics: raft.metrics(), raft, gate, heard, standing, watch, owed, log: log.clone() };
+        let caller_check = CallerCheck::new(identity, peers, log.clone(), raft.metrics());
+        let intake =
+            AppendIntake { metrics: raft.metrics(), raft, gate, heard, standing, watch, owed, log: log.clone() };
         let (reads, votes, stamps) = (group.reads.clone(), group.holdoff.clone(), group.timestamps.clone());
         let backlog = Backlog::new();
-        Self { admission, advertised, log, reads, votes, backlog, stamps, liveness, intake }
+        Self { caller_check, advertised, log, reads, votes, backlog, stamps, liveness, intake }
     }
 }
 
 impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn identify(&self, request: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse> {
         Box::pin(async move {
-            let former = self.admission.check_identify(&request)?;
+            let former = self.caller_check.check_identify(&request)?;
             let initialized = self.intake.raft.is_initialized().await.map_err(ended(&self.log))?;
             // Who takes a node in has a cluster; it forms none.
             let member = {
                 let metrics = self.intake.metrics.borrow_watched();
-                callers::is_member(&metrics.membership_config, &former.0, former.1)
+                membership_check::is_member(&metrics.membership_config, &former.0, former.1)
             };
             if !initialized && !request.join {
-                self.admission.promise(former, &request.peers)?;
+                self.caller_check.promise(former, &request.peers)?;
             }
             Ok(pb::IdentifyResponse {
-                incarnation: self.admission.identity.incarnation.to_bytes().to_vec().into(),
+                incarnation: self.caller_check.identity.incarnation.to_bytes().to_vec().into(),
                 empty: !initialized,
-                segment_size: self.admission.identity.segment_size,
+                segment_size: self.caller_check.identity.segment_size,
                 advertised_address: self.advertised.clone(),
-                node: self.admission.identity.node.to_string(),
-                cluster_incarnation: incarnation_bytes(self.admission.cluster()),
+                node: self.caller_check.identity.node.to_string(),
+                cluster_incarnation: incarnation_bytes(self.caller_check.cluster()),
                 end: self.log.progress().end(),
                 clock_ms: self.stamps.clock(),
                 member,
                 waiting: self.intake.standing.waiting().unwrap_or_default(),
-                peers: self.admission.peers.clone(),
+                peers: self.caller_check.peers.clone(),
                 no_room: self.intake.gate.lacks_room(),
                 durability: self.log.durability(),
                 format: DIRECTORY_VERSION,
@@ -243,7 +244,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn request_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
         Box::pin(async move {
-            let sender = self.admission.check(request.envelope.as_ref())?;
+            let sender = self.caller_check.check(request.envelope.as_ref())?;
             let mut request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
             // A leader that hands over reads no more on the strength of a promise.
@@ -263,7 +264,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn pre_vote(&self, request: pb::VoteRequest) -> Reply<'_, pb::VoteResponse> {
         Box::pin(async move {
-            let sender = self.admission.check(request.envelope.as_ref())?;
+            let sender = self.caller_check.check(request.envelope.as_ref())?;
             let request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
             self.votes.over().await;
@@ -281,7 +282,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn heartbeat(&self, request: pb::AppendRequest) -> Reply<'_, pb::AppendResponse> {
         Box::pin(async move {
-            let sender = self.admission.check(request.envelope.as_ref())?;
+            let sender = self.caller_check.check(request.envelope.as_ref())?;
             let request = self.intake.usable(&sender, request).await?;
             let result = self.liveness.answer(request).await.map_err(ended(&self.log))?;
             if self.intake.note(&result) {
@@ -293,11 +294,11 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn install_snapshot(&self, request: pb::SnapshotRequest) -> Reply<'_, pb::SnapshotResponse> {
         Box::pin(async move {
-            let sender = self.admission.check(request.envelope.as_ref())?;
+            let sender = self.caller_check.check(request.envelope.as_ref())?;
             let vote = convert::to_vote(request.vote.clone()).map_err(malformed)?;
             let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
             let (meta, start) = state_machine::from_message(&request).map_err(|e| malformed(Malformed::Members(e)))?;
-            let size = self.admission.identity.segment_size;
+            let size = self.caller_check.identity.segment_size;
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
             checks::acknowledged(reminder, &vote).map_err(malformed)?;
             // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
@@ -314,7 +315,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn transfer_leader(&self, request: pb::TransferRequest) -> Reply<'_, pb::TransferResponse> {
         Box::pin(async move {
-            let sender = self.admission.check(request.envelope.as_ref())?;
+            let sender = self.caller_check.check(request.envelope.as_ref())?;
             let reminder = request.acknowledged.map(convert::to_log_id).transpose().map_err(malformed)?;
             let request = convert::to_transfer::<R>(request).map_err(malformed)?;
             checks::transfer(&request, &sender).map_err(malformed)?;
@@ -327,14 +328,14 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn fetch_entries(&self, request: pb::FetchRequest) -> Reply<'_, pb::FetchResponse> {
         Box::pin(async move {
-            self.admission.check(request.envelope.as_ref())?;
+            self.caller_check.check(request.envelope.as_ref())?;
             fetch::serve(&self.log, &request)
         })
     }
 
     fn read_index(&self, request: pb::ReadIndexRequest) -> Reply<'_, pb::ReadIndexResponse> {
         Box::pin(async move {
-            self.admission.check(request.envelope.as_ref())?;
+            self.caller_check.check(request.envelope.as_ref())?;
             let (proof, within) = convert::to_read_index(&request).map_err(malformed)?;
             match self.reads.read_index(proof, within).await {
                 Ok(number) => Ok(pb::ReadIndexResponse { number }),
@@ -347,7 +348,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream> {
         Box::pin(async move {
-            let sender = self.admission.check(Some(&first))?;
+            let sender = self.caller_check.check(Some(&first))?;
             // The first request that cannot be used ends the stream, after the answers to those before it.
             let refused = Arc::new(Mutex::new(None));
             let end = self.intake.watch.stream(sender.clone());
@@ -371,7 +372,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 }
             });
             let answers = self.intake.raft.stream_append(requests.take_until(unwanted).boxed());
-            let answers = Answers::new::<R>(answers.boxed(), share, wanted);
+            let answers = CountedAnswers::new::<R>(answers.boxed(), share, wanted);
             let intake = self.intake.clone();
             let answers = answers.then(move |answer| {
                 let intake = intake.clone();

@@ -13,10 +13,10 @@ use crate::wire::pb::{self, beat_answer, refusal::Reason};
 use crate::wire::refusal;
 
 /// Most heartbeats of a call.
-pub(crate) const MAX_BEATS: usize = 1024;
+pub(crate) const MAX_HEARTBEATS: usize = 1024;
 
 /// How a heartbeat ended, if the peer said anything.
-pub(crate) type Beat = Result<pb::AppendResponse, pb::Refusal>;
+pub(crate) type HeartbeatAnswer = Result<pb::AppendResponse, pb::Refusal>;
 
 /// Those who wait for the answers of a call.
 pub(crate) struct Unanswered<T> {
@@ -43,7 +43,7 @@ impl<T> Unanswered<T> {
     pub(crate) fn settle(
         &mut self,
         response: pb::HeartbeatsResponse,
-        mut give: impl FnMut(T, Beat),
+        mut give: impl FnMut(T, HeartbeatAnswer),
     ) -> Result<(), String> {
         for answer in response.answers {
             let place = usize::try_from(answer.beat).ok().and_then(|beat| self.waiting.get_mut(beat));
@@ -75,8 +75,8 @@ pub(crate) fn serve(
     request: pb::HeartbeatsRequest,
 ) -> Result<BoxStream<'static, pb::HeartbeatsResponse>, pb::Refusal> {
     let count = request.beats.len();
-    if count > MAX_BEATS {
-        return Err(refusal(Reason::Malformed, format!("{count} heartbeats"), format!("at most {MAX_BEATS}")));
+    if count > MAX_HEARTBEATS {
+        return Err(refusal(Reason::Malformed, format!("{count} heartbeats"), format!("at most {MAX_HEARTBEATS}")));
     }
     router.count_heartbeats(count);
     let beats: FuturesUnordered<_> = request
@@ -94,10 +94,10 @@ pub(crate) fn serve(
             }
         })
         .collect();
-    Ok(beats.ready_chunks(MAX_BEATS).map(|answers| pb::HeartbeatsResponse { answers }).boxed())
+    Ok(beats.ready_chunks(MAX_HEARTBEATS).map(|answers| pb::HeartbeatsResponse { answers }).boxed())
 }
 
-async fn serve_one(router: &Router, beat: pb::AppendRequest) -> Beat {
+async fn serve_one(router: &Router, beat: pb::AppendRequest) -> HeartbeatAnswer {
     if !beat.frames.is_empty() {
         let found = format!("a heartbeat with {} bytes of entries", beat.frames.len());
         return Err(refusal(Reason::Malformed, found, "no entries"));

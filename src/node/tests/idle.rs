@@ -51,7 +51,7 @@ async fn pristine(dir: &std::path::Path) -> (replica::Replica, Raft<TokioRuntime
     );
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     let ticker = Ticker::new(&config);
-    let probe = network.rounds::<TokioRuntime>();
+    let probe = network.leadership_probe::<TokioRuntime>();
     let (acks, standing, votes) =
         (network.acknowledged(), network.standing(), network.vote_collector::<TokioRuntime>());
     let (clock, ticker) = (Arc::new(|| 0), &ticker);

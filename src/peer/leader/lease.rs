@@ -8,7 +8,7 @@ use crate::config::lease::patience;
 use crate::raft::type_config::RaftVote;
 
 /// What binds a follower.
-pub(super) struct Hold<I> {
+pub(super) struct LeaderLease<I> {
     /// The leader whose append was taken last, and until when it may count on it.
     heard: Option<(RaftVote, I)>,
     /// The leader that was given up: nothing is taken from it any more.
@@ -19,7 +19,7 @@ pub(super) struct Hold<I> {
     appends: u64,
 }
 
-impl<I: Instant> Hold<I> {
+impl<I: Instant> LeaderLease<I> {
     pub(super) fn new() -> Self {
         Self { heard: None, given_up: None, voting: 0, appends: 0 }
     }
@@ -100,8 +100,8 @@ mod tests {
 
     const WINDOW: Duration = Duration::from_millis(100);
 
-    fn hold() -> (Hold<<TokioRuntime as AsyncRuntime>::Instant>, <TokioRuntime as AsyncRuntime>::Instant) {
-        (Hold::new(), <TokioRuntime as AsyncRuntime>::Instant::now())
+    fn lease() -> (LeaderLease<<TokioRuntime as AsyncRuntime>::Instant>, <TokioRuntime as AsyncRuntime>::Instant) {
+        (LeaderLease::new(), <TokioRuntime as AsyncRuntime>::Instant::now())
     }
 
     fn leader(term: u64) -> RaftVote {
@@ -114,55 +114,55 @@ mod tests {
 
     #[test]
     fn a_leader_is_not_given_up_while_it_may_count_on_an_append() {
-        let (mut hold, now) = hold();
-        assert!(hold.hear(&leader(3), WINDOW, now));
-        assert!(hold.hear(&leader(3), Duration::ZERO, now + WINDOW / 2));
-        let left = hold.give_up(&leader(3), now + WINDOW).unwrap_err();
+        let (mut lease, now) = lease();
+        assert!(lease.hear(&leader(3), WINDOW, now));
+        assert!(lease.hear(&leader(3), Duration::ZERO, now + WINDOW / 2));
+        let left = lease.give_up(&leader(3), now + WINDOW).unwrap_err();
         assert_eq!(left, patience(WINDOW) - WINDOW);
-        assert!(!hold.frees(&candidate(4)));
-        assert_eq!(hold.give_up(&leader(3), now + patience(WINDOW)), Ok(()));
-        assert!(hold.frees(&candidate(4)));
+        assert!(!lease.frees(&candidate(4)));
+        assert_eq!(lease.give_up(&leader(3), now + patience(WINDOW)), Ok(()));
+        assert!(lease.frees(&candidate(4)));
     }
 
     #[test]
     fn late_news_of_an_old_leader_does_not_undo_what_was_promised_to_the_next() {
-        let (mut hold, now) = hold();
-        assert!(hold.hear(&leader(3), WINDOW, now));
-        assert!(hold.hear(&leader(2), WINDOW, now));
-        assert!(hold.give_up(&leader(3), now).is_err());
-        assert!(hold.has_heard_after(&leader(2)) && !hold.has_heard_after(&leader(3)));
+        let (mut lease, now) = lease();
+        assert!(lease.hear(&leader(3), WINDOW, now));
+        assert!(lease.hear(&leader(2), WINDOW, now));
+        assert!(lease.give_up(&leader(3), now).is_err());
+        assert!(lease.has_heard_after(&leader(2)) && !lease.has_heard_after(&leader(3)));
     }
 
     #[test]
     fn nothing_is_taken_from_a_leader_that_was_given_up() {
-        let (mut hold, now) = hold();
-        hold.give_up(&leader(3), now).unwrap();
-        assert!(!hold.hear(&leader(3), WINDOW, now));
+        let (mut lease, now) = lease();
+        lease.give_up(&leader(3), now).unwrap();
+        assert!(!lease.hear(&leader(3), WINDOW, now));
         // Another leader is another matter.
-        assert!(hold.hear(&leader(4), WINDOW, now));
+        assert!(lease.hear(&leader(4), WINDOW, now));
     }
 
     #[test]
     fn only_a_vote_of_the_next_term_is_freed() {
-        let (mut hold, now) = hold();
-        hold.give_up(&leader(3), now).unwrap();
+        let (mut lease, now) = lease();
+        lease.give_up(&leader(3), now).unwrap();
         for term in [0, 3, 5, u64::MAX] {
-            assert!(!hold.frees(&candidate(term)), "{term}");
+            assert!(!lease.frees(&candidate(term)), "{term}");
         }
-        hold.give_up(&leader(u64::MAX), now).unwrap();
-        assert!(!hold.frees(&candidate(0)));
+        lease.give_up(&leader(u64::MAX), now).unwrap();
+        assert!(!lease.frees(&candidate(0)));
     }
 
     #[test]
     fn a_leader_that_lives_after_all_leads_on_but_not_past_a_vote_that_is_being_given() {
-        let (mut hold, now) = hold();
-        hold.give_up(&leader(3), now).unwrap();
-        assert!(hold.frees(&candidate(4)));
-        assert!(!hold.resume());
-        assert!(!hold.hear(&leader(3), WINDOW, now));
-        hold.voted();
-        assert!(hold.resume());
-        assert!(hold.hear(&leader(3), WINDOW, now));
-        assert!(!hold.frees(&candidate(4)));
+        let (mut lease, now) = lease();
+        lease.give_up(&leader(3), now).unwrap();
+        assert!(lease.frees(&candidate(4)));
+        assert!(!lease.resume());
+        assert!(!lease.hear(&leader(3), WINDOW, now));
+        lease.voted();
+        assert!(lease.resume());
+        assert!(lease.hear(&leader(3), WINDOW, now));
+        assert!(!lease.frees(&candidate(4)));
     }
 }

@@ -25,7 +25,7 @@ use openraft::raft::VoteRequest;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 
-use super::lease::Hold;
+use super::lease::LeaderLease;
 use crate::config::lease::Timing;
 use crate::log::reader::LogReader;
 use crate::peer::client::PeerNetwork;
@@ -41,7 +41,7 @@ use crate::types::NodeId;
 /// How long it is asked whether somebody listens again: a process that dies closes one socket after the other.
 const PROBES: u32 = 10;
 /// How often it is looked whether it is dead and silent: what was in the sockets when it died may come after a look.
-const LOOKS: u32 = 2;
+const DEATH_CHECKS: u32 = 2;
 /// Between two probes, and between two campaigns.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Each follower waits so much longer than the one before it, by id, at least: two that campaign at once may both fail.
@@ -51,17 +51,17 @@ const CAMPAIGNS: u32 = 40;
 
 /// One ledger's watch over its leader. Cheap to clone.
 pub(crate) struct LeaderWatch<R: Runtime> {
-    inner: Arc<Inner<R>>,
+    inner: Arc<Watcher<R>>,
     /// Whose stream has ended.
     lost: mpsc::UnboundedSender<NodeId>,
 }
 
-struct Inner<R: Runtime> {
+struct Watcher<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
     log: LogReader,
     network: PeerNetwork,
-    hold: Mutex<Hold<R::Instant>>,
+    lease: Mutex<LeaderLease<R::Instant>>,
     votes: ElectionHoldoff,
     owed: LostEntries,
     /// Whether a leader has been heard.
@@ -70,21 +70,21 @@ struct Inner<R: Runtime> {
 }
 
 /// A vote that may be given although the leader's lease is not over, while this lives.
-pub(crate) struct Freed<R: Runtime>(Arc<Inner<R>>);
+pub(crate) struct FreedVote<R: Runtime>(Arc<Watcher<R>>);
 
-impl<R: Runtime> Drop for Freed<R> {
+impl<R: Runtime> Drop for FreedVote<R> {
     fn drop(&mut self) {
         self.0.lock().voted();
     }
 }
 
 /// The stream of a leader. Its end, however it comes about, is looked into.
-pub(crate) struct Stream<R: Runtime> {
+pub(crate) struct LeaderStream<R: Runtime> {
     watch: LeaderWatch<R>,
     leader: NodeId,
 }
 
-impl<R: Runtime> Drop for Stream<R> {
+impl<R: Runtime> Drop for LeaderStream<R> {
     fn drop(&mut self) {
         // Without the task nobody looks into it: so it is wanted, or the ledger is closed.
         let _ = self.watch.lost.send(self.leader.clone());
@@ -100,12 +100,12 @@ impl<R: Runtime> Clone for LeaderWatch<R> {
 impl<R: Runtime> LeaderWatch<R> {
     /// Begins to watch. Not `enabled`, leaders are given up when their lease is over, and no sooner.
     pub(crate) fn start(group: &Replica, network: PeerNetwork, raft: Raft<R>, enabled: bool) -> Self {
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(Watcher {
             metrics: raft.metrics(),
             raft,
             log: group.log.clone(),
             network,
-            hold: Mutex::new(Hold::new()),
+            lease: Mutex::new(LeaderLease::new()),
             votes: group.holdoff.clone(),
             owed: group.lost_entries.clone(),
             contact: group.contact.clone(),
@@ -120,8 +120,8 @@ impl<R: Runtime> LeaderWatch<R> {
     }
 
     /// The stream of appends from `leader` begins.
-    pub(crate) fn stream(&self, leader: NodeId) -> Stream<R> {
-        Stream { watch: self.clone(), leader }
+    pub(crate) fn stream(&self, leader: NodeId) -> LeaderStream<R> {
+        LeaderStream { watch: self.clone(), leader }
     }
 
     /// An append of `leader` arrives, before Raft sees it. `false`: the leader has been given up, Raft must not see it.
@@ -135,8 +135,8 @@ impl<R: Runtime> LeaderWatch<R> {
 
     /// Whether a vote for `candidate` may be given although the leader's lease is not over: until what is given back is
     /// dropped.
-    pub(crate) fn frees(&self, candidate: &RaftVote) -> Option<Freed<R>> {
-        self.inner.lock().frees(candidate).then(|| Freed(self.inner.clone()))
+    pub(crate) fn frees(&self, candidate: &RaftVote) -> Option<FreedVote<R>> {
+        self.inner.lock().frees(candidate).then(|| FreedVote(self.inner.clone()))
     }
 
     /// What to say to a pre-vote if the leader was given up: Raft itself holds on to the lease.
@@ -149,9 +149,9 @@ impl<R: Runtime> LeaderWatch<R> {
     }
 }
 
-impl<R: Runtime> Inner<R> {
-    fn lock(&self) -> MutexGuard<'_, Hold<R::Instant>> {
-        self.hold.lock()
+impl<R: Runtime> Watcher<R> {
+    fn lock(&self) -> MutexGuard<'_, LeaderLease<R::Instant>> {
+        self.lease.lock()
     }
 
     async fn run(self: Arc<Self>, mut losses: mpsc::UnboundedReceiver<NodeId>) {
@@ -184,7 +184,7 @@ impl<R: Runtime> Inner<R> {
 
     async fn look_into(&self, leader: RaftVote, node: &MemberNode) {
         let mut given_up = false;
-        for _ in 0..LOOKS {
+        for _ in 0..DEATH_CHECKS {
             if !self.is_dead(&leader, &node.address).await {
                 return;
             }
@@ -252,8 +252,8 @@ impl<R: Runtime> Inner<R> {
     /// Has Raft begin an election, unless another leader has been heard: Raft may not have got to its append yet, and
     /// would take no notice of its lease. An append that is heard later comes behind.
     fn elect(&self, leader: &RaftVote) {
-        let hold = self.lock();
-        if hold.has_heard_after(leader) {
+        let lease = self.lock();
+        if lease.has_heard_after(leader) {
             return;
         }
         // A queue that is full is that of a busy core: another campaign may find room.

@@ -10,13 +10,13 @@ use futures::{Stream, StreamExt, stream};
 use openraft::errors::NetworkError;
 use tokio::sync::watch;
 
-use crate::peer::client::{Answers, Given};
+use crate::peer::client::{AppendOutcome, AppendOutcomes};
 use crate::raft::Runtime;
 use crate::types::{Group, NodeId};
 
 /// The answers of a replication stream, which end with an error when a purge cannot wait for the peer any longer.
-pub(in crate::peer) struct Overtaken<'s, R: Runtime> {
-    answers: Option<Answers<'s, R>>,
+pub(in crate::peer) struct LaggingGuard<'s, R: Runtime> {
+    answers: Option<AppendOutcomes<'s, R>>,
     /// The peer has the entries below this number, as far as it has answered.
     acked: u64,
     wanted: watch::Receiver<u64>,
@@ -24,19 +24,19 @@ pub(in crate::peer) struct Overtaken<'s, R: Runtime> {
     of: (Group, NodeId),
 }
 
-impl<'s, R: Runtime> Overtaken<'s, R> {
+impl<'s, R: Runtime> LaggingGuard<'s, R> {
     /// `acked`: the number of the first entry that the stream begins with. `wanted`: what a purge waits for
     /// ([`PurgeFloor`](crate::raft::storage::purge::PurgeFloor)).
     pub(in crate::peer) fn watch(
-        answers: Answers<'s, R>,
+        answers: AppendOutcomes<'s, R>,
         acked: u64,
         wanted: watch::Receiver<u64>,
         of: (Group, NodeId),
-    ) -> impl Stream<Item = Given<R>> + 's {
+    ) -> impl Stream<Item = AppendOutcome<R>> + 's {
         stream::unfold(Self { answers: Some(answers), acked, wanted, of }, Self::next)
     }
 
-    async fn next(mut self) -> Option<(Given<R>, Self)> {
+    async fn next(mut self) -> Option<(AppendOutcome<R>, Self)> {
         let answers = self.answers.as_mut()?;
         let acked = self.acked;
         tokio::select! {
@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn a_stream_ends_when_what_it_still_has_to_send_is_to_go_and_its_requests_are_gone_by_then() {
         let (floor, wanted) = watch::channel(0);
-        let (give, given) = futures::channel::mpsc::unbounded::<Given<TokioRuntime>>();
-        let mut stream = Overtaken::watch(given.boxed(), 5, wanted, ("g".parse().unwrap(), 1.into())).boxed();
+        let (give, given) = futures::channel::mpsc::unbounded::<AppendOutcome<TokioRuntime>>();
+        let mut stream = LaggingGuard::watch(given.boxed(), 5, wanted, ("g".parse().unwrap(), 1.into())).boxed();
         let mut next = || stream.next().now_or_never();
         assert!(next().is_none());
         // The peer has all that is to go, and moves on.

@@ -13,19 +13,19 @@ use futures::{Stream, StreamExt, future, stream};
 use openraft::errors::{NetworkError, RPCError};
 use openraft::raft::AppendEntriesRequest;
 
-use crate::peer::client::Given;
+use crate::peer::client::AppendOutcome;
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Group, NodeId};
 
 /// Ends requests when they stand still where `is_gone` says that the entry is gone.
 ///
 /// One such request is in order: it tells a peer that is brought further by a snapshot what is committed.
-pub(in crate::peer) fn until_stranded<R: Runtime>(
+pub(in crate::peer) fn stop_when_stalled<R: Runtime>(
     requests: impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>,
     is_gone: impl Fn(u64) -> bool,
     (group, node): (Group, NodeId),
-) -> (impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>, Stranded) {
-    let stranded = Stranded::default();
+) -> (impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>, StalledGuard) {
+    let stranded = StalledGuard::default();
     let (found, mut last) = (stranded.clone(), false);
     let requests = requests.take_while(move |request| {
         let next = request.prev_log_id.map_or(0, |id| id.index.saturating_add(1));
@@ -44,15 +44,15 @@ pub(in crate::peer) fn until_stranded<R: Runtime>(
 
 /// Whether a stream of requests was ended.
 #[derive(Clone, Default)]
-pub(in crate::peer) struct Stranded(Arc<AtomicBool>);
+pub(in crate::peer) struct StalledGuard(Arc<AtomicBool>);
 
-impl Stranded {
+impl StalledGuard {
     /// The answers, and behind the last of them an error if the requests were ended: openraft then looks anew at what
     /// the peer is to get.
     pub(in crate::peer) fn told<R: Runtime>(
         self,
-        answers: impl Stream<Item = Given<R>>,
-    ) -> impl Stream<Item = Given<R>> {
+        answers: impl Stream<Item = AppendOutcome<R>>,
+    ) -> impl Stream<Item = AppendOutcome<R>> {
         let why = future::lazy(move |_| {
             let error = io::Error::other("the entries to be sent are gone from the log");
             self.0.load(Ordering::Acquire).then(|| Err(RPCError::from(NetworkError::new(&error))))
@@ -86,9 +86,9 @@ mod tests {
     /// How many of the requests came through, and whether there was an error behind the answers.
     fn outcome(requests: Vec<Request>, first: u64) -> (usize, bool) {
         let (requests, stranded) =
-            until_stranded(stream::iter(requests), |number| number < first, ("g".parse().unwrap(), 1.into()));
+            stop_when_stalled(stream::iter(requests), |number| number < first, ("g".parse().unwrap(), 1.into()));
         let answers = requests.map(|request| Ok(Ok(request.prev_log_id)));
-        let answers: Vec<Given<TokioRuntime>> = stranded.told(answers).collect().now_or_never().unwrap();
+        let answers: Vec<AppendOutcome<TokioRuntime>> = stranded.told(answers).collect().now_or_never().unwrap();
         let errors = answers.iter().filter(|answer| answer.is_err()).count();
         assert!(errors == 0 || answers.last().unwrap().is_err());
         (answers.len() - errors, errors == 1)

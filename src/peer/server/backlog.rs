@@ -30,18 +30,18 @@ impl Backlog {
     }
 
     /// What a stream that begins has under way: nothing.
-    pub(super) fn share(&self) -> Arc<Share> {
-        Arc::new(Share { left: self.0.clone(), taken: AtomicUsize::new(0) })
+    pub(super) fn share(&self) -> Arc<BacklogShare> {
+        Arc::new(BacklogShare { left: self.0.clone(), taken: AtomicUsize::new(0) })
     }
 }
 
 /// What one stream has under way. Given back when it is dropped: nothing of it is to be answered any more then.
-pub(super) struct Share {
+pub(super) struct BacklogShare {
     left: Arc<Semaphore>,
     taken: AtomicUsize,
 }
 
-impl Share {
+impl BacklogShare {
     /// Waits until Raft may be given one request more.
     pub(super) async fn take(&self) {
         // No error: it is never closed.
@@ -58,24 +58,24 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BacklogShare {
     fn drop(&mut self) {
         self.left.add_permits(*self.taken.get_mut());
     }
 }
 
 /// Raft's answers to the requests of a stream. When they are dropped, those that are to come are still counted.
-pub(super) struct Answers<S> {
-    share: Arc<Share>,
+pub(super) struct CountedAnswers<S> {
+    share: Arc<BacklogShare>,
     /// And who waits for the rest of them. `None`: they have ended.
     open: Option<(S, oneshot::Sender<S>)>,
     /// Dropped with these.
     _wanted: oneshot::Sender<()>,
 }
 
-impl<S: Stream + Unpin + Send + 'static> Answers<S> {
+impl<S: Stream + Unpin + Send + 'static> CountedAnswers<S> {
     /// `wanted` is dropped when nobody wants any more of them: then the requests are to end.
-    pub(super) fn new<R: Runtime>(answers: S, share: Arc<Share>, wanted: oneshot::Sender<()>) -> Self {
+    pub(super) fn new<R: Runtime>(answers: S, share: Arc<BacklogShare>, wanted: oneshot::Sender<()>) -> Self {
         let (leave, left) = oneshot::channel();
         let theirs = share.clone();
         drop(R::spawn(async move {
@@ -89,7 +89,7 @@ impl<S: Stream + Unpin + Send + 'static> Answers<S> {
     }
 }
 
-impl<S: Stream + Unpin> Stream for Answers<S> {
+impl<S: Stream + Unpin> Stream for CountedAnswers<S> {
     type Item = S::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
@@ -103,7 +103,7 @@ impl<S: Stream + Unpin> Stream for Answers<S> {
     }
 }
 
-impl<S> Drop for Answers<S> {
+impl<S> Drop for CountedAnswers<S> {
     fn drop(&mut self) {
         if let Some((rest, leave)) = self.open.take() {
             // The task is gone with its runtime, and so is Raft.
@@ -120,7 +120,7 @@ mod tests {
     use crate::raft::TokioRuntime;
 
     /// Takes as much as there is.
-    fn fill(share: &Share) -> usize {
+    fn fill(share: &BacklogShare) -> usize {
         (0..).take_while(|_| share.take().now_or_never().is_some()).count()
     }
 
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(fill(&old), MOST);
         let (answer, answers) = futures::channel::mpsc::unbounded::<()>();
         let (wanted, gone) = oneshot::channel();
-        let mut answers = Answers::new::<TokioRuntime>(answers, old.clone(), wanted);
+        let mut answers = CountedAnswers::new::<TokioRuntime>(answers, old.clone(), wanted);
         answer.unbounded_send(()).unwrap();
         answers.next().await.unwrap();
         assert_eq!(fill(&backlog.share()), 1, "one was answered");

@@ -3,7 +3,7 @@
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest};
 
-use super::{Intake, PeerServer, Refused, ended};
+use super::{AppendIntake, OrRefusal, PeerServer, ended};
 use crate::log::reader::LogReader;
 use crate::peer::convert;
 use crate::raft::type_config::{LogId, RaftVote, SnapshotMeta};
@@ -11,7 +11,7 @@ use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::wire::pb;
 
 /// The last entry committed here.
-pub(super) async fn committed<R: Runtime>(raft: &Raft<R>, log: &LogReader) -> Refused<Option<LogId>> {
+pub(super) async fn committed<R: Runtime>(raft: &Raft<R>, log: &LogReader) -> OrRefusal<Option<LogId>> {
     raft.with_raft_state(|state| state.local_committed().copied()).await.map_err(ended(log))
 }
 
@@ -19,7 +19,7 @@ impl<R: Runtime> PeerServer<R> {
     /// A snapshot says that its last entry is committed. Where the log holds that entry, and perhaps more behind it,
     /// openraft is told so by an append of nothing, and then has no need of the snapshot: it would take the log for one
     /// that ends where the snapshot does (docs/findings.md).
-    pub(super) async fn commit_what_is_held(&self, leader: &RaftVote, snapshot: &SnapshotMeta) -> Refused<()> {
+    pub(super) async fn commit_what_is_held(&self, leader: &RaftVote, snapshot: &SnapshotMeta) -> OrRefusal<()> {
         let Some(last) = snapshot.last_log_id else { return Ok(()) };
         let held = self.intake.raft.with_raft_state(move |state| state.log_ids.get(last.index) == Some(last));
         if !held.await.map_err(ended(&self.log))? {
@@ -36,7 +36,7 @@ impl<R: Runtime> PeerServer<R> {
     pub(super) async fn votes_as_before(
         &self,
         request: &VoteRequest<TypeConfig<R>>,
-    ) -> Refused<Option<pb::VoteResponse>> {
+    ) -> OrRefusal<Option<pb::VoteResponse>> {
         let Some(owed) = self.intake.owed.lacking(&self.log).filter(|owed| request.last_log_id < Some(*owed)) else {
             return Ok(None);
         };
@@ -51,7 +51,7 @@ impl<R: Runtime> PeerServer<R> {
     }
 }
 
-impl<R: Runtime> Intake<R> {
+impl<R: Runtime> AppendIntake<R> {
     /// Takes down what a leader says that this node has acknowledged to it, unless it is a leader of the past. Before
     /// Raft may do anything that this node would not do if it knew.
     pub(super) fn remind(&self, reminder: Option<LogId>, leader: &RaftVote) {
@@ -62,7 +62,7 @@ impl<R: Runtime> Intake<R> {
     }
 
     /// An answer as it travels: one that there is a conflict says where the log ends.
-    pub(super) async fn answer(&self, result: StreamAppendResult<TypeConfig<R>>) -> Refused<pb::AppendResponse> {
+    pub(super) async fn answer(&self, result: StreamAppendResult<TypeConfig<R>>) -> OrRefusal<pb::AppendResponse> {
         let conflict = matches!(result, Err(StreamAppendError::Conflict(_)));
         let answer = convert::from_append_result::<R>(result);
         if !conflict {

@@ -10,11 +10,11 @@ use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
 
 /// Refuses.
-pub(crate) struct Refusing {
+pub(crate) struct RefusingServer {
     reason: String,
 }
 
-impl Refusing {
+impl RefusingServer {
     pub(crate) fn new(reason: String) -> Self {
         Self { reason }
     }
@@ -24,7 +24,7 @@ impl Refusing {
     }
 }
 
-impl PeerHandler for Refusing {
+impl PeerHandler for RefusingServer {
     fn identify(&self, _: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse> {
         self.refuse()
     }
@@ -76,7 +76,7 @@ mod tests {
     fn who_calls_a_ledger_that_could_not_be_opened_is_told_why_and_not_that_there_is_no_such_group() {
         let router = Router::new("c".parse().unwrap());
         let group = "g".parse().unwrap();
-        router.insert(&group, Arc::new(Refusing::new("the identity is damaged".into())));
+        router.insert(&group, Arc::new(RefusingServer::new("the identity is damaged".into())));
         let envelope =
             pb::Envelope { wire_version: WIRE_VERSION, cluster: "c".into(), group: "g".into(), ..Default::default() };
         let closed = |refusal: pb::Refusal| {
@@ -98,7 +98,7 @@ mod tests {
             pb::Envelope { wire_version: WIRE_VERSION, cluster: "c".into(), group: "g".into(), ..Default::default() };
         let refused = || router.route(Some(&envelope)).err().unwrap();
         assert_eq!(refused().reason(), Reason::Group);
-        router.insert(&"g".parse().unwrap(), Arc::new(Refusing::new("the identity is damaged".into())));
+        router.insert(&"g".parse().unwrap(), Arc::new(RefusingServer::new("the identity is damaged".into())));
         router.clear();
         assert_eq!((refused().reason(), &*refused().found), (Reason::Closed, "a node that stops"));
     }

@@ -91,11 +91,11 @@ fn client(heartbeat: bool, peer: Down, log: LogReader) -> PeerClient<TokioRuntim
         node: MemberNode::default(),
         heartbeat,
         lease_window: 0,
-        refusals: Arc::default(),
+        outcomes: Arc::default(),
         floor: PurgeFloor::new(log).1,
         acked: MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
         saves: VoteSaves::default(),
-        pace: Pace::default(),
+        restarts: RestartBackoff::default(),
         _runtime: PhantomData,
     }
 }
@@ -167,13 +167,13 @@ async fn every_answer_that_makes_no_sense_is_counted_and_none_is_told_by_itself(
         if let Ok(mut answers) = client.stream_append(stream::iter([request]), option()).await {
             assert!(answers.next().await.unwrap().is_err());
         }
-        counted.push(client.refusals.outages.garbled());
+        counted.push(client.outcomes.outages.garbled());
         let vote = VoteRequest::new(leader.clone(), None);
         assert!(client.vote(vote.clone(), option()).await.is_err() && client.pre_vote(vote, option()).await.is_err());
         let meta = SnapshotMeta { last_log_id: Some(log_id(2, 5)), last_membership: StoredMembership::default() };
         let snapshot = Snapshot { meta, snapshot: None };
         assert!(client.full_snapshot(leader.clone(), snapshot, future::pending(), option()).await.is_err());
-        counted.push(client.refusals.outages.garbled());
+        counted.push(client.outcomes.outages.garbled());
     }
     assert_eq!(counted, [1, 4, 1, 4]);
 }

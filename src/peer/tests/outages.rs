@@ -62,18 +62,18 @@ impl Outages {
     /// How many answers made no sense.
     pub(in crate::peer) fn garbled(&self) -> u64 {
         let all = self.inner.lock();
-        all.iter().filter(|((_, kind), _)| *kind == Kind::Garbling).map(|(_, outage)| outage.failed).sum()
+        all.iter().filter(|((_, kind), _)| *kind == OutageKind::Garbling).map(|(_, outage)| outage.failed).sum()
     }
 
     /// How often it was seen that the disk hangs.
     pub(crate) fn hangs(&self) -> u64 {
         let all = self.inner.lock();
-        all.iter().filter(|((_, kind), _)| *kind == Kind::Hanging).map(|(_, outage)| outage.failed).sum()
+        all.iter().filter(|((_, kind), _)| *kind == OutageKind::Hanging).map(|(_, outage)| outage.failed).sum()
     }
 
     /// Whether it was seen that it gets on again.
     pub(crate) fn gets_on(&self) -> bool {
-        self.inner.lock().iter().any(|((_, kind), outage)| *kind == Kind::Hanging && outage.answers)
+        self.inner.lock().iter().any(|((_, kind), outage)| *kind == OutageKind::Hanging && outage.answers)
     }
 
     /// `seconds` with so many calls in each; `call` says for which ledger the n-th is, and how it ends.

@@ -13,9 +13,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tonic::transport::server::Connected;
 
-use super::connection_limit::{Gate, PORCH, Places};
+use super::connection_limit::{ConnectionLimit, Places, UNPLACED};
 use super::greeting::Caller;
-use super::guarded::Guarded;
+use super::guarded::GuardedConnection;
 use crate::types::Span;
 
 /// First pause after a failed accept; doubled up to [`MAX_PAUSE`] while it goes on failing.
@@ -38,7 +38,7 @@ pub(crate) struct AcceptorOptions {
 impl Default for AcceptorOptions {
     /// 1024 clients, 64 peers, 64 that have no place yet; 1 s.
     fn default() -> Self {
-        let places = Places { clients: 1024, own_machine: 0, peers: 64, porch: PORCH };
+        let places = Places { clients: 1024, own_machine: 0, peers: 64, unplaced: UNPLACED };
         Self { places, preface_timeout: Duration::from_secs(1) }
     }
 }
@@ -84,16 +84,16 @@ impl Accept for TcpListener {
 }
 
 /// Where accepted connections go. Who serves them takes them from the other ends.
-pub(crate) struct Doors<S> {
-    pub(crate) peers: mpsc::UnboundedSender<Guarded<S>>,
-    pub(crate) clients: mpsc::UnboundedSender<Guarded<S>>,
+pub(crate) struct ConnectionSinks<S> {
+    pub(crate) peers: mpsc::UnboundedSender<GuardedConnection<S>>,
+    pub(crate) clients: mpsc::UnboundedSender<GuardedConnection<S>>,
     /// There is no place for these: they are told so.
-    pub(crate) turned_away: [mpsc::UnboundedSender<Guarded<S>>; 2],
+    pub(crate) turned_away: [mpsc::UnboundedSender<GuardedConnection<S>>; 2],
 }
 
-impl<S> Doors<S> {
+impl<S> ConnectionSinks<S> {
     /// Where a connection goes. It may be that nobody serves any more: then it is closed.
-    fn let_in(&self, connection: Guarded<S>, caller: Caller, has_place: bool) {
+    fn send(&self, connection: GuardedConnection<S>, caller: Caller, has_place: bool) {
         let [no_peer, no_client] = &self.turned_away;
         let door = match (caller, has_place) {
             (Caller::Peer, true) => &self.peers,
@@ -109,9 +109,9 @@ impl<S> Doors<S> {
 /// accepted is logged.
 pub(crate) async fn receive<L: Accept>(
     listener: L,
-    gate: Arc<Gate>,
+    limit: Arc<ConnectionLimit>,
     preface_timeout: Duration,
-    doors: Doors<L::Connection>,
+    sinks: ConnectionSinks<L::Connection>,
 ) {
     let mut accepted = pin!(stream::unfold(listener, |mut listener| async move {
         let stream = accepted(&mut listener).await;
@@ -122,18 +122,18 @@ pub(crate) async fn receive<L: Accept>(
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            Some(stream) = accepted.next() => match gate.admit(L::is_local(&stream)) {
-                Some(ticket) => greetings.push(Guarded::new(stream, ticket).greeted(preface_timeout)),
+            Some(stream) = accepted.next() => match limit.admit(L::is_local(&stream)) {
+                Some(permit) => greetings.push(GuardedConnection::new(stream, permit).greeted(preface_timeout)),
                 None => tracing::debug!("connection turned away: the server stops"),
             },
             Some(greeted) = greetings.next() => match greeted {
                 Ok((connection, caller)) => {
-                    let has_place = connection.seat(caller);
-                    doors.let_in(connection, caller, has_place);
+                    let has_place = connection.take_place(caller);
+                    sinks.send(connection, caller, has_place);
                 }
                 Err(error) => tracing::debug!("a connection that says nothing of use is closed: {error}"),
             },
-            _ = look.tick() => gate.look(),
+            _ = look.tick() => limit.check_shortages(),
         }
     }
 }
@@ -205,12 +205,12 @@ mod tests {
     const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
     /// The clients that `listener` has.
-    fn clients<L: Accept>(listener: L) -> mpsc::UnboundedReceiver<Guarded<L::Connection>> {
+    fn clients<L: Accept>(listener: L) -> mpsc::UnboundedReceiver<GuardedConnection<L::Connection>> {
         let (clients, let_in) = mpsc::unbounded_channel();
         let nobody = || mpsc::unbounded_channel().0;
-        let doors = Doors { peers: nobody(), clients, turned_away: [nobody(), nobody()] };
-        let gate = Gate::new(Places { clients: 1, own_machine: 0, peers: 1, porch: 1 });
-        tokio::spawn(receive(listener, gate, Duration::from_secs(1), doors));
+        let sinks = ConnectionSinks { peers: nobody(), clients, turned_away: [nobody(), nobody()] };
+        let limit = ConnectionLimit::new(Places { clients: 1, own_machine: 0, peers: 1, unplaced: 1 });
+        tokio::spawn(receive(listener, limit, Duration::from_secs(1), sinks));
         let_in
     }
 

@@ -122,11 +122,11 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::grpc::dialer::Tcp;
+    use crate::transport::grpc::dialer::TcpDialer;
     use crate::transport::grpc::resolver::Resolver;
 
     fn new(address: &str, lane: Lane) -> Result<KeptChannel, String> {
-        KeptChannel::new(address, lane, &GrpcOptions::default(), Arc::new(Tcp::new(Resolver::system())))
+        KeptChannel::new(address, lane, &GrpcOptions::default(), Arc::new(TcpDialer::new(Resolver::system())))
     }
 
     fn kept() -> KeptChannel {

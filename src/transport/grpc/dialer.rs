@@ -25,9 +25,9 @@ pub(crate) trait Dialer: Send + Sync + 'static {
 }
 
 /// TCP.
-pub(crate) struct Tcp(Resolver);
+pub(crate) struct TcpDialer(Resolver);
 
-impl Tcp {
+impl TcpDialer {
     /// Looks names up by `resolver`.
     pub(crate) fn new(resolver: Resolver) -> Self {
         Self(resolver)
@@ -42,7 +42,7 @@ impl Tcp {
     }
 }
 
-impl Dialer for Tcp {
+impl Dialer for TcpDialer {
     fn lazy(&self, endpoint: &Endpoint, limit: Duration) -> Channel {
         endpoint.connect_with_connector_lazy(self.connector(limit))
     }

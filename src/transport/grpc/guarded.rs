@@ -10,23 +10,23 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-use super::connection_limit::Ticket;
+use super::connection_limit::ConnectionPermit;
 use super::greeting::{self, Caller};
 
 /// Read at a time while a connection has not said what it is.
 const CHUNK: usize = 512;
 
 /// An accepted connection.
-pub(crate) struct Guarded<S> {
+pub(crate) struct GuardedConnection<S> {
     stream: S,
-    ticket: Ticket,
+    permit: ConnectionPermit,
     /// What was read to learn who it is, and is to be read again.
     said: Bytes,
 }
 
-impl<S: AsyncRead + Unpin> Guarded<S> {
-    pub(crate) fn new(stream: S, ticket: Ticket) -> Self {
-        Self { stream, ticket, said: Bytes::new() }
+impl<S: AsyncRead + Unpin> GuardedConnection<S> {
+    pub(crate) fn new(stream: S, permit: ConnectionPermit) -> Self {
+        Self { stream, permit, said: Bytes::new() }
     }
 
     /// Waits until the connection has said what it is, for as long as `limit` says: bytes that trickle in buy no time.
@@ -61,21 +61,21 @@ impl<S: AsyncRead + Unpin> Guarded<S> {
     }
 
     /// Whether there is a place for the connection, which it has from now on.
-    pub(crate) fn seat(&self, caller: Caller) -> bool {
-        self.ticket.seat(caller)
+    pub(crate) fn take_place(&self, caller: Caller) -> bool {
+        self.permit.take_place(caller)
     }
 }
 
-impl<S> Guarded<S> {
+impl<S> GuardedConnection<S> {
     fn check(&self, cx: &Context<'_>) -> io::Result<()> {
-        if self.ticket.is_closed(cx) {
+        if self.permit.is_closed(cx) {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the server"));
         }
         Ok(())
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for GuardedConnection<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         this.check(cx)?;
@@ -89,7 +89,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 }
 
 /// Checked before writing too: a connection whose peer does not read is not read from either.
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedConnection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
@@ -117,7 +117,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     }
 }
 
-impl<S: Connected> Connected for Guarded<S> {
+impl<S: Connected> Connected for GuardedConnection<S> {
     type ConnectInfo = S::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::link::GrpcLink;
-use crate::transport::heartbeats::{MAX_BEATS, Unanswered};
+use crate::transport::heartbeats::{MAX_HEARTBEATS, Unanswered};
 use crate::transport::{Answer, AnswerStream, Link, TransportError};
 use crate::wire::pb;
 
@@ -19,29 +19,29 @@ use crate::wire::pb;
 const WINDOW: Duration = Duration::from_millis(1);
 
 /// A link whose heartbeats travel together. All else goes over it as over any other.
-pub(crate) struct BeatLink {
+pub(crate) struct HeartbeatLink {
     link: Arc<GrpcLink>,
-    waiting: Arc<Mutex<Vec<Waiting>>>,
+    waiting: Arc<Mutex<Vec<QueuedHeartbeat>>>,
 }
 
-struct Waiting {
+struct QueuedHeartbeat {
     beat: pb::AppendRequest,
     timeout: Duration,
     /// When it came.
     since: Instant,
-    answer: Waiter,
+    answer: AnswerSender,
 }
 
-type Waiter = oneshot::Sender<Result<pb::AppendResponse, TransportError>>;
+type AnswerSender = oneshot::Sender<Result<pb::AppendResponse, TransportError>>;
 
-impl BeatLink {
+impl HeartbeatLink {
     pub(crate) fn new(link: Arc<GrpcLink>) -> Self {
         Self { link, waiting: Arc::default() }
     }
 
     async fn beat(&self, beat: pb::AppendRequest, timeout: Duration) -> Result<pb::AppendResponse, TransportError> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { beat, timeout, since: Instant::now(), answer };
+        let waiting = QueuedHeartbeat { beat, timeout, since: Instant::now(), answer };
         let first = {
             let mut all = self.waiting.lock();
             all.push(waiting);
@@ -54,7 +54,7 @@ impl BeatLink {
                 tokio::time::sleep(WINDOW).await;
                 let mut due = std::mem::take(&mut *waiting.lock());
                 while !due.is_empty() {
-                    let rest = due.split_off(due.len().min(MAX_BEATS));
+                    let rest = due.split_off(due.len().min(MAX_HEARTBEATS));
                     drop(tokio::spawn(send(link.clone(), due)));
                     due = rest;
                 }
@@ -70,12 +70,12 @@ impl BeatLink {
 }
 
 /// One call for all of `due`. It ends when all are answered, or nobody waits any more.
-async fn send(link: Arc<GrpcLink>, mut due: Vec<Waiting>) {
+async fn send(link: Arc<GrpcLink>, mut due: Vec<QueuedHeartbeat>) {
     // Who has given up by now is not asked for.
     due.retain(|waiting| !waiting.answer.is_closed());
     let Some((end, after)) = due.iter().map(|w| (w.since + w.timeout, w.timeout)).max() else { return };
     if due.len() == 1 {
-        for Waiting { beat, answer, .. } in due {
+        for QueuedHeartbeat { beat, answer, .. } in due {
             let left = end.saturating_duration_since(Instant::now());
             // Nobody waits for it any more: then it is lost on nobody.
             let _ = answer.send(link.heartbeat(beat, left).await);
@@ -97,7 +97,7 @@ async fn send(link: Arc<GrpcLink>, mut due: Vec<Waiting>) {
 async fn exchange(
     link: &GrpcLink,
     beats: Vec<pb::AppendRequest>,
-    open: &mut Unanswered<Waiter>,
+    open: &mut Unanswered<AnswerSender>,
     end: Instant,
 ) -> Result<(), TransportError> {
     let left = end.saturating_duration_since(Instant::now());
@@ -106,7 +106,7 @@ async fn exchange(
         let Some(response) = answers.next().await? else {
             return Err(link.broken("it ended before all heartbeats were answered".into()));
         };
-        let give = |waiter: Waiter, answer: Result<_, pb::Refusal>| {
+        let give = |waiter: AnswerSender, answer: Result<_, pb::Refusal>| {
             let _ = waiter.send(answer.map_err(|refusal| link.refused(refusal)));
         };
         open.settle(response, give).map_err(|why| link.broken(why))?;
@@ -122,7 +122,7 @@ macro_rules! passed_on {
     )*};
 }
 
-impl Link for BeatLink {
+impl Link for HeartbeatLink {
     passed_on! {
         identify: IdentifyRequest -> IdentifyResponse;
         request_vote: VoteRequest -> VoteResponse;

@@ -10,9 +10,9 @@ use futures::stream::BoxStream;
 use tonic::transport::Channel;
 use tonic::{Response, Status, Streaming};
 
-use super::answers::{Answers, Requests};
 use super::channel::KeptChannel;
 use super::dialer::Dialer;
+use super::replication::{ReplicationAnswers, ReplicationRequests};
 use super::status;
 use super::transport::GrpcOptions;
 use crate::transport::{Answer, AnswerStream, Lane, Link, TransportError, unary_calls};
@@ -78,9 +78,9 @@ impl GrpcLink {
         &self,
         request: pb::HeartbeatsRequest,
         timeout: Duration,
-    ) -> Result<BeatAnswers, TransportError> {
+    ) -> Result<HeartbeatAnswers, TransportError> {
         let answers = self.bounded(timeout, |mut client| async move { client.heartbeats(request).await }).await?;
-        Ok(BeatAnswers { address: self.address.clone(), answers })
+        Ok(HeartbeatAnswers { address: self.address.clone(), answers })
     }
 
     fn channel(&self) -> Result<&Arc<KeptChannel>, TransportError> {
@@ -93,7 +93,7 @@ impl GrpcLink {
         let channel = self.channel()?.clone();
         let (_, generation) = channel.get();
         // Closes the requests when dropped: also when opening fails, or is given up by the caller.
-        let (requests, feed) = Requests::new(requests);
+        let (requests, guard) = ReplicationRequests::new(requests);
         let stall = self.options.stall_timeout;
         let opened = self.bounded(stall, |mut client| async move { client.replicate(requests).await }).await;
         let answers = match opened {
@@ -106,17 +106,17 @@ impl GrpcLink {
             }
         };
         let give_up = move || channel.give_up(generation);
-        Ok(Answers::new(self.address.clone(), answers, feed, stall, give_up).boxed())
+        Ok(ReplicationAnswers::new(self.address.clone(), answers, guard, stall, give_up).boxed())
     }
 }
 
 /// The answers to heartbeats as they come.
-pub(crate) struct BeatAnswers {
+pub(crate) struct HeartbeatAnswers {
     address: String,
     answers: Streaming<pb::HeartbeatsResponse>,
 }
 
-impl BeatAnswers {
+impl HeartbeatAnswers {
     /// Some more of them; `None` when there are no more.
     pub(crate) async fn next(&mut self) -> Result<Option<pb::HeartbeatsResponse>, TransportError> {
         self.answers.message().await.map_err(|status| status::to_error(&self.address, &status))

@@ -8,7 +8,7 @@
 //! | [`channel`] | the connection a link keeps, and when it is given up for a new one |
 //! | [`dialer`] | how connections are made: the seam to TCP on the calling side |
 //! | [`resolver`] | turns names into addresses, at every connect |
-//! | [`answers`] | the caller's side of a replication stream: closes its requests, notices a stall |
+//! | [`replication`] | the caller's side of a replication stream: closes its requests, notices a stall |
 //! | [`status`] | refusals and failures, to and from gRPC statuses |
 //! | [`service`] | the peer service: routes each call to its ledger |
 //! | [`server`] | [`GrpcServer`](server::GrpcServer): listener, services, an end that comes |
@@ -19,7 +19,6 @@
 //! | [`guarded`] | a connection that must speak HTTP/2 soon and can be closed from outside |
 
 pub(crate) mod acceptor;
-pub(crate) mod answers;
 pub(crate) mod channel;
 pub(crate) mod connection_limit;
 pub(crate) mod dialer;
@@ -27,6 +26,7 @@ pub(crate) mod greeting;
 pub(crate) mod guarded;
 pub(crate) mod heartbeats;
 pub(crate) mod link;
+pub(crate) mod replication;
 pub(crate) mod resolver;
 pub(crate) mod server;
 pub(crate) mod service;

@@ -17,10 +17,10 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
-use super::acceptor::{self, Accept, AcceptorOptions, Doors};
-use super::connection_limit::Gate;
+use super::acceptor::{self, Accept, AcceptorOptions, ConnectionSinks};
+use super::connection_limit::ConnectionLimit;
 use super::greeting::Caller;
-use super::guarded::Guarded;
+use super::guarded::GuardedConnection;
 use super::service::{PeerService, Stopping};
 use super::turned_away::TurnedAway;
 use super::{CONNECTION_WINDOW, FRAME_BYTES, HEADER_BYTES, STREAM_WINDOW};
@@ -100,7 +100,7 @@ pub(crate) struct GrpcServer {
     #[cfg(test)]
     local_addr: SocketAddr,
     stop: watch::Sender<bool>,
-    gate: Arc<Gate>,
+    limit: Arc<ConnectionLimit>,
     grace: Duration,
     /// `None` once it has been waited for.
     serving: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
@@ -123,7 +123,7 @@ impl GrpcServer {
         #[cfg(test)]
         let local_addr = listener.local_addr()?;
         let (stop, stopping) = watch::channel(false);
-        let gate = Gate::new(options.acceptor.places);
+        let limit = ConnectionLimit::new(options.acceptor.places);
         let peers = RaftServiceServer::new(PeerService::new(router, stopping.clone()))
             .max_decoding_message_size(options.max_message_bytes)
             .max_encoding_message_size(options.max_message_bytes);
@@ -133,11 +133,11 @@ impl GrpcServer {
         let (clients_door, served_clients) = serve(builder(&options, clients), routes, stopping.clone());
         let farewell = |caller| {
             let builder = builder(&options, clients).max_connection_age(FAREWELL).max_connection_age_grace(FAREWELL);
-            serve(builder, TurnedAway { caller, places: gate.places() }, stopping.clone())
+            serve(builder, TurnedAway { caller, places: limit.places() }, stopping.clone())
         };
         let ((no_peer, told_peers), (no_client, told_clients)) = (farewell(Caller::Peer), farewell(Caller::Client));
-        let doors = Doors { peers: peers_door, clients: clients_door, turned_away: [no_peer, no_client] };
-        let receiving = acceptor::receive(listener, gate.clone(), options.acceptor.preface_timeout, doors);
+        let sinks = ConnectionSinks { peers: peers_door, clients: clients_door, turned_away: [no_peer, no_client] };
+        let receiving = acceptor::receive(listener, limit.clone(), options.acceptor.preface_timeout, sinks);
         let serving = tokio::spawn(async move {
             // The listener goes as soon as the server stops: whoever connects then is refused by the system.
             let receiving = async move {
@@ -154,7 +154,7 @@ impl GrpcServer {
             #[cfg(test)]
             local_addr,
             stop,
-            gate,
+            limit,
             grace: options.grace,
             serving,
         })
@@ -169,7 +169,7 @@ impl GrpcServer {
     /// How many connections are open.
     #[cfg(any(test, feature = "sim"))]
     pub(crate) fn connections(&self) -> usize {
-        self.gate.taken()
+        self.limit.open_connections()
     }
 
     /// Stops: accepts no more, ends the replication streams, waits a little for calls to end, closes what is left. The
@@ -182,8 +182,12 @@ impl GrpcServer {
         let ended = match tokio::time::timeout(self.grace, &mut serving).await {
             Ok(ended) => Some(ended),
             Err(_) => {
-                tracing::info!("{} connections still open after {} are closed", self.gate.taken(), Span(self.grace));
-                self.gate.shut();
+                tracing::info!(
+                    "{} connections still open after {} are closed",
+                    self.limit.open_connections(),
+                    Span(self.grace)
+                );
+                self.limit.close_all();
                 tokio::time::timeout(self.grace, &mut serving).await.ok()
             }
         };
@@ -205,7 +209,7 @@ impl GrpcServer {
     /// Stops as if its process were killed: accepts no more, breaks every call. The port is free afterwards.
     pub(crate) async fn abort(mut self) {
         self.stop.send_replace(true);
-        self.gate.shut();
+        self.limit.close_all();
         if let Some(serving) = self.serving.take() {
             serving.abort();
             // Cancelled, or ended just now; either way the listener is gone.
@@ -217,7 +221,7 @@ impl GrpcServer {
 impl Drop for GrpcServer {
     fn drop(&mut self) {
         self.stop.send_replace(true);
-        self.gate.shut();
+        self.limit.close_all();
     }
 }
 
@@ -240,7 +244,7 @@ fn serve<C, S>(
     builder: Server,
     service: S,
     stopping: Stopping,
-) -> (mpsc::UnboundedSender<Guarded<C>>, impl Future<Output = Result<(), tonic::transport::Error>> + Send)
+) -> (mpsc::UnboundedSender<GuardedConnection<C>>, impl Future<Output = Result<(), tonic::transport::Error>> + Send)
 where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     S: Service<http::Request<Body>, Response = http::Response<Body>> + Clone + Send + 'static,

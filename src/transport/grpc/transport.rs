@@ -8,8 +8,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::dialer::{Dialer, Tcp};
-use super::heartbeats::BeatLink;
+use super::dialer::{Dialer, TcpDialer};
+use super::heartbeats::HeartbeatLink;
 use super::link::GrpcLink;
 use super::resolver::Resolver;
 use crate::transport::{Lane, Link, Transport};
@@ -58,7 +58,7 @@ pub(crate) struct GrpcTransport {
 impl GrpcTransport {
     /// A transport without links.
     pub(crate) fn new(options: GrpcOptions) -> Self {
-        Self::with_dialer(options, Arc::new(Tcp::new(Resolver::system())))
+        Self::with_dialer(options, Arc::new(TcpDialer::new(Resolver::system())))
     }
 
     /// A transport that connects by `dialer`.
@@ -73,7 +73,7 @@ impl Transport for GrpcTransport {
         let link = links.entry((address.to_owned(), lane)).or_insert_with(|| {
             let link = Arc::new(GrpcLink::new(address, lane, &self.options, self.dialer.clone()));
             match lane {
-                Lane::Heartbeat => Arc::new(BeatLink::new(link)),
+                Lane::Heartbeat => Arc::new(HeartbeatLink::new(link)),
                 Lane::Control | Lane::Data => link,
             }
         });

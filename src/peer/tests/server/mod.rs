@@ -74,7 +74,7 @@ async fn served_on(scheduler: Arc<dyn FlushScheduler>) -> Served {
         MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let (probe, votes) = (network.rounds::<TokioRuntime>(), network.vote_collector::<TokioRuntime>());
+    let (probe, votes) = (network.leadership_probe::<TokioRuntime>(), network.vote_collector::<TokioRuntime>());
     let (acks, standing) = (network.acknowledged(), network.standing());
     let (clock, ticker) = (Arc::new(|| 0), &Ticker::new(&config));
     let options = ReplicaOptions { config: &config, log, clock, floor, ticker, probe, acks, standing, votes };

@@ -8,7 +8,7 @@ use tonic::service::Routes;
 
 use super::kit::*;
 use crate::transport::grpc::server::GrpcServer;
-use crate::transport::heartbeats::MAX_BEATS;
+use crate::transport::heartbeats::MAX_HEARTBEATS;
 use crate::transport::router::Router;
 use crate::transport::{Lane, Link, TransportError};
 use crate::types::{ClusterName, Group};
@@ -121,10 +121,10 @@ async fn a_refused_heartbeat_is_refused_alone() {
 #[tokio::test]
 async fn more_heartbeats_than_a_call_may_have_travel_in_two() {
     let hosts = Hosts::start(1, &[]).await;
-    hosts.ledgers[0].heartbeats.add_permits(MAX_BEATS);
-    let answers = join_all((0..MAX_BEATS + 1).map(|_| hosts.beat(0))).await;
+    hosts.ledgers[0].heartbeats.add_permits(MAX_HEARTBEATS);
+    let answers = join_all((0..MAX_HEARTBEATS + 1).map(|_| hosts.beat(0))).await;
     assert!(answers.iter().all(Result::is_ok));
-    assert_eq!(hosts.router.heartbeats(), (2, MAX_BEATS as u64 + 1));
+    assert_eq!(hosts.router.heartbeats(), (2, MAX_HEARTBEATS as u64 + 1));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 fn options(places: usize, preface_timeout: Duration) -> ServerOptions {
-    let places = Places { clients: places, own_machine: 0, peers: places, porch: places };
+    let places = Places { clients: places, own_machine: 0, peers: places, unplaced: places };
     ServerOptions { acceptor: AcceptorOptions { places, preface_timeout }, ..server_options() }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::kit::*;
-use crate::transport::grpc::dialer::Tcp;
+use crate::transport::grpc::dialer::TcpDialer;
 use crate::transport::grpc::resolver::Resolver;
 use crate::transport::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::transport::{Lane, Transport};
@@ -22,7 +22,7 @@ async fn a_name_is_looked_up_at_every_connect_and_its_new_address_is_found() {
         hosts.1 += 1;
         vec![format!("{}:0", hosts.0).parse().unwrap()]
     });
-    let transport = GrpcTransport::with_dialer(GrpcOptions::default(), Arc::new(Tcp::new(resolver)));
+    let transport = GrpcTransport::with_dialer(GrpcOptions::default(), Arc::new(TcpDialer::new(resolver)));
     let link = transport.link(&format!("broker-0.brokers:{port}"), Lane::Control);
     for _ in 0..3 {
         assert!(link.request_vote(vote(1), LONG).await.unwrap().granted);

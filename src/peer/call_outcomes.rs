@@ -8,14 +8,14 @@ use crate::transport::TransportError;
 
 /// What is made of how the calls of one ledger end.
 #[derive(Default)]
-pub(super) struct Refusals {
+pub(super) struct CallOutcomes {
     /// Those of all ledgers of the node.
     pub(super) outages: Outages,
     /// A peer that knows that this node is a member no more says so with every refusal.
     pub(super) standing: Standing,
 }
 
-impl Refusals {
+impl CallOutcomes {
     /// Takes down how a call to `target` for the ledger of `group` ended.
     pub(super) fn note<R: Runtime, T>(
         &self,
@@ -56,11 +56,11 @@ mod tests {
             let refusal = pb::Refusal { reason: pb::refusal::Reason::Sender.into(), removed, ..Default::default() };
             Err::<(), _>(TransportError::Refused { address: "n1:1".into(), refusal })
         };
-        let refusals = Refusals::default();
-        let told = refusals.standing.removed();
-        assert!(refusals.note::<TokioRuntime, _>("n1", "g", refused(false)).is_err());
+        let outcomes = CallOutcomes::default();
+        let told = outcomes.standing.removed();
+        assert!(outcomes.note::<TokioRuntime, _>("n1", "g", refused(false)).is_err());
         assert_eq!(*told.borrow(), None);
-        assert!(refusals.note::<TokioRuntime, _>("n1", "g", refused(true)).is_err());
+        assert!(outcomes.note::<TokioRuntime, _>("n1", "g", refused(true)).is_err());
         assert_eq!(told.borrow().as_deref(), Some("n1"));
     }
 }

@@ -8,7 +8,7 @@ use openraft::errors::NetworkError;
 use openraft::raft::StreamAppendError;
 
 use crate::log::reader::LogReader;
-use crate::peer::client::{Given, Heard};
+use crate::peer::client::{AppendOutcome, MemberAnswer};
 use crate::raft::Runtime;
 use crate::raft::membership::acks::MemberAcks;
 use crate::raft::type_config::RaftVote;
@@ -17,7 +17,7 @@ use crate::types::{Incarnation, NodeId};
 use crate::wire::pb::refusal::Reason;
 
 /// What a member answers on one replication stream, on its way to openraft.
-pub(in crate::peer) struct Answered {
+pub(in crate::peer) struct AckRecorder {
     acked: MemberAcks,
     leader: RaftVote,
     member: (NodeId, Incarnation),
@@ -28,7 +28,7 @@ pub(in crate::peer) struct Answered {
     numbers: (u64, Arc<AtomicU64>),
 }
 
-impl Answered {
+impl AckRecorder {
     pub(in crate::peer) fn new(
         acked: MemberAcks,
         leader: RaftVote,
@@ -40,7 +40,7 @@ impl Answered {
         Self { acked, leader, member, losses, log, numbers }
     }
 
-    pub(in crate::peer) fn answer<R: Runtime>(&mut self, (end, result): Heard<R>) -> Given<R> {
+    pub(in crate::peer) fn answer<R: Runtime>(&mut self, (end, result): MemberAnswer<R>) -> AppendOutcome<R> {
         let member = (&self.member.0, self.member.1);
         match &result {
             // A heartbeat has shown meanwhile that the member has less: what it said before does not hold any more.

@@ -19,15 +19,15 @@ use crate::wire::pb;
 
 /// A stall is looked for so many times per stall timeout: it is noticed at most two looks late, at no cost per
 /// message.
-const LOOKS: u32 = 8;
+const CHECKS_PER_STALL: u32 = 8;
 
-/// The requests as tonic takes them: counted, and closed from outside by [`Feed`].
+/// The requests as tonic takes them: counted, and closed from outside by [`RequestsGuard`].
 ///
 /// Dropping tonic's answers does not stop hyper from polling the requests, so closing them is done here.
-pub(crate) struct Requests(Arc<Shared>);
+pub(crate) struct ReplicationRequests(Arc<Shared>);
 
-/// The other end of [`Requests`]. Dropping it drops the requests at once, even while tonic is not polling them.
-pub(crate) struct Feed(Arc<Shared>);
+/// Closes [`ReplicationRequests`]: dropping it drops the requests at once, even while tonic is not polling them.
+pub(crate) struct RequestsGuard(Arc<Shared>);
 
 struct Shared {
     requests: Mutex<Option<BoxStream<'static, pb::AppendRequest>>>,
@@ -36,18 +36,18 @@ struct Shared {
     polling: AtomicWaker,
 }
 
-impl Requests {
-    pub(crate) fn new(requests: BoxStream<'static, pb::AppendRequest>) -> (Self, Feed) {
+impl ReplicationRequests {
+    pub(crate) fn new(requests: BoxStream<'static, pb::AppendRequest>) -> (Self, RequestsGuard) {
         let shared = Arc::new(Shared {
             requests: Mutex::new(Some(requests)),
             sent: AtomicU64::new(0),
             polling: AtomicWaker::new(),
         });
-        (Self(shared.clone()), Feed(shared))
+        (Self(shared.clone()), RequestsGuard(shared))
     }
 }
 
-impl Stream for Requests {
+impl Stream for ReplicationRequests {
     type Item = pb::AppendRequest;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -65,7 +65,7 @@ impl Stream for Requests {
     }
 }
 
-impl Drop for Feed {
+impl Drop for RequestsGuard {
     fn drop(&mut self) {
         let requests = self.0.requests.lock().take();
         self.0.polling.wake();
@@ -77,7 +77,7 @@ impl Drop for Feed {
 ///
 /// To ensure correctness: the server answers every request, one each. A request counts as sent once it has been taken
 /// from the caller; as long as all are answered the stream may be silent for ever.
-pub(crate) struct Answers<S = Streaming<pb::AppendResponse>> {
+pub(crate) struct ReplicationAnswers<S = Streaming<pb::AppendResponse>> {
     address: String,
     /// `None` once the stream has ended.
     open: Option<Open<S>>,
@@ -91,10 +91,10 @@ pub(crate) struct Answers<S = Streaming<pb::AppendResponse>> {
 
 struct Open<S> {
     answers: S,
-    feed: Feed,
+    guard: RequestsGuard,
 }
 
-impl<S> Answers<S>
+impl<S> ReplicationAnswers<S>
 where
     S: Stream<Item = Result<pb::AppendResponse, Status>> + Unpin,
 {
@@ -102,14 +102,14 @@ where
     pub(crate) fn new(
         address: String,
         answers: S,
-        feed: Feed,
+        guard: RequestsGuard,
         stall: Duration,
         on_stall: impl Fn() + Send + 'static,
     ) -> Self {
-        let every = (stall / LOOKS).max(Duration::from_millis(1));
+        let every = (stall / CHECKS_PER_STALL).max(Duration::from_millis(1));
         let mut look = tokio::time::interval(every);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let open = Some(Open { answers, feed });
+        let open = Some(Open { answers, guard });
         Self { address, open, answered: 0, stall, look, silent: None, on_stall: Box::new(on_stall) }
     }
 
@@ -129,7 +129,7 @@ where
     }
 }
 
-impl<S> Stream for Answers<S>
+impl<S> Stream for ReplicationAnswers<S>
 where
     S: Stream<Item = Result<pb::AppendResponse, Status>> + Unpin,
 {
@@ -156,7 +156,7 @@ where
                 }
             });
         }
-        let sent = open.feed.0.sent.load(Ordering::Relaxed);
+        let sent = open.guard.0.sent.load(Ordering::Relaxed);
         loop {
             ready!(this.look.poll_tick(cx));
             if let Some(unanswered) = this.stalled(sent) {
@@ -179,14 +179,15 @@ mod tests {
     const STALL: Duration = Duration::from_secs(5);
 
     /// A stream whose requests the test pulls as tonic would and whose answers the test gives.
-    fn replication() -> (Requests, mpsc::UnboundedSender<Result<pb::AppendResponse, Status>>, Answers<Given>) {
-        let (requests, feed) = Requests::new(stream::repeat(pb::AppendRequest::default()).boxed());
+    fn replication()
+    -> (ReplicationRequests, mpsc::UnboundedSender<Result<pb::AppendResponse, Status>>, ReplicationAnswers<Given>) {
+        let (requests, guard) = ReplicationRequests::new(stream::repeat(pb::AppendRequest::default()).boxed());
         let (give, given) = mpsc::unbounded();
-        (requests, give, Answers::new("a:1".into(), given, feed, STALL, || {}))
+        (requests, give, ReplicationAnswers::new("a:1".into(), given, guard, STALL, || {}))
     }
     type Given = mpsc::UnboundedReceiver<Result<pb::AppendResponse, Status>>;
 
-    async fn rest(answers: &mut Answers<Given>, wait: Duration) -> Option<Option<Result<(), String>>> {
+    async fn rest(answers: &mut ReplicationAnswers<Given>, wait: Duration) -> Option<Option<Result<(), String>>> {
         let next = tokio::time::timeout(wait, answers.next()).await.ok()?;
         Some(next.map(|answer| answer.map(drop).map_err(|e| e.to_string())))
     }
@@ -245,12 +246,12 @@ mod tests {
             let _held = &flag.0;
             Poll::<Option<pb::AppendRequest>>::Pending
         });
-        let (mut requests, feed) = Requests::new(never.boxed());
+        let (mut requests, guard) = ReplicationRequests::new(never.boxed());
         let reader = tokio::spawn(async move { requests.next().await });
         tokio::task::yield_now().await;
         assert!(!reader.is_finished());
         assert_eq!(Arc::strong_count(&alive), 2);
-        drop(feed);
+        drop(guard);
         assert_eq!(Arc::strong_count(&alive), 1);
         let end = tokio::time::timeout(Duration::from_secs(20), reader).await.expect("not woken");
         assert!(end.unwrap().is_none());
@@ -258,9 +259,9 @@ mod tests {
 
     #[test]
     fn closed_requests_end() {
-        let (mut requests, feed) = Requests::new(stream::empty().boxed());
+        let (mut requests, guard) = ReplicationRequests::new(stream::empty().boxed());
         assert!(requests.next().now_or_never().unwrap().is_none());
         assert!(requests.next().now_or_never().unwrap().is_none());
-        drop(feed);
+        drop(guard);
     }
 }

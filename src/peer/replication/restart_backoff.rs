@@ -11,7 +11,7 @@ use futures::{Stream, StreamExt};
 use openraft::errors::RPCError;
 use openraft::raft::StreamAppendError;
 
-use crate::peer::client::Given;
+use crate::peer::client::AppendOutcome;
 use crate::raft::type_config::LogId;
 use crate::raft::{Runtime, TypeConfig};
 
@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_secs(1);
 
 /// What the streams to one peer cost since the last that brought it further. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(in crate::peer) struct Pace(Arc<AtomicU32>);
+pub(in crate::peer) struct RestartBackoff(Arc<AtomicU32>);
 
 fn pause(cost: u32) -> Duration {
     match cost.checked_sub(FREE + 1) {
@@ -37,7 +37,7 @@ fn pause(cost: u32) -> Duration {
     }
 }
 
-impl Pace {
+impl RestartBackoff {
     /// Waits until the next stream may begin.
     pub(in crate::peer) async fn wait<R: Runtime>(&self) {
         let pause = pause(self.0.load(Ordering::Relaxed));
@@ -64,9 +64,9 @@ impl Pace {
     /// The answers of a stream whose first request comes behind `began`.
     pub(in crate::peer) fn watch<'s, R: Runtime>(
         &self,
-        answers: impl Stream<Item = Given<R>> + 's,
+        answers: impl Stream<Item = AppendOutcome<R>> + 's,
         began: Option<LogId>,
-    ) -> impl Stream<Item = Given<R>> + 's {
+    ) -> impl Stream<Item = AppendOutcome<R>> + 's {
         let (pace, mut answered) = (self.clone(), false);
         answers.inspect(move |answer| {
             match answer {
@@ -93,18 +93,18 @@ mod tests {
     use crate::raft::TokioRuntime;
     use crate::raft::type_config::log_id;
 
-    fn error() -> Given<TokioRuntime> {
+    fn error() -> AppendOutcome<TokioRuntime> {
         Err(NetworkError::new(&io::Error::other("reset")).into())
     }
 
-    fn stream(pace: &Pace, answers: Vec<Given<TokioRuntime>>) -> Duration {
+    fn stream(pace: &RestartBackoff, answers: Vec<AppendOutcome<TokioRuntime>>) -> Duration {
         pace.watch(stream::iter(answers), Some(log_id(1, 5))).collect::<Vec<_>>().now_or_never().unwrap();
         pause(pace.0.load(Ordering::Relaxed))
     }
 
     #[test]
     fn streams_that_bring_nothing_begin_ever_more_seldom_and_one_that_does_ends_that() {
-        let pace = Pace::default();
+        let pace = RestartBackoff::default();
         let nothing_new = || Ok(Ok(Some(log_id(1, 5))));
         let pauses: Vec<_> = (0..12).map(|_| stream(&pace, vec![nothing_new(), error()]).as_millis()).collect();
         assert_eq!(pauses, [0, 0, 0, 0, 20, 40, 80, 160, 320, 640, 1000, 1000]);
@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_leader_finds_the_end_of_a_log_without_a_pause_and_does_not_look_for_ever() {
-        let pace = Pace::default();
+        let pace = RestartBackoff::default();
         let conflict = || Ok(Err(StreamAppendError::Conflict(log_id(1, 5))));
         (0..64).for_each(|_| assert_eq!(stream(&pace, vec![conflict()]), Duration::ZERO));
         assert_eq!(stream(&pace, vec![conflict()]), FIRST);

@@ -3,11 +3,11 @@
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
 
-use super::callers::{self, Caller};
+use super::membership_check::{self, ClaimedIdentity};
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
 use crate::peer::convert::{self, Malformed};
-use crate::peer::server::{Refused, malformed};
+use crate::peer::server::{OrRefusal, malformed};
 use crate::raft::Runtime;
 use crate::raft::membership::codec;
 use crate::raft::role::task::Metrics;
@@ -17,7 +17,7 @@ use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
 
 /// Lets calls to one ledger in, or refuses them by name.
-pub(super) struct Admission<R: Runtime> {
+pub(super) struct CallerCheck<R: Runtime> {
     pub(super) identity: Identity,
     /// [`Peers::agreed`](crate::types::Peers).
     pub(super) peers: String,
@@ -27,13 +27,13 @@ pub(super) struct Admission<R: Runtime> {
     metrics: Metrics<R>,
 }
 
-impl<R: Runtime> Admission<R> {
+impl<R: Runtime> CallerCheck<R> {
     pub(super) fn new(identity: Identity, peers: String, log: LogReader, metrics: Metrics<R>) -> Self {
         Self { identity, peers, promised: Mutex::default(), log, metrics }
     }
 
     /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
-    pub(super) fn check(&self, envelope: Option<&pb::Envelope>) -> Refused<NodeId> {
+    pub(super) fn check(&self, envelope: Option<&pb::Envelope>) -> OrRefusal<NodeId> {
         let (envelope, sender) = self.check_names(envelope, false)?;
         let target = Incarnation::from_slice(&envelope.target_incarnation);
         if target != Some(self.identity.incarnation) {
@@ -45,7 +45,7 @@ impl<R: Runtime> Admission<R> {
 
     /// Refuses a caller of another cluster of the same name: a survivor that was made one of its own does not take back
     /// those that it was given up for, nor do they take it back.
-    fn check_cluster(&self, envelope: &pb::Envelope) -> Refused<()> {
+    fn check_cluster(&self, envelope: &pb::Envelope) -> OrRefusal<()> {
         let own = self.cluster();
         match (Incarnation::from_slice(&envelope.cluster_incarnation), own) {
             (Some(found), Some(own)) if found != own => {
@@ -67,7 +67,7 @@ impl<R: Runtime> Admission<R> {
         &self,
         envelope: Option<&'e pb::Envelope>,
         anybody: bool,
-    ) -> Refused<(&'e pb::Envelope, NodeId)> {
+    ) -> OrRefusal<(&'e pb::Envelope, NodeId)> {
         let envelope = envelope.ok_or_else(|| malformed(Malformed::Missing("envelope")))?;
         if envelope.target != self.identity.node.as_str() && !(anybody && envelope.target.is_empty()) {
             return Err(refusal(Reason::Target, &envelope.target, &self.identity.node));
@@ -95,8 +95,8 @@ impl<R: Runtime> Admission<R> {
             // It knows a later membership: this node is behind, perhaps since before the sender had its disk.
             return Ok((envelope, sender));
         }
-        let who = Caller { id: &sender, disk: incarnation, address, acts_by };
-        let Err(refusal) = callers::vouch(&self.log, &config, &who) else {
+        let who = ClaimedIdentity { id: &sender, disk: incarnation, address, acts_by };
+        let Err(refusal) = membership_check::vouch(&self.log, &config, &who) else {
             return Ok((envelope, sender));
         };
         if *config.log_id() <= committed {
@@ -104,14 +104,14 @@ impl<R: Runtime> Admission<R> {
         }
         // A membership that is not committed may never come to be, and the sender may be here to say so.
         match committed.and_then(|committed| state_machine::membership_at(&self.log, committed.index).ok()) {
-            Some(before) => callers::vouch(&self.log, &before, &who)?,
+            Some(before) => membership_check::vouch(&self.log, &before, &who)?,
             // Nor has it removed anybody.
             None => return Err(pb::Refusal { removed: false, ..refusal }),
         }
         Ok((envelope, sender))
     }
 
-    pub(super) fn check_identify(&self, request: &pb::IdentifyRequest) -> Refused<(NodeId, Incarnation)> {
+    pub(super) fn check_identify(&self, request: &pb::IdentifyRequest) -> OrRefusal<(NodeId, Incarnation)> {
         let (envelope, sender) = self.check_names(request.envelope.as_ref(), true)?;
         let Some(incarnation) = Incarnation::from_slice(&envelope.sender_incarnation) else {
             return Err(malformed(Malformed::Missing("sender_incarnation")));
@@ -126,7 +126,7 @@ impl<R: Runtime> Admission<R> {
     }
 
     /// Lets `former` form the cluster, if it is the first to ask and means the same cluster.
-    pub(super) fn promise(&self, former: (NodeId, Incarnation), peers: &str) -> Refused<()> {
+    pub(super) fn promise(&self, former: (NodeId, Incarnation), peers: &str) -> OrRefusal<()> {
         if peers != self.peers {
             let own = if self.peers.is_empty() {
                 "no peers: a cluster of its own, or one that it joins"

@@ -8,7 +8,7 @@ use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
 
 /// Who calls, as it says.
-pub(super) struct Caller<'a> {
+pub(super) struct ClaimedIdentity<'a> {
     pub(super) id: &'a NodeId,
     pub(super) disk: Incarnation,
     pub(super) address: &'a str,
@@ -20,8 +20,8 @@ pub(super) struct Caller<'a> {
 ///
 /// # Errors
 /// What it says it is, and what it would have to be.
-pub(super) fn vouch(log: &LogReader, members: &StoredMembership, who: &Caller<'_>) -> Result<(), pb::Refusal> {
-    let Caller { id, disk, address, acts_by } = *who;
+pub(super) fn vouch(log: &LogReader, members: &StoredMembership, who: &ClaimedIdentity<'_>) -> Result<(), pb::Refusal> {
+    let ClaimedIdentity { id, disk, address, acts_by } = *who;
     let sends = || format!("{id} with disk {disk}");
     // The log may know more than the metrics that say who is a member now. Or less: retention removes memberships with
     // everything else. But who acts by an earlier one was let in by it, or by one before.

@@ -23,37 +23,43 @@ use crate::types::NodeId;
 const AGAIN: Duration = Duration::from_millis(400);
 
 /// The voters of one ledger, as a candidate asks them.
-pub(super) struct Voters<R> {
+pub(super) struct VoteCanvass<R> {
     network: PeerNetwork,
     _runtime: PhantomData<fn() -> R>,
 }
 
 /// What has become of a question.
-enum Outcome {
+enum VoteOutcome {
     Granted(NodeId),
     Refused(NodeId),
     /// There is another candidate, or a leader: this election is lost. Or this node is stopping.
     Over,
 }
 
-impl<R: Runtime> Voters<R> {
+impl<R: Runtime> VoteCanvass<R> {
     pub(super) fn new(network: PeerNetwork) -> Self {
         Self { network, _runtime: PhantomData }
     }
 
     /// Asks until there is an answer.
-    async fn ask(&self, id: NodeId, node: &MemberNode, request: &VoteRequest<TypeConfig<R>>, heard: u64) -> Outcome {
+    async fn ask(
+        &self,
+        id: NodeId,
+        node: &MemberNode,
+        request: &VoteRequest<TypeConfig<R>>,
+        heard: u64,
+    ) -> VoteOutcome {
         loop {
             let mut client = self.network.client::<R>(id.clone(), node, false);
             let pause = R::sleep(AGAIN);
             match client.vote(request.clone(), RPCOption::new(AGAIN)).await {
-                Ok(answer) if answer.vote_granted => return Outcome::Granted(id),
-                Ok(answer) if answer.vote.leader_id.term >= request.vote.leader_id.term => return Outcome::Over,
-                Ok(_) => return Outcome::Refused(id),
+                Ok(answer) if answer.vote_granted => return VoteOutcome::Granted(id),
+                Ok(answer) if answer.vote.leader_id.term >= request.vote.leader_id.term => return VoteOutcome::Over,
+                Ok(_) => return VoteOutcome::Refused(id),
                 Err(_) => pause.await,
             }
             if self.network.vote_saves().is_stopped() || self.network.standing().heard() != heard {
-                return Outcome::Over;
+                return VoteOutcome::Over;
             }
         }
     }
@@ -68,15 +74,15 @@ impl<R: Runtime> Voters<R> {
         let mut answers: FuturesUnordered<_> = asked.map(|(id, node)| self.ask(id, node, &request, heard)).collect();
         while !is_quorum(&membership, &granted) && is_quorum(&membership, &possible) {
             match answers.next().await {
-                Some(Outcome::Granted(id)) => granted.push(id),
-                Some(Outcome::Refused(id)) => possible.retain(|other| *other != id),
-                Some(Outcome::Over) | None => return,
+                Some(VoteOutcome::Granted(id)) => granted.push(id),
+                Some(VoteOutcome::Refused(id)) => possible.retain(|other| *other != id),
+                Some(VoteOutcome::Over) | None => return,
             }
         }
     }
 }
 
-impl<R: Runtime> VoteCollector for Voters<R> {
+impl<R: Runtime> VoteCollector for VoteCanvass<R> {
     fn collect(
         &self,
         vote: RaftVote,
