@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{OpenError, StartError, UnknownGroup};
+use super::{OpenError, StartError};
 use crate::types::Group;
 
 /// A node has no handle of a ledger.
@@ -97,4 +97,14 @@ pub enum RemoveLedgerError {
         /// What was said.
         reason: String,
     },
+}
+
+/// The node hosts no such group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown group {group}: this node hosts {hosted}")]
+pub struct UnknownGroup {
+    /// The group asked for.
+    pub group: String,
+    /// The groups there are.
+    pub hosted: String,
 }

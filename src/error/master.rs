@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::absent;
+use crate::types::Member;
 
 /// No master was found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,4 +28,15 @@ pub enum NoMasterError {
         /// The first reason.
         reason: String,
     },
+}
+
+pub(super) fn absent(waiting: Option<&String>) -> &str {
+    waiting.map_or("check that a quorum of the members is up and reachable", String::as_str)
+}
+
+pub(super) fn known(master: &Option<Member>) -> String {
+    match master {
+        Some(m) => format!("{} at {} is", m.id, m.address),
+        None => "none is known".into(),
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::known;
+use super::master::known;
 use crate::types::{Member, NodeId, Span};
 
 /// The membership was not changed, or the leadership not handed over. All of these calls may be made again: what has

@@ -1,0 +1,38 @@
+//! Records that were not removed.
+
+use std::time::Duration;
+
+use super::Damage;
+use crate::types::Span;
+
+/// Records were not removed. Those that were to go may be there still, all of them; nothing else is changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoveError {
+    /// The index is above what this node knows to be committed.
+    #[error(
+        "cannot remove what is below index {index}: this node has committed up to {committed}. Name that one at most"
+    )]
+    NotCommitted {
+        /// The index that was named.
+        index: u64,
+        /// Index after the last committed record.
+        committed: u64,
+    },
+    /// It was not done in time: this node is the master and other nodes are still being sent what is to go, or it is
+    /// very slow. It may yet be done.
+    #[error("not removed within {}: it is in use, or the node is very slow. Try again", Span(*waited))]
+    Busy {
+        /// How long it was waited for at most.
+        waited: Duration,
+    },
+    /// An entry where the log is to begin cannot be read.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The ledger is closed on this node.
+    #[error("the ledger is closed on this node: {reason}")]
+    Closed {
+        /// The first reason.
+        reason: String,
+    },
+}
