@@ -168,7 +168,7 @@ impl Node {
         self.inner.router.remove(&group);
         self.inner.ledgers.write().retain(|hosted| *hosted.group() != group);
         self.tell_changed();
-        ledger.replica().stop().await;
+        ledger.replica().raft.shutdown().await;
         ledger.close().await.map_err(|source| RemoveLedgerError::Close { group: group.clone(), source })?;
         Ok(group)
     }

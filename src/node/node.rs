@@ -183,7 +183,7 @@ impl Node {
         join_all(ledgers.iter().map(Ledger::step_down)).await;
         self.inner.router.clear();
         for ledger in &ledgers {
-            ledger.replica().stop().await;
+            ledger.replica().raft.shutdown().await;
         }
         let server = self.inner.server.lock().take();
         if let Some(server) = server {
@@ -216,7 +216,7 @@ impl Node {
             beside(ledger, LogReader::abandon).await;
         }
         for ledger in &ledgers {
-            ledger.replica().stop().await;
+            ledger.replica().raft.shutdown().await;
             // Nobody writes any more.
             beside(ledger, LogReader::let_go).await;
         }

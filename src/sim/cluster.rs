@@ -228,7 +228,7 @@ impl SimCluster {
         if let Some(dead) = node.running.take() {
             dead.router.clear();
             // What is left of it in this process may go on against a dead disk and a dead wire, until it notices.
-            drop(SimRuntime::spawn(async move { dead.ledger.replica().stop().await }));
+            drop(SimRuntime::spawn(async move { dead.ledger.replica().raft.shutdown().await }));
         }
     }
 
@@ -244,7 +244,7 @@ impl SimCluster {
         };
         let Some(running) = running else { return Ok(()) };
         running.router.clear();
-        running.ledger.replica().stop().await;
+        running.ledger.replica().raft.shutdown().await;
         self.0.network.down(&address);
         running.ledger.replica().log.close()
     }

@@ -168,7 +168,7 @@ fn a_purge_makes_room_on_a_master_whose_disk_is_full() {
         cluster.set_capacity(master, Some(cluster.used(master) + 3 * MIN_SEGMENT_SIZE + SMALL_FILES));
         let end = fill_up(&cluster, master, 0).await;
         assert!(cluster.ledger(master).unwrap().status().disk_full.is_some());
-        cluster.ledger(master).unwrap().replica().purge_all().await.unwrap();
+        cluster.ledger(master).unwrap().replica().raft.purge_all().await.unwrap();
         let first = cluster.ledger(master).unwrap().status().first;
         assert_eq!(first, end);
         for n in end..end + 40 {

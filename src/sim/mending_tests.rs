@@ -66,7 +66,7 @@ fn a_master_repairs_what_it_has_to_send_and_stays_master() {
             let follows = || matches!(cluster.role(damaged), Some(Role::Slave { .. }));
             cluster.wait("it to follow", SOON, follows).await;
             let id = cluster.ledger(damaged).unwrap().status().node;
-            cluster.ledger(old).unwrap().replica().transfer(id).await.unwrap();
+            cluster.ledger(old).unwrap().replica().raft.transfer(id).await.unwrap();
             cluster.wait("it to lead", SOON, || cluster.master() == Some(damaged)).await;
             assert_eq!(cluster.ledger(damaged).unwrap().status().scrub.found, 0, "it was to be found by Raft");
 

@@ -122,7 +122,7 @@ impl World {
             3 => {
                 if let Some(ledger) = cluster.ledger(master) {
                     let to = NodeId::new(other as u64);
-                    ledger.replica().transfer(to).await.unwrap();
+                    ledger.replica().raft.transfer(to).await.unwrap();
                     pass(Duration::from_micros(rng.below(8000))).await;
                     cluster.isolate(master);
                 }

@@ -266,7 +266,7 @@ fn a_member_that_comes_back_with_less_in_another_term_of_the_same_master_is_name
             let ledger = |i: usize| cluster.ledger(i).unwrap();
             let term = ledger(master).status().term;
             let id = ledger(other).status().node;
-            ledger(master).replica().transfer(id).await.unwrap();
+            ledger(master).replica().raft.transfer(id).await.unwrap();
             cluster.wait("it to step down", SOON, || ledger(master).status().term > term).await;
             let again = || cluster.master() == Some(master) && ledger(master).status().term > term;
             if seed % 2 == 0 {
@@ -299,7 +299,7 @@ fn a_hand_over_that_nobody_takes_is_taken_back() {
             let term = cluster.ledger(master).unwrap().status().term;
             (0..3).for_each(|i| cluster.isolate(i));
             let id = cluster.ledger(to).unwrap().status().node;
-            cluster.ledger(master).unwrap().replica().transfer(id).await.unwrap();
+            cluster.ledger(master).unwrap().replica().raft.transfer(id).await.unwrap();
             let over = || cluster.ledger(master).unwrap().status().term > term;
             cluster.wait("it to step down", SOON, over).await;
             cluster.heal();
@@ -318,7 +318,7 @@ fn a_hand_over_to_a_member_that_came_back_with_less_ends() {
             let (cluster, [master, member, _]) = set_back(seed, 40).await;
             cluster.start(member).await.unwrap();
             let id = cluster.ledger(member).unwrap().status().node;
-            cluster.ledger(master).unwrap().replica().transfer(id).await.unwrap();
+            cluster.ledger(master).unwrap().replica().raft.transfer(id).await.unwrap();
             cluster.heal();
             pass(ms(3000)).await;
             cluster.wait("a master", SOON, || cluster.master().is_some()).await;

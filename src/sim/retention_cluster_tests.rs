@@ -197,7 +197,7 @@ fn a_removal_that_was_waiting_when_the_leader_changed_is_done() {
         });
         pass(Duration::from_millis(500)).await;
         let heir = cluster.ledger((old + 2) % 3).unwrap().status().node;
-        ledger.replica().transfer(heir).await.unwrap();
+        ledger.replica().raft.transfer(heir).await.unwrap();
         cluster.wait("a slave", SOON, || matches!(cluster.role(old), Some(Role::Slave { .. }))).await;
         let left = waiting.await.unwrap();
         assert!((70..=90).contains(&left), "{left}");

@@ -183,7 +183,7 @@ fn a_removal_that_was_not_committed_keeps_nobody_away() {
             half += 1;
             let id = cluster.ledger(removed).unwrap().status().node;
             let master = cluster.ledger(cluster.master().unwrap()).unwrap();
-            master.replica().transfer(id).await.unwrap();
+            master.replica().raft.transfer(id).await.unwrap();
             let leads = || matches!(cluster.role(removed), Some(Role::Master { .. }));
             cluster.wait("the one to be removed to lead", SOON, leads).await;
             cluster.heal();

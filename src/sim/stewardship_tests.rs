@@ -35,10 +35,10 @@ fn a_hand_over_is_taken_back_when_its_own_time_is_over_and_not_that_of_one_befor
             let led = voted();
             (0..NODES).for_each(|i| cluster.isolate(i));
             // Each has two seconds.
-            group().replica().transfer(id((master + 1) % NODES)).await.unwrap();
+            group().replica().raft.transfer(id((master + 1) % NODES)).await.unwrap();
             pass(millis(1_500)).await;
             let next = id((master + 2) % NODES);
-            group().replica().transfer(next.clone()).await.unwrap();
+            group().replica().raft.transfer(next.clone()).await.unwrap();
             pass(millis(1_500)).await;
             assert_eq!(voted(), led, "seed {seed}: it was taken back too soon");
             pass(millis(1_000)).await;

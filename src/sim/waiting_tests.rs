@@ -164,7 +164,7 @@ fn a_removed_disk_is_told_so_by_the_others_also_after_retention() {
             cluster.wait("all to have it", SOON, || rest.iter().all(has)).await;
             if seed % 2 == 0 {
                 for i in &rest {
-                    cluster.ledger(*i).unwrap().replica().purge_all().await.unwrap();
+                    cluster.ledger(*i).unwrap().replica().raft.purge_all().await.unwrap();
                     let ledger = cluster.ledger(*i).unwrap();
                     let log = &ledger.replica().log;
                     assert!(log.memberships().into_iter().all(|number| log.frame(number).ok().flatten().is_none()));

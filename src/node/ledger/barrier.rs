@@ -47,7 +47,7 @@ impl Barrier<'_> {
     }
 
     async fn catch_up(&self, proof: Proof, why: &mut String) -> Result<(), LedgerClosed> {
-        let mut clock = self.replica.clock();
+        let mut clock = self.replica.raft.clock();
         let mut role = self.replica.role.clone();
         // Doubled each time that the leader does not answer.
         let mut patience = self.replica.timing.first_try();
@@ -80,7 +80,7 @@ impl Barrier<'_> {
                 Err(NoReadIndex::NotLeader(reason) | NoReadIndex::NoQuorum(reason)) => *why = reason,
             }
             patience = (patience * 2).min(self.timeout);
-            select(Box::pin(role.changed()), self.replica.sleep(PAUSE)).await;
+            select(Box::pin(role.changed()), self.replica.raft.sleep(PAUSE)).await;
         };
         *why = format!("the leader had committed entry {number}, which has not come here");
         let mut committed = self.replica.log.watch_committed();

@@ -17,12 +17,12 @@ impl Ledger {
     pub(in crate::node) async fn close_damaged(&self, damage: &Damage) {
         tracing::error!(group = %self.group(), %damage, "stored entries are damaged and cannot be repaired while the \
             ledger is open: it is closed");
-        if self.replica().membership().leads
+        if self.replica().raft.membership().leads
             && let Err(error) = self.hand_over().await
         {
             tracing::error!(group = %self.group(), %error, "closing without a successor");
         }
         self.replica().log.fail_damaged(damage);
-        self.replica().stop().await;
+        self.replica().raft.shutdown().await;
     }
 }

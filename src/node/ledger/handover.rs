@@ -20,7 +20,7 @@ impl Ledger {
         let settled = |view: &MembershipView| view.get(to).is_none_or(|seen| view.has_caught_up(seen));
         let limit = self.replica().timing.call();
         self.replica().wait_for(&settled, limit).await?;
-        let view = self.replica().membership();
+        let view = self.replica().raft.membership();
         let Some(seen) = view.get(to) else { return Err(view.unknown(to)) };
         if !seen.voter {
             return Err(MemberError::Learner { id: to.clone() });
@@ -34,7 +34,7 @@ impl Ledger {
 
     /// Hands the mastership over to the voter that is furthest, whichever that is.
     pub(in crate::node) async fn hand_over(&self) -> Result<(), MemberError> {
-        let view = self.replica().membership();
+        let view = self.replica().raft.membership();
         let Some(best) = successor(&view, &self.replica().identity.node) else {
             let voters = view.members.iter().filter(|seen| seen.voter).count();
             let (voters, needed, missing) = (voters.saturating_sub(1), voters / 2, view.missing());
@@ -45,7 +45,7 @@ impl Ledger {
 
     /// Hands over, if there is anything to hand over and anybody to take it, before the node stops.
     pub(in crate::node) async fn step_down(&self) {
-        let view = self.replica().membership();
+        let view = self.replica().raft.membership();
         if !view.leads || successor(&view, &self.replica().identity.node).is_none() {
             return;
         }
@@ -58,7 +58,7 @@ impl Ledger {
         let group = self.replica();
         tracing::info!(group = %self.group(), %to, "handing the leadership over");
         let mut role = group.role.clone();
-        group.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
+        group.raft.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
         let followed = role.wait_for(|role| matches!(role, Role::Slave { .. }) || role.is_final());
         let unknown = |reason: String| Err(MemberError::Unknown { reason });
         // What is in flight must be on the successor first; then it is one election.

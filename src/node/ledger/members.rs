@@ -29,7 +29,7 @@ struct Newcomer {
 impl Ledger {
     /// All members and, on the master, how far each of them is.
     pub fn members(&self) -> Vec<MemberProgress> {
-        let view = self.replica().membership();
+        let view = self.replica().raft.membership();
         let role = self.replica().role.borrow().clone();
         let alarm = |member: &Member| self.alarm_of(&role, member);
         let progress = |seen: &MemberView| MemberProgress {
@@ -110,7 +110,7 @@ impl Ledger {
                 Ok(Some(Change::AddLearner(member.clone())))
             }
         };
-        self.replica().change(&decide).await
+        self.replica().raft.change(&decide).await
     }
 
     /// Makes a learner a voter, once it has caught up; waits at most `wait` for that. To be called on the master.
@@ -134,7 +134,7 @@ impl Ledger {
             }
             Some(seen) => Err(MemberError::Behind { id: id.clone(), behind: view.behind(seen), waited: wait }),
         };
-        self.replica().change(&decide).await
+        self.replica().raft.change(&decide).await
     }
 
     /// Takes a voter or a learner out. Its disk does not come back: it is refused by the others from then on. To be
@@ -145,7 +145,7 @@ impl Ledger {
     pub async fn remove_member(&self, id: &NodeId) -> Result<(), MemberError> {
         self.leave_first(id).await?;
         let decide = |view: &MembershipView| Ok(view.get(id).map(|_| Change::Remove(id.clone())));
-        self.replica().change(&decide).await
+        self.replica().raft.change(&decide).await
     }
 
     /// Puts the node at `address` in the place of member `id`, whose disk is lost: `id` with a new, empty directory, or
@@ -158,7 +158,7 @@ impl Ledger {
         self.leave_first(id).await?;
         let newcomer = self.identify(address).await?;
         let member = newcomer.member.clone();
-        let view = self.replica().membership();
+        let view = self.replica().raft.membership();
         // The same name may have been taken out by a call that was interrupted.
         if member.id != *id && view.get(id).is_none() {
             return Err(view.unknown(id));
@@ -172,7 +172,7 @@ impl Ledger {
                     old => Ok(old.map(|_| Change::Remove(id.clone()))),
                 }
             };
-            self.replica().change(&decide).await?;
+            self.replica().raft.change(&decide).await?;
         }
         self.add(&newcomer).await?;
         self.promote(&member.id, wait).await?;
@@ -207,12 +207,12 @@ impl Ledger {
             Some(seen) if seen.member.address == address => Ok(None),
             Some(_) => Ok(Some(Change::Move(id.clone(), address.to_owned()))),
         };
-        self.replica().change(&decide).await
+        self.replica().raft.change(&decide).await
     }
 
     /// Whether there is no other voter than `id`, which is this node.
     fn is_only_voter(&self, id: &NodeId) -> bool {
-        let view = self.replica().membership();
+        let view = self.replica().raft.membership();
         let others = view.members.iter().any(|seen| seen.voter && seen.member.id != *id);
         *id == self.replica().identity.node && !others
     }
@@ -230,11 +230,11 @@ impl Ledger {
             Some(seen) if seen.member.address == address => Ok(None),
             Some(_) => Ok(Some(Change::Move(id.clone(), address.to_owned()))),
         };
-        self.replica().change(&decide).await
+        self.replica().raft.change(&decide).await
     }
 
     pub(in crate::node) fn check_master(&self) -> Result<(), MemberError> {
-        if self.replica().membership().leads { Ok(()) } else { Err(self.not_master()) }
+        if self.replica().raft.membership().leads { Ok(()) } else { Err(self.not_master()) }
     }
 
     /// A master does not change itself: it hands over, and the next one does.

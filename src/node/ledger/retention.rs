@@ -41,7 +41,7 @@ impl Ledger {
         let group = self.replica();
         let retention = self.inner.retention;
         let stock = group.log.stock(&retention.unwrap_or_default())?;
-        let outcome = group.removal_outcome();
+        let outcome = group.raft.removal_outcome();
         Ok(RetentionStatus {
             first: group.log.progress().first(),
             first_position: stock.first_position,
@@ -52,10 +52,7 @@ impl Ledger {
             level: retention.map(|_| stock.level),
             retention,
             last: outcome.last,
-            problem: outcome
-                .problem
-                .or_else(|| group.clock_problem.lock().clone())
-                .or_else(|| group.roll_problem.lock().clone()),
+            problem: outcome.problem.or_else(|| group.retention_problems.first()),
         })
     }
 
@@ -77,7 +74,7 @@ impl Ledger {
             return Err(RemoveError::NotCommitted { index, committed });
         }
         if let Some(removal) = group.log.below(index) {
-            group.remove(removal).await?;
+            group.raft.remove(removal).await?;
         }
         Ok(group.log.progress().first())
     }

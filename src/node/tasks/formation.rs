@@ -93,7 +93,7 @@ impl Formation {
             PeerAnswers::Empty(members) => {
                 let names = members.iter().map(|member| member.id.as_str()).collect::<Vec<_>>().join(", ");
                 tracing::info!(group = %self.identity.group, members = names, "forming the cluster");
-                let formed = ledger.replica().initialize(members, self.cluster).await;
+                let formed = ledger.replica().raft.initialize(members, self.cluster).await;
                 formed.err().map(|error| format!("cannot form the cluster: {error}"))
             }
             PeerAnswers::NotYet(why) => Some(why),

@@ -150,7 +150,7 @@ impl LeaderPlacement {
     /// Runs until the ledger is closed.
     pub(crate) async fn run<R: Runtime>(self) {
         let Some(ledger) = self.ledger.upgrade() else { return };
-        let (mut role, clock) = (ledger.role(), ledger.replica().clock());
+        let (mut role, clock) = (ledger.role(), ledger.replica().raft.clock());
         drop(ledger);
         let (preferred, full) = (RetryPause::default(), RetryPause::default());
         let mut history =
@@ -215,7 +215,7 @@ impl LeaderPlacement {
     /// Hands over to a node that is preferred to this one, if it is fit.
     async fn move_to_preferred(&self, ledger: &Ledger, history: &mut PlacementHistory, now: Duration) {
         let group = ledger.replica();
-        let view = group.membership();
+        let view = group.raft.membership();
         self.warn_of_unknown_nodes(ledger, &view, &mut history.unknown);
         let pause = &mut history.preferred;
         let Some(to) = preferred(&self.preferred, &group.identity.node, &view) else { return };
@@ -276,7 +276,7 @@ impl LeaderPlacement {
 /// Hands over to the node that is furthest of those that have room for what is appended.
 async fn leave_full_disk(ledger: &Ledger, reason: &str, pause: &mut RetryPause, now: Duration) {
     let group = ledger.replica();
-    let view = group.membership();
+    let view = group.raft.membership();
     let others = view.members.iter().filter(|seen| seen.voter && seen.member.id != group.identity.node);
     let mut fit: Vec<&MemberView> = others.filter(|seen| view.has_caught_up(seen)).collect();
     fit.sort_by_key(|seen| Reverse(seen.matched));
@@ -301,7 +301,7 @@ async fn has_room(ledger: &Ledger, seen: &MemberView) -> bool {
 /// Whether another voter has made durable what came in while this disk stood still. If none has, their disks are no
 /// better than this one, and a hand-over would only cost.
 fn is_any_better(ledger: &Ledger, disk: &DiskProgress) -> bool {
-    let view = ledger.replica().membership();
+    let view = ledger.replica().raft.membership();
     let me = &ledger.replica().identity.node;
     let others = view.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
     let came = disk.entries.unwrap_or(u64::MAX);

@@ -62,7 +62,7 @@ impl MasterWait {
                 Role::Stopped | Role::Closed { .. } => return,
                 Role::Master { .. } | Role::Slave { .. } => (None, None),
                 Role::Removed { reason, .. } => (Some(reason), None),
-                Role::Electing { .. } => match ledger.replica().is_pristine().await {
+                Role::Electing { .. } => match ledger.replica().raft.is_pristine().await {
                     Ok(true) if self.formation.is_founder() || round > 0 => {
                         let quick = self.formation.is_founder() && round < QUICK_ATTEMPTS;
                         (self.formation.attempt(&ledger).await, Some(if quick { QUICK_RETRY } else { SLOW_RETRY }))

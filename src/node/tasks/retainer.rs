@@ -36,7 +36,7 @@ impl Retainer {
 
     async fn watch<R: Runtime>(&self, log: LogReader, retention: Retention, seed: u64) {
         let (mut level, mut ages, mut told) = (DiskLevel::Calm, SegmentAges::default(), None);
-        let Some(mut passed) = self.ledger.upgrade().map(|ledger| ledger.replica().clock()) else { return };
+        let Some(mut passed) = self.ledger.upgrade().map(|ledger| ledger.replica().raft.clock()) else { return };
         // Before anything is written in this life: what is written now carries a clock that may be the wrong one.
         log.look(&mut ages, (self.clock)(), passed());
         for look in 0_u64.. {
@@ -72,13 +72,11 @@ impl Retainer {
             Ok(_) => None,
             Err(error) => Some(format!("it is not known how old the newest records are: {error}")),
         };
-        let mut told = ledger.replica().roll_problem.lock();
-        if let Some(why) = &problem
-            && told.is_none()
+        if ledger.replica().retention_problems.set_roll(problem.clone())
+            && let Some(why) = problem
         {
             tracing::warn!(group = %ledger.group(), "{why}");
         }
-        *told = problem;
     }
 
     /// Says what is wrong with the clock or the stamps, once, and when it is over. Gives back what was said.
@@ -92,7 +90,7 @@ impl Retainer {
             None if before.is_some() => tracing::info!(%group, "the age of records is what the clock says again"),
             Some(_) | None => {}
         }
-        *ledger.replica().clock_problem.lock() = wrong.map(|(_, why)| why);
+        ledger.replica().retention_problems.set_clock(wrong.map(|(_, why)| why));
         now
     }
 
@@ -106,7 +104,7 @@ impl Retainer {
             tracing::info!(%group, level = level.name(), "the disk has room again");
         }
         if let Some(removal) = removal
-            && let Err(error) = ledger.replica().remove(removal).await
+            && let Err(error) = ledger.replica().raft.remove(removal).await
         {
             tracing::warn!(%group, %error, "what retention gives up could not be removed");
         }

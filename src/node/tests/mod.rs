@@ -97,7 +97,7 @@ async fn a_slave_behind_the_first_entry_begins_where_the_master_does() {
     for n in 0..20_u8 {
         patient(ledger(&nodes[at]).append(vec![n; 100 << 10])).await.unwrap();
     }
-    patient(ledger(&nodes[at]).replica().purge_all()).await.unwrap();
+    patient(ledger(&nodes[at]).replica().raft.purge_all()).await.unwrap();
     assert_eq!(ledger(&nodes[at]).get(3).await, Err(ReadError::Removed { index: 3, first: 21 }));
 
     let returned = three.up(late as u64).await;
@@ -129,7 +129,7 @@ async fn the_leadership_goes_to_the_node_it_is_given_to() {
     let at = master(&all).await;
     patient(ledger(&nodes[at]).append("a")).await.unwrap();
     let next = (at + 1) % 3;
-    patient(ledger(&nodes[at]).replica().transfer(NodeId::new(next as u64))).await.unwrap();
+    patient(ledger(&nodes[at]).replica().raft.transfer(NodeId::new(next as u64))).await.unwrap();
     let mut role = ledger(&nodes[next]).role();
     patient(role.wait_for(Role::is_master)).await.unwrap();
     assert_eq!(patient(ledger(&nodes[next]).append("b")).await.unwrap().index, 1);
@@ -148,7 +148,7 @@ async fn a_tail_that_retention_overtakes_is_told_where_to_go_on() {
     }
     let mut slow = ledger.tail(0);
     assert_eq!(patient(slow.next()).await.unwrap().unwrap().index, 0);
-    patient(ledger.replica().purge_all()).await.unwrap();
+    patient(ledger.replica().raft.purge_all()).await.unwrap();
     patient(ledger.append("after")).await.unwrap();
     // What it had read ahead it still has.
     let mut last = 0;

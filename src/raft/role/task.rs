@@ -8,9 +8,8 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::type_config::alias::WatchReceiverOf;
 use openraft::{Instant, ServerState};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::standing::Standing;
 use super::tenure::{Tenure, Tenures};
@@ -75,7 +74,7 @@ pub(crate) struct RoleTask<R: Runtime> {
     silence: Duration,
     standing: Standing,
     /// Raft is to stop: that it does is no failure.
-    stop: Arc<AtomicBool>,
+    stop: CancellationToken,
 }
 
 /// What Raft's metrics do not say of this node.
@@ -96,8 +95,8 @@ pub(crate) struct RoleChannels<R: Runtime> {
     pub(crate) view: watch::Receiver<ClusterView>,
     /// To be told when this node hears from a leader for the first time.
     pub(crate) contact: watch::Sender<bool>,
-    /// To be set before Raft is stopped.
-    pub(crate) stop: Arc<AtomicBool>,
+    /// To be cancelled before Raft is stopped.
+    pub(crate) stop: CancellationToken,
     pub(crate) task: R::JoinHandle<()>,
 }
 
@@ -117,7 +116,7 @@ impl<R: Runtime> RoleTask<R> {
         let (view_sender, view) = watch::channel(ClusterView { term: saved_term, ..ClusterView::default() });
         let (tenures, tenure) = Tenures::new();
         let (contact, contacted) = watch::channel(false);
-        let stop = Arc::<AtomicBool>::default();
+        let stop = CancellationToken::new();
         let task = Self {
             group: identity.group.clone(),
             id: identity.node.clone(),
@@ -243,7 +242,7 @@ impl<R: Runtime> RoleTask<R> {
     /// Says what has become of the ledger: Raft has ended.
     async fn end(&mut self, fatal: &Fatal<TypeConfig<R>>) {
         // Read once: who stops a ledger whose Raft has failed before does not make it one that was stopped.
-        let wanted = self.stop.load(Ordering::Acquire);
+        let wanted = self.stop.is_cancelled();
         if !wanted && self.log.failure().is_none() {
             // A runtime that goes down ends its tasks one after the other: this one too then, and nothing has failed.
             R::sleep(GOING_DOWN).await;

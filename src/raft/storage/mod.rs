@@ -5,9 +5,11 @@
 //! | [`log_store`] | the log as openraft's log storage |
 //! | [`state_machine`] | the commit cursor as openraft's state machine; metadata snapshots |
 //! | [`timestamps`] | the time that a leader stamps entries with |
+//! | [`retention_problems`] | what keeps retention from going by the age of records |
 //! | [`purge`] | removing entries: a snapshot at the purge point, then the purge |
 
 pub(crate) mod log_store;
 pub(crate) mod purge;
+pub(crate) mod retention_problems;
 pub(crate) mod state_machine;
 pub(crate) mod timestamps;

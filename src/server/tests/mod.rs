@@ -76,7 +76,7 @@ async fn append_streams_end_with_the_ledger_though_their_clients_stay() {
     requests.send(request(vec![Bytes::from_static(b"r")])).unwrap();
     assert!(matches!(used.message().await.unwrap().unwrap().result, Some(Answered::Appended(_))));
     // The server runs on: nothing but the ledger ends them.
-    ledger.replica().stop().await;
+    ledger.replica().raft.shutdown().await;
     for stream in [&mut used, &mut unused] {
         let end = tokio::time::timeout(PATIENCE, stream.next()).await.unwrap().unwrap().unwrap_err();
         assert_eq!(from_status(&end).unwrap().code(), Code::Closed, "{end}");
@@ -99,7 +99,7 @@ async fn a_remote_tail_that_is_not_read_costs_a_bounded_buffer_and_meets_retenti
         slow.get(pb::GetRequest { group: "g".into(), index, ..Default::default() }).await.unwrap();
     }
     // What the node still has to read for it is gone now: what comes yet was in buffers.
-    ledger.replica().purge_all().await.unwrap();
+    ledger.replica().raft.purge_all().await.unwrap();
     ledger.append("after").await.unwrap();
     let end = loop {
         match tail.message().await {

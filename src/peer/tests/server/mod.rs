@@ -92,7 +92,7 @@ impl Served {
         assert_eq!(refusal.reason(), Reason::Malformed, "{refusal:?}");
         assert!(refusal.found.contains(found), "{refusal:?}");
         // Raft answers this only after everything before it.
-        self.group.is_pristine().await.expect("a message from the network ended the node");
+        self.group.raft.is_pristine().await.expect("a message from the network ended the node");
         assert!(!matches!(*self.group.role.borrow(), Role::Closed { .. }));
     }
 
@@ -340,7 +340,7 @@ async fn a_read_index_is_given_by_the_leader_and_only_for_a_proof_it_knows() {
     }
     let own = n0.group.identity.clone();
     let member = crate::types::Member { id: own.node, address: "h:0".into(), incarnation: own.incarnation };
-    n0.group.initialize(vec![member], Incarnation::random()).await.unwrap();
+    n0.group.raft.initialize(vec![member], Incarnation::random()).await.unwrap();
     let mut role = n0.group.role.clone();
     role.wait_for(Role::is_master).await.unwrap();
     for proof in [1, 2] {
