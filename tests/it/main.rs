@@ -3,7 +3,8 @@
 //!
 //! A module is a concern. Their tests run side by side in this process, so none may change what belongs to all of it
 //! (environment, working directory, limits, panic hook): a test that needs that runs a process of its own, as
-//! `disk_full` does. `tests/idle.rs` stays apart because it measures its process.
+//! `disk_full` does. `tests/idle.rs` stays apart because it measures its process, `tests/examples.rs` because it needs the
+//! examples built.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code: a failure is the finding")]
 
@@ -14,7 +15,6 @@ mod disk_full;
 mod docs;
 mod embedding;
 mod ending;
-mod examples;
 mod failover;
 mod formation;
 mod groups;
@@ -27,7 +27,6 @@ mod members;
 mod names;
 mod operator;
 mod oversized;
-mod readme;
 mod reads;
 mod recycling;
 mod refusals;
