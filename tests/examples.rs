@@ -1,7 +1,7 @@
 //! The example `quickstart` does what it says, and the README shows it as it is.
 //!
-//! A program of its own, because `cargo test` builds the examples only where no target is chosen: `cargo test --test it`
-//! does without them.
+//! A program of its own, because `cargo test` builds the examples only where no target is chosen, and
+//! `cargo test --test it` does without them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "an example that cannot be run fails the test")]
 

@@ -3,8 +3,8 @@
 //!
 //! A module is a concern. Their tests run side by side in this process, so none may change what belongs to all of it
 //! (environment, working directory, limits, panic hook): a test that needs that runs a process of its own, as
-//! `disk_full` does. `tests/idle.rs` stays apart because it measures its process, `tests/examples.rs` because it needs the
-//! examples built.
+//! `disk_full` does. `tests/idle.rs` stays apart because it measures its process, and `tests/examples.rs` because it
+//! needs the examples built.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code: a failure is the finding")]
 

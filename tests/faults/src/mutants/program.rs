@@ -10,7 +10,7 @@ use super::bounded::{self, Ended};
 use super::detector::{Detector, Runs};
 use super::scratch::Scratch;
 
-/// How long a build may take: minutes on a busy machine, and the first one of a target directory builds all dependencies.
+/// How long a build may take: minutes on a busy machine, and the first one builds all dependencies.
 const BUILD_LIMIT: Duration = Duration::from_secs(1800);
 
 /// What is run for a detector.
