@@ -5,8 +5,8 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::item::EntryItem;
-use super::survey::{NOWHERE, Seen};
-use super::{OfflineError, Stopped};
+use super::survey::{NOWHERE, Surveyed};
+use super::{OfflineError, StoppedLedger};
 use crate::format::entry::EntryHeader;
 use crate::format::segment::SEGMENT_HEADER;
 
@@ -100,10 +100,10 @@ pub struct FieldDifference {
 ///
 /// # Errors
 /// If they are not replicas of one ledger, one cannot say so, or the system fails.
-pub fn diff(left: &Stopped, right: &Stopped) -> Result<Comparison, OfflineError> {
+pub fn diff(left: &StoppedLedger, right: &StoppedLedger) -> Result<Comparison, OfflineError> {
     same_ledger(left, right)?;
     let sides = [left, right];
-    let [ours, theirs] = sides.map(Stopped::positions);
+    let [ours, theirs] = sides.map(StoppedLedger::positions);
     let Some(first) = ours.iter().find(|at| theirs.contains(at)).copied() else {
         let held = |at: &[u64]| at.first().copied().unwrap_or(0)..at.last().map_or(0, |at| at + left.segment_size);
         return Ok(Comparison::NothingInCommon { left: held(&ours), right: held(&theirs) });
@@ -130,51 +130,53 @@ pub fn diff(left: &Stopped, right: &Stopped) -> Result<Comparison, OfflineError>
             }
             return Ok(Comparison::Differ(describe(sides, position, at)?));
         }
-        to = look(left, position)?.end.max(to);
+        to = contents(left, position)?.end.max(to);
     }
     Ok(Comparison::Equal { from, to })
 }
 
 /// Where the first entry of the segment at `position` is, behind a gap if there is one.
-fn begins(side: &Stopped, position: u64) -> Result<u64, OfflineError> {
+fn begins(side: &StoppedLedger, position: u64) -> Result<u64, OfflineError> {
     let header = position + SEGMENT_HEADER as u64;
-    let gap = look(side, position)?.blanks.into_iter().find(|(at, seals)| at.start == header && !seals);
+    let gap = contents(side, position)?.blanks.into_iter().find(|(at, seals)| at.start == header && !seals);
     Ok(gap.map_or(header, |(gap, _)| gap.end))
 }
 
 /// What is in one segment.
-struct Look {
+struct SegmentContents {
     entries: Vec<(EntryHeader, bool)>,
     blanks: Vec<(Range<u64>, bool)>,
     end: u64,
 }
 
-fn look(side: &Stopped, position: u64) -> Result<Look, OfflineError> {
-    let mut look = Look { entries: Vec::new(), blanks: Vec::new(), end: position };
+fn contents(side: &StoppedLedger, position: u64) -> Result<SegmentContents, OfflineError> {
+    let mut contents = SegmentContents { entries: Vec::new(), blanks: Vec::new(), end: position };
     side.segment(position, true, NOWHERE, None, &mut |seen| -> Result<(), OfflineError> {
         match seen {
-            Seen::Entry { header, fits, .. } => look.entries.push((header, fits)),
-            Seen::Blank { position, length, seals, .. } => look.blanks.push((position..position + length, seals)),
-            Seen::Ends(ends) => look.end = ends.end.position,
-            Seen::Segment { .. } | Seen::Problem(_) => {}
+            Surveyed::Entry { header, fits, .. } => contents.entries.push((header, fits)),
+            Surveyed::Blank { position, length, seals, .. } => {
+                contents.blanks.push((position..position + length, seals))
+            }
+            Surveyed::Ends(ends) => contents.end = ends.end.position,
+            Surveyed::Segment { .. } | Surveyed::Problem(_) => {}
         }
         Ok(())
     })?;
-    Ok(look)
+    Ok(contents)
 }
 
 /// The bytes of the segment at `position` from position `at` on; fewer than `length` at its end.
-fn bytes(side: &Stopped, position: u64, at: u64, length: u64) -> Result<Vec<u8>, OfflineError> {
+fn bytes(side: &StoppedLedger, position: u64, at: u64, length: u64) -> Result<Vec<u8>, OfflineError> {
     let path = side.segment_path(position);
-    let file = Stopped::io("open", &path, side.disk.open(&path))?;
+    let file = StoppedLedger::io("open", &path, side.disk.open(&path))?;
     let length = length.min((position + file.size()).saturating_sub(at));
     let mut bytes = vec![0; length as usize];
-    Stopped::io("read", &path, file.read_at(&mut bytes, at - position))?;
+    StoppedLedger::io("read", &path, file.read_at(&mut bytes, at - position))?;
     Ok(bytes)
 }
 
 /// The first position from `at` on, in the segment at `position`, where the two are not the same.
-fn first_difference(sides: [&Stopped; 2], mut at: u64, position: u64) -> Result<Option<u64>, OfflineError> {
+fn first_difference(sides: [&StoppedLedger; 2], mut at: u64, position: u64) -> Result<Option<u64>, OfflineError> {
     let end = position + sides[0].segment_size;
     while at < end {
         let length = CHUNK.min(end - at);
@@ -192,8 +194,8 @@ fn first_difference(sides: [&Stopped; 2], mut at: u64, position: u64) -> Result<
 }
 
 /// Whether the log ends at `at`: there are only zeros from there on, and no entry has begun.
-fn has_ended(side: &Stopped, position: u64, at: u64) -> Result<bool, OfflineError> {
-    if look(side, position)?.entries.iter().any(|(entry, _)| (entry.position..entry.end()).contains(&at)) {
+fn has_ended(side: &StoppedLedger, position: u64, at: u64) -> Result<bool, OfflineError> {
+    if contents(side, position)?.entries.iter().any(|(entry, _)| (entry.position..entry.end()).contains(&at)) {
         return Ok(false);
     }
     let end = position + side.segment_size;
@@ -209,11 +211,11 @@ fn has_ended(side: &Stopped, position: u64, at: u64) -> Result<bool, OfflineErro
 }
 
 /// One side ends at `at`, in or before the segment at `position`; the other goes on, or is merely sealed.
-fn shorter(sides: [&Stopped; 2], shorter: Side, position: u64, at: u64) -> Result<Comparison, OfflineError> {
+fn shorter(sides: [&StoppedLedger; 2], shorter: Side, position: u64, at: u64) -> Result<Comparison, OfflineError> {
     let longer = sides[1 - shorter as usize];
     let (mut first, mut entries, mut records) = (None, 0, 0);
     for position in longer.positions().into_iter().filter(|later| *later >= position) {
-        for (entry, _) in look(longer, position)?.entries.into_iter().filter(|(entry, _)| entry.position >= at) {
+        for (entry, _) in contents(longer, position)?.entries.into_iter().filter(|(entry, _)| entry.position >= at) {
             first.get_or_insert(entry);
             entries += 1;
             records += u64::from(entry.records);
@@ -223,7 +225,7 @@ fn shorter(sides: [&Stopped; 2], shorter: Side, position: u64, at: u64) -> Resul
         Some(EntryHeader { index, number, .. }) => {
             Ok(Comparison::Prefix { shorter, position: at, index, number, entries, records })
         }
-        None if look(longer, position)?.blanks.iter().any(|(blank, _)| blank.start == at) => {
+        None if contents(longer, position)?.blanks.iter().any(|(blank, _)| blank.start == at) => {
             Ok(Comparison::Equal { from: begins(longer, position)?.min(at), to: at })
         }
         // An empty segment that has just been begun.
@@ -235,14 +237,14 @@ fn shorter(sides: [&Stopped; 2], shorter: Side, position: u64, at: u64) -> Resul
 }
 
 /// What is different at `at`, in the segment at `position`.
-fn describe(sides: [&Stopped; 2], position: u64, at: u64) -> Result<Box<Difference>, OfflineError> {
+fn describe(sides: [&StoppedLedger; 2], position: u64, at: u64) -> Result<Box<Difference>, OfflineError> {
     let mut items = [None, None];
     let mut place = (0, 0);
     for (item, side) in items.iter_mut().zip(sides) {
         if side.positions().binary_search(&position).is_err() {
             continue;
         }
-        let entries = look(side, position)?.entries;
+        let entries = contents(side, position)?.entries;
         if let Some((before, _)) = entries.iter().rev().find(|(entry, _)| entry.position <= at) {
             place = place.max((before.number + 1, before.index + u64::from(before.records)));
         }
@@ -308,7 +310,7 @@ fn fields(left: &EntryItem, right: &EntryItem) -> Vec<FieldDifference> {
     differs.map(|(field, left, right)| FieldDifference { field, left, right }).collect()
 }
 
-fn same_ledger(left: &Stopped, right: &Stopped) -> Result<(), OfflineError> {
+fn same_ledger(left: &StoppedLedger, right: &StoppedLedger) -> Result<(), OfflineError> {
     let (ours, theirs) = (left.identity()?, right.identity()?);
     let fields = [
         ("the cluster", ours.cluster.to_string(), theirs.cluster.to_string()),

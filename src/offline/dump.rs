@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::item::{EntryItem, Item, Point, records};
-use super::judge::Judge;
-use super::survey::{NOWHERE, Seen};
-use super::{Finding, OfflineError, Stopped};
+use super::item::{DumpItem, DumpPoint, EntryItem, records};
+use super::start_prediction::StartPrediction;
+use super::survey::{NOWHERE, Surveyed};
+use super::{Finding, OfflineError, StoppedLedger};
 use crate::format::entry::EntryKind;
 use crate::format::hard_state::{LogPoint, Slot};
 use crate::log::names::{self, FileKind};
@@ -40,7 +40,7 @@ impl DumpOptions {
     }
 }
 
-impl Stopped {
+impl StoppedLedger {
     /// Shows everything: files, identity, start, hard state, then the segments with all their entries. Damage is an
     /// item like the others, and what can be found behind it follows. Writes nothing.
     ///
@@ -49,9 +49,9 @@ impl Stopped {
     pub fn dump<E: From<OfflineError>>(
         &self,
         options: DumpOptions,
-        visit: &mut dyn FnMut(Item) -> Result<(), E>,
+        visit: &mut dyn FnMut(DumpItem) -> Result<(), E>,
     ) -> Result<(), E> {
-        let judge = Judge::new(self)?;
+        let prediction = StartPrediction::new(self)?;
         let whole = options.from.is_none() && options.to.is_none();
         let mut damages = 0;
         if whole {
@@ -61,8 +61,8 @@ impl Stopped {
         let indexes = options.from.unwrap_or(0)..options.to.unwrap_or(u64::MAX);
         let mut end = self.base().unwrap_or(NOWHERE);
         self.survey(indexes.clone(), &mut |seen| match seen {
-            Seen::Segment { position, header } => match header {
-                Some(header) => visit(Item::Segment {
+            Surveyed::Segment { position, header } => match header {
+                Some(header) => visit(DumpItem::Segment {
                     position,
                     number: header.start.number,
                     index: header.start.index,
@@ -73,7 +73,7 @@ impl Stopped {
                 }),
                 None => Ok(()),
             },
-            Seen::Entry { header, bytes, fits } => {
+            Surveyed::Entry { header, bytes, fits } => {
                 end = after(&header);
                 let last = header.index + u64::from(header.records.saturating_sub(1));
                 if last < indexes.start || header.index >= indexes.end {
@@ -84,14 +84,16 @@ impl Stopped {
                     item.records = records(&header, bytes);
                     item.records.retain(|record| indexes.contains(&record.index));
                 }
-                visit(Item::Entry(item))
+                visit(DumpItem::Entry(item))
             }
-            Seen::Blank { position, length, chain, seals } => visit(Item::Blank { position, length, chain, seals }),
-            Seen::Problem(problem) => {
+            Surveyed::Blank { position, length, chain, seals } => {
+                visit(DumpItem::Blank { position, length, chain, seals })
+            }
+            Surveyed::Problem(problem) => {
                 damages += 1;
-                visit(Item::Damage(judge.finding(problem)))
+                visit(DumpItem::Damage(prediction.finding(problem)))
             }
-            Seen::Ends(ends) => {
+            Surveyed::Ends(ends) => {
                 end = ends.end;
                 Ok(())
             }
@@ -100,10 +102,10 @@ impl Stopped {
             return Ok(());
         }
         let (position, number, index, chain) = (end.position, end.number, end.index, end.chain);
-        visit(Item::End { position, number, index, chain, damages })
+        visit(DumpItem::End { position, number, index, chain, damages })
     }
 
-    fn dump_files<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(Item) -> Result<(), E>) -> Result<(), E> {
+    fn dump_files<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(DumpItem) -> Result<(), E>) -> Result<(), E> {
         for name in &self.names {
             let kind = match (names::kind(name), name.as_str()) {
                 (Some(FileKind::Segment(_)), _) => "segment",
@@ -119,16 +121,19 @@ impl Stopped {
                 (None, _) => "not part of the ledger",
             };
             let bytes = self.disk.open(&self.path.join(name)).ok().map(|file| file.size());
-            visit(Item::File { name: name.clone(), kind, bytes })?;
+            visit(DumpItem::File { name: name.clone(), kind, bytes })?;
         }
         Ok(())
     }
 
     /// Returns how many of their findings are shown.
-    fn dump_side_files<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(Item) -> Result<(), E>) -> Result<u64, E> {
+    fn dump_side_files<E: From<OfflineError>>(
+        &self,
+        visit: &mut dyn FnMut(DumpItem) -> Result<(), E>,
+    ) -> Result<u64, E> {
         let (findings, hard_state) = self.side_files()?;
         if let Ok(identity) = self.identity() {
-            visit(Item::Identity {
+            visit(DumpItem::Identity {
                 cluster: identity.cluster.to_string(),
                 group: identity.group.to_string(),
                 node: identity.node.to_string(),
@@ -139,7 +144,7 @@ impl Stopped {
         let written = !matches!(self.disk.read(&self.path.join(names::START)),
             Err(error) if error.kind() == io::ErrorKind::NotFound);
         if let (Ok(start), Some(base), true) = (&self.start, self.base(), written) {
-            visit(Item::Start {
+            visit(DumpItem::Start {
                 removed_number: start.purged.map(|purged| purged.number),
                 removed_term: start.purged.map(|purged| purged.term),
                 first: base.index,
@@ -151,28 +156,28 @@ impl Stopped {
             for (slot, vote) in (0..).zip(state.votes) {
                 if let Slot::Valid(sequence, vote) = vote {
                     let node = vote.node.map(|node| node.to_string());
-                    visit(Item::Vote { slot, sequence, term: vote.term, node, granted: vote.granted })?;
+                    visit(DumpItem::Vote { slot, sequence, term: vote.term, node, granted: vote.granted })?;
                 }
             }
             for (slot, note) in (2..).zip(state.notes) {
                 match note {
                     Slot::Valid(sequence, noted) => {
                         let (committed, durable) = (noted.committed.into(), noted.durable.into());
-                        visit(Item::Progress { slot, sequence, committed, durable })?;
+                        visit(DumpItem::Progress { slot, sequence, committed, durable })?;
                     }
-                    Slot::Empty => visit(Item::EmptySlot { slot })?,
+                    Slot::Empty => visit(DumpItem::EmptySlot { slot })?,
                     Slot::Damaged { .. } | Slot::Version { .. } | Slot::Unreadable => {}
                 }
             }
         }
         let shown: Vec<Finding> = findings.into_iter().filter(|finding| finding.row.is_some()).collect();
         let damages = shown.len() as u64;
-        shown.into_iter().try_for_each(|finding| visit(Item::Damage(finding)))?;
+        shown.into_iter().try_for_each(|finding| visit(DumpItem::Damage(finding)))?;
         Ok(damages)
     }
 }
 
-impl From<LogPoint> for Point {
+impl From<LogPoint> for DumpPoint {
     fn from(point: LogPoint) -> Self {
         let LogPoint { number, index, position, chain } = point;
         Self { number, index, position, chain }

@@ -10,7 +10,7 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "item", rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Item {
+pub enum DumpItem {
     /// A file.
     File {
         /// Its name.
@@ -66,9 +66,9 @@ pub enum Item {
         /// Which of the two is newer.
         sequence: u64,
         /// What is before it was known to be committed.
-        committed: Point,
+        committed: DumpPoint,
         /// What is before it was synced.
-        durable: Point,
+        durable: DumpPoint,
     },
     /// A progress slot that was never written.
     EmptySlot {
@@ -127,7 +127,7 @@ pub enum Item {
 
 /// A place in the log, as the hard state notes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Point {
+pub struct DumpPoint {
     /// Number of the entry after.
     pub number: u64,
     /// Index of the record after.

@@ -1,21 +1,21 @@
 //! Tools for the directory of a ledger whose node is stopped: look at everything, check everything, cut, compare.
 //!
-//! A [`Stopped`] holds the directory's lock, so no node can start in it meanwhile; [`Stopped::to_read`] goes without
+//! A [`StoppedLedger`] holds the directory's lock, so no node can start in it meanwhile; [`StoppedLedger::to_read`] goes without
 //! where none can be taken, and needs no right to write. Whom the directory was made for is read from it. Only
-//! [`Stopped::truncate`], [`Stopped::make_new_cluster`] and [`repair()`] write; what root makes there belongs to the
+//! [`StoppedLedger::truncate`], [`StoppedLedger::make_new_cluster`] and [`repair()`] write; what root makes there belongs to the
 //! directory's owner. All files are read with `pread`: a bad sector is reported, and the rest is read.
 //!
 //! | | |
 //! |---|---|
-//! | [`Stopped::dump`] | everything there is, in order; goes on behind damage |
-//! | [`Stopped::verify`] | every byte checked, and what a start of the node would do |
-//! | [`Stopped::truncate`] | removes records from an index on, also in front of damage |
-//! | [`Stopped::make_new_cluster`] | a cluster of one of a survivor whose quorum is lost for good |
+//! | [`StoppedLedger::dump`] | everything there is, in order; goes on behind damage |
+//! | [`StoppedLedger::verify`] | every byte checked, and what a start of the node would do |
+//! | [`StoppedLedger::truncate`] | removes records from an index on, also in front of damage |
+//! | [`StoppedLedger::make_new_cluster`] | a cluster of one of a survivor whose quorum is lost for good |
 //! | [`diff()`] | the first difference of two replicas |
 //! | [`repair()`] | damaged ranges back from replicas that run |
 //!
 //! ```
-//! use dledger::offline::{Checked, OfflineError, Stopped};
+//! use dledger::offline::{VerifyEvent, OfflineError, StoppedLedger};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -24,9 +24,9 @@
 //! # let node = builder.data_dir(dir.path()).configure(|c| c.segment_size = 32 << 20).start().await?;
 //! # node.ledger("g")?.append("hello").await?;
 //! # node.shutdown().await;
-//! let ledger = Stopped::open(dir.path().join("g"))?; // the directory of the ledger "g"
+//! let ledger = StoppedLedger::open(dir.path().join("g"))?; // the directory of the ledger "g"
 //! let summary = ledger.verify(&mut |checked| -> Result<(), OfflineError> {
-//!     if let Checked::Finding(finding) = checked {
+//!     if let VerifyEvent::Finding(finding) = checked {
 //!         println!("{finding}");
 //!     }
 //!     Ok(())
@@ -41,10 +41,10 @@ mod dump;
 mod error;
 mod finding;
 mod item;
-mod judge;
 mod recover;
 mod repair;
 mod sidefiles;
+mod start_prediction;
 mod survey;
 mod truncate;
 mod verify;
@@ -60,11 +60,11 @@ pub use diff::{Comparison, Difference, FieldDifference, Side, diff};
 pub use dump::DumpOptions;
 pub use error::OfflineError;
 pub use finding::{AtStart, Finding, Severity};
-pub use item::{DumpedRecord, EntryItem, EntryKindName, Item, Point};
-pub use recover::{GivenUp, NewCluster};
+pub use item::{DumpItem, DumpPoint, DumpedRecord, EntryItem, EntryKindName};
+pub use recover::{GivenUpMember, NewCluster};
 pub use repair::repair;
 pub use truncate::Truncation;
-pub use verify::{Checked, Summary};
+pub use verify::{VerifyEvent, VerifySummary};
 
 use crate::disk::read_only::ReadOnlyDisk;
 use crate::disk::real::RealDisk;
@@ -78,13 +78,13 @@ use crate::log::offline_access;
 use crate::log::unsynced_names::put_back;
 
 /// The directory of one ledger of a stopped node, locked.
-pub struct Stopped {
+pub struct StoppedLedger {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     /// The directory, if it still says whom it is for.
-    directory: Result<Directory, Unusable>,
+    directory: Result<Directory, UnusableFile>,
     /// Where the log begins, if the directory still says so.
-    start: Result<StartPoint, Unusable>,
+    start: Result<StartPoint, UnusableFile>,
     segment_size: u64,
     /// What is there, ascending.
     names: Vec<String>,
@@ -93,9 +93,9 @@ pub struct Stopped {
     _lock: Option<Box<dyn Send + Sync>>,
 }
 
-impl std::fmt::Debug for Stopped {
+impl std::fmt::Debug for StoppedLedger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stopped").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("StoppedLedger").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -111,18 +111,18 @@ pub fn given_to_owner(dir: &Path) -> Option<String> {
 
 /// A file that every start needs and that cannot be used.
 #[derive(Debug, Clone)]
-struct Unusable {
+struct UnusableFile {
     file: PathBuf,
     mismatch: Mismatch,
 }
 
-impl From<&Unusable> for OfflineError {
-    fn from(Unusable { file, mismatch }: &Unusable) -> Self {
+impl From<&UnusableFile> for OfflineError {
+    fn from(UnusableFile { file, mismatch }: &UnusableFile) -> Self {
         Self::Damaged { file: file.clone(), mismatch: mismatch.clone() }
     }
 }
 
-impl Stopped {
+impl StoppedLedger {
     /// Locks the directory of a ledger: the one in a node's data directory that has the name of the group.
     ///
     /// # Errors
@@ -132,11 +132,11 @@ impl Stopped {
     }
 
     /// The same, to look at: nothing is made or opened for writing, so the right to read is enough, and a read-only
-    /// file system will do. [`Stopped::truncate`] fails. Others may look at the same time. Where the lock cannot be
-    /// taken ([`Stopped::unlocked`] says why) nothing keeps a node from starting meanwhile.
+    /// file system will do. [`StoppedLedger::truncate`] fails. Others may look at the same time. Where the lock cannot be
+    /// taken ([`StoppedLedger::unlocked`] says why) nothing keeps a node from starting meanwhile.
     ///
     /// # Errors
-    /// As [`Stopped::open`].
+    /// As [`StoppedLedger::open`].
     pub fn to_read(dir: impl Into<PathBuf>) -> Result<Self, OfflineError> {
         Self::look_on(Arc::new(ReadOnlyDisk), dir.into())
     }
@@ -205,7 +205,7 @@ impl Stopped {
         self.segment_size
     }
 
-    fn identity(&self) -> Result<&Identity, &Unusable> {
+    fn identity(&self) -> Result<&Identity, &UnusableFile> {
         self.directory.as_ref().map(Directory::identity)
     }
 
@@ -255,7 +255,7 @@ impl Stopped {
 }
 
 fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OfflineError> {
-    Stopped::io("list", dir, disk.list(dir))
+    StoppedLedger::io("list", dir, disk.list(dir))
 }
 
 /// Says where to look instead, if there is a place.
@@ -269,15 +269,15 @@ fn no_ledger(disk: &dyn Disk, dir: PathBuf, names: &[String]) -> OfflineError {
 }
 
 /// Damage is to be reported; all else ends the look.
-fn usable<T>(opened: Result<T, OpenError>, what: &'static str) -> Result<Result<T, Unusable>, OfflineError> {
+fn usable<T>(opened: Result<T, OpenError>, what: &'static str) -> Result<Result<T, UnusableFile>, OfflineError> {
     match opened {
         Ok(value) => Ok(Ok(value)),
         Err(OpenError::Damaged(d)) => {
-            Ok(Err(Unusable { file: d.file, mismatch: Mismatch { what: what.into(), ..d.mismatch } }))
+            Ok(Err(UnusableFile { file: d.file, mismatch: Mismatch { what: what.into(), ..d.mismatch } }))
         }
         Err(OpenError::Unexpected { path, .. }) => {
             let mismatch = Mismatch::new(what, "no file", "what the directory was made for");
-            Ok(Err(Unusable { file: path.join(names::IDENTITY), mismatch }))
+            Ok(Err(UnusableFile { file: path.join(names::IDENTITY), mismatch }))
         }
         Err(error) => Err(error.into()),
     }

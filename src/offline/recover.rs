@@ -6,8 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prost::Message;
 use serde::Serialize;
 
-use super::survey::Seen;
-use super::{OfflineError, Stopped};
+use super::survey::Surveyed;
+use super::{OfflineError, StoppedLedger};
 use crate::format::entry::EntryKind;
 use crate::format::frame::{Draft, Frame};
 use crate::format::hard_state::HardVote;
@@ -38,7 +38,7 @@ pub struct NewCluster {
     /// were acknowledged, so they stay.
     pub committed: u64,
     /// The members that are given up.
-    pub given_up: Vec<GivenUp>,
+    pub given_up: Vec<GivenUpMember>,
     /// Incarnation of the cluster that is given up, if it had one.
     pub old_incarnation: Option<String>,
     /// Incarnation of the new cluster; `None` as long as it is only planned.
@@ -47,7 +47,7 @@ pub struct NewCluster {
 
 /// A member of the cluster that is given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct GivenUp {
+pub struct GivenUpMember {
     /// Its id.
     pub node: String,
     /// Where it was reached.
@@ -55,7 +55,7 @@ pub struct GivenUp {
 }
 
 /// What the log says besides records.
-struct Found {
+struct LogFacts {
     /// The newest membership, and the number of its entry.
     membership: Option<(u64, pb::Membership)>,
     /// Index after the last record known to be committed.
@@ -65,8 +65,8 @@ struct Found {
     pending: Option<pb::LogId>,
 }
 
-impl Stopped {
-    /// What [`Stopped::make_new_cluster`] would do. Writes nothing.
+impl StoppedLedger {
+    /// What [`StoppedLedger::make_new_cluster`] would do. Writes nothing.
     ///
     /// # Errors
     /// As there.
@@ -91,7 +91,7 @@ impl Stopped {
             .and_then(|snapshot| snapshot.membership)
             .and_then(|stored| Some((stored.log_id.map_or(0, |id| id.number), stored.membership?)));
         let noted = offline_access::noted(self.disk.as_ref(), directory)?.committed.index;
-        let mut found = Found { membership: in_snapshot, committed: noted, pending };
+        let mut found = LogFacts { membership: in_snapshot, committed: noted, pending };
         self.survey(0..u64::MAX, &mut |seen| found.see(seen, verdict.end.number))?;
         if let Some(pb::LogId { term, number }) = found.pending {
             let why = "the installation of a snapshot was interrupted, and the log begins anew behind entry";
@@ -121,7 +121,7 @@ impl Stopped {
             first: self.base().map_or(0, |base| base.index),
             end: verdict.end.index,
             committed: found.committed.min(verdict.end.index),
-            given_up: others.map(|m| GivenUp { node: m.id.clone(), address: m.address.clone() }).collect(),
+            given_up: others.map(|m| GivenUpMember { node: m.id.clone(), address: m.address.clone() }).collect(),
             old_incarnation: Incarnation::from_slice(&membership.cluster_incarnation).map(|old| old.to_string()),
             incarnation: None,
         })
@@ -201,9 +201,9 @@ fn is_alone(membership: &pb::Membership, identity: &Identity) -> bool {
     membership.members.len() == 1 && membership.members.iter().all(me)
 }
 
-impl Found {
-    fn see(&mut self, seen: Seen<'_>, end: u64) -> Result<(), OfflineError> {
-        let Seen::Entry { header, bytes, fits: true } = seen else { return Ok(()) };
+impl LogFacts {
+    fn see(&mut self, seen: Surveyed<'_>, end: u64) -> Result<(), OfflineError> {
+        let Surveyed::Entry { header, bytes, fits: true } = seen else { return Ok(()) };
         self.committed = self.committed.max(header.committed);
         self.pending = self.pending.filter(|last| (last.term, last.number) != (header.term, header.number));
         let newer = self.membership.as_ref().is_none_or(|(number, _)| *number < header.number);

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::survey::SegmentEnd;
-use super::{AtStart, Finding, OfflineError, Severity, Stopped, Unusable};
+use super::survey::SurveyedSegment;
+use super::{AtStart, Finding, OfflineError, Severity, StoppedLedger, UnusableFile};
 use crate::disk::is_bad_sector;
 use crate::format::hard_state::{HARD_STATE_SIZE, HardVote, Noted, SLOT, SLOT_DISTANCE, Slot};
 use crate::format::index;
@@ -30,13 +30,13 @@ impl HardState {
     }
 }
 
-impl Stopped {
+impl StoppedLedger {
     /// Everything wrong with the files beside the segments, indexes aside; and the hard state if it has its size.
     pub(super) fn side_files(&self) -> Result<(Vec<Finding>, Option<HardState>), OfflineError> {
         let mut findings = Vec::new();
         for (unusable, row) in [(self.directory.as_ref().err(), "identity"), (self.start.as_ref().err(), "start")] {
             // Without an identity nobody has looked for a start.
-            if let Some(Unusable { file, mismatch }) = unusable.filter(|u| u.file.ends_with(row)) {
+            if let Some(UnusableFile { file, mismatch }) = unusable.filter(|u| u.file.ends_with(row)) {
                 let finding = Finding::of(Severity::Damage, file.clone(), mismatch.clone());
                 findings.push(finding.decided(row, AtStart::Refuse));
             }
@@ -73,9 +73,9 @@ impl Stopped {
                 findings.push(new(Severity::Damage, "read of the disk".into()).sides(error, "votes and notes"));
                 return Ok(None);
             }
-            Err(error) => return Stopped::io("open", &path, Err(error)),
+            Err(error) => return StoppedLedger::io("open", &path, Err(error)),
         };
-        let (votes, notes) = Stopped::io("read", &path, offline_access::slots(file.as_ref()))?;
+        let (votes, notes) = StoppedLedger::io("read", &path, offline_access::slots(file.as_ref()))?;
         let state = HardState { votes, notes };
         let at = |nth: usize| nth as u64 * SLOT_DISTANCE;
         for (nth, vote) in state.votes.iter().enumerate() {
@@ -107,7 +107,7 @@ impl Stopped {
             let (byte, found) = match file.read_at(&mut gap, from) {
                 Err(error) if is_bad_sector(&error) => (Some(0), error.to_string()),
                 read => {
-                    Stopped::io("read", &path, read)?;
+                    StoppedLedger::io("read", &path, read)?;
                     (gap.iter().position(|byte| *byte != 0), "a byte that is not zero".into())
                 }
             };
@@ -142,7 +142,7 @@ impl Stopped {
     }
 
     /// Compares the index file of a segment with what has been found in it.
-    pub(super) fn index_file(&self, ends: &SegmentEnd<'_>) -> Result<Option<Finding>, OfflineError> {
+    pub(super) fn index_file(&self, ends: &SurveyedSegment<'_>) -> Result<Option<Finding>, OfflineError> {
         let path = self.index_path(ends.position);
         let new = |severity| Finding::new(severity, path.clone(), "index of a segment");
         let unusable = |found: &str| {
@@ -157,7 +157,7 @@ impl Stopped {
                 return Ok(sealed.then(|| finding.decided("index", decide_index(IndexCase::Absent))));
             }
             Err(error) if is_bad_sector(&error) => return Ok(unusable(&error.to_string())),
-            Err(error) => return Stopped::io("read", &path, Err(error)),
+            Err(error) => return StoppedLedger::io("read", &path, Err(error)),
         };
         let Some(found) = index::decode(&bytes, ends.position) else {
             return Ok(unusable("a damaged file, or one of another segment"));
@@ -166,7 +166,7 @@ impl Stopped {
         if ends.sealed && found == (ends.end.chain, ends.units.clone()) {
             return Ok(None);
         }
-        let would_be_used = Stopped::io("read", &path, by_index(file, &header, &bytes))?.is_some();
+        let would_be_used = StoppedLedger::io("read", &path, by_index(file, &header, &bytes))?.is_some();
         if would_be_used {
             let finding = new(Severity::Damage).sides("other entries than the segment has", "those of the segment");
             return Ok(Some(finding.decided("index", decide_index(IndexCase::Fits))));

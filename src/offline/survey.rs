@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{OfflineError, Stopped};
+use super::{OfflineError, StoppedLedger};
 use crate::disk::{DiskFile, is_bad_sector};
 use crate::error::{Mismatch, OpenError};
 use crate::format::FORMAT_VERSION;
@@ -15,7 +15,7 @@ use crate::log::recovery::EndCase;
 use crate::segment::scanner::{Break, Broken, Scanner, Step, Stop};
 
 /// What a survey comes across, in the order of the positions. A problem comes before what it is about.
-pub(super) enum Seen<'a> {
+pub(super) enum Surveyed<'a> {
     /// A segment file, and its header if that is good.
     Segment { position: u64, header: Option<SegmentHeader> },
     /// An entry whose header is good. With `fits` all of it is, and it continues what is before.
@@ -25,7 +25,7 @@ pub(super) enum Seen<'a> {
     /// Bytes that do not continue the log, or are not what they should be.
     Problem(Problem),
     /// The end of a segment.
-    Ends(SegmentEnd<'a>),
+    Ends(SurveyedSegment<'a>),
 }
 
 /// Bytes that do not continue the log, or are not what they should be.
@@ -43,7 +43,7 @@ pub(super) struct Problem {
 }
 
 /// What there was in a segment.
-pub(super) struct SegmentEnd<'a> {
+pub(super) struct SurveyedSegment<'a> {
     pub(super) position: u64,
     pub(super) file: Option<(&'a dyn DiskFile, SegmentHeader)>,
     pub(super) units: Vec<Unit>,
@@ -55,9 +55,9 @@ pub(super) struct SegmentEnd<'a> {
     pub(super) intact: bool,
 }
 
-type Visit<'v, E> = &'v mut dyn FnMut(Seen<'_>) -> Result<(), E>;
+type Visit<'v, E> = &'v mut dyn FnMut(Surveyed<'_>) -> Result<(), E>;
 
-impl Stopped {
+impl StoppedLedger {
     /// Goes over the segments that can hold records of `indexes`.
     pub(super) fn survey<E: From<OfflineError>>(&self, indexes: Range<u64>, visit: Visit<'_, E>) -> Result<(), E> {
         let all = self.positions();
@@ -79,7 +79,7 @@ impl Stopped {
                     mismatch: Mismatch::new("segment", "no file", format!("the segment of position {missing}")),
                     goes_on: Some(position),
                 };
-                visit(Seen::Problem(problem))?;
+                visit(Surveyed::Problem(problem))?;
                 expected = None;
             }
             let ended = self.segment(position, last, next, expected, visit)?;
@@ -97,9 +97,9 @@ impl Stopped {
         next: Cursor,
         expected: Option<Cursor>,
         visit: Visit<'_, E>,
-    ) -> Result<Ended, E> {
+    ) -> Result<SegmentEnd, E> {
         let path = self.segment_path(position);
-        let mut walk = Segment { ledger: self, path: &path, position, last, next, intact: true };
+        let mut walk = SegmentSurvey { ledger: self, path: &path, position, last, next, intact: true };
         walk.run(expected, visit)
     }
 
@@ -131,13 +131,13 @@ impl Stopped {
 pub(super) const NOWHERE: Cursor = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 0 };
 
 /// Where a segment ended.
-pub(super) struct Ended {
+pub(super) struct SegmentEnd {
     end: Cursor,
     intact: bool,
 }
 
-struct Segment<'a> {
-    ledger: &'a Stopped,
+struct SegmentSurvey<'a> {
+    ledger: &'a StoppedLedger,
     path: &'a Path,
     position: u64,
     last: bool,
@@ -145,24 +145,24 @@ struct Segment<'a> {
     intact: bool,
 }
 
-impl Segment<'_> {
-    fn run<E: From<OfflineError>>(&mut self, expected: Option<Cursor>, visit: Visit<'_, E>) -> Result<Ended, E> {
+impl SegmentSurvey<'_> {
+    fn run<E: From<OfflineError>>(&mut self, expected: Option<Cursor>, visit: Visit<'_, E>) -> Result<SegmentEnd, E> {
         let size = self.ledger.segment_size;
         let file = match self.ledger.disk.open(self.path) {
             Err(error) if is_bad_sector(&error) => {
                 self.unreadable(&error.to_string(), visit)?;
-                return Ok(Ended { end: self.next, intact: false });
+                return Ok(SegmentEnd { end: self.next, intact: false });
             }
-            opened => Stopped::io("open", self.path, opened)?,
+            opened => StoppedLedger::io("open", self.path, opened)?,
         };
         if file.size() != size {
             let case = if self.last && file.size() < size { EndCase::ShortEnd } else { EndCase::WrongSize };
             self.problem(case, Mismatch::new("file size", file.size(), size), visit)?;
         }
         let (header, begins) = self.header(&file, expected, visit)?;
-        visit(Seen::Segment { position: self.position, header })?;
-        let Some(start) = begins else { return Ok(Ended { end: self.next, intact: self.intact }) };
-        let mut entries = Entries {
+        visit(Surveyed::Segment { position: self.position, header })?;
+        let Some(start) = begins else { return Ok(SegmentEnd { end: self.next, intact: self.intact }) };
+        let mut entries = EntrySurvey {
             scanner: Scanner::new(file.as_ref(), &SegmentHeader { size, start }, true),
             units: Vec::new(),
             start,
@@ -171,8 +171,15 @@ impl Segment<'_> {
         let sealed = entries.run(self, header.is_some(), visit)?;
         let file = header.filter(|_| self.intact).map(|header| (file.as_ref(), header));
         let (end, intact) = (entries.scanner.end(), self.intact);
-        visit(Seen::Ends(SegmentEnd { position: self.position, file, units: entries.units, end, sealed, intact }))?;
-        Ok(Ended { end, intact })
+        visit(Surveyed::Ends(SurveyedSegment {
+            position: self.position,
+            file,
+            units: entries.units,
+            end,
+            sealed,
+            intact,
+        }))?;
+        Ok(SegmentEnd { end, intact })
     }
 
     /// The header if it is good, and where the entries begin: without a good header at what comes next. `None` if there
@@ -194,14 +201,14 @@ impl Segment<'_> {
                 self.unreadable(&error.to_string(), visit)?;
                 return Ok((None, Some(unknown)));
             }
-            read => Stopped::io("read", self.path, read)?,
+            read => StoppedLedger::io("read", self.path, read)?,
         }
         let header = match SegmentHeader::decode(&bytes) {
             Ok(header) => header,
             Err(SegmentError::Absent) => {
                 let rest = Scanner::new(file.as_ref(), &SegmentHeader { size: file.size(), start: unknown }, true)
                     .only_zeros_from(SEGMENT_HEADER as u64);
-                let empty = Stopped::io("read", self.path, rest)?;
+                let empty = StoppedLedger::io("read", self.path, rest)?;
                 match (self.last, empty) {
                     (true, true) => {}
                     (true, false) => {
@@ -246,34 +253,34 @@ impl Segment<'_> {
     fn problem<E>(&mut self, case: EndCase, mismatch: Mismatch, visit: Visit<'_, E>) -> Result<(), E> {
         self.intact = false;
         let (file, position, next) = (self.path.to_owned(), self.position, self.next);
-        visit(Seen::Problem(Problem { case: Some(case), file, position, next, mismatch, goes_on: None }))
+        visit(Surveyed::Problem(Problem { case: Some(case), file, position, next, mismatch, goes_on: None }))
     }
 }
 
 /// Going over the entries of a segment.
-struct Entries<'f> {
+struct EntrySurvey<'f> {
     scanner: Scanner<'f>,
     units: Vec<Unit>,
     start: Cursor,
     size: u64,
 }
 
-impl Entries<'_> {
+impl EntrySurvey<'_> {
     /// Whether a blank ends the segment.
     fn run<E: From<OfflineError>>(
         &mut self,
-        segment: &mut Segment<'_>,
+        segment: &mut SegmentSurvey<'_>,
         has_header: bool,
         visit: Visit<'_, E>,
     ) -> Result<bool, E> {
-        let io = |result| Stopped::io("read", segment.path, result);
+        let io = |result| StoppedLedger::io("read", segment.path, result);
         if !has_header && !io(self.scanner.resume_from(SEGMENT_HEADER as u64))? {
             return Ok(false);
         }
         loop {
             let at = self.scanner.end();
             let offset = at.position - self.start.position;
-            match Stopped::io("read", segment.path, self.scanner.next())? {
+            match StoppedLedger::io("read", segment.path, self.scanner.next())? {
                 Step::Entry(header) => self.entry(header, true, segment, visit)?,
                 Step::Gap(length) => self.blank(length, false, segment, visit)?,
                 Step::Stop(Stop::Sealed) => {
@@ -284,7 +291,7 @@ impl Entries<'_> {
                     let rest = self.scanner.first_nonzero(offset..self.size);
                     let behind = match rest {
                         Err(error) if is_bad_sector(&error) => Some(offset),
-                        rest => Stopped::io("read", segment.path, rest)?,
+                        rest => StoppedLedger::io("read", segment.path, rest)?,
                     };
                     let (case, mismatch) = match (behind, segment.last) {
                         (None, true) => return Ok(false),
@@ -313,7 +320,7 @@ impl Entries<'_> {
         &mut self,
         header: EntryHeader,
         fits: bool,
-        segment: &Segment<'_>,
+        segment: &SegmentSurvey<'_>,
         visit: Visit<'_, E>,
     ) -> Result<(), E> {
         let offset = header.position - self.start.position;
@@ -321,9 +328,9 @@ impl Entries<'_> {
         self.units.push(Unit::new(offset as u32, index as u32, header.kind == EntryKind::Membership));
         let bytes = match self.scanner.bytes(offset, header.length()) {
             Err(error) if is_bad_sector(&error) => &[],
-            bytes => Stopped::io("read", segment.path, bytes)?.unwrap_or_default(),
+            bytes => StoppedLedger::io("read", segment.path, bytes)?.unwrap_or_default(),
         };
-        visit(Seen::Entry { header, bytes, fits })
+        visit(Surveyed::Entry { header, bytes, fits })
     }
 
     /// A blank is zeros behind its header. No start looks there, but all replicas hold the same bytes.
@@ -331,20 +338,20 @@ impl Entries<'_> {
         &mut self,
         length: u64,
         seals: bool,
-        segment: &mut Segment<'_>,
+        segment: &mut SegmentSurvey<'_>,
         visit: Visit<'_, E>,
     ) -> Result<(), E> {
         let end = self.scanner.end();
         let position = if seals { end.position } else { end.position - length };
-        visit(Seen::Blank { position, length, chain: end.chain, seals })?;
+        visit(Surveyed::Blank { position, length, chain: end.chain, seals })?;
         let offset = position - self.start.position;
         let (found, at) = match self.scanner.first_nonzero(offset + BLANK_HEADER as u64..offset + length) {
             Ok(None) => return Ok(()),
             Ok(Some(at)) => ("a byte that is not zero".to_owned(), at),
             Err(error) if is_bad_sector(&error) => (error.to_string(), offset),
-            failed => (String::new(), Stopped::io("read", segment.path, failed.map(|_| offset))?),
+            failed => (String::new(), StoppedLedger::io("read", segment.path, failed.map(|_| offset))?),
         };
-        visit(Seen::Problem(Problem {
+        visit(Surveyed::Problem(Problem {
             case: None,
             file: segment.path.to_owned(),
             position: self.start.position + at,
@@ -359,7 +366,7 @@ impl Entries<'_> {
         &mut self,
         case: EndCase,
         mismatch: Mismatch,
-        segment: &mut Segment<'_>,
+        segment: &mut SegmentSurvey<'_>,
         visit: Visit<'_, E>,
     ) -> Result<bool, E> {
         segment.intact = false;
@@ -367,11 +374,11 @@ impl Entries<'_> {
         let offset = next.position - self.start.position;
         let known = self.scanner.stopped_at();
         let from = offset + known.map_or(crate::format::ALIGNMENT, |header| header.length()) as u64;
-        let resumed = Stopped::io("read", segment.path, self.scanner.resume_from(from))?;
+        let resumed = StoppedLedger::io("read", segment.path, self.scanner.resume_from(from))?;
         let goes_on = resumed.then(|| self.scanner.end().position);
         let file = segment.path.to_owned();
         let position = next.position;
-        visit(Seen::Problem(Problem { case: Some(case), file, position, next, mismatch, goes_on }))?;
+        visit(Surveyed::Problem(Problem { case: Some(case), file, position, next, mismatch, goes_on }))?;
         if let Some(header) = known {
             self.entry(header, false, segment, visit)?;
         }

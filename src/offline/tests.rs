@@ -120,8 +120,8 @@ impl Sample {
         self.dir.path().join("g")
     }
 
-    fn stopped(&self) -> Stopped {
-        Stopped::open_on(Arc::new(HookedDisk::without_syncs()), self.path()).unwrap()
+    fn stopped(&self) -> StoppedLedger {
+        StoppedLedger::open_on(Arc::new(HookedDisk::without_syncs()), self.path()).unwrap()
     }
 
     fn segment(&self, position: u64) -> PathBuf {
@@ -181,10 +181,10 @@ fn close(log: Log) {
 }
 
 /// Everything a check reports, without its progress.
-fn verified(ledger: &Stopped) -> (Vec<Finding>, Summary) {
+fn verified(ledger: &StoppedLedger) -> (Vec<Finding>, VerifySummary) {
     let mut findings = Vec::new();
     let summary = ledger.verify(&mut |checked| -> Result<(), OfflineError> {
-        if let Checked::Finding(finding) = checked {
+        if let VerifyEvent::Finding(finding) = checked {
             findings.push(finding);
         }
         Ok(())
@@ -192,7 +192,7 @@ fn verified(ledger: &Stopped) -> (Vec<Finding>, Summary) {
     (findings, summary.unwrap())
 }
 
-fn dumped(ledger: &Stopped, options: DumpOptions) -> Vec<Item> {
+fn dumped(ledger: &StoppedLedger, options: DumpOptions) -> Vec<DumpItem> {
     let mut items = Vec::new();
     let dumped = ledger.dump(options, &mut |item| -> Result<(), OfflineError> {
         items.push(item);

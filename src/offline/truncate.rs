@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::survey::{NOWHERE, Problem, Seen};
-use super::{OfflineError, Stopped};
+use super::survey::{NOWHERE, Problem, Surveyed};
+use super::{OfflineError, StoppedLedger};
 use crate::error::OpenError;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::hard_state::{LogPoint, Noted};
@@ -48,50 +48,50 @@ pub struct Truncation {
     #[serde(skip)]
     cut: LogPoint,
     #[serde(skip)]
-    given_up: Option<GivenUp>,
+    discarded: Option<Discarded>,
 }
 
 /// What is given up with entries that go, the worst of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum GivenUp {
+enum Discarded {
     /// A start would keep them, or refuse because something is missing that no write explains: they may have been
     /// acknowledged.
-    Kept,
+    Acknowledged,
     /// They were noted as synced here: they may have been acknowledged.
-    Durable,
+    Synced,
     /// They are known to be committed.
     Committed,
 }
 
-impl Stopped {
-    /// What [`Stopped::truncate`] would do. Writes nothing.
+impl StoppedLedger {
+    /// What [`StoppedLedger::truncate`] would do. Writes nothing.
     ///
     /// # Errors
-    /// As [`Stopped::truncate`].
+    /// As [`StoppedLedger::truncate`].
     pub fn plan_truncation(&self, to: u64, discard_committed: bool) -> Result<Truncation, OfflineError> {
         let (directory, noted) = self.noted()?;
-        let mut plan = Plan::new(self, to, noted)?;
+        let mut plan = CutSearch::new(self, to, noted)?;
         self.survey(0..u64::MAX, &mut |seen| plan.see(seen))?;
         let (mut truncation, first) = (plan.finish()?, plan.base.index);
         if to < first {
             return Err(OfflineError::OutOfRange { to, first, end: truncation.to });
         }
         let at_start = match offline_access::start_verdict(&self.disk, directory) {
-            Err(OpenError::Damaged(_)) => AtStart::Refuses,
-            verdict => AtStart::of(&verdict?),
+            Err(OpenError::Damaged(_)) => StartOutcome::Refuses,
+            verdict => StartOutcome::of(&verdict?),
         };
-        truncation.given_up = given_up(&truncation, noted, at_start);
+        truncation.discarded = discarded(&truncation, noted, at_start);
         let readable = match at_start {
-            AtStart::Ends { index, .. } => index,
-            AtStart::Refuses => plan.readable,
-            AtStart::BeginsAnew => 0,
+            StartOutcome::Ends { index, .. } => index,
+            StartOutcome::Refuses => plan.readable,
+            StartOutcome::BeginsAnew => 0,
         };
         truncation.acknowledged = truncation.acknowledged.max(readable);
         let Truncation { number, committed, durable, acknowledged, .. } = truncation;
-        match truncation.given_up.filter(|_| !discard_committed) {
-            Some(GivenUp::Committed) => Err(OfflineError::Committed { to, number, committed }),
-            Some(GivenUp::Durable) => Err(OfflineError::Synced { to, number, durable }),
-            Some(GivenUp::Kept) => Err(OfflineError::Acknowledged { to, number, acknowledged }),
+        match truncation.discarded.filter(|_| !discard_committed) {
+            Some(Discarded::Committed) => Err(OfflineError::Committed { to, number, committed }),
+            Some(Discarded::Synced) => Err(OfflineError::Synced { to, number, durable }),
+            Some(Discarded::Acknowledged) => Err(OfflineError::Acknowledged { to, number, acknowledged }),
             None => Ok(truncation),
         }
     }
@@ -165,8 +165,8 @@ impl Stopped {
 }
 
 /// Looks for the place of the cut.
-struct Plan<'a> {
-    ledger: &'a Stopped,
+struct CutSearch<'a> {
+    ledger: &'a StoppedLedger,
     to: u64,
     base: Cursor,
     /// What comes next in front of any damage, and the segment of the entry before it.
@@ -180,8 +180,8 @@ struct Plan<'a> {
     found: Truncation,
 }
 
-impl<'a> Plan<'a> {
-    fn new(ledger: &'a Stopped, to: u64, noted: Noted) -> Result<Self, OfflineError> {
+impl<'a> CutSearch<'a> {
+    fn new(ledger: &'a StoppedLedger, to: u64, noted: Noted) -> Result<Self, OfflineError> {
         let base = ledger.base().unwrap_or(NOWHERE);
         let found = Truncation {
             to,
@@ -196,14 +196,14 @@ impl<'a> Plan<'a> {
             segments: Vec::new(),
             keep: None,
             cut: LogPoint::default(),
-            given_up: None,
+            discarded: None,
         };
         Ok(Self { ledger, to, base, at: base, segment: None, problem: None, cut: None, readable: 0, found })
     }
 
-    fn see(&mut self, seen: Seen<'_>) -> Result<(), OfflineError> {
+    fn see(&mut self, seen: Surveyed<'_>) -> Result<(), OfflineError> {
         match seen {
-            Seen::Segment { position, header } => {
+            Surveyed::Segment { position, header } => {
                 // What follows the last entry of a segment stays in it until an entry is found behind.
                 if self.segment.is_none()
                     && let (Some(header), None, None) = (header, &self.cut, &self.problem)
@@ -213,16 +213,16 @@ impl<'a> Plan<'a> {
                 }
                 Ok(())
             }
-            Seen::Blank { length, seals: false, .. } if self.cut.is_none() && self.problem.is_none() => {
+            Surveyed::Blank { length, seals: false, .. } if self.cut.is_none() && self.problem.is_none() => {
                 self.at.position += length;
                 Ok(())
             }
-            Seen::Problem(problem) => {
+            Surveyed::Problem(problem) => {
                 self.problem(problem);
                 Ok(())
             }
-            Seen::Entry { header, fits, .. } => self.entry(&header, fits),
-            Seen::Blank { .. } | Seen::Ends(_) => Ok(()),
+            Surveyed::Entry { header, fits, .. } => self.entry(&header, fits),
+            Surveyed::Blank { .. } | Surveyed::Ends(_) => Ok(()),
         }
     }
 
@@ -306,18 +306,18 @@ impl<'a> Plan<'a> {
 impl Truncation {
     /// Whether records, or other entries, go that are known to be committed.
     pub fn discards_committed(&self) -> bool {
-        self.given_up == Some(GivenUp::Committed)
+        self.discarded == Some(Discarded::Committed)
     }
 
     /// Whether anything goes that may have been acknowledged, committed or not.
     pub fn discards_acknowledged(&self) -> bool {
-        self.given_up.is_some()
+        self.discarded.is_some()
     }
 }
 
 /// What a start would do with the log as it is.
 #[derive(Clone, Copy)]
-enum AtStart {
+enum StartOutcome {
     /// It would end the log there, and say itself what it does not keep.
     Ends { number: u64, index: u64 },
     /// It would throw all of it away: a reset was interrupted.
@@ -326,7 +326,7 @@ enum AtStart {
     Refuses,
 }
 
-impl AtStart {
+impl StartOutcome {
     fn of(verdict: &StartVerdict) -> Self {
         match verdict.decision {
             Decision::Keep | Decision::Cut => Self::Ends { number: verdict.end.number, index: verdict.end.index },
@@ -337,16 +337,16 @@ impl AtStart {
 }
 
 /// What is given up with what goes. Compared by number: a change of members is acknowledged and has no index.
-fn given_up(cut: &Truncation, noted: Noted, at_start: AtStart) -> Option<GivenUp> {
+fn discarded(cut: &Truncation, noted: Noted, at_start: StartOutcome) -> Option<Discarded> {
     let kept = match at_start {
-        AtStart::Ends { number, .. } => cut.number < number,
-        AtStart::BeginsAnew => false,
-        AtStart::Refuses => true,
+        StartOutcome::Ends { number, .. } => cut.number < number,
+        StartOutcome::BeginsAnew => false,
+        StartOutcome::Refuses => true,
     };
     match () {
-        () if cut.to < cut.committed || cut.number < noted.committed.number => Some(GivenUp::Committed),
-        () if cut.to < cut.durable || cut.number < noted.durable.number => Some(GivenUp::Durable),
-        () if kept => Some(GivenUp::Kept),
+        () if cut.to < cut.committed || cut.number < noted.committed.number => Some(Discarded::Committed),
+        () if cut.to < cut.durable || cut.number < noted.durable.number => Some(Discarded::Synced),
+        () if kept => Some(Discarded::Acknowledged),
         () => None,
     }
 }

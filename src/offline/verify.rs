@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::judge::Judge;
-use super::survey::Seen;
-use super::{AtStart, Finding, OfflineError, Severity, Stopped};
+use super::start_prediction::StartPrediction;
+use super::survey::Surveyed;
+use super::{AtStart, Finding, OfflineError, Severity, StoppedLedger};
 use crate::format::batch::Batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::hard_state::{LogPoint, Slot};
@@ -12,7 +12,7 @@ use crate::format::hard_state::{LogPoint, Slot};
 /// What a check has to tell.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Checked {
+pub enum VerifyEvent {
     /// Something is not as it was written.
     Finding(Finding),
     /// How far the check has come.
@@ -26,7 +26,7 @@ pub enum Checked {
 
 /// What a check found, in figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Summary {
+pub struct VerifySummary {
     /// Segment files.
     pub segments: u64,
     /// Entries that are what was written.
@@ -56,22 +56,25 @@ pub struct Summary {
 /// Progress is told so often.
 const TELL: u64 = 1 << 20;
 
-impl Stopped {
+impl StoppedLedger {
     /// Reads everything and reports whatever is not as it was written. Writes nothing.
     ///
     /// # Errors
     /// If the system fails, or something is of a later format version; or what `visit` returns.
-    pub fn verify<E: From<OfflineError>>(&self, visit: &mut dyn FnMut(Checked) -> Result<(), E>) -> Result<Summary, E> {
-        let judge = Judge::new(self)?;
+    pub fn verify<E: From<OfflineError>>(
+        &self,
+        visit: &mut dyn FnMut(VerifyEvent) -> Result<(), E>,
+    ) -> Result<VerifySummary, E> {
+        let prediction = StartPrediction::new(self)?;
         let (findings, hard_state) = self.side_files()?;
         let newest = hard_state.as_ref().and_then(|state| state.newest()).map(|(_, noted)| noted).unwrap_or_default();
         let positions = self.positions();
         let begins = positions.first().copied().unwrap_or_default();
         let total = positions.len() as u64 * self.segment_size;
         let base = self.base();
-        let (at_start, why) = judge.at_start();
+        let (at_start, why) = prediction.at_start();
         let first = base.map_or(0, |base| base.index);
-        let summary = Summary {
+        let summary = VerifySummary {
             segments: 0,
             entries: 0,
             records: 0,
@@ -88,16 +91,16 @@ impl Stopped {
         let mut places = Vec::new();
         for (nth, slot) in hard_state.iter().flat_map(|state| state.notes.iter().enumerate()) {
             if let Slot::Valid(_, noted) = slot {
-                places.push(Place { slot: nth + 2, what: "committed", point: noted.committed, met: false });
+                places.push(ExpectedPoint { slot: nth + 2, what: "committed", point: noted.committed, met: false });
                 // An older slot may name what has been truncated since.
                 if noted.durable == newest.durable {
-                    places.push(Place { slot: nth + 2, what: "durable", point: noted.durable, met: false });
+                    places.push(ExpectedPoint { slot: nth + 2, what: "durable", point: noted.durable, met: false });
                 }
             }
         }
         let base_number = base.map_or(0, |base| base.number);
         places.retain(|place| place.point.number > base_number);
-        let mut check = Check { ledger: self, judge, summary, places, begins, total, told: 0, visit };
+        let mut check = Verification { ledger: self, prediction, summary, places, begins, total, told: 0, visit };
         for finding in findings {
             check.report(finding)?;
         }
@@ -107,40 +110,40 @@ impl Stopped {
 }
 
 /// A place in the log that the hard state names.
-struct Place {
+struct ExpectedPoint {
     slot: usize,
     what: &'static str,
     point: LogPoint,
     met: bool,
 }
 
-struct Check<'a, E> {
-    ledger: &'a Stopped,
-    judge: Judge,
-    summary: Summary,
-    places: Vec<Place>,
+struct Verification<'a, E> {
+    ledger: &'a StoppedLedger,
+    prediction: StartPrediction,
+    summary: VerifySummary,
+    places: Vec<ExpectedPoint>,
     begins: u64,
     total: u64,
     told: u64,
-    visit: &'a mut dyn FnMut(Checked) -> Result<(), E>,
+    visit: &'a mut dyn FnMut(VerifyEvent) -> Result<(), E>,
 }
 
-impl<E: From<OfflineError>> Check<'_, E> {
-    fn see(&mut self, seen: Seen<'_>) -> Result<(), E> {
+impl<E: From<OfflineError>> Verification<'_, E> {
+    fn see(&mut self, seen: Surveyed<'_>) -> Result<(), E> {
         match seen {
-            Seen::Segment { position, .. } => {
+            Surveyed::Segment { position, .. } => {
                 self.summary.segments += 1;
                 self.tell(position)
             }
-            Seen::Entry { header, bytes, fits } => {
+            Surveyed::Entry { header, bytes, fits } => {
                 if fits {
                     self.entry(&header, bytes)?;
                 }
                 self.tell(header.end())
             }
-            Seen::Blank { .. } => Ok(()),
-            Seen::Problem(problem) => self.report(self.judge.finding(problem)),
-            Seen::Ends(ends) => match self.ledger.index_file(&ends)? {
+            Surveyed::Blank { .. } => Ok(()),
+            Surveyed::Problem(problem) => self.report(self.prediction.finding(problem)),
+            Surveyed::Ends(ends) => match self.ledger.index_file(&ends)? {
                 Some(finding) => self.report(finding),
                 None => Ok(()),
             },
@@ -185,8 +188,8 @@ impl<E: From<OfflineError>> Check<'_, E> {
     }
 
     /// Says once what a start would say, and what no entry has been found for.
-    fn finish(mut self) -> Result<Summary, E> {
-        if let Some(finding) = self.judge.unsaid() {
+    fn finish(mut self) -> Result<VerifySummary, E> {
+        if let Some(finding) = self.prediction.unsaid() {
             self.report(finding)?;
         }
         // Damage that was reported may be what hides the entry.
@@ -197,17 +200,17 @@ impl<E: From<OfflineError>> Check<'_, E> {
             let finding = finding.sides(found, format!("the entry before number {}", place.point.number));
             self.report(finding.start_does(self.summary.at_start))?;
         }
-        (self.visit)(Checked::Progress { done: self.total, total: self.total })?;
-        Ok(Summary { bytes: self.total, ..self.summary })
+        (self.visit)(VerifyEvent::Progress { done: self.total, total: self.total })?;
+        Ok(VerifySummary { bytes: self.total, ..self.summary })
     }
 
     fn report(&mut self, finding: Finding) -> Result<(), E> {
-        self.judge.heard(&finding);
+        self.prediction.heard(&finding);
         match finding.severity {
             Severity::Damage => self.summary.damages += 1,
             Severity::Note => self.summary.notes += 1,
         }
-        (self.visit)(Checked::Finding(finding))
+        (self.visit)(VerifyEvent::Finding(finding))
     }
 
     /// `position` is where the check has come to.
@@ -217,6 +220,6 @@ impl<E: From<OfflineError>> Check<'_, E> {
             return Ok(());
         }
         self.told = done;
-        (self.visit)(Checked::Progress { done, total: self.total })
+        (self.visit)(VerifyEvent::Progress { done, total: self.total })
     }
 }

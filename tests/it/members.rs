@@ -292,7 +292,7 @@ async fn the_survivor_of_a_lost_quorum_becomes_a_cluster_that_grows_and_that_the
     cluster.wait_committed(20).await.unwrap();
     let (before, kept) = (cluster.ledger(0).unwrap().status(), bodies(&cluster.ledger(0).unwrap()).await);
     cluster.stop_all().await;
-    let stopped = || dledger::offline::Stopped::open(cluster.dir(0).join(GROUP)).unwrap();
+    let stopped = || dledger::offline::StoppedLedger::open(cluster.dir(0).join(GROUP)).unwrap();
     let plan = stopped().plan_new_cluster(None).unwrap();
     assert_eq!(plan.given_up.iter().map(|gone| gone.node.as_str()).collect::<Vec<_>>(), ["n1", "n2"]);
     let made = stopped().make_new_cluster(None).unwrap();

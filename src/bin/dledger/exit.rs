@@ -92,7 +92,7 @@ impl Exit {
 
 /// What came of asking for one ledger on one node.
 #[derive(Clone, Copy)]
-pub(crate) enum Heard<'a> {
+pub(crate) enum AskOutcome<'a> {
     /// Its role.
     Role(&'a str),
     /// That it knows of no master, while this one leads, as others say.
@@ -108,22 +108,22 @@ pub(crate) enum Heard<'a> {
 ///
 /// # Errors
 /// If that is anything else than that all is well.
-pub(crate) fn verdict<'a>(heard: impl IntoIterator<Item = (&'a str, Heard<'a>)>) -> Result<(), Failure> {
+pub(crate) fn overall<'a>(heard: impl IntoIterator<Item = (&'a str, AskOutcome<'a>)>) -> Result<(), Failure> {
     let (mut closed, mut removed, mut leaderless) = (Vec::new(), Vec::new(), Vec::new());
     let (mut silent, mut answered, mut astray) = (Vec::new(), false, Vec::new());
     for (name, heard) in heard {
         let code = match heard {
-            Heard::Answer => Exit::Well,
-            Heard::Role("removed") => {
+            AskOutcome::Answer => Exit::Well,
+            AskOutcome::Role("removed") => {
                 removed.push(name);
                 Exit::Well
             }
-            Heard::Role(role) => Exit::of_role(role),
-            Heard::Astray(leads) => {
+            AskOutcome::Role(role) => Exit::of_role(role),
+            AskOutcome::Astray(leads) => {
                 astray.push(format!("{name} knows of no master, and {leads} leads"));
                 Exit::Well
             }
-            Heard::Error(error) => Exit::of(error),
+            AskOutcome::Error(error) => Exit::of(error),
         };
         match code {
             Exit::Well => answered = true,
@@ -185,32 +185,33 @@ mod tests {
 
     #[test]
     fn what_several_answers_come_to_says_who_gave_the_worst_of_them() {
-        let told = |heard: Vec<(&str, Heard<'_>)>| match verdict(heard) {
+        let told = |heard: Vec<(&str, AskOutcome<'_>)>| match overall(heard) {
             Ok(()) => (Exit::Well, String::new()),
             Err(Failure::Error(exit, line)) => (exit, line),
             Err(other) => panic!("{other:?}"),
         };
         let broken = || ClientError::Broken { address: "h:1".into(), reason: "refused".into(), reached: false };
         let (silent, closed) = (broken(), ClientError::Closed { reason: "disk".into() });
-        let (serves, gone) = (("n0", Heard::Role("slave")), ("n1", Heard::Error(&silent)));
+        let (serves, gone) = (("n0", AskOutcome::Role("slave")), ("n1", AskOutcome::Error(&silent)));
         assert_eq!(told(vec![serves, gone]).0, Exit::Well, "one that is down is none of the others' business");
-        let (exit, line) = told(vec![("n0", Heard::Error(&silent)), ("n1", Heard::Error(&silent))]);
+        let (exit, line) = told(vec![("n0", AskOutcome::Error(&silent)), ("n1", AskOutcome::Error(&silent))]);
         assert!(exit == Exit::Failed && line.contains("no peer answered"), "{line}");
-        let refused = ("n2", Heard::Error(&closed));
-        let (exit, line) = told(vec![("n0", Heard::Role("electing")), refused, ("n3", Heard::Role("closed"))]);
+        let refused = ("n2", AskOutcome::Error(&closed));
+        let (exit, line) =
+            told(vec![("n0", AskOutcome::Role("electing")), refused, ("n3", AskOutcome::Role("closed"))]);
         assert_eq!((exit, line.as_str()), (Exit::Closed, "closed: n2, n3"));
-        let (exit, line) = told(vec![("n0", Heard::Role("removed")), ("n1", Heard::Role("master"))]);
+        let (exit, line) = told(vec![("n0", AskOutcome::Role("removed")), ("n1", AskOutcome::Role("master"))]);
         assert_eq!(exit, Exit::NoMaster);
         assert!(line.contains("removed from the cluster: n0") && !line.contains("quorum"), "{line}");
-        let (exit, line) = told(vec![("n0", Heard::Role("removed")), ("n1", Heard::Role("electing"))]);
+        let (exit, line) = told(vec![("n0", AskOutcome::Role("removed")), ("n1", AskOutcome::Role("electing"))]);
         assert!(
             exit == Exit::NoMaster && line.starts_with("without a master: n1. ") && line.contains(": n0"),
             "{line}"
         );
-        let (exit, line) = told(vec![("n0", Heard::Astray("n1")), ("n1", Heard::Role("master"))]);
+        let (exit, line) = told(vec![("n0", AskOutcome::Astray("n1")), ("n1", AskOutcome::Role("master"))]);
         assert_eq!(exit, Exit::NoMaster);
         assert!(line.starts_with("n0 knows of no master, and n1 leads") && !line.contains("quorum"), "{line}");
-        assert_eq!(told(vec![("n0", Heard::Answer)]).0, Exit::Well);
+        assert_eq!(told(vec![("n0", AskOutcome::Answer)]).0, Exit::Well);
         assert_eq!(told(Vec::new()).0, Exit::Well);
     }
 

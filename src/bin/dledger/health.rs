@@ -6,10 +6,10 @@ use clap::Args;
 use dledger::{Client, ClientError, NodeId, Peer, Peers, Status};
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Heard, verdict};
+use crate::exit::{AskOutcome, Exit, overall};
 use crate::options::Sources;
 use crate::options::values::time_above_zero;
-use crate::options::{Options, Own};
+use crate::options::{Options, OwnNode};
 use crate::output::{Failure, Output, ended};
 use crate::status::wrong;
 use crate::table::table;
@@ -41,7 +41,7 @@ pub(crate) struct Health {
 impl Health {
     pub(crate) async fn run(self, mut sources: Sources) -> Result<(), Failure> {
         let options = self.options.with_file(self.config.as_deref(), &mut sources)?;
-        let Own { id, group, cluster, address } = options.own(&sources)?;
+        let OwnNode { id, group, cluster, address } = options.own(&sources)?;
         let peers = Peers::new(vec![Peer { id: id.clone(), address: address.clone() }])?;
         let client = Client::builder(peers, group).cluster(cluster).timeout(self.timeout).build();
         let (node, ledgers) = match client.node(&id)?.ledgers().await {
@@ -82,7 +82,7 @@ fn told(ledgers: &[Status], live: bool) -> Result<(), Failure> {
     if live && ledgers.iter().any(|ledger| Exit::of_role(ledger.role.name()) != Exit::Closed) {
         return Ok(());
     }
-    verdict(ledgers.iter().map(|ledger| (ledger.group.as_str(), Heard::Role(ledger.role.name()))))
+    overall(ledgers.iter().map(|ledger| (ledger.group.as_str(), AskOutcome::Role(ledger.role.name()))))
 }
 
 fn head() -> Vec<String> {

@@ -42,11 +42,11 @@ enum Command {
     Get(get::Get),
     Read(read::Read),
     Tail(tail::Tail),
-    Status(status::Status),
+    Status(status::StatusCommand),
     Health(health::Health),
     Members(members::Members),
     Transfer(members::Transfer),
-    Retention(retention::Retention),
+    Retention(retention::RetentionCommand),
     Recover(recover::Recover),
     Log(log::Log),
 }

@@ -68,7 +68,7 @@ struct Add {
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
-    told: Told,
+    announce: Announce,
 }
 
 /// Make a learner a voter, once it has caught up.
@@ -81,7 +81,7 @@ struct Promote {
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
-    told: Told,
+    announce: Announce,
 }
 
 /// Take a member out. Its disk does not come back; refused if the voters that answer would be no quorum without it.
@@ -92,7 +92,7 @@ struct Remove {
     /// The member.
     id: NodeId,
     #[command(flatten)]
-    told: Told,
+    announce: Announce,
 }
 
 /// Put a node with an empty directory in the place of a member whose disk is lost.
@@ -108,7 +108,7 @@ struct Replace {
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
-    told: Told,
+    announce: Announce,
 }
 
 /// Note that a member is reached at another address from now on. It must run there already, with its disk.
@@ -122,7 +122,7 @@ struct Move {
     #[arg(value_parser = host_port)]
     address: String,
     #[command(flatten)]
-    told: Told,
+    announce: Announce,
 }
 
 /// Have a voter become the master.
@@ -134,7 +134,7 @@ pub(crate) struct Transfer {
     #[arg(long, value_name = "ID")]
     to: NodeId,
     #[command(flatten)]
-    told: Told,
+    announce: Announce,
 }
 
 #[derive(Debug, Args)]
@@ -145,13 +145,13 @@ struct Wait {
 }
 
 #[derive(Debug, Args)]
-struct Told {
+struct Announce {
     /// Print an object in place of each sentence: the node, and what it `is` now.
     #[arg(long)]
     json: bool,
 }
 
-impl Told {
+impl Announce {
     /// Says what a member is now: in words, or as an object with `more` in it.
     fn say(&self, id: &NodeId, is: &str, mut more: Value, words: &str) -> Result<(), Failure> {
         let mut output = Output::stdout();
@@ -182,7 +182,7 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         // What one of two clusters says of its members is not what was asked for.
         let asked = self.target.client_of(self.target.group()?, &self.target.peers, ANSWER);
-        clusters::one(&roster::ask(&asked, &self.target.peers).await)?;
+        clusters::check_one(&roster::ask(&asked, &self.target.peers).await)?;
         let node = self.target.node(None).await?;
         let (status, members) = (node.status().await?, node.members().await?);
         let exit = Exit::of_role(status.role.name());
@@ -240,12 +240,12 @@ impl Add {
         reach::tell_of_master(&self.target).await;
         let at = json!({ "address": self.address });
         if members(&self.target).await.iter().any(|known| known.member.id == id && known.voter) {
-            return self.told.say(&id, "voter", at, &format!("at {} is a voter already", self.address));
+            return self.announce.say(&id, "voter", at, &format!("at {} is a voter already", self.address));
         }
-        self.told.say(&id, "learner", at, &format!("at {} is a learner", self.address))?;
+        self.announce.say(&id, "learner", at, &format!("at {} is a learner", self.address))?;
         if self.promote {
             watched(&self.target, &id, client.promote(&id, self.wait.wait)).await?;
-            self.told.say(&id, "voter", json!({}), "is a voter")?;
+            self.announce.say(&id, "voter", json!({}), "is a voter")?;
         }
         Ok(())
     }
@@ -255,7 +255,7 @@ impl Promote {
     async fn run(self) -> Result<(), Failure> {
         let client = self.target.client()?;
         watched(&self.target, &self.id, client.promote(&self.id, self.wait.wait)).await?;
-        self.told.say(&self.id, "voter", json!({}), "is a voter")
+        self.announce.say(&self.id, "voter", json!({}), "is a voter")
     }
 }
 
@@ -266,10 +266,10 @@ impl Remove {
         let names: Vec<_> = before.iter().map(|known| known.member.id.as_str()).collect();
         // Nobody says who the members were: what was asked for is so all the same.
         if names.is_empty() || names.contains(&self.id.as_str()) {
-            return self.told.say(&self.id, "removed", json!({}), "is no member any more");
+            return self.announce.say(&self.id, "removed", json!({}), "is no member any more");
         }
         let words = format!("is not a member: nothing to remove (the members are {})", names.join(", "));
-        self.told.say(&self.id, "removed", json!({ "was_member": false }), &words)
+        self.announce.say(&self.id, "removed", json!({ "was_member": false }), &words)
     }
 }
 
@@ -285,7 +285,7 @@ impl Replace {
             true => format!("at {} is a member with this disk: nothing was replaced", self.address),
             false => format!("at {} has taken the place of {}", self.address, self.id),
         };
-        self.told.say(&new.id, "member", more, &words)
+        self.announce.say(&new.id, "member", more, &words)
     }
 }
 
@@ -294,14 +294,14 @@ impl Move {
         self.target.client()?.move_member(&self.id, &self.address).await?;
         reach::tell(&self.target, Peer { id: self.id.clone(), address: self.address.clone() }).await;
         let at = json!({ "address": self.address });
-        self.told.say(&self.id, "moved", at, &format!("is reached at {}", self.address))
+        self.announce.say(&self.id, "moved", at, &format!("is reached at {}", self.address))
     }
 }
 
 impl Transfer {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         self.target.client()?.transfer_leadership(&self.to).await?;
-        self.told.say(&self.to, "master", json!({}), "is the master")
+        self.announce.say(&self.to, "master", json!({}), "is the master")
     }
 }
 

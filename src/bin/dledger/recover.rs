@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dledger::offline::{NewCluster, Stopped};
+use dledger::offline::{NewCluster, StoppedLedger};
 use serde_json::json;
 
 use crate::members::host_port;
@@ -36,9 +36,9 @@ pub(crate) struct Recover {
 impl Recover {
     pub(crate) fn run(self) -> Result<(), Failure> {
         let made = if self.yes {
-            Stopped::open(&self.from)?.make_new_cluster(self.address.as_deref())?
+            StoppedLedger::open(&self.from)?.make_new_cluster(self.address.as_deref())?
         } else {
-            Stopped::to_read(&self.from)?.plan_new_cluster(self.address.as_deref())?
+            StoppedLedger::to_read(&self.from)?.plan_new_cluster(self.address.as_deref())?
         };
         let mut output = Output::stdout();
         if self.json {

@@ -8,7 +8,7 @@ use dledger::{ClientError, NodeClient, NodeId, Peer, RetentionStatus};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Heard, verdict};
+use crate::exit::{AskOutcome, Exit, overall};
 use crate::output::{Failure, Output, ended};
 use crate::status::refused_alike;
 use crate::table::table;
@@ -17,7 +17,7 @@ use crate::target::roster::everybody;
 
 /// Show where the ledger begins on each node and what may be removed there, or remove its oldest records.
 #[derive(Debug, Args)]
-pub(crate) struct Retention {
+pub(crate) struct RetentionCommand {
     #[command(subcommand)]
     command: Command,
 }
@@ -59,7 +59,7 @@ struct Move {
     json: bool,
 }
 
-impl Retention {
+impl RetentionCommand {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Show(command) => command.run().await,
@@ -104,9 +104,9 @@ impl Show {
         }
         output.flush()?;
         refused_alike(answers.iter().map(|(_, answer)| answer.as_ref().err()))?;
-        verdict(answers.iter().map(|(peer, answer)| match answer {
-            Ok(_) => (peer.id.as_str(), Heard::Answer),
-            Err(error) => (peer.id.as_str(), Heard::Error(error)),
+        overall(answers.iter().map(|(peer, answer)| match answer {
+            Ok(_) => (peer.id.as_str(), AskOutcome::Answer),
+            Err(error) => (peer.id.as_str(), AskOutcome::Error(error)),
         }))
     }
 }

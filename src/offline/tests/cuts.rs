@@ -44,7 +44,7 @@ fn so_it_is_where_segments_were_ended_before_they_were_full() {
     close(log);
     assert_eq!(verified(&sample.stopped()).0.len(), 0);
     let entries = dumped(&sample.stopped(), DumpOptions::default());
-    let entries = entries.iter().filter_map(|item| if let Item::Entry(entry) = item { Some(entry) } else { None });
+    let entries = entries.iter().filter_map(|item| if let DumpItem::Entry(entry) = item { Some(entry) } else { None });
     let dumped: Vec<_> =
         entries.map(|entry| (entry.number, entry.position, entry.kind.name(), entry.verified)).collect();
     let appended = sample.appended.iter().map(|entry| (entry.number, entry.position, entry.kind.name(), true));

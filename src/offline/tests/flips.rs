@@ -29,8 +29,10 @@ impl Sample {
         let mut all_bits: Vec<(String, Range<u64>)> = Vec::new();
         for item in dumped(&ledger, DumpOptions::default()) {
             match item {
-                Item::Segment { position, .. } => all_bits.push((names::segment(position), 0..SEGMENT_HEADER as u64)),
-                Item::Entry(entry) => {
+                DumpItem::Segment { position, .. } => {
+                    all_bits.push((names::segment(position), 0..SEGMENT_HEADER as u64))
+                }
+                DumpItem::Entry(entry) => {
                     end = entry.position + entry.length;
                     if entry.number == 13 {
                         let at = entry.position % SIZE;
@@ -38,11 +40,11 @@ impl Sample {
                         all_bits.push((file, at..at + ENTRY_HEADER as u64));
                     }
                 }
-                Item::Blank { position, .. } => {
+                DumpItem::Blank { position, .. } => {
                     let at = position % SIZE;
                     all_bits.push((names::segment(position - at), at..at + BLANK_HEADER as u64));
                 }
-                Item::Damage(finding) => panic!("{finding}"),
+                DumpItem::Damage(finding) => panic!("{finding}"),
                 _ => {}
             }
         }
@@ -180,8 +182,8 @@ fn what_opens_after_a_flip_gives_the_right_records_or_none() {
 fn a_dump_goes_on_behind_every_flip() {
     let sample = Sample::new();
     let whole = dumped(&sample.stopped(), DumpOptions::default()).len();
-    let numbers = |items: &[Item]| -> Vec<u64> {
-        let number = |item: &Item| if let Item::Entry(entry) = item { Some(entry.number) } else { None };
+    let numbers = |items: &[DumpItem]| -> Vec<u64> {
+        let number = |item: &DumpItem| if let DumpItem::Entry(entry) = item { Some(entry.number) } else { None };
         items.iter().filter_map(number).collect()
     };
     let segments = sample.targets().into_iter().filter(|target| target.file.len() == 20).step_by(3);
@@ -191,9 +193,9 @@ fn a_dump_goes_on_behind_every_flip() {
         let flip = format!("bit {bit} of byte {} of {}", target.byte, target.file);
         assert!(items.len() + 2 >= whole, "{flip}: {} items of {whole}", items.len());
         assert!(numbers(&items).len() as u64 >= ENTRIES - 1, "{flip}: {:?}", numbers(&items));
-        assert!(items.iter().any(|item| matches!(item, Item::Damage(_))), "{flip}");
+        assert!(items.iter().any(|item| matches!(item, DumpItem::Damage(_))), "{flip}");
         assert!(
-            matches!(items.last(), Some(Item::End { number, .. }) if *number >= ENTRIES - 1),
+            matches!(items.last(), Some(DumpItem::End { number, .. }) if *number >= ENTRIES - 1),
             "{flip}: {:?}",
             items.last()
         );

@@ -65,7 +65,7 @@ fn a_slot_that_cannot_be_read_is_named_with_what_a_start_then_does() {
         let sample = Sample::new();
         let at = slot * 4096;
         let disk = HookedDisk::with_bad_sector(sample.path().join(names::HARD_STATE), at..at + 256);
-        let (findings, summary) = verified(&Stopped::open_on(Arc::new(disk.clone()), sample.path()).unwrap());
+        let (findings, summary) = verified(&StoppedLedger::open_on(Arc::new(disk.clone()), sample.path()).unwrap());
         assert_eq!((findings.len(), findings[0].position), (1, Some(at)), "{findings:?}");
         assert!(findings[0].mismatch.found.contains("cannot read"), "{findings:?}");
         let opened = Log::open(Arc::new(disk), sample.path(), identity("n0"), options());
@@ -116,17 +116,17 @@ fn what_was_noted_and_is_not_there_is_damage() {
 fn a_directory_in_use_and_one_of_somebody_else_are_refused_by_name() {
     let sample = Sample::new();
     let log = sample.log();
-    let error = Stopped::open(sample.path()).unwrap_err();
+    let error = StoppedLedger::open(sample.path()).unwrap_err();
     assert!(matches!(error, OfflineError::Open(OpenError::Locked { .. })), "{error}");
     close(log);
-    drop(Stopped::open(sample.path()).unwrap());
-    let error = Stopped::open(sample.dir.path()).unwrap_err();
+    drop(StoppedLedger::open(sample.path()).unwrap());
+    let error = StoppedLedger::open(sample.dir.path()).unwrap_err();
     assert!(error.to_string().contains("but g in it is"), "{error}");
     let empty = tempfile::tempdir().unwrap();
-    let error = Stopped::open(empty.path()).unwrap_err();
+    let error = StoppedLedger::open(empty.path()).unwrap_err();
     assert!(matches!(error, OfflineError::NoLedger { .. }), "{error}");
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "the look made a file");
-    assert!(Stopped::open(empty.path().join("no")).is_err());
+    assert!(StoppedLedger::open(empty.path().join("no")).is_err());
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_name_that_a_start_was_making_anew_is_put_back_or_the_directory_refused() {
     for name in [names::START.to_owned(), names::segment(SIZE)] {
         let (file, away) = (sample.path().join(&name), sample.path().join(format!("{name}.again")));
         std::fs::rename(&file, &away).unwrap();
-        let refused = Stopped::to_read(sample.path()).unwrap_err().to_string();
+        let refused = StoppedLedger::to_read(sample.path()).unwrap_err().to_string();
         assert!(refused.contains("rename back") && refused.contains(&format!("{name}.again")), "{refused}");
         let (findings, _) = verified(&sample.stopped());
         assert_eq!(findings, expected);

@@ -64,8 +64,8 @@ fn a_survivor_keeps_all_it_stores_and_is_another_disk_of_another_cluster() {
     let made = sample.stopped().make_new_cluster(Some("new:2")).unwrap();
     assert_eq!((made.end, made.address.as_str()), (6, "new:2"));
     let after = dumped(&sample.stopped(), DumpOptions::default());
-    let entries = |items: &[Item]| -> Vec<String> {
-        let entries = items.iter().filter(|item| matches!(item, Item::Entry(_)));
+    let entries = |items: &[DumpItem]| -> Vec<String> {
+        let entries = items.iter().filter(|item| matches!(item, DumpItem::Entry(_)));
         entries.map(|entry| format!("{entry:?}")).collect()
     };
     let (before, after) = (entries(&before), entries(&after));
@@ -168,7 +168,7 @@ fn no_cluster_is_made_of_a_log_that_a_start_would_begin_anew() {
 /// Of a copy nothing need be on the disk, and a start syncs no more than what was not noted as synced.
 #[test]
 fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
-    type Tool = fn(Stopped);
+    type Tool = fn(StoppedLedger);
     let tools: [(&str, Tool); 2] = [
         ("recover", |stopped| drop(stopped.make_new_cluster(None).unwrap())),
         ("truncate", |stopped| drop(stopped.truncate(4, true).unwrap())),
@@ -194,7 +194,7 @@ fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
             changed.get_or_init(|| at.lock().clone());
             Ok(())
         });
-        run(Stopped::open_on(Arc::new(disk), sample.path()).unwrap());
+        run(StoppedLedger::open_on(Arc::new(disk), sample.path()).unwrap());
         let synced = first_change.get().unwrap();
         for name in before.keys().filter(|name| ![names::LOCK, names::SPARE, names::BALLAST].contains(&name.as_str())) {
             assert!(synced.contains(name), "{tool}: {name} was not synced first, but {synced:?}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
-use dledger::offline::{DumpOptions, DumpedRecord, EntryItem, Item, Point};
+use dledger::offline::{DumpItem, DumpOptions, DumpPoint, DumpedRecord, EntryItem};
 use serde_json::Value;
 
 use super::opened;
@@ -36,7 +36,7 @@ impl Dump {
         let mut output = Output::stdout();
         let mut damages = 0u64;
         ledger.dump(options, &mut |item| {
-            damages += u64::from(matches!(item, Item::Damage(_)));
+            damages += u64::from(matches!(item, DumpItem::Damage(_)));
             if self.json { output.line(object(&item)?) } else { show(&item, &mut output) }
         })?;
         output.flush()?;
@@ -47,9 +47,9 @@ impl Dump {
     }
 }
 
-fn object(item: &Item) -> Result<Value, Failure> {
+fn object(item: &DumpItem) -> Result<Value, Failure> {
     let mut object = serde_json::to_value(item)?;
-    if let Item::Entry(entry) = item {
+    if let DumpItem::Entry(entry) = item {
         for (record, value) in entry.records.iter().zip(object["records"].as_array_mut().into_iter().flatten()) {
             match std::str::from_utf8(&record.body) {
                 Ok(text) => value["body"] = text.into(),
@@ -60,28 +60,28 @@ fn object(item: &Item) -> Result<Value, Failure> {
     Ok(object)
 }
 
-fn show(item: &Item, output: &mut Output) -> Result<(), Failure> {
+fn show(item: &DumpItem, output: &mut Output) -> Result<(), Failure> {
     match item {
-        Item::File { name, kind, bytes } => {
+        DumpItem::File { name, kind, bytes } => {
             let size = bytes.map_or("?".into(), |bytes| ByteSize::b(bytes).to_string());
             output.line(format_args!("file      {name:<26}  {size:>10}  {kind}"))
         }
-        Item::Identity { cluster, group, node, incarnation, segment_size } => {
+        DumpItem::Identity { cluster, group, node, incarnation, segment_size } => {
             let size = ByteSize::b(*segment_size);
             output.line(format_args!("identity  cluster {cluster}, group {group}, node {node}, segments of {size}"))?;
             output.line(format_args!("          disk {incarnation}"))
         }
-        Item::Start { removed_number, first, position, snapshot_bytes, .. } => {
+        DumpItem::Start { removed_number, first, position, snapshot_bytes, .. } => {
             let gone = removed_number.map_or("nothing removed".into(), |last| format!("entries up to {last} removed"));
             let snapshot = snapshot_bytes.map_or("no snapshot".into(), |bytes| format!("snapshot of {bytes} bytes"));
             output.line(format_args!("start     index {first} at {position}, {gone}, {snapshot}"))
         }
-        Item::Vote { slot, sequence, term, node, granted } => {
+        DumpItem::Vote { slot, sequence, term, node, granted } => {
             let node = node.as_deref().unwrap_or("nobody");
             let granted = if *granted { ", granted by a quorum" } else { "" };
             output.line(format_args!("vote      slot {slot}, write {sequence}: term {term} for {node}{granted}"))
         }
-        Item::Progress { slot, sequence, committed, durable } => {
+        DumpItem::Progress { slot, sequence, committed, durable } => {
             let (committed, durable) = (point(committed), point(durable));
             output.line(format_args!("noted     slot {slot}, write {sequence}: committed up to {committed}"))?;
             output.line(format_args!(
@@ -90,8 +90,8 @@ fn show(item: &Item, output: &mut Output) -> Result<(), Failure> {
                 width = margin(*slot, *sequence)
             ))
         }
-        Item::EmptySlot { slot } => output.line(format_args!("noted     slot {slot}: never written")),
-        Item::Segment { position, number, index, term, chain, size, .. } => {
+        DumpItem::EmptySlot { slot } => output.line(format_args!("noted     slot {slot}: never written")),
+        DumpItem::Segment { position, number, index, term, chain, size, .. } => {
             let size = ByteSize::b(*size);
             output.line(format_args!(
                 "segment   {position:020}  {size}, begins with entry {number}, index {index}, behind term {term}, \
@@ -102,16 +102,16 @@ fn show(item: &Item, output: &mut Output) -> Result<(), Failure> {
                 "POSITION", "NUMBER", "KIND", "TERM", "INDEXES", "LENGTH", "COMMITTED", "CHAIN", "TIMESTAMP"
             ))
         }
-        Item::Entry(entry) => {
+        DumpItem::Entry(entry) => {
             output.line(row(entry))?;
             entry.records.iter().try_for_each(|record| body(record, output))
         }
-        Item::Blank { position, length, chain, seals } => {
+        DumpItem::Blank { position, length, chain, seals } => {
             let what = if *seals { "blank to the end of the segment" } else { "blank up to the first entry" };
             let size = ByteSize::b(*length);
             output.line(format_args!("blank     {position:>14}  {what}, {size}, chain {chain:08x}"))
         }
-        Item::Damage(finding) => {
+        DumpItem::Damage(finding) => {
             let line = finding.to_string();
             let text = line.split_once(": ").map_or(line.as_str(), |(_, text)| text);
             output.line(format_args!("DAMAGE    {text}"))?;
@@ -120,7 +120,7 @@ fn show(item: &Item, output: &mut Output) -> Result<(), Failure> {
                 None => Ok(()),
             }
         }
-        Item::End { position, number, index, chain, damages } => {
+        DumpItem::End { position, number, index, chain, damages } => {
             let damages = if *damages == 0 { String::new() } else { format!(", {damages} damaged") };
             output.line(format_args!(
                 "end       {position:>14}  number {number}, index {index}, chain {chain:08x}{damages}"
@@ -135,7 +135,7 @@ fn margin(slot: u8, sequence: u64) -> usize {
     format!("slot {slot}, write {sequence}: ").len()
 }
 
-fn point(point: &Point) -> String {
+fn point(point: &DumpPoint) -> String {
     format!("index {}, number {}, position {}, chain {:08x}", point.index, point.number, point.position, point.chain)
 }
 

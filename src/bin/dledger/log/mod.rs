@@ -9,7 +9,7 @@ mod verify;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use dledger::offline::{OfflineError, Stopped, given_to_owner};
+use dledger::offline::{OfflineError, StoppedLedger, given_to_owner};
 
 use crate::output::Failure;
 
@@ -44,8 +44,8 @@ impl Log {
 }
 
 /// A ledger's directory, to be looked at.
-fn opened(dir: &Path) -> Result<Stopped, OfflineError> {
-    let ledger = Stopped::to_read(dir)?;
+fn opened(dir: &Path) -> Result<StoppedLedger, OfflineError> {
+    let ledger = StoppedLedger::to_read(dir)?;
     if let Some(why) = ledger.unlocked() {
         eprintln!("note: {} is read without its lock ({why}): see that no node starts in it", dir.display());
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use dledger::offline::{Stopped, Truncation};
+use dledger::offline::{StoppedLedger, Truncation};
 use serde_json::json;
 
 use super::{opened, tell_owner};
@@ -35,7 +35,7 @@ pub(crate) struct Truncate {
 impl Truncate {
     pub(crate) fn run(self) -> Result<(), Failure> {
         // The plan alone changes nothing, and needs no right to.
-        let ledger = if self.yes { Stopped::open(&self.dir)? } else { opened(&self.dir)? };
+        let ledger = if self.yes { StoppedLedger::open(&self.dir)? } else { opened(&self.dir)? };
         if self.yes {
             tell_owner(&self.dir);
         }

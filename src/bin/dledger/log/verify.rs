@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::Args;
-use dledger::offline::{AtStart, Checked, Summary};
+use dledger::offline::{AtStart, VerifyEvent, VerifySummary};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -31,12 +31,12 @@ impl Verify {
         }
         let mut output = Output::stdout();
         let summary = ledger.verify(&mut |checked| match checked {
-            Checked::Progress { done, total } => {
+            VerifyEvent::Progress { done, total } => {
                 bar.set_length(total);
                 bar.set_position(done);
                 Ok(())
             }
-            Checked::Finding(finding) => bar.suspend(|| {
+            VerifyEvent::Finding(finding) => bar.suspend(|| {
                 if !self.json {
                     return output.line(&finding);
                 }
@@ -63,8 +63,9 @@ impl Verify {
     }
 }
 
-fn figures(summary: &Summary) -> [String; 4] {
-    let Summary { segments, entries, records, bytes, first, end, committed, durable, damages, notes, .. } = summary;
+fn figures(summary: &VerifySummary) -> [String; 4] {
+    let VerifySummary { segments, entries, records, bytes, first, end, committed, durable, damages, notes, .. } =
+        summary;
     let size = ByteSize::b(*bytes);
     let why = summary.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
     [

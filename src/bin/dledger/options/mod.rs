@@ -13,5 +13,5 @@ mod retention;
 mod sources;
 pub(crate) mod values;
 
-pub(crate) use node::{Options, Own};
+pub(crate) use node::{Options, OwnNode};
 pub(crate) use sources::{Sources, named, without_empty_variables};

@@ -151,7 +151,7 @@ impl Options {
     }
 
     /// The node as it is reached from the same machine.
-    pub(crate) fn own(self, sources: &Sources) -> Result<Own, Failure> {
+    pub(crate) fn own(self, sources: &Sources) -> Result<OwnNode, Failure> {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
             Some(text) => listed(text, &id, self.bind.as_deref(), self.join.unwrap_or_default(), sources)?,
@@ -161,7 +161,7 @@ impl Options {
         let bind = self.bind.or(listed).ok_or_else(|| missing("bind"))?;
         let group = self.group.into_iter().next().ok_or_else(|| missing("group"))?;
         let cluster = self.cluster.unwrap_or_else(|| Config::new(id.clone(), bind.clone()).cluster);
-        Ok(Own { id, group, cluster, address: from_here(&bind, sources)? })
+        Ok(OwnNode { id, group, cluster, address: from_here(&bind, sources)? })
     }
 
     /// The node's configuration.
@@ -260,7 +260,7 @@ fn listed(text: &str, own: &NodeId, at: Option<&str>, join: bool, sources: &Sour
 }
 
 /// A node as it is reached from the same machine.
-pub(crate) struct Own {
+pub(crate) struct OwnNode {
     pub(crate) id: NodeId,
     /// One of its ledgers.
     pub(crate) group: Group,

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::{histories, watch};
-use crate::exit::{Exit, Heard, verdict};
+use crate::exit::{AskOutcome, Exit, overall};
 use crate::output::{Failure, Output, ended};
 use crate::table::table;
 use crate::target::Target;
@@ -23,7 +23,7 @@ use crate::target::roster::{Answer, look};
 /// on one of them, or if two have another CHAIN at the same POSITION: their histories differ. 4 if one of them knows of
 /// no master or was removed.
 #[derive(Debug, Args)]
-pub(crate) struct Status {
+pub(crate) struct StatusCommand {
     #[command(flatten)]
     target: Target,
     /// Print one array with an object per node and ledger; one that cannot be reached has an `error`.
@@ -36,7 +36,7 @@ pub(crate) struct Status {
     watch: Option<Duration>,
 }
 
-impl Status {
+impl StatusCommand {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         if let Some(every) = self.watch {
             return watch::run(&self.target, every, self.json).await;
@@ -96,7 +96,7 @@ fn durability_differs(answers: &[Answer]) -> Option<String> {
 /// What the answers come to.
 fn told(ledgers: &[(&Group, Vec<Answer>)]) -> Result<(), Failure> {
     for (_, answers) in ledgers {
-        clusters::one(answers)?;
+        clusters::check_one(answers)?;
         refused_alike(answers.iter().map(|answer| answer.status.as_ref().err()))?;
     }
     for (group, answers) in ledgers {
@@ -114,17 +114,17 @@ fn told(ledgers: &[(&Group, Vec<Answer>)]) -> Result<(), Failure> {
         answers.iter().map(move |answer| (name(answer), heard(answer, leads)))
     });
     let names: Vec<_> = names.collect();
-    verdict(names.iter().map(|(name, heard)| (name.as_str(), *heard)))
+    overall(names.iter().map(|(name, heard)| (name.as_str(), *heard)))
 }
 
 /// What the answer of a node comes to, where this one leads as far as anybody knows.
-fn heard<'a>(Answer { status, .. }: &'a Answer, leads: Option<&'a NodeId>) -> Heard<'a> {
+fn heard<'a>(Answer { status, .. }: &'a Answer, leads: Option<&'a NodeId>) -> AskOutcome<'a> {
     match (status, leads) {
-        (Err(error), _) => Heard::Error(error),
+        (Err(error), _) => AskOutcome::Error(error),
         (Ok(dledger::Status { node, role: Role::Electing { .. }, .. }), Some(leads)) if leads != node => {
-            Heard::Astray(leads.as_str())
+            AskOutcome::Astray(leads.as_str())
         }
-        (Ok(status), _) => Heard::Role(status.role.name()),
+        (Ok(status), _) => AskOutcome::Role(status.role.name()),
     }
 }
 

@@ -8,7 +8,7 @@ use dledger::{Role, Status};
 use crate::target::roster::Answer;
 
 /// Where a node has committed up to: its name, the position, and the chain value there.
-type Place<'a> = (String, u64, u32, &'a str);
+type CommittedAt<'a> = (String, u64, u32, &'a str);
 
 /// What to do about nodes whose histories differ, and who they are. `None` as long as nothing proves that they do.
 pub(crate) fn differ(answers: &[Answer]) -> Option<String> {
@@ -17,7 +17,7 @@ pub(crate) fn differ(answers: &[Answer]) -> Option<String> {
 
 /// The addresses of the nodes that have another history than this one has.
 pub(crate) fn others<'a>(answers: &'a [Answer], status: &Status) -> Vec<&'a str> {
-    let other = |(_, position, chain, address): Place<'a>| {
+    let other = |(_, position, chain, address): CommittedAt<'a>| {
         let differs = position == status.committed_position && chain != status.committed_chain;
         differs.then_some(address)
     };
@@ -27,7 +27,7 @@ pub(crate) fn others<'a>(answers: &'a [Answer], status: &Status) -> Vec<&'a str>
     }
 }
 
-fn place(answer: &Answer) -> Option<Place<'_>> {
+fn place(answer: &Answer) -> Option<CommittedAt<'_>> {
     let status = answer.status.as_ref().ok().filter(|status| has_history(status))?;
     let (node, address) = (&status.node, answer.peer.address.as_str());
     Some((format!("{node} at {address}"), status.committed_position, status.committed_chain, address))
@@ -38,7 +38,7 @@ fn has_history(status: &Status) -> bool {
     !matches!(status.role, Role::Closed { .. }) && status.committed_position > 0
 }
 
-fn told(places: Vec<Place<'_>>) -> Option<String> {
+fn told(places: Vec<CommittedAt<'_>>) -> Option<String> {
     let mut positions: BTreeMap<u64, BTreeMap<u32, Vec<String>>> = BTreeMap::new();
     for (node, position, chain, _) in places {
         positions.entry(position).or_default().entry(chain).or_default().push(node);

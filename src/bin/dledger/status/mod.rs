@@ -2,7 +2,7 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `command` | [`Status`]: the command, its tables and its objects |
+//! | `command` | `StatusCommand`: the command, its tables and its objects |
 //! | `watch` | `--watch`: the same again and again, with what is committed per second |
 //! | `histories` | whether the nodes have one history of the ledger |
 
@@ -10,4 +10,4 @@ mod command;
 mod histories;
 mod watch;
 
-pub(crate) use command::{Status, refused_alike, wrong};
+pub(crate) use command::{StatusCommand, refused_alike, wrong};

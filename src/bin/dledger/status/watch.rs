@@ -46,7 +46,8 @@ pub(crate) async fn run(target: &Target, every: Duration, json: bool) -> Result<
 
 async fn refresh(target: &Target, every: Duration, json: bool) -> Result<Infallible, Failure> {
     let longest = every.max(ANSWER);
-    let mut ledgers: Vec<_> = target.groups().into_iter().map(|group| Watched::new(target, group, longest)).collect();
+    let mut ledgers: Vec<_> =
+        target.groups().into_iter().map(|group| WatchedLedger::new(target, group, longest)).collect();
     let mut screen = Screen::new();
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -58,7 +59,7 @@ async fn refresh(target: &Target, every: Duration, json: bool) -> Result<Infalli
         }
         let looks = join_all(ledgers.iter_mut().map(|ledger| ledger.look(target, longest))).await;
         match json {
-            true => output.line(Value::Array(looks.iter().flat_map(Look::objects).collect()))?,
+            true => output.line(Value::Array(looks.iter().flat_map(Refresh::objects).collect()))?,
             false => {
                 let tables: Vec<_> = looks.iter().map(|look| (look.group, look.lines())).collect();
                 output.bytes(screen.frame(&titled(&tables)).as_bytes())?;
@@ -69,7 +70,7 @@ async fn refresh(target: &Target, every: Duration, json: bool) -> Result<Infalli
 }
 
 /// A ledger that is watched.
-struct Watched<'t> {
+struct WatchedLedger<'t> {
     group: &'t Group,
     /// Who is asked: the peers of the list, and the members besides.
     peers: Peers,
@@ -78,21 +79,21 @@ struct Watched<'t> {
 }
 
 /// What one look at it showed.
-struct Look<'t> {
+struct Refresh<'t> {
     group: &'t Group,
     answers: Vec<Answer>,
     rates: Vec<Option<f64>>,
 }
 
-impl<'t> Watched<'t> {
+impl<'t> WatchedLedger<'t> {
     fn new(target: &'t Target, group: &'t Group, longest: Duration) -> Self {
         let (peers, client) = (target.peers.clone(), target.client_of(group, &target.peers, longest));
         Self { group, peers, client, rates: Rates::default() }
     }
 
-    async fn look(&mut self, target: &Target, longest: Duration) -> Look<'t> {
+    async fn look(&mut self, target: &Target, longest: Duration) -> Refresh<'t> {
         let mut answers = ask(&self.client, &self.peers).await;
-        if let Some(members) = members(&answers).filter(|_| clusters::one(&answers).is_ok()) {
+        if let Some(members) = members(&answers).filter(|_| clusters::check_one(&answers).is_ok()) {
             mark(&mut answers, &members);
             if let Some(now) = with_members(&target.peers, members.into_iter()).filter(|now| *now != self.peers) {
                 self.client = target.client_of(self.group, &now, longest);
@@ -100,7 +101,7 @@ impl<'t> Watched<'t> {
             }
         }
         let rates = self.rates.next(answers.iter().map(committed));
-        Look { group: self.group, answers, rates }
+        Refresh { group: self.group, answers, rates }
     }
 }
 
@@ -139,7 +140,7 @@ impl Rates {
     }
 }
 
-impl Look<'_> {
+impl Refresh<'_> {
     fn objects(&self) -> Vec<Value> {
         let objects = objects(self.group, &self.answers).zip(&self.answers);
         let each = objects.zip(&self.rates).map(|((mut object, answer), rate)| {
@@ -156,7 +157,7 @@ impl Look<'_> {
         let rows = self.answers.iter().zip(&self.rates);
         let rows = rows.map(|(answer, rate)| row(answer, |status| figures(status, *rate)));
         let table = table(&std::iter::once(head(&FIGURES)).chain(rows).collect::<Vec<_>>());
-        let strange = clusters::one(&self.answers).err().map(|error| format!("TWO CLUSTERS: {error}"));
+        let strange = clusters::check_one(&self.answers).err().map(|error| format!("TWO CLUSTERS: {error}"));
         let differ = histories::differ(&self.answers).filter(|_| strange.is_none());
         let differ = differ.map(|differ| format!("OTHER HISTORY: {differ}"));
         strange.into_iter().chain(differ).chain(table).collect()

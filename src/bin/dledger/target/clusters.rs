@@ -10,7 +10,7 @@ use crate::target::roster::Answer;
 ///
 /// # Errors
 /// [`ClientError::TwoClusters`], with the nodes by name and address.
-pub(crate) fn one(answers: &[Answer]) -> Result<(), ClientError> {
+pub(crate) fn check_one(answers: &[Answer]) -> Result<(), ClientError> {
     let told = answers.iter().filter_map(|answer| Some((answer, answer.status.as_ref().ok()?)));
     let told: Vec<_> = told.filter(|(_, status)| !status.members.is_empty()).collect();
     let names: BTreeSet<_> = told.iter().map(|(_, status)| &status.cluster).collect();

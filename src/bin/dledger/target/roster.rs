@@ -41,7 +41,7 @@ pub(crate) async fn look(target: &Target, group: &Group) -> Vec<Answer> {
     let peers = &target.peers;
     let mut answers = ask(&target.client_of(group, peers, Duration::MAX), peers).await;
     // Of two clusters, neither says who is a stranger.
-    let Some(members) = members(&answers).filter(|_| clusters::one(&answers).is_ok()) else { return answers };
+    let Some(members) = members(&answers).filter(|_| clusters::check_one(&answers).is_ok()) else { return answers };
     if let Ok(unheard) = Peers::new(unheard(&answers, &members)) {
         for answer in ask(&target.client_of(group, &unheard, Duration::MAX), &unheard).await {
             add(&mut answers, answer);
@@ -94,7 +94,7 @@ fn add(answers: &mut Vec<Answer>, answer: Answer) {
 pub(crate) async fn everybody(target: &Target, group: &Group) -> Result<Peers, Failure> {
     let mut peers: Vec<Peer> = Vec::new();
     let answers = look(target, group).await;
-    clusters::one(&answers)?;
+    clusters::check_one(&answers)?;
     for answer in answers {
         if peers.iter().all(|peer| peer.id != answer.peer.id) {
             peers.push(answer.peer);
@@ -117,7 +117,7 @@ pub(crate) async fn find(target: &Target, node: &NodeId) -> Result<NodeClient, F
         }
     }
     let answers = ask(&client, &target.peers).await;
-    clusters::one(&answers)?;
+    clusters::check_one(&answers)?;
     let members = members(&answers);
     let found = members.iter().flatten().find(|member| member.id == *node);
     if let Some(found) = found {

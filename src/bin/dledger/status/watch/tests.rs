@@ -58,7 +58,7 @@ fn unreachable(id: &str, address: &str) -> Answer {
 fn a_node_that_is_down_stays_in_the_table() {
     let answers = vec![unreachable("n0", "a:1"), unreachable("n1", "bb:22")];
     let group = "g".parse().unwrap();
-    let look = Look { group: &group, answers, rates: vec![None, None] };
+    let look = Refresh { group: &group, answers, rates: vec![None, None] };
     let table = look.lines();
     assert_eq!(table[0], "NODE  ADDRESS  ROLE  TERM  MASTER  FIRST  COMMITTED  COMMITTED/S  DURABLE  END");
     assert!(table[1].starts_with("n0    a:1      unreachable (connection"), "{}", table[1]);

@@ -4,14 +4,14 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 
 use super::survey::Problem;
-use super::{AtStart, Finding, OfflineError, Severity, Stopped, Unusable};
+use super::{AtStart, Finding, OfflineError, Severity, StoppedLedger, UnusableFile};
 use crate::error::{Mismatch, OpenError};
 use crate::log::offline_access::{self, StartVerdict};
 use crate::log::recovery::{Decision, EndCase};
 
 /// Knows what a start would do, and which findings say so.
-pub(super) struct Judge {
-    verdict: Result<StartVerdict, Refusal>,
+pub(super) struct StartPrediction {
+    verdict: Result<StartVerdict, StartRefusal>,
     /// Rows of the table that a finding has named.
     rows: HashSet<&'static str>,
     /// Files of findings for which a start would refuse.
@@ -19,17 +19,19 @@ pub(super) struct Judge {
 }
 
 /// A start that does not come to the table of the segments.
-struct Refusal {
+struct StartRefusal {
     file: PathBuf,
     finding: Option<Finding>,
     why: String,
 }
 
-impl Judge {
-    pub(super) fn new(ledger: &Stopped) -> Result<Self, OfflineError> {
+impl StartPrediction {
+    pub(super) fn new(ledger: &StoppedLedger) -> Result<Self, OfflineError> {
         let verdict = match (&ledger.directory, &ledger.start) {
-            (Err(unusable), _) | (_, Err(unusable)) => Err(Refusal::of(unusable)),
-            (Ok(directory), Ok(_)) => offline_access::start_verdict(&ledger.disk, directory).map_err(Refusal::from),
+            (Err(unusable), _) | (_, Err(unusable)) => Err(StartRefusal::of(unusable)),
+            (Ok(directory), Ok(_)) => {
+                offline_access::start_verdict(&ledger.disk, directory).map_err(StartRefusal::from)
+            }
         };
         Ok(Self { verdict, rows: HashSet::new(), refused: HashSet::new() })
     }
@@ -91,15 +93,15 @@ impl Judge {
     }
 }
 
-impl Refusal {
+impl StartRefusal {
     /// The files beside the segments are looked at by themselves.
-    fn of(unusable: &Unusable) -> Self {
-        let Unusable { file, mismatch: Mismatch { what, found, .. } } = unusable;
+    fn of(unusable: &UnusableFile) -> Self {
+        let UnusableFile { file, mismatch: Mismatch { what, found, .. } } = unusable;
         Self { file: file.clone(), finding: None, why: format!("{what}: {found}") }
     }
 }
 
-impl From<OpenError> for Refusal {
+impl From<OpenError> for StartRefusal {
     fn from(error: OpenError) -> Self {
         let why = error.to_string();
         let damage = |file, mismatch| Finding::of(Severity::Damage, file, mismatch).start_does(AtStart::Refuse);
