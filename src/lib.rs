@@ -60,18 +60,18 @@ pub mod types;
 
 mod disk;
 mod format;
-#[cfg(feature = "fuzz")]
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod fuzz;
 mod log;
 mod node;
 mod peer;
 mod raft;
-mod segment;
-#[cfg(feature = "sim")]
+#[cfg(feature = "internals")]
 #[doc(hidden)]
-pub mod sim;
-#[cfg(feature = "testing")]
+pub mod seams;
+mod segment;
+#[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod testing;
 #[cfg(feature = "testkit")]

@@ -36,18 +36,18 @@ use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 
 /// Told of every written range. The simulation needs it to know what a crash may lose.
-#[cfg(any(test, feature = "sim"))]
-pub(crate) type WriteHook = Arc<dyn Fn(Range<usize>) + Send + Sync>;
+#[cfg(feature = "internals")]
+pub type WriteHook = Arc<dyn Fn(Range<usize>) + Send + Sync>;
 
 /// A mapped file, or plain memory that behaves like one.
-pub(crate) struct Mapping {
+pub struct Mapping {
     region: Arc<Region>,
     /// `[0..line)` as one loan, so that a slice costs no allocation; renewed when the line has risen past it.
     loan: RwLock<Bytes>,
     /// All of it as one loan, once all is frozen: nobody waits for anybody then.
     whole: OnceLock<Bytes>,
     /// There is one if the memory has no file.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "internals")]
     hook: Option<WriteHook>,
 }
 
@@ -98,20 +98,20 @@ impl Mapping {
             region,
             loan: RwLock::new(Bytes::new()),
             whole: OnceLock::new(),
-            #[cfg(any(test, feature = "sim"))]
+            #[cfg(feature = "internals")]
             hook: None,
         }
     }
 
     /// Plain memory of `length` zero bytes; `hook` hears of every write.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "internals")]
     pub(crate) fn anonymous(length: usize, hook: WriteHook) -> io::Result<Self> {
         let memory = MmapRaw::from(memmap2::MmapMut::map_anon(length)?);
         Ok(Self { hook: Some(hook), ..Self::new(memory) })
     }
 
     /// Another mapping of the same memory: line, lock and hook are shared.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "internals")]
     pub(crate) fn share(&self) -> Self {
         Self {
             region: self.region.clone(),
@@ -122,7 +122,7 @@ impl Mapping {
     }
 
     /// Whether another mapping or a slice of the same memory is alive.
-    #[cfg(feature = "sim")]
+    #[cfg(feature = "internals")]
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.region) > 1
     }
@@ -152,7 +152,7 @@ impl Mapping {
     ///
     /// # Errors
     /// As [`Mapping::check_unfrozen`].
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "internals")]
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         let hook = self.hook.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
         let guard = self.region.unfrozen.lock();

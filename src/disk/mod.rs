@@ -22,7 +22,7 @@ pub(crate) mod owner;
 pub(crate) mod read_only;
 pub(crate) mod real;
 mod reserve;
-#[cfg(any(test, feature = "sim"))]
+#[cfg(feature = "internals")]
 pub(crate) mod sim;
 #[cfg(test)]
 mod tests;
@@ -44,7 +44,7 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 /// - what `sync`, `sync_dir` and `write_atomic` returned `Ok` for survives a crash; nothing else need;
 /// - after an error of a sync the state of the data is unknown: callers never retry it, they stop;
 /// - `create` really allocates: a full disk is an error here, never a fault at a later write to the mapping.
-pub(crate) trait Disk: Send + Sync + Debug + 'static {
+pub trait Disk: Send + Sync + Debug + 'static {
     /// Makes a directory and its parents, durably, also if somebody made it before: whoever did may not have lived to
     /// sync its name.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
@@ -88,7 +88,7 @@ pub(crate) trait Disk: Send + Sync + Debug + 'static {
 
 /// How full a file system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Space {
+pub struct Space {
     /// Bytes it has for this process: in use, or available.
     pub(crate) total: u64,
     /// Bytes that this process may still allocate: what is kept for the administrator is not among them.
@@ -136,7 +136,7 @@ pub(crate) fn is_full(error: &io::Error) -> bool {
 }
 
 /// An open file of fixed size.
-pub(crate) trait DiskFile: Send + Sync + Debug + 'static {
+pub trait DiskFile: Send + Sync + Debug + 'static {
     /// Its size in bytes.
     fn size(&self) -> u64;
     /// Fills `buffer` from `offset`. A bad sector is an error here, where a mapping would fault.
@@ -152,7 +152,7 @@ pub(crate) trait DiskFile: Send + Sync + Debug + 'static {
 }
 
 /// An open directory.
-pub(crate) trait DiskDir: Send + Sync + Debug + 'static {
+pub trait DiskDir: Send + Sync + Debug + 'static {
     /// As [`Disk::sync_dir`].
     fn sync(&self) -> io::Result<()>;
 }

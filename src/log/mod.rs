@@ -63,7 +63,7 @@ use retention::Unlinked;
 use scrub::Health;
 use spare::Spare;
 pub(crate) use start_file::StartPoint;
-#[cfg(feature = "fuzz")]
+#[cfg(feature = "internals")]
 pub(crate) use start_file::{MAGIC as START_MAGIC, PurgePoint};
 use threads::FlushScheduler;
 use uncommitted::Uncommitted;
@@ -82,7 +82,7 @@ pub(crate) struct LogOptions {
 }
 
 /// Runs jobs one after the other, beside the caller.
-pub(crate) trait Background: Send + Sync + 'static {
+pub trait Background: Send + Sync + 'static {
     /// Queues a job.
     fn run(&self, job: Box<dyn FnOnce() + Send>);
 }
@@ -95,7 +95,7 @@ pub(crate) struct Log {
 }
 
 /// What the writer, the readers and the flusher share.
-pub(crate) struct Shared {
+pub struct Shared {
     disk: Arc<dyn Disk>,
     directory: Directory,
     options: LogOptions,

@@ -22,7 +22,7 @@ const MESSAGE_SLACK: usize = 4 << 20;
 
 /// What the ledgers of a node get from outside.
 #[derive(Clone)]
-pub(crate) struct Environment {
+pub struct Environment {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) scheduler: Arc<dyn FlushScheduler>,
     pub(crate) background: Arc<dyn Background>,

@@ -120,7 +120,7 @@ impl Node {
     }
 
     /// How many connections to this node are open.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "internals")]
     pub(crate) fn connections(&self) -> usize {
         let server = self.inner.server.lock();
         server.as_ref().map_or(0, GrpcServer::connections)

@@ -34,7 +34,7 @@ use crate::types::Group;
 /// # Errors
 /// The directory cannot be opened, or Raft refuses what it finds there; there is no membership, and nothing says which
 /// cluster the node is of.
-pub(crate) async fn start_ledger<R: Runtime>(
+pub async fn start_ledger<R: Runtime>(
     env: &Environment,
     config: &Config,
     group: &Group,

@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 
 use super::type_config::Runtime;
 
-#[cfg(feature = "sim")]
+#[cfg(feature = "internals")]
 thread_local! {
     static INLINE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
 }
 
 /// From now on this thread is part of a simulation in tokio's time: what it hands to another thread would be done
 /// sooner or later by the machine's clock, and no two runs of a seed would be the same.
-#[cfg(feature = "sim")]
-pub(crate) fn inline_on_this_thread() {
+#[cfg(feature = "internals")]
+pub fn inline_on_this_thread() {
     INLINE.set(true);
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn run_blocking<R: Runtime, T: Send + 'static>(
     let theirs = work.clone();
     let take = |work: &Mutex<Option<_>>| work.lock().take();
     Box::pin(async move {
-        #[cfg(feature = "sim")]
+        #[cfg(feature = "internals")]
         if INLINE.get() {
             return take(&work).map(|work| work()).ok_or_else(|| io::ErrorKind::Interrupted.into());
         }

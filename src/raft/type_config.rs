@@ -15,7 +15,7 @@ use super::storage::state_machine::StateMachine;
 use crate::types::NodeId;
 
 /// What time and tasks are: tokio in production, the simulator in tests. openraft's trait under our name.
-pub(crate) trait Runtime: openraft::AsyncRuntime {}
+pub trait Runtime: openraft::AsyncRuntime {}
 
 impl<R: openraft::AsyncRuntime> Runtime for R {}
 

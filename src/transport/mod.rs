@@ -24,7 +24,7 @@ use crate::wire::pb;
 
 /// Which of a peer's connections a call goes over. Lanes never queue behind one another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Lane {
+pub enum Lane {
     /// Votes, transfers, identification: small and urgent.
     Control,
     /// Heartbeats and nothing else.
@@ -35,7 +35,7 @@ pub(crate) enum Lane {
 
 /// A call to a peer did not end with an answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum TransportError {
+pub enum TransportError {
     /// No connection could be made.
     #[error("cannot reach {address}: {reason}")]
     Unreachable {
@@ -87,12 +87,12 @@ fn advice(refusal: &pb::Refusal) -> &'static str {
 }
 
 /// Result of a unary peer call.
-pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, TransportError>>;
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, TransportError>>;
 /// Answers on a replication stream, in request order.
-pub(crate) type AnswerStream = BoxStream<'static, Result<pb::AppendResponse, TransportError>>;
+pub type AnswerStream = BoxStream<'static, Result<pb::AppendResponse, TransportError>>;
 
 /// Makes links to peers.
-pub(crate) trait Transport: Send + Sync + 'static {
+pub trait Transport: Send + Sync + 'static {
     /// A link to the peer at `address` (`host:port`). Does not connect: that happens at the first call, and again
     /// after every failure, resolving the name anew each time.
     fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link>;
@@ -108,7 +108,7 @@ pub(crate) trait Transport: Send + Sync + 'static {
 /// - an `Ok` answer came from the process behind `address`, for exactly this request;
 /// - a call that failed may or may not have been executed;
 /// - no call waits longer than its timeout (replicate: longer than the transport's stall timeout without progress).
-pub(crate) trait Link: Send + Sync + 'static {
+pub trait Link: Send + Sync + 'static {
     /// See the proto.
     fn identify(&self, request: pb::IdentifyRequest, timeout: Duration) -> Answer<'_, pb::IdentifyResponse>;
     /// See the proto.
@@ -149,17 +149,17 @@ macro_rules! unary_calls {
 pub(crate) use unary_calls;
 
 /// Requests of a replication stream as they arrive at the server; an error is the caller's connection breaking.
-pub(crate) type RequestStream = BoxStream<'static, Result<pb::AppendRequest, TransportError>>;
+pub type RequestStream = BoxStream<'static, Result<pb::AppendRequest, TransportError>>;
 /// Answers to a replication stream as the server gives them; a refusal ends the stream.
-pub(crate) type ReplyStream = BoxStream<'static, Result<pb::AppendResponse, pb::Refusal>>;
+pub type ReplyStream = BoxStream<'static, Result<pb::AppendResponse, pb::Refusal>>;
 /// What a handler gives back.
-pub(crate) type Reply<'a, T> = BoxFuture<'a, Result<T, pb::Refusal>>;
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, pb::Refusal>>;
 
 /// The receiving side: one per ledger, behind the [`router`](crate::transport::router), behind a transport's server.
 ///
 /// To ensure correctness: nothing reaches Raft unless the envelope fits cluster, group, both node ids and both
 /// incarnations.
-pub(crate) trait PeerHandler: Send + Sync + 'static {
+pub trait PeerHandler: Send + Sync + 'static {
     /// See the proto.
     fn identify(&self, request: pb::IdentifyRequest) -> Reply<'_, pb::IdentifyResponse>;
     /// See the proto.

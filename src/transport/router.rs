@@ -15,7 +15,7 @@ use crate::wire::refusal;
 use crate::wire::version::WIRE_VERSIONS;
 
 /// All ledgers of a node by group. Refuses calls of another wire version, for another cluster or an unknown group.
-pub(crate) struct Router {
+pub struct Router {
     cluster: ClusterName,
     groups: RwLock<BTreeMap<String, Arc<dyn PeerHandler>>>,
     /// The node stops: that is why there is none.
@@ -25,7 +25,8 @@ pub(crate) struct Router {
 }
 
 impl Router {
-    pub(crate) fn new(cluster: ClusterName) -> Self {
+    /// Of a node of `cluster`, without a ledger.
+    pub fn new(cluster: ClusterName) -> Self {
         Self { cluster, groups: RwLock::default(), stops: AtomicBool::new(false), heartbeats: Default::default() }
     }
 
@@ -53,7 +54,7 @@ impl Router {
     }
 
     /// Takes all ledgers down, for the node stops: calls are refused from now on, with that.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         self.stops.store(true, Ordering::Relaxed);
         self.groups.write().clear();
     }
@@ -62,7 +63,7 @@ impl Router {
     ///
     /// # Errors
     /// What does not fit.
-    pub(crate) fn route(&self, envelope: Option<&pb::Envelope>) -> Result<Arc<dyn PeerHandler>, pb::Refusal> {
+    pub fn route(&self, envelope: Option<&pb::Envelope>) -> Result<Arc<dyn PeerHandler>, pb::Refusal> {
         let Some(envelope) = envelope else {
             return Err(refusal(Reason::Malformed, "no envelope", "an envelope"));
         };
@@ -90,7 +91,7 @@ impl Router {
     ///
     /// # Errors
     /// What does not fit; also when the stream ends or breaks before its first message.
-    pub(crate) async fn replicate(&self, mut requests: RequestStream) -> Result<ReplyStream, pb::Refusal> {
+    pub async fn replicate(&self, mut requests: RequestStream) -> Result<ReplyStream, pb::Refusal> {
         let first = match requests.next().await {
             Some(Ok(first)) => first,
             Some(Err(broken)) => return Err(refusal(Reason::Malformed, broken, "a first message")),

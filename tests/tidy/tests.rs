@@ -24,7 +24,7 @@ fn a_layer_that_reaches_up_is_found() {
     assert_eq!(layers("src/log/mod.rs", "fn f() {\n crate::node::start() }"), [2]);
     assert_eq!(layers("src/log/mod.rs", "pub(in crate::log) fn f() {} /* crate::node::x */"), []);
     assert_eq!(layers("src/types/mod.rs", "//! [x](crate::node::X)\nconst S: &str = \"crate::node::X\";"), []);
-    assert_eq!(layers("src/sim/mod.rs", "use crate::server::S;"), []);
+    assert_eq!(layers("src/seams/mod.rs", "use crate::server::S;"), []);
     assert_eq!(layers("src/lib.rs", "pub use node::Node; use crate::node::X;"), []);
     assert_eq!(layers("src/bin/dledger/main.rs", "use crate::serve::X;"), []);
 }

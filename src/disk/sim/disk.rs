@@ -18,54 +18,54 @@ use crate::disk::{Disk, DiskDir, DiskFile, Space, TEMPORARY, sync_failed};
 
 /// A disk as one life of its machine sees it.
 #[derive(Clone)]
-pub(crate) struct SimDisk {
+pub struct SimDisk {
     pub(super) machine: Arc<Machine>,
     pub(super) life: u64,
 }
 
 impl SimDisk {
     /// An empty disk.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self { machine: Arc::default(), life: 0 }
     }
 
     /// Has one call of `op` fail: the one after `n` more have succeeded. Forgotten at the end of this life.
-    pub(crate) fn fail_nth(&self, op: Op, n: u64, kind: io::ErrorKind) {
+    pub fn fail_nth(&self, op: Op, n: u64, kind: io::ErrorKind) {
         self.machine.state().fail(Some(op), n, kind, 0);
     }
 
     /// No call fails any more.
-    pub(crate) fn mend(&self) {
+    pub fn mend(&self) {
         self.machine.state().mend();
     }
 
     /// Gives the disk so many bytes from now on, in all its lives. What is there stays.
-    pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
+    pub fn set_capacity(&self, bytes: Option<u64>) {
         self.machine.state().capacity = bytes;
     }
 
     /// Calls of all lives that failed because they were told to.
-    pub(crate) fn fired(&self) -> u64 {
+    pub fn fired(&self) -> u64 {
         self.machine.state().fired()
     }
 
     /// Calls of all lives that found no room, or were told that hardly any is left.
-    pub(crate) fn found_full(&self) -> u64 {
+    pub fn found_full(&self) -> u64 {
         self.machine.state().full
     }
 
     /// Blocks that power losses took so far, and blocks that were on the disk although nothing had synced them.
-    pub(crate) fn loss(&self) -> (u64, u64) {
+    pub fn loss(&self) -> (u64, u64) {
         self.machine.state().loss
     }
 
     /// These bytes of a file as processes see them; `None` if there is no such file.
-    pub(crate) fn live_bytes(&self, file: &Path, range: Range<u64>) -> Option<Vec<u8>> {
+    pub fn live_bytes(&self, file: &Path, range: Range<u64>) -> Option<Vec<u8>> {
         Some(self.machine.state().names.live.get(file)?.live_bytes(range))
     }
 
     /// What a power loss now would leave of these bytes of a file; `None` if it might not even leave the file.
-    pub(crate) fn durable_bytes(&self, file: &Path, range: Range<u64>) -> Option<Vec<u8>> {
+    pub fn durable_bytes(&self, file: &Path, range: Range<u64>) -> Option<Vec<u8>> {
         let state = self.machine.state();
         let live = state.names.live.get(file)?;
         let named = state.names.durable.get(file).is_some_and(|durable| Arc::ptr_eq(live, durable));
@@ -74,12 +74,12 @@ impl SimDisk {
 
     /// Has calls of `op` wait while somebody has `gate` locked.
     #[cfg(test)]
-    pub(crate) fn hold(&self, op: Op, gate: Arc<parking_lot::Mutex<()>>) {
+    pub fn hold(&self, op: Op, gate: Arc<parking_lot::Mutex<()>>) {
         self.machine.state().held = Some((op, gate));
     }
 
     /// Bytes that files have, also those that have no name any more and are still open or mapped.
-    pub(crate) fn used(&self) -> u64 {
+    pub fn used(&self) -> u64 {
         self.machine.state().used()
     }
 

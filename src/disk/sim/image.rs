@@ -12,7 +12,7 @@ use super::machine::{Machine, Op, State};
 use super::rng::Rng;
 
 /// What of that which was not synced is on the disk after a power loss.
-pub(crate) enum Kept<'a> {
+pub enum Kept<'a> {
     /// Any prefix of the changes of names, any pages, some of them torn between blocks.
     Chance(&'a mut Rng),
     /// Nothing.
@@ -20,7 +20,12 @@ pub(crate) enum Kept<'a> {
     /// So many of the changes of names, and of the blocks that differ, counted by name and offset, those whose bit is
     /// set. Blocks beyond the 64th are as the last bit says.
     #[cfg(test)]
-    These { names: usize, blocks: u64 },
+    These {
+        /// Changes of names.
+        names: usize,
+        /// One bit for each block.
+        blocks: u64,
+    },
 }
 
 impl SimDisk {
@@ -28,7 +33,7 @@ impl SimDisk {
     ///
     /// # Errors
     /// If this machine has no memory left.
-    pub(crate) fn crash(&self, rng: &mut Rng) -> io::Result<Self> {
+    pub fn crash(&self, rng: &mut Rng) -> io::Result<Self> {
         self.lose_power(Kept::Chance(rng))
     }
 
@@ -36,7 +41,7 @@ impl SimDisk {
     ///
     /// # Errors
     /// If this machine has no memory left.
-    pub(crate) fn lose_power(&self, kept: Kept<'_>) -> io::Result<Self> {
+    pub fn lose_power(&self, kept: Kept<'_>) -> io::Result<Self> {
         let mut state = self.machine.state();
         let owner = Owner { machine: Arc::downgrade(&self.machine), life: state.life + 1 };
         let (names, (lost, kept)) = state.names.after_crash(kept, &owner)?;
@@ -49,7 +54,7 @@ impl SimDisk {
     ///
     /// # Errors
     /// If this machine has no memory left.
-    pub(crate) fn kill(&self) -> io::Result<Self> {
+    pub fn kill(&self) -> io::Result<Self> {
         let mut state = self.machine.state();
         state.names = state.names.reborn(state.life + 1)?;
         Ok(Self { machine: self.machine.clone(), life: state.next_life() })

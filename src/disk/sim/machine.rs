@@ -14,8 +14,9 @@ use parking_lot::{Mutex, MutexGuard};
 use super::file::Inode;
 
 /// A call that can be made to fail.
+#[allow(missing_docs, reason = "each is named for the call")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Op {
+pub enum Op {
     Create,
     Open,
     Read,

@@ -16,10 +16,10 @@ mod image;
 mod machine;
 mod rng;
 
-pub(crate) use disk::SimDisk;
+pub use disk::SimDisk;
 #[cfg(test)]
 pub(super) use file::PAGE;
-pub(crate) use image::Kept;
-pub(crate) use machine::Op;
+pub use image::Kept;
+pub use machine::Op;
 pub use rng::Rng;
-pub(crate) use rng::Trace;
+pub use rng::Trace;

@@ -41,17 +41,21 @@ impl Rng {
 
 /// A running hash (FNV-1a over the checksums of all events): equal after equal histories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Trace {
-    pub(crate) hash: u64,
-    pub(crate) events: u64,
+pub struct Trace {
+    /// Of all events so far.
+    pub hash: u64,
+    /// How many there were.
+    pub events: u64,
 }
 
 impl Trace {
-    pub(crate) fn new() -> Self {
+    /// Nothing has happened.
+    pub fn new() -> Self {
         Self { hash: 0xcbf2_9ce4_8422_2325, events: 0 }
     }
 
-    pub(crate) fn event(&mut self, bytes: &[u8]) {
+    /// Adds an event.
+    pub fn event(&mut self, bytes: &[u8]) {
         for byte in crc32c::crc32c(bytes).to_le_bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }

@@ -158,7 +158,7 @@ pub(in crate::log) struct Pass {
 
 impl Shared {
     /// One pass: syncs everything written so far, then completes everything that waited. Called by the scheduler.
-    pub(crate) fn flush(&self) {
+    pub fn flush(&self) {
         let _one_at_a_time = self.hold_flush();
         let mut pass = self.begin_pass();
         let mut waiting = std::mem::take(&mut pass.waiting);
@@ -248,4 +248,4 @@ impl Shared {
 }
 
 /// Used by schedulers that hold a list of logs.
-pub(crate) type FlushTarget = Arc<Shared>;
+pub type FlushTarget = Arc<Shared>;

@@ -15,7 +15,7 @@ use crate::log::{Background, Shared};
 use crate::types::ClosedKind;
 
 /// Runs a flush pass over a log, now or a little later. The simulation has its own.
-pub(crate) trait FlushScheduler: Send + Sync + 'static {
+pub trait FlushScheduler: Send + Sync + 'static {
     /// Has [`flush`](crate::log::Shared::flush) called on `log` once, after `delay`.
     fn schedule(&self, log: FlushTarget, delay: Duration);
 

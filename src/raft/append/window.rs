@@ -74,14 +74,14 @@ impl InflightWindow {
 
 /// Has what Raft refused wait again where it waited before.
 pub(crate) fn put_back(backlog: &mut VecDeque<Waiter>, refused: Vec<Waiter>) {
-    #[cfg(test)]
+    #[cfg(feature = "internals")]
     reached::note(!refused.is_empty() && !backlog.is_empty());
     backlog.extend(refused);
     backlog.make_contiguous().sort_by_key(|waiter| waiter.sequence);
 }
 
 /// Whether a simulation comes to where the order is at stake. It runs in one thread.
-#[cfg(test)]
+#[cfg(feature = "internals")]
 pub(crate) mod reached {
     use std::cell::Cell;
 
@@ -94,7 +94,7 @@ pub(crate) mod reached {
     }
 
     /// How often in this thread something was refused while more waited behind it.
-    pub(crate) fn times() -> u64 {
+    pub fn times() -> u64 {
         TIMES.get()
     }
 }

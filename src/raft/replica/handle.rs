@@ -69,7 +69,7 @@ pub(crate) trait RaftHandle: Send + Sync {
     fn removal_outcome(&self) -> RemovalOutcome;
 
     /// Removes everything committed so far.
-    #[cfg(test)]
+    #[cfg(feature = "internals")]
     fn purge_all(&self) -> BoxFuture<'_, Result<(), String>>;
 
     /// Sleeps on the clock that Raft goes by.
@@ -131,7 +131,7 @@ where
         self.purger.outcome()
     }
 
-    #[cfg(test)]
+    #[cfg(feature = "internals")]
     fn purge_all(&self) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
             let applied = self.log.progress().commit_point().number - 1;

@@ -44,7 +44,7 @@ impl Default for AcceptorOptions {
 }
 
 /// Where connections come from: a listener, or what a test puts in its place.
-pub(crate) trait Accept: Send + 'static {
+pub trait Accept: Send + 'static {
     /// What a connection is.
     type Connection: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static;
 

@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint, Error};
 use super::resolver::Resolver;
 
 /// Makes connections: over TCP, or what a test puts in its place.
-pub(crate) trait Dialer: Send + Sync + 'static {
+pub trait Dialer: Send + Sync + 'static {
     /// A channel that connects when it is used and not connected, resolving the name anew each time. A connect takes no
     /// longer than `limit`. Must be called within a tokio runtime.
     fn lazy(&self, endpoint: &Endpoint, limit: Duration) -> Channel;

@@ -167,7 +167,7 @@ impl GrpcServer {
     }
 
     /// How many connections are open.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "internals")]
     pub(crate) fn connections(&self) -> usize {
         self.limit.open_connections()
     }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use dledger::sim;
+use dledger_sim as sim;
 
 /// The numbers of the simulation, and what is made of them here.
 #[derive(Debug, Clone)]

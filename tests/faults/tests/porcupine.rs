@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 
 use dledger::Consistency::{Lease, Linearizable, Local};
-use dledger::sim::Rng;
 use dledger_history::{Acked, Answer, Begin, Call, Event, FORMAT, Hash, Item, Law, Replica, Verdict, What, check};
+use dledger_sim::Rng;
 use porcupine_rs::{Model, Operation, check_operations};
 
 const HISTORIES: u64 = 21_000;

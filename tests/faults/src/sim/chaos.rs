@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dledger::sim::{self, Rng, SimCluster};
 use dledger::{ReadError, ReadLimit, RepairPolicy, Retention, Role};
 use dledger_history::{
     Answer, Begin, Call, ChainAt, Event, FORMAT, Hash, NodeStatusEvent, Recorder, Replica, Verdict, What, check,
 };
+use dledger_sim::{self as sim, Rng, SimCluster};
 use parking_lot::Mutex;
 
 use super::clients::Client;

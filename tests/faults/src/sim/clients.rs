@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use dledger::sim::{self, Rng};
 use dledger::types::RECORD_OVERHEAD;
 use dledger::{AppendError, BatchAck, Consistency, Ledger, Outcome, ReadError, ReadLimit, Record};
 use dledger_history::{Acked, Answer, Call, Hash, What};
+use dledger_sim::{self as sim, Rng};
 use futures::StreamExt;
 
 use super::world::{World, acked, item, name};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dledger::Role;
-use dledger::sim::{DiskCall, DiskEvidence, Traffic};
+use dledger_sim::{DiskCall, DiskEvidence, Traffic};
 
 use super::schedule::{Kind, Step};
 use super::world::World;

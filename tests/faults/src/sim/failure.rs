@@ -67,9 +67,9 @@ mod tests {
     fn a_panic_in_a_task_does_not_go_unnoticed() {
         let run = |fails: bool| {
             caught(|| {
-                dledger::sim::run(1, async move {
-                    drop(dledger::sim::spawn(async move { assert!(!fails, "the law of the test") }));
-                    dledger::sim::pass(std::time::Duration::from_millis(1)).await;
+                dledger_sim::run(1, async move {
+                    drop(dledger_sim::spawn(async move { assert!(!fails, "the law of the test") }));
+                    dledger_sim::pass(std::time::Duration::from_millis(1)).await;
                 });
             })
         };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dledger::Role;
-use dledger::sim::{self, SimCluster};
+use dledger_sim::{self as sim, SimCluster};
 
 const SOON: Duration = Duration::from_secs(10);
 

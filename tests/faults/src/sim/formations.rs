@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dledger::sim::{self, Rng, SimCluster};
 use dledger::{NodeId, Peer, Peers};
+use dledger_sim::{self as sim, Rng, SimCluster};
 use parking_lot::Mutex;
 
 use super::Outcome;

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dledger::sim;
 use dledger::{Ledger, NodeId, Peers};
 use dledger_history::{Answer, Call, FaultEvent, FaultPhase, What};
+use dledger_sim as sim;
 
 use super::schedule::{Kind, Step};
 use super::world::{World, name};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use dledger::Role;
-use dledger::sim;
 use dledger_history::{FaultEvent, FaultPhase, What};
+use dledger_sim as sim;
 
 use super::evidence::Live;
 use super::members::Members;

@@ -1,6 +1,6 @@
 //! What goes wrong and when: data, drawn from the seed before the run, so that a run can be repeated with less of it.
 
-use dledger::sim::Rng;
+use dledger_sim::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;

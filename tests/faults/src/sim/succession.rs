@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dledger::Config;
-use dledger::sim::{self, SimCluster};
+use dledger_sim::{self as sim, SimCluster};
 
 const SOON: Duration = Duration::from_secs(10);
 /// A leader's lease in these clusters.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dledger::sim::{self, SimCluster};
 use dledger::{Ack, Record};
 use dledger_history::{Acked, Hash, Item, Recorder, What};
+use dledger_sim::{self as sim, SimCluster};
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dledger::sim::Rng;
 use dledger::{Config, NodeId, Peer, Peers, Role};
 use dledger_history::{Begin, ChainAt, FORMAT, FaultEvent, FaultPhase, NodeStatusEvent, Recorder, What};
+use dledger_sim::Rng;
 use parking_lot::Mutex;
 use turmoil::{Builder, Sim};
 

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use dledger::sim::Rng;
-use dledger::sim::wire::{self, pass};
 use dledger::{Client, ClientError, Consistency, Outcome, Peers, ReadLimit, Record};
 use dledger_history::{Acked, Answer, Call, Hash, Item, Recorder};
+use dledger_sim::Rng;
+use dledger_sim::wire::{self, pass};
 use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;

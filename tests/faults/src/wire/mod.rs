@@ -2,7 +2,7 @@
 //!
 //! What runs is what runs in production, from the log to HTTP/2 frames: the accept loop, the channels and when they are
 //! given up, the heartbeat lane, replication streams, the remote [`Client`](dledger::Client). What is below is
-//! simulated: the network (turmoil), the disk (`dledger::sim`), and time (tokio's, which turmoil moves on step by
+//! simulated: the network (turmoil), the disk (`dledger_sim`), and time (tokio's, which turmoil moves on step by
 //! step). All of a cluster runs on one thread.
 //!
 //! What turmoil's network is not: its packets carry whole writes, none is sent again when it is lost, and a handshake

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
-use dledger::sim::Rng;
-use dledger::sim::wire::{Connect, Connection, Listen};
+use dledger_sim::Rng;
+use dledger_sim::wire::{Connect, Connection, Listen};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use dledger::sim::Rng;
-use dledger::sim::wire::{self, Disk, World};
 use dledger::{Config, Ledger, Node, NodeId, Peers};
+use dledger_sim::Rng;
+use dledger_sim::wire::{self, Disk, World};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::net::{Listener, Meter, Silent, Wire};

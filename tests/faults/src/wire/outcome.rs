@@ -5,8 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use dledger::ReadLimit;
-use dledger::sim::wire::{connections, pass};
 use dledger_history::{Event, Hash, Replica, Verdict, What, check};
+use dledger_sim::wire::{connections, pass};
 use futures::TryStreamExt;
 
 use super::cluster::Cluster;

@@ -10,7 +10,7 @@
 
 use std::cell::Cell;
 
-use dledger::sim::Rng;
+use dledger_sim::Rng;
 use rustix::rand::GetRandomFlags;
 use rustix::time::ClockId;
 

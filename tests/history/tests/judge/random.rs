@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use dledger::Consistency::{Lease, Linearizable};
-use dledger::sim::Rng;
 use dledger_history::{Answer, Call, Event, Hash, Item, Law, NodeStatusEvent, Report, Verdict, What, check};
+use dledger_sim::Rng;
 
 use super::world::World;
 

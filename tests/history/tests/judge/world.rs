@@ -1,11 +1,11 @@
 //! A ledger that does everything right, and all that happens to it, at random.
 
 use dledger::Consistency::{self, Local};
-use dledger::sim::Rng;
 use dledger_history::{
     Acked, Answer, Begin, Call, ChainAt, Event, FORMAT, FaultEvent, FaultPhase, Hash, Item, NodeStatusEvent, Replica,
     What,
 };
+use dledger_sim::Rng;
 
 /// A ledger that does everything right, and all that happens to it.
 pub struct World {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dledger::sim::PointView;
+use dledger_sim::PointView;
 
 use super::{Invariant, Moment};
 

@@ -26,7 +26,7 @@ mod vote_monotone;
 use std::collections::{BTreeMap, BTreeSet};
 
 use dledger::Durability;
-use dledger::sim::{EntryView, NodeView, SimCluster};
+use dledger_sim::{EntryView, NodeView, SimCluster};
 
 use super::plan::Plan;
 

@@ -1,13 +1,13 @@
 //! What a lease rests on: that nobody who answered the leader helps another one before the leader's time is over.
 //!
-//! Each scenario brings about over and over what [`read_tests`](super::read_tests) meet now and then, and has lease
+//! Each scenario brings about over and over what [`reads`](crate::reads) meet now and then, and has lease
 //! reads only. `DLEDGER_SEEDS=n` runs more seeds, `DLEDGER_SEED=x` runs one again.
 
 use std::time::Duration;
 
-use super::read_tests::{NODES, SOON, World, millis, seeds, started};
-use super::{Rng, pass, run, spawn};
-use crate::types::Consistency;
+use crate::reads::{NODES, SOON, World, millis, seeds, started};
+use dledger::types::Consistency;
+use dledger_sim::{Rng, pass, run, spawn};
 
 /// Runs `scenario` under appends and lease reads everywhere, and checks that no read missed anything. Returns how many
 /// reads were served.

@@ -1,8 +1,9 @@
 //! Clusters that keep records for two hours and are hardly written to: segments end because of their age.
 
-use super::retention_cluster_tests::{JUMP, MINUTE, aging_nodes, append, assert_alike, first};
-use super::{SimCluster, pass, run};
-use crate::config::MIN_SEGMENT_SIZE;
+use crate::retention::{JUMP, MINUTE, aging_nodes, append, assert_alike, first};
+use dledger::config::MIN_SEGMENT_SIZE;
+use dledger::seams::end_segment;
+use dledger_sim::{SimCluster, pass, run};
 
 /// For how long records are kept, minutes.
 const KEPT: u32 = 120;
@@ -54,12 +55,12 @@ fn no_record_stays_for_longer_than_twice_its_age() {
                 cluster.start(dead).await.unwrap();
             }
             append(&cluster, master(&cluster), n..n + 1).await;
-            written.push(super::now());
+            written.push(dledger_sim::now());
             for _ in 0..25 {
                 pass(MINUTE).await;
                 for i in 0..3 {
                     let oldest = written.get(first(&cluster, i) as usize).copied();
-                    let age = oldest.map_or(MINUTE, |written| super::now() - written);
+                    let age = oldest.map_or(MINUTE, |written| dledger_sim::now() - written);
                     assert!(age <= (2 * KEPT + 10) * MINUTE, "{age:?} on node {i}: {}", cluster.describe());
                 }
             }
@@ -127,9 +128,9 @@ fn a_segment_that_is_asked_to_end_more_than_once_ends_once() {
             let ledger = cluster.ledger(leads).unwrap();
             append(&cluster, leads, 0..2).await;
             let pending: Vec<_> = (0..3).map(|_| ledger.try_submit(vec!["beside".into()]).unwrap()).collect();
-            (0..4).for_each(|_| ledger.replica().rolls.send(0).unwrap());
+            (0..4).for_each(|_| end_segment(&ledger, 0));
             // None begins with that entry.
-            ledger.replica().rolls.send(3).unwrap();
+            end_segment(&ledger, 3);
             for pending in pending {
                 pending.await.unwrap();
             }
@@ -137,7 +138,7 @@ fn a_segment_that_is_asked_to_end_more_than_once_ends_once() {
             assert_eq!(segments_ended(&cluster), 1, "seed {seed}");
             // A slave ends none.
             let slave = cluster.ledger((leads + 1) % 3).unwrap();
-            slave.replica().rolls.send(slave.status().end).unwrap();
+            end_segment(&slave, slave.status().end);
             pass(MINUTE).await;
             assert_eq!(segments_ended(&cluster), 1, "seed {seed}");
         });

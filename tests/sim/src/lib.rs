@@ -23,44 +23,17 @@ mod transport;
 mod view;
 pub mod wire;
 
-#[cfg(test)]
-mod clock_tests;
-#[cfg(test)]
-mod election_tests;
-#[cfg(test)]
-mod full_disk_tests;
-#[cfg(test)]
-mod lease_tests;
-#[cfg(test)]
-mod mending_tests;
-#[cfg(test)]
-mod read_tests;
-#[cfg(test)]
-mod replication_tests;
-#[cfg(test)]
-mod retention_cluster_tests;
-#[cfg(test)]
-mod rolling_tests;
-#[cfg(test)]
-mod safety_tests;
-#[cfg(test)]
-mod stewardship_tests;
-#[cfg(test)]
-mod timing_tests;
-#[cfg(test)]
-mod waiting_tests;
-
 use std::future::Future;
 use std::time::Duration;
 
 use openraft::{AsyncRuntime, Instant};
 use openraft_rt_sim::{SimInstant, SimRuntime};
 
-pub use crate::disk::sim::Rng;
 pub use cluster::SimCluster;
+pub use dledger::seams::{EntryView, PointView, Rng, VoteView};
 pub use faults::{Backup, DiskCall, DiskEvidence};
 pub use network::{Noise, Traffic};
-pub use view::{EntryView, NodeView, PointView, VoteView};
+pub use view::NodeView;
 
 /// Runs `scenario` in virtual time. `seed` determines all that is left to chance.
 pub fn run<F: Future>(seed: u64, scenario: F) -> F::Output {

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use super::read_tests::{NODES, SOON, millis, seeds};
-use super::{SimCluster, now, pass, run};
-use crate::types::Role;
+use crate::reads::{NODES, SOON, millis, seeds};
+use dledger::types::Role;
+use dledger_sim::{SimCluster, now, pass, run};
 
 /// As long as it may take until there is a master again.
 const AT_MOST: Duration = Duration::from_secs(180);

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use super::read_tests::{NODES, SOON, millis, seeds};
-use super::{SimCluster, pass, run};
-use crate::error::AppendError;
-use crate::types::{NodeId, Role};
+use crate::reads::{NODES, SOON, millis, seeds};
+use dledger::error::AppendError;
+use dledger::seams::transfer;
+use dledger::types::{NodeId, Role};
+use dledger_sim::{SimCluster, pass, run};
 
 async fn started(seed: u64) -> (SimCluster, usize) {
     let cluster = SimCluster::new(seed, NODES, |_| {});
@@ -35,10 +36,10 @@ fn a_hand_over_is_taken_back_when_its_own_time_is_over_and_not_that_of_one_befor
             let led = voted();
             (0..NODES).for_each(|i| cluster.isolate(i));
             // Each has two seconds.
-            group().replica().raft.transfer(id((master + 1) % NODES)).await.unwrap();
+            transfer(&group(), id((master + 1) % NODES)).await.unwrap();
             pass(millis(1_500)).await;
             let next = id((master + 2) % NODES);
-            group().replica().raft.transfer(next.clone()).await.unwrap();
+            transfer(&group(), next.clone()).await.unwrap();
             pass(millis(1_500)).await;
             assert_eq!(voted(), led, "seed {seed}: it was taken back too soon");
             pass(millis(1_000)).await;
@@ -56,7 +57,7 @@ fn a_master_whose_disk_hangs_gives_way_as_soon_as_another_does_better() {
             let (cluster, master) = started(seed).await;
             let others = [(master + 1) % NODES, (master + 2) % NODES];
             (0..NODES).for_each(|i| cluster.hang_syncs(i, true));
-            let appended = super::spawn({
+            let appended = dledger_sim::spawn({
                 let cluster = cluster.clone();
                 async move { cluster.append(master, vec!["while all hang".into()]).await }
             });

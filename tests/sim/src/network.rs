@@ -9,8 +9,7 @@ use openraft_rt_sim::SimInstant;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::oneshot;
 
-use crate::disk::sim::{Rng, Trace};
-use crate::transport::router::Router;
+use dledger::seams::{Rng, Router, Trace};
 
 /// The network of one simulated world. Cheap to clone.
 #[derive(Clone)]

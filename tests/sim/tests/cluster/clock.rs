@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::{SimCluster, pass, run};
-use crate::types::NodeId;
+use dledger::types::NodeId;
+use dledger_sim::{SimCluster, pass, run};
 
 const SOON: Duration = Duration::from_secs(10);
 const DAY: u64 = 24 * 3_600_000;

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::{SimCluster, now, pass, run, spawn};
-use crate::error::Outcome;
-use crate::types::{Consistency, Role};
+use dledger::error::Outcome;
+use dledger::seams::transfer;
+use dledger::types::{Consistency, Role};
+use dledger_sim::{SimCluster, now, pass, run, spawn};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -183,7 +184,7 @@ fn a_removal_that_was_not_committed_keeps_nobody_away() {
             half += 1;
             let id = cluster.ledger(removed).unwrap().status().node;
             let master = cluster.ledger(cluster.master().unwrap()).unwrap();
-            master.replica().raft.transfer(id).await.unwrap();
+            transfer(&master, id).await.unwrap();
             let leads = || matches!(cluster.role(removed), Some(Role::Master { .. }));
             cluster.wait("the one to be removed to lead", SOON, leads).await;
             cluster.heal();

@@ -1,18 +1,13 @@
-//! What a simulated node holds, seen from inside: for invariants.
+//! What a ledger holds, seen from inside: for invariants.
 
 use std::ops::Range;
-use std::path::PathBuf;
 
-use super::cluster::{SimCluster, group};
-use crate::format::entry::{EntryHeader, EntryKind};
+use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
+use crate::node::Ledger;
 
-/// What a running node holds at a moment.
+/// What a running ledger holds at a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeView {
-    /// Which life of its process.
-    pub start: u64,
-    /// Which disk: counts those that were lost.
-    pub disk: u64,
+pub struct LedgerView {
     /// Its vote, as last saved.
     pub vote: Option<VoteView>,
     /// Lowest index stored.
@@ -77,15 +72,14 @@ pub struct EntryView {
 impl From<EntryHeader> for EntryView {
     fn from(header: EntryHeader) -> Self {
         let EntryHeader { position, number, term, index, records, previous, chain, kind, .. } = header;
-        let size = crate::format::entry::ENTRY_HEADER as u64 + u64::from(header.body);
+        let size = ENTRY_HEADER as u64 + u64::from(header.body);
         Self { number, term, index, records, position, size, previous, chain, rolls: kind == EntryKind::Roll }
     }
 }
 
-impl SimCluster {
-    /// What node `i` holds; `None` if it is down.
-    pub fn view(&self, i: usize) -> Option<NodeView> {
-        let (ledger, start) = (self.ledger(i)?, self.starts(i));
+impl LedgerView {
+    /// What `ledger` holds now.
+    pub fn of(ledger: &Ledger) -> Self {
         let log = &ledger.replica().log;
         let (progress, point) = (log.progress(), log.progress().commit_point());
         let vote = log.vote().map(|vote| VoteView {
@@ -93,9 +87,7 @@ impl SimCluster {
             node: vote.node.map(|node| node.to_string()),
             granted: vote.granted,
         });
-        Some(NodeView {
-            start,
-            disk: self.nodes()[i].disks,
+        Self {
             vote,
             first: progress.first(),
             durable: progress.durable(),
@@ -107,33 +99,13 @@ impl SimCluster {
                 chain: point.chain,
             },
             numbers: log.numbers(),
-        })
+        }
     }
+}
 
-    /// Entry `number` of node `i`; `None` if it is down, or does not have it or not undamaged.
-    pub fn entry(&self, i: usize, number: u64) -> Option<EntryView> {
-        self.ledger(i)?.replica().log.entry_header(number).ok().flatten().map(EntryView::from)
-    }
-
-    /// These bytes of the ledger of node `i`, running or not, as its process sees them. `None` if no file is there for
-    /// them.
-    pub fn live_bytes(&self, i: usize, positions: Range<u64>) -> Option<Vec<u8>> {
-        let (file, range) = self.place(i, positions);
-        self.nodes()[i].disk.live_bytes(&file, range)
-    }
-
-    /// What a power loss of node `i` now would leave of these bytes of its ledger: what a disk knows, not what the node
-    /// says. `None` if it might leave no file for them.
-    pub fn durable_bytes(&self, i: usize, positions: Range<u64>) -> Option<Vec<u8>> {
-        let (file, range) = self.place(i, positions);
-        self.nodes()[i].disk.durable_bytes(&file, range)
-    }
-
-    /// The segment file of node `i` that has these positions, and where in it.
-    pub(super) fn place(&self, i: usize, positions: Range<u64>) -> (PathBuf, Range<u64>) {
-        let config = &self.nodes()[i].config;
-        let start = positions.start / config.segment_size * config.segment_size;
-        let file = config.data_dir.join(group().as_str()).join(format!("{start:020}"));
-        (file, positions.start - start..positions.end - start)
+impl EntryView {
+    /// Entry `number` of `ledger`; `None` if it is not there, or not undamaged.
+    pub fn of(ledger: &Ledger, number: u64) -> Option<Self> {
+        ledger.replica().log.entry_header(number).ok().flatten().map(Self::from)
     }
 }

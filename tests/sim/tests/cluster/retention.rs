@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
-use super::{SimCluster, pass, run, spawn};
-use crate::config::{Config, MIN_SEGMENT_SIZE, Retention};
-use crate::error::{AppendError, ReadError, RemoveError};
-use crate::types::{DiskLevel, RemovalReason, Role};
+use dledger::config::{Config, MIN_SEGMENT_SIZE, Retention};
+use dledger::error::{AppendError, ReadError, RemoveError};
+use dledger::seams::transfer;
+use dledger::types::{DiskLevel, RemovalReason, Role};
+use dledger_sim::{SimCluster, pass, run, spawn};
 
 const SOON: Duration = Duration::from_secs(10);
 const RECORD: usize = 4000;
@@ -31,19 +32,19 @@ async fn master(cluster: &SimCluster) -> usize {
     cluster.master().unwrap()
 }
 
-pub(super) async fn append(cluster: &SimCluster, i: usize, numbers: std::ops::Range<u64>) {
+pub(crate) async fn append(cluster: &SimCluster, i: usize, numbers: std::ops::Range<u64>) {
     for n in numbers {
         let acks = cluster.append(i, vec![format!("{n:0RECORD$}").into()]).await;
         assert_eq!(acks.unwrap()[0].index, n, "{}", cluster.describe());
     }
 }
 
-pub(super) fn first(cluster: &SimCluster, i: usize) -> u64 {
+pub(crate) fn first(cluster: &SimCluster, i: usize) -> u64 {
     cluster.ledger(i).map_or(0, |ledger| ledger.status().first)
 }
 
 /// Waits until all that run have committed `end` records; then what two nodes both have is the same, to the byte.
-pub(super) async fn assert_alike(cluster: &SimCluster, end: u64) {
+pub(crate) async fn assert_alike(cluster: &SimCluster, end: u64) {
     let running: Vec<_> = (0..3).filter(|i| cluster.ledger(*i).is_some()).collect();
     let status = |i: usize| cluster.ledger(i).unwrap().status();
     let all = || running.iter().all(|i| status(*i).committed >= end);
@@ -172,10 +173,10 @@ fn a_follower_that_does_not_answer_does_not_keep_its_leader_from_removing() {
     for seed in 0..4 {
         run(seed, async {
             let (cluster, master, _) = with_a_stalled_follower(seed).await;
-            let before = super::now();
+            let before = dledger_sim::now();
             let left = cluster.ledger(master).unwrap().remove_below(90).await.unwrap();
             assert!((70..=90).contains(&left), "{left}");
-            assert!(super::now() - before < Duration::from_secs(3), "it took {:?}", super::now() - before);
+            assert!(dledger_sim::now() - before < Duration::from_secs(3), "it took {:?}", dledger_sim::now() - before);
             cluster.heal();
             append(&cluster, master, 120..125).await;
             assert_alike(&cluster, 125).await;
@@ -197,7 +198,7 @@ fn a_removal_that_was_waiting_when_the_leader_changed_is_done() {
         });
         pass(Duration::from_millis(500)).await;
         let heir = cluster.ledger((old + 2) % 3).unwrap().status().node;
-        ledger.replica().raft.transfer(heir).await.unwrap();
+        transfer(&ledger, heir).await.unwrap();
         cluster.wait("a slave", SOON, || matches!(cluster.role(old), Some(Role::Slave { .. }))).await;
         let left = waiting.await.unwrap();
         assert!((70..=90).contains(&left), "{left}");
@@ -277,10 +278,10 @@ fn a_node_takes_no_more_of_its_disk_than_it_was_told() {
     });
 }
 
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 const DAY: i64 = 24 * 3_600_000;
 /// Thirty days and a little.
-pub(super) const JUMP: i64 = 30 * DAY + 15 * 60_000;
+pub(crate) const JUMP: i64 = 30 * DAY + 15 * 60_000;
 
 /// One node that keeps records for two hours.
 async fn aging(seed: u64) -> SimCluster {
@@ -288,7 +289,7 @@ async fn aging(seed: u64) -> SimCluster {
 }
 
 /// So many of them.
-pub(super) async fn aging_nodes(seed: u64, nodes: usize) -> SimCluster {
+pub(crate) async fn aging_nodes(seed: u64, nodes: usize) -> SimCluster {
     let aged = |config: &mut Config| {
         let max_age = Some(120 * MINUTE);
         config.retention = Some(Retention { max_age, every: MINUTE, ..Retention::default() });

@@ -1,6 +1,6 @@
 //! Nodes and clients with their real gRPC, in tokio's time, over connections and on a disk that a test provides.
 //!
-//! The rest of [`sim`](super) puts the code above the wire on a simulated one. Here the wire itself is the real one,
+//! The rest of this crate puts the code above the wire on a simulated one. Here the wire itself is the real one,
 //! down to the bytes: what is simulated begins where the operating system would.
 
 use std::io;
@@ -21,21 +21,8 @@ use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Error};
 
 use super::scheduler::InlineBackground;
-use crate::client::{Client, ClientBuilder};
-use crate::config::Config;
-use crate::disk::sim::{Rng, SimDisk};
-use crate::error::StartError;
-use crate::log::flush::FlushTarget;
-use crate::log::threads::FlushScheduler;
-use crate::node::environment::{Environment, grpc_options};
-use crate::node::{Node, NodeBuilder};
-use crate::peer::outages::Outages;
-use crate::raft::blocking;
-use crate::raft::heartbeat::ticker::Ticker;
-use crate::transport::grpc::acceptor::Accept;
-use crate::transport::grpc::dialer::Dialer;
-use crate::transport::grpc::transport::GrpcTransport;
-use crate::types::Incarnation;
+use dledger::seams::{self, Accept, Dialer, FlushScheduler, FlushTarget, Rng, SimDisk};
+use dledger::{Client, ClientBuilder, Config, Node, StartError};
 
 /// No sync takes longer.
 const SLOWEST_SYNC: Duration = Duration::from_millis(4);
@@ -137,27 +124,25 @@ pub struct World {
     pub seed: u64,
 }
 
-/// Starts a node that serves peers and clients, as [`server::serve`](crate::server::serve) does. Nothing of it runs on
+/// Starts a node that serves peers and clients, as [`dledger::server::serve`] does. Nothing of it runs on
 /// a thread of its own.
 ///
 /// # Errors
 /// As there.
 pub async fn serve(config: Config, listener: impl Listen, world: World) -> Result<Node, StartError> {
-    config.validate()?;
-    blocking::inline_on_this_thread();
+    seams::inline_on_this_thread();
     let mut rng = Rng::new(world.seed);
     let incarnation = u128::from(rng.draw()) << 64 | u128::from(rng.draw());
-    let env = Environment {
+    let env = seams::World {
         disk: Arc::new(world.disk.0),
         scheduler: Arc::new(TokioScheduler(Mutex::new(rng))),
         background: Arc::new(InlineBackground),
         clock: world.clock,
-        transport: Arc::new(GrpcTransport::with_dialer(grpc_options(&config), Arc::new(Given(world.connect)))),
-        outages: Outages::default(),
-        ticker: Arc::new(Ticker::new(&config)),
-        incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
-    };
-    crate::server::with_services(NodeBuilder::from_config(config)).start_on(Incoming(listener), env).await
+        transport: seams::grpc_transport(&config, Arc::new(Given(world.connect))),
+        incarnation,
+    }
+    .environment(&config);
+    seams::serve(config, Incoming(listener), env).await
 }
 
 /// Lets tokio's time pass, which is virtual where this is used.
@@ -167,12 +152,12 @@ pub async fn pass(time: Duration) {
 
 /// How many connections to `node` are open.
 pub fn connections(node: &Node) -> usize {
-    node.connections()
+    seams::connections(node)
 }
 
 /// A client whose connections are made by `connect`.
 pub fn client(builder: ClientBuilder, connect: Arc<dyn Connect>) -> Client {
-    builder.build_on(Arc::new(Given(connect)))
+    seams::client(builder, Arc::new(Given(connect)))
 }
 
 /// A listener as the acceptor takes it.

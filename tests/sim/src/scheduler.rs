@@ -9,10 +9,7 @@ use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::disk::sim::Rng;
-use crate::log::Background;
-use crate::log::flush::FlushTarget;
-use crate::log::threads::FlushScheduler;
+use dledger::seams::{Background, FlushScheduler, FlushTarget, Rng};
 
 /// How slow the syncs of a machine are, through all its lives.
 #[derive(Default)]

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::cluster::{SimCluster, group};
 use super::network::{Noise, Traffic};
-use crate::disk::Disk;
-use crate::disk::sim::{Op, SimDisk};
+use dledger::seams::{Disk, Op, SimDisk};
 
 /// A kind of call that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

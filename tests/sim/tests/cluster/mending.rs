@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{SimCluster, pass, run};
-use crate::config::RepairPolicy;
-use crate::error::ReadError;
-use crate::types::Role;
+use dledger::config::RepairPolicy;
+use dledger::error::ReadError;
+use dledger::seams::transfer;
+use dledger::types::Role;
+use dledger_sim::{SimCluster, pass, run};
 
 const SOON: Duration = Duration::from_secs(20);
 /// Between two attempts of a repair.
@@ -66,7 +67,7 @@ fn a_master_repairs_what_it_has_to_send_and_stays_master() {
             let follows = || matches!(cluster.role(damaged), Some(Role::Slave { .. }));
             cluster.wait("it to follow", SOON, follows).await;
             let id = cluster.ledger(damaged).unwrap().status().node;
-            cluster.ledger(old).unwrap().replica().raft.transfer(id).await.unwrap();
+            transfer(&cluster.ledger(old).unwrap(), id).await.unwrap();
             cluster.wait("it to lead", SOON, || cluster.master() == Some(damaged)).await;
             assert_eq!(cluster.ledger(damaged).unwrap().status().scrub.found, 0, "it was to be found by Raft");
 

@@ -8,41 +8,42 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::{Rng, SimCluster, now, pass, run, spawn};
-use crate::error::ReadError;
-use crate::types::{Consistency, NodeId, Role};
+use dledger::error::ReadError;
+use dledger::seams::transfer;
+use dledger::types::{Consistency, NodeId, Role};
+use dledger_sim::{Rng, SimCluster, now, pass, run, spawn};
 
-pub(super) const NODES: usize = 3;
-pub(super) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const NODES: usize = 3;
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 const PROMISES: [Consistency; 2] = [Consistency::Lease, Consistency::Linearizable];
 
-pub(super) fn millis(millis: u64) -> Duration {
+pub(crate) fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 #[derive(Clone)]
-pub(super) struct World {
-    pub(super) cluster: SimCluster,
-    pub(super) state: Arc<Mutex<State>>,
+pub(crate) struct World {
+    pub(crate) cluster: SimCluster,
+    pub(crate) state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// Behind the last index that somebody had an ack for, or had read.
     known: u64,
-    pub(super) over: bool,
+    pub(crate) over: bool,
     /// Nobody appends.
-    pub(super) quiet: bool,
+    pub(crate) quiet: bool,
     /// So much longer than usual a read may take.
-    pub(super) longer: Duration,
+    pub(crate) longer: Duration,
     /// Reads that were served, per node.
-    pub(super) served: [u64; NODES],
+    pub(crate) served: [u64; NODES],
     refused: u64,
     /// The first read that missed something.
-    pub(super) stale: Option<String>,
+    pub(crate) stale: Option<String>,
 }
 
-pub(super) async fn started(seed: u64) -> World {
+pub(crate) async fn started(seed: u64) -> World {
     let cluster = SimCluster::new(seed, NODES, |config| config.append_timeout = millis(300));
     for i in 0..NODES {
         cluster.start(i).await.unwrap();
@@ -52,13 +53,13 @@ pub(super) async fn started(seed: u64) -> World {
 }
 
 impl World {
-    pub(super) fn over(&self) -> bool {
+    pub(crate) fn over(&self) -> bool {
         let state = self.state.lock();
         state.over || state.stale.is_some()
     }
 
     /// Appends on node `i` while it takes itself for the master.
-    pub(super) async fn write(self, i: usize) {
+    pub(crate) async fn write(self, i: usize) {
         let mut n = 0;
         while !self.over() {
             pass(millis(1)).await;
@@ -74,7 +75,7 @@ impl World {
     }
 
     /// Reads on node `i`, over and over.
-    pub(super) async fn read(self, i: usize, promises: &'static [Consistency], mut rng: Rng) {
+    pub(crate) async fn read(self, i: usize, promises: &'static [Consistency], mut rng: Rng) {
         while !self.over() {
             pass(Duration::from_micros(200 + rng.below(4000))).await;
             let Some(ledger) = self.cluster.ledger(i) else { continue };
@@ -122,7 +123,7 @@ impl World {
             3 => {
                 if let Some(ledger) = cluster.ledger(master) {
                     let to = NodeId::new(other as u64);
-                    ledger.replica().raft.transfer(to).await.unwrap();
+                    transfer(&ledger, to).await.unwrap();
                     pass(Duration::from_micros(rng.below(8000))).await;
                     cluster.isolate(master);
                 }
@@ -151,7 +152,7 @@ impl World {
         self.restart(forgetful).await;
     }
 
-    pub(super) async fn restart(&self, i: usize) {
+    pub(crate) async fn restart(&self, i: usize) {
         self.cluster.kill(i);
         self.cluster.start(i).await.unwrap();
     }
@@ -182,7 +183,7 @@ fn simulate(seed: u64, promises: &'static [Consistency], harms: u64) -> State {
     })
 }
 
-pub(super) fn seeds(usual: u64) -> Range<u64> {
+pub(crate) fn seeds(usual: u64) -> Range<u64> {
     let number = |key| std::env::var(key).ok().map(|value| value.parse::<u64>().expect("a number"));
     match number("DLEDGER_SEED") {
         Some(seed) => seed..seed + 1,

@@ -14,16 +14,9 @@ use super::network::SimNetwork;
 use super::scheduler::{InlineBackground, Pace, SimScheduler};
 use super::transport::SimTransport;
 use super::{now, pass};
-use crate::config::{Config, MIN_SEGMENT_SIZE};
-use crate::disk::sim::{Kept, Rng, SimDisk};
-use crate::error::{AppendError, StartError};
-use crate::node::Ledger;
-use crate::node::environment::Environment;
-use crate::node::start::start_ledger;
-use crate::peer::outages::Outages;
-use crate::raft::heartbeat::ticker::Ticker;
-use crate::transport::router::Router;
-use crate::types::{Ack, Group, Incarnation, NodeId, Peer, Peers, ReadLimit, Record, Role};
+use dledger::config::MIN_SEGMENT_SIZE;
+use dledger::seams::{self, Environment, Kept, Rng, Router, SimDisk, World, start_ledger};
+use dledger::{Ack, AppendError, Config, Group, Ledger, NodeId, Peer, Peers, ReadLimit, Record, Role, StartError};
 
 /// Virtual time zero, milliseconds since 1970.
 const BEGINNING: u64 = 1_700_000_000_000;
@@ -169,7 +162,7 @@ impl SimCluster {
         let life = self.0.network.up(&node.address, router.clone());
         let mut rng = self.0.rng.lock().fork();
         let (clock, incarnation) = (node.clock.clone(), u128::from(rng.draw()) << 64 | u128::from(rng.draw()));
-        let env = Environment {
+        let world = World {
             disk: Arc::new(node.disk.clone()),
             scheduler: Arc::new(SimScheduler::new(rng, Duration::from_millis(4), node.pace.clone())),
             background: Arc::new(InlineBackground),
@@ -180,11 +173,9 @@ impl SimCluster {
                 life,
                 stall: node.config.stall_timeout,
             }),
-            outages: Outages::default(),
-            ticker: Arc::new(Ticker::new(&node.config)),
-            incarnation: Arc::new(move || Incarnation::from_u128(incarnation)),
+            incarnation,
         };
-        (env, node.config.clone(), node.address.clone(), router)
+        (world.environment(&node.config), node.config.clone(), node.address.clone(), router)
     }
 
     /// The power of node `i` fails: what it had not synced is lost, or not, by chance.
@@ -228,7 +219,7 @@ impl SimCluster {
         if let Some(dead) = node.running.take() {
             dead.router.clear();
             // What is left of it in this process may go on against a dead disk and a dead wire, until it notices.
-            drop(SimRuntime::spawn(async move { dead.ledger.replica().raft.shutdown().await }));
+            drop(SimRuntime::spawn(async move { seams::stop_raft(&dead.ledger).await }));
         }
     }
 
@@ -244,9 +235,9 @@ impl SimCluster {
         };
         let Some(running) = running else { return Ok(()) };
         running.router.clear();
-        running.ledger.replica().raft.shutdown().await;
+        seams::stop_raft(&running.ledger).await;
         self.0.network.down(&address);
-        running.ledger.replica().log.close()
+        seams::close_log(&running.ledger)
     }
 
     /// The ledger on node `i`, while it runs.

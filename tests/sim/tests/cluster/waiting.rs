@@ -6,9 +6,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::{Either, select};
 
-use super::{SimCluster, pass, run};
-use crate::error::{AppendError, ReadError};
-use crate::types::{NodeId, Peers, Role};
+use dledger::error::{AppendError, ReadError};
+use dledger::seams::{has_membership_entry, is_told_removed, purge_all, tell_removed};
+use dledger::types::{NodeId, Peers, Role};
+use dledger_sim::{SimCluster, pass, run};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -101,11 +102,11 @@ fn a_node_that_is_to_join_names_both_ways_in() {
 fn nodes_with_different_lists_say_so_with_both() {
     run(3, async {
         let cluster = SimCluster::new(3, 3, |_| {});
-        let (two, three) = (peers(&cluster, 0..2), peers(&cluster, 0..3));
+        let two = peers(&cluster, 0..2);
         cluster.configure(0, |config| config.peers = two.clone());
         cluster.start(0).await.unwrap();
         cluster.start(2).await.unwrap();
-        says(&cluster, 2, &[&two.agreed(), &three.agreed(), "correct them"]).await;
+        says(&cluster, 2, &["n0=n0:1;n1=n1:1", "n0=n0:1;n1=n1:1;n2=n2:1", "correct them"]).await;
     });
 }
 
@@ -164,10 +165,8 @@ fn a_removed_disk_is_told_so_by_the_others_also_after_retention() {
             cluster.wait("all to have it", SOON, || rest.iter().all(has)).await;
             if seed % 2 == 0 {
                 for i in &rest {
-                    cluster.ledger(*i).unwrap().replica().raft.purge_all().await.unwrap();
-                    let ledger = cluster.ledger(*i).unwrap();
-                    let log = &ledger.replica().log;
-                    assert!(log.memberships().into_iter().all(|number| log.frame(number).ok().flatten().is_none()));
+                    purge_all(&cluster.ledger(*i).unwrap()).await.unwrap();
+                    assert!(!has_membership_entry(&cluster.ledger(*i).unwrap()));
                 }
             }
             let term = cluster.ledger(master).unwrap().status().term;
@@ -225,10 +224,8 @@ fn a_node_that_was_never_a_member_believes_nobody_that_it_was_removed() {
         }
         cluster.wait("a master", SOON, || cluster.master().is_some()).await;
         let ledger = cluster.ledger(3).unwrap();
-        let standing = &ledger.replica().standing;
-        let told = standing.removed();
-        standing.tell_removed("n0");
-        cluster.wait("it to be forgotten", SOON, || told.borrow().is_none()).await;
+        tell_removed(&ledger, "n0");
+        cluster.wait("it to be forgotten", SOON, || !is_told_removed(&ledger)).await;
         assert!(matches!(cluster.role(3), Some(Role::Electing { .. })), "{}", cluster.describe());
     });
 }

@@ -13,9 +13,7 @@ use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 
 use super::network::{Connection, Fate, SimNetwork};
-use crate::transport::router::Router;
-use crate::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError, unary_calls};
-use crate::wire::pb;
+use dledger::seams::{Answer, AnswerStream, Lane, Link, Router, Transport, TransportError, pb};
 
 /// What one life of a node calls its peers with.
 pub(crate) struct SimTransport {
@@ -328,7 +326,16 @@ macro_rules! unary {
 }
 
 impl Link for SimLink {
-    unary_calls!(unary);
+    unary! {
+        identify: IdentifyRequest -> IdentifyResponse;
+        request_vote: VoteRequest -> VoteResponse;
+        pre_vote: VoteRequest -> VoteResponse;
+        heartbeat: AppendRequest -> AppendResponse;
+        install_snapshot: SnapshotRequest -> SnapshotResponse;
+        transfer_leader: TransferRequest -> TransferResponse;
+        fetch_entries: FetchRequest -> FetchResponse;
+        read_index: ReadIndexRequest -> ReadIndexResponse;
+    }
 
     fn replicate(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Answer<'_, AnswerStream> {
         let opened: BoxFuture<'_, _> = self.0.clone().open(requests).boxed();

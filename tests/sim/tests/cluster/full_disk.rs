@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{SimCluster, pass, run};
-use crate::config::{Config, MIN_SEGMENT_SIZE};
-use crate::error::{AppendError, Outcome};
-use crate::types::{NodeId, Role};
+use dledger::config::{Config, MIN_SEGMENT_SIZE};
+use dledger::error::{AppendError, Outcome};
+use dledger::seams::purge_all;
+use dledger::types::{NodeId, Role};
+use dledger_sim::{SimCluster, pass, run};
 
 const SOON: Duration = Duration::from_secs(10);
 const RECORD: usize = 4000;
@@ -168,7 +169,7 @@ fn a_purge_makes_room_on_a_master_whose_disk_is_full() {
         cluster.set_capacity(master, Some(cluster.used(master) + 3 * MIN_SEGMENT_SIZE + SMALL_FILES));
         let end = fill_up(&cluster, master, 0).await;
         assert!(cluster.ledger(master).unwrap().status().disk_full.is_some());
-        cluster.ledger(master).unwrap().replica().raft.purge_all().await.unwrap();
+        purge_all(&cluster.ledger(master).unwrap()).await.unwrap();
         let first = cluster.ledger(master).unwrap().status().first;
         assert_eq!(first, end);
         for n in end..end + 40 {

@@ -9,11 +9,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
-use super::read_tests::{NODES, SOON, millis, seeds};
-use super::{Rng, SimCluster, now, pass, run, spawn};
-use crate::config::Config;
-use crate::raft::append::window;
-use crate::types::{Consistency, Role};
+use crate::reads::{NODES, SOON, millis, seeds};
+use dledger::config::Config;
+use dledger::seams::refused_while_more_waited;
+use dledger::types::{Consistency, Role};
+use dledger_sim::{Rng, SimCluster, now, pass, run, spawn};
 
 const PROMISES: [Consistency; 2] = [Consistency::Lease, Consistency::Linearizable];
 
@@ -75,7 +75,7 @@ impl Watched {
         role.mark_unchanged();
         let task = async move {
             while !seen.lock().over {
-                if super::within(millis(100), role.changed()).await.is_some() {
+                if dledger_sim::within(millis(100), role.changed()).await.is_some() {
                     let change = format!("n{i} {:?} at {:?}", *role.borrow_and_update(), now());
                     seen.lock().roles.push(change);
                 }
@@ -171,7 +171,8 @@ fn a_follower_whose_disk_hangs_is_alive_to_its_leader() {
             ledger.barrier_within(consistency, millis(500)).await.unwrap();
         }
         // It acknowledges no log that is not on its disk.
-        let appended = super::within(Duration::from_secs(5), cluster.append(master, vec!["nor that".into()])).await;
+        let appended =
+            dledger_sim::within(Duration::from_secs(5), cluster.append(master, vec!["nor that".into()])).await;
         assert!(appended.is_none(), "{appended:?}");
         cluster.hang_syncs(hung, false);
         cluster.append(master, vec!["now it can".into()]).await.unwrap();
@@ -261,7 +262,7 @@ async fn submits(cluster: SimCluster, i: usize, over: Arc<Mutex<bool>>, mut rng:
         // Several batches at once, now and then.
         let record = vec![b'x'; 1 + rng.below(6 << 10) as usize];
         let timeout = Some(Duration::from_secs(5));
-        match super::within(millis(20), ledger.submit(vec![record.into()], timeout)).await {
+        match dledger_sim::within(millis(20), ledger.submit(vec![record.into()], timeout)).await {
             Some(Ok(outcome)) => pending.push((n, outcome)),
             Some(Err(error)) => panic!("{error}"),
             // No room: it was not submitted.
@@ -283,7 +284,7 @@ async fn submits(cluster: SimCluster, i: usize, over: Arc<Mutex<bool>>, mut rng:
 fn what_is_submitted_in_order_lies_in_order_across_a_renewed_lease() {
     let mut reached = 0;
     for seed in seeds(4) {
-        let before = window::reached::times();
+        let before = refused_while_more_waited();
         run(seed, async {
             let watched = Watched::start(seed, millis(500), |_| {}).await;
             watched.settled().await;
@@ -305,7 +306,7 @@ fn what_is_submitted_in_order_lies_in_order_across_a_renewed_lease() {
             assert!(acked.len() > 100, "seed {seed}: {} acked, {unacked} not", acked.len());
             assert_eq!(cluster.master(), Some(master), "seed {seed}: {}", cluster.describe());
         });
-        reached += u64::from(window::reached::times() > before);
+        reached += u64::from(refused_while_more_waited() > before);
     }
     assert!(reached > 0, "{reached} seeds had a batch refused while more waited");
 }

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
-use super::{SimCluster, pass, run, spawn};
-use crate::config::Config;
-use crate::types::{Consistency, Role};
+use dledger::config::Config;
+use dledger::seams::{has_heard_from_leader, lacks_acknowledged, transfer};
+use dledger::types::{Consistency, Role};
+use dledger_sim::{SimCluster, pass, run, spawn};
 
 const SOON: Duration = Duration::from_secs(10);
 const RECORD: usize = 4000;
@@ -190,11 +191,7 @@ fn a_member_that_lost_what_it_acknowledged_elects_nobody_who_lacks_it() {
         run(seed, async {
             let (cluster, [master, member, other]) = set_back(seed, 40).await;
             cluster.start(member).await.unwrap();
-            let owes = || {
-                let ledger = cluster.ledger(member).unwrap();
-                let group = ledger.replica();
-                group.lost_entries.lacking(&group.log).is_some()
-            };
+            let owes = || lacks_acknowledged(&cluster.ledger(member).unwrap());
             for _ in 0..20_000 {
                 if owes() || cluster.ledger(member).unwrap().status().end == 40 {
                     break;
@@ -233,7 +230,7 @@ fn votes_for_nobody_before_its_master_may_speak(copy: Copy) {
             }
             // A candidate that may be elected at once has asked by then.
             pass(ms(400)).await;
-            unheard += u32::from(!*cluster.ledger(member).unwrap().replica().contact.borrow());
+            unheard += u32::from(!has_heard_from_leader(&cluster.ledger(member).unwrap()));
             pass(ms(2000)).await;
             cluster.heal();
             let all = || (0..3).all(|i| cluster.ledger(i).unwrap().status().committed == 40);
@@ -266,7 +263,7 @@ fn a_member_that_comes_back_with_less_in_another_term_of_the_same_master_is_name
             let ledger = |i: usize| cluster.ledger(i).unwrap();
             let term = ledger(master).status().term;
             let id = ledger(other).status().node;
-            ledger(master).replica().raft.transfer(id).await.unwrap();
+            transfer(&ledger(master), id).await.unwrap();
             cluster.wait("it to step down", SOON, || ledger(master).status().term > term).await;
             let again = || cluster.master() == Some(master) && ledger(master).status().term > term;
             if seed % 2 == 0 {
@@ -299,7 +296,7 @@ fn a_hand_over_that_nobody_takes_is_taken_back() {
             let term = cluster.ledger(master).unwrap().status().term;
             (0..3).for_each(|i| cluster.isolate(i));
             let id = cluster.ledger(to).unwrap().status().node;
-            cluster.ledger(master).unwrap().replica().raft.transfer(id).await.unwrap();
+            transfer(&cluster.ledger(master).unwrap(), id).await.unwrap();
             let over = || cluster.ledger(master).unwrap().status().term > term;
             cluster.wait("it to step down", SOON, over).await;
             cluster.heal();
@@ -318,7 +315,7 @@ fn a_hand_over_to_a_member_that_came_back_with_less_ends() {
             let (cluster, [master, member, _]) = set_back(seed, 40).await;
             cluster.start(member).await.unwrap();
             let id = cluster.ledger(member).unwrap().status().node;
-            cluster.ledger(master).unwrap().replica().raft.transfer(id).await.unwrap();
+            transfer(&cluster.ledger(master).unwrap(), id).await.unwrap();
             cluster.heal();
             pass(ms(3000)).await;
             cluster.wait("a master", SOON, || cluster.master().is_some()).await;
