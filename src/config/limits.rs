@@ -68,13 +68,8 @@ impl Config {
 mod tests {
     use crate::types::NodeId;
 
+    use super::super::kit::key;
     use super::*;
-
-    fn key(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
-        let mut config = Config::new(NodeId::new(0), "127.0.0.1:0");
-        change(&mut config);
-        config.check_connections().err().map(|error| error.key)
-    }
 
     #[test]
     fn a_record_that_no_client_could_read_is_refused_by_name() {
@@ -107,5 +102,11 @@ mod tests {
             assert_eq!(config.client_stream(), stream, "{connections}");
             assert!(config.client_stream() * connections <= config.max_client_bytes / 2);
         }
+    }
+
+    #[test]
+    fn connections_leave_room_for_the_peers() {
+        assert_eq!(key(|c| c.max_connections = 8), None);
+        assert_eq!(key(|c| c.max_connections = 7), Some("max_connections"));
     }
 }

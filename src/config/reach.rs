@@ -38,15 +38,8 @@ fn is_everywhere(bind: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Config;
-    use crate::types::NodeId;
-
-    /// The key that a change of the defaults is refused for.
-    fn key(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
-        let mut config = Config { groups: vec!["g".parse().unwrap()], ..Config::new(NodeId::new(0), "127.0.0.1:0") };
-        change(&mut config);
-        config.validate().err().map(|error| error.key)
-    }
+    use super::super::kit::key;
+    use super::*;
 
     #[test]
     fn a_node_says_where_it_is_reached_also_one_that_is_alone() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, refused};
+use super::{Config, ConfigError, refused};
 
 /// Which records may be removed when. Whole segments go, oldest first; never one that is written to, never what is not
 /// committed.
@@ -60,8 +60,26 @@ impl Retention {
     }
 }
 
+impl Config {
+    pub(super) fn check_retention(&self) -> Result<(), ConfigError> {
+        let Some(retention) = &self.retention else { return Ok(()) };
+        retention.validate()?;
+        match retention.max_bytes {
+            Some(most) if most < self.segment_size => {
+                let expected = format!(
+                    "at least a segment ({}): whole segments go, and never the one that is written to",
+                    self.segment_size
+                );
+                refused("retention.max_bytes", most, expected)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::kit::key;
     use super::*;
 
     #[test]
@@ -94,5 +112,15 @@ mod tests {
             let every = Retention { every, ..Retention::default() };
             assert_eq!(every.validate().unwrap_err().key, "retention.every");
         }
+    }
+
+    #[test]
+    fn retention_is_checked_with_the_rest() {
+        assert_eq!(key(|c| c.retention = Some(Retention::default())), None);
+        let wrong = Retention { check: 0.9, force: 0.8, ..Retention::default() };
+        assert_eq!(key(|c| c.retention = Some(wrong)), Some("retention.force"));
+        let of = |bytes| Retention { max_bytes: Some(bytes), ..Retention::default() };
+        assert_eq!(key(|c| c.retention = Some(of(c.segment_size))), None);
+        assert_eq!(key(|c| c.retention = Some(of(c.segment_size - 1))), Some("retention.max_bytes"));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{Config, ConfigError, refused};
+
 /// What is done about a ledger whose stored bytes are damaged where they may be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RepairPolicy {
@@ -26,5 +28,31 @@ pub struct Scrub {
 impl Default for Scrub {
     fn default() -> Self {
         Self { bytes_per_second: 8 << 20, every: Duration::from_secs(3600) }
+    }
+}
+
+impl Config {
+    pub(super) fn check_upkeep(&self) -> Result<(), ConfigError> {
+        if let Some(scrub) = &self.scrub
+            && (scrub.bytes_per_second == 0 || scrub.every < Duration::from_secs(1))
+        {
+            return refused("scrub", format!("{scrub:?}"), "at least a byte per second, and a second between passes");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kit::{key, ms};
+    use super::*;
+
+    #[test]
+    fn scrubbing_moves_on_and_rests() {
+        let scrub = |bytes_per_second, every| Some(Scrub { bytes_per_second, every: ms(every) });
+        assert_eq!(key(|c| c.scrub = None), None);
+        assert_eq!(key(|c| c.scrub = scrub(1, 1000)), None);
+        assert_eq!(key(|c| c.scrub = scrub(0, 1000)), Some("scrub"));
+        assert_eq!(key(|c| c.scrub = scrub(1, 999)), Some("scrub"));
     }
 }

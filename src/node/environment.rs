@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::config::Config;
-use crate::config::lease::Timing;
+use crate::config::timing::Timing;
 use crate::disk::Disk;
 use crate::disk::real::RealDisk;
 use crate::log::Background;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures::future;
 
 use crate::config::Config;
-use crate::config::lease::Timing;
+use crate::config::timing::Timing;
 use crate::log::directory::Identity;
 use crate::node::ledger::Ledger;
 use crate::peer::envelope::{envelope, look};

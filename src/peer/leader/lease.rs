@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use openraft::Instant;
 
-use crate::config::lease::patience;
+use crate::config::timing::patience;
 use crate::raft::type_config::RaftVote;
 
 /// What binds a follower.

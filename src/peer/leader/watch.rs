@@ -8,7 +8,7 @@
 //!
 //! A leader says with every append for how long it may answer lease reads on the strength of the answer (its *window*,
 //! counted from the sending). Whatever the kernel says, a follower gives the leader up no sooner than
-//! [`patience`](crate::config::lease::patience) after the last append it took from it, which is longer than the window;
+//! [`patience`](crate::config::timing::patience) after the last append it took from it, which is longer than the window;
 //! and from then on it takes none of that term. So if the word was wrong (a firewall that resets and refuses), that
 //! costs an election and nothing else. A vote is given before the lease is over only by a follower that has given the
 //! leader up itself, and only for the next term.
@@ -26,7 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{mpsc, watch};
 
 use super::lease::LeaderLease;
-use crate::config::lease::Timing;
+use crate::config::timing::Timing;
 use crate::log::reader::LogReader;
 use crate::peer::client::PeerNetwork;
 use crate::raft::election::holdoff::ElectionHoldoff;

@@ -10,7 +10,7 @@ use openraft::errors::{InitializeError, RaftError};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::lease::Timing;
+use crate::config::timing::Timing;
 use crate::error::{MemberError, RemoveError};
 use crate::log::reader::LogReader;
 use crate::log::retention::Removal;

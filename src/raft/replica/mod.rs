@@ -24,7 +24,7 @@ use super::role::task::ClusterView;
 use super::role::tenure::Tenure;
 use super::storage::retention_problems::RetentionProblems;
 use super::storage::timestamps::Timestamps;
-use crate::config::lease::Timing;
+use crate::config::timing::Timing;
 use crate::error::MemberError;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;

@@ -11,7 +11,7 @@ use super::Replica;
 use super::handle::OpenraftHandle;
 use super::settings::raft_config;
 use crate::config::Config;
-use crate::config::lease::Timing;
+use crate::config::timing::Timing;
 use crate::log::Log;
 use crate::raft::append::disk_admission::DiskAdmission;
 use crate::raft::append::proposer::Proposer;
