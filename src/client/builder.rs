@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use crate::client::client::Client;
 use crate::client::cluster::topology::Topology;
+use crate::client::settings::{Settings, at_most};
 use crate::transport::grpc::dialer::{Dialer, TcpDialer};
 use crate::transport::grpc::resolver::Resolver;
 use crate::types::{ClusterName, Group, Peers};
-
-/// Longest timeout: far beyond any use, far below what clocks overflow at.
-pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Collects what a [`Client`] needs to know.
 #[derive(Debug, Clone)]
@@ -20,20 +18,17 @@ pub struct ClientBuilder {
     pub(super) settings: Settings,
 }
 
-/// The settings that all parts of a client share.
-#[derive(Debug, Clone)]
-pub(super) struct Settings {
-    pub(super) group: Group,
-    pub(super) cluster: Option<ClusterName>,
-    pub(super) timeout: Duration,
-    pub(super) max_inflight_bytes: usize,
+impl Client {
+    /// A client for the ledger `group` of the cluster that some of `peers` are in. Nodes that the list lacks are found
+    /// through those it has.
+    pub fn builder(peers: Peers, group: Group) -> ClientBuilder {
+        ClientBuilder::new(peers, group)
+    }
 }
 
 impl ClientBuilder {
     pub(super) fn new(peers: Peers, group: Group) -> Self {
-        let settings =
-            Settings { group, cluster: None, timeout: Duration::from_secs(10), max_inflight_bytes: 32 << 20 };
-        Self { peers, settings }
+        Self { peers, settings: Settings::new(group) }
     }
 
     /// The cluster that is meant: a node of another one refuses. Default: whichever answers.
@@ -46,7 +41,7 @@ impl ClientBuilder {
     /// failover, the quorum); also how long a read waits for a node that answers. Default 10 s; at most an
     /// hour, to which more is cut.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.settings.timeout = timeout.min(MAX_TIMEOUT);
+        self.settings.timeout = at_most(timeout);
         self
     }
 

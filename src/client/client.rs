@@ -15,16 +15,17 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use crate::client::append::driver::AppendDriver;
 use crate::client::append::queue::{AppendJob, Records};
 use crate::client::backoff::pause;
-use crate::client::builder::{ClientBuilder, MAX_TIMEOUT};
+use crate::client::cluster::search::Search;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
-use crate::client::error::tried::Wanted;
+use crate::client::error::timed_out::Wanted;
 use crate::client::masters::{Masters, POLL_INTERVAL};
-use crate::client::node::{IndexRange, NodeClient, RecordStream};
+use crate::client::node::{NodeClient, RecordStream};
+use crate::client::settings::at_most;
 use crate::client::tail;
 use crate::client::try_each::try_each;
 use crate::config::MAX_RECORD_BYTES;
-use crate::types::{Ack, BatchAck, Consistency, Group, NodeId, Peers, ReadLimit, Record, Status};
+use crate::types::{Ack, BatchAck, Consistency, Group, NodeId, OpenRange, ReadLimit, Record, Status};
 use crate::wire::client::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 
 /// Largest batch, bytes: it must fit into one message, and the largest record into it.
@@ -81,12 +82,6 @@ impl Future for PendingAppend {
 }
 
 impl Client {
-    /// A client for the ledger `group` of the cluster that some of `peers` are in. Nodes that the list lacks are found
-    /// through those it has.
-    pub fn builder(peers: Peers, group: Group) -> ClientBuilder {
-        ClientBuilder::new(peers, group)
-    }
-
     pub(super) fn topology(&self) -> &Arc<Topology> {
         &self.shared.topology
     }
@@ -109,7 +104,7 @@ impl Client {
     /// # }
     /// ```
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { timeout: timeout.min(MAX_TIMEOUT), ..self.clone() }
+        Self { timeout: at_most(timeout), ..self.clone() }
     }
 
     /// The same client, whose appends are taken in this term or not at all: what was decided by what a master of that
@@ -353,7 +348,7 @@ impl Client {
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<Vec<Record>, ClientError> {
-        let indexes = IndexRange::new(indexes);
+        let indexes = OpenRange::new(&indexes);
         self.any(move |node| async move { node.stream_of(indexes, limit, consistency).await?.try_collect().await })
             .await
     }
@@ -380,7 +375,7 @@ impl Client {
         let started = Instant::now();
         let deadline = started + self.timeout;
         if topology.master().is_none() || topology.check_one_cluster().is_err() {
-            let mut search = topology.search(started);
+            let mut search = Search::new(topology, started);
             // Not finding it is no error: any node will do. Only a follower may lag.
             if timeout(PREFER_MASTER.min(self.timeout), search.master()).await.is_err() {
                 search.take_unheard();

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::client::backoff::pause;
+use crate::client::cluster::search::Search;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::types::{Master, Member, Role, Status};
@@ -104,7 +105,7 @@ impl MasterWatch {
         let (topology, since) = (self.topology.clone(), Instant::now());
         let until = self.untold.then(|| since + self.timeout);
         loop {
-            let mut search = topology.search(since);
+            let mut search = Search::new(&topology, since);
             let found = match until {
                 None => search.master().await,
                 Some(until) => match timeout_at(until, search.master()).await {

@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::client::backoff::pause;
 use crate::client::client::Client;
+use crate::client::cluster::search::Search;
 use crate::client::error::ClientError;
-use crate::client::error::tried::Wanted;
+use crate::client::error::timed_out::Wanted;
 use crate::client::node::NodeClient;
 use crate::types::{Member, MemberProgress, NodeId};
 use crate::wire::client::millis;
@@ -121,7 +122,7 @@ impl Client {
         // What waits is a master that has taken the change up: without one, there is nothing to wait for.
         let mut without = Instant::now();
         loop {
-            let mut search = topology.search(without);
+            let mut search = Search::new(topology, without);
             let Ok(found) = timeout_at(deadline.min(without + timeout), search.master()).await else {
                 return Err(topology.timed_out(Wanted::Master, without));
             };

@@ -1,7 +1,7 @@
 //! Reads from one node.
 
 use std::fmt;
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Range, RangeBounds};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,11 +10,11 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tokio::time::timeout;
 
-use crate::client::builder::MAX_TIMEOUT;
 use crate::client::cluster::connections::CallSlot;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
-use crate::types::{Consistency, ReadLimit, Record, Span, Status};
+use crate::client::settings::at_most;
+use crate::types::{Consistency, OpenRange, ReadLimit, Record, Span, Status};
 use crate::wire::client::millis;
 use crate::wire::pb;
 
@@ -55,29 +55,6 @@ impl Stream for RecordStream {
     }
 }
 
-/// The records that a read wants. Where it does not begin or end, it is for the node to say where.
-#[derive(Clone, Copy)]
-pub(super) struct IndexRange {
-    start: Option<u64>,
-    end: Option<u64>,
-}
-
-impl IndexRange {
-    pub(super) fn new(indexes: impl RangeBounds<u64>) -> Self {
-        let start = match indexes.start_bound() {
-            Bound::Included(start) => Some(*start),
-            Bound::Excluded(before) => Some(before.saturating_add(1)),
-            Bound::Unbounded => None,
-        };
-        let end = match indexes.end_bound() {
-            Bound::Included(last) => Some(last.saturating_add(1)),
-            Bound::Excluded(end) => Some(*end),
-            Bound::Unbounded => None,
-        };
-        Self { start, end }
-    }
-}
-
 /// The records of a range that has an end. Where a node has none of them, `from` is what it has committed up to: the
 /// range asked for more.
 fn explained(records: RecordStream, from: u64) -> RecordStream {
@@ -98,7 +75,7 @@ impl NodeClient {
 
     /// The same node, whose calls take so long at most; see [`Client::with_timeout`](crate::Client::with_timeout).
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        Self { timeout: timeout.min(MAX_TIMEOUT), ..self.clone() }
+        Self { timeout: at_most(timeout), ..self.clone() }
     }
 
     pub(super) fn topology(&self) -> &Topology {
@@ -270,12 +247,12 @@ impl NodeClient {
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<RecordStream, ClientError> {
-        self.stream_of(IndexRange::new(indexes), limit, consistency).await
+        self.stream_of(OpenRange::new(&indexes), limit, consistency).await
     }
 
     pub(super) async fn stream_of(
         &self,
-        IndexRange { start, end }: IndexRange,
+        OpenRange { start, end }: OpenRange,
         limit: ReadLimit,
         consistency: Consistency,
     ) -> Result<RecordStream, ClientError> {

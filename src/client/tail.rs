@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use crate::client::backoff::pause;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
-use crate::client::error::tried::Wanted;
+use crate::client::error::timed_out::Wanted;
 use crate::client::node::{NodeClient, RecordStream};
 use crate::client::try_each::try_each;
 use crate::types::Record;

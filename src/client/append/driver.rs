@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::client::append::queue::{AppendJob, AppendQueue};
 use crate::client::append::session::{AppendSession, Settlement, StreamEnd, fail};
 use crate::client::backoff::pause;
+use crate::client::cluster::search::Search;
 use crate::client::cluster::topology::{BUSY_PAUSE, Topology};
 use crate::client::error::ClientError;
-use crate::client::error::tried::Wanted;
+use crate::client::error::timed_out::Wanted;
 use crate::types::Span;
 
 /// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
@@ -107,7 +108,7 @@ impl AppendDriver {
         hint.iter().for_each(|address| _ = topology.learn(address));
         // With nodes of two clusters among them, all are asked again.
         let mut target = hint.filter(|_| topology.check_one_cluster().is_ok());
-        let mut search = topology.search(self.masterless_since());
+        let mut search = Search::new(&topology, self.masterless_since());
         loop {
             let patience = self.queue.next_deadline()?;
             let attempt = async {

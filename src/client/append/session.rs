@@ -9,7 +9,8 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::client::append::queue::{AppendJob, acknowledge, deadline_of, records_of};
 use crate::client::cluster::topology::Topology;
-use crate::client::error::{ClientError, reason};
+use crate::client::error::ClientError;
+use crate::client::error::remote::reason;
 use crate::types::{BatchAck, Span};
 use crate::wire::client::{TIMEOUT_HEADER, from_status, millis};
 use crate::wire::pb::{self, append_records_response::Result as Answered, failure::Code};

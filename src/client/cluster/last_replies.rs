@@ -96,6 +96,6 @@ impl LastReply {
     }
 
     fn of_error(error: &ClientError) -> Self {
-        Self { at: Instant::now(), reason: error.why(), problem: NodeProblem::of(error) }
+        Self { at: Instant::now(), reason: error.why(), problem: error.node_problem() }
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::client::backoff::pause;
 use crate::client::cluster::topology::{BUSY_PAUSE, HEARING_TIME, MASTER, Probed, Topology};
 use crate::client::error::ClientError;
-use crate::client::error::tried::Wanted;
+use crate::client::error::timed_out::Wanted;
 
 /// All nodes are asked at once, and each again soon after it answered, until one says that it is master.
 pub(crate) struct Search<'a> {

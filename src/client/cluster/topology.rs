@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::client::builder::Settings;
 use crate::client::cluster::connections::{CallSlot, Connections, shared};
 use crate::client::cluster::identities::Identities;
 use crate::client::cluster::last_replies::LastReplies;
-use crate::client::cluster::search::Search;
-use crate::client::error::tried::{Wanted, timed_out};
-use crate::client::error::{ClientError, root};
+use crate::client::error::ClientError;
+use crate::client::error::remote::root;
+use crate::client::error::timed_out::{Wanted, timed_out};
+use crate::client::settings::Settings;
 use crate::transport::grpc::dialer::Dialer;
 use crate::types::{NodeId, Peers, Span};
 use crate::wire::client::MAX_MESSAGE;
@@ -317,11 +317,6 @@ impl Topology {
     /// [`ClientError::NoRuntime`].
     pub(crate) fn in_runtime(&self) -> Result<(), ClientError> {
         tokio::runtime::Handle::try_current().map(drop).map_err(|_| ClientError::NoRuntime)
-    }
-
-    /// Starts to look for the master, which there has been none of since `since`.
-    pub(crate) fn search(&self, since: Instant) -> Search<'_> {
-        Search::new(self, since)
     }
 
     /// A node that is master where `address` is not, or not any more: of a higher term, in one round of questions. Each

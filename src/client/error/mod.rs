@@ -1,5 +1,7 @@
 //! Why a call of a client failed.
 
+pub(super) mod remote;
+pub(super) mod timed_out;
 pub(super) mod tried;
 
 use std::time::Duration;
@@ -243,6 +245,21 @@ impl ClientError {
         }
     }
 
+    /// What the failure of a call says of the node.
+    pub(crate) fn node_problem(&self) -> NodeProblem {
+        match self {
+            ClientError::Closed { .. } => NodeProblem::Closed,
+            ClientError::Busy { .. } => NodeProblem::Crowded,
+            ClientError::DiskFull { .. } | ClientError::Exhausted { .. } => NodeProblem::Full,
+            ClientError::UnknownGroup { .. } => NodeProblem::WrongGroup,
+            ClientError::WrongCluster { .. } | ClientError::TwoClusters { .. } => NodeProblem::WrongCluster,
+            ClientError::NoMaster { .. } => NodeProblem::NoMaster,
+            ClientError::NotMaster { .. } => NodeProblem::NotMaster,
+            ClientError::Broken { .. } | ClientError::Unreachable { .. } => NodeProblem::Silent,
+            _ => NodeProblem::Refused,
+        }
+    }
+
     /// Whether another node, or the same one later, may well do what this one refused.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
@@ -275,82 +292,4 @@ impl ClientError {
             | ClientError::Malformed { .. } => false,
         }
     }
-
-    /// What a node at `address` refused with.
-    pub(crate) fn from_failure(address: &str, failure: pb::Failure) -> Self {
-        let message = failure.message.clone();
-        match failure.code() {
-            Code::NotMaster => Self::NotMaster { master: failure.master, address: failure.master_address },
-            Code::NoMaster => Self::NoMaster {
-                waited: Duration::from_millis(failure.found),
-                tried: vec![TriedNode { address: address.into(), reason: message, problem: NodeProblem::NoMaster }],
-            },
-            Code::TooLarge => Self::TooLarge { size: failure.found, limit: failure.limit, message },
-            Code::EmptyBatch => Self::EmptyBatch,
-            Code::Fenced => Self::Fenced { term: failure.found },
-            Code::Busy => Self::Busy { message },
-            Code::DiskFull => Self::DiskFull { reason: message },
-            Code::Exhausted => Self::Exhausted { reason: message },
-            Code::UnknownOutcome => Self::Unknown { reason: message },
-            Code::Closed => Self::Closed { reason: message },
-            Code::Members => Self::Members { message },
-            Code::UnknownGroup => Self::UnknownGroup { message },
-            Code::WrongCluster => Self::WrongCluster { message },
-            Code::NotYet => Self::NotYet { index: failure.found, committed: failure.committed },
-            Code::Removed => Self::Removed { index: failure.found, first: failure.first },
-            Code::NoRecordAt => {
-                let neighbour = |position| (position != 0).then_some(position);
-                let (before, after) = (neighbour(failure.first), neighbour(failure.committed));
-                let position = failure.found;
-                Self::NoRecordAt { position, before, after, message }
-            }
-            Code::Unconfirmed => {
-                let consistency = failure.consistency().into();
-                Self::Unconfirmed { consistency, waited: Duration::from_millis(failure.found), reason: message }
-            }
-            Code::Damaged => Self::Damaged { index: failure.found, message },
-            Code::Malformed => {
-                Self::Malformed { address: address.into(), what: format!("it refused the request: {message}") }
-            }
-            Code::Unspecified => {
-                let what = format!("failure code {}, {message}", failure.code);
-                Self::Malformed { address: address.into(), what }
-            }
-        }
-    }
-
-    /// What ended a call to `address`: the node's own failure, or the connection's.
-    pub(crate) fn from_status(address: &str, status: &tonic::Status) -> Self {
-        match from_status(status) {
-            Some(failure) => Self::from_failure(address, failure),
-            None if status.code() == tonic::Code::Unimplemented => {
-                let what = "it has no ledger service, or was started without one".into();
-                Self::Malformed { address: address.into(), what }
-            }
-            None => {
-                let reached = !status_chain(status).any(|cause| cause.is::<tonic::ConnectError>());
-                Self::Broken { address: address.into(), reason: reason(status), reached }
-            }
-        }
-    }
-}
-
-fn status_chain(status: &tonic::Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-    std::iter::successors(std::error::Error::source(status), |error| error.source())
-}
-
-/// What is wrong with a connection, in one line: tonic says "transport error" and hides the cause in the sources.
-pub(crate) fn reason(status: &tonic::Status) -> String {
-    let cause = std::error::Error::source(status).map(root);
-    match (status.message(), cause) {
-        (_, Some(cause)) => cause,
-        ("", None) => status.code().description().to_owned(),
-        (message, None) => message.to_owned(),
-    }
-}
-
-/// The innermost cause.
-pub(crate) fn root(error: &dyn std::error::Error) -> String {
-    let innermost = std::iter::successors(Some(error), |error| error.source()).last();
-    innermost.unwrap_or(error).to_string()
 }

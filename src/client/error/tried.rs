@@ -1,10 +1,6 @@
-//! How a call ends that was tried for as long as it may take: the one place where that is told.
+//! The nodes that a call was tried at in vain, what each said, and what to do about it.
 
 use std::fmt;
-use std::time::Duration;
-
-use crate::client::error::ClientError;
-use crate::types::Span;
 
 /// A node that was tried, and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,31 +41,6 @@ pub enum NodeProblem {
     NotAsked,
 }
 
-/// What a call was after.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wanted {
-    /// The master: for appends, and changes of the members.
-    Master,
-    /// Any node: for reads.
-    Node,
-}
-
-/// Nothing was refused for good, and the time is up: how a call ends that was after `wanted` for all of `waited`.
-///
-/// [`ClientError::Busy`] if all that answered have no room. Else [`ClientError::NoMaster`] or
-/// [`ClientError::Unreachable`], by what was wanted and whether any node answered.
-pub(crate) fn timed_out(wanted: Wanted, waited: Duration, tried: Vec<TriedNode>) -> ClientError {
-    let mut answered = tried.iter().filter(|tried| tried.has_answered()).peekable();
-    match (answered.peek().is_some(), wanted) {
-        (true, _) if answered.all(|tried| tried.problem == NodeProblem::Crowded) => {
-            let message = format!("no room within {} ({}): {}", Span(waited), List(&tried), Remedies(&tried));
-            ClientError::Busy { message }
-        }
-        (true, Wanted::Master) => ClientError::NoMaster { waited, tried },
-        _ => ClientError::Unreachable { waited, tried },
-    }
-}
-
 impl TriedNode {
     /// Whether the node itself said something.
     pub fn has_answered(&self) -> bool {
@@ -78,21 +49,6 @@ impl TriedNode {
 }
 
 impl NodeProblem {
-    /// What the failure of a call says of the node.
-    pub(crate) fn of(error: &ClientError) -> Self {
-        match error {
-            ClientError::Closed { .. } => Self::Closed,
-            ClientError::Busy { .. } => Self::Crowded,
-            ClientError::DiskFull { .. } | ClientError::Exhausted { .. } => Self::Full,
-            ClientError::UnknownGroup { .. } => Self::WrongGroup,
-            ClientError::WrongCluster { .. } | ClientError::TwoClusters { .. } => Self::WrongCluster,
-            ClientError::NoMaster { .. } => Self::NoMaster,
-            ClientError::NotMaster { .. } => Self::NotMaster,
-            ClientError::Broken { .. } | ClientError::Unreachable { .. } => Self::Silent,
-            _ => Self::Refused,
-        }
-    }
-
     /// What a role says of the node, by [`Role::name`](crate::Role::name).
     pub(crate) fn of_role(role: &str) -> Self {
         match role {

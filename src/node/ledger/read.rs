@@ -1,6 +1,6 @@
 //! Reading a ledger: local reads, reads that promise to be current, and streams.
 
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Range, RangeBounds};
 use std::time::Duration;
 
 use super::barrier::Barrier;
@@ -9,7 +9,7 @@ use crate::error::ReadError;
 use crate::log::progress::Pointers;
 use crate::node::read_stream::ReadStream;
 use crate::node::tail::Tail;
-use crate::types::{Consistency, ReadLimit, Record};
+use crate::types::{Consistency, OpenRange, ReadLimit, Record};
 
 impl Ledger {
     /// Waits until this node has all that a read of this consistency must see, whichever node it is. Local reads
@@ -140,17 +140,9 @@ impl Ledger {
     /// `indexes` without open ends: an open start is the first record stored, an open end the committed end.
     fn bounded(&self, indexes: impl RangeBounds<u64>) -> Range<u64> {
         let progress = self.inner.replica.log.progress();
-        let start = match indexes.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(start) => start.saturating_add(1),
-            Bound::Unbounded => progress.first(),
-        };
-        let end = match indexes.end_bound() {
-            Bound::Included(end) => end.saturating_add(1),
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => progress.committed().max(start),
-        };
-        start..end
+        let OpenRange { start, end } = OpenRange::new(&indexes);
+        let start = start.unwrap_or_else(|| progress.first());
+        start..end.unwrap_or_else(|| progress.committed().max(start))
     }
 
     fn check_open(&self) -> Result<(), ReadError> {

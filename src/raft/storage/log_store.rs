@@ -8,7 +8,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::marker::PhantomData;
-use std::ops::{Bound, Range, RangeBounds};
+use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use crate::raft::blocking::run_blocking;
 use crate::raft::election::vote_saves::{ElectionBounds, VoteCollector, VoteSaves};
 use crate::raft::entry::{Content, Entry, NewEntry};
 use crate::raft::type_config::{LogId, RaftVote, Runtime, TypeConfig, log_id};
-use crate::types::Span;
+use crate::types::{OpenRange, Span};
 
 /// Milliseconds since 1970. The simulation has its own.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -236,17 +236,8 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
 impl<R: Runtime> EntryReader<R> {
     /// `range` with an end.
     fn asked(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(start) => start + 1,
-            Bound::Unbounded => self.log.numbers().start,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(end) => end + 1,
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => self.log.numbers().end,
-        };
-        start..end
+        let (asked, there) = (OpenRange::new(range), self.log.numbers());
+        asked.start.unwrap_or(there.start)..asked.end.unwrap_or(there.end)
     }
 
     /// What there is of `range`.
