@@ -4,6 +4,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
+
 /// The first pause: a master that is being elected is to be found soon.
 const FIRST: Duration = Duration::from_millis(25);
 /// The longest: many clients that wait for a cluster must not keep it from coming up.
@@ -16,6 +18,14 @@ const PART: u32 = 6;
 pub(super) fn pause(waited: Duration) -> Duration {
     let longest = (waited / PART).clamp(FIRST * 2, LONGEST);
     longest.mul_f64(0.5 + 0.5 * random())
+}
+
+/// Waits before the next try of what has been tried in vain since `since`; no longer than until `deadline`. `false` if
+/// there is no time for another try.
+pub(super) async fn paused(since: Instant, deadline: Instant) -> bool {
+    let again = Instant::now() + pause(since.elapsed());
+    sleep_until(again.min(deadline)).await;
+    again < deadline
 }
 
 /// From 0 to 1.

@@ -10,11 +10,11 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::client::append::driver::AppendDriver;
 use crate::client::append::queue::{AppendJob, Records};
-use crate::client::backoff::pause;
+use crate::client::backoff::paused;
 use crate::client::cluster::search::Search;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
@@ -23,7 +23,7 @@ use crate::client::masters::{Masters, POLL_INTERVAL};
 use crate::client::node::{NodeClient, RecordStream};
 use crate::client::settings::at_most;
 use crate::client::tail;
-use crate::client::try_each::try_each;
+use crate::client::try_each::Attempt;
 use crate::config::MAX_RECORD_BYTES;
 use crate::types::{Ack, BatchAck, Consistency, Group, NodeId, OpenRange, ReadLimit, Record, Status};
 use crate::wire::client::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
@@ -382,15 +382,13 @@ impl Client {
             }
             topology.recheck_one_cluster().await?;
         }
+        let nodes = Attempt { topology, timeout: self.timeout, deadline, vet_anew: false };
         loop {
             let addresses = topology.by_preference();
-            let passes = ClientError::is_transient;
-            if let Some(answer) = try_each(topology, addresses, self.timeout, deadline, false, passes, &call).await {
+            if let Some(answer) = nodes.try_each(addresses, ClientError::is_transient, &call).await {
                 return answer;
             }
-            let again = Instant::now() + pause(started.elapsed());
-            sleep_until(again.min(deadline)).await;
-            if again >= deadline {
+            if !paused(started, deadline).await {
                 return Err(topology.timed_out(Wanted::Node, started));
             }
         }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::client::backoff::pause;
+use crate::client::backoff::{pause, paused};
 use crate::client::cluster::search::Search;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
@@ -125,10 +125,10 @@ impl MasterWatch {
                 Err(error) => return Err(error),
             }
             // It is not any more, or is one of an earlier term that has not heard of the next.
-            let again = Instant::now() + pause(since.elapsed());
             match until {
-                Some(until) if again >= until => return Ok(None),
-                _ => sleep_until(again).await,
+                Some(until) if !paused(since, until).await => return Ok(None),
+                Some(_) => {}
+                None => sleep(pause(since.elapsed())).await,
             }
         }
     }

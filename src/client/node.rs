@@ -14,7 +14,7 @@ use crate::client::cluster::connections::CallSlot;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::client::settings::at_most;
-use crate::types::{Consistency, OpenRange, ReadLimit, Record, Span, Status};
+use crate::types::{Consistency, OpenRange, ReadLimit, Record, Status};
 use crate::wire::client::millis;
 use crate::wire::pb;
 
@@ -91,11 +91,6 @@ impl NodeClient {
         ClientError::from_status(&self.address, &status)
     }
 
-    fn silent(&self, within: Duration) -> ClientError {
-        let reason = format!("no answer within {}", Span(within));
-        ClientError::Broken { address: self.address.clone(), reason, reached: false }
-    }
-
     /// Waits for an answer for as long as the client's timeout says.
     pub(super) async fn answer<T>(
         &self,
@@ -104,7 +99,7 @@ impl NodeClient {
         let within = self.timeout;
         match timeout(within, call).await {
             Ok(answer) => answer.map_err(|status| self.failed(status)),
-            Err(_) => Err(self.silent(within)),
+            Err(_) => Err(ClientError::silent(&self.address, within)),
         }
     }
 
@@ -320,7 +315,9 @@ impl NodeClient {
         let state = (self.clone(), batches, place, from);
         let checked = stream::try_unfold(state, move |(node, mut batches, place, next)| async move {
             let answer = match within {
-                Some(within) => timeout(within, batches.message()).await.map_err(|_| node.silent(within))?,
+                Some(within) => {
+                    timeout(within, batches.message()).await.map_err(|_| ClientError::silent(&node.address, within))?
+                }
                 None => batches.message().await,
             };
             let Some(batch) = answer.map_err(|status| node.failed(status))? else { return Ok(None) };

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
-use crate::client::backoff::pause;
+use crate::client::backoff::paused;
 use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::client::error::timed_out::Wanted;
 use crate::client::node::{NodeClient, RecordStream};
-use crate::client::try_each::try_each;
+use crate::client::try_each::Attempt;
 use crate::types::Record;
 
 /// A stream that held for so long was a node within reach, though no record came.
@@ -87,11 +87,10 @@ impl FollowingTail {
                 self.fruitless_since = None;
             }
             // Where records came, the next node is asked at once.
-            if let Some(since) = self.fruitless_since {
-                if since.elapsed() >= timeout {
-                    return Err(self.topology.timed_out(Wanted::Node, since));
-                }
-                sleep(pause(since.elapsed())).await;
+            if let Some(since) = self.fruitless_since
+                && !paused(since, since + timeout).await
+            {
+                return Err(self.topology.timed_out(Wanted::Node, since));
             }
         }
     }
@@ -106,23 +105,16 @@ impl FollowingTail {
         let (index, deadline) = (self.next, Instant::now() + timeout);
         let mut addresses = self.topology.by_preference();
         addresses.retain(|other| other != address);
-        let found = try_each(
-            &self.topology,
-            addresses,
-            timeout,
-            deadline,
-            false,
-            |_| true,
-            move |node| async move {
-                let mut records = node.tail_while(index, Some(timeout)).await?;
-                let record = match records.next().await {
-                    Some(record) => record?,
-                    None => return Err(ended(node.address())),
-                };
-                Ok((record, TailSource { address: node.address().to_owned(), records, since: Instant::now() }))
-            },
-        );
-        let lowest = match found.await {
+        let first_record = move |node: NodeClient| async move {
+            let mut records = node.tail_while(index, Some(timeout)).await?;
+            let record = match records.next().await {
+                Some(record) => record?,
+                None => return Err(ended(node.address())),
+            };
+            Ok((record, TailSource { address: node.address().to_owned(), records, since: Instant::now() }))
+        };
+        let nodes = Attempt { topology: &self.topology, timeout, deadline, vet_anew: false };
+        let lowest = match nodes.try_each(addresses, |_| true, first_record).await {
             Some(Ok((record, current))) => {
                 self.next = record.index + 1;
                 (self.fruitless_since, self.source) = (None, Some(current));
@@ -141,6 +133,7 @@ impl FollowingTail {
     async fn connect(&mut self) -> Result<TailSource, ClientError> {
         let timeout = self.timeout;
         let started = *self.fruitless_since.get_or_insert_with(Instant::now);
+        let deadline = started + timeout;
         loop {
             let mut addresses = self.topology.by_preference();
             addresses.sort_by_key(|address| self.failed_last.as_ref() == Some(address));
@@ -149,15 +142,14 @@ impl FollowingTail {
                 let records = node.tail_while(next, Some(timeout)).await?;
                 Ok(TailSource { address: node.address().to_owned(), records, since: Instant::now() })
             };
-            // Asked anew: another node may run there by now.
-            let begun = try_each(&self.topology, addresses, timeout, started + timeout, true, passes, call).await;
-            if let Some(current) = begun {
+            // Another node may run at an address by now.
+            let nodes = Attempt { topology: &self.topology, timeout, deadline, vet_anew: true };
+            if let Some(current) = nodes.try_each(addresses, passes, call).await {
                 return current;
             }
-            if started.elapsed() >= timeout {
+            if !paused(started, deadline).await {
                 return Err(self.topology.timed_out(Wanted::Node, started));
             }
-            sleep(pause(started.elapsed())).await;
         }
     }
 }

@@ -283,10 +283,7 @@ impl Topology {
         let answer = match timeout(within, service.status(request)).await {
             Ok(Ok(status)) => Ok(status.into_inner()),
             Ok(Err(status)) => Err(ClientError::from_status(address, &status)),
-            Err(_) => {
-                let reason = format!("no answer within {}", Span(within));
-                Err(ClientError::Broken { address: address.to_owned(), reason, reached: false })
-            }
+            Err(_) => Err(ClientError::silent(address, within)),
         };
         self.known().replies.note_status(address, &answer);
         answer

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::ClientError;
 use super::tried::{NodeProblem, TriedNode};
+use crate::types::Span;
 use crate::wire::client::from_status;
 use crate::wire::pb::{self, failure::Code};
 
@@ -49,6 +50,12 @@ impl ClientError {
                 Self::Malformed { address: address.into(), what }
             }
         }
+    }
+
+    /// The node at `address` did not answer `within`.
+    pub(crate) fn silent(address: &str, within: Duration) -> Self {
+        let reason = format!("no answer within {}", Span(within));
+        Self::Broken { address: address.to_owned(), reason, reached: false }
     }
 
     /// What ended a call to `address`: the node's own failure, or the connection's.
