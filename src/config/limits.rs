@@ -68,8 +68,15 @@ impl Config {
 mod tests {
     use crate::types::NodeId;
 
-    use super::super::kit::key;
+    use super::super::kit;
     use super::*;
+
+    /// What the connections alone are refused for.
+    fn key(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
+        let mut config = kit::valid();
+        change(&mut config);
+        config.check_connections().err().map(|error| error.key)
+    }
 
     #[test]
     fn a_record_that_no_client_could_read_is_refused_by_name() {
