@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use crate::error::Outcome;
 use crate::types::{Consistency, NodeId, Span};
-use crate::wire::client::from_status;
-use crate::wire::pb::{self, failure::Code};
 use tried::{List, NodeProblem, Remedies, TriedNode};
 
 /// A call did not end with what was asked for.
