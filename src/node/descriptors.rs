@@ -1,20 +1,20 @@
-//! How many clients the descriptors of the process leave room for.
+//! How many clients the process has file descriptors for.
 
 use crate::config::Config;
 use crate::disk::limits::OpenFileLimit;
 use crate::transport::grpc::connection_limit::UNPLACED;
 
-/// Files of a ledger.
+/// Descriptors that a ledger needs: its segments that are not durable yet, its index and state files.
 const PER_LEDGER: usize = 16;
-/// To one peer: control, heartbeats, data.
+/// Connections to one peer: control, heartbeats, data.
 const PER_PEER: usize = 3;
-/// What else a process has open: its runtime, its logs.
+/// What else a process has open: its runtime, its log output.
 const OTHERS: usize = 64;
-/// Fewer connections than any use needs: the least that [`Config::validate`] takes.
+/// The least that [`Config::validate`] takes: fewer connections than any use needs.
 const LEAST: usize = 8;
 
-/// Lowers `max_connections` to what the process may have open: where clients take the last descriptor, the node reaches
-/// no peer and opens no file.
+/// Lowers `max_connections` to what the process may have open: if clients took the last descriptor, the node could
+/// reach no peer and open no file.
 pub(super) fn fit(config: &mut Config) {
     if let Some(limit) = OpenFileLimit::now().soft {
         let (fits, beside) = clients(config, usize::try_from(limit).unwrap_or(usize::MAX));
@@ -29,7 +29,7 @@ pub(super) fn fit(config: &mut Config) {
     }
 }
 
-/// How many clients there is room for, and what is needed beside them.
+/// How many clients there is room for, and how many descriptors the node needs beside them.
 fn clients(config: &Config, limit: usize) -> (usize, usize) {
     let peers = PER_PEER * config.peers.len().max(3);
     let beside = config.max_peer_connections + UNPLACED + peers + PER_LEDGER * config.groups.len() + OTHERS;

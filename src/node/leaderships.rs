@@ -73,16 +73,16 @@ impl Ledger {
     /// There was none in time: the error says who is missing, as far as this node can tell. Or this node will never
     /// have one: it is removed, stopped or closed.
     pub async fn wait_for_master(&self, timeout: Duration) -> Result<Role, NoMasterError> {
-        let group = self.replica();
-        let mut role = group.role.clone();
+        let replica = self.replica();
+        let mut role = replica.role.clone();
         if matches!(*role.borrow(), Role::Electing { .. }) {
             // Should nobody come, it is known by then who is missing.
-            group.standing.look();
+            replica.standing.look();
         }
         let settled = role.wait_for(|role| !matches!(role, Role::Electing { .. }));
-        let settled = group.timed(timeout.min(MAX_TIMEOUT), settled).await;
+        let settled = replica.timed(timeout.min(MAX_TIMEOUT), settled).await;
         let Some(role) = settled.map(|(role, _)| role.map_or(Role::Stopped, |role| role.clone())) else {
-            return Err(NoMasterError::TimedOut { waited: timeout, waiting: group.standing.waiting() });
+            return Err(NoMasterError::TimedOut { waited: timeout, waiting: replica.standing.waiting() });
         };
         if let Some(reason) = role.final_reason() {
             return Err(NoMasterError::Closed { reason: reason.to_owned() });

@@ -1,7 +1,7 @@
 //! Waits for a directory that another process is about to leave.
 //!
-//! Who starts a node when its machine is told to forget the last one starts it while that one still ends: a pod that is
-//! deleted by force, a unit that is restarted. To give up at once would have it started again and again.
+//! A supervisor may start a node while the one before it is still ending: a pod that is deleted by force, a unit that
+//! is restarted. If the new node gave up at once, the supervisor would start it again and again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +10,13 @@ use crate::error::{OpenError, user};
 use crate::raft::Runtime;
 use crate::raft::blocking::run_blocking;
 
-/// How often it is looked.
+/// How often an attempt is made.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// For how long a directory that was free a moment ago, or should be, is waited for: whoever looks whether it is free
-/// holds it meanwhile.
+/// How long to wait for a directory that should be free: a process that looks whether it is free holds it meanwhile.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// Tries `attempt`, beside the runtime, until it says something else than that the directory is in use, but not for
+/// Tries `attempt`, on a blocking thread, until it says something else than that the directory is in use, but not for
 /// longer than `wait`.
 ///
 /// # Errors
@@ -29,8 +28,8 @@ pub(super) async fn retry_while_locked<R: Runtime, T: Send + 'static>(
     wait_for::<R, T>(wait, true, attempt).await
 }
 
-/// The same for a [`MOMENT`] at most, and not for longer than `most`. It says nothing: where there was more to wait
-/// for, that was told when the node started.
+/// The same for a [`MOMENT`] at most, and not for longer than `most`. It logs nothing: where the node had to wait
+/// longer, the log said so when the node started.
 ///
 /// # Errors
 /// What the last attempt said.
@@ -58,7 +57,7 @@ async fn wait_for<R: Runtime, T: Send + 'static>(
                 if tells && told != Some(pid) {
                     let (holder, dir) = (user(pid), dir.display());
                     let seconds = (wait - waited).as_secs_f64();
-                    tracing::warn!(%dir, "in use by {holder}: waits up to {seconds} s for it");
+                    tracing::warn!(%dir, "the directory is in use by {holder}: waiting up to {seconds} s for it");
                     told = Some(pid);
                 }
                 let pause = LOOK.min(wait - waited);

@@ -213,8 +213,8 @@ async fn a_directory_in_use_is_waited_for_and_told_of_once() {
     signal(&second, "-TERM").await;
     let said = patient(second.wait_with_output()).await.unwrap();
     let said = String::from_utf8(said.stderr).unwrap();
-    assert_eq!(said.matches("waits up to 1 s for it").count(), 1, "{said}");
-    assert_eq!(said.matches("waits up to").count(), 1, "{said}");
+    assert_eq!(said.matches("waiting up to 1 s for it").count(), 1, "{said}");
+    assert_eq!(said.matches("waiting up to").count(), 1, "{said}");
 }
 
 #[tokio::test]

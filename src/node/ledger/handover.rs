@@ -55,15 +55,15 @@ impl Ledger {
     }
 
     async fn transfer(&self, to: &NodeId) -> Result<(), MemberError> {
-        let group = self.replica();
+        let replica = self.replica();
         tracing::info!(group = %self.group(), %to, "handing the leadership over");
-        let mut role = group.role.clone();
-        group.raft.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
+        let mut role = replica.role.clone();
+        replica.raft.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
         let followed = role.wait_for(|role| matches!(role, Role::Slave { .. }) || role.is_final());
         let unknown = |reason: String| Err(MemberError::Unknown { reason });
         // What is in flight must be on the successor first; then it is one election.
-        let limit = group.timing.hand_over();
-        match group.timed(limit, followed).await.map(|(role, _)| role.map(|role| role.clone())) {
+        let limit = replica.timing.hand_over();
+        match replica.timed(limit, followed).await.map(|(role, _)| role.map(|role| role.clone())) {
             Some(Ok(Role::Slave { master, .. })) if master.id == *to => Ok(()),
             Some(Ok(Role::Slave { master, .. })) => unknown(format!("{} took over instead of {to}", master.id)),
             Some(Ok(role)) => match role.final_reason() {

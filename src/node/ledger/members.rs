@@ -249,18 +249,18 @@ impl Ledger {
 
     /// What a member says of itself, which promises nothing by it.
     pub(in crate::node) async fn ask_member(&self, member: &Member) -> Result<pb::IdentifyResponse, TransportError> {
-        let group = self.replica();
+        let replica = self.replica();
         let (set_by, cluster) = {
-            let view = group.view.borrow();
+            let view = replica.view.borrow();
             (view.set_by, view.cluster)
         };
         let envelope = pb::Envelope {
             sender_address: self.advertised().to_owned(),
             cluster_incarnation: incarnation_bytes(cluster),
             membership: set_by.map(from_log_id),
-            ..envelope(&group.identity, &member.id, Some(member.incarnation))
+            ..envelope(&replica.identity, &member.id, Some(member.incarnation))
         };
-        let (request, limit) = (look(&group.identity, envelope), group.timing.call());
+        let (request, limit) = (look(&replica.identity, envelope), replica.timing.call());
         self.transport().link(&member.address, Lane::Control).identify(request, limit).await
     }
 

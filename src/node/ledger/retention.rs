@@ -38,12 +38,12 @@ impl Ledger {
     /// # Errors
     /// If the system does not say how full the disk is.
     pub fn retention(&self) -> std::io::Result<RetentionStatus> {
-        let group = self.replica();
+        let replica = self.replica();
         let retention = self.inner.retention;
-        let stock = group.log.stock(&retention.unwrap_or_default())?;
-        let outcome = group.raft.removal_outcome();
+        let stock = replica.log.stock(&retention.unwrap_or_default())?;
+        let outcome = replica.raft.removal_outcome();
         Ok(RetentionStatus {
-            first: group.log.progress().first(),
+            first: replica.log.progress().first(),
             first_position: stock.first_position,
             segments: stock.segments,
             bytes: stock.bytes,
@@ -52,7 +52,7 @@ impl Ledger {
             level: retention.map(|_| stock.level),
             retention,
             last: outcome.last,
-            problem: outcome.problem.or_else(|| group.retention_problems.first()),
+            problem: outcome.problem.or_else(|| replica.retention_problems.first()),
         })
     }
 
@@ -68,14 +68,14 @@ impl Ledger {
         if let Some(reason) = self.role().borrow().final_reason() {
             return Err(RemoveError::Closed { reason: reason.to_owned() });
         }
-        let group = self.replica();
-        let committed = group.log.progress().committed();
+        let replica = self.replica();
+        let committed = replica.log.progress().committed();
         if index > committed {
             return Err(RemoveError::NotCommitted { index, committed });
         }
-        if let Some(removal) = group.log.below(index) {
-            group.raft.remove(removal).await?;
+        if let Some(removal) = replica.log.below(index) {
+            replica.raft.remove(removal).await?;
         }
-        Ok(group.log.progress().first())
+        Ok(replica.log.progress().first())
     }
 }

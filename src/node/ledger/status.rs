@@ -9,11 +9,12 @@ use crate::types::{Member, Role, ScrubStatus, Status};
 impl Ledger {
     /// A view of the ledger on this node.
     pub fn status(&self) -> Status {
-        let group = self.replica();
-        let role = group.role.borrow().clone();
-        let view = group.view.borrow().clone();
-        let Pointers { first, committed, durable, end } = group.log.progress().in_order();
-        let myself = || view.members.iter().map(|m| &m.member).find(|member| member.id == group.identity.node).cloned();
+        let replica = self.replica();
+        let role = replica.role.borrow().clone();
+        let view = replica.view.borrow().clone();
+        let Pointers { first, committed, durable, end } = replica.log.progress().in_order();
+        let myself =
+            || view.members.iter().map(|m| &m.member).find(|member| member.id == replica.identity.node).cloned();
         let master: Option<Member> = match &role {
             Role::Master { .. } => myself(),
             Role::Slave { master, .. } => Some(master.clone()),
@@ -22,10 +23,10 @@ impl Ledger {
         let mut alarms: Vec<_> = view.members.iter().filter_map(|m| self.alarm_of(&role, &m.member)).collect();
         alarms.extend(self.hangs().map(|(_, what)| format!("the disk hangs: {what}")));
         Status {
-            cluster: group.identity.cluster.clone(),
+            cluster: replica.identity.cluster.clone(),
             cluster_incarnation: view.cluster,
-            group: group.identity.group.clone(),
-            node: group.identity.node.clone(),
+            group: replica.identity.group.clone(),
+            node: replica.identity.node.clone(),
             term: view.term_in(&role),
             role,
             master,
@@ -35,11 +36,11 @@ impl Ledger {
             end,
             committed_position: committed.position,
             committed_chain: committed.chain,
-            disk_full: group.admission.disk_full(),
+            disk_full: replica.admission.disk_full(),
             alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
-            durability: Some(group.log.durability()),
-            waiting: group.standing.waiting(),
-            scrub: group.log.scrub_status(),
+            durability: Some(replica.log.durability()),
+            waiting: replica.standing.waiting(),
+            scrub: replica.log.scrub_status(),
             members: view.members,
         }
     }

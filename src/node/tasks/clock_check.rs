@@ -1,4 +1,4 @@
-//! The task that asks the other members what time it is, when this node's clock is doubted as a leader's.
+//! The task that asks the other members what time it is, when this node leads and its clock is in doubt.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
 use crate::types::{Member, Span};
 
-/// How long until they are asked again. A clock is set right by a person.
+/// How long until the task asks them again: a person has to set the clock right.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// What the members' clocks come to.
+/// What the members' clocks say of this node's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ClockVerdict {
-    /// A majority of the voters has it that late, this node included.
+    /// A majority of the voters, this node included, has it as late.
     Agreed,
-    /// Too many have it earlier for that.
+    /// Too many voters have it earlier for that.
     Alone,
-    /// Too few answer.
+    /// Too few voters answer.
     Unknown,
 }
 
-/// Asks for one ledger.
+/// Asks on behalf of one ledger.
 pub(crate) struct ClockCheck {
     ledger: WeakLedger,
 }
@@ -53,7 +53,8 @@ impl ClockCheck {
                 ClockVerdict::Agreed => {
                     stamps.confirm();
                     let ahead = Span(ahead);
-                    tracing::info!(%group, %ahead, "this node's clock is ahead of the newest entry, and is right");
+                    tracing::info!(%group, %ahead,
+                        "this node's clock is ahead of the newest entry, and the other voters' clocks agree");
                     told = None;
                     continue;
                 }
@@ -63,13 +64,15 @@ impl ClockCheck {
             if told != Some(verdict) {
                 let others = match verdict {
                     ClockVerdict::Alone => "the other voters' clocks are not: set this one right",
-                    _ => "too few voters say what time it is: it is believed if it still says so in an hour",
+                    _ => {
+                        "too few voters say what time it is: this node trusts its clock if it still says so in an hour"
+                    }
                 };
                 tracing::warn!(
                     %group,
                     ahead = %Span(ahead),
                     "this node's clock is ahead of the newest entry and the time that has passed, and {others}. Until \
-                     then entries are stamped with the time that is due"
+                     then it stamps entries with the time that is due"
                 );
                 told = Some(verdict);
             }
@@ -81,21 +84,27 @@ impl ClockCheck {
 
 /// Asks all voters.
 async fn ask(ledger: &Ledger) -> ClockVerdict {
-    let group = ledger.replica();
-    let voters: Vec<Member> =
-        group.view.borrow().members.iter().filter(|member| member.voter).map(|member| member.member.clone()).collect();
-    let others = voters.iter().filter(|member| member.id != group.identity.node);
+    let replica = ledger.replica();
+    let voters: Vec<Member> = replica
+        .view
+        .borrow()
+        .members
+        .iter()
+        .filter(|member| member.voter)
+        .map(|member| member.member.clone())
+        .collect();
+    let others = voters.iter().filter(|member| member.id != replica.identity.node);
     let answers = join_all(others.map(|member| clock_of(ledger, member))).await;
-    verdict(voters.len(), group.timestamps.clock(), &answers)
+    verdict(voters.len(), replica.timestamps.clock(), &answers)
 }
 
-/// What time the member has; `None` if it does not say.
+/// The member's time; `None` if it does not say.
 async fn clock_of(ledger: &Ledger, member: &Member) -> Option<u64> {
     let answer = ledger.ask_member(member).await.ok()?;
     (answer.clock_ms != 0).then_some(answer.clock_ms)
 }
 
-/// `answers`: the clocks of the others of so many voters.
+/// `answers`: the clocks of the other voters, out of `voters` in all.
 fn verdict(voters: usize, own: u64, answers: &[Option<u64>]) -> ClockVerdict {
     let majority = voters / 2 + 1;
     let late = answers.iter().flatten().filter(|clock| clock.saturating_add(SLACK) >= own).count();

@@ -1,13 +1,14 @@
 //! The first membership.
 //!
-//! Only the node with the lowest id makes it, and only when *all* peers answer that they are empty: unreachable is
-//! not empty. So a node that lost its disk never forms a second cluster beside the first, and two halves of a
-//! partition never form two. A peer that is empty says so only to who has the same peer list, so that two nodes with
-//! different lists, each the lowest of its own, never form two either. The membership carries the incarnation of
-//! every disk from the beginning. A node that is to join a cluster that exists ([`Config::join`]) forms none and
-//! promises itself to nobody. A cluster of one is formed only where it is asked for ([`Config::single`]).
+//! Only the node with the lowest id, the founder, makes it, and only when *all* peers answer that they are empty:
+//! unreachable is not empty. So a node that lost its disk never forms a second cluster beside the first, and two halves
+//! of a partition never form two. An empty peer says so only to a node that has the same peer list, so that two nodes
+//! with different lists, each the lowest of its own, never form two clusters either. The membership carries the
+//! incarnation of every disk from the beginning. A node that is to join an existing cluster ([`Config::join`]) forms
+//! none and promises itself to nobody. A node forms a cluster of one only where the configuration asks for that
+//! ([`Config::single`]).
 //!
-//! All others look on, and so can say for whom they wait ([`master_wait`](super::master_wait)).
+//! All other nodes watch the founder, so that they can say for whom they wait ([`master_wait`](super::master_wait)).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,30 +24,29 @@ use crate::transport::{Lane, Transport, TransportError};
 use crate::types::{Incarnation, Member, Peer, checked_address};
 use crate::wire::pb::{self, refusal::Reason};
 
-/// Forms a cluster, if that is this node's business, and sees why there is none.
+/// Forms the cluster, if this node is its founder, or finds out why there is none yet.
 pub(crate) struct Formation {
     identity: Identity,
     me: Member,
     /// The whole list as text: all peers must have the same.
     peers: String,
     others: Vec<Peer>,
-    /// Who forms the cluster, if that is another node.
+    /// The founder, if that is another node.
     founder: Option<Peer>,
-    /// Whether this node forms the cluster.
     is_founder: bool,
     join: bool,
-    /// What the cluster is to be known by, should it be formed here.
+    /// The incarnation of the cluster, should this node form it.
     cluster: Incarnation,
     transport: Arc<dyn Transport>,
     /// How long a peer may take to answer.
     answer: Duration,
 }
 
-/// What the peers said.
+/// What the peers say, taken together.
 enum PeerAnswers {
     /// All are empty.
     Empty(Vec<Member>),
-    /// Not all answered, or one is not empty: what to tell the operator.
+    /// Not all of them answered, or one is not empty: what to tell the operator.
     NotYet(String),
 }
 
@@ -68,13 +68,13 @@ impl Formation {
         Self { identity, me, peers, others, founder, is_founder, join: config.join, cluster, transport, answer }
     }
 
-    /// Whether this node is the one to form the cluster.
+    /// Whether this node forms the cluster.
     pub(crate) fn is_founder(&self) -> bool {
         self.is_founder
     }
 
-    /// What an empty node can do: form the cluster, if it is the one to form it and all others are there. Gives back
-    /// why there is none yet, and what to do.
+    /// What an empty node can do: form the cluster, if it is the founder and all others are there. Returns why there is
+    /// no cluster yet, and what to do.
     pub(crate) async fn attempt(&self, ledger: &Ledger) -> Option<String> {
         if self.join {
             let Member { id, address, .. } = &self.me;
@@ -100,7 +100,7 @@ impl Formation {
         }
     }
 
-    /// Why `founder` has not formed the cluster yet, or where it was formed without this node.
+    /// Why `founder` has not formed the cluster yet, or which peer has a cluster without this node.
     async fn watch_founder(&self, founder: &Peer) -> String {
         let answers = future::join_all(self.others.iter().map(|peer| self.ask(peer, true))).await;
         let mut waits = format!("waits for {}, which forms the cluster", founder.id);
@@ -131,7 +131,7 @@ impl Formation {
         format!("{} has formed its cluster already: `dledger members add {}`", peer.id, self.me.address)
     }
 
-    /// The peer knows this node's id with another disk, or this disk as one that was removed.
+    /// The peer knows this node's id with another disk, or knows this disk as removed.
     fn known_otherwise(&self, peer: &Peer, error: &TransportError) -> String {
         let Member { id, address, .. } = &self.me;
         let what_to_do = format!("if the disk of {id} was lost, `dledger members replace {id} {address}`");
@@ -167,7 +167,7 @@ impl Formation {
         ))
     }
 
-    /// What becomes of a peer that is empty.
+    /// An empty peer as a member.
     fn member(&self, peer: &Peer, answer: &pb::IdentifyResponse) -> Result<Member, String> {
         let Some(incarnation) = Incarnation::from_slice(&answer.incarnation) else {
             return Err(format!("{} (it sent no incarnation)", peer.id));
@@ -176,7 +176,7 @@ impl Formation {
         Ok(Member { id: peer.id.clone(), address, incarnation })
     }
 
-    /// `only_looks`: the peer promises itself to nobody.
+    /// `only_looks`: the peer does not promise itself to this node.
     async fn ask(&self, peer: &Peer, only_looks: bool) -> Result<pb::IdentifyResponse, TransportError> {
         let look = look(&self.identity, envelope(&self.identity, &peer.id, None));
         let request = pb::IdentifyRequest { peers: self.peers.clone(), join: only_looks, ..look };
@@ -184,12 +184,12 @@ impl Formation {
     }
 }
 
-/// Whether the peer refused the call for who made it: it has a membership that knows this node otherwise.
+/// Whether the peer refused the call because of its sender: its membership knows this node with another disk.
 fn is_about_us(error: &TransportError) -> bool {
     matches!(error, TransportError::Refused { refusal, .. } if refusal.reason() == Reason::Sender)
 }
 
-/// Why there was no answer, for the operator: who was asked is said beside it.
+/// Why there was no answer, for the operator; the caller names the peer beside it.
 pub(crate) fn why(error: &TransportError) -> String {
     match error {
         TransportError::Refused { refusal, .. } => {
@@ -199,7 +199,7 @@ pub(crate) fn why(error: &TransportError) -> String {
     }
 }
 
-/// Where a member is reached: where it says, or else where it was found.
+/// The address of a member: the one that it advertises, or else the one in the peer list.
 fn address(peer: &Peer, advertised: &str) -> Result<String, String> {
     if advertised.is_empty() {
         return Ok(peer.address.clone());

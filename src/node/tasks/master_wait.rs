@@ -1,8 +1,8 @@
-//! The task that says why there is no master.
+//! The task that forms the cluster, and says why there is no master.
 //!
-//! A node that is empty waits for the cluster to be formed, or to be taken in ([`formation`](super::formation)); one
-//! that has a membership waits for a quorum of it. Whoever waits says so: in its log when the reason is new, in its
-//! status, to those whose appends it refuses, and to nodes that ask whether they wait for it.
+//! An empty node waits until the cluster is formed, or until the cluster adds it ([`formation`](super::formation)); a
+//! node that has a membership waits for a quorum of it. A node that waits says so: in its log when the reason is new,
+//! in its status, to those whose appends it refuses, and to nodes that ask it because they wait for it.
 
 use std::time::Duration;
 
@@ -15,31 +15,31 @@ use crate::raft::Runtime;
 use crate::transport::TransportError;
 use crate::types::{Incarnation, Member, Role};
 
-/// How long the one that forms the cluster waits before it asks again.
+/// How long the founder of the cluster waits before it asks its peers again.
 const QUICK_RETRY: Duration = Duration::from_millis(100);
-/// How long once it has asked [`QUICK_ATTEMPTS`] times, and how often others look: a hundred ledgers that wait for a
-/// node that is not there are to cost little. An election in good order is over before the first look.
+/// How long the founder waits after [`QUICK_ATTEMPTS`], and how often other nodes look: a hundred ledgers that wait for
+/// a node which is not there must cost little. An election in good order is over before the first look.
 const SLOW_RETRY: Duration = Duration::from_secs(1);
-/// How often to ask before one becomes patient.
+/// Attempts of the founder before it waits longer between them: ten seconds' worth.
 const QUICK_ATTEMPTS: u32 = 100;
-/// The log is reported a reason once so many rounds have passed since the last one: what is over by then is no news.
+/// Rounds between two reasons in the log: a reason that has gone after 3 rounds is no news.
 const QUIET_ROUNDS: u32 = 3;
 
-/// How long until the members are asked again: 2 s, 4 s, 8 s. Where a hundred ledgers elect at once, the questions are
-/// not to keep the elections from their turn.
+/// How long until the task asks the members again: 2 s, 4 s, 8 s. Where a hundred ledgers elect at once, the questions
+/// must not delay the elections.
 fn member_poll_pause(round: u32) -> Duration {
     SLOW_RETRY * (1 << round.clamp(1, 3))
 }
 
-/// Says why a ledger has no master.
+/// Forms the cluster of a ledger, if that is this node's business, and says why the ledger has no master.
 pub(crate) struct MasterWait {
     formation: Formation,
     ledger: WeakLedger,
-    /// Where the node is stopped, nobody needs to look after it.
+    /// Hushed while the node stops: then a missing master is no news.
     outages: Outages,
 }
 
-/// What was reported last, and in which round.
+/// The last reason that the log has, and the round it is of.
 #[derive(Default)]
 struct Reported {
     why: Option<String>,
@@ -98,30 +98,32 @@ impl MasterWait {
         }
     }
 
-    /// `round`: of waiting; `None`: what is to be reported is no matter of time.
+    /// Shows `reason` in the status, and logs it if it is new. `round` is the round of waiting; `None`: log it at once.
     fn report(&self, ledger: &Ledger, reason: Option<String>, round: Option<u32>, reported: &mut Reported) {
-        let group = ledger.replica();
-        group.standing.wait_for(reason.clone());
+        let replica = ledger.replica();
+        replica.standing.wait_for(reason.clone());
         if reason == reported.why || round.is_some_and(|round| round < reported.round.saturating_add(QUIET_ROUNDS)) {
             return;
         }
         match &reason {
             Some(_) if self.outages.is_hushed() => {}
-            Some(why) => tracing::warn!(group = %ledger.group(), node = %group.identity.node, %why, "no master"),
-            None => tracing::info!(group = %ledger.group(), node = %group.identity.node, "waits no more"),
+            Some(why) => tracing::warn!(group = %ledger.group(), node = %replica.identity.node, %why, "no master"),
+            None => {
+                tracing::info!(group = %ledger.group(), node = %replica.identity.node, "no longer waiting")
+            }
         }
         *reported = Reported { why: reason, round: round.unwrap_or(0) };
     }
 
-    /// Who of the members does not answer, as far as this node knows them.
+    /// Why the members elect no master: who does not answer, as far as this node knows them.
     async fn explain_no_quorum(&self, ledger: &Ledger) -> String {
-        let group = ledger.replica();
-        if let Some(reported) = group.standing.contradiction() {
+        let replica = ledger.replica();
+        if let Some(reported) = replica.standing.contradiction() {
             return reported;
         }
-        let me = &group.identity.node;
+        let me = &replica.identity.node;
         let (members, cluster) = {
-            let view = group.view.borrow();
+            let view = replica.view.borrow();
             (view.members.clone(), view.cluster)
         };
         let others: Vec<&Member> = members.iter().map(|m| &m.member).filter(|member| member.id != *me).collect();
@@ -142,7 +144,7 @@ impl MasterWait {
                     if let TransportError::Refused { refusal, .. } = &error
                         && refusal.removed
                     {
-                        group.standing.tell_removed(member.id.as_str());
+                        replica.standing.tell_removed(member.id.as_str());
                     }
                     lines.push(format!("{} ({})", member.id, why(&error)));
                 }
@@ -151,7 +153,7 @@ impl MasterWait {
         let voters = members.iter().filter(|member| member.voter).count();
         let all = members.iter().filter(|m| m.voter).map(|m| m.member.id.as_str()).collect::<Vec<_>>().join(", ");
         match lines.is_empty() {
-            // A leader that does not reach this node is none as far as it can tell.
+            // A leader that does not reach this node is no leader as far as this node can tell.
             true => format!(
                 "all members answer, and this node hears of no master: {} of {all} have to agree on one. If one leads, \
                  it does not reach this node at {}: its log says why",

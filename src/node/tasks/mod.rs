@@ -4,12 +4,12 @@
 //! |---|---|
 //! | `formation` | the first membership, by the lowest id, when all peers are empty |
 //! | `master_wait` | the task that forms the cluster, and says why there is no master |
-//! | `leader_placement` | the task that has the leadership where it belongs |
+//! | `leader_placement` | the task that moves the leadership to where it belongs |
 //! | `retainer` | the task that removes old segments |
-//! | `roll_by_age` | has the segment end whose records have their age, if the members can follow |
-//! | `scrubber` | the task that reads sealed segments, and has repaired what is found |
-//! | `clock_check` | the task that asks the others what time it is, when a leader's clock is doubted |
-//! | `disk_watch` | the task that says when the disk of a node hangs |
+//! | `roll_by_age` | ends the active segment because of its age, if the members can follow |
+//! | `scrubber` | the task that reads sealed segments, and has damage repaired |
+//! | `clock_check` | the task that asks the other members what time it is, when this node's clock is in doubt |
+//! | `disk_watch` | the task that reports a disk that hangs |
 //! | `reopener` | the task that opens ledgers whose directory another process had open |
 
 pub(crate) mod clock_check;

@@ -1,6 +1,6 @@
-//! Opens a ledger whose directory somebody else had open, as soon as it is free.
+//! The task that opens a ledger whose directory another process had open, as soon as it is free.
 //!
-//! A node waits for a directory when it starts (`lock_wait`), but not for ever: its other ledgers are to serve.
+//! A starting node waits for a directory (`lock_wait`), but not for ever, because its other ledgers should serve.
 
 use std::time::Duration;
 
@@ -8,10 +8,11 @@ use tokio::sync::watch;
 
 use crate::node::node::WeakNode;
 
-/// How often it is looked.
+/// How often the task looks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Looks after the closed ledgers of `node` until that is gone or stops. `changes` tells when they come and go.
+/// Watches over the unopened ledgers of `node` until the node is gone or stops. `changes` tells when ledgers come and
+/// go.
 pub(crate) async fn reopen(node: WeakNode, mut changes: watch::Receiver<()>) {
     loop {
         changes.mark_unchanged();
@@ -27,12 +28,12 @@ pub(crate) async fn reopen(node: WeakNode, mut changes: watch::Receiver<()>) {
     }
 }
 
-/// Whether there is such a ledger. `None`: the node is gone.
+/// Whether the node waits for any directory. `None`: the node is gone.
 fn in_use(node: &WeakNode) -> Option<bool> {
     node.upgrade().map(|node| !node.unopened().in_use().is_empty())
 }
 
-/// False if the node is gone, or has stopped.
+/// Returns false if the node is gone or has stopped.
 async fn open_those_that_are_free(node: &WeakNode) -> bool {
     let Some(node) = node.upgrade() else { return false };
     for group in node.unopened().in_use() {

@@ -13,7 +13,7 @@ use crate::raft::Runtime;
 use crate::raft::storage::log_store::Clock;
 use crate::types::{DiskLevel, Span};
 
-/// Looks again and again whether something is to go, on every node by itself.
+/// Removes what retention gives up, on every node by itself.
 pub(crate) struct Retainer {
     ledger: WeakLedger,
     retention: Option<Retention>,
@@ -37,18 +37,18 @@ impl Retainer {
     async fn watch<R: Runtime>(&self, log: LogReader, retention: Retention, seed: u64) {
         let (mut level, mut ages, mut told) = (DiskLevel::Calm, SegmentAges::default(), None);
         let Some(mut passed) = self.ledger.upgrade().map(|ledger| ledger.replica().raft.clock()) else { return };
-        // Before anything is written in this life: what is written now carries a clock that may be the wrong one.
+        // Before this process writes anything: new entries carry a clock that may be wrong.
         log.look(&mut ages, (self.clock)(), passed());
         for look in 0_u64.. {
             tokio::select! {
-                // Else the order in which they are asked is left to a chance that no seed of a simulation determines.
+                // In this order, so that a seed of a simulation determines which is first.
                 biased;
                 () = log.grown() => {}
                 () = R::sleep(jittered(retention.every, seed ^ look)) => {}
             }
             match log.review_by(&retention, &mut ages, (self.clock)(), passed()) {
                 Ok((decision, look)) => {
-                    // Who does not go by age has no use for the clock.
+                    // Without a limit of age, the clock does not matter.
                     if retention.max_age.is_some() {
                         told = self.tell(look, told);
                     }
@@ -57,12 +57,12 @@ impl Retainer {
                         self.end_segment(log.roll_due(&retention, &mut ages, look.now, passed())).await;
                     }
                 }
-                Err(error) => tracing::warn!(%error, "cannot tell how full the disk is: nothing is removed"),
+                Err(error) => tracing::warn!(%error, "cannot tell how full the disk is: retention removes nothing"),
             }
         }
     }
 
-    /// Has the active segment end if that is due, where this node is the master, and says if it cannot.
+    /// Ends the active segment if that is due and this node is the master; warns if it cannot.
     async fn end_segment(&self, due: std::io::Result<Option<u64>>) {
         let Some(ledger) = self.ledger.upgrade() else { return };
         let problem = match due {
@@ -70,7 +70,7 @@ impl Retainer {
                 roll_by_age::end_segment(&ledger, begins).await.err()
             }
             Ok(_) => None,
-            Err(error) => Some(format!("it is not known how old the newest records are: {error}")),
+            Err(error) => Some(format!("cannot tell how old the newest records are: {error}")),
         };
         if ledger.replica().retention_problems.set_roll(problem.clone())
             && let Some(why) = problem
@@ -79,7 +79,7 @@ impl Retainer {
         }
     }
 
-    /// Says what is wrong with the clock or the stamps, once, and when it is over. Gives back what was said.
+    /// Logs once what is wrong with the clock or the stamps, and when that is over. Returns what the log says now.
     fn tell(&self, look: BelievedTime, before: Option<ClockProblem>) -> Option<ClockProblem> {
         let Some(ledger) = self.ledger.upgrade() else { return before };
         let group = ledger.group();
@@ -87,14 +87,14 @@ impl Retainer {
         let now = wrong.as_ref().map(|(wrong, _)| *wrong);
         match &wrong {
             Some((_, why)) if now != before => tracing::warn!(%group, "{why}"),
-            None if before.is_some() => tracing::info!(%group, "the age of records is what the clock says again"),
+            None if before.is_some() => tracing::info!(%group, "the age of records follows the clock again"),
             Some(_) | None => {}
         }
         ledger.replica().retention_problems.set_clock(wrong.map(|(_, why)| why));
         now
     }
 
-    /// Does what was decided, and says so when the disk has crossed a line. Gives back how full it is.
+    /// Removes what the review gives up, and logs when the disk crosses a line. Returns how full the disk is.
     async fn act(&self, RetentionReview { level, removal }: RetentionReview, before: DiskLevel) -> DiskLevel {
         let Some(ledger) = self.ledger.upgrade() else { return level };
         let group = ledger.group();
@@ -106,7 +106,7 @@ impl Retainer {
         if let Some(removal) = removal
             && let Err(error) = ledger.replica().raft.remove(removal).await
         {
-            tracing::warn!(%group, %error, "what retention gives up could not be removed");
+            tracing::warn!(%group, %error, "cannot remove what retention gives up");
         }
         level
     }
@@ -121,13 +121,14 @@ enum ClockProblem {
     Stamps,
 }
 
-/// What is wrong, what comes of it and what to do.
+/// What is wrong with the time, what follows from it and what to do.
 fn wrong(look: BelievedTime) -> Option<(ClockProblem, String)> {
     let long = |millis: u64| Span(Duration::from_millis(millis));
     if let Some(ClockDoubt { ahead, left, .. }) = look.doubt {
         let why = format!(
-            "this node's clock is {} ahead of the newest record or of the time that has passed: for age, only what has \
-             aged since is removed. It is believed in {}; if it is wrong, set it right before",
+            "this node's clock is {} ahead of the newest record or of the time that has passed: retention by age \
+             removes only what has aged since. This node trusts the clock in {}; if it is wrong, set it right before \
+             then",
             long(ahead),
             Span(left)
         );
@@ -135,14 +136,14 @@ fn wrong(look: BelievedTime) -> Option<(ClockProblem, String)> {
     }
     let ahead = look.stamped_ahead?;
     let why = format!(
-        "the newest record is stamped {} ahead of this node's clock: a master's clock was, or this one is behind. \
-         Segments with such records age from when this process saw them full; check the clocks",
+        "the newest record is stamped {} ahead of this node's clock: a master's clock was ahead, or this one is \
+         behind. Segments with such records age from when this process saw them full; check the clocks",
         long(ahead)
     );
     Some((ClockProblem::Stamps, why))
 }
 
-/// `every`, a tenth more or less: nodes that were started together need not look together.
+/// `every`, a tenth more or less, so that nodes which were started together do not all look at once.
 fn jittered(every: Duration, seed: u64) -> Duration {
     // Fibonacci hashing: the upper bits are as good as random.
     let part = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
@@ -160,7 +161,7 @@ mod tests {
         let doubt = ClockDoubt { clock: 9, ahead: 90_000_000, left: Duration::from_secs(3000) };
         let (what, why) = wrong(BelievedTime { doubt: Some(doubt), stamped_ahead: Some(1), ..right }).unwrap();
         assert!(
-            what == ClockProblem::Clock && why.contains("25 h ahead") && why.contains("believed in 50 min"),
+            what == ClockProblem::Clock && why.contains("25 h ahead") && why.contains("trusts the clock in 50 min"),
             "{why}"
         );
         let (what, why) = wrong(BelievedTime { stamped_ahead: Some(90_000), ..right }).unwrap();

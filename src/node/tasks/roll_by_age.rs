@@ -1,4 +1,4 @@
-//! Ending the active segment because of its age: whether the members can follow, before the master does it.
+//! Ends the active segment because of its age, once the master knows that the members can follow.
 
 use futures::future::join_all;
 
@@ -7,10 +7,10 @@ use crate::node::ledger::Ledger;
 use crate::types::NodeId;
 use crate::wire::pb;
 
-/// What a member says of itself.
+/// Whether a member can follow when the segment ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Readiness {
-    /// Nothing.
+    /// It does not answer.
     Silent,
     /// Its version of the disk format has no rolls.
     Outdated,
@@ -22,7 +22,7 @@ enum Readiness {
 impl From<pb::IdentifyResponse> for Readiness {
     fn from(answer: pb::IdentifyResponse) -> Self {
         match () {
-            // A node of before there was a second version says 0.
+            // A node that knows only the first version says 0.
             () if answer.format < DIRECTORY_VERSION => Self::Outdated,
             () if answer.no_room => Self::Full,
             () => Self::Ready,
@@ -30,18 +30,18 @@ impl From<pb::IdentifyResponse> for Readiness {
     }
 }
 
-/// Ends the segment that begins with entry `begins`, if this node leads and the members can follow; or else says why
-/// not, and whoever looks next asks again.
+/// Ends the segment that begins with entry `begins`, if this node leads and the members can follow. If not, the next
+/// look asks them again.
 ///
 /// # Errors
-/// Who cannot follow, for people.
+/// Which members cannot follow, for the operator.
 pub(crate) async fn end_segment(ledger: &Ledger, begins: u64) -> Result<(), String> {
-    let group = ledger.replica();
-    if group.admission.lacks_room() {
+    let replica = ledger.replica();
+    if replica.admission.lacks_room() {
         return Err(cannot("this node has no room for another segment"));
     }
-    let members = group.view.borrow().members.clone();
-    let others: Vec<_> = members.iter().filter(|member| member.member.id != group.identity.node).collect();
+    let members = replica.view.borrow().members.clone();
+    let others: Vec<_> = members.iter().filter(|member| member.member.id != replica.identity.node).collect();
     let answers = join_all(others.iter().map(|other| ledger.ask_member(&other.member))).await;
     let answers: Vec<_> = others
         .iter()
@@ -50,15 +50,16 @@ pub(crate) async fn end_segment(ledger: &Ledger, begins: u64) -> Result<(), Stri
         .collect();
     let voters = members.iter().filter(|member| member.voter).count();
     can_follow(voters, &answers)?;
-    // Nobody is left to do it: then the ledger is closed.
-    if group.rolls.send(begins).is_ok() {
-        tracing::info!(group = %ledger.group(), entry = begins, "the segment ends: its first record has its age");
+    // An error: the proposer is gone, and the ledger is closed.
+    if replica.rolls.send(begins).is_ok() {
+        tracing::info!(group = %ledger.group(), entry = begins,
+            "ending the segment: its first record is as old as retention keeps records");
     }
     Ok(())
 }
 
-/// Whether a majority of so many voters, this one included, can follow, and nobody who answers is of a version that has
-/// no rolls. `answers`: of the others, and whether each is a voter.
+/// Whether a majority of `voters`, this node included, can follow, and no member that answers is of a version without
+/// rolls. `answers` are those of the others, each with whether it is a voter.
 fn can_follow(voters: usize, answers: &[(&NodeId, bool, Readiness)]) -> Result<(), String> {
     let ready = answers.iter().filter(|(_, voter, answer)| *voter && *answer == Readiness::Ready).count();
     let old = answers.iter().any(|(.., answer)| *answer == Readiness::Outdated);
@@ -68,14 +69,17 @@ fn can_follow(voters: usize, answers: &[(&NodeId, bool, Readiness)]) -> Result<(
     let why = answers.iter().filter_map(|(id, _, answer)| match answer {
         Readiness::Ready => None,
         Readiness::Silent => Some(format!("{id} does not answer")),
-        Readiness::Outdated => Some(format!("{id} runs a version of before segments ended so: update it")),
+        Readiness::Outdated => Some(format!("{id} runs a version that cannot end segments by age: update it")),
         Readiness::Full => Some(format!("{id} has no room for another segment")),
     });
     Err(cannot(&why.collect::<Vec<_>>().join(", ")))
 }
 
 fn cannot(why: &str) -> String {
-    format!("the newest records have their age, and their segment cannot end so that they could go: {why}")
+    format!(
+        "the newest records are as old as retention keeps records, but their segment cannot end so that they can go: \
+         {why}"
+    )
 }
 
 #[cfg(test)]
@@ -99,7 +103,7 @@ mod tests {
         let both = "n1 has no room for another segment, n2 does not answer";
         assert_eq!(follow(3, &[(true, Full), (true, Silent)]), Err(both.into()));
         assert_eq!(follow(2, &[(true, Silent), (false, Ready)]), Err("n1 does not answer".into()));
-        let old = "n2 runs a version of before segments ended so: update it";
+        let old = "n2 runs a version that cannot end segments by age: update it";
         assert_eq!(follow(3, &[(true, Ready), (true, Outdated)]), Err(old.into()));
         assert_eq!(follow(2, &[(true, Ready), (false, Outdated)]), Err(old.into()));
     }

@@ -1,4 +1,4 @@
-//! The task that reads sealed segments, and has repaired what is found.
+//! The task that reads sealed segments, and has damage repaired from the peers.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,22 +17,22 @@ use crate::raft::storage::log_store::Clock;
 use crate::raft::{Instant, Runtime};
 use crate::transport::Transport;
 
-/// How long to wait before a segment that could not be repaired is tried again: at first, and twice as long each time.
+/// First pause before another attempt to repair a segment; each further one is twice as long.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long at most.
+/// Longest pause between attempts, so that a peer that comes back is found within half a minute.
 const RETRY_AT_MOST: Duration = Duration::from_secs(30);
-/// How long until what a peer refuses is told again: at first, and twice as long each time.
+/// First pause before the log repeats that a peer refuses sound entries; each further one is twice as long.
 const REMIND: Duration = Duration::from_secs(60);
-/// How long at most.
+/// Longest such pause.
 const REMIND_AT_MOST: Duration = Duration::from_secs(3600);
-/// Longer than anybody waits.
+/// Ten years: never.
 const LONG: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// Watches over the sealed segments of a ledger.
 pub(crate) struct Scrubber {
     ledger: WeakLedger,
     scrub: Option<Scrub>,
-    /// Addresses to repair from, if that is wanted.
+    /// Addresses to repair from; none where the configuration does not allow repairs.
     peers: Vec<String>,
     transport: Arc<dyn Transport>,
     clock: Clock,
@@ -76,7 +76,7 @@ impl Scrubber {
             }
             let rest = next.saturating_duration_since(R::Instant::now()).min(again);
             tokio::select! {
-                // As in `retention`: so that a seed of a simulation determines which is first.
+                // In this order, so that a seed of a simulation determines which is first.
                 biased;
                 () = log.damage_found() => {}
                 numbers = log.doubted() => self.look_again::<R>(&log, numbers, &mut sound).await,
@@ -85,7 +85,7 @@ impl Scrubber {
         }
     }
 
-    /// Reads a piece; what comes next, and how long to wait before.
+    /// Reads one piece. Returns the pass that goes on, and how long to wait before its next piece.
     async fn step<R: Runtime>(&self, mut pass: Pass, log: &LogReader, scrub: Scrub) -> (Pass, Duration) {
         let now = (self.clock)();
         let read = R::spawn_blocking(move || {
@@ -97,7 +97,7 @@ impl Scrubber {
                 (pass, Duration::from_secs_f64(bytes as f64 / scrub.bytes_per_second.max(1) as f64))
             }
             Ok((_, Ok(None))) => (log.scrub(), scrub.every),
-            // It passes, and what was read is read.
+            // The exhaustion passes; the pass goes on where it was.
             Ok((pass, Err(error))) if is_exhausted(&error) => (pass, RETRY_AT_MOST),
             Ok((_, Err(error))) | Err(error) => {
                 tracing::warn!(group = %log.group(), %error, "cannot read the sealed segments");
@@ -106,7 +106,7 @@ impl Scrubber {
         }
     }
 
-    /// Looks at entries that a peer refuses as damaged. What cannot be repaired while the log is open ends it here.
+    /// Checks entries that a peer refuses as damaged. Damage that cannot be repaired while the log is open closes it.
     async fn look_again<R: Runtime>(&self, log: &LogReader, numbers: Range<u64>, sound: &mut SoundReports<R::Instant>) {
         let (looks, range) = (log.clone(), numbers.clone());
         let found = match R::spawn_blocking(move || looks.recheck(range)).await {
@@ -119,18 +119,17 @@ impl Scrubber {
                 group = %log.group(),
                 first = numbers.start,
                 end = numbers.end,
-                "a peer refuses entries that are sound here: what is between damages them, or it has another history \
-                 (its own log and status say so then)"
+                "a peer refuses entries that are sound here: something on the way damages them, or the peer has \
+                 another history (its own log and status say so then)"
             ),
             Ok(None) => {}
             Err(error) => {
                 tracing::error!(group = %log.group(), first = numbers.start, end = numbers.end, %error,
-                    "a peer refuses entries as \
-                damaged, and they cannot be read")
+                    "a peer refuses entries as damaged, and they cannot be read here")
             }
-            // It is among what is to be repaired.
+            // The damage is among what `repair` mends.
             Ok(Some(ConfirmedDamage { damage, repairable: true })) if !self.peers.is_empty() => {
-                tracing::error!(group = %log.group(), %damage, "a peer refuses entries as damaged, and they are");
+                tracing::error!(group = %log.group(), %damage, "a peer refuses damaged entries of this node");
             }
             Ok(Some(ConfirmedDamage { damage, .. })) => {
                 if let Some(ledger) = self.ledger.upgrade() {
@@ -140,7 +139,7 @@ impl Scrubber {
         }
     }
 
-    /// Has repaired what is damaged. Returns when to come again at the latest.
+    /// Repairs what is damaged. Returns how long to wait at most before the next attempt.
     async fn repair<R: Runtime>(
         &self,
         log: &LogReader,
@@ -170,7 +169,7 @@ impl Scrubber {
                     }
                 }
                 Err(error) => {
-                    tracing::error!(group = %log.group(), %damage, %error, "cannot be repaired now");
+                    tracing::error!(group = %log.group(), %damage, %error, "cannot repair the segment now");
                     tried.insert(position, RepairAttempt { due: R::Instant::now() + wait, wait });
                     again = again.min(wait);
                 }
@@ -180,16 +179,16 @@ impl Scrubber {
     }
 }
 
-/// A segment that could not be repaired.
+/// A segment that no peer could repair.
 struct RepairAttempt<I> {
-    /// When it is tried again.
+    /// When to try again.
     due: I,
     wait: Duration,
 }
 
-/// Entries that a peer refuses and that are sound: told once, and then ever more seldom.
+/// How the log tells of sound entries that a peer refuses: once, and then ever more seldom.
 struct SoundReports<I> {
-    /// The first of them, and when it is to be told again.
+    /// The first of these entries, and when the log repeats it.
     told: Option<(u64, I)>,
     wait: Duration,
 }
@@ -226,7 +225,7 @@ mod tests {
         let mut news = |first, seconds| sound.is_news(first, began + Duration::from_secs(seconds));
         let told: Vec<_> = (0..2 * 3600).filter(|second| news(7, *second)).collect();
         assert_eq!(told, [0, 60, 180, 420, 900, 1860, 3780]);
-        // Others are another matter.
+        // Other entries are news.
         assert!(news(8, 3801) && !news(8, 3802));
     }
 }
