@@ -16,6 +16,7 @@ use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::directory::Identity;
 use crate::log::flush::Completion;
+use crate::log::tests::closed;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::types::{Incarnation, ReadLimit};
@@ -40,6 +41,7 @@ fn a_killed_process_loses_nothing_it_has_said() {
         lines.iter().for_each(|line| said.hear(line));
         let log = open(dir.path(), life);
         said.check(&log, &format!("seed {seed}, life {life}"));
+        closed(log);
     }
     println!("{kills} processes killed, {} entries acknowledged, {} left behind a purge", said.acked, said.first);
 }

@@ -34,7 +34,8 @@ impl Panic<'_> {
         if file.starts_with('/') || !self.message.contains('\n') {
             return false;
         }
-        ["tests/", "tests.rs", "tests/sim/"].iter().any(|part| file.contains(part)) || is_in_tests(&tree.join(file), line)
+        ["tests/", "tests.rs", "tests/sim/"].iter().any(|part| file.contains(part))
+            || is_in_tests(&tree.join(file), line)
     }
 }
 
