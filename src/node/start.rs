@@ -17,9 +17,11 @@ use crate::error::{Damage, OpenError, StartError};
 use crate::log::directory::{self, Identity};
 use crate::log::reader::LogReader;
 use crate::log::{Log, LogOptions};
-use crate::peer::client::PeerNetwork;
 use crate::peer::leader::watch::LeaderWatch;
+use crate::peer::network::PeerNetwork;
+use crate::peer::read_quorum::ReadQuorum;
 use crate::peer::server::PeerServer;
+use crate::peer::vote_canvass::VoteCanvass;
 use crate::raft::election::lost_entries;
 use crate::raft::membership::acks::MemberAcks;
 use crate::raft::replica::{self, ReplicaOptions};
@@ -193,8 +195,9 @@ impl Starter<'_> {
         let (identity, reader) = (log.identity().clone(), log.reader());
         let (floor, purge_floor) = PurgeFloor::new(reader.clone());
         let network = self.network(&identity, reader.clone(), purge_floor);
-        let (clock, probe) = (env.clock.clone(), network.leadership_probe::<R>());
-        let (acks, standing, votes) = (network.acknowledged(), network.standing(), network.vote_collector::<R>());
+        let (clock, probe) = (env.clock.clone(), Arc::new(ReadQuorum::<R>::new(network.clone())));
+        let (acks, standing, votes) =
+            (network.acknowledged(), network.standing(), Arc::new(VoteCanvass::<R>::new(network.clone())));
         let options = ReplicaOptions { config, log, clock, floor, ticker: &env.ticker, probe, acks, standing, votes };
         match replica::start::<R, _>(options, network.clone()).await {
             Ok((replica, raft)) => Ok(Running { replica, raft, network, identity }),

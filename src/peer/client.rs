@@ -1,200 +1,61 @@
-//! The calling side: openraft's network over a [`Transport`].
+//! The calling side: one member's openraft network over a [`Transport`].
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use openraft::OptionalSend;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
-use openraft::network::{
-    Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption, RaftNetworkFactory,
-};
-use openraft::raft::{
-    AppendEntriesRequest, SnapshotResponse, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse,
-};
+use openraft::network::{Backoff, NetBackoff, NetSnapshot, NetStreamAppend, NetTransferLeader, NetVote, RPCOption};
+use openraft::raft::{AppendEntriesRequest, SnapshotResponse, StreamAppendError, VoteRequest, VoteResponse};
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
 use openraft::storage::Snapshot;
 
 use super::addresses::Addresses;
 use super::call_outcomes::CallOutcomes;
 use super::convert::{self, Malformed};
-use super::envelope::envelope;
-use super::outages::Outages;
-use super::read_quorum::ReadQuorum;
 use super::replication::ack_recorder::AckRecorder;
-use super::replication::lagging::LaggingGuard;
+use super::replication::guard::ReplicationGuard;
 use super::replication::restart_backoff::RestartBackoff;
-use super::replication::stalled::stop_when_stalled;
-use super::vote_canvass::VoteCanvass;
-use crate::log::directory::Identity;
-use crate::raft::election::vote_saves::{VoteCollector, VoteSaves};
+use super::replication::{AppendOutcome, AppendOutcomes, MemberAnswer};
+use crate::raft::election::vote_saves::VoteSaves;
 use crate::raft::membership::acks::MemberAcks;
 use crate::raft::membership::codec::MemberNode;
-use crate::raft::reads::LeadershipProbe;
-use crate::raft::role::standing::Standing;
 use crate::raft::storage::purge::PurgeFloor;
 use crate::raft::storage::state_machine::{self, SnapshotData};
-use crate::raft::type_config::{CommittedLeaderId, LogId, RaftVote};
+use crate::raft::type_config::{CommittedLeaderId, RaftVote};
 use crate::raft::{Runtime, TypeConfig};
 use crate::transport::{Lane, Link, Transport, TransportError};
 use crate::types::NodeId;
 use crate::wire::pb;
 
 type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode, SnapshotData>;
-/// An answer to an append, or why there is none.
-pub(super) type AppendOutcome<R> = Result<StreamAppendResult<TypeConfig<R>>, RPCError<TypeConfig<R>>>;
-/// Where a member's log ends, where it says so, and what it answers to an append.
-pub(super) type MemberAnswer<R> = (Option<LogId>, StreamAppendResult<TypeConfig<R>>);
-pub(super) type AppendOutcomes<'s, R> = BoxStream<'s, AppendOutcome<R>>;
 
-/// Makes clients to the members of one ledger. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct PeerNetwork {
-    identity: Identity,
-    transport: Arc<dyn Transport>,
-    /// Where this node is reached.
-    advertised: String,
-    addresses: Addresses,
-    /// How long a leader here may answer lease reads after it sent what was answered, milliseconds.
-    lease_window: u32,
-    outcomes: Arc<CallOutcomes>,
-    floor: PurgeFloor,
-    acked: MemberAcks,
-    saves: VoteSaves,
-}
-
-/// Calls to one member.
+/// Calls one member. Made by [`PeerNetwork`](super::network::PeerNetwork).
 pub(crate) struct PeerClient<R> {
-    envelope: pb::Envelope,
-    transport: Arc<dyn Transport>,
-    addresses: Addresses,
-    target: NodeId,
-    /// As the membership named it when the client was made.
-    node: MemberNode,
-    /// A heartbeat client sends its single request as a call of its own, past all data.
-    heartbeat: bool,
-    lease_window: u32,
-    outcomes: Arc<CallOutcomes>,
-    floor: PurgeFloor,
-    acked: MemberAcks,
-    saves: VoteSaves,
-    restarts: RestartBackoff,
-    _runtime: PhantomData<fn() -> R>,
+    pub(super) envelope: pb::Envelope,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) addresses: Addresses,
+    pub(super) target: NodeId,
+    /// The member as the membership named it when this client was made.
+    pub(super) node: MemberNode,
+    /// Whether this is a heartbeat client, which sends its single request as a call of its own, past all data.
+    pub(super) heartbeat: bool,
+    pub(super) lease_window: u32,
+    pub(super) outcomes: Arc<CallOutcomes>,
+    pub(super) floor: PurgeFloor,
+    pub(super) acked: MemberAcks,
+    pub(super) saves: VoteSaves,
+    pub(super) restarts: RestartBackoff,
+    pub(super) _runtime: PhantomData<fn() -> R>,
 }
 
-impl PeerNetwork {
-    /// `advertised`: where this node is reached. A leader here answers lease reads no longer than `lease_window` after
-    /// it sent what a quorum answered.
-    pub(crate) fn new(
-        identity: Identity,
-        transport: Arc<dyn Transport>,
-        advertised: String,
-        lease_window: Duration,
-        floor: PurgeFloor,
-        acked: MemberAcks,
-    ) -> Self {
-        // The bounds of the configuration are far below.
-        let lease_window = u32::try_from(lease_window.as_millis()).unwrap_or(u32::MAX);
-        let (addresses, outcomes, saves) = (Addresses::default(), Arc::default(), VoteSaves::default());
-        Self { identity, transport, advertised, addresses, lease_window, outcomes, floor, acked, saves }
-    }
-
-    /// The same, whose calls that fail are told together with those of the node's other ledgers.
-    pub(crate) fn telling(self, outages: Outages) -> Self {
-        Self { outcomes: Arc::new(CallOutcomes { outages, standing: self.standing() }), ..self }
-    }
-
-    /// What the peers say of this node is told there.
-    pub(crate) fn standing(&self) -> Standing {
-        self.outcomes.standing.clone()
-    }
-
-    /// What asks a quorum whether this node leads.
-    pub(crate) fn leadership_probe<R: Runtime>(&self) -> Arc<dyn LeadershipProbe> {
-        Arc::new(ReadQuorum::<R>::new(self.clone()))
-    }
-
-    /// What the members have acknowledged.
-    pub(crate) fn acknowledged(&self) -> MemberAcks {
-        self.acked.clone()
-    }
-
-    /// What asks for votes that take long to be saved.
-    pub(crate) fn vote_collector<R: Runtime>(&self) -> Arc<dyn VoteCollector> {
-        Arc::new(VoteCanvass::<R>::new(self.clone()))
-    }
-
-    /// What saving votes costs on this node, as it is told: it decides when the members are asked for pre-votes.
-    pub(crate) fn vote_saves(&self) -> VoteSaves {
-        self.saves.clone()
-    }
-
-    /// This node.
-    pub(super) fn identity(&self) -> &Identity {
-        &self.identity
-    }
-
-    /// What connects it.
-    pub(super) fn transport(&self) -> &dyn Transport {
-        &*self.transport
-    }
-
-    /// Where its clients look for the members.
-    pub(crate) fn addresses(&self) -> Addresses {
-        self.addresses.clone()
-    }
-
-    /// Has the operator told that the process of the member `id` is gone, which no call has found out yet: once for all
-    /// ledgers of the node.
-    pub(super) fn tell_gone<R: Runtime>(&self, id: &NodeId, address: &str) {
-        let reason = "nobody listens there any more: its process is gone".to_owned();
-        let gone = TransportError::Unreachable { address: address.to_owned(), reason };
-        self.outcomes.outages.note::<R, ()>(id.as_str(), self.identity.group.as_str(), &Err(gone));
-    }
-
-    /// A `heartbeat` client makes each append a call of its own.
-    pub(super) fn client<R>(&self, target: NodeId, node: &MemberNode, heartbeat: bool) -> PeerClient<R> {
-        let envelope = pb::Envelope {
-            sender_address: self.advertised.clone(),
-            ..envelope(&self.identity, &target, Some(node.incarnation))
-        };
-        PeerClient {
-            envelope,
-            transport: self.transport.clone(),
-            addresses: self.addresses.clone(),
-            target,
-            node: node.clone(),
-            heartbeat,
-            lease_window: self.lease_window,
-            outcomes: self.outcomes.clone(),
-            floor: self.floor.clone(),
-            acked: self.acked.clone(),
-            saves: self.saves.clone(),
-            restarts: RestartBackoff::default(),
-            _runtime: PhantomData,
-        }
-    }
-}
-
-impl<R: Runtime> RaftNetworkFactory<TypeConfig<R>> for PeerNetwork {
-    type Network = PeerClient<R>;
-
-    async fn new_client(&mut self, target: NodeId, node: &MemberNode) -> PeerClient<R> {
-        self.client(target, node, false)
-    }
-
-    async fn new_heartbeat_client(&mut self, target: NodeId, node: &MemberNode) -> PeerClient<R> {
-        self.client(target, node, true)
-    }
-}
-
-/// What openraft does about it: after `Unreachable` it backs off, after `Network` it tries again soon.
+/// The error that makes openraft do the right thing: after `Unreachable` it backs off, after `Network` it retries soon.
 fn failed<R: Runtime>(error: TransportError) -> RPCError<TypeConfig<R>> {
     match &error {
         TransportError::Refused { .. } | TransportError::Unreachable { .. } => Unreachable::new(&error).into(),
@@ -206,7 +67,7 @@ fn malformed<R: Runtime>(error: Malformed) -> RPCError<TypeConfig<R>> {
     Unreachable::new(&error).into()
 }
 
-/// Where the member's log ends if it says so, and its answer.
+/// A member's answer, and where its log ends if it says so.
 fn to_answer<R: Runtime>(answer: pb::AppendResponse) -> Result<MemberAnswer<R>, Malformed> {
     let end = convert::to_end(&answer)?;
     Ok((end, convert::to_append_result::<R>(answer)?))
@@ -222,12 +83,12 @@ impl<R: Runtime> PeerClient<R> {
         self.transport.link(&self.addresses.of(&self.target, &self.node), lane)
     }
 
-    /// Takes down how a call ended.
+    /// Records how a call ended.
     fn note<T>(&self, ended: Result<T, TransportError>) -> Result<T, TransportError> {
         self.outcomes.note::<R, T>(&self.envelope.target, &self.envelope.group, ended)
     }
 
-    /// As [`PeerClient::note`], of a call that failed.
+    /// [`PeerClient::note`] for a call that failed.
     fn noted(&self, error: TransportError) -> TransportError {
         match self.note(Err::<Infallible, _>(error)) {
             Err(error) => error,
@@ -235,12 +96,12 @@ impl<R: Runtime> PeerClient<R> {
         }
     }
 
-    /// Takes down whether an answer made sense.
+    /// Records whether an answer was well-formed.
     fn read<T>(&self, read: Result<T, Malformed>) -> Result<T, Malformed> {
         self.outcomes.read::<R, T>(&self.envelope.target, &self.envelope.group, read)
     }
 
-    /// What the member is to be told that it has acknowledged.
+    /// What this leader reminds the member to have acknowledged.
     fn reminder(&self, leader: &RaftVote) -> Option<pb::LogId> {
         self.acked.reminder(leader, self.node.incarnation).map(convert::from_log_id)
     }
@@ -277,30 +138,16 @@ impl<R: Runtime> PeerClient<R> {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + Unpin + 'static,
     {
-        // openraft waits out its back-off where it makes a request. To connect before there is one would be to connect
+        // openraft waits out its back-off before it makes a request. Connecting before there is one would mean connecting
         // to a dead peer over and over, without a pause.
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
         self.restarts.wait::<R>().await;
-        let (leader, began) = (first.vote.clone(), first.prev_log_id);
-        let acked = first.prev_log_id.map_or(0, |id| id.index + 1);
-        let (floor, of) = (self.floor.clone(), (self.floor.log().group().clone(), self.target.clone()));
-        let input = stream::once(future::ready(first)).chain(input);
-        let (input, stranded) = stop_when_stalled(input, move |number| floor.is_gone(number), of.clone());
-        let (mut envelope, mut reminder) = (Some(self.envelope()), self.reminder(&leader));
-        let lease_window_ms = self.lease_window;
-        let sent = Arc::new(AtomicU64::new(acked));
-        let sending = sent.clone();
-        let requests = input.map(move |request| {
-            if let Some(last) = request.entries.last() {
-                sending.store(last.number().saturating_add(1), Ordering::Relaxed);
-            }
-            let mut message = convert::from_append(request);
-            (message.envelope, message.acknowledged) = (envelope.take(), reminder.take());
-            message.lease_window_ms = lease_window_ms;
-            message
-        });
+        let (leader, previous) = (first.vote.clone(), first.prev_log_id);
+        let guard = ReplicationGuard::new(&self.floor, self.target.clone(), previous, self.restarts.clone());
+        let sent = Arc::new(AtomicU64::new(guard.first_number()));
+        let input = guard.requests(stream::once(future::ready(first)).chain(input));
         // That the stream opens says nothing yet: a refusal comes as its first answer.
-        let answers = match self.link(Lane::Data).replicate(requests.boxed()).await {
+        let answers = match self.link(Lane::Data).replicate(self.messages(input, &leader, sent.clone())).await {
             Ok(answers) => answers,
             Err(error) => {
                 let error = failed::<R>(self.noted(error));
@@ -311,19 +158,39 @@ impl<R: Runtime> PeerClient<R> {
         let (outcomes, target, group) =
             (self.outcomes.clone(), self.envelope.target.clone(), self.envelope.group.clone());
         let member = (self.target.clone(), self.node.incarnation);
-        let mut heard = AckRecorder::new(self.acked.clone(), leader, member, self.floor.log().clone(), (acked, sent));
+        let numbers = (guard.first_number(), sent);
+        let mut recorder = AckRecorder::new(self.acked.clone(), leader, member, self.floor.log().clone(), numbers);
         let answers = answers.map(move |answer| match outcomes.note::<R, _>(&target, &group, answer) {
             Ok(answer) => {
                 let read = outcomes.read::<R, _>(&target, &group, to_answer::<R>(answer));
-                heard.answer::<R>(read.map_err(malformed::<R>)?)
+                recorder.answer::<R>(read.map_err(malformed::<R>)?)
             }
             Err(error) => {
-                heard.ended(&error);
+                recorder.ended(&error);
                 Err(failed(error))
             }
         });
-        let answers = LaggingGuard::watch(stranded.told(answers).boxed(), acked, self.floor.wanted(), of);
-        Ok(self.restarts.watch(answers, began).boxed())
+        Ok(guard.answers(answers))
+    }
+
+    /// The requests of a replication stream as they travel. Only the first one says who calls whom and carries the
+    /// reminder. `sent` follows the number behind the last entry that was taken.
+    fn messages<S>(&self, requests: S, leader: &RaftVote, sent: Arc<AtomicU64>) -> BoxStream<'static, pb::AppendRequest>
+    where
+        S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + 'static,
+    {
+        let (mut envelope, mut reminder) = (Some(self.envelope()), self.reminder(leader));
+        let lease_window_ms = self.lease_window;
+        let messages = requests.map(move |request| {
+            if let Some(last) = request.entries.last() {
+                sent.store(last.number().saturating_add(1), Ordering::Relaxed);
+            }
+            let mut message = convert::from_append(request);
+            (message.envelope, message.acknowledged) = (envelope.take(), reminder.take());
+            message.lease_window_ms = lease_window_ms;
+            message
+        });
+        messages.boxed()
     }
 }
 

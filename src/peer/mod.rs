@@ -2,7 +2,8 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`client`] | the calling side: openraft's network over a transport |
+//! | [`network`] | openraft's network: makes the clients to the members of one ledger |
+//! | [`client`] | the calling side: calls one member over a transport |
 //! | `replication` | what is watched on a leader's replication stream |
 //! | `call_outcomes` | how calls to the members ended, and what that says of this node |
 //! | [`outages`] | calls to peers that fail: told when that begins, changes, goes on and ends |
@@ -19,13 +20,14 @@
 pub(crate) mod addresses;
 mod call_outcomes;
 pub(crate) mod checks;
-pub(crate) mod client;
+mod client;
 pub(crate) mod convert;
 pub(crate) mod envelope;
 pub(crate) mod fetch;
 pub(crate) mod leader;
+pub(crate) mod network;
 pub(crate) mod outages;
 pub(crate) mod read_quorum;
 mod replication;
 pub(crate) mod server;
-mod vote_canvass;
+pub(crate) mod vote_canvass;

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use openraft::network::RPCOption;
 use openraft::raft::AppendEntriesRequest;
 
-use super::client::PeerNetwork;
+use super::network::PeerNetwork;
 use crate::raft::Runtime;
 use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
 use crate::raft::reads::LeadershipProbe;
@@ -20,13 +20,13 @@ use crate::raft::type_config::RaftVote;
 use crate::types::NodeId;
 
 /// The members of one ledger, as a leader asks them.
-pub(super) struct ReadQuorum<R> {
+pub(crate) struct ReadQuorum<R> {
     network: PeerNetwork,
     _runtime: PhantomData<fn() -> R>,
 }
 
 impl<R: Runtime> ReadQuorum<R> {
-    pub(super) fn new(network: PeerNetwork) -> Self {
+    pub(crate) fn new(network: PeerNetwork) -> Self {
         Self { network, _runtime: PhantomData }
     }
 

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use openraft::network::{NetVote, RPCOption};
 use openraft::raft::VoteRequest;
 
-use super::client::PeerNetwork;
+use super::network::PeerNetwork;
 use crate::raft::election::vote_saves::{VoteCollector, VoteSaves};
 use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
 use crate::raft::type_config::{LogId, RaftVote};
@@ -23,7 +23,7 @@ use crate::types::NodeId;
 const AGAIN: Duration = Duration::from_millis(400);
 
 /// The voters of one ledger, as a candidate asks them.
-pub(super) struct VoteCanvass<R> {
+pub(crate) struct VoteCanvass<R> {
     network: PeerNetwork,
     _runtime: PhantomData<fn() -> R>,
 }
@@ -37,7 +37,7 @@ enum VoteOutcome {
 }
 
 impl<R: Runtime> VoteCanvass<R> {
-    pub(super) fn new(network: PeerNetwork) -> Self {
+    pub(crate) fn new(network: PeerNetwork) -> Self {
         Self { network, _runtime: PhantomData }
     }
 

@@ -12,7 +12,9 @@ use crate::error::AppendError;
 use crate::log::directory::Identity;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
-use crate::peer::client::PeerNetwork;
+use crate::peer::network::PeerNetwork;
+use crate::peer::read_quorum::ReadQuorum;
+use crate::peer::vote_canvass::VoteCanvass;
 use crate::raft::append::inflight::Waiter;
 use crate::raft::append::proposer::Proposer;
 use crate::raft::heartbeat::ticker::Ticker;
@@ -51,9 +53,9 @@ async fn pristine(dir: &std::path::Path) -> (replica::Replica, Raft<TokioRuntime
     );
     let config = Config::new(NodeId::new(0), "127.0.0.1:0");
     let ticker = Ticker::new(&config);
-    let probe = network.leadership_probe::<TokioRuntime>();
+    let probe = Arc::new(ReadQuorum::<TokioRuntime>::new(network.clone()));
     let (acks, standing, votes) =
-        (network.acknowledged(), network.standing(), network.vote_collector::<TokioRuntime>());
+        (network.acknowledged(), network.standing(), Arc::new(VoteCanvass::<TokioRuntime>::new(network.clone())));
     let (clock, ticker) = (Arc::new(|| 0), &ticker);
     let options = ReplicaOptions { config: &config, log, clock, floor, ticker, probe, acks, standing, votes };
     replica::start(options, network).await.unwrap()

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, watch};
 use super::lease::LeaderLease;
 use crate::config::timing::Timing;
 use crate::log::reader::LogReader;
-use crate::peer::client::PeerNetwork;
+use crate::peer::network::PeerNetwork;
 use crate::raft::election::holdoff::ElectionHoldoff;
 use crate::raft::election::lost_entries::{self, LostEntries};
 use crate::raft::membership::codec::{MemberNode, is_quorum};

@@ -1,4 +1,4 @@
-//! Answers on a replication stream, on their way to openraft.
+//! Records what a member acknowledges on one replication stream.
 
 use std::io;
 use std::sync::Arc;
@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use openraft::errors::NetworkError;
 use openraft::raft::StreamAppendError;
 
+use super::{AppendOutcome, MemberAnswer};
 use crate::log::reader::LogReader;
-use crate::peer::client::{AppendOutcome, MemberAnswer};
 use crate::raft::Runtime;
 use crate::raft::membership::acks::MemberAcks;
 use crate::raft::type_config::RaftVote;
@@ -16,7 +16,7 @@ use crate::transport::TransportError;
 use crate::types::{Incarnation, NodeId};
 use crate::wire::pb::refusal::Reason;
 
-/// What a member answers on one replication stream, on its way to openraft.
+/// Sees each answer of one member on one replication stream before openraft does, and keeps [`MemberAcks`] up to date.
 pub(in crate::peer) struct AckRecorder {
     acked: MemberAcks,
     leader: RaftVote,
@@ -24,7 +24,7 @@ pub(in crate::peer) struct AckRecorder {
     /// The member's losses when the stream began.
     losses: u64,
     log: LogReader,
-    /// The number behind the last entry that it has, as far as it has answered; behind the last that was sent.
+    /// The number behind the last entry that the member has acknowledged; the number behind the last that was sent.
     numbers: (u64, Arc<AtomicU64>),
 }
 
@@ -43,9 +43,9 @@ impl AckRecorder {
     pub(in crate::peer) fn answer<R: Runtime>(&mut self, (end, result): MemberAnswer<R>) -> AppendOutcome<R> {
         let member = (&self.member.0, self.member.1);
         match &result {
-            // A heartbeat has shown meanwhile that the member has less: what it said before does not hold any more.
+            // A heartbeat has shown meanwhile that the member has lost entries: its earlier answers no longer hold.
             Ok(Some(_)) if self.acked.losses(self.member.1) != self.losses => {
-                let error = io::Error::other("the member has lost what it acknowledges here: the stream begins anew");
+                let error = io::Error::other("the member has lost what it acknowledges here: a new stream begins");
                 return Err(NetworkError::new(&error).into());
             }
             Ok(Some(matched)) => {
@@ -58,8 +58,8 @@ impl AckRecorder {
         Ok(result)
     }
 
-    /// The stream ends with `error`. Nobody sends what is not well-formed: where that is what the member says, what was
-    /// sent is not what was written.
+    /// The stream ends with `error`. This node sends well-formed requests only: if the member calls one malformed, the
+    /// entries that were sent are not those that were written, so the log has them checked.
     pub(in crate::peer) fn ended(&self, error: &TransportError) {
         if let TransportError::Refused { refusal, .. } = error
             && refusal.reason() == Reason::Malformed

@@ -1,8 +1,8 @@
-//! Replication streams of peers that are slower than retention.
+//! Ends the replication streams of peers that are slower than retention.
 //!
-//! On a leader openraft does not purge what a stream is still to send. A peer that does not answer, or answers more
-//! slowly than the log grows, would keep the disk full for ever. So its stream is broken when a purge has waited long
-//! enough: openraft then purges at once, and brings the peer to the new beginning by a snapshot.
+//! A leader's openraft does not purge what a stream still has to send. A peer that does not answer, or answers more
+//! slowly than the log grows, would keep the disk full for ever. So [`LaggingGuard`] breaks its stream when a purge has
+//! waited long enough: openraft then purges at once, and brings the peer to the log's new beginning by a snapshot.
 
 use std::io;
 
@@ -10,24 +10,25 @@ use futures::{Stream, StreamExt, stream};
 use openraft::errors::NetworkError;
 use tokio::sync::watch;
 
-use crate::peer::client::{AppendOutcome, AppendOutcomes};
+use super::{AppendOutcome, AppendOutcomes};
 use crate::raft::Runtime;
 use crate::types::{Group, NodeId};
 
-/// The answers of a replication stream, which end with an error when a purge cannot wait for the peer any longer.
-pub(in crate::peer) struct LaggingGuard<'s, R: Runtime> {
+/// The answers of a replication stream. They end with an error when a purge cannot wait for the peer any longer.
+pub(super) struct LaggingGuard<'s, R: Runtime> {
     answers: Option<AppendOutcomes<'s, R>>,
     /// The peer has the entries below this number, as far as it has answered.
     acked: u64,
+    /// The number below which a purge waits to remove all entries.
     wanted: watch::Receiver<u64>,
-    /// Of which ledger, and to whom.
+    /// The ledger, and the peer.
     of: (Group, NodeId),
 }
 
 impl<'s, R: Runtime> LaggingGuard<'s, R> {
-    /// `acked`: the number of the first entry that the stream begins with. `wanted`: what a purge waits for
+    /// `acked`: the number of the stream's first entry. `wanted`: the number that a purge waits to purge up to
     /// ([`PurgeFloor`](crate::raft::storage::purge::PurgeFloor)).
-    pub(in crate::peer) fn watch(
+    pub(super) fn watch(
         answers: AppendOutcomes<'s, R>,
         acked: u64,
         wanted: watch::Receiver<u64>,
@@ -41,14 +42,15 @@ impl<'s, R: Runtime> LaggingGuard<'s, R> {
         let acked = self.acked;
         tokio::select! {
             biased;
-            // An error: Raft is gone, and this stream with it.
+            // An error means that Raft is gone, and this stream with it.
             Ok(floor) = wanted_above(&mut self.wanted, acked) => {
-                // The requests go with it, before openraft hears of it and purges what they are made of.
+                // Drops the requests too, before openraft hears of the error and purges the entries they are made of.
                 self.answers = None;
-                let why = format!("given up: it has acknowledged what is below entry {acked}, below {floor} all goes");
+                let why = format!("the peer has the entries below {acked}, retention removes all below {floor}");
                 let (group, node) = &self.of;
                 tracing::warn!(%group, %node, acked, floor,
-                    "a peer is too slow for retention: it will begin where the log does");
+                    "closing a replication stream: the peer is slower than retention. It gets a snapshot, and begins where \
+                    the log does");
                 Some((Err(NetworkError::new(&io::Error::other(why)).into()), self))
             }
             answer = answers.next() => {
@@ -62,7 +64,7 @@ impl<'s, R: Runtime> LaggingGuard<'s, R> {
     }
 }
 
-/// Waits until entries from `acked` on are to go.
+/// Waits until a purge wants to remove the entry `acked`.
 async fn wanted_above(wanted: &mut watch::Receiver<u64>, acked: u64) -> Result<u64, watch::error::RecvError> {
     wanted.wait_for(|floor| acked < *floor).await.map(|floor| *floor)
 }
@@ -92,7 +94,7 @@ mod tests {
         assert!(next().is_none());
         floor.send_replace(10);
         let Some(Some(Err(RPCError::Network(error)))) = next() else { panic!("it goes on") };
-        assert!(error.to_string().contains("acknowledged what is below entry 9"), "{error}");
+        assert!(error.to_string().contains("has the entries below 9, retention removes all below 10"), "{error}");
         assert!(give.is_closed(), "requests could still be made of what is to go");
         assert!(matches!(next(), Some(None)));
     }

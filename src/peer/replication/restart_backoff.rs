@@ -1,7 +1,7 @@
-//! How soon a replication stream that ended without a gain is begun again.
+//! When a replication stream that brought nothing may begin again.
 //!
-//! openraft pauses after a peer that cannot be reached, and forgets that at the first answer of any kind. Two nodes
-//! that answer each other and do not get on, whatever the reason, would so keep each other busy for ever.
+//! openraft pauses when a peer cannot be reached, and forgets the failures at the first answer of any kind. Two nodes
+//! that answer each other but make no progress, whatever the reason, would keep each other busy for ever.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,22 +11,22 @@ use futures::{Stream, StreamExt};
 use openraft::errors::RPCError;
 use openraft::raft::StreamAppendError;
 
-use crate::peer::client::AppendOutcome;
+use super::AppendOutcome;
 use crate::raft::type_config::LogId;
 use crate::raft::{Runtime, TypeConfig};
 
-/// What a conflict counts. A leader that looks for the end of a log finds it with fewer than [`FREE`] of them.
+/// Cost of a conflict. A leader that looks for the end of a log finds it with fewer than [`FREE`] of them.
 const CONFLICT: u32 = 1;
-/// What an error counts.
+/// Cost of an error.
 const ERROR: u32 = 16;
-/// So much costs nothing.
+/// Cost up to which there is no pause.
 const FREE: u32 = 64;
 /// The first pause; each [`ERROR`] more doubles it.
 const FIRST: Duration = Duration::from_millis(20);
-/// The longest one.
+/// The longest pause.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// What the streams to one peer cost since the last that brought it further. Cheap to clone.
+/// What the streams to one peer have cost since the last one that brought the peer further. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(in crate::peer) struct RestartBackoff(Arc<AtomicU32>);
 
@@ -47,21 +47,21 @@ impl RestartBackoff {
     }
 
     fn add(&self, cost: u32) {
-        // Far above it nothing changes any more.
+        // The longest pause is reached far below this bound, which only keeps the sum from overflowing.
         self.0.fetch_add(cost, Ordering::Relaxed);
         self.0.fetch_min(1 << 20, Ordering::Relaxed);
     }
 
-    /// Counts a stream that ended with `error`; `answered`: after answers that brought nothing.
+    /// Counts a stream that ended with `error`. `answered`: whether answers came before it.
     pub(in crate::peer) fn failed<R: Runtime>(&self, error: &RPCError<TypeConfig<R>>, answered: bool) {
         match error {
-            // openraft pauses for that.
+            // openraft itself pauses after that.
             RPCError::Unreachable(_) if !answered => {}
             _ => self.add(ERROR),
         }
     }
 
-    /// The answers of a stream whose first request comes behind `began`.
+    /// Counts the answers of a stream whose first request comes behind the entry `began`.
     pub(in crate::peer) fn watch<'s, R: Runtime>(
         &self,
         answers: impl Stream<Item = AppendOutcome<R>> + 's,

@@ -1,9 +1,9 @@
-//! Replication streams that stand at entries that are gone.
+//! Ends replication streams that stand at entries that are gone.
 //!
-//! openraft may take a command up again that had failed, and send from where it once stood. If a purge has gone past
-//! that place there is nothing to read there any more, and openraft sends appends without entries, for ever: as long as
-//! a stream is behind the end of the log, it does not look at newer commands, not even the one to send what is behind
-//! the snapshot that the peer has got meanwhile.
+//! openraft may resume a command that had failed, and send from where that one once stood. If a purge has gone past that
+//! place, there is nothing left to read there, and openraft sends appends without entries, for ever: as long as a stream
+//! is behind the end of the log, openraft looks at no newer command, not even at the one to send what is behind the
+//! snapshot that the peer has got meanwhile.
 
 use std::io;
 use std::sync::Arc;
@@ -13,43 +13,48 @@ use futures::{Stream, StreamExt, future, stream};
 use openraft::errors::{NetworkError, RPCError};
 use openraft::raft::AppendEntriesRequest;
 
-use crate::peer::client::AppendOutcome;
+use super::AppendOutcome;
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Group, NodeId};
 
-/// Ends requests when they stand still where `is_gone` says that the entry is gone.
-///
-/// One such request is in order: it tells a peer that is brought further by a snapshot what is committed.
-pub(in crate::peer) fn stop_when_stalled<R: Runtime>(
-    requests: impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>,
-    is_gone: impl Fn(u64) -> bool,
-    (group, node): (Group, NodeId),
-) -> (impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>>, StalledGuard) {
-    let stranded = StalledGuard::default();
-    let (found, mut last) = (stranded.clone(), false);
-    let requests = requests.take_while(move |request| {
-        let next = request.prev_log_id.map_or(0, |id| id.index.saturating_add(1));
-        let stands = request.entries.is_empty() && is_gone(next);
-        let again = stands && last;
-        last = stands;
-        if again {
-            tracing::warn!(%group, %node, next,
-                "a replication stream stands where the log does not begin any more: it begins anew");
-            found.0.store(true, Ordering::Release);
-        }
-        future::ready(!again)
-    });
-    (requests, stranded)
-}
-
-/// Whether a stream of requests was ended.
+/// Whether the requests of one stream were ended because it stalled. Cheap to clone.
 #[derive(Clone, Default)]
-pub(in crate::peer) struct StalledGuard(Arc<AtomicBool>);
+pub(super) struct StalledGuard(Arc<AtomicBool>);
 
 impl StalledGuard {
-    /// The answers, and behind the last of them an error if the requests were ended: openraft then looks anew at what
-    /// the peer is to get.
-    pub(in crate::peer) fn told<R: Runtime>(
+    /// The requests, which end when two in a row carry nothing although `is_gone` says that the entry due next is gone.
+    ///
+    /// One such request is in order: it tells a peer that a snapshot has brought up to date what is committed.
+    pub(super) fn requests<R, S, G>(
+        &self,
+        requests: S,
+        is_gone: G,
+        (group, node): (Group, NodeId),
+    ) -> impl Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + use<R, S, G>
+    where
+        R: Runtime,
+        S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>>,
+        G: Fn(u64) -> bool,
+    {
+        let (stalled, mut last) = (self.0.clone(), false);
+        requests.take_while(move |request| {
+            let next = request.prev_log_id.map_or(0, |id| id.index.saturating_add(1));
+            let stands = request.entries.is_empty() && is_gone(next);
+            let again = stands && last;
+            last = stands;
+            if again {
+                tracing::warn!(%group, %node, next,
+                    "closing a replication stream: the entry it has to send next has been removed. A new stream sends \
+                    the peer a snapshot");
+                stalled.store(true, Ordering::Release);
+            }
+            future::ready(!again)
+        })
+    }
+
+    /// The answers, and behind the last of them an error if the requests were ended: openraft then decides anew what to
+    /// send the peer.
+    pub(super) fn answers<R: Runtime>(
         self,
         answers: impl Stream<Item = AppendOutcome<R>>,
     ) -> impl Stream<Item = AppendOutcome<R>> {
@@ -85,10 +90,11 @@ mod tests {
 
     /// How many of the requests came through, and whether there was an error behind the answers.
     fn outcome(requests: Vec<Request>, first: u64) -> (usize, bool) {
-        let (requests, stranded) =
-            stop_when_stalled(stream::iter(requests), |number| number < first, ("g".parse().unwrap(), 1.into()));
+        let stalled = StalledGuard::default();
+        let requests =
+            stalled.requests(stream::iter(requests), |number| number < first, ("g".parse().unwrap(), 1.into()));
         let answers = requests.map(|request| Ok(Ok(request.prev_log_id)));
-        let answers: Vec<AppendOutcome<TokioRuntime>> = stranded.told(answers).collect().now_or_never().unwrap();
+        let answers: Vec<AppendOutcome<TokioRuntime>> = stalled.answers(answers).collect().now_or_never().unwrap();
         let errors = answers.iter().filter(|answer| answer.is_err()).count();
         assert!(errors == 0 || answers.last().unwrap().is_err());
         (answers.len() - errors, errors == 1)

@@ -1,5 +1,7 @@
 //! What a caller says to a peer, and does about one that is down.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use parking_lot::Mutex;
 

@@ -16,9 +16,11 @@ use crate::format::frame::Draft;
 use crate::log::directory::Identity;
 use crate::log::threads::{BackgroundThread, FlushScheduler, FlushThread};
 use crate::log::{Log, LogOptions};
-use crate::peer::client::PeerNetwork;
 use crate::peer::envelope::envelope;
 use crate::peer::leader::watch::LeaderWatch;
+use crate::peer::network::PeerNetwork;
+use crate::peer::read_quorum::ReadQuorum;
+use crate::peer::vote_canvass::VoteCanvass;
 use crate::raft::TokioRuntime;
 use crate::raft::heartbeat::ticker::Ticker;
 use crate::raft::membership::acks::MemberAcks;
@@ -74,7 +76,10 @@ async fn served_on(scheduler: Arc<dyn FlushScheduler>) -> Served {
         MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let (probe, votes) = (network.leadership_probe::<TokioRuntime>(), network.vote_collector::<TokioRuntime>());
+    let (probe, votes) = (
+        Arc::new(ReadQuorum::<TokioRuntime>::new(network.clone())),
+        Arc::new(VoteCanvass::<TokioRuntime>::new(network.clone())),
+    );
     let (acks, standing) = (network.acknowledged(), network.standing());
     let (clock, ticker) = (Arc::new(|| 0), &Ticker::new(&config));
     let options = ReplicaOptions { config: &config, log, clock, floor, ticker, probe, acks, standing, votes };
