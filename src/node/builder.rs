@@ -115,8 +115,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Bytes of a segment file; the same on all nodes, for ever. The largest batch and record follow, where nobody
-    /// chose them ([`Config::set_segment_size`]).
+    /// Bytes of a segment file; the same on all nodes, for ever. The largest batch and record follow from it, unless
+    /// they are set ([`Config::set_segment_size`]).
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.config.set_segment_size(bytes);
         self
@@ -136,20 +136,20 @@ impl NodeBuilder {
 
     /// Starts the node within the current tokio runtime. Returns as soon as it listens; the ledgers elect their masters
     /// from then on ([`Ledger::role`](crate::Ledger::role)). A ledger that cannot be opened stays closed, and the
-    /// others serve: [`Node::ledger`] and [`Node::status`] say why, [`Node::closed`] waits for the end of the last
-    /// one.
+    /// others serve: [`Node::ledger`] and [`Node::status`] say why, [`Node::closed`] waits until the last ledger is
+    /// closed.
     ///
     /// # Errors
-    /// The configuration is not usable, the address cannot be had, or no ledger can be opened and [`Config::stay`] is
-    /// not wanted; with [`Config::strict`], if one cannot; or nothing names the cluster of a ledger that has no
+    /// The configuration cannot be used, or the address is taken; no ledger can be opened and [`Config::stay`] is not
+    /// set, or, with [`Config::strict`], one of them cannot; or nothing names the cluster of a ledger that has no
     /// membership ([`StartError::NoCluster`]). Nothing is left running then.
     pub async fn start(self) -> Result<Node, StartError> {
         let (ready, listener, env) = self.ready().await?;
         ready.start_on(listener, env).await
     }
 
-    /// As [`NodeBuilder::start`], with a wire to the peers that is not the machine's alone. `wire` is told where they
-    /// reach this node.
+    /// As [`NodeBuilder::start`], with the transport that `wire` makes of the machine's. `wire` gets the address at
+    /// which peers reach this node.
     #[cfg(feature = "testkit")]
     pub(crate) async fn start_through(
         self,
@@ -162,16 +162,16 @@ impl NodeBuilder {
         ready.start_on(listener, env).await
     }
 
-    /// Checks the configuration, and takes what the node needs of the machine.
+    /// Checks the configuration, and takes what the node needs from the machine.
     async fn ready(self) -> Result<(Self, TcpListener, Environment), StartError> {
         let Self { mut config, services } = self;
         config.validate()?;
         descriptors::fit(&mut config);
         if let Some((uid, gid)) = owner::given_to(&config.data_dir) {
             let dir = config.data_dir.display();
-            tracing::info!(%dir, uid, gid, "run by root: files that are made are given to the owner of the directory");
+            tracing::info!(%dir, uid, gid, "running as root: new files are given to the owner of the directory");
         }
-        // Before the address: whoever has the directory has that too.
+        // Before the address: a process that has the directory has the address too.
         let directories: Vec<_> = config.groups.iter().map(|group| config.data_dir.join(group.as_str())).collect();
         let looked_at = directories.clone();
         let free = move || looked_at.iter().try_for_each(|dir| directory::is_free(&RealDisk, dir));
@@ -188,7 +188,7 @@ impl NodeBuilder {
         Ok((Self { config, services }, listener, env))
     }
 
-    /// Starts the node in any world, where `listener` listens.
+    /// Starts the node in any environment, with its port at `listener`.
     ///
     /// # Errors
     /// As [`NodeBuilder::start`].
@@ -217,14 +217,14 @@ impl NodeBuilder {
             }
         }
         tracing::info!(node = %node.id(), %local, %advertised, "listening");
-        // It ends with the node.
+        // Both end with the node.
         drop(tokio::spawn(reopen(node.downgrade(), node.changes())));
         drop(tokio::spawn(watch_disk(node.downgrade())));
         Ok(node)
     }
 }
 
-/// How many connections the node takes.
+/// How many connections the node accepts.
 fn acceptor_options(config: &Config) -> AcceptorOptions {
     let options = AcceptorOptions::default();
     let (clients, peers) = (config.max_connections, config.max_peer_connections);
@@ -232,16 +232,16 @@ fn acceptor_options(config: &Config) -> AcceptorOptions {
     AcceptorOptions { places, ..options }
 }
 
-/// Starts what can be started of the configured ledgers.
+/// Starts the configured ledgers; those that cannot be opened stay closed.
 ///
 /// # Errors
-/// If none can, where the node is not to stay all the same; or, where that is wanted, if one cannot.
+/// None of them can be opened, unless [`Config::stay`] is set; with [`Config::strict`], one cannot.
 async fn start_ledgers(node: &Node) -> Result<(), StartError> {
     let mut failed = Vec::new();
     for group in &node.config().groups {
         match node.start(group).await {
             Ok(_) => {}
-            // It is nothing about this ledger that is wrong then.
+            // The fault is the node's, not this ledger's.
             Err(error @ (StartError::NoCluster { .. } | StartError::Peers(_))) => return Err(error),
             Err(error) if node.config().strict => return Err(error),
             Err(error) => {
@@ -255,7 +255,7 @@ async fn start_ledgers(node: &Node) -> Result<(), StartError> {
     if failed.len() < config.groups.len() || failed.is_empty() || config.stay {
         if config.is_unlisted() {
             tracing::warn!(node = %config.id, peers = %config.peers,
-                "the peer list lacks this node: it is a member all the same, and goes on. Correct the list");
+                "the peer list lacks this node, which is a member all the same and goes on: correct the list");
         }
         return Ok(());
     }
@@ -265,10 +265,10 @@ async fn start_ledgers(node: &Node) -> Result<(), StartError> {
     }
 }
 
-/// Where peers reach this node: as told, as the peer list says, or where it listens.
+/// Where peers reach this node: at [`Config::advertise`], at its address in the peer list, or else where it listens.
 ///
 /// # Errors
-/// Nobody reaches it there: it listens everywhere, by a name that means that.
+/// It listens on an address that means all interfaces, and nobody can call it there.
 fn advertised(config: &Config, local: SocketAddr) -> Result<String, ConfigError> {
     let listed = || config.peers.get(&config.id).map(|peer| peer.address.clone());
     if let Some(told) = config.advertise.clone().or_else(listed) {
@@ -277,7 +277,7 @@ fn advertised(config: &Config, local: SocketAddr) -> Result<String, ConfigError>
     checked_address(&local.to_string()).map_err(|why| ConfigError {
         key: "advertise",
         found: "none".into(),
-        expected: format!("host:port that others reach this node at, for it listens on {local} ({why})"),
+        expected: format!("host:port that others reach this node at, because it listens on {local} ({why})"),
     })
 }
 

@@ -11,15 +11,15 @@ use crate::raft::TokioRuntime;
 use crate::types::{Group, LedgerFiles};
 
 impl Node {
-    /// Hosts one more ledger, with the node's configuration. It is opened if its directory is there, else made. A new
-    /// ledger is formed, and has a master, once all nodes of [`Config::peers`] host it.
+    /// Hosts one more ledger, with the node's configuration: opens its directory, or makes it. A new ledger is formed,
+    /// and has a master, once all nodes of [`Config::peers`] host it.
     ///
-    /// One that could not be opened when the node started is tried again: after a repair of its directory. If it still
-    /// cannot be opened it stays closed, for the new reason. Where only somebody else has its directory open, it is
-    /// opened as soon as that one lets go of it, without this call.
+    /// Also tries again to open a ledger that could not be opened when the node started: after a repair of its
+    /// directory. If it still cannot be opened it stays closed, for the new reason. Where only another process has its
+    /// directory open, the node opens it by itself as soon as that process frees it.
     ///
-    /// Which ledgers were made at run time is not kept: after a restart the program makes them again, or names them in
-    /// [`Config::groups`]. Dropping the future does not take it back.
+    /// The node does not remember ledgers made at run time: after a restart the program makes them again, or names them
+    /// in [`Config::groups`]. Dropping the future does not take the call back.
     ///
     /// Must be called within a tokio runtime.
     ///
@@ -27,7 +27,7 @@ impl Node {
     /// The node hosts the ledger already, has been shut down, or the ledger cannot be started.
     pub async fn create_ledger(&self, group: Group) -> Result<Ledger, CreateLedgerError> {
         let node = self.clone();
-        // On a task of its own: a ledger that is half started when the caller loses interest would be nobody's.
+        // On a task of its own: if the caller drops the future, a ledger that is half started would be nobody's.
         let created = tokio::spawn(async move { node.create(group).await }).await;
         match created {
             Ok(created) => created,
@@ -51,23 +51,23 @@ impl Node {
         Ok(started?)
     }
 
-    /// Tries once more to open a ledger whose directory somebody else has open. It stays closed, for the new reason, if
-    /// that is of no use. False if the node has stopped.
+    /// Opens a ledger whose directory another process had open, if that is free now. If the ledger still cannot be
+    /// opened it stays closed, for the new reason. Returns false if the node has stopped.
     pub(super) async fn open_if_free(&self, group: &Group) -> bool {
         let stopped = self.inner.changing.lock().await;
         if *stopped || !self.inner.unopened.is_in_use(group) {
             return !*stopped;
         }
-        // Looked at first: an attempt to open it waits, and holds up whoever else would change something.
+        // Looks first, because an attempt to open the ledger waits, and holds up other changes.
         let (disk, dir) = (self.inner.env.disk.clone(), self.directory(group));
         let free = tokio::task::spawn_blocking(move || directory::is_free(&*disk, &dir)).await;
         if !free.is_ok_and(|free| free.is_ok()) {
             return true;
         }
         match self.start(group).await {
-            Ok(_) => tracing::warn!(%group, "its directory is free: the ledger is open now"),
+            Ok(_) => tracing::warn!(%group, "the directory is free: the ledger is open now"),
             Err(error) => {
-                tracing::error!(%group, %error, "its directory is free, but the ledger cannot be opened");
+                tracing::error!(%group, %error, "the directory is free, but the ledger cannot be opened");
                 self.keep_closed(group, &error);
             }
         }
@@ -83,22 +83,22 @@ impl Node {
         Ok(ledger)
     }
 
-    /// Hosts a ledger no more: takes it off the wire, ends its Raft, makes it durable and closes it. Handles of it
+    /// Stops hosting a ledger: takes it off the wire, ends its Raft, makes it durable and closes it. Its handles then
     /// say [`Role::Stopped`](crate::Role::Stopped); appends under way end with an unknown outcome; records that were
     /// read stay readable. `files` says what becomes of its directory.
     ///
-    /// This concerns this node only. For the other members it is a node that is down: a quorum of them goes on. With
-    /// its files kept, the ledger can be created again and takes up where it was. With its files deleted, it comes
-    /// back with another disk as far as the others are concerned, and they refuse it as they refuse every wiped disk:
-    /// its place in the membership must be given up first. To be rid of a ledger altogether, remove it on all nodes.
-    /// One that could not be opened is removed like any other.
+    /// This concerns this node only. To the other members the node is down: a quorum of them goes on. With its files
+    /// kept, the ledger can be created again and takes up where it was. With its files deleted, it comes back with
+    /// another disk, and the other members refuse it as they refuse every wiped disk: its place in the membership must
+    /// be given up first. To be rid of a ledger altogether, remove it on all nodes. A ledger that could not be opened
+    /// is removed like any other.
     ///
-    /// Dropping the future does not take it back. Must be called within a tokio runtime.
+    /// Dropping the future does not take the call back. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The node does not host the ledger, or has been shut down: nothing was done. Or it could not be closed cleanly,
-    /// or its files not be deleted: it is no longer hosted then. A directory that is not this ledger's on this node is
-    /// not deleted ([`RemoveLedgerError::NotDeleted`]).
+    /// The node does not host the ledger, or has been shut down: nothing was done. Or the ledger could not be closed
+    /// cleanly, or its files not be deleted: the node no longer hosts it then. A directory that does not belong to this
+    /// ledger of this node is not deleted ([`RemoveLedgerError::NotDeleted`]).
     pub async fn remove_ledger(&self, group: &str, files: LedgerFiles) -> Result<(), RemoveLedgerError> {
         let (node, group) = (self.clone(), group.to_owned());
         let removed = tokio::spawn(async move { node.remove(&group, files).await }).await;
@@ -111,9 +111,9 @@ impl Node {
             return Err(RemoveLedgerError::Stopped { group: group.to_owned() });
         }
         let (group, doomed) = match self.inner.unopened.group(group) {
-            // Nothing of it runs, and nobody here has its directory open.
+            // Nothing of the ledger runs, and this process does not have its directory open.
             Some(group) => {
-                // While it is in view: if its files are not to be touched, it stays so.
+                // Before it leaves `unopened`: if its files must not be touched, it stays there.
                 let doomed = self.doom(&group, files).await?;
                 self.inner.unopened.remove(group.as_str());
                 self.inner.router.remove(&group);
@@ -134,7 +134,7 @@ impl Node {
         deleted.map_err(|source| RemoveLedgerError::Delete { group, path, source })
     }
 
-    /// The directory of `group`, if it is to be deleted and there is one.
+    /// The directory of `group`, if the caller wants it deleted and there is one.
     async fn doom(&self, group: &Group, files: LedgerFiles) -> Result<Option<Doomed>, RemoveLedgerError> {
         if files == LedgerFiles::Keep {
             return Ok(None);
@@ -153,7 +153,7 @@ impl Node {
         self.inner.config.data_dir.join(group.as_str())
     }
 
-    /// Ends a ledger that is open, and lets go of its directory.
+    /// Ends an open ledger, and frees its directory.
     async fn take_down(&self, group: &str) -> Result<Group, RemoveLedgerError> {
         let ledger = match self.ledger(group) {
             Ok(ledger) => ledger,
@@ -163,7 +163,7 @@ impl Node {
             }
         };
         let group = ledger.group().clone();
-        // While it can still be heard.
+        // While its peers still hear it.
         ledger.step_down().await;
         self.inner.router.remove(&group);
         self.inner.ledgers.write().retain(|hosted| *hosted.group() != group);

@@ -11,9 +11,9 @@ use crate::raft::role::tenure::Tenure;
 use crate::types::{Ack, Role};
 
 /// The right to append in one term. What a broker decided as master of that term goes into the log while it is master
-/// of that term, or not at all: also if it lost the mastership and has won it back.
+/// of that term, or not at all, even if it lost the mastership and has won it back.
 ///
-/// Two of them are equal if they are of the same node and the same time of being its master.
+/// Two leaderships are equal if they are of the same node and the same tenure.
 #[derive(Debug, Clone)]
 pub struct Leadership {
     ledger: Ledger,
@@ -44,7 +44,8 @@ impl Leadership {
         self.reign.first_index
     }
 
-    /// Whether this node is not the master of the term any more, as far as it knows. One that is over stays over.
+    /// Whether this node has ceased to be the master of the term, as far as it knows. A leadership that is over stays
+    /// over.
     pub fn is_over(&self) -> bool {
         *self.ledger.replica().tenure.borrow() != Some(self.reign)
     }
@@ -88,10 +89,10 @@ impl Leadership {
         self.appender().try_submit(records)
     }
 
-    /// Resolves when it [is over](Leadership::is_over).
+    /// Resolves once the leadership [is over](Leadership::is_over).
     pub async fn over(&self) {
         let mut reign = self.ledger.replica().tenure.clone();
-        // An error: who told it is gone, and the ledger with it.
+        // An error: the role task is gone, and the ledger with it.
         let _ = reign.wait_for(|reign| *reign != Some(self.reign)).await;
     }
 
@@ -109,11 +110,11 @@ impl Ledger {
         if let Some(reign) = *self.replica().tenure.borrow() {
             return Ok(Leadership::new(self.clone(), reign));
         }
-        // A copy: `closed` looks at the role too, and who sets it may come in between.
+        // A copy: `closed` locks the role again, and a writer may wait in between.
         let role = self.replica().role.borrow().clone();
         match role {
             Role::Slave { master, .. } => Err(AppendError::NotMaster { master: Some(master) }),
-            // The master it was until this moment.
+            // As `Master`: it has ceased to lead this moment.
             Role::Master { .. } | Role::Electing { .. } | Role::Removed { .. } => {
                 Err(AppendError::NotMaster { master: None })
             }

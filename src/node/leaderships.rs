@@ -1,4 +1,4 @@
-//! Waiting to lead, and for whoever does.
+//! The leaderships of this node as they begin; waiting for a master.
 
 use std::fmt;
 use std::pin::Pin;
@@ -15,12 +15,12 @@ use crate::error::NoMasterError;
 use crate::raft::role::tenure::Tenure;
 use crate::types::Role;
 
-/// The leaderships of this node, as they begin: the one that there is, then those that come. Ends when the ledger is
-/// stopped or closed on this node.
+/// The leaderships of this node, as they begin: the present one, if there is one, then those that come. Ends when the
+/// ledger is stopped or closed on this node.
 ///
-/// Who does not ask misses some, and is given the newest. Each leadership is given once; one that [is
-/// over](Leadership::is_over) is not given, and a master that has lost sight of its quorum and finds it again is given
-/// another one, of the same term.
+/// A slow reader misses some, and gets the newest. The stream gives each leadership once, and none that [is
+/// over](Leadership::is_over). A master that loses sight of its quorum and finds it again gets another leadership, of
+/// the same term.
 pub struct Leaderships {
     leaderships: BoxStream<'static, Leadership>,
 }
@@ -38,7 +38,7 @@ async fn next(mut cursor: LeadershipCursor) -> Option<(Leadership, LeadershipCur
             cursor.given = now;
             return Some((Leadership::new(cursor.ledger.clone(), reign), cursor));
         }
-        // An error: nobody is left to say who leads, and the ledger is gone.
+        // An error: the role task is gone, and the ledger with it.
         cursor.reign.changed().await.ok()?;
     }
 }
@@ -70,13 +70,13 @@ impl Ledger {
     /// [`Role::Slave`]. `timeout` is an hour at most.
     ///
     /// # Errors
-    /// There was none in time: the error says who is missing, as far as this node can tell. Or this node will never
-    /// have one: it is removed, stopped or closed.
+    /// There was no master in time: the error says which members are missing, as far as this node can tell. Or this
+    /// node will never have a master: it is removed, stopped or closed.
     pub async fn wait_for_master(&self, timeout: Duration) -> Result<Role, NoMasterError> {
         let replica = self.replica();
         let mut role = replica.role.clone();
         if matches!(*role.borrow(), Role::Electing { .. }) {
-            // Should nobody come, it is known by then who is missing.
+            // So that the error can say who is missing, should no master come.
             replica.standing.look();
         }
         let settled = role.wait_for(|role| !matches!(role, Role::Electing { .. }));

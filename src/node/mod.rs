@@ -3,7 +3,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`builder`] | [`NodeBuilder`]: collects the configuration, starts the node |
-//! | [`descriptors`] | how many clients the descriptors of the process leave room for |
+//! | [`descriptors`] | how many clients the process has file descriptors for |
 //! | [`node`] | [`Node`]: ledgers behind one port |
 //! | [`hosting`] | the ledgers of a node as they come and go |
 //! | [`unopened`] | the ledgers that the node is to host and could not open |
@@ -11,14 +11,14 @@
 //! | [`environment`] | the world a node lives in: the machine, or a simulation |
 //! | [`start`] | starts one ledger: opens or repairs its log, starts Raft, serves peers, spawns tasks |
 //! | [`closing`] | waiting until a ledger is closed |
-//! | [`lock_wait`] | waits for a directory that another process is about to leave |
-//! | [`repair`] | a damaged ledger back from its peers, before Raft starts |
+//! | [`lock_wait`] | waits for a directory that another process is about to free |
+//! | [`repair`] | repairs a damaged ledger from its peers: a closed one, or one segment of an open one |
 //! | [`tasks`] | what runs beside the ledgers |
 //! | [`ledger`] | [`Ledger`]: append, get, read, tail, role, status, members, retention |
 //! | [`leadership`] | [`Leadership`]: the right to append in one term |
-//! | [`leaderships`] | [`Leaderships`]: waiting to lead, and for whoever does |
-//! | [`pending`] | [`Pending`]: an append whose outcome is awaited |
-//! | [`prefetch`] | records read ahead of who takes them, no more than a bound |
+//! | [`leaderships`] | [`Leaderships`]: the leaderships of this node as they begin; waiting for a master |
+//! | [`pending`] | [`Pending`]: an append that is under way |
+//! | [`prefetch`] | a bounded number of records read ahead of their reader |
 //! | [`read_stream`] | [`ReadStream`]: a range of committed records, a bounded part at a time |
 //! | [`tail`] | [`Tail`]: committed records as they come |
 

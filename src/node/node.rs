@@ -22,9 +22,9 @@ use crate::types::{ClusterName, NodeId};
 
 /// A node: hosts ledgers and talks to its peers. Cheap to clone.
 ///
-/// It runs until [`Node::shutdown`], or until the last clone of it is dropped: a [`Ledger`] does not keep it running.
-/// A drop cannot wait, so the shutdown then goes on by itself in the runtime that the node was started in. What was
-/// acknowledged is where the chosen [`Durability`](crate::Durability) says it is, with or without a shutdown.
+/// It runs until [`Node::shutdown`], or until the last clone of it is dropped: a [`Ledger`] does not keep it running. A
+/// drop cannot wait, so the shutdown then goes on by itself in the runtime in which the node was started. Acknowledged
+/// records are where the chosen [`Durability`](crate::Durability) says they are, with or without a shutdown.
 #[derive(Clone)]
 pub struct Node {
     pub(super) inner: Arc<Inner>,
@@ -40,18 +40,18 @@ pub(super) struct Inner {
     pub(super) env: Environment,
     pub(super) router: Arc<Router>,
     pub(super) ledgers: RwLock<Vec<Ledger>>,
-    /// Those that are to be hosted and could not be opened.
+    /// The ledgers that the node is to host and could not open.
     pub(super) unopened: Unopened,
-    /// Told when ledgers come and go.
+    /// Changes when ledgers come and go.
     pub(super) changes: watch::Sender<()>,
-    /// Held while ledgers come and go; whether the node has stopped, or is about to.
+    /// Held while ledgers come and go. True once the node has stopped or is stopping.
     pub(super) changing: tokio::sync::Mutex<bool>,
-    /// A shutdown has come to its end; one that was given up has not.
+    /// Whether a shutdown has ended; one whose caller dropped it has not.
     pub(super) ended: AtomicBool,
     pub(super) server: Mutex<Option<GrpcServer>>,
 }
 
-/// A node that goes when its other handles do.
+/// A handle that does not keep the node.
 pub(super) struct WeakNode(Weak<Inner>);
 
 impl WeakNode {
@@ -71,7 +71,7 @@ impl Drop for ShutdownOnDrop {
         let node = Node { inner: self.inner.clone(), _running: None };
         if !node.inner.ended.load(Ordering::Acquire) {
             tracing::info!(node = %node.id(), "the last handle of the node was dropped: it shuts down");
-            // A runtime that is gone has ended all that it ran.
+            // A runtime that is gone has ended everything that it ran.
             drop(self.runtime.spawn(async move { node.shutdown().await }));
         }
     }
@@ -89,7 +89,7 @@ impl Node {
         Self { _running: Some(Arc::new(ShutdownOnDrop { inner: inner.clone(), runtime })), inner }
     }
 
-    /// A handle for what the node itself runs: it keeps nothing running.
+    /// A handle for the node's own services: it does not keep the node running.
     pub(crate) fn own_handle(&self) -> Self {
         Self { inner: self.inner.clone(), _running: None }
     }
@@ -110,7 +110,7 @@ impl Node {
         &self.inner.env.outages
     }
 
-    /// Told when ledgers come and go.
+    /// Changes when ledgers come and go.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.inner.changes.subscribe()
     }
@@ -142,7 +142,7 @@ impl Node {
         Err(UnknownGroup { group: group.to_owned(), hosted }.into())
     }
 
-    /// All ledgers that the node hosts now and could open; [`Node::statuses`] has the others too.
+    /// All ledgers that the node hosts and could open; [`Node::statuses`] has the others too.
     pub fn ledgers(&self) -> Vec<Ledger> {
         self.inner.ledgers.read().clone()
     }
@@ -161,25 +161,25 @@ impl Node {
         &self.inner.config.cluster
     }
 
-    /// The configuration it was started with. Which ledgers it hosts by now, [`Node::ledgers`] says.
+    /// The configuration that the node was started with. [`Node::ledgers`] has the ledgers that it hosts by now.
     pub fn config(&self) -> &Config {
         &self.inner.config
     }
 
-    /// Where the node really listens.
+    /// The address at which the node listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.inner.local
     }
 
-    /// Stops cleanly: hands over what it is the master of, takes no more calls, ends Raft, makes everything durable,
-    /// and lets others have the directories. Appends still under way end with an unknown outcome. A second call does
+    /// Stops cleanly: hands over the ledgers it is the master of, takes no more calls, ends Raft, makes everything
+    /// durable, and frees the directories. Appends still under way end with an unknown outcome. A second call does
     /// nothing.
     pub async fn shutdown(&self) {
         *self.inner.changing.lock().await = true;
-        // Its peers may stop as well, and nobody needs to look after that.
+        // Its peers may stop as well, and the log should not call that an outage.
         self.inner.env.outages.hush();
         let ledgers = self.ledgers();
-        // While it can still be heard: the others need not find out by themselves.
+        // While its peers still hear it, so that they need not find out by themselves.
         join_all(ledgers.iter().map(Ledger::step_down)).await;
         self.inner.router.clear();
         for ledger in &ledgers {
@@ -192,18 +192,18 @@ impl Node {
         for ledger in &ledgers {
             match ledger.close().await {
                 Ok(()) => tracing::info!(group = %ledger.group(), "closed"),
-                Err(error) => tracing::error!(group = %ledger.group(), %error, "not closed cleanly"),
+                Err(error) => tracing::error!(group = %ledger.group(), %error, "cannot close the ledger cleanly"),
             }
         }
         self.inner.ended.store(true, Ordering::Release);
     }
 
-    /// For tests: stops the node as if its process were killed, except that the rest of the process goes on. It hands
-    /// nothing over, says good-bye to nobody, and syncs nothing: what is written and not synced is left to the system,
-    /// and it is there after a restart. Connections break, and appends under way end with an unknown outcome.
+    /// For tests: stops the node as if its process were killed, except that the rest of the process goes on. The node
+    /// hands nothing over, tells its peers nothing, and syncs nothing: what is written and not synced is left to the
+    /// system, and is there after a restart. Connections break, and appends under way end with an unknown outcome.
     /// Afterwards the port and the directories are free, and another node can be started on them.
     ///
-    /// A loss of power cannot be had this way: what was written is not lost.
+    /// This does not simulate a loss of power: what was written is not lost.
     pub async fn abort(&self) {
         *self.inner.changing.lock().await = true;
         self.inner.router.clear();
@@ -217,18 +217,18 @@ impl Node {
         }
         for ledger in &ledgers {
             ledger.replica().raft.shutdown().await;
-            // Nobody writes any more.
+            // Nothing writes any more.
             beside(ledger, LogReader::let_go).await;
         }
         self.inner.ended.store(true, Ordering::Release);
     }
 }
 
-/// Does with the log of `ledger` what may wait for the disk.
+/// Does `work` with the log of `ledger` on a blocking thread, because it may wait for the disk.
 async fn beside(ledger: &Ledger, work: fn(&LogReader)) {
     let log = ledger.replica().log.clone();
     if let Err(ended) = tokio::task::spawn_blocking(move || work(&log)).await {
-        tracing::error!(group = %ledger.group(), %ended, "not ended as it should");
+        tracing::error!(group = %ledger.group(), %ended, "cannot end the log as it should");
     }
 }
 

@@ -1,4 +1,4 @@
-//! An append whose outcome is awaited.
+//! An append that is under way.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +11,7 @@ use crate::types::BatchAck;
 
 /// An append whose place in the order of this process's appends is fixed. Resolves to its outcome.
 ///
-/// Dropping it does not take the append back: its outcome is then unknown to you.
+/// Dropping it does not take the append back: you just do not learn its outcome.
 #[must_use = "the outcome of an append says whether it is in the log"]
 #[derive(Debug)]
 pub struct Pending {

@@ -1,4 +1,4 @@
-//! Records read ahead of who takes them, no more than a bound.
+//! A bounded number of records read ahead of their reader.
 
 use std::collections::VecDeque;
 
@@ -6,14 +6,14 @@ use crate::error::ReadError;
 use crate::log::reader::LogReader;
 use crate::types::{ReadLimit, Record};
 
-/// Bytes read from the log in one go, if one record alone is not larger. The records are slices, not copies: what is
-/// held of them is the mapping of the segment they lie in.
+/// Bytes read from the log in one go, unless one record alone is larger. The records are slices, not copies: they hold
+/// the mapping of their segment.
 const READ_BYTES: usize = 256 << 10;
-/// And records: what describes a small one takes more than the record.
+/// Records read in one go: the description of a small record takes more memory than the record.
 const READ_RECORDS: usize = 4096;
 
-/// A place in the log and the records behind it that have been read. It reads when it has none left and is asked for
-/// one, and not before: who does not ask costs nothing more.
+/// A place in the log and the records read from there on. It reads when its reader asks and it has none left, and not
+/// before: a reader that does not ask costs nothing more.
 pub(super) struct Prefetch {
     log: LogReader,
     next: u64,
@@ -25,7 +25,7 @@ impl Prefetch {
         Self { log, next: from, ready: VecDeque::new() }
     }
 
-    /// The next record below `end`; `None` if it is not committed yet, or none is wanted.
+    /// The next record below `end`; `None` if it is not committed yet, or `limit` allows none.
     ///
     /// # Errors
     /// As [`LogReader::records`].
@@ -73,7 +73,7 @@ mod tests {
         for n in 0..64 {
             ledger.append(vec![n; largest]).await.unwrap();
             ledger.append_batch(vec![vec![n]; 500]).await.unwrap();
-            // It has read something, and is not asked any more.
+            // It has read something, and nobody asks it any more.
             if n == 0 {
                 assert!(slow.next(u64::MAX, everything).unwrap().is_some());
             }

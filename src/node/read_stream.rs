@@ -21,7 +21,7 @@ pub struct ReadStream {
     role: watch::Receiver<Role>,
     range: Range<u64>,
     left: ReadLimit,
-    /// No record was given yet: that there is none has to be explained.
+    /// The stream has given no record yet: if there is none, it must say why.
     first: bool,
     over: bool,
 }

@@ -1,4 +1,4 @@
-//! Repairs a closed ledger from its peers, before Raft starts on it.
+//! Repairs a ledger from its peers: a closed one before Raft starts on it, or one segment of an open one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,33 +19,33 @@ use crate::transport::{Lane, Link, Transport, TransportError};
 use crate::types::{Incarnation, NodeId, RepairReport};
 use crate::wire::pb;
 
-/// How often all peers are asked before a repair is given up.
+/// Rounds over all peers before the repair gives up: with the pauses, ten seconds.
 const ROUNDS: usize = 20;
-/// How long to wait before they are asked again: an election may have to come first.
+/// Pause between rounds, because an election may have to come first.
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a peer may take to say who it is.
 const IDENTIFY: Duration = Duration::from_secs(2);
 /// How long a peer may take to send entries.
 const FETCH: Duration = Duration::from_secs(10);
 
-/// A ledger that is to be repaired.
+/// A closed ledger to repair.
 pub(crate) struct RepairTarget {
     pub(crate) disk: Arc<dyn Disk>,
     /// The ledger's directory.
     pub(crate) path: PathBuf,
-    /// What it must be; `None`: what it is.
+    /// What the directory must be; `None`: whatever it is.
     pub(crate) wanted: Option<Identity>,
     /// Addresses of the peers.
     pub(crate) peers: Vec<String>,
     pub(crate) transport: Arc<dyn Transport>,
-    /// Only to be tried.
+    /// Do everything but replace the files.
     pub(crate) dry_run: bool,
 }
 
-/// Goes from peer to peer until the log is proven, and puts what was damaged in its place.
+/// Asks peer after peer until the log is proven, and then replaces what is damaged.
 ///
 /// # Errors
-/// The directory cannot be looked at, or no peer could help in all rounds. It is as it was then.
+/// The directory cannot be read, or no peer could help in all rounds. The directory is then as it was.
 pub(crate) fn repair<R: Runtime>(target: RepairTarget) -> BoxFuture<'static, Result<RepairReport, RepairError>> {
     Box::pin(ask_all_peers::<R>(target))
 }
@@ -66,7 +66,7 @@ async fn ask_all_peers<R: Runtime>(target: RepairTarget) -> Result<RepairReport,
                 Ok(()) => return beside::<R, _>(move || repair.finish(dry_run)).await?,
                 Err(RepairFailure::Local(error)) => return Err(error),
                 Err(RepairFailure::Peer(error)) => {
-                    tracing::warn!(peer = %address, %error, round, "no repair from this peer");
+                    tracing::warn!(peer = %address, %error, round, "this peer cannot repair the ledger");
                     *why = error;
                 }
             }
@@ -78,7 +78,7 @@ async fn ask_all_peers<R: Runtime>(target: RepairTarget) -> Result<RepairReport,
 /// Repairs the sealed segment at `position` of a log that is open.
 ///
 /// # Errors
-/// No peer could help, or the system fails. The segment is as it was then.
+/// No peer could help, or the system fails. The segment is then as it was.
 pub(crate) async fn repair_segment<R: Runtime>(
     log: &LogReader,
     position: u64,
@@ -102,7 +102,7 @@ pub(crate) async fn repair_segment<R: Runtime>(
     Err(RepairError::NoPeer { peers: said })
 }
 
-/// File work of a repair, beside the runtime.
+/// Does the file work of a repair on a blocking thread.
 ///
 /// # Errors
 /// If it panicked, or the runtime is shutting down.
@@ -111,11 +111,11 @@ async fn beside<R: Runtime, T: Send + 'static>(work: impl FnOnce() -> T + Send +
     done.map_err(|source| OpenError::Io { op: "finish the file work of", path: "a repair".into(), source }.into())
 }
 
-/// Why a repair does not go on.
+/// Why a repair cannot go on with this peer.
 enum RepairFailure {
-    /// No peer can change it.
+    /// The reason is here: no peer can help.
     Local(RepairError),
-    /// Another peer, or the same one later, may help.
+    /// The reason is the peer: another one, or the same one later, may help.
     Peer(String),
 }
 
@@ -134,10 +134,10 @@ impl From<TransportError> for RepairFailure {
     }
 }
 
-/// Goes on with the help of the peer at `link`, and gives the repair back.
+/// Goes on with the help of the peer at `link`, and returns the repair.
 ///
 /// # Errors
-/// If what was done beside the runtime was not finished: the repair is lost.
+/// The blocking thread did not finish its work: the repair is lost.
 async fn ask<R: Runtime, T: Repairing + Send + 'static>(
     mut repair: T,
     link: &dyn Link,
@@ -164,7 +164,7 @@ async fn ask<R: Runtime, T: Repairing + Send + 'static>(
     }
 }
 
-/// The entries from `number` on, from whoever is at `link`.
+/// The entries from `number` on, from the node at `link`.
 async fn fetch(
     me: &Identity,
     known: &mut Option<(NodeId, Incarnation)>,
@@ -185,7 +185,7 @@ async fn fetch(
     Ok((node.clone(), supply))
 }
 
-/// Who is there.
+/// Asks which node is at `link`.
 async fn identify(me: &Identity, link: &dyn Link) -> Result<(NodeId, Incarnation), RepairFailure> {
     let answer = link.identify(look(me, envelope_to_anybody(me)), IDENTIFY).await?;
     let node = answer.node.parse().map_err(|error| RepairFailure::Peer(format!("it sent no id: {error}")))?;

@@ -13,7 +13,7 @@ use crate::peer::server::refusing::RefusingServer;
 use crate::types::{Group, Role, Status};
 
 impl Node {
-    /// Keeps a ledger that cannot be opened in view: who asks for it is told why there is none, on the wire too.
+    /// Notes a ledger that cannot be opened: callers who ask for it, also on the wire, are told why.
     pub(super) fn keep_closed(&self, group: &Group, error: &StartError) {
         let closed = UnopenedLedger::new(group, error);
         let refusing = RefusingServer::new(closed.reason.clone());
@@ -22,8 +22,8 @@ impl Node {
         self.tell_changed();
     }
 
-    /// What the node knows of the ledger of `group`. Of one that could not be opened, that it is
-    /// [`Role::Closed`](crate::Role::Closed), and why; its figures are 0 then.
+    /// What the node knows of the ledger of `group`. A ledger that could not be opened is
+    /// [`Role::Closed`](crate::Role::Closed), with the reason, and its figures are 0.
     ///
     /// # Errors
     /// If the node does not host it.
@@ -32,13 +32,13 @@ impl Node {
             Ok(ledger) => Ok(ledger.status()),
             Err(unknown @ LedgerError::Unknown(_)) => Err(unknown),
             Err(closed @ LedgerError::Closed { .. }) => {
-                // None: opened meanwhile, or removed. Whoever asks again is told.
+                // None: opened meanwhile, or removed. The next call tells.
                 self.unopened().get(group).map(|known| self.unopened_status(known)).ok_or(closed)
             }
         }
     }
 
-    /// What the node knows of all ledgers that it is to host, those that could not be opened too, by name.
+    /// What the node knows of all ledgers that it is to host, also of those that it could not open, by name.
     pub fn statuses(&self) -> Vec<Status> {
         let open: Vec<Status> = self.ledgers().iter().map(Ledger::status).collect();
         let unopened = self.unopened().all().into_iter();
@@ -75,8 +75,8 @@ impl Node {
     }
 
     /// Waits until every ledger of the node is closed, whatever closed it: a failed disk, damage, [`Node::shutdown`].
-    /// Returns each of them, and why. Such a node is of no use before it is restarted. A node without ledgers is waited
-    /// for: one may be created yet.
+    /// Returns each of them, and why. Such a node is of no use before it is restarted. While a node has no ledgers this
+    /// waits, because one may still be created.
     pub async fn closed(&self) -> Vec<(Group, String)> {
         let mut changes = self.changes();
         loop {
@@ -84,7 +84,7 @@ impl Node {
             let (open, unopened) = (self.ledgers(), self.unopened().all());
             let mut closed: Vec<_> = unopened.into_iter().map(|known| (known.group, known.reason)).collect();
             if open.is_empty() && closed.is_empty() {
-                // An error: the node is gone, and with it who could tell.
+                // An error: the node is gone.
                 if changes.changed().await.is_err() {
                     return closed;
                 }
@@ -93,7 +93,7 @@ impl Node {
             tokio::select! {
                 biased;
                 ended = join_all(open.iter().map(why_closed)) => {
-                    // One that came meanwhile is waited for too.
+                    // A ledger that came meanwhile must be closed too.
                     if !changes.has_changed().unwrap_or(false) {
                         closed.extend(ended);
                         return closed;

@@ -17,10 +17,10 @@ use crate::types::{ReadLimit, Record, Role};
 /// A stream of committed records, from an index on, waiting for more. Works on any node and through changes of the
 /// master.
 ///
-/// Ends without an error when the ledger is stopped on this node, which is no failure ([`Role::Stopped`]): all that was
-/// committed here then has been read. Else it ends after an error: the ledger is closed, the bytes are damaged,
-/// retention was faster ([`ReadError::Removed`] says where to go on), or the node is a member no more and all that it
-/// has was read ([`ReadError::NoMember`]).
+/// Ends without an error when the ledger is stopped on this node, which is no failure ([`Role::Stopped`]): the tail has
+/// then given all that was committed here. Else it ends after an error: the ledger is closed, the bytes are damaged,
+/// retention was faster ([`ReadError::Removed`] says where to go on), or the node is no longer a member and the tail
+/// has given all that the node has ([`ReadError::NoMember`]).
 pub struct Tail {
     records: BoxStream<'static, Result<Record, ReadError>>,
 }
@@ -65,7 +65,7 @@ impl TailState {
         }
     }
 
-    /// Until the commit point moves; false if it does so no more.
+    /// Waits until the commit point moves; returns false if it never will.
     async fn wait(&mut self) -> Result<bool, ReadError> {
         loop {
             match &*self.role.borrow_and_update() {

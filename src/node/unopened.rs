@@ -6,7 +6,7 @@ use crate::disk::passes;
 use crate::error::{OpenError, StartError};
 use crate::types::{ClosedKind, Group};
 
-/// Those that could not be opened, and why.
+/// The ledgers that could not be opened, and why.
 #[derive(Default)]
 pub(super) struct Unopened(RwLock<Vec<UnopenedLedger>>);
 
@@ -24,7 +24,7 @@ impl UnopenedLedger {
 }
 
 impl Unopened {
-    /// Keeps the newest reason.
+    /// Adds a ledger, or its newest reason.
     pub(super) fn add(&self, closed: UnopenedLedger) {
         let mut unopened = self.0.write();
         unopened.retain(|known| known.group != closed.group);
@@ -39,7 +39,7 @@ impl Unopened {
         self.all().into_iter().find(|known| known.group.as_str() == group)
     }
 
-    /// Its name, if it is one of them.
+    /// The group of that name, if its ledger is one of them.
     pub(super) fn group(&self, group: &str) -> Option<Group> {
         self.get(group).map(|known| known.group)
     }
@@ -48,12 +48,12 @@ impl Unopened {
         self.get(group).map(|known| known.reason)
     }
 
-    /// Whether it is one of them only because somebody else has its directory open.
+    /// Whether the ledger is one of them only because another process has its directory open.
     pub(super) fn is_in_use(&self, group: &Group) -> bool {
         self.get(group.as_str()).is_some_and(|known| known.kind == ClosedKind::InUse)
     }
 
-    /// Those whose directory somebody else has open.
+    /// Those whose directory another process has open.
     pub(super) fn in_use(&self) -> Vec<Group> {
         self.all().into_iter().filter(|known| known.kind == ClosedKind::InUse).map(|known| known.group).collect()
     }

@@ -15,26 +15,27 @@ use crate::types::{Consistency, Member, Role};
 use crate::wire::incarnation_bytes;
 use crate::wire::pb;
 
-/// How soon it is tried again, unless a role changes before.
+/// Pause between attempts, which a change of the role cuts short: about a round trip.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A ledger that a read waits for.
+/// What a promised read waits for.
 pub(in crate::node) struct Barrier<'a> {
     pub(in crate::node) replica: &'a Replica,
     pub(in crate::node) transport: &'a dyn Transport,
     pub(in crate::node) timeout: Duration,
 }
 
-/// Asking once more would not help.
+/// The ledger is closed: asking once more would not help.
 struct LedgerClosed(String);
 
 impl Barrier<'_> {
     /// Waits until what `consistency` promises is here.
     ///
-    /// Trying again is sound: every try asks anew, so what is waited for in the end was current after the read began.
+    /// Trying again is sound: every attempt asks anew, so the point that the last one waits for was current after the
+    /// read began.
     ///
     /// # Errors
-    /// It is not within the timeout, or the ledger is closed.
+    /// It does not come within the timeout, or the ledger is closed.
     pub(in crate::node) async fn pass(&self, consistency: Consistency) -> Result<(), ReadError> {
         let Some(proof) = Proof::of(consistency) else { return Ok(()) };
         let mut why = "no leader is known".to_owned();
@@ -49,7 +50,7 @@ impl Barrier<'_> {
     async fn catch_up(&self, proof: Proof, why: &mut String) -> Result<(), LedgerClosed> {
         let mut clock = self.replica.raft.clock();
         let mut role = self.replica.role.clone();
-        // Doubled each time that the leader does not answer.
+        // Doubles each time that the leader does not answer.
         let mut patience = self.replica.timing.first_try();
         let number = loop {
             let left = self.timeout.saturating_sub(clock());
@@ -62,12 +63,12 @@ impl Barrier<'_> {
                     let asked = Box::pin(self.ask(master, proof, patience.min(left)));
                     match select(asked, Box::pin(role.changed())).await {
                         Either::Left((answer, _)) => answer,
-                        // Perhaps another one leads: it need not be waited for.
+                        // Perhaps another node leads: no need to wait for this answer.
                         Either::Right(_) => continue,
                     }
                 }
                 Role::Removed { reason, .. } => Err(NoReadIndex::NotLeader(reason.clone())),
-                // The role follows Raft a little later: Raft itself knows whether it leads.
+                // The role follows Raft a little later; Raft itself knows whether it leads.
                 Role::Master { .. } | Role::Electing { .. } => self.replica.reads.read_index(proof, left).await,
             };
             match asked {

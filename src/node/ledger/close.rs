@@ -6,14 +6,14 @@ use super::Ledger;
 use crate::error::Damage;
 
 impl Ledger {
-    /// Makes everything durable, and lets others have the directory.
+    /// Makes everything durable, and frees the directory.
     pub(in crate::node) async fn close(&self) -> io::Result<()> {
         let log = self.inner.replica.log.clone();
         tokio::task::spawn_blocking(move || log.close()).await.map_err(io::Error::other)?
     }
 
-    /// Closes the ledger, whose stored entries are damaged. A master hands over first, as well as that can be done: its
-    /// peers refuse what it sends.
+    /// Closes the ledger because stored entries are damaged. A master hands over first, as well as it can: its peers
+    /// refuse what it sends.
     pub(in crate::node) async fn close_damaged(&self, damage: &Damage) {
         tracing::error!(group = %self.group(), %damage, "stored entries are damaged and cannot be repaired while the \
             ledger is open: it is closed");

@@ -6,17 +6,17 @@ use crate::raft::membership::change::{MemberView, MembershipView};
 use crate::types::{NodeId, Role, Span};
 
 impl Ledger {
-    /// Hands the mastership over to `to`. Appends wait meanwhile, some milliseconds, and are then refused here: none is
-    /// lost. Ends when `to` is the master. To be called on the master; nothing happens if that is `to`.
+    /// Hands the mastership over to `to`, and returns once `to` is the master. Appends wait meanwhile, some
+    /// milliseconds, and are then refused here: none is lost. Call it on the master; if that is `to`, nothing happens.
     ///
     /// # Errors
-    /// If this is not the master, if `to` is no voter or is behind, or if it did not take over in time.
+    /// This is not the master, `to` is no voter or is behind, or `to` did not take over in time.
     pub async fn transfer_leadership(&self, to: &NodeId) -> Result<(), MemberError> {
         self.check_master()?;
         if *to == self.replica().identity.node {
             return Ok(());
         }
-        // A master of a moment ago has not heard from all yet.
+        // A new master has not heard from all members yet.
         let settled = |view: &MembershipView| view.get(to).is_none_or(|seen| view.has_caught_up(seen));
         let limit = self.replica().timing.call();
         self.replica().wait_for(&settled, limit).await?;
@@ -32,7 +32,7 @@ impl Ledger {
         self.transfer(to).await
     }
 
-    /// Hands the mastership over to the voter that is furthest, whichever that is.
+    /// Hands the mastership over to the voter that is furthest.
     pub(in crate::node) async fn hand_over(&self) -> Result<(), MemberError> {
         let view = self.replica().raft.membership();
         let Some(best) = successor(&view, &self.replica().identity.node) else {
@@ -43,14 +43,14 @@ impl Ledger {
         self.transfer(&best.member.id).await
     }
 
-    /// Hands over, if there is anything to hand over and anybody to take it, before the node stops.
+    /// Hands over before the node stops, if this is the master and another voter has caught up.
     pub(in crate::node) async fn step_down(&self) {
         let view = self.replica().raft.membership();
         if !view.leads || successor(&view, &self.replica().identity.node).is_none() {
             return;
         }
         if let Err(error) = self.hand_over().await {
-            tracing::info!(group = %self.group(), %error, "stopping without a successor: the others elect one");
+            tracing::info!(group = %self.group(), %error, "stopping without a successor: the other members elect one");
         }
     }
 
@@ -61,7 +61,7 @@ impl Ledger {
         replica.raft.transfer(to.clone()).await.map_err(|reason| MemberError::Closed { reason })?;
         let followed = role.wait_for(|role| matches!(role, Role::Slave { .. }) || role.is_final());
         let unknown = |reason: String| Err(MemberError::Unknown { reason });
-        // What is in flight must be on the successor first; then it is one election.
+        // First the successor gets what is in flight; then it takes one election.
         let limit = replica.timing.hand_over();
         match replica.timed(limit, followed).await.map(|(role, _)| role.map(|role| role.clone())) {
             Some(Ok(Role::Slave { master, .. })) if master.id == *to => Ok(()),
@@ -71,7 +71,7 @@ impl Ledger {
                 None => unknown(format!("the role is {}", role.name())),
             },
             Some(Err(_)) => unknown("the node is shutting down".into()),
-            None => unknown(format!("{to} has not taken over within {}: one that can is elected", Span(limit))),
+            None => unknown(format!("{to} has not taken over within {}: the members elect one that can", Span(limit))),
         }
     }
 
@@ -85,7 +85,7 @@ impl Ledger {
     }
 }
 
-/// The voter to hand over to: one that has caught up, and has the most.
+/// The voter to hand over to: of those that have caught up, the one that has most of the log.
 pub(in crate::node) fn successor<'p>(view: &'p MembershipView, me: &NodeId) -> Option<&'p MemberView> {
     let others = view.members.iter().filter(|seen| seen.voter && seen.member.id != *me);
     others.filter(|seen| view.has_caught_up(seen)).max_by_key(|seen| seen.matched)

@@ -12,15 +12,15 @@ use crate::types::{Incarnation, Member, MemberProgress, NodeId, Role, checked_ad
 use crate::wire::incarnation_bytes;
 use crate::wire::pb;
 
-/// Longest that is waited for a member to catch up.
+/// Longest wait for a member to catch up, one day: a learner may have to copy the whole log.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// A node that is to be a member.
+/// A node that is about to become a member.
 struct Newcomer {
     member: Member,
     /// It has never had a vote or an entry.
     empty: bool,
-    /// The cluster it is a member of already.
+    /// The cluster that it is already a member of.
     cluster: Option<Incarnation>,
     /// Index after the last record it stores.
     end: u64,
@@ -52,8 +52,8 @@ impl Ledger {
         self.replica().acks.alarm(*term, &member.id, member.incarnation)
     }
 
-    /// Whether this node advertises another address than the one at which the membership has it: no other member calls
-    /// it there, nor listens to it.
+    /// What is wrong if this node advertises another address than its address in the membership: then the other members
+    /// neither call it there nor listen to it.
     fn misplaced(&self, noted: &Member) -> Option<String> {
         let (id, advertised) = (&noted.id, self.advertised());
         (noted.address != advertised).then(|| {
@@ -65,7 +65,7 @@ impl Ledger {
         })
     }
 
-    /// A master that others would not find takes nobody in: they would be a quorum without it, and never agree.
+    /// A master that the others would not find adds no member: they would be a quorum without it, and never agree.
     fn check_place(&self, view: &MembershipView, newcomer: &str) -> Result<(), MemberError> {
         let own = view.get(&self.replica().identity.node);
         match own.and_then(|seen| self.misplaced(&seen.member)) {
@@ -74,17 +74,17 @@ impl Ledger {
         }
     }
 
-    /// Index after the last record up to entry `number`; `None` if that cannot be told any more.
+    /// Index after the last record up to entry `number`; `None` if the log no longer has it.
     fn index_after(&self, number: u64) -> Option<u64> {
         self.replica().log.cursor_after(number).ok().flatten().map(|next| next.index)
     }
 
-    /// Makes the node at `address` (`host:port`) a learner: it is sent the log and has no vote. It must run with an
-    /// empty directory for this ledger, for a disk that has been another's cannot be told from one that has forgotten
-    /// its votes. Returns who it is. To be called on the master; a node that is a member already is left as it is.
+    /// Makes the node at `address` (`host:port`) a learner: it gets the log and has no vote. It must run with an empty
+    /// directory for this ledger, because a disk that was another member's cannot be told from a disk that has lost its
+    /// votes. Returns the new member. Call it on the master; a node that is a member already stays as it is.
     ///
     /// # Errors
-    /// If this is not the master, if the node cannot be taken, or if the change did not happen.
+    /// This is not the master, the node cannot become a member, or the change did not happen.
     pub async fn add_learner(&self, address: &str) -> Result<Member, MemberError> {
         self.check_master()?;
         let newcomer = self.identify(address).await?;
@@ -113,17 +113,16 @@ impl Ledger {
         self.replica().raft.change(&decide).await
     }
 
-    /// Makes a learner a voter, once it has caught up; waits at most `wait` for that. To be called on the master.
+    /// Makes a learner a voter, once it has caught up; waits at most `wait` for that. Call it on the master.
     ///
     /// # Errors
-    /// If this is not the master or ceases to be, if the learner is unknown or still behind, or if too few voters
-    /// answer.
+    /// This is not the master or ceases to be, the learner is unknown or still behind, or too few voters answer.
     pub async fn promote(&self, id: &NodeId, wait: Duration) -> Result<(), MemberError> {
         let wait = wait.min(MAX_WAIT);
         let settled = |view: &MembershipView| {
             !view.leads || view.get(id).is_none_or(|seen| seen.voter || view.has_caught_up(seen))
         };
-        // Whether it did is decided on the newest view, below.
+        // `decide`, below, looks at the newest view for whether it did.
         self.replica().wait_for(&settled, wait).await?;
         let decide = |view: &MembershipView| match view.get(id) {
             None => Err(view.unknown(id)),
@@ -137,11 +136,11 @@ impl Ledger {
         self.replica().raft.change(&decide).await
     }
 
-    /// Takes a voter or a learner out. Its disk does not come back: it is refused by the others from then on. To be
-    /// called on the master; the master itself hands over first, and the call is then for the next one.
+    /// Removes a voter or a learner. Its disk cannot come back: the other members refuse it from then on. Call it on
+    /// the master; a master that is to be removed hands over first, and the call must then be made on the next one.
     ///
     /// # Errors
-    /// If this is not the master, or the voters that answer would be no quorum without it.
+    /// This is not the master, or the voters that answer would be no quorum without the member.
     pub async fn remove_member(&self, id: &NodeId) -> Result<(), MemberError> {
         self.leave_first(id).await?;
         let decide = |view: &MembershipView| Ok(view.get(id).map(|_| Change::Remove(id.clone())));
@@ -149,8 +148,8 @@ impl Ledger {
     }
 
     /// Puts the node at `address` in the place of member `id`, whose disk is lost: `id` with a new, empty directory, or
-    /// a node of another id. `id` is taken out, the node becomes a learner, and a voter once it has caught up; waits at
-    /// most `wait` for that. To be called on the master, and again if it was interrupted.
+    /// a node of another id. Removes `id`, makes the node a learner, and a voter once it has caught up; waits at most
+    /// `wait` for that. Call it on the master, and again if it was interrupted.
     ///
     /// # Errors
     /// As [`Ledger::add_learner`], [`Ledger::promote`] and [`Ledger::remove_member`].
@@ -159,15 +158,15 @@ impl Ledger {
         let newcomer = self.identify(address).await?;
         let member = newcomer.member.clone();
         let view = self.replica().raft.membership();
-        // The same name may have been taken out by a call that was interrupted.
+        // An interrupted call may have removed the same id already.
         if member.id != *id && view.get(id).is_none() {
             return Err(view.unknown(id));
         }
         if member.id == *id {
-            // The name is needed for the new disk.
+            // The new disk needs the id.
             let decide = |view: &MembershipView| {
                 match view.get(id).filter(|seen| seen.member.incarnation != member.incarnation) {
-                    // Not before it is sure that there is something to put in its place.
+                    // Only once there is an empty node to put in its place.
                     Some(_) if !newcomer.empty => Err(self.not_empty(&newcomer)),
                     old => Ok(old.map(|_| Change::Remove(id.clone()))),
                 }
@@ -182,12 +181,12 @@ impl Ledger {
         Ok(member)
     }
 
-    /// Notes that member `id` is reached at `address` from now on. It must be there already, with the same disk. To be
-    /// called on the master; the master itself hands over first, and the call is then for the next one. The only voter
-    /// has nobody to hand over to: it notes that it is reached where it advertises itself, and nowhere else.
+    /// Notes in the membership that member `id` is reached at `address` from now on. It must be there already, with the
+    /// same disk. Call it on the master; a master that has moved hands over first, and the call must then be made on
+    /// the next one. The only voter has nobody to hand over to: it can note only the address that it advertises.
     ///
     /// # Errors
-    /// If this is not the master, or somebody else answers there.
+    /// This is not the master, or another node answers there.
     pub async fn move_member(&self, id: &NodeId, address: &str) -> Result<(), MemberError> {
         self.check_master()?;
         if self.is_only_voter(id) {
@@ -217,8 +216,8 @@ impl Ledger {
         *id == self.replica().identity.node && !others
     }
 
-    /// Nobody else could tell whether this node is there. Whom it calls compares where it says it is with the
-    /// membership, so it can be nowhere else.
+    /// No other member can confirm the address. Members compare the address in a node's calls with the membership, so
+    /// the node can move only to the address that it advertises.
     async fn move_myself(&self, id: &NodeId, address: &str) -> Result<(), MemberError> {
         let advertised = self.advertised();
         if address != advertised {
@@ -237,7 +236,7 @@ impl Ledger {
         if self.replica().raft.membership().leads { Ok(()) } else { Err(self.not_master()) }
     }
 
-    /// A master does not change itself: it hands over, and the next one does.
+    /// A master does not remove or move itself: it hands over, and the next master does.
     async fn leave_first(&self, id: &NodeId) -> Result<(), MemberError> {
         self.check_master()?;
         if *id != self.replica().identity.node {
@@ -247,7 +246,7 @@ impl Ledger {
         Err(self.not_master())
     }
 
-    /// What a member says of itself, which promises nothing by it.
+    /// Asks a member what it is; the member promises nothing by its answer.
     pub(in crate::node) async fn ask_member(&self, member: &Member) -> Result<pb::IdentifyResponse, TransportError> {
         let replica = self.replica();
         let (set_by, cluster) = {
@@ -264,7 +263,7 @@ impl Ledger {
         self.transport().link(&member.address, Lane::Control).identify(request, limit).await
     }
 
-    /// Who is at `address`.
+    /// Asks which node is at `address`.
     async fn identify(&self, address: &str) -> Result<Newcomer, MemberError> {
         let unfit = |reason: String| MemberError::Unfit { address: address.to_owned(), reason };
         checked_address(address).map_err(|why| unfit(why.to_string()))?;
@@ -275,7 +274,7 @@ impl Ledger {
         };
         let request = look(identity, envelope);
         let link = self.transport().link(address, Lane::Control);
-        // Connecting, and the question.
+        // Time to connect, and to ask.
         let limit = self.replica().timing.call() * 2;
         let answer = link.identify(request, limit).await.map_err(|error| unfit(error.to_string()))?;
         let id = answer.node.parse().map_err(|error| unfit(format!("it gives no name: {error}")))?;
@@ -283,7 +282,7 @@ impl Ledger {
             Incarnation::from_slice(&answer.incarnation).ok_or_else(|| unfit("it gives no incarnation".into()))?;
         let advertised = &answer.advertised_address;
         if !advertised.is_empty() && advertised != address {
-            // Its calls say where it is, and are refused by all who know it elsewhere.
+            // Members that know it at another address would refuse its calls, which name its address.
             return Err(unfit(format!(
                 "it advertises {advertised}: use that address, or start it with --advertise {address}"
             )));
@@ -294,16 +293,16 @@ impl Ledger {
         Ok(Newcomer { member, empty: answer.empty, cluster, end: answer.end })
     }
 
-    /// Says so where a node that comes acknowledges otherwise than this one: an ack means what both of them keep.
+    /// Warns if a new node has another durability than this one: an ack means only what both of them keep.
     pub(in crate::node) fn compare_durability(&self, node: &NodeId, theirs: &str) {
         let ours = self.replica().log.durability();
         if !theirs.is_empty() && theirs != ours {
             tracing::warn!(group = %self.group(), %node, theirs, ours,
-                "--durability is not the same on all nodes, and an ack means the least of them: make it the same");
+                "--durability is not the same on all nodes, and an ack means only the weakest: make it the same");
         }
     }
 
-    /// A directory that is not empty is not taken over, and what it holds is not passed over.
+    /// Why a node with a directory that is not empty cannot become a member, and what to do with what it holds.
     fn not_empty(&self, newcomer: &Newcomer) -> MemberError {
         let Newcomer { member, cluster, end, .. } = newcomer;
         let own = self.replica().view.borrow().cluster;

@@ -14,21 +14,21 @@ pub struct RetentionStatus {
     pub first_position: u64,
     /// Segment files.
     pub segments: u64,
-    /// Bytes of them; the active one counts with its whole file.
+    /// Bytes of the segment files; the active one counts with its whole file.
     pub bytes: u64,
     /// Timestamp of the first entry still stored, milliseconds since 1970; none if there is none, or it is damaged.
     pub oldest: Option<u64>,
-    /// Part of the disk that is in use, once what was removed is let go of.
+    /// Part of the disk that is in use, once the system has freed what was removed.
     pub disk_used: f64,
-    /// What that is to the configured lines; none if no retention is configured.
+    /// Which configured line that has crossed; none if no retention is configured.
     pub level: Option<DiskLevel>,
-    /// What is configured, if anything is.
+    /// The configuration, if there is one.
     pub retention: Option<Retention>,
-    /// What was removed last, in this life of the node.
+    /// The last removal since the node started.
     pub last: Option<LastRemoval>,
-    /// Why the newest attempt to remove something failed, if it did; or else why age is not what the clock says: it has
-    /// jumped ahead, or the records are stamped in the future; or why the master cannot end a segment whose records
-    /// have their age.
+    /// Why the newest attempt to remove something failed, if it did. Or else why records do not age by the clock: it
+    /// has jumped ahead, or they are stamped in the future. Or why the master cannot end a segment whose records are
+    /// old enough to go.
     pub problem: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Ledger {
     /// What retention has left on this node, and may take.
     ///
     /// # Errors
-    /// If the system does not say how full the disk is.
+    /// The system does not say how full the disk is.
     pub fn retention(&self) -> std::io::Result<RetentionStatus> {
         let replica = self.replica();
         let retention = self.inner.retention;
@@ -57,13 +57,13 @@ impl Ledger {
     }
 
     /// Removes the whole segments on this node whose records all lie below `index`, and returns the lowest index that
-    /// is stored then: at most `index`, and less where a segment has records above it too. The others keep theirs.
+    /// is stored then: at most `index`, and less where a segment has records above it too. Other nodes keep theirs.
     ///
-    /// Readers below it get [`ReadError::Removed`](crate::ReadError::Removed) from then on; what they hold stays valid.
-    /// A node that still needs what is gone, because it was away, begins where this one does.
+    /// Readers below it get [`ReadError::Removed`](crate::ReadError::Removed) from then on; records that they hold stay
+    /// valid. A node that was away and still needs what is gone begins where this one does.
     ///
     /// # Errors
-    /// If `index` is above what this node knows to be committed, or it cannot be done now.
+    /// `index` is above what this node knows to be committed, or the removal cannot be done now.
     pub async fn remove_below(&self, index: u64) -> Result<u64, RemoveError> {
         if let Some(reason) = self.role().borrow().final_reason() {
             return Err(RemoveError::Closed { reason: reason.to_owned() });

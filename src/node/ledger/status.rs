@@ -46,7 +46,7 @@ impl Ledger {
     }
 
     /// Reads all sealed segments at once and as fast as the disk can, past the page cache where that can be done.
-    /// Damage is reported as if the background had found it, and is in [`Status::scrub`], which is returned.
+    /// Damage is reported as if the scrubber had found it; returns what [`Status::scrub`] then says.
     ///
     /// Must be called within a tokio runtime.
     ///
