@@ -2,7 +2,7 @@
 //!
 //! Nothing is shorter than in a node: what is appended goes through `Draft::batch` and `Log::append_draft` as from the
 //! proposer and `raft/storage/log_store`, is waited for through `Log::on_durable` and the node's flush thread, and is
-//! committed through `LogReader::commit` as by `raft/storage/state_machine`.
+//! committed through `Committer::commit` as by `raft/storage/state_machine`.
 
 use std::io;
 use std::path::Path;
@@ -13,8 +13,8 @@ use crate::config::Durability;
 use crate::disk::real::RealDisk;
 use crate::error::{Damage, OpenError, ReadError};
 use crate::format::frame::Draft;
+use crate::log::Completion;
 use crate::log::directory::Identity;
-use crate::log::flush::Completion;
 use crate::log::reader::LogReader;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
@@ -89,7 +89,7 @@ impl LocalLog {
     /// If the last entry is damaged.
     pub fn commit(&self) -> Result<(), Damage> {
         match self.log.end().number.checked_sub(1) {
-            Some(last) => self.log.reader().commit(last),
+            Some(last) => self.log.committer().commit(last),
             None => Ok(()),
         }
     }
@@ -109,7 +109,7 @@ impl LocalLog {
     /// # Errors
     /// If a sync fails or one failed before.
     pub fn close(self) -> io::Result<()> {
-        self.log.reader().close()
+        self.log.closer().close()
     }
 }
 

@@ -15,9 +15,9 @@ use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::{HardVote, SLOT, SLOT_DISTANCE};
 use crate::log::directory::Identity;
-use crate::log::flush::{Completion, FlushTarget};
 use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
+use crate::log::{Completion, Flusher};
 use crate::types::{Incarnation, ReadLimit};
 
 /// Names and contents, in ascending order of names.
@@ -27,10 +27,10 @@ const DIR: &str = "/ledger";
 
 /// Runs flushes when it is told to, and file work at once.
 #[derive(Default)]
-struct ByHand(Mutex<Vec<FlushTarget>>);
+struct ByHand(Mutex<Vec<Arc<Flusher>>>);
 
 impl FlushScheduler for ByHand {
-    fn schedule(&self, log: FlushTarget, _: Duration) {
+    fn schedule(&self, log: Arc<Flusher>, _: Duration) {
         self.0.lock().push(log);
     }
 }
@@ -76,14 +76,14 @@ fn written(purged: bool) -> std::io::Result<Files> {
         let large = vec![number; 1200];
         log.append_draft(Draft::batch(&[&large[..], b"", b"small"]), 1, 2000)?;
     }
-    log.reader().commit(log.end().number - 3).map_err(std::io::Error::other)?;
+    log.committer().commit(log.end().number - 3).map_err(std::io::Error::other)?;
     log.on_durable(Completion::new(drop));
     by_hand.flush();
     if purged {
-        log.reader().save_snapshot(super::seeds::snapshot().remove(0))?;
+        log.committer().save_snapshot(super::seeds::snapshot().remove(0))?;
         log.purge(1, 8)?;
     }
-    log.reader().close()?;
+    log.closer().close()?;
     files(&disk)
 }
 

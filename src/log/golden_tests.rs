@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::flush::{Completion, FlushTarget};
 use super::reader::LogReader;
 use super::*;
+use super::{Completion, Flusher};
 use crate::disk::real::RealDisk;
 use crate::error::OpenError;
 use crate::format::entry::EntryKind;
@@ -30,7 +30,7 @@ const PURGED: u64 = 8;
 struct ByHand;
 
 impl FlushScheduler for ByHand {
-    fn schedule(&self, _: FlushTarget, _: Duration) {}
+    fn schedule(&self, _: Arc<Flusher>, _: Duration) {}
 }
 
 impl Background for ByHand {
@@ -56,7 +56,7 @@ pub(super) fn open(dir: &Path) -> Result<(Log, Recovered), OpenError> {
 
 fn flush(log: &mut Log) {
     log.on_durable(Completion::new(|done| done.unwrap()));
-    log.shared.flush();
+    log.parts.flusher.flush();
 }
 
 fn vote(term: u64, node: &str, granted: bool) -> HardVote {
@@ -111,18 +111,18 @@ fn write(dir: &Path, purged: bool) {
         log.append_draft(Draft::batch(records), term, TIME + 100 * (1 + number as u64)).unwrap();
         if number == 1 {
             // So that both commit slots are written.
-            log.shared.commit(2).unwrap();
+            log.committer().commit(2).unwrap();
             flush(&mut log);
         }
     }
     // All but the last entry.
-    log.shared.commit(log.end().number - 2).unwrap();
+    log.committer().commit(log.end().number - 2).unwrap();
     flush(&mut log);
     if purged {
-        log.reader().save_snapshot(snapshot()).unwrap();
+        log.committer().save_snapshot(snapshot()).unwrap();
         log.purge(2, PURGED).unwrap();
     }
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
 }
 
 fn fixture(name: &str) -> PathBuf {
@@ -178,9 +178,9 @@ fn write_rolled(dir: &Path) {
     log.append_draft(Draft::batch(&["hello"]), 1, TIME + 100).unwrap();
     log.append_draft(Draft::control(EntryKind::Roll, b""), 1, TIME + 200).unwrap();
     log.append_draft(Draft::batch(&["behind the roll"]), 1, TIME + 300).unwrap();
-    log.shared.commit(log.end().number - 1).unwrap();
+    log.committer().commit(log.end().number - 1).unwrap();
     flush(&mut log);
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
 }
 
 fn the_same_is_written(name: &str, write: impl FnOnce(&Path)) {
@@ -266,7 +266,7 @@ fn version_1_is_read_as_it_was_written() {
     // Opened by this program it is still what it was, and goes on.
     assert_eq!(files(dir.path()), files(&fixture("v1")));
     log.append_draft(Draft::batch(&["more"]), 2, TIME).unwrap();
-    log.shared.commit(11).unwrap();
+    log.committer().commit(11).unwrap();
     assert_eq!(records(&log.reader()).last().map(|last| (last.0, last.3.clone())), Some((309, "more".into())));
 }
 
@@ -320,8 +320,8 @@ fn a_directory_of_version_1_is_one_of_version_2_with_its_first_roll_and_not_befo
     assert_eq!(before["identity"], files(&fixture("v1"))["identity"]);
     log.append_draft(Draft::control(EntryKind::Roll, b""), 2, TIME).unwrap();
     log.append_draft(Draft::batch(&["behind the roll"]), 2, TIME).unwrap();
-    log.shared.commit(13).unwrap();
-    log.reader().close().unwrap();
+    log.committer().commit(13).unwrap();
+    log.closer().close().unwrap();
     drop(log);
     let after = files(dir.path());
     let (old, new) = (&before["identity"], &after["identity"]);

@@ -1,32 +1,40 @@
 //! Many segments as one log: one writer, a group-commit flusher, cheap readers.
 //!
+//! What a handle may do, its type says: the writer ([`Log`]) appends, truncates and purges; a [`LogReader`] reads; a
+//! [`Committer`] commits; a [`LogCloser`] ends the log; [`Health`] has damage repaired; [`Capacity`] admits entries.
+//!
 //! | file | what it is |
 //! |---|---|
-//! | this | [`Log`], the writer's half, and what all halves share |
+//! | this | [`Log`], and the parts that its handles share |
 //! | `append` | the writer, and the room that it needs |
+//! | [`closer`] | [`LogCloser`] |
+//! | [`committer`] | [`Committer`] |
 //! | `files` | what lies in the directory beside the segments |
 //! | `read` | entries and records, from any thread |
 //! | [`recovery`] | what is found at a start, and what is done about it |
+//! | [`segments`] | the list of segments |
 //! | `sync` | group commit |
-//! | `upkeep` | retention, scrub and [`repair`] |
+//! | `upkeep` | purge, retention, scrub and [`repair`] |
 
 mod append;
+mod closer;
+mod committer;
 mod files;
 mod read;
 pub(crate) mod recovery;
+mod segments;
 mod sync;
 mod upkeep;
 
 pub(crate) use append::admission;
-use append::spare;
-use append::writer;
-use files::{call_timer, hard_state, start_file};
+use append::{capacity, spare};
 pub(crate) use files::{directory, failure, names, unsynced_names};
-use read::uncommitted;
+use files::{hard_state, start_file};
 pub(crate) use read::{progress, reader};
 pub(crate) use recovery::offline_access;
 use recovery::{lost_entries, open, scan};
-pub(crate) use sync::{flush, threads};
+use sync::flusher;
+pub(crate) use sync::threads;
 pub(crate) use upkeep::{age, recheck, repair, retention, scrub};
 
 #[cfg(test)]
@@ -37,36 +45,39 @@ pub(crate) mod tests;
 mod version_tests;
 
 use std::io;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 
-use crate::disk::Disk;
-use crate::format::hard_state::HardVote;
+use crate::config::Retention;
+use crate::format::hard_state::{HardVote, LogPoint};
 use crate::format::segment::Cursor;
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
-use crate::types::{ClosedKind, Group};
-use admission::Sparse;
-use call_timer::CallTimer;
-use directory::Directory;
-use failure::Failure;
-use flush::FlushQueue;
+use append::sparse::Sparse;
+pub(crate) use capacity::Capacity;
+pub(crate) use closer::LogCloser;
+pub(crate) use committer::Committer;
+use directory::Identity;
+use files::log_files::LogFiles;
+pub use flusher::Flusher;
 use hard_state::HardStateFile;
 #[cfg(test)]
 use open::Recovered;
 use progress::Progress;
+use read::uncommitted::Uncommitted;
+pub(crate) use reader::LogReader;
 use retention::Unlinked;
-use scrub::Health;
+use segments::SegmentList;
 use spare::Spare;
-pub(crate) use start_file::StartPoint;
 #[cfg(feature = "internals")]
-pub(crate) use start_file::{MAGIC as START_MAGIC, PurgePoint};
+pub(crate) use start_file::MAGIC as START_MAGIC;
+use start_file::StartFile;
+pub(crate) use start_file::{PurgePoint, StartPoint};
+pub(crate) use sync::completion::Completion;
 use threads::FlushScheduler;
-use uncommitted::Uncommitted;
+pub(crate) use upkeep::health::Health;
 
 /// What a log is made with, besides its directory.
 #[derive(Clone)]
@@ -87,73 +98,119 @@ pub trait Background: Send + Sync + 'static {
     fn run(&self, job: Box<dyn FnOnce() + Send>);
 }
 
-/// The writer's half of a log. There is one; readers come from [`Log::reader`].
+/// The writer of a log, of which there is one; it makes all other handles.
 pub(crate) struct Log {
-    shared: Arc<Shared>,
-    /// The one that is written to. Without one, what its first entry will continue: there was no room for it yet.
+    parts: Arc<Parts>,
+    /// The segment that is written to. While the disk has no room for one: what its first entry will continue.
     active: Result<ActiveSegment, Cursor>,
 }
 
-/// What the writer, the readers and the flusher share.
-pub struct Shared {
-    disk: Arc<dyn Disk>,
-    directory: Directory,
-    options: LogOptions,
-    /// Ascending by position, the active one last; empty while there is no room for that. Held for writing while
-    /// entries are removed.
-    segments: RwLock<Vec<Arc<Segment>>>,
-    tail: Mutex<Uncommitted>,
-    start: Mutex<StartPoint>,
-    /// Held while another start is written down: who reads it does not wait for the disk.
-    changing_start: Mutex<()>,
-    hard_state: Mutex<HardStateFile>,
-    spare: Spare,
+/// What a log consists of. Each part owns its state; a handle holds the parts that it needs, or reads all of them.
+pub(in crate::log) struct Parts {
+    files: Arc<LogFiles>,
+    segments: Arc<SegmentList>,
+    uncommitted: Uncommitted,
+    progress: Arc<Progress>,
+    start: StartFile,
+    flusher: Arc<Flusher>,
+    spare: Arc<Spare>,
     /// The active segment, while there is no room for all of its blocks.
-    sparse: Sparse,
-    going: Unlinked,
-    /// Segments that end at this position or before it hold no descriptor.
-    let_go_below: AtomicU64,
-    /// Told when a segment is begun, and when one cannot be made: retention may have something to do.
-    grown: Notify,
-    flush: FlushQueue,
-    /// Flush passes, and calls of the writer, that wait for the disk.
-    syncing: CallTimer,
-    writing: CallTimer,
-    progress: Progress,
-    /// Number of the first entry that is not purged: `start` without waiting for its writes.
-    first_number: AtomicU64,
-    health: Health,
-    failure: OnceLock<Failure>,
+    sparse: Arc<Sparse>,
+    unlinked: Unlinked,
+    health: Arc<Health>,
+}
+
+impl Parts {
+    /// Of a log that begins at `start` and of which everything before `durable` has been synced.
+    fn new(
+        files: LogFiles,
+        segments: Vec<Arc<Segment>>,
+        progress: Progress,
+        hard_state: HardStateFile,
+        durable: LogPoint,
+        start: StartPoint,
+    ) -> Self {
+        let (files, progress) = (Arc::new(files), Arc::new(progress));
+        let segments = Arc::new(SegmentList::new(segments, files.segment_size()));
+        let flusher = Flusher::new(files.clone(), segments.clone(), progress.clone(), hard_state, durable);
+        let flusher = Arc::new(flusher);
+        Self {
+            uncommitted: Uncommitted::default(),
+            progress,
+            start: StartFile::new(files.clone(), start),
+            spare: Arc::new(Spare::new(files.clone(), segments.clone())),
+            sparse: Arc::default(),
+            unlinked: Unlinked::default(),
+            health: Arc::new(Health::new(files.clone(), segments.clone(), flusher.clone())),
+            files,
+            segments,
+            flusher,
+        }
+    }
 }
 
 impl Log {
-    /// A reader; cheap, any number of them.
-    pub(crate) fn reader(&self) -> reader::LogReader {
-        reader::LogReader::new(self.shared.clone())
+    fn new(parts: Arc<Parts>, active: Result<ActiveSegment, Cursor>) -> Self {
+        Self { parts, active }
+    }
+
+    /// Reads the log.
+    pub(crate) fn reader(&self) -> LogReader {
+        LogReader::new(self.parts.clone())
+    }
+
+    /// Commits entries.
+    pub(crate) fn committer(&self) -> Committer {
+        Committer::new(self.parts.clone())
+    }
+
+    /// Ends the log.
+    pub(crate) fn closer(&self) -> LogCloser {
+        let Parts { files, flusher, spare, .. } = &*self.parts;
+        LogCloser { files: files.clone(), flusher: flusher.clone(), spare: spare.clone() }
+    }
+
+    /// Knows what is damaged, and has it repaired.
+    pub(crate) fn health(&self) -> Arc<Health> {
+        self.parts.health.clone()
+    }
+
+    /// Knows what room there is for entries.
+    pub(crate) fn capacity(&self) -> Capacity {
+        let Parts { files, segments, flusher, spare, sparse, .. } = &*self.parts;
+        let (files, segments, flusher) = (files.clone(), segments.clone(), flusher.clone());
+        Capacity { files, segments, flusher, spare: spare.clone(), sparse: sparse.clone() }
+    }
+
+    /// What the directory was made for, with its incarnation.
+    pub(crate) fn identity(&self) -> &Identity {
+        self.parts.files.directory().identity()
     }
 
     /// Whether it has never had a vote or an entry.
     pub(crate) fn is_pristine(&self) -> bool {
-        let begins_later = {
-            let start = self.shared.start_point();
-            start.purged.is_some() || start.snapshot.is_some()
-        };
-        !begins_later && self.end().number == 0 && self.reader().vote().is_none()
+        let begins_at_genesis = self.parts.start.point() == StartPoint::default();
+        begins_at_genesis && self.end().number == 0 && self.reader().vote().is_none()
     }
 
-    /// What the log knows of itself.
+    /// First, committed, durable, end.
     pub(crate) fn progress(&self) -> &Progress {
-        &self.shared.progress
+        &self.parts.progress
     }
 
-    /// Where whoever saves a vote takes a place meanwhile.
+    /// The last entry that is gone, if any is.
+    pub(crate) fn purged(&self) -> Option<PurgePoint> {
+        self.parts.start.purged()
+    }
+
+    /// Limits the votes that are saved at once: the task that saves one holds a permit meanwhile.
     pub(crate) fn vote_places(&self) -> Arc<Semaphore> {
-        self.shared.options.scheduler.vote_places()
+        self.parts.files.options().scheduler.vote_places()
     }
 
     /// How much longer the save of a vote takes than its calls.
     pub(crate) fn vote_delay(&self) -> Duration {
-        self.shared.options.scheduler.vote_delay()
+        self.parts.files.options().scheduler.vote_delay()
     }
 
     /// Saves the vote. Durable on return.
@@ -161,86 +218,23 @@ impl Log {
     /// # Errors
     /// If the system fails; the log takes no further write then.
     pub(crate) fn save_vote(&mut self, vote: HardVote) -> io::Result<()> {
-        self.shared.save_vote(vote)
+        self.parts.flusher.save_vote(vote)
     }
 
     /// What [`save_vote`](Self::save_vote) does, for another thread. Until it has been done the log is not to be
     /// written to.
     pub(crate) fn saving(&mut self, vote: HardVote) -> impl FnOnce() -> io::Result<()> + Send + 'static {
-        let shared = self.shared.clone();
-        move || shared.save_vote(vote)
-    }
-}
-
-impl Shared {
-    /// The ledger whose log it is.
-    fn group(&self) -> &Group {
-        &self.directory.identity().group
+        let flusher = self.parts.flusher.clone();
+        move || flusher.save_vote(vote)
     }
 
-    /// The first failure, if there was one.
-    pub(crate) fn failure(&self) -> Option<&Failure> {
-        self.failure.get()
+    /// Calls `done` when everything written so far is as durable as the log's setting says.
+    pub(crate) fn on_durable(&mut self, done: Completion) {
+        self.parts.flusher.on_durable(done);
     }
 
-    /// Stops the log for a reason that is not the system's.
-    fn fail(&self, kind: ClosedKind, reason: String) {
-        self.failure.get_or_init(|| {
-            tracing::error!(group = %self.group(), %reason, "the log stops");
-            Failure::Failed { kind, reason }
-        });
-    }
-
-    fn save_vote(&self, vote: HardVote) -> io::Result<()> {
-        self.check()?;
-        if self.options.interval.is_none() {
-            // Raft takes what is saved and synced as one sequence: a vote that is durable says that all entries written
-            // before it are, and releases their acknowledgements.
-            self.flush();
-        }
-        // A log that is closed meanwhile is not written to: its directory may be another log's by then.
-        let _not_closed = self.hold_flush();
-        self.check()?;
-        let saved = self.writing.during(|| self.hard_state().save_vote(vote));
-        self.or_fail("saving the vote", saved)
-    }
-
-    /// Refuses to go on after a failure.
-    fn check(&self) -> io::Result<()> {
-        match self.failure() {
-            Some(failure) => Err(io::Error::other(failure.reason().to_owned())),
-            None => Ok(()),
-        }
-    }
-
-    /// Keeps the first failure for ever: what the disk holds is not known any more.
-    fn or_fail<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
-        result.map_err(|error| {
-            let reason = format!("{doing} in {}: {error}", self.directory.path().display());
-            let first = self.failure.get_or_init(|| Failure::of(&error, reason)).reason();
-            tracing::error!(group = %self.group(), reason = %first, "the log stops");
-            io::Error::new(error.kind(), first.to_owned())
-        })
-    }
-
-    fn hard_state(&self) -> parking_lot::MutexGuard<'_, HardStateFile> {
-        self.hard_state.lock()
-    }
-
-    fn tail(&self) -> parking_lot::MutexGuard<'_, Uncommitted> {
-        self.tail.lock()
-    }
-
-    fn segments(&self) -> parking_lot::RwLockReadGuard<'_, Vec<Arc<Segment>>> {
-        self.segments.read()
-    }
-
-    fn segments_mut(&self) -> parking_lot::RwLockWriteGuard<'_, Vec<Arc<Segment>>> {
-        self.segments.write()
-    }
-
-    /// Where the log begins.
-    fn start_point(&self) -> parking_lot::MutexGuard<'_, StartPoint> {
-        self.start.lock()
+    /// Keeps the disk below `retention.refuse`: no segment file is made that would leave more in use.
+    pub(crate) fn refuse_above(&mut self, retention: &Retention) {
+        self.parts.spare.refuse_above(retention.refuse);
     }
 }

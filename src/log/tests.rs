@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc;
 
-use super::flush::Completion;
+use super::Completion;
 use super::reader::LogReader;
 use super::threads::{BackgroundThread, FlushThread};
 use super::*;
@@ -65,7 +65,7 @@ fn flushed(log: &mut Log) {
 }
 
 fn commit_all(log: &Log) {
-    log.shared.commit(log.end().number - 1).unwrap();
+    log.committer().commit(log.end().number - 1).unwrap();
 }
 
 fn bodies(reader: &LogReader) -> Vec<String> {
@@ -115,8 +115,8 @@ fn a_log_comes_back_as_it_was() {
     fill(&mut log, 300);
     commit_all(&log);
     let (before, end) = (bodies(&log.reader()), log.end());
-    assert!(log.shared.segments().len() > 3, "the test must roll");
-    log.reader().close().unwrap();
+    assert!(log.parts.segments.read().len() > 3, "the test must roll");
+    log.closer().close().unwrap();
     closed(log);
     let (mut log, recovered) = try_open(dir.path(), identity()).unwrap();
     assert_eq!(recovered.cut, None);
@@ -174,7 +174,7 @@ fn truncation_rewrites_in_place_and_readers_keep_what_they_hold() {
     let uncommitted = log.reader().frame(120).unwrap().unwrap();
     log.truncate(50).unwrap();
     assert_eq!(log.end().index, 50);
-    assert_eq!(log.shared.segments().len(), 2);
+    assert_eq!(log.parts.segments.read().len(), 2);
     for _ in 0..250 {
         let record = format!("another {:090}", log.end().index);
         append(&mut log, &[&record]);
@@ -185,7 +185,7 @@ fn truncation_rewrites_in_place_and_readers_keep_what_they_hold() {
     uncommitted.header.verify(&uncommitted.bytes).unwrap();
     assert!(bodies(&log.reader())[50..].iter().all(|body| body.starts_with("another ")));
     let end = log.end();
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     closed(log);
     let (log, recovered) = try_open(dir.path(), identity()).unwrap();
     assert_eq!((recovered.cut, log.end()), (None, end));
@@ -223,7 +223,7 @@ fn damage_in_an_earlier_segment_is_found_by_the_first_read_and_never_served() {
     let mut log = open(dir.path());
     fill(&mut log, 200);
     commit_all(&log);
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     closed(log);
     flip(&dir.path().join("log/00000000000000000000"), 80 + 80 + 50);
     let log = open(dir.path());
@@ -245,7 +245,7 @@ fn purged_records_are_gone_and_the_rest_stays() {
     assert_eq!(log.reader().record(149), Err(ReadError::Removed { index: 149, first: 150 }));
     assert_eq!(log.reader().record(150).unwrap().index, 150);
     assert_eq!(&held.body[..7], b"record ");
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     closed(log);
     let log = open(dir.path());
     assert_eq!(log.purged().unwrap().number, 149);
@@ -292,7 +292,7 @@ fn a_reset_log_begins_where_its_leader_says() {
     flushed(&mut late);
     commit_all(&late);
     assert_eq!(bodies(&late.reader()), bodies(&leader.reader()));
-    late.reader().close().unwrap();
+    late.closer().close().unwrap();
     closed(late);
     let late = open(two.path());
     assert_eq!((late.end(), late.progress().first()), (leader.end(), 200));
@@ -353,7 +353,7 @@ fn a_directory_of_the_next_format_is_refused_by_name() {
 struct ByHand;
 
 impl threads::FlushScheduler for ByHand {
-    fn schedule(&self, _: flush::FlushTarget, _: Duration) {}
+    fn schedule(&self, _: Arc<Flusher>, _: Duration) {}
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn without_an_interval_no_append_completes_before_its_sync() {
     log.on_durable(Completion::new(move |result| sender.send(result).unwrap()));
     assert!(receiver.try_recv().is_err(), "completed, but nothing has been synced");
     assert_eq!(log.progress().durable(), 0);
-    log.shared.flush();
+    log.parts.flusher.flush();
     receiver.recv().unwrap().unwrap();
     assert_eq!(log.progress().durable(), 1);
 }
@@ -381,7 +381,7 @@ fn with_an_interval_an_append_completes_before_its_sync() {
     append(&mut log, &["a"]);
     flushed(&mut log);
     assert_eq!((log.progress().durable(), log.progress().end()), (0, 1));
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     assert_eq!(log.progress().durable(), 1);
 }
 
@@ -421,7 +421,7 @@ mod taken_back;
 
 /// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.
 fn closed(log: Log) {
-    log.shared.directory.unlock();
+    log.parts.files.directory().unlock();
 }
 
 #[test]
@@ -429,8 +429,8 @@ fn a_closed_log_is_let_go_of_before_its_interval_is_over() {
     let (dir, options) = (tempfile::tempdir().unwrap(), LogOptions { interval: Some(HOUR), ..options() });
     let (mut log, _) = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options).unwrap();
     fill(&mut log, 1);
-    let shared = Arc::downgrade(&log.shared);
-    log.reader().close().unwrap();
+    let shared = Arc::downgrade(&log.parts.segments);
+    log.closer().close().unwrap();
     drop(log);
     assert!(shared.upgrade().is_none(), "something keeps the files mapped");
 }

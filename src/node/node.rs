@@ -14,7 +14,7 @@ use super::ledger::Ledger;
 use super::unopened::Unopened;
 use crate::config::Config;
 use crate::error::{LedgerError, UnknownGroup};
-use crate::log::reader::LogReader;
+use crate::log::LogCloser;
 use crate::peer::outages::Outages;
 use crate::transport::grpc::server::GrpcServer;
 use crate::transport::router::Router;
@@ -213,20 +213,20 @@ impl Node {
         }
         let ledgers = self.ledgers();
         for ledger in &ledgers {
-            beside(ledger, LogReader::abandon).await;
+            beside(ledger, LogCloser::abandon).await;
         }
         for ledger in &ledgers {
             ledger.replica().raft.shutdown().await;
             // Nothing writes any more.
-            beside(ledger, LogReader::let_go).await;
+            beside(ledger, LogCloser::release).await;
         }
         self.inner.ended.store(true, Ordering::Release);
     }
 }
 
 /// Does `work` with the log of `ledger` on a blocking thread, because it may wait for the disk.
-async fn beside(ledger: &Ledger, work: fn(&LogReader)) {
-    let log = ledger.replica().log.clone();
+async fn beside(ledger: &Ledger, work: fn(&LogCloser)) {
+    let log = ledger.replica().closer.clone();
     if let Err(ended) = tokio::task::spawn_blocking(move || work(&log)).await {
         tracing::error!(group = %ledger.group(), %ended, "cannot end the log as it should");
     }

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 
 use crate::disk::Disk;
 use crate::error::{OpenError, RepairError};
+use crate::log::Health;
 use crate::log::directory::Identity;
-use crate::log::reader::LogReader;
 use crate::log::repair::online::SegmentRepair;
 use crate::log::repair::{Repair, RepairStep, Repairing, Supply};
 use crate::peer::envelope::{envelope, envelope_to_anybody, look};
@@ -80,13 +80,13 @@ async fn ask_all_peers<R: Runtime>(target: RepairTarget) -> Result<RepairReport,
 /// # Errors
 /// No peer could help, or the system fails. The segment is then as it was.
 pub(crate) async fn repair_segment<R: Runtime>(
-    log: &LogReader,
+    health: &Arc<Health>,
     position: u64,
     peers: &[String],
     transport: &dyn Transport,
 ) -> Result<RepairReport, RepairError> {
-    let log = log.clone();
-    let begun = beside::<R, _>(move || SegmentRepair::begin(&log, position)).await??;
+    let health = health.clone();
+    let begun = beside::<R, _>(move || SegmentRepair::begin(&health, position)).await??;
     let Some(mut repair) = begun else { return Ok(RepairReport::default()) };
     let mut said = Vec::new();
     for address in peers {

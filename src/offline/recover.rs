@@ -186,7 +186,7 @@ impl StoppedLedger {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         log.append_draft(draft, term, now).map_err(system("append the membership in"))?;
         (made.first, made.end) = (reader.progress().first(), log.end().index);
-        reader.close().map_err(system("sync the log in"))?;
+        log.closer().close().map_err(system("sync the log in"))?;
         made.incarnation = Some(incarnation.to_string());
         Ok(made)
     }

@@ -10,7 +10,7 @@ use crate::disk::hooked::HookedDisk;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
-use crate::log::flush::Completion;
+use crate::log::Completion;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::types::Incarnation;
@@ -71,7 +71,7 @@ impl Sample {
         for term in [3, 4] {
             log.save_vote(HardVote { term, node: Some("n0".parse().unwrap()), granted: true }).unwrap();
         }
-        log.reader().save_snapshot(b"members and so on".to_vec()).unwrap();
+        log.committer().save_snapshot(b"members and so on".to_vec()).unwrap();
         sample.append(&mut log, entries);
         close(log);
         sample
@@ -106,12 +106,12 @@ impl Sample {
             self.appended.push(Appended { number, index, position, kind, records });
             if n % 15 == 14 {
                 flush(log);
-                log.reader().commit(n).unwrap();
+                log.committer().commit(n).unwrap();
             }
         }
         if entries > 0 {
             flush(log);
-            log.reader().commit(log.end().number - 1).unwrap();
+            log.committer().commit(log.end().number - 1).unwrap();
             flush(log);
         }
     }
@@ -177,7 +177,7 @@ fn flush(log: &mut Log) {
 }
 
 fn close(log: Log) {
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
 }
 
 /// Everything a check reports, without its progress.

@@ -88,7 +88,7 @@ pub(super) mod tests {
         for _ in 0..10 {
             log.append_draft(Draft::batch(&["x".repeat(100_000)]), 3, 0).unwrap();
         }
-        log.reader().commit(5).unwrap();
+        log.committer().commit(5).unwrap();
         log
     }
 
@@ -115,7 +115,7 @@ pub(super) mod tests {
         for _ in 0..10 {
             log.append_draft(Draft::batch(&["x".repeat(300_000)]), 3, 0).unwrap();
         }
-        log.reader().commit(19).unwrap();
+        log.committer().commit(19).unwrap();
         assert_eq!(fetch(&log, 0, 0).unwrap().frames.len(), 1);
         assert_eq!(fetch(&log, 0, 250_000).unwrap().frames.len(), 2);
         assert_eq!(fetch(&log, 10, u64::MAX).unwrap().frames.len(), 3);
@@ -132,8 +132,8 @@ pub(super) mod tests {
         for _ in 0..10 {
             log.append_draft(Draft::batch(&["x".repeat(300_000)]), 3, 0).unwrap();
         }
-        log.reader().commit(19).unwrap();
-        log.reader().close().unwrap();
+        log.committer().commit(19).unwrap();
+        log.closer().close().unwrap();
         let position = log.reader().entry_header(4).unwrap().unwrap().position as usize;
         drop(log);
         let file = dir.path().join("g/00000000000000000000");

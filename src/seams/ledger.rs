@@ -15,7 +15,7 @@ pub async fn stop_raft(ledger: &Ledger) {
 /// # Errors
 /// If a sync fails or one failed before.
 pub fn close_log(ledger: &Ledger) -> io::Result<()> {
-    ledger.replica().log.close()
+    ledger.replica().closer.close()
 }
 
 /// Has the leader hand over to `to`.

@@ -19,9 +19,8 @@ use std::sync::Arc;
 
 pub use crate::disk::sim::{Kept, Op, Rng, SimDisk, Trace};
 pub use crate::disk::{Disk, DiskDir, DiskFile};
-pub use crate::log::Background;
-pub use crate::log::flush::FlushTarget;
 pub use crate::log::threads::FlushScheduler;
+pub use crate::log::{Background, Flusher};
 pub use crate::node::environment::Environment;
 pub use crate::node::start::start_ledger;
 pub use crate::raft::append::window::reached::times as refused_while_more_waited;

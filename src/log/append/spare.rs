@@ -9,32 +9,36 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
 
+use super::admission::NoRoom;
 use crate::disk::{DiskFile, is_exhausted, is_full, passes};
-use crate::log::Shared;
-use crate::log::admission::NoRoom;
+use crate::log::files::log_files::{LogFiles, remove_if_there};
 use crate::log::names;
-use crate::log::writer::remove_if_there;
+use crate::log::segments::SegmentList;
 use crate::segment::MappedFile;
 
 /// How long after a failure the file system is not asked again, milliseconds.
 const RETRY: u64 = 1000;
 
 /// The spare of a log.
-#[derive(Default)]
 pub(in crate::log) struct Spare {
+    files: Arc<LogFiles>,
+    segments: Arc<SegmentList>,
     /// Held while it is made, which may take as long as the disk takes.
-    state: Mutex<State>,
+    state: Mutex<SpareState>,
     /// Why it could not be made, if it could not: for who must not wait for that.
     failure: Mutex<Option<NoRoom>>,
     /// Held while zeros are written to it.
     filling: Mutex<()>,
     /// Above this part of the disk in use no file is made.
     refuse: Mutex<Option<f64>>,
+    /// Told when a segment was begun in the spare, and when a spare cannot be made: retention may have something to do.
+    changed: Notify,
 }
 
 #[derive(Default)]
-enum State {
+enum SpareState {
     #[default]
     Missing,
     /// A job that makes it is queued.
@@ -57,13 +61,18 @@ enum Zeros {
 }
 
 impl Spare {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(in crate::log) fn new(files: Arc<LogFiles>, segments: Arc<SegmentList>) -> Self {
+        let (state, failure, filling, refuse) = Default::default();
+        Self { files, segments, state, failure, filling, refuse, changed: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, SpareState> {
         self.state.lock()
     }
 
     /// Whether it is made; not while somebody is at it.
     pub(in crate::log) fn is_made(&self) -> bool {
-        self.state.try_lock().is_some_and(|state| matches!(*state, State::Made { .. }))
+        self.state.try_lock().is_some_and(|state| matches!(*state, SpareState::Made { .. }))
     }
 
     fn told(&self) -> MutexGuard<'_, Option<NoRoom>> {
@@ -81,16 +90,24 @@ impl Spare {
     }
 
     fn is(&self, file: &Arc<dyn DiskFile>) -> bool {
-        matches!(&*self.state(), State::Made { mapped, .. } if Arc::ptr_eq(&mapped.file, file))
+        matches!(&*self.state(), SpareState::Made { mapped, .. } if Arc::ptr_eq(&mapped.file, file))
     }
-}
 
-impl Shared {
+    /// A segment was begun in the spare.
+    pub(in crate::log) fn tell_of_segment(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until a segment was begun in the spare, or a spare could not be made.
+    pub(in crate::log) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     /// Has the spare made beside the caller, if nobody has begun with it.
-    pub(in crate::log) fn want_spare(self: &Arc<Self>) {
-        let mut state = self.spare.state();
-        if matches!(*state, State::Missing) {
-            *state = State::Wanted;
+    pub(in crate::log) fn want(self: &Arc<Self>) {
+        let mut state = self.state();
+        if matches!(*state, SpareState::Missing) {
+            *state = SpareState::Wanted;
             // The job takes it again, and may run at once.
             drop(state);
             self.fill_later();
@@ -98,10 +115,10 @@ impl Shared {
     }
 
     /// Tries again to make a spare that could not be made, if the last time is long enough ago.
-    pub(in crate::log) fn want_spare_again(self: &Arc<Self>, now: u64) {
+    pub(in crate::log) fn retry(self: &Arc<Self>, now: u64) {
         // Whoever holds it is at it, and the disk may hang.
-        let Some(mut state) = self.spare.state.try_lock() else { return };
-        if let State::Failed { at, again: again @ false, .. } = &mut *state
+        let Some(mut state) = self.state.try_lock() else { return };
+        if let SpareState::Failed { at, again: again @ false, .. } = &mut *state
             && is_due(*at, now)
         {
             (*at, *again) = (Some(now), true);
@@ -112,8 +129,8 @@ impl Shared {
 
     /// Something was removed: there may be room again.
     pub(in crate::log) fn space_freed(&self) {
-        let mut state = self.spare.state();
-        if let State::Failed { again, .. } = &mut *state {
+        let mut state = self.state();
+        if let SpareState::Failed { again, .. } = &mut *state {
             *again = true;
             drop(state);
             self.prepare();
@@ -124,11 +141,11 @@ impl Shared {
     ///
     /// # Errors
     /// Why there is none.
-    pub(in crate::log) fn need_spare(self: &Arc<Self>, now: u64) -> Result<(), NoRoom> {
-        let mut state = self.spare.state();
+    pub(in crate::log) fn need(self: &Arc<Self>, now: u64) -> Result<(), NoRoom> {
+        let mut state = self.state();
         match &*state {
-            State::Made { .. } => return Ok(()),
-            State::Failed { at, why, again: false } if !is_due(*at, now) => return Err(why.clone()),
+            SpareState::Made { .. } => return Ok(()),
+            SpareState::Failed { at, why, again: false } if !is_due(*at, now) => return Err(why.clone()),
             _ => {}
         }
         let made = self.allocate(&mut state, Some(now));
@@ -136,90 +153,90 @@ impl Shared {
         made.map(|()| self.fill_later()).map_err(|error| self.no_room(&error))
     }
 
-    /// Makes sure that [`Shared::take_spare`] has a file to take: the roll, which cannot wait. Nothing has changed
+    /// Makes sure that [`Spare::take`] has a file to take: the roll, which cannot wait. Nothing has changed
     /// after an error.
     ///
     /// # Errors
     /// If there is no room, or the system fails.
-    pub(in crate::log) fn secure_spare(&self) -> io::Result<()> {
-        let mut state = self.spare.state();
-        if matches!(*state, State::Made { .. }) { Ok(()) } else { self.allocate(&mut state, None) }
+    pub(in crate::log) fn secure(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if matches!(*state, SpareState::Made { .. }) { Ok(()) } else { self.allocate(&mut state, None) }
     }
 
-    /// Names the spare `path`: zeros, allocated, nobody else's. After [`Shared::secure_spare`].
+    /// Names the spare `path`: zeros, allocated, nobody else's. After [`Spare::secure`].
     ///
     /// # Errors
     /// If the system fails.
-    pub(in crate::log) fn take_spare(&self, path: &Path) -> io::Result<MappedFile> {
-        let mut state = self.spare.state();
-        self.check()?;
-        if matches!(*state, State::Made { zeros: Zeros::Now, .. }) {
+    pub(in crate::log) fn take(&self, path: &Path) -> io::Result<MappedFile> {
+        let mut state = self.state();
+        self.files.check()?;
+        if matches!(*state, SpareState::Made { zeros: Zeros::Now, .. }) {
             // The job may be in the middle of a slow write. It stays the spare if there is room for another file.
             match self.within_limits(1).and_then(|()| self.make_segment(path)) {
                 Err(error) if passes(&error) => {}
                 made => return made,
             }
         }
-        if !matches!(*state, State::Made { .. }) {
+        if !matches!(*state, SpareState::Made { .. }) {
             self.allocate(&mut state, None)?;
         }
         // Before anybody can make another spare under that name: that one would become the segment, and still be filled
         // with zeros.
-        self.disk.rename(&self.directory.file(names::SPARE), path)?;
+        self.files.disk().rename(&self.files.directory().file(names::SPARE), path)?;
         let taken = std::mem::take(&mut *state);
         drop(state);
         // A write of zeros that has begun ends, and there is no other: it is the spare no more.
-        drop(self.spare.filling.lock());
+        drop(self.filling.lock());
         match taken {
-            State::Made { mapped, .. } => Ok(mapped),
+            SpareState::Made { mapped, .. } => Ok(mapped),
             _ => Err(io::Error::other("the spare is not there although it was made")),
         }
     }
 
     /// A file for a segment, open and mapped. It is not there after an error.
     fn make_segment(&self, path: &Path) -> io::Result<MappedFile> {
-        let file = self.disk.create(path, self.options.segment_size)?;
+        let file = self.files.disk().create(path, self.files.segment_size())?;
         MappedFile::new(file).or_else(|error| {
-            remove_if_there(self.disk.as_ref(), path)?;
+            remove_if_there(self.files.disk().as_ref(), path)?;
             Err(error)
         })
     }
 
     /// After the log has failed or was closed: whoever makes a spare now is waited for, and nobody makes one any more.
-    pub(in crate::log) fn end_spare(&self) {
-        drop(self.spare.state());
+    pub(in crate::log) fn wait_for_allocation(&self) {
+        drop(self.state());
     }
 
     fn fill_later(self: &Arc<Self>) {
-        let shared = self.clone();
-        self.options.background.run(Box::new(move || shared.prepare()));
+        let spare = self.clone();
+        self.files.in_background(move |_| spare.prepare());
     }
 
     /// The job: makes the spare if it is wanted, and fills it.
     fn prepare(&self) {
-        let mut state = self.spare.state();
+        let mut state = self.state();
         // A spare that is made is not filled any more either: it may be another log's by now.
-        if self.check().is_err() {
+        if self.files.check().is_err() {
             return;
         }
-        if matches!(*state, State::Wanted | State::Failed { again: true, .. })
+        if matches!(*state, SpareState::Wanted | SpareState::Failed { again: true, .. })
             && self.allocate(&mut state, None).is_err()
         {
             return;
         }
-        let State::Made { mapped, zeros: zeros @ Zeros::No } = &mut *state else { return };
+        let SpareState::Made { mapped, zeros: zeros @ Zeros::No } = &mut *state else { return };
         *zeros = Zeros::Now;
         let file = mapped.file.clone();
         drop(state);
         let Err(error) = self.fill(&file) else { return };
-        let mut state = self.spare.state();
-        if matches!(&*state, State::Made { mapped, .. } if Arc::ptr_eq(&mapped.file, &file)) {
+        let mut state = self.state();
+        if matches!(&*state, SpareState::Made { mapped, .. } if Arc::ptr_eq(&mapped.file, &file)) {
             self.failed(&mut state, None, &error);
             return;
         }
         drop(state);
         // A segment has begun in it: the failed sync was that segment's too, and no other will report it.
-        let _: io::Result<()> = self.or_fail("syncing", Err(error));
+        let _: io::Result<()> = self.files.or_fail("syncing", Err(error));
     }
 
     /// Writes zeros as long as it is the spare: overwriting synced blocks makes every later sync cheaper than filling
@@ -229,12 +246,12 @@ impl Shared {
         const CHUNK: u64 = 64 << 10;
         // Syncs of the log wait while the disk is at one of these.
         const SYNCED: u64 = 4 << 20;
-        let size = self.options.segment_size;
+        let size = self.files.segment_size();
         let zeros = vec![0; CHUNK.min(size) as usize];
         let mut offset = 0;
         while offset < size {
-            let not_taken = self.spare.filling.lock();
-            if !self.spare.is(file) {
+            let not_taken = self.filling.lock();
+            if !self.is(file) {
                 return Ok(());
             }
             let length = CHUNK.min(size - offset);
@@ -246,7 +263,7 @@ impl Shared {
             }
         }
         file.sync()?;
-        if let State::Made { mapped, zeros } = &mut *self.spare.state()
+        if let SpareState::Made { mapped, zeros } = &mut *self.state()
             && Arc::ptr_eq(&mapped.file, file)
         {
             *zeros = Zeros::Yes;
@@ -254,20 +271,20 @@ impl Shared {
         Ok(())
     }
 
-    /// With the state locked, for [`Shared::end_spare`].
-    fn allocate(&self, state: &mut State, now: Option<u64>) -> io::Result<()> {
-        self.check()?;
-        let path = self.directory.file(names::SPARE);
-        let made = remove_if_there(self.disk.as_ref(), &path)
+    /// With the state locked, for [`Spare::wait_for_allocation`].
+    fn allocate(&self, state: &mut SpareState, now: Option<u64>) -> io::Result<()> {
+        self.files.check()?;
+        let path = self.files.directory().file(names::SPARE);
+        let made = remove_if_there(self.files.disk().as_ref(), &path)
             .and_then(|()| self.within_limits(1))
             .and_then(|()| self.make_segment(&path));
         match made {
             Ok(mapped) => {
-                if matches!(state, State::Failed { .. }) {
+                if matches!(state, SpareState::Failed { .. }) {
                     tracing::info!(file = %path.display(), "there is room for a segment again");
                 }
-                *self.spare.told() = None;
-                *state = State::Made { mapped, zeros: Zeros::No };
+                *self.told() = None;
+                *state = SpareState::Made { mapped, zeros: Zeros::No };
                 Ok(())
             }
             Err(error) => {
@@ -277,20 +294,20 @@ impl Shared {
         }
     }
 
-    fn failed(&self, state: &mut State, at: Option<u64>, error: &io::Error) {
-        let path = self.directory.file(names::SPARE);
+    fn failed(&self, state: &mut SpareState, at: Option<u64>, error: &io::Error) {
+        let path = self.files.directory().file(names::SPARE);
         let why = self.no_room(error);
-        if !matches!(state, State::Failed { .. }) {
+        if !matches!(state, SpareState::Failed { .. }) {
             tracing::warn!(file = %path.display(), %error, "cannot prepare the next segment");
-            self.grown.notify_one();
+            self.changed.notify_one();
         }
         let before = match state {
-            State::Failed { at, .. } => *at,
+            SpareState::Failed { at, .. } => *at,
             _ => None,
         };
-        *self.spare.told() = Some(why.clone());
-        *state = State::Failed { at: at.or(before), why, again: false };
-        if let Err(error) = remove_if_there(self.disk.as_ref(), &path) {
+        *self.told() = Some(why.clone());
+        *state = SpareState::Failed { at: at.or(before), why, again: false };
+        if let Err(error) = remove_if_there(self.files.disk().as_ref(), &path) {
             tracing::warn!(file = %path.display(), %error, "cannot remove what was made of it");
         }
     }
@@ -303,11 +320,11 @@ impl Shared {
         if count == 0 {
             return Ok(());
         }
-        let available = self.disk.space(self.directory.path()).and_then(|space| {
+        let available = self.files.space().and_then(|space| {
             self.within_limits(count)?;
             Ok(space.available)
         });
-        let wanted = count * self.options.segment_size;
+        let wanted = count * self.files.segment_size();
         match available {
             Ok(available) if available >= wanted => Ok(()),
             Ok(available) => {
@@ -319,7 +336,7 @@ impl Shared {
     }
 
     fn no_room(&self, error: &io::Error) -> NoRoom {
-        let (dir, process) = (self.directory.path().display(), is_exhausted(error));
+        let (dir, process) = (self.files.directory().path().display(), is_exhausted(error));
         let why = match () {
             () if process => format!("no descriptor or memory mapping for another segment in {dir}: {error}"),
             () if is_full(error) => format!("no room for another segment in {dir}: {error}"),
@@ -331,12 +348,12 @@ impl Shared {
     /// Whether so many more segments keep the disk below the ratio above which writes are refused. One that comes in
     /// the place of all that there were is not one more.
     fn within_limits(&self, segments: u64) -> io::Result<()> {
-        if self.segments().is_empty() {
+        if self.segments.read().is_empty() {
             return Ok(());
         }
-        let Some(refuse) = *self.spare.refuse.lock() else { return Ok(()) };
-        let more = i128::from(segments) * i128::from(self.options.segment_size);
-        let used = self.disk.space(self.directory.path())?.used_ratio(more);
+        let Some(refuse) = *self.refuse.lock() else { return Ok(()) };
+        let more = i128::from(segments) * i128::from(self.files.segment_size());
+        let used = self.files.space()?.used_ratio(more);
         if used <= refuse {
             return Ok(());
         }

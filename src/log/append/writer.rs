@@ -1,16 +1,15 @@
 //! Appending, rolling to the next segment, truncating.
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
 
-use crate::disk::{Disk, passes};
+use super::capacity::reserve;
+use crate::disk::passes;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::{Draft, Frame};
 use crate::format::roll::largest;
 use crate::format::segment::{BLANK_HEADER, Cursor};
-use crate::log::{Log, Shared};
-use crate::segment::Segment;
+use crate::log::Log;
+use crate::log::files::log_files::remove_if_there;
 use crate::segment::active::ActiveSegment;
 use crate::segment::scanner::breaks;
 
@@ -37,7 +36,7 @@ impl Log {
             number: next.number,
             term,
             index: next.index,
-            committed: self.shared.progress.committed(),
+            committed: self.parts.progress.committed(),
             timestamp: now.max(next.timestamp),
             records: draft.records,
             kind: draft.kind,
@@ -62,7 +61,7 @@ impl Log {
         if let Some(mismatch) = breaks(&frame.header, &self.end()) {
             let why = format!("the leader's entry does not fit: {mismatch}");
             let error = io::Error::new(io::ErrorKind::InvalidData, why);
-            return self.shared.or_fail("appending", Err(error));
+            return self.parts.files.or_fail("appending", Err(error));
         }
         self.write(frame)
     }
@@ -72,34 +71,34 @@ impl Log {
     /// # Errors
     /// If an entry is known to be committed: it must never go. Also if the system fails.
     pub(crate) fn truncate(&mut self, from: u64) -> io::Result<()> {
-        self.shared.check()?;
-        let committed = self.shared.progress.commit_point().number;
+        self.parts.files.check()?;
+        let committed = self.parts.progress.commit_point().number;
         if from < committed {
             let why = format!("entry {from} is to be truncated but entries below {committed} are committed");
-            return self.shared.or_fail("truncating", Err(io::Error::new(io::ErrorKind::InvalidInput, why)));
+            return self.parts.files.or_fail("truncating", Err(io::Error::new(io::ErrorKind::InvalidInput, why)));
         }
         let written = self.end();
         if from >= written.number {
             return Ok(());
         }
-        let shared = self.shared.clone();
+        let parts = self.parts.clone();
         // Until a failure is kept: no pass may try a sync again that failed here.
-        let _no_pass = shared.hold_flush();
-        let cut = shared.writing.during(|| self.remove_from(from));
-        let cut = shared.or_fail("truncating", cut)?;
-        self.shared.progress.set_end(cut.index);
-        let (group, entries) = (shared.group(), written.number - from);
+        let _no_pass = parts.flusher.hold();
+        let cut = parts.files.writing(|| self.remove_from(from));
+        let cut = parts.files.or_fail("truncating", cut)?;
+        self.parts.progress.set_end(cut.index);
+        let (group, entries) = (parts.files.group(), written.number - from);
         tracing::info!(%group, from, entries, position = cut.position, "truncated a conflicting tail");
         Ok(())
     }
 
     /// With the flush held.
     fn remove_from(&mut self, from: u64) -> io::Result<Cursor> {
-        let shared = self.shared.clone();
+        let parts = self.parts.clone();
         let written = self.end().position;
         // Looked at before anybody has to wait: the disk may take long to read it, and only this writer changes it.
         let (keep, last) = {
-            let segments = shared.segments();
+            let segments = parts.segments.read();
             let keep = segments.partition_point(|segment| segment.start().number < from).max(1);
             (keep, segments.get(keep - 1).cloned())
         };
@@ -113,17 +112,17 @@ impl Log {
         };
         // Behind the blank of a sealed segment there are zeros.
         let sealed = (last.end().position + BLANK_HEADER as u64).min(last.end_position());
-        let mut segments = shared.segments_mut();
-        shared.tail().truncate(from);
-        shared.lower_durable(cut.point())?;
+        let mut segments = parts.segments.write();
+        parts.uncommitted.truncate(from);
+        parts.flusher.lower_durable(cut.point())?;
         let removed = segments.split_off(keep);
         // Later segments go first: after a crash in between, the log merely ends earlier.
-        removed.iter().rev().try_for_each(|segment| shared.remove_segment(segment))?;
-        remove_if_there(shared.disk.as_ref(), &shared.directory.index(last.position()))?;
+        removed.iter().rev().try_for_each(|segment| parts.files.remove_segment(segment))?;
+        remove_if_there(parts.files.disk().as_ref(), &parts.files.directory().index(last.position()))?;
         if !removed.is_empty() {
-            shared.directory.sync()?;
+            parts.files.directory().sync()?;
         }
-        shared.sparse.look_at(&last, shared.reserve())?;
+        parts.sparse.look_at(&last, reserve(parts.files.segment_size()))?;
         self.active = Ok(ActiveSegment::resume(last.clone()));
         self.active()?.truncate(from, cut, if removed.is_empty() { written } else { sealed })?;
         last.sync()?;
@@ -131,25 +130,24 @@ impl Log {
     }
 
     fn write(&mut self, frame: Frame) -> io::Result<()> {
-        self.shared.writing.begin();
-        let written = self.active().and_then(|active| active.append(&frame));
-        self.shared.writing.end();
-        self.shared.or_fail("writing", written)?;
-        self.shared.tail().push(frame);
-        self.shared.progress.set_end(self.end().index);
+        let files = self.parts.files.clone();
+        let written = files.writing(|| self.active().and_then(|active| active.append(&frame)));
+        files.or_fail("writing", written)?;
+        self.parts.uncommitted.push(frame);
+        self.parts.progress.set_end(self.end().index);
         self.prepare_ahead();
         Ok(())
     }
 
     /// Rolls to the next segment if such an entry does not have its place in this one ([`crate::format::roll`]).
     pub(in crate::log) fn make_room(&mut self, length: usize, kind: EntryKind) -> io::Result<()> {
-        self.shared.check()?;
+        self.parts.files.check()?;
         if kind == EntryKind::Roll {
             // Who lets a roll in has made sure of it.
-            self.shared
-                .or_fail("raising the format version", self.shared.directory.raise(self.shared.disk.as_ref()))?;
+            let files = &self.parts.files;
+            files.or_fail("raising the format version", files.directory().raise(files.disk().as_ref()))?;
         }
-        let largest = largest(self.shared.options.segment_size);
+        let largest = largest(self.parts.files.segment_size());
         if length as u64 > largest {
             let why = format!("an entry of {length} bytes does not fit into a segment, which takes {largest}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -168,18 +166,18 @@ impl Log {
             active.seal()?;
             Ok(active.segment().clone())
         });
-        let sealed = self.shared.or_fail("ending a segment", sealed)?;
+        let sealed = self.parts.files.or_fail("ending a segment", sealed)?;
         self.begin(Cursor { position: sealed.end_position(), ..sealed.end() })?;
-        self.shared.write_index(sealed);
-        self.shared.grown.notify_one();
+        self.parts.files.write_index(sealed);
+        self.parts.spare.tell_of_segment();
         Ok(())
     }
 
     /// The only step that a full disk fails, or the want of a descriptor: nothing has changed then, and it can be tried
     /// again.
     pub(in crate::log) fn secure_spare(&self) -> io::Result<()> {
-        match self.shared.secure_spare() {
-            Err(error) if !passes(&error) => self.shared.or_fail("making a segment", Err(error)),
+        match self.parts.spare.secure() {
+            Err(error) if !passes(&error) => self.parts.files.or_fail("making a segment", Err(error)),
             secured => secured,
         }
     }
@@ -198,21 +196,29 @@ impl Log {
 
     /// Begins the segment in which `next` lies, behind all that there are; after [`Log::secure_spare`].
     pub(in crate::log) fn begin(&mut self, next: Cursor) -> io::Result<()> {
-        let active = begin_segment(&self.shared, next);
-        let active = self.shared.or_fail("beginning a segment", active)?;
+        let active = self.begin_segment(next);
+        let active = self.parts.files.or_fail("beginning a segment", active)?;
         // In this order: a flush pass that sees the segment also syncs its name.
-        self.shared.flush.files_changed();
-        self.shared.segments_mut().push(active.segment().clone());
+        self.parts.flusher.files_changed();
+        self.parts.segments.write().push(active.segment().clone());
         self.active = Ok(active);
         Ok(())
+    }
+
+    fn begin_segment(&self, next: Cursor) -> io::Result<ActiveSegment> {
+        let files = &self.parts.files;
+        let size = files.segment_size();
+        let path = files.directory().segment(next.position / size * size);
+        let file = self.parts.spare.take(&path)?;
+        ActiveSegment::begin(files.disk().clone(), path, file, size, next)
     }
 
     /// Has the next segment file made while this one still has room.
     fn prepare_ahead(&self) {
         let Ok(active) = &self.active else { return };
         let segment = active.segment();
-        if segment.end().position - segment.position() >= self.shared.options.segment_size / 2 {
-            self.shared.want_spare();
+        if segment.end().position - segment.position() >= self.parts.files.segment_size() / 2 {
+            self.parts.spare.want();
         }
     }
 }
@@ -227,50 +233,5 @@ fn before(previous: Option<EntryHeader>, header: &EntryHeader, start: Cursor) ->
         term,
         timestamp,
         chain: header.previous,
-    }
-}
-
-/// Begins the segment in which `next` lies; after [`Shared::secure_spare`].
-fn begin_segment(shared: &Shared, next: Cursor) -> io::Result<ActiveSegment> {
-    let size = shared.options.segment_size;
-    let path = shared.directory.segment(next.position / size * size);
-    let file = shared.take_spare(&path)?;
-    ActiveSegment::begin(shared.disk.clone(), path, file, size, next)
-}
-
-impl Shared {
-    /// Has the directory say that rolls may be in the log; before one is. The want of room fails it and nothing else:
-    /// it can be tried again.
-    pub(in crate::log) fn raise(&self) -> io::Result<()> {
-        if self.directory.is_raised() {
-            return Ok(());
-        }
-        // A log that is closed meanwhile is not written to: its directory may be another log's by then.
-        let _not_closed = self.hold_flush();
-        self.check()?;
-        match self.with_ballast(|| self.directory.raise(self.disk.as_ref())) {
-            Err(error) if !passes(&error) => self.or_fail("raising the format version", Err(error)),
-            raised => raised,
-        }
-    }
-
-    /// Has the index of a sealed segment written. A cache: without it the next start scans the segment, so nothing of
-    /// it is synced. A sync of the directory that failed here, with only a warning, would never be told to the next.
-    pub(in crate::log) fn write_index(self: &Arc<Self>, sealed: Arc<Segment>) {
-        // Whoever finds the directory free finds all files there: the job holds the log, and so the lock.
-        let shared = self.clone();
-        self.options.background.run(Box::new(move || {
-            let index = shared.directory.index(sealed.position());
-            if let Err(error) = shared.disk.write_cache(&index, &sealed.encode_index()) {
-                tracing::warn!(file = %index.display(), %error, "cannot write the index of a segment");
-            }
-        }));
-    }
-}
-
-pub(in crate::log) fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
-    match disk.remove(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }

@@ -19,15 +19,14 @@
 use std::io;
 use std::path::Path;
 
+use super::log_files::{LogFiles, remove_if_there};
 use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::format::hard_state::LogPoint;
-use crate::log::Shared;
 use crate::log::directory::io_error;
 use crate::log::names;
-use crate::log::start_file::StartPoint;
-use crate::log::writer::remove_if_there;
 use crate::segment::Segment;
+use std::sync::Arc;
 
 /// So much of a file is overwritten before it loses its name: what is written in part is read first, and may be what
 /// cannot be read.
@@ -71,26 +70,22 @@ pub(crate) fn remove_segment(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     remove_if_there(disk, path)
 }
 
-impl Shared {
-    /// Makes the names anew by which a log was found and which are not known to be on the disk: before anything is
-    /// removed, and before the directory is synced. `durable` was noted. Without room on the disk, for none is taken.
-    pub(in crate::log) fn renew_names(&self, durable: LogPoint) -> Result<(), OpenError> {
-        let start = (*self.start_point() != StartPoint::default()).then(|| names::START.to_owned());
-        let segments = self.segments();
-        let pending = segments.iter().filter(|segment| segment.start().number >= durable.number);
-        for name in start.into_iter().chain(pending.map(|segment| names::segment(segment.position()))) {
-            // A start that comes after a crash in between finds it by the other name.
-            let (file, away) = (self.directory.file(&name), self.directory.file(&names::renaming(&name)));
-            self.disk.rename(&file, &away).map_err(io_error("rename", &file))?;
-            self.disk.rename(&away, &file).map_err(io_error("rename back", &away))?;
-        }
-        Ok(())
+/// Makes the names anew by which a log was found and which are not known to be on the disk: before anything is removed,
+/// and before the directory is synced. `start`: there is a start file. `durable` was noted. Needs no room on the disk.
+pub(in crate::log) fn renew_names(
+    files: &LogFiles,
+    start: bool,
+    segments: &[Arc<Segment>],
+    durable: LogPoint,
+) -> Result<(), OpenError> {
+    let (disk, directory) = (files.disk(), files.directory());
+    let start = start.then(|| names::START.to_owned());
+    let unsynced = segments.iter().filter(|segment| segment.start().number >= durable.number);
+    for name in start.into_iter().chain(unsynced.map(|segment| names::segment(segment.position()))) {
+        // A start that comes after a crash in between finds the file by the other name.
+        let (file, away) = (directory.file(&name), directory.file(&names::renaming(&name)));
+        disk.rename(&file, &away).map_err(io_error("rename", &file))?;
+        disk.rename(&away, &file).map_err(io_error("rename back", &away))?;
     }
-
-    /// Removes a segment that is cut off. Its entries are still there for who reads them.
-    pub(in crate::log) fn remove_segment(&self, segment: &Segment) -> io::Result<()> {
-        segment.spoil()?;
-        self.disk.remove(segment.path())?;
-        remove_if_there(self.disk.as_ref(), &self.directory.index(segment.position()))
-    }
+    Ok(())
 }

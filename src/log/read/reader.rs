@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Buf;
@@ -14,9 +13,10 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader};
 use crate::format::frame::Frame;
 use crate::format::hard_state::{HardVote, LogPoint};
 use crate::format::segment::Cursor;
-use crate::log::Shared;
+use crate::log::Parts;
 use crate::log::failure::Failure;
 use crate::log::progress::Progress;
+use crate::log::segments::{of_index, of_number};
 use crate::log::start_file::{PurgePoint, StartPoint};
 use crate::segment::{Segment, after};
 use crate::types::{Group, ReadLimit, Record};
@@ -24,87 +24,71 @@ use crate::types::{Group, ReadLimit, Record};
 /// Reads a log. Cheap to clone, never blocks the writer for longer than a lookup.
 #[derive(Clone)]
 pub(crate) struct LogReader {
-    pub(in crate::log) shared: Arc<Shared>,
+    pub(in crate::log) parts: Arc<Parts>,
 }
 
 impl LogReader {
-    pub(in crate::log) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(in crate::log) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts }
     }
 
     /// The ledger whose log it is.
     pub(crate) fn group(&self) -> &Group {
-        self.shared.group()
-    }
-
-    pub(in crate::log) fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+        self.parts.files.group()
     }
 
     /// What an ack of this log means, as it is written: `sync`, or `interval:10ms`.
     pub(crate) fn durability(&self) -> String {
-        match self.shared.options.interval {
+        match self.parts.files.options().interval {
             None => "sync".to_owned(),
             Some(every) => format!("interval:{every:?}"),
         }
     }
 
-    /// What has not ended for `stall` or longer because the disk does not get on with it, in words; and for how long.
+    /// Which call has been under way for `stall` or longer because the disk hangs, in words; and for how long.
     pub(crate) fn hangs(&self, stall: Duration) -> Option<(Duration, String)> {
-        let Shared { syncing, writing, .. } = &*self.shared;
-        let under_way = [(syncing.under_way(), "sync"), (writing.under_way(), "write")];
-        let stuck = under_way.into_iter().filter_map(|(since, what)| Some((since?, what)));
-        let (since, what) = stuck.max().filter(|(since, _)| *since >= stall)?;
-        Some((since, format!("a {what} has not ended for {} s", since.as_secs())))
+        self.parts.files.hangs(stall)
     }
 
     /// First, committed, durable, end.
     pub(crate) fn progress(&self) -> &Progress {
-        &self.shared.progress
+        &self.parts.progress
     }
 
     /// Told of every move of the commit point.
     pub(crate) fn watch_committed(&self) -> watch::Receiver<LogPoint> {
-        self.shared.progress.watch_committed()
+        self.parts.progress.watch_committed()
     }
 
     /// Version of the format that the directory is of.
     pub(crate) fn format_version(&self) -> u32 {
-        self.shared.directory.version()
+        self.parts.files.directory().version()
     }
 
     /// The first failure, if there was one.
     pub(crate) fn failure(&self) -> Option<&Failure> {
-        self.shared.failure()
+        self.parts.files.failure()
     }
 
     /// The vote, as last saved.
     pub(crate) fn vote(&self) -> Option<HardVote> {
-        self.shared.hard_state().vote()
+        self.parts.flusher.hard_state().vote()
     }
 
     /// Where the log begins.
     pub(crate) fn start_point(&self) -> StartPoint {
-        self.shared.start_point().clone()
+        self.parts.start.point()
     }
 
     /// The last entry that is gone, if any is.
     pub(crate) fn purged(&self) -> Option<PurgePoint> {
-        self.shared.start_point().purged
-    }
-
-    /// Keeps Raft's metadata snapshot. Durable on return.
-    ///
-    /// # Errors
-    /// If the system fails.
-    pub(crate) fn save_snapshot(&self, snapshot: Vec<u8>) -> std::io::Result<()> {
-        self.shared.save_snapshot(snapshot)
+        self.parts.start.purged()
     }
 
     /// Numbers of the entries there are, purged ones excluded.
     pub(crate) fn numbers(&self) -> Range<u64> {
-        let first = self.shared.first_number.load(Ordering::Acquire);
-        let segments = self.shared.segments();
+        let first = self.parts.start.first_number();
+        let segments = self.parts.segments.read();
         let stored = segments.first().map_or(first, |segment| segment.start().number);
         let end = segments.last().map_or(first, |segment| segment.end().number);
         first.max(stored).min(end)..end
@@ -112,8 +96,8 @@ impl LogReader {
 
     /// Term and number of the last entry, be it stored or gone; `None`: there never was one.
     pub(crate) fn last(&self) -> Option<(u64, u64)> {
-        let first = self.shared.first_number.load(Ordering::Acquire);
-        let end = self.shared.segments().last().map(|segment| segment.end());
+        let first = self.parts.start.first_number();
+        let end = self.parts.segments.read().last().map(|segment| segment.end());
         match end.filter(|end| end.number > first) {
             Some(end) => Some((end.term, end.number - 1)),
             None => self.purged().map(|purged| (purged.term, purged.number)),
@@ -122,7 +106,7 @@ impl LogReader {
 
     /// Where the segment with `position` begins.
     pub(crate) fn segment_of(&self, position: u64) -> u64 {
-        let size = self.shared.options.segment_size;
+        let size = self.parts.files.options().segment_size;
         position / size * size
     }
 
@@ -131,7 +115,10 @@ impl LogReader {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
-        self.shared.entry_header(number)
+        match self.parts.uncommitted.get(number) {
+            Some(frame) => Ok(Some(frame.header)),
+            None => self.look(&|segments| of_number(segments, number), &|segment| segment.entry_header(number)),
+        }
     }
 
     /// Entry `number`, verified; `None` if it is not there.
@@ -139,11 +126,31 @@ impl LogReader {
     /// # Errors
     /// If it is damaged.
     pub(crate) fn frame(&self, number: u64) -> Result<Option<Frame>, Damage> {
-        let in_tail = self.shared.tail().get(number).cloned();
-        if in_tail.is_some() {
-            return Ok(in_tail);
+        match self.parts.uncommitted.get(number) {
+            Some(frame) => Ok(Some(frame)),
+            None => self.look(&|segments| of_number(segments, number), &|segment| segment.frame(number)),
         }
-        self.shared.look(&|segments| segment_of_number(segments, number), &|segment| segment.frame(number))
+    }
+
+    /// What `look` finds in the segment that `choose` finds. The list is not locked while the disk is read, which may
+    /// take long. Damage is noted, unless the segment was removed or replaced meanwhile: then another one is chosen.
+    pub(in crate::log) fn look<T>(
+        &self,
+        choose: &Choose,
+        look: &dyn Fn(&Segment) -> Result<Option<T>, Damage>,
+    ) -> Result<Option<T>, Damage> {
+        let Parts { segments, health, .. } = &*self.parts;
+        loop {
+            let Some(segment) = choose(&segments.read()).cloned() else { return Ok(None) };
+            match look(&segment) {
+                Err(damage) if segments.has(&segment) => {
+                    health.note_damage(&damage, &segment);
+                    return Err(damage);
+                }
+                Err(_) => {}
+                found => return found,
+            }
+        }
     }
 
     /// Consecutive entries of `numbers`, until about `bytes`; at least one if the first is there.
@@ -167,8 +174,8 @@ impl LogReader {
         Ok(frames)
     }
 
-    /// What the entry after `number` continues, at its place if it is committed, else right behind: what comes in its
-    /// place may be shorter and need no roll. `None` if `number` is not there.
+    /// What the entry after `number` continues; `None` if `number` is not there. If that entry is committed, at its
+    /// real position, perhaps behind a roll; else directly behind `number`: a replacement may be shorter and not roll.
     ///
     /// # Errors
     /// If an entry is damaged.
@@ -181,37 +188,19 @@ impl LogReader {
         Ok(Some(Cursor { position, ..end }))
     }
 
-    /// Declares entry `number` and all before it committed.
-    ///
-    /// # Errors
-    /// If the entry is damaged.
-    pub(crate) fn commit(&self, number: u64) -> Result<(), Damage> {
-        self.shared.commit(number)
+    /// The damage found last, in a sealed segment or not.
+    pub(crate) fn newest_damage(&self) -> Option<Damage> {
+        self.parts.health.newest_damage()
     }
 
-    /// Makes everything written durable, remembers the commit point and lets others have the directory. Blocks until
-    /// the log's file work is done. The log takes no write after it.
-    ///
-    /// # Errors
-    /// If a sync fails or one failed before.
-    pub(crate) fn close(&self) -> std::io::Result<()> {
-        self.shared.close()
-    }
-
-    /// The log takes no write from now on, and syncs nothing: as if its process were killed. Its directory is still
-    /// its own then, for who still writes; [`LogReader::let_go`] comes after.
-    pub(crate) fn abandon(&self) {
-        self.shared.abandon();
-    }
-
-    /// Lets others have the directory of a log that was abandoned. Blocks until the log's file work is done.
-    pub(crate) fn let_go(&self) {
-        self.shared.end();
+    /// A peer refuses one of the entries `numbers` as damaged: they are to be checked again.
+    pub(crate) fn doubt(&self, numbers: Range<u64>) {
+        self.parts.health.doubt(numbers);
     }
 
     /// Numbers of the memberships, ascending.
     pub(crate) fn memberships(&self) -> Vec<u64> {
-        self.shared.segments().iter().flat_map(|segment| segment.memberships()).collect()
+        self.parts.segments.read().iter().flat_map(|segment| segment.memberships()).collect()
     }
 
     /// The committed record `index`.
@@ -272,9 +261,7 @@ impl LogReader {
         if index < first {
             return Err(ReadError::Removed { index, first });
         }
-        let found = self
-            .shared
-            .look(&|segments| segment_of_index(segments, index), &|segment| segment.frame_of_index(index))?;
+        let found = self.look(&|segments| of_index(segments, index), &|segment| segment.frame_of_index(index))?;
         found.ok_or_else(|| self.gone(index))
     }
 
@@ -286,89 +273,6 @@ impl LogReader {
 
 /// Finds the segment that is to be read.
 type Choose<'a> = dyn Fn(&[Arc<Segment>]) -> Option<&Arc<Segment>> + 'a;
-
-impl Shared {
-    pub(in crate::log) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
-        // In its own statement: the tail must be let go of before the segments are taken.
-        let in_tail = self.tail().get(number).map(|frame| frame.header);
-        if in_tail.is_some() {
-            return Ok(in_tail);
-        }
-        self.look(&|segments| segment_of_number(segments, number), &|segment| segment.entry_header(number))
-    }
-
-    /// What is found in the segment that is chosen. The list is not locked while the disk is read: that may take long.
-    /// Damage is noted, but not of a segment that has gone or was replaced meanwhile: then another one is chosen.
-    pub(in crate::log) fn look<T>(
-        &self,
-        choose: &Choose,
-        look: &dyn Fn(&Segment) -> Result<Option<T>, Damage>,
-    ) -> Result<Option<T>, Damage> {
-        loop {
-            let Some(segment) = choose(&self.segments()).cloned() else { return Ok(None) };
-            match look(&segment) {
-                Err(damage) if self.has(&segment) => {
-                    self.note_damage(&damage, &segment);
-                    return Err(damage);
-                }
-                Err(_) => {}
-                found => return found,
-            }
-        }
-    }
-
-    fn has(&self, segment: &Arc<Segment>) -> bool {
-        let segments = self.segments();
-        let at = segments.partition_point(|there| there.position() < segment.position());
-        segments.get(at).is_some_and(|there| Arc::ptr_eq(there, segment))
-    }
-
-    /// Declares entry `number` and all before it committed: they never change again, readers may see them.
-    ///
-    /// # Errors
-    /// If the entry is damaged.
-    pub(crate) fn commit(&self, number: u64) -> Result<(), Damage> {
-        // Only to spare the look: what decides is `set_committed`.
-        if number < self.progress.commit_point().number {
-            return Ok(());
-        }
-        let header = self.entry_header(number)?;
-        // An entry this log does not hold was replaced by a snapshot: the log begins behind it.
-        let Some(header) = header else { return Ok(()) };
-        let end = after(&header);
-        self.freeze(end.position);
-        self.progress.set_committed(end.point());
-        self.tail().forget_below(end.number);
-        self.let_go();
-        Ok(())
-    }
-
-    /// All before the start of a log that begins anew is committed: it came with a snapshot.
-    pub(in crate::log) fn commit_at_start(&self, next: Cursor) {
-        self.progress.set_committed(next.point());
-    }
-
-    pub(in crate::log) fn freeze(&self, position: u64) {
-        let segments = self.segments();
-        let before = self.progress.commit_point().position;
-        for segment in segments.iter().rev().skip_while(|s| s.position() >= position) {
-            segment.freeze(position);
-            if segment.position() <= before {
-                break;
-            }
-        }
-    }
-}
-
-fn segment_of_index(segments: &[Arc<Segment>], index: u64) -> Option<&Arc<Segment>> {
-    let after = segments.partition_point(|segment| segment.start().index <= index);
-    segments.get(after.checked_sub(1)?)
-}
-
-fn segment_of_number(segments: &[Arc<Segment>], number: u64) -> Option<&Arc<Segment>> {
-    let after = segments.partition_point(|segment| segment.start().number <= number);
-    segments.get(after.checked_sub(1)?)
-}
 
 /// Record number `slot` of a verified batch.
 fn record(frame: &Frame, slot: usize) -> Option<Record> {

@@ -33,7 +33,7 @@ impl LogReader {
     /// Number of the first entry below `end` with that timestamp or a later one.
     fn first_entry_at(&self, timestamp: u64, end: u64) -> Result<Option<u64>, Damage> {
         let numbers = {
-            let segments = self.shared().segments();
+            let segments = self.parts.segments.read();
             // A segment's start has the timestamp of the last entry before it.
             let after = segments.partition_point(|segment| segment.start().timestamp < timestamp);
             match segments.get(after.saturating_sub(1)) {
@@ -87,7 +87,7 @@ impl LogReader {
     fn split_at(&self, position: u64) -> Result<u64, ReadError> {
         let first = self.progress().first();
         let found = {
-            let segments = self.shared().segments();
+            let segments = self.parts.segments.read();
             let after = segments.partition_point(|segment| segment.position() <= position);
             let Some(segment) = after.checked_sub(1).and_then(|at| segments.get(at)) else { return Ok(first) };
             match segment.number_at(position) {

@@ -41,7 +41,7 @@ fn filled(dir: &Path) -> Log {
             }
         };
     }
-    log.reader().commit(94).unwrap();
+    log.committer().commit(94).unwrap();
     log
 }
 
@@ -65,16 +65,16 @@ fn check_times(reader: &LogReader) {
 fn a_time_leads_to_the_first_record_of_it_or_behind_it() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = filled(dir.path());
-    assert!(log.reader().shared().segments().len() > 3);
+    assert!(log.parts.segments.read().len() > 3);
     check_times(&log.reader());
     log.purge(40, 6).unwrap();
     assert!(log.reader().progress().first() > 0);
     check_times(&log.reader());
     // As it comes back from the disk, where nothing has been verified yet.
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     let log = open(dir.path());
-    log.reader().commit(94).unwrap();
+    log.committer().commit(94).unwrap();
     check_times(&log.reader());
 }
 
@@ -126,14 +126,14 @@ fn a_damaged_record_is_not_served_by_its_position() {
     let dir = tempfile::tempdir().unwrap();
     let log = filled(dir.path());
     let position = all(&log.reader())[3].position;
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     let file = dir.path().join("g/00000000000000000000");
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[position as usize + 4] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     let log = open(dir.path());
-    log.reader().commit(94).unwrap();
+    log.committer().commit(94).unwrap();
     let error = log.reader().record_at_position(position).unwrap_err();
     assert!(matches!(error, ReadError::Damaged(_)), "{error}");
 }

@@ -5,37 +5,42 @@
 
 use std::collections::VecDeque;
 
+use parking_lot::Mutex;
+
 use crate::format::frame::Frame;
 
 /// Consecutive entries, the newest last.
 #[derive(Debug, Default)]
 pub(in crate::log) struct Uncommitted {
-    frames: VecDeque<Frame>,
+    frames: Mutex<VecDeque<Frame>>,
 }
 
 impl Uncommitted {
     /// Adds the next entry.
-    pub(in crate::log) fn push(&mut self, frame: Frame) {
-        self.frames.push_back(frame);
+    pub(in crate::log) fn push(&self, frame: Frame) {
+        self.frames.lock().push_back(frame);
     }
 
     /// Entry `number`, if it is here.
-    pub(in crate::log) fn get(&self, number: u64) -> Option<&Frame> {
-        let first = self.frames.front()?.header.number;
-        self.frames.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    pub(in crate::log) fn get(&self, number: u64) -> Option<Frame> {
+        let frames = self.frames.lock();
+        let first = frames.front()?.header.number;
+        frames.get(usize::try_from(number.checked_sub(first)?).ok()?).cloned()
     }
 
-    /// Forgets the entries below `number`: they are committed and lie in the mapping.
-    pub(in crate::log) fn forget_below(&mut self, number: u64) {
-        while self.frames.front().is_some_and(|frame| frame.header.number < number) {
-            self.frames.pop_front();
+    /// Forgets the entries below `number`: they are committed, and readers take them from the mapping.
+    pub(in crate::log) fn forget_below(&self, number: u64) {
+        let mut frames = self.frames.lock();
+        while frames.front().is_some_and(|frame| frame.header.number < number) {
+            frames.pop_front();
         }
     }
 
     /// Removes the entries from `number` on.
-    pub(in crate::log) fn truncate(&mut self, number: u64) {
-        while self.frames.back().is_some_and(|frame| frame.header.number >= number) {
-            self.frames.pop_back();
+    pub(in crate::log) fn truncate(&self, number: u64) {
+        let mut frames = self.frames.lock();
+        while frames.back().is_some_and(|frame| frame.header.number >= number) {
+            frames.pop_back();
         }
     }
 }

@@ -4,32 +4,24 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-
-use parking_lot::{Mutex, RwLock};
+use std::sync::Arc;
 
 use crate::disk::Disk;
 use crate::error::{Damage, Mismatch, OpenError};
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::format::segment::{Cursor, SEGMENT_HEADER};
-use crate::log::admission::Sparse;
-use crate::log::call_timer::CallTimer;
+use crate::log::capacity::reserve;
 use crate::log::directory::{Directory, Identity, io_error};
-use crate::log::flush::FlushQueue;
+use crate::log::files::log_files::{LogFiles, remove_if_there};
 use crate::log::hard_state::{HardStateFile, Inspected};
 use crate::log::lost_entries::LostEntries;
 use crate::log::names;
 use crate::log::progress::Progress;
 use crate::log::recovery::{Decision, EndCase, Known, decide};
-use crate::log::retention::Unlinked;
 use crate::log::scan::{Listing, Scan, ScanEnd};
-use crate::log::scrub::Health;
-use crate::log::spare::Spare;
 use crate::log::start_file::StartPoint;
-use crate::log::uncommitted::Uncommitted;
 use crate::log::unsynced_names;
-use crate::log::writer::remove_if_there;
-use crate::log::{Log, LogOptions, Shared};
+use crate::log::{Log, LogOptions, Parts};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 
@@ -98,57 +90,32 @@ impl Log {
             Decision::Refuse => return Err(damage(&walk, base, noted, known).into()),
         }
         let hard_state = hard_state.open(disk.as_ref(), &hard_state_path)?;
-        let at_base = base.point();
-        let commit = if noted.committed.number > base.number { noted.committed } else { at_base };
-        let start_number = start.purged.map_or(0, |purged| purged.number + 1);
+        let commit = if noted.committed.number > base.number { noted.committed } else { base.point() };
         let end = walk.end(base);
         let lost = match decision {
             Decision::Cut => walk.remains(disk.as_ref(), end)?,
             _ => LostEntries::default(),
         };
-        let shared = Arc::new(Shared {
-            flush: FlushQueue::new(end.point()),
-            progress: Progress::new(base.index, commit, base.index, base.index),
-            segments: RwLock::new(std::mem::take(&mut walk.segments)),
-            tail: Mutex::new(Uncommitted::default()),
-            start: Mutex::new(start),
-            changing_start: Mutex::default(),
-            hard_state: Mutex::new(hard_state),
-            spare: Spare::default(),
-            sparse: Sparse::default(),
-            let_go_below: 0.into(),
-            going: Unlinked::default(),
-            grown: tokio::sync::Notify::new(),
-            health: Health::default(),
-            syncing: CallTimer::default(),
-            writing: CallTimer::default(),
-            failure: OnceLock::new(),
-            first_number: start_number.into(),
-            disk,
-            directory,
-            options,
-        });
+        let files = LogFiles::new(disk, directory, options);
+        let progress = Progress::new(base.index, commit, base.index, base.index);
+        let segments = std::mem::take(&mut walk.segments);
+        let parts = Arc::new(Parts::new(files, segments, progress, hard_state, end.point(), start));
         // A last segment that is complete is open again: what will be written over its blank must not be taken for the
         // blank if it does not reach the disk. And zeros whose sync failed in an earlier life are only read, not there.
         let clear = decision == Decision::Cut || walk.last_is_sealed || noted.clearing;
         let gone = Discarded { stale, segments: std::mem::take(&mut walk.leftovers) };
-        let log = finish(shared, base, noted.durable, &gone, clear)?;
+        let log = finish(parts, base, noted.durable, &gone, clear)?;
         for segment in walk.without_index {
-            log.shared.write_index(segment);
+            log.parts.files.write_index(segment);
         }
         let cut = (decision == Decision::Cut).then(|| {
             let ScanEnd { case, file, mismatch: Mismatch { found, .. } } = walk.ended;
             Cut { case, file, position: end.position, index: end.index, found, lost }
         });
         if let Some(cut) = &cut {
-            tracing::warn!(group = %log.shared.group(), %cut, "cut a tail that was never synced");
+            tracing::warn!(group = %log.parts.files.group(), %cut, "cut a tail that was never synced");
         }
         Ok((log, Recovered { cut }))
-    }
-
-    /// What the directory was made for, with its incarnation.
-    pub(crate) fn identity(&self) -> &Identity {
-        self.shared.directory.identity()
     }
 }
 
@@ -279,31 +246,27 @@ impl Discarded {
 
 /// Removes what was decided to be cut, zeroes what is behind the end if that is to be made `clear`, and makes what is
 /// left durable: Raft counts it as such.
-fn finish(
-    shared: Arc<Shared>,
-    base: Cursor,
-    durable: LogPoint,
-    gone: &Discarded,
-    clear: bool,
-) -> Result<Log, OpenError> {
-    shared.renew_names(durable)?;
-    gone.remove(shared.disk.as_ref())?;
-    let dir = shared.directory.path().to_owned();
-    let last = shared.segments().last().cloned();
+fn finish(parts: Arc<Parts>, base: Cursor, durable: LogPoint, gone: &Discarded, clear: bool) -> Result<Log, OpenError> {
+    let Parts { files, segments, flusher, progress, start, .. } = &*parts;
+    let has_start = start.point() != StartPoint::default();
+    unsynced_names::renew_names(files, has_start, &segments.read(), durable)?;
+    gone.remove(files.disk().as_ref())?;
+    let dir = files.directory().path();
+    let last = segments.read().last().cloned();
     let active = last.clone().map(ActiveSegment::resume).ok_or(base);
-    let mut log = Log { shared, active };
+    let mut log = Log::new(parts.clone(), active);
     match &last {
         Some(last) => {
-            let allocated = log.shared.sparse.look_at(last, log.shared.reserve());
+            let allocated = parts.sparse.look_at(last, reserve(files.segment_size()));
             allocated.map_err(io_error("allocate the blocks of", last.path()))?;
         }
-        None => log.first_segment(base, &dir)?,
+        None => log.first_segment(base, dir)?,
     }
     let end = log.end();
-    let hard_state = log.shared.directory.file(names::HARD_STATE);
+    let hard_state = files.directory().file(names::HARD_STATE);
     if clear {
-        log.shared.hard_state().lower(end.point()).map_err(io_error("write", &hard_state))?;
-        if let Ok(active) = &mut log.active {
+        flusher.hard_state().lower(end.point()).map_err(io_error("write", &hard_state))?;
+        if let Ok(active) = log.active() {
             let cleared = active.truncate(end.number, end, active.segment().end_position());
             cleared.map_err(io_error("write zeros to", active.segment().path()))?;
         }
@@ -311,24 +274,24 @@ fn finish(
     // What ends before was synced, and that was noted after it: to sync it again would make nothing more durable. A
     // roll that was taken back may have been noted too, and zeros are in the place of its blank now.
     let durable = durable.at_most(end.point());
-    for segment in log.shared.segments().iter().filter(|segment| segment.end_position() > durable.position) {
+    for segment in segments.read().iter().filter(|segment| segment.end_position() > durable.position) {
         rewrite_unknown(segment, durable, end).map_err(io_error("rewrite", segment.path()))?;
         segment.sync().map_err(io_error("sync", segment.path()))?;
     }
-    log.shared.make_ballast();
-    log.shared.directory.sync().map_err(io_error("sync directory", &dir))?;
-    log.shared.progress.set_end(end.index);
-    log.shared.progress.set_durable(end.index);
-    let commit = log.shared.progress.commit_point();
-    log.shared.hard_state().note(commit, end.point()).map_err(io_error("write", &hard_state))?;
-    for segment in log.shared.segments().iter() {
+    files.ballast().make();
+    files.directory().sync().map_err(io_error("sync directory", dir))?;
+    progress.set_end(end.index);
+    progress.set_durable(end.index);
+    let commit = progress.commit_point();
+    flusher.hard_state().note(commit, end.point()).map_err(io_error("write", &hard_state))?;
+    for segment in segments.read().iter() {
         segment.freeze(commit.position);
     }
     if end.number < base.number || end.position < base.position {
         // A reset, or a purge whose tail was lost, stopped half-way: the start is recorded, the segments are old.
-        log.begin_at(base).map_err(io_error("begin the log anew in", &dir))?;
+        log.begin_at(base).map_err(io_error("begin the log anew in", dir))?;
     }
-    log.shared.let_go();
+    flusher.release_settled();
     Ok(log)
 }
 

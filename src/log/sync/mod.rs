@@ -2,8 +2,10 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`flush`] | what waits for a sync, and one pass over it |
+//! | [`completion`] | [`Completion`](completion::Completion): who is told of a flush |
+//! | [`flusher`] | [`Flusher`](flusher::Flusher): what waits for a sync, and one pass over it |
 //! | [`threads`] | the threads that run the passes and slow file work |
 
-pub(crate) mod flush;
+pub(crate) mod completion;
+pub(crate) mod flusher;
 pub(crate) mod threads;

@@ -10,18 +10,17 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::Semaphore;
 
-use crate::log::flush::FlushTarget;
-use crate::log::{Background, Shared};
-use crate::types::ClosedKind;
+use super::flusher::Flusher;
+use crate::log::Background;
 
 /// Runs a flush pass over a log, now or a little later. The simulation has its own.
 pub trait FlushScheduler: Send + Sync + 'static {
-    /// Has [`flush`](crate::log::Shared::flush) called on `log` once, after `delay`.
-    fn schedule(&self, log: FlushTarget, delay: Duration);
+    /// Has [`flush`](Flusher::flush) called on `log` once, after `delay`.
+    fn schedule(&self, log: Arc<Flusher>, delay: Duration);
 
     /// `log` is closed: a pass that is still to come has nothing to do. Whoever would hold on to the log until then
     /// lets go of it, for it keeps its files mapped.
-    fn forget(&self, _log: &Shared) {}
+    fn forget(&self, _log: &Flusher) {}
 
     /// Where whoever saves a vote takes a place meanwhile: each needs a thread.
     fn vote_places(&self) -> Arc<Semaphore> {
@@ -52,7 +51,7 @@ struct Queue {
 
 #[derive(Default)]
 struct QueueState {
-    logs: Vec<(Instant, FlushTarget)>,
+    logs: Vec<(Instant, Arc<Flusher>)>,
     stopping: bool,
 }
 
@@ -74,13 +73,13 @@ impl FlushScheduler for FlushThread {
         self.vote_places.clone()
     }
 
-    fn schedule(&self, log: FlushTarget, delay: Duration) {
+    fn schedule(&self, log: Arc<Flusher>, delay: Duration) {
         let due = Instant::now() + delay;
         self.queue.state().logs.push((due, log));
         self.queue.changed.notify_one();
     }
 
-    fn forget(&self, log: &Shared) {
+    fn forget(&self, log: &Flusher) {
         // The caller holds the log, so it is not dropped here.
         self.queue.state().logs.retain(|(_, other)| !std::ptr::eq(Arc::as_ptr(other), log));
     }
@@ -101,7 +100,7 @@ impl Queue {
                 for log in &due {
                     // One log's bug must not end the syncs of all others; its own completions have failed by then.
                     if catch_unwind(AssertUnwindSafe(|| log.flush())).is_err() {
-                        log.fail(ClosedKind::Internal, "a flush pass panicked".into());
+                        log.panicked();
                     }
                 }
                 drop(due);

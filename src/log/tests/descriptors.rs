@@ -32,7 +32,7 @@ fn large() -> String {
 }
 
 fn roll_until(log: &mut Log, segments: usize) {
-    while log.shared.segments().len() < segments {
+    while log.parts.segments.read().len() < segments {
         append(log, &[&large()]);
         if log.end().number.is_multiple_of(100) {
             flushed(log);
@@ -70,7 +70,7 @@ fn sealed_segments_hold_no_descriptor() {
     roll_until(&mut log, wanted);
     assert_eq!(segments_open(dir.path()), 1, "{:?}", open_files(dir.path()));
     let end = log.end().number;
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     let log = open(dir.path());
     assert_eq!((log.end().number, segments_open(dir.path())), (end, 1), "{:?}", open_files(dir.path()));
@@ -83,16 +83,16 @@ fn sealed_segments_hold_no_descriptor() {
 fn a_segment_is_let_go_of_when_it_is_durable_and_committed_and_not_before() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
-    while log.shared.segments().len() < 4 {
+    while log.parts.segments.read().len() < 4 {
         append(&mut log, &[&large()]);
     }
     assert_eq!(segments_open(dir.path()), 4, "nothing is durable");
     flushed(&mut log);
     assert_eq!(segments_open(dir.path()), 4, "nothing is committed");
-    log.shared.commit(log.shared.segments()[2].start().number).unwrap();
+    log.committer().commit(log.parts.segments.read()[2].start().number).unwrap();
     assert_eq!(segments_open(dir.path()), 2);
     // Into a segment that was sealed.
-    let from = log.shared.segments()[2].start().number + 1;
+    let from = log.parts.segments.read()[2].start().number + 1;
     log.truncate(from).unwrap();
     append(&mut log, &["in its place"]);
     flushed(&mut log);
@@ -107,12 +107,12 @@ fn without_a_descriptor_a_roll_is_refused_and_tried_again() {
     none_left.store(true, Ordering::Relaxed);
     let error = (0..20).find_map(|_| log.append_draft(Draft::batch(&[large()]), 1, 0).err()).unwrap();
     assert_eq!(error.raw_os_error(), exhausted().raw_os_error(), "{error}");
-    let Admission::Full(why) = log.reader().room_for(4000, 0, 1000) else { panic!("there is room") };
+    let Admission::Full(why) = log.capacity().room_for(4000, 0, 1000) else { panic!("there is room") };
     assert!(why.process && why.why.contains("descriptor"), "{why}");
-    assert_eq!(log.reader().disk_full(), None, "the disk is not full");
+    assert_eq!(log.capacity().disk_full(), None, "the disk is not full");
     assert_eq!(log.reader().failure(), None);
     none_left.store(false, Ordering::Relaxed);
-    assert_eq!(log.reader().room_for(4000, 0, 9000), Admission::Now);
+    assert_eq!(log.capacity().room_for(4000, 0, 9000), Admission::Now);
     roll_until(&mut log, 5);
 }
 
@@ -130,14 +130,14 @@ fn where_the_log_begins_is_written_as_soon_as_there_is_a_descriptor() {
     let mut log = open_on(&disk, dir.path());
     roll_until(&mut log, 4);
     missing.store(3, Ordering::Relaxed);
-    log.reader().save_snapshot(b"members".to_vec()).unwrap();
+    log.committer().save_snapshot(b"members".to_vec()).unwrap();
     missing.store(3, Ordering::Relaxed);
-    let second = log.shared.segments()[1].start().number;
+    let second = log.parts.segments.read()[1].start().number;
     log.purge(1, second).unwrap();
     assert_eq!((log.reader().failure(), missing.load(Ordering::Relaxed)), (None, 0));
     // Not for ever.
     missing.store(u64::MAX, Ordering::Relaxed);
-    let error = log.reader().save_snapshot(b"more".to_vec()).unwrap_err();
+    let error = log.committer().save_snapshot(b"more".to_vec()).unwrap_err();
     assert!(error.to_string().contains("saving the snapshot"), "{error}");
     assert!(log.reader().failure().is_some());
 }
@@ -152,12 +152,12 @@ fn the_first_entry_of_a_log_without_a_segment_rolls_when_it_does_not_fit() {
     flushed(&mut log);
     none_left.store(true, Ordering::Relaxed);
     // The spare was made before there was none left.
-    while log.shared.take_spare(&dir.path().join("log/gone")).is_ok() {}
+    while log.parts.spare.take(&dir.path().join("log/gone")).is_ok() {}
     let next = Cursor { position: 3 * SIZE - 400, number: 11, index: 11, term: 1, timestamp: 0, chain: 1 };
     log.reset(1, 10, next).unwrap();
-    assert_eq!((log.reader().failure(), log.shared.segments().len()), (None, 0));
+    assert_eq!((log.reader().failure(), log.parts.segments.read().len()), (None, 0));
     none_left.store(false, Ordering::Relaxed);
-    assert_eq!(log.reader().room_for(4000, 0, 9000), Admission::Now);
+    assert_eq!(log.capacity().room_for(4000, 0, 9000), Admission::Now);
     let header = log.append_draft(Draft::batch(&[large()]), 1, 0).unwrap();
     assert_eq!(header.position, 3 * SIZE + crate::format::segment::SEGMENT_HEADER as u64);
     flushed(&mut log);
@@ -228,7 +228,7 @@ fn a_read_that_the_disk_takes_long_for_keeps_nobody_waiting() {
     (0..2).for_each(|_| began.recv_timeout(HOUR).unwrap());
     let (done, went_on) = mpsc::channel();
     let busy = std::thread::spawn(move || {
-        let segments = log.shared.segments().len();
+        let segments = log.parts.segments.read().len();
         roll_until(&mut log, segments + 2);
         log.truncate(log.end().number - 1).unwrap();
         append(&mut log, &["instead"]);
@@ -305,15 +305,15 @@ fn a_copy_for_whose_blocks_there_is_no_room_takes_nothing_before_there_is() {
             false => Ok(()),
         });
     let (mut log, _) = Log::open(Arc::new(disk), dir.path().join("copy"), identity, options()).unwrap();
-    let reader = log.reader();
-    let Admission::Full(why) = reader.room_for(100, 0, 1000) else { panic!("there is room") };
+    let capacity = log.capacity();
+    let Admission::Full(why) = capacity.room_for(100, 0, 1000) else { panic!("there is room") };
     assert!(!why.process && why.why.contains("which is a copy without them"), "{why}");
-    reader.room_until(1, 500, false, 1000).unwrap_err();
-    reader.room_until(1, 500, true, 1000).unwrap();
-    assert!(reader.disk_full().is_some() && reader.failure().is_none());
+    capacity.room_until(1, 500, false, 1000).unwrap_err();
+    capacity.room_until(1, 500, true, 1000).unwrap();
+    assert!(capacity.disk_full().is_some() && log.reader().failure().is_none());
     full.store(false, Ordering::Relaxed);
-    assert_eq!(reader.room_for(100, 0, 9000), Admission::Now);
-    assert_eq!(reader.disk_full(), None);
+    assert_eq!(capacity.room_for(100, 0, 9000), Admission::Now);
+    assert_eq!(capacity.disk_full(), None);
     append(&mut log, &["b"]);
     flushed(&mut log);
 }

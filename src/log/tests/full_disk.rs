@@ -14,9 +14,9 @@ use crate::format::frame::Draft;
 use crate::format::segment::Cursor;
 use crate::log::admission::Admission;
 use crate::log::directory::Identity;
-use crate::log::flush::{Completion, FlushTarget};
 use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
+use crate::log::{Completion, Flusher};
 use crate::types::Incarnation;
 
 pub(super) const SIZE: u64 = 16384;
@@ -29,7 +29,7 @@ pub(super) struct Jobs {
 }
 
 impl FlushScheduler for Jobs {
-    fn schedule(&self, log: FlushTarget, _: Duration) {
+    fn schedule(&self, log: Arc<Flusher>, _: Duration) {
         log.flush();
     }
 }
@@ -131,7 +131,7 @@ fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
         let disk = SimDisk::new();
         let jobs = Arc::new(Jobs { later: rng.chance(500), ..Jobs::default() });
         let mut log = open_with(&disk, &jobs);
-        let reader = log.reader();
+        let capacity = log.capacity();
         disk.set_capacity(Some(disk.used() + rng.below(5 * SIZE)));
         let (mut now, mut full) = (0, false);
         while !full {
@@ -142,7 +142,7 @@ fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
             for _ in 0..=rng.below(4) {
                 let record = rng.below(SIZE / 4) as usize;
                 let pending: usize = let_in.iter().map(|record| length(*record)).sum();
-                match reader.room_for(length(record) as u64, pending as u64, now) {
+                match capacity.room_for(length(record) as u64, pending as u64, now) {
                     Admission::Now => let_in.push(record),
                     Admission::Later => assert!(pending > 0, "seed {seed}: nothing to wait for"),
                     Admission::Full(_) => full = pending == 0,
@@ -152,7 +152,7 @@ fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
                 let written = append(&mut log, record, now);
                 assert!(written.is_ok(), "seed {seed}: {written:?}");
             }
-            if rng.chance(100) && log.end().number > 0 && reader.can_roll(begins(&log), now) {
+            if rng.chance(100) && log.end().number > 0 && capacity.can_roll(begins(&log), now) {
                 let rolled = log.append_draft(Draft::control(EntryKind::Roll, b""), 1, now);
                 assert!(rolled.is_ok(), "seed {seed}: {rolled:?}");
             }
@@ -160,7 +160,7 @@ fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
                 jobs.work();
             }
         }
-        assert!(reader.disk_full().is_some());
+        assert!(capacity.disk_full().is_some());
         for term in 1..6 {
             // Blanks, as each election makes one.
             log.append_draft(Draft::control(EntryKind::Blank, b""), term, 0).unwrap();
@@ -172,7 +172,7 @@ fn what_was_let_in_can_be_written_and_so_can_rafts_own_entries() {
 fn a_follower_lets_in_what_it_can_write_and_keeps_room_for_rafts_own() {
     let disk = SimDisk::new();
     let mut log = open(&disk);
-    let room = |log: &Log, position, control, now| log.reader().room_until(log.end().number, position, control, now);
+    let room = |log: &Log, position, control, now| log.capacity().room_until(log.end().number, position, control, now);
     disk.set_capacity(Some(disk.used()));
     while log.end().position < SIZE - 4000 {
         append(&mut log, 1000, 0).unwrap();
@@ -210,32 +210,32 @@ fn what_comes_in_place_of_a_tail_is_let_in_only_if_it_can_be_written() {
         append(&mut log, 1000, 0).unwrap();
     }
     disk.set_capacity(Some(disk.used()));
-    let reader = log.reader();
+    let capacity = log.capacity();
     // In the segment that is left there is room.
-    reader.room_until(kept, at + 500, false, 0).unwrap();
+    capacity.room_until(kept, at + 500, false, 0).unwrap();
     // Behind it there is none, though the log reaches further now.
     assert!(SIZE + 2000 < log.end().position);
-    let why = reader.room_until(kept, SIZE + 2000, false, 0).unwrap_err();
+    let why = capacity.room_until(kept, SIZE + 2000, false, 0).unwrap_err();
     assert!(why.why.contains("no room for another segment in /data"), "{why}");
     // What is kept for Raft's own entries is kept in the segment that is left.
-    reader.room_until(kept, SIZE - 100, false, 0).unwrap_err();
-    reader.room_until(kept, SIZE - 100, true, 0).unwrap();
+    capacity.room_until(kept, SIZE - 100, false, 0).unwrap_err();
+    capacity.room_until(kept, SIZE - 100, true, 0).unwrap();
 }
 
 #[test]
 fn a_full_disk_is_asked_again_after_a_second_and_after_a_purge_at_once() {
     let disk = SimDisk::new();
     let mut log = open(&disk);
-    let reader = log.reader();
+    let capacity = log.capacity();
     disk.set_capacity(Some(disk.used() + SIZE + 4096));
-    let full = |now| matches!(reader.room_for(4000, 0, now), Admission::Full(_));
+    let full = |now| matches!(capacity.room_for(4000, 0, now), Admission::Full(_));
     while !full(5000) {
         append(&mut log, 1000, 0).unwrap();
     }
     disk.set_capacity(None);
     assert!(full(5999), "asked the file system for every append");
     assert!(!full(6000), "still full a second later");
-    assert_eq!(reader.disk_full(), None);
+    assert_eq!(capacity.disk_full(), None);
 
     disk.set_capacity(Some(disk.used()));
     while !full(8000) {
@@ -295,7 +295,7 @@ fn a_spare_that_is_being_filled_is_taken_when_there_is_no_other() {
         append(&mut log, 1000, 0).unwrap();
     }
     // Allocated now; the job that fills it comes no further than its first write.
-    assert_eq!(log.reader().room_for(8000, 0, 0), Admission::Now);
+    assert_eq!(log.capacity().room_for(8000, 0, 0), Admission::Now);
     disk.set_capacity(Some(disk.used()));
     let gate = Arc::new(Mutex::new(()));
     disk.hold(Op::Write, gate.clone());
@@ -321,7 +321,7 @@ fn a_spare_that_is_being_filled_is_taken_when_there_is_no_other() {
     filler.join().unwrap();
     let log = appender.join().unwrap();
     assert!(log.end().position > SIZE, "no roll");
-    log.reader().commit(end + 3).unwrap();
+    log.committer().commit(end + 3).unwrap();
     assert_all_there(&log, end + 4);
     drop(log);
     assert_all_there(&open(&disk.kill().unwrap()), end + 4);
@@ -352,7 +352,7 @@ fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
         disk.set_capacity(Some(disk.used() + 2 * SIZE));
         fill_up(&mut log);
         let (end, reader) = (log.end(), log.reader());
-        reader.commit(end.number - 1).unwrap();
+        log.committer().commit(end.number - 1).unwrap();
         let slice = held.then(|| (0..end.number).map(|number| reader.frame(number).unwrap()).collect::<Vec<_>>());
         // With what is set aside it can write down where it begins, and no more.
         disk.set_capacity(Some(disk.used() - 60_000));
@@ -362,8 +362,8 @@ fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
         assert_eq!(reader.progress().commit_point().number, 999);
         if held {
             assert_eq!(append(&mut log, 1000, 0).unwrap_err().kind(), io::ErrorKind::StorageFull);
-            assert!(matches!(reader.room_for(1000, 0, 1000), Admission::Full(_)));
-            reader.room_until(999, next.position + 1100, false, 2000).unwrap_err();
+            assert!(matches!(log.capacity().room_for(1000, 0, 1000), Admission::Full(_)));
+            log.capacity().room_until(999, next.position + 1100, false, 2000).unwrap_err();
             // A start finds the same.
             let later = disk.kill().unwrap();
             later.set_capacity(Some(later.used()));
@@ -372,7 +372,7 @@ fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
             assert_eq!(log.end(), next);
             later.set_capacity(None);
         }
-        assert_eq!(log.reader().room_for(1000, 0, 9000), Admission::Now);
+        assert_eq!(log.capacity().room_for(1000, 0, 9000), Admission::Now);
         append(&mut log, 1000, 0).unwrap();
         assert_eq!((log.end().number, log.reader().failure()), (1000, None));
     }
@@ -383,6 +383,6 @@ fn a_spare_that_cannot_be_made_for_another_reason_is_told_by_that() {
     let disk = SimDisk::new();
     let log = open(&disk);
     disk.fail_nth(Op::Create, 0, io::ErrorKind::NotFound);
-    let Admission::Full(why) = log.reader().room_for(SIZE, 0, 0) else { panic!("there is no spare") };
+    let Admission::Full(why) = log.capacity().room_for(SIZE, 0, 0) else { panic!("there is no spare") };
     assert!(why.why.starts_with("another segment cannot be made in /data: "), "{why}");
 }

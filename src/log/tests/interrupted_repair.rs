@@ -40,7 +40,7 @@ fn filled(disk: &SimDisk) -> Log {
     for number in 0..30 {
         log.append_draft(Draft::batch(&[format!("{number:.<1000}")]), 1, 1000).unwrap();
     }
-    log.reader().commit(29).unwrap();
+    log.committer().commit(29).unwrap();
     log
 }
 
@@ -52,7 +52,7 @@ fn segment(position: u64) -> PathBuf {
 fn damaged() -> SimDisk {
     let disk = SimDisk::new();
     let log = filled(&disk);
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     let disk = disk.kill().unwrap();
     for (position, offset) in [(0, 300), (SIZE, 40), (3 * SIZE, 5000)] {

@@ -1,5 +1,7 @@
 //! File work that is still to be done when a log is dropped.
 
+use parking_lot::Mutex;
+
 use super::*;
 use crate::log::directory::is_free;
 
@@ -27,7 +29,7 @@ fn nobody_finds_the_directory_free_while_an_index_is_to_be_written() {
     let (path, options) =
         (dir.path().join("log"), LogOptions { scheduler: Arc::new(ByHand), background: jobs.clone(), ..options() });
     let mut log = Log::open(Arc::new(RealDisk), path.clone(), identity(), options).unwrap().0;
-    while log.shared.segments().len() < 2 {
+    while log.parts.segments.read().len() < 2 {
         // The spare, which holds the log too.
         jobs.work();
         append(&mut log, &[&"x".repeat(1000)]);

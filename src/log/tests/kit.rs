@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 use crate::disk::sim::SimDisk;
 use crate::error::OpenError;
+use crate::log::Flusher;
 use crate::log::directory::Identity;
-use crate::log::flush::FlushTarget;
 use crate::log::names::BALLAST;
 use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
@@ -19,7 +19,7 @@ use crate::types::Incarnation;
 /// Flushes and does file work when it is told to, so that a crash may come before.
 pub(crate) struct Later {
     disk: SimDisk,
-    flushes: Mutex<Vec<FlushTarget>>,
+    flushes: Mutex<Vec<Arc<Flusher>>>,
     jobs: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
     /// File work is done at once.
     at_once: AtomicBool,
@@ -28,7 +28,7 @@ pub(crate) struct Later {
 }
 
 impl FlushScheduler for Later {
-    fn schedule(&self, log: FlushTarget, _: Duration) {
+    fn schedule(&self, log: Arc<Flusher>, _: Duration) {
         self.flushes.lock().push(log);
     }
 }

@@ -10,8 +10,8 @@ use crate::disk::sim::{Kept, Op, SimDisk};
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
+use crate::log::Completion;
 use crate::log::Log;
-use crate::log::flush::Completion;
 
 const SIZE: u64 = 8192;
 
@@ -77,7 +77,7 @@ fn a_segment_whose_name_was_not_synced_keeps_its_entries() {
 fn a_log_begins_where_it_was_seen_to_begin() {
     let (disk, mut log, later) = written(14);
     later.flush();
-    log.reader().commit(9).unwrap();
+    log.committer().commit(9).unwrap();
     no_sync_of_the_directory(&disk);
     log.purge(1, 9).unwrap_err();
     let disk = next(&disk, log);
@@ -124,7 +124,7 @@ fn a_directory_with_a_roll_says_so() {
     assert_eq!((version(&disk), log.end().number), (2, 5));
     // Once more in each life; on a full disk the ballast goes for it.
     disk.set_capacity(Some(disk.used()));
-    log.reader().ready_for_rolls().unwrap();
+    log.capacity().ready_for_rolls().unwrap();
 }
 
 /// Later segments that are cut off by a truncation at `cut`, without a sync of their names.
@@ -189,7 +189,7 @@ fn instead(disk: &SimDisk, cut: u64) -> Option<()> {
 fn a_name_that_was_being_made_anew_is_put_back() {
     for failing in 0.. {
         let (disk, mut log, later) = written(10);
-        log.reader().commit(4).unwrap();
+        log.committer().commit(4).unwrap();
         log.purge(1, 4).unwrap();
         no_sync_of_the_directory(&disk);
         later.flush();
@@ -217,10 +217,10 @@ fn a_name_that_is_there_is_not_put_back_over() {
     let (disk, mut log, later) = written(10);
     later.flush();
     let before = |disk: &SimDisk| disk.read(Path::new("/data/start")).unwrap();
-    log.reader().commit(4).unwrap();
+    log.committer().commit(4).unwrap();
     log.purge(1, 4).unwrap();
     let old = before(&disk);
-    log.reader().commit(9).unwrap();
+    log.committer().commit(9).unwrap();
     log.purge(1, 9).unwrap();
     let disk = next(&disk, log);
     disk.write_atomic(Path::new("/data/start.again"), &old).unwrap();
@@ -235,9 +235,9 @@ fn a_closed_log_says_nothing_more_of_rolls() {
     let (disk, log, later) = written(3);
     later.flush();
     let identity = || disk.read(Path::new("/data/identity")).unwrap();
-    let (before, reader) = (identity(), log.reader());
-    reader.close().unwrap();
-    let why = reader.ready_for_rolls().unwrap_err();
+    let before = identity();
+    log.closer().close().unwrap();
+    let why = log.capacity().ready_for_rolls().unwrap_err();
     assert!(why.why.contains("closed"), "{why}");
     assert_eq!(identity(), before);
 }

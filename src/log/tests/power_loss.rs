@@ -10,8 +10,8 @@ use crate::disk::sim::{Kept, Op, Rng, SimDisk};
 use crate::error::OpenError;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
+use crate::log::Completion;
 use crate::log::Log;
-use crate::log::flush::Completion;
 
 const SIZE: u64 = 16384;
 
@@ -64,7 +64,7 @@ impl Checked {
                 assert_eq!(self.log.progress().durable(), self.flushed as u64, "seed {}", self.seed);
             }
             3 => self.later.work(),
-            1 if self.flushed > 0 => self.log.reader().commit(self.flushed as u64 - 1).unwrap(),
+            1 if self.flushed > 0 => self.log.committer().commit(self.flushed as u64 - 1).unwrap(),
             2 => {
                 let committed = self.log.progress().commit_point().number as usize;
                 let cut = self.written.len().saturating_sub(rng.below(4) as usize).max(committed);
@@ -204,17 +204,17 @@ fn a_clean_end_remembers_the_commit_point_after_a_failed_sync_too() {
     for _ in 0..2 {
         append(&mut log, "a");
         later.flush();
-        log.reader().commit(log.end().number - 1).unwrap();
+        log.committer().commit(log.end().number - 1).unwrap();
     }
     later.work_at_once();
     disk.fail_nth(Op::Sync, 1, io::ErrorKind::Other); // the first is that of the segment
-    log.reader().close().unwrap_err();
+    log.closer().close().unwrap_err();
     drop(log);
     let disk = disk.kill().unwrap();
     let (log, later) = open(&disk);
     let committed = log.progress().committed();
     later.work_at_once();
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     let disk = disk.image(Kept::These { names: 0, blocks: 0 });
     assert_eq!((open(&disk).0.progress().committed(), committed), (2, 2));

@@ -20,7 +20,7 @@ pub(super) fn with_votes() -> (tempfile::TempDir, PathBuf) {
     commit_all(&log);
     // Two passes: the second notes what was committed when it began, in the other slot.
     fill(&mut log, 1);
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     closed(log);
     let file = dir.path().join("log/hard-state");
     (dir, file)
@@ -144,7 +144,7 @@ fn an_index_that_cannot_be_used_is_made_anew() {
         let mut log = open(dir.path());
         fill(&mut log, 300);
         commit_all(&log);
-        log.reader().close().unwrap();
+        log.closer().close().unwrap();
         closed(log);
         let index = dir.path().join("log/00000000000000008192.index");
         let good = std::fs::read(&index).unwrap();
@@ -163,7 +163,7 @@ fn an_index_that_cannot_be_used_is_made_anew() {
         let before = index.exists().then(written);
         let log = open(dir.path());
         assert_eq!(bodies(&log.reader()).len(), 300, "{find:?}");
-        log.reader().close().unwrap();
+        log.closer().close().unwrap();
         closed(log);
         assert!(std::fs::read(&index).unwrap() == good, "{find:?}");
         match decide_index(find) {
@@ -206,7 +206,7 @@ fn a_start_that_is_not_reached_never_costs_what_was_noted() {
         }
         let next = Cursor { position: 1000, number: 9, index: 9, term: 1, timestamp: 0, chain: 7 };
         let purged = Some(start_file::PurgePoint { term: 1, number: 8, next });
-        log.shared.change_start(|start| start.purged = purged).unwrap();
+        log.parts.start.change(|start| start.purged = purged).unwrap();
         closed(log);
         let before = segment_bytes(dir.path());
         let damage = damaged(try_open(dir.path(), identity()));

@@ -11,6 +11,7 @@ use crate::disk::hooked::HookedDisk;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader};
 use crate::format::hard_state::LogPoint;
 use crate::format::segment::{Cursor, SEGMENT_HEADER, SegmentHeader};
+use crate::log::directory::Directory;
 use crate::log::hard_state::HardStateFile;
 use crate::log::open::examine;
 use crate::log::recovery::{Decision, EndCase, Known, decide};
@@ -200,10 +201,10 @@ impl Case {
             }
             EndCase::StartNotReached => {
                 let next = Cursor { position: 2 * SIZE + 4000, number: 30, index: 30, term: 1, timestamp: 0, chain: 5 };
-                let shared = open(self.dir.path()).shared;
+                let parts = open(self.dir.path()).parts;
                 let purged = Some(PurgePoint { term: 1, number: 29, next });
-                shared.change_start(|start| start.purged = purged).unwrap();
-                drop(shared);
+                parts.start.change(|start| start.purged = purged).unwrap();
+                drop(parts);
                 let beyond = LogPoint { number: 40, index: 40, position: 6 * SIZE, chain: 0 };
                 match self.known {
                     Known::Nothing => {}

@@ -3,6 +3,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
+
 use super::*;
 use crate::disk::hooked::HookedDisk;
 use crate::format::entry::EntryHeader;
@@ -40,7 +44,7 @@ fn an_entry_that_is_counted_is_intact() {
 fn the_segment_before_an_unwritten_one_is_verified() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
-    while log.shared.segments().len() < 2 {
+    while log.parts.segments.read().len() < 2 {
         append(&mut log, &["x".repeat(100).as_str()]);
     }
     closed(log);
@@ -68,9 +72,9 @@ fn commit_and_truncate_do_not_wait_for_each_other() {
             fill(&mut log, 4100);
             closed(log);
             let mut log = open_sized(dir.path(), LARGE); // the tail is empty now
-            let (shared, reader, stop) = (log.shared.clone(), log.reader(), Arc::new(AtomicBool::new(false)));
+            let (committer, reader, stop) = (log.committer(), log.reader(), Arc::new(AtomicBool::new(false)));
             std::thread::scope(|scope| {
-                scope.spawn(|| (0..4000).for_each(|number| shared.commit(number).unwrap()));
+                scope.spawn(|| (0..4000).for_each(|number| committer.commit(number).unwrap()));
                 let stopped = stop.clone();
                 scope.spawn(move || {
                     while !stopped.load(Ordering::Relaxed) {
@@ -99,7 +103,7 @@ fn old_entries_never_pass_for_what_follows_a_reset() {
     log.truncate(5).unwrap();
     let next = Cursor { position: 4000, number: 21, index: 21, term: 2, timestamp: 0, chain: 0xdead };
     log.reset(2, 20, next).unwrap();
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     std::fs::write(&file, old).unwrap(); // neither the removal nor the zeros had reached the disk
     let log = open(dir.path());
@@ -140,20 +144,20 @@ fn a_vote_slot_that_reads_as_zeros_is_noticed() {
 fn the_commit_point_is_noted_while_appends_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open_sized(dir.path(), LARGE);
-    let shared = log.shared.clone();
+    let parts = log.parts.clone();
     for pass in 0..20 {
         for _ in 0..10 {
             append(&mut log, &["committed before the pass"]);
         }
         commit_all(&log);
         // A pass by hand: an entry is written and committed while the files are being synced.
-        let point = shared.progress.commit_point();
-        let running = shared.begin_pass();
-        let upto = shared.sync(&running).unwrap();
+        let point = parts.progress.commit_point();
+        let running = parts.flusher.begin_pass();
+        let upto = parts.flusher.sync(&running).unwrap();
         append(&mut log, &["written and committed during the pass"]);
         commit_all(&log);
-        shared.end_pass(&running, upto).unwrap();
-        let noted = shared.hard_state().noted().committed.number;
+        parts.flusher.end_pass(&running, upto).unwrap();
+        let noted = parts.flusher.hard_state().noted().committed.number;
         assert!(noted >= point.number, "pass {pass}: {} entries were committed before, noted {noted}", point.number);
     }
 }
@@ -200,7 +204,7 @@ fn a_clean_end_is_not_reported_as_torn() {
     let mut log = open(dir.path());
     append(&mut log, &[&"x".repeat(7984)]);
     assert_eq!(SIZE - log.end().position, 40);
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     assert_eq!(try_open(dir.path(), identity()).unwrap().1.cut, None);
 }
@@ -224,7 +228,7 @@ fn first_is_never_above_committed() {
     let dir = tempfile::tempdir().unwrap();
     let mut log = open(dir.path());
     fill(&mut log, 100);
-    log.shared.commit(49).unwrap();
+    log.committer().commit(49).unwrap();
     log.purge(1, 79).unwrap();
     let progress = log.progress();
     assert!(progress.first() <= progress.committed(), "{} > {}", progress.first(), progress.committed());
@@ -289,10 +293,10 @@ fn a_hard_state_that_was_never_allocated_does_not_matter() {
 fn close_after_a_panicked_job_returns() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(dir.path());
-    log.shared.options.background.run(Box::new(|| panic!("a job of this test")));
-    let reader = log.reader();
+    log.parts.files.options().background.run(Box::new(|| panic!("a job of this test")));
+    let closer = log.closer();
     let (done, finished) = mpsc::channel();
-    std::thread::spawn(move || done.send(reader.close()));
+    std::thread::spawn(move || done.send(closer.close()));
     finished.recv_timeout(Duration::from_secs(10)).expect("close hangs").unwrap();
 }
 
@@ -325,7 +329,7 @@ fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it
         append(&mut log, &[&large]);
         append(&mut log, &[&large]);
         let behind = log.end().position;
-        log.reader().commit(1).unwrap();
+        log.committer().commit(1).unwrap();
         append(&mut log, &[&large]);
         assert_eq!(log.reader().entry_header(2).unwrap().unwrap().position, SIZE + SEGMENT_HEADER as u64);
         assert_eq!(log.reader().cursor_after(1).unwrap().unwrap().position, behind);
@@ -338,11 +342,11 @@ fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it
         append(&mut log, &["small"]);
         assert_eq!(log.reader().entry_header(2).unwrap().unwrap().position, behind);
         // Once it is committed, nothing comes in its place, and the segment before may go.
-        log.reader().commit(2).unwrap();
+        log.committer().commit(2).unwrap();
         append(&mut log, &[&large]);
-        log.reader().commit(3).unwrap();
+        log.committer().commit(3).unwrap();
         log.purge(1, 2).unwrap();
-        assert_eq!(log.shared.segments().len(), 1);
+        assert_eq!(log.parts.segments.read().len(), 1);
     }
 }
 
@@ -350,7 +354,7 @@ fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it
 #[test]
 fn a_commit_during_a_purge_takes_no_segment_that_the_log_begins_in() {
     let dir = tempfile::tempdir().unwrap();
-    let committing = Arc::new(OnceLock::<LogReader>::new());
+    let committing = Arc::new(OnceLock::<Committer>::new());
     let commits = committing.clone();
     let disk = HookedDisk::before_rename(move |_, to| {
         if to.ends_with(names::START)
@@ -365,11 +369,11 @@ fn a_commit_during_a_purge_takes_no_segment_that_the_log_begins_in() {
         append(&mut log, &[&"x".repeat(3000)]);
     }
     flushed(&mut log);
-    log.reader().commit(1).unwrap();
-    committing.set(log.reader()).unwrap_or_else(|_| panic!("commits already"));
+    log.committer().commit(1).unwrap();
+    committing.set(log.committer()).unwrap_or_else(|_| panic!("commits already"));
     log.purge(1, 1).unwrap();
     assert_eq!(log.progress().commit_point().number, 3);
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     let log = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options()).unwrap().0;
     assert_eq!(log.reader().numbers(), 2..3);
@@ -395,7 +399,7 @@ fn an_entry_rolls_when_it_does_not_fit_and_not_before() {
 #[test]
 fn a_spare_that_is_being_taken_is_not_made_again() {
     let dir = tempfile::tempdir().unwrap();
-    let asking = Arc::new(OnceLock::<LogReader>::new());
+    let asking = Arc::new(OnceLock::<Capacity>::new());
     let asked = asking.clone();
     let disk = HookedDisk::before_rename(move |from, _| {
         if from.ends_with(names::SPARE)
@@ -411,7 +415,7 @@ fn a_spare_that_is_being_taken_is_not_made_again() {
     let jobs = Arc::new(AtTheEnd(Mutex::new(Some(Vec::new()))));
     let options = LogOptions { background: jobs.clone(), ..options() };
     let mut log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options).unwrap().0;
-    asking.set(log.reader()).unwrap_or_else(|_| panic!("asked before"));
+    asking.set(log.capacity()).unwrap_or_else(|_| panic!("asked before"));
     let record = "x".repeat(1500);
     for number in 0..12 {
         assert_eq!(append(&mut log, &[&record]), number);
@@ -420,7 +424,7 @@ fn a_spare_that_is_being_taken_is_not_made_again() {
     // Zeros are written to what is the spare, and to nothing else.
     let queued = jobs.0.lock().take().unwrap();
     queued.into_iter().for_each(|job| job());
-    log.reader().close().unwrap();
+    log.closer().close().unwrap();
     drop(log);
     let log = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), self::options()).unwrap().0;
     assert_eq!(log.reader().frames(0..12, usize::MAX).unwrap().len(), 12);

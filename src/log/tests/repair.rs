@@ -3,6 +3,7 @@
 
 use super::recovery_table::{BLANK, Case, FINDS, KNOWN, position};
 use super::*;
+use crate::disk::Disk;
 use crate::disk::hooked::HookedDisk;
 use crate::error::RepairError;
 use crate::format::frame::Frame;
@@ -337,7 +338,7 @@ fn a_log_that_begins_in_the_middle_is_repaired() {
             commit_all(&log);
             log.purge(1, gone).unwrap();
             flushed(&mut log);
-            log.reader().close().unwrap();
+            log.closer().close().unwrap();
             closed(log);
             match case.segment(at) {
                 _ if at == u64::MAX => std::fs::remove_file(case.segment(2 * SIZE)).unwrap(),
@@ -396,10 +397,10 @@ fn a_new_file_takes_the_place_of_the_old_one_only_when_it_was_read_again() {
 #[test]
 fn who_still_holds_a_segment_that_was_repaired_gets_no_byte_that_was_not_verified() {
     let ((_theirs, peer_log), (case, log)) = (good(), good());
-    let (wanted, held) = (peer_log.reader().frame(1).unwrap().unwrap(), log.shared.segments()[0].clone());
+    let (wanted, held) = (peer_log.reader().frame(1).unwrap().unwrap(), log.parts.segments.read()[0].clone());
     case.flip(position(1) + 200);
     held.frame(1).unwrap_err();
-    let mut repair = SegmentRepair::begin(&log.reader(), 0).unwrap().unwrap();
+    let mut repair = SegmentRepair::begin(&log.health(), 0).unwrap().unwrap();
     while let RepairStep::Need(number) = repair.advance().unwrap() {
         repair.supply(&peer(), answer(&peer_log.reader(), number, 12)).unwrap();
     }

@@ -1,12 +1,28 @@
 //! Retention on a log: what it removes, and what it never does.
 
+use std::io;
 use std::time::Duration;
 
 use super::full_disk::{SIZE, append, open};
 use crate::config::Retention;
 use crate::disk::sim::{Rng, SimDisk};
 use crate::error::ReadError;
+use crate::log::Log;
+use crate::log::retention::{Bounds, RetentionReview, decide, infos};
 use crate::types::{DiskLevel, RemovalReason};
+
+/// Removes what `retention` says may go, of the entries below number `floor`.
+pub(super) fn retain(log: &mut Log, retention: &Retention, floor: u64, now: u64) -> io::Result<RetentionReview> {
+    let (parts, first) = (log.parts.clone(), log.reader().numbers().start);
+    let bounds = Bounds { first, floor, committed: log.progress().commit_point().number };
+    let (segments, unlinked) = (infos(&parts.segments), parts.unlinked.bytes());
+    let review = decide(retention, &segments, parts.files.space()?, unlinked, now, bounds);
+    if let Some(removal) = review.removal {
+        let term = log.reader().entry_header(removal.upto).unwrap().unwrap().term;
+        log.purge(term, removal.upto)?;
+    }
+    Ok(review)
+}
 
 #[test]
 fn a_log_is_kept_below_its_size_and_a_second_look_finds_nothing() {
@@ -16,11 +32,11 @@ fn a_log_is_kept_below_its_size_and_a_second_look_finds_nothing() {
     while log.end().position < 6 * SIZE + SIZE / 4 {
         append(&mut log, 1000, 0).unwrap();
     }
-    assert_eq!(log.retain(&retention, u64::MAX, 0).unwrap().removal, None, "it is not committed");
-    log.reader().commit(log.end().number - 1).unwrap();
+    assert_eq!(retain(&mut log, &retention, u64::MAX, 0).unwrap().removal, None, "it is not committed");
+    log.committer().commit(log.end().number - 1).unwrap();
     let held = log.reader().record(0).unwrap();
     let used = disk.used();
-    let removal = log.retain(&retention, u64::MAX, 0).unwrap().removal.unwrap();
+    let removal = retain(&mut log, &retention, u64::MAX, 0).unwrap().removal.unwrap();
     assert_eq!((removal.segments, removal.bytes, removal.reason), (4, 4 * SIZE, RemovalReason::Size));
     assert_eq!(log.progress().first(), removal.first);
     assert_eq!(log.reader().record(0), Err(ReadError::Removed { index: 0, first: removal.first }));
@@ -29,7 +45,7 @@ fn a_log_is_kept_below_its_size_and_a_second_look_finds_nothing() {
     assert!(disk.used() <= used - 3 * SIZE, "{} of {used}", disk.used());
     drop(held);
     assert!(disk.used() <= used - 4 * SIZE, "{} of {used}", disk.used());
-    assert_eq!(log.retain(&retention, u64::MAX, 0).unwrap().removal, None);
+    assert_eq!(retain(&mut log, &retention, u64::MAX, 0).unwrap().removal, None);
     let (first, end) = (removal.first, log.end());
     drop(log);
     let log = open(&disk.crash(&mut Rng::new(5)).unwrap());
@@ -46,14 +62,14 @@ fn records_go_when_they_are_old_but_never_those_that_are_needed_or_in_the_active
         now += 100;
         append(&mut log, 1000, now).unwrap();
     }
-    log.reader().commit(log.end().number - 1).unwrap();
-    assert_eq!(log.retain(&retention, u64::MAX, 10_000).unwrap().removal, None);
+    log.committer().commit(log.end().number - 1).unwrap();
+    assert_eq!(retain(&mut log, &retention, u64::MAX, 10_000).unwrap().removal, None);
     let late = now + 20_000;
     for floor in [0, 5, 20, 40] {
-        log.retain(&retention, floor, late).unwrap();
+        retain(&mut log, &retention, floor, late).unwrap();
         assert!(log.reader().numbers().start <= floor, "an entry at or above {floor} is gone");
     }
-    let removal = log.retain(&retention, u64::MAX, late).unwrap().removal.unwrap();
+    let removal = retain(&mut log, &retention, u64::MAX, late).unwrap().removal.unwrap();
     assert_eq!(removal.reason, RemovalReason::Age);
     let kept = log.reader().numbers();
     assert!(!kept.is_empty() && kept.start > 40, "{kept:?}");
@@ -71,8 +87,8 @@ fn a_disk_that_fills_up_makes_the_oldest_go_before_writes_are_refused() {
     let mut levels = Vec::new();
     for _ in 0..400 {
         append(&mut log, 1000, 0).unwrap();
-        log.reader().commit(log.end().number - 1).unwrap();
-        let decision = log.retain(&retention, u64::MAX, 0).unwrap();
+        log.committer().commit(log.end().number - 1).unwrap();
+        let decision = retain(&mut log, &retention, u64::MAX, 0).unwrap();
         assert!(decision.removal.is_none_or(|removal| removal.reason == RemovalReason::DiskForced));
         if levels.last() != Some(&decision.level) {
             levels.push(decision.level);

@@ -1,5 +1,6 @@
 //! An entry that begins a segment, wherever the one before it ends.
 
+use super::retention::retain;
 use super::*;
 use crate::config::Retention;
 use crate::format::entry::EntryHeader;
@@ -71,12 +72,12 @@ fn a_segment_that_a_roll_has_ended_can_go_though_nothing_is_behind_the_roll() {
     let retention = Retention { max_age: Some(Duration::from_secs(10)), ..Retention::default() };
     append(&mut log, &["a"]);
     commit_all(&log);
-    assert_eq!(log.retain(&retention, u64::MAX, u64::MAX).unwrap().removal, None, "it is written to");
+    assert_eq!(retain(&mut log, &retention, u64::MAX, u64::MAX).unwrap().removal, None, "it is written to");
     roll(&mut log);
-    assert_eq!(log.retain(&retention, u64::MAX, u64::MAX).unwrap().removal, None, "the roll is not committed");
+    assert_eq!(retain(&mut log, &retention, u64::MAX, u64::MAX).unwrap().removal, None, "the roll is not committed");
     commit_all(&log);
-    assert_eq!(log.retain(&retention, u64::MAX, 11_000).unwrap().removal, None, "not old enough");
-    let removal = log.retain(&retention, u64::MAX, 11_001).unwrap().removal.unwrap();
+    assert_eq!(retain(&mut log, &retention, u64::MAX, 11_000).unwrap().removal, None, "not old enough");
+    let removal = retain(&mut log, &retention, u64::MAX, 11_001).unwrap().removal.unwrap();
     assert_eq!((removal.segments, removal.first, log.progress().first()), (1, 1, 1));
     let end = log.end();
     closed(log);
@@ -95,13 +96,13 @@ fn a_roll_that_is_torn_or_truncated_leaves_the_segment_before_as_it_was() {
         let options = LogOptions { scheduler: Arc::new(ByHand), ..options() };
         let mut log = Log::open(Arc::new(RealDisk), dir.path().join("log"), identity(), options).unwrap().0;
         append(&mut log, &["a"]);
-        log.shared.flush();
+        log.parts.flusher.flush();
         let end = log.end();
         let at = roll(&mut log);
         append(&mut log, &["behind the roll"]);
         if torn {
-            log.reader().abandon();
-            log.reader().let_go();
+            log.closer().abandon();
+            log.closer().release();
             drop(log);
             let file = dir.path().join("log").join(names::segment(SIZE));
             let mut bytes = std::fs::read(&file).unwrap();
@@ -113,7 +114,7 @@ fn a_roll_that_is_torn_or_truncated_leaves_the_segment_before_as_it_was() {
             let bytes = std::fs::read(dir.path().join("log").join(names::segment(0))).unwrap();
             assert!(bytes[end.position as usize..].iter().all(|byte| *byte == 0), "the blank is there still");
         }
-        assert_eq!((log.end(), log.shared.segments().len()), (end, 1), "torn: {torn}");
+        assert_eq!((log.end(), log.parts.segments.read().len()), (end, 1), "torn: {torn}");
         append(&mut log, &["b"]);
         let mut never = open(other.path());
         append(&mut never, &["a"]);
@@ -133,8 +134,8 @@ fn a_roll_anywhere_else_is_refused_from_a_leader_and_from_the_disk() {
     let (end, wrong) = (log.end(), roll_at(&log, log.end().position));
     let refused = log.append_frame(wrong.clone()).unwrap_err().to_string();
     assert!(refused.contains("position of the entry"), "{refused}");
-    log.reader().abandon();
-    log.reader().let_go();
+    log.closer().abandon();
+    log.closer().release();
     drop(log);
     let log_dir = dir.path().join("log");
     // The segment that was begun for it is without an entry.
@@ -165,7 +166,7 @@ fn what_a_roll_leaves_unwritten_is_scrubbed_step_by_step() {
     roll(&mut log);
     flushed(&mut log);
     commit_all(&log);
-    let mut scrub = log.reader().scrub();
+    let mut scrub = log.health().scrub();
     let steps: Vec<u64> = std::iter::from_fn(|| scrub.step(0).unwrap()).collect();
     assert_eq!(steps.iter().sum::<u64>(), LARGE);
     assert!(steps.iter().all(|step| *step > 0 && *step <= LARGE / 3), "{steps:?}");
@@ -173,9 +174,9 @@ fn what_a_roll_leaves_unwritten_is_scrubbed_step_by_step() {
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[LARGE as usize - 9] = 1;
     std::fs::write(&file, bytes).unwrap();
-    let mut scrub = log.reader().scrub();
+    let mut scrub = log.health().scrub();
     while scrub.step(0).unwrap().is_some() {}
-    assert_eq!(log.reader().scrub_status().damaged.len(), 1);
+    assert_eq!(log.health().status().damaged.len(), 1);
 }
 
 #[test]

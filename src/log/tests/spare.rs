@@ -17,22 +17,22 @@ fn a_disk_is_full_until_there_is_room_however_often_that_is_looked_at() {
     let (disk, jobs) = (SimDisk::new(), Arc::new(Jobs { later: true, ..Jobs::default() }));
     let mut log = open_with(&disk, &jobs);
     disk.set_capacity(Some(disk.used() + SIZE));
-    let reader = log.reader();
-    while reader.disk_full().is_none() {
+    let capacity = log.capacity();
+    while capacity.disk_full().is_none() {
         append(&mut log, 1000, 0).unwrap();
         jobs.work();
     }
     for now in (0..10).map(|n| n * 250) {
-        assert!(reader.disk_full_now(now).is_some(), "at {now}");
+        assert!(capacity.disk_full_now(now).is_some(), "at {now}");
         // Once a second, and not with every look.
         assert_eq!(jobs.queued.lock().len(), usize::from(now % 1000 == 0), "at {now}");
-        assert!(reader.disk_full_now(now).is_some(), "at {now}");
+        assert!(capacity.disk_full_now(now).is_some(), "at {now}");
         jobs.work();
     }
     disk.set_capacity(None);
-    assert!(reader.disk_full_now(3000).is_some());
+    assert!(capacity.disk_full_now(3000).is_some());
     jobs.work();
-    assert_eq!(reader.disk_full_now(3000), None);
+    assert_eq!(capacity.disk_full_now(3000), None);
 }
 
 fn has_spare(disk: &SimDisk) -> bool {
@@ -44,11 +44,11 @@ fn has_spare(disk: &SimDisk) -> bool {
 fn a_closed_log_makes_no_spare() {
     let disk = SimDisk::new();
     let log = open(&disk);
-    let reader = log.reader();
-    reader.close().unwrap();
-    let why = reader.room_until(log.end().number, SIZE + 200, false, 5000).unwrap_err();
+    let capacity = log.capacity();
+    log.closer().close().unwrap();
+    let why = capacity.room_until(log.end().number, SIZE + 200, false, 5000).unwrap_err();
     assert!(why.why.contains("closed"), "{why}");
-    assert!(matches!(reader.room_for(SIZE, 0, 5000), Admission::Full(_)));
+    assert!(matches!(capacity.room_for(SIZE, 0, 5000), Admission::Full(_)));
     assert!(!has_spare(&disk), "made at once");
 }
 
@@ -56,16 +56,16 @@ fn a_closed_log_makes_no_spare() {
 fn a_closed_log_does_not_try_again_to_make_a_spare() {
     let disk = SimDisk::new();
     let mut log = open(&disk);
-    let reader = log.reader();
+    let capacity = log.capacity();
     disk.set_capacity(Some(disk.used()));
-    while reader.disk_full().is_none() {
+    while capacity.disk_full().is_none() {
         append(&mut log, 1000, 0).unwrap();
     }
-    reader.close().unwrap();
+    log.closer().close().unwrap();
     disk.set_capacity(None);
     let end = log.end();
-    reader.room_until(end.number, end.position, false, 5000).unwrap();
-    assert_eq!(reader.room_for(100, 0, 9000), Admission::Now);
+    capacity.room_until(end.number, end.position, false, 5000).unwrap();
+    assert_eq!(capacity.room_for(100, 0, 9000), Admission::Now);
     assert!(!has_spare(&disk), "made by a job");
 }
 
@@ -74,11 +74,11 @@ fn a_closed_log_does_not_try_again_to_make_a_spare() {
 fn a_close_waits_for_a_spare_that_is_being_made() {
     let disk = SimDisk::new();
     let log = open(&disk);
-    let (reader, closing) = (log.reader(), log.reader());
+    let (capacity, closing) = (log.capacity(), log.closer());
     let gate = Arc::new(Mutex::new(()));
     disk.hold(Op::Create, gate.clone());
     let held = gate.lock();
-    let maker = std::thread::spawn(move || reader.room_until(0, SIZE + 200, false, 0));
+    let maker = std::thread::spawn(move || capacity.room_until(0, SIZE + 200, false, 0));
     let patience = Instant::now() + Duration::from_secs(60);
     while Arc::strong_count(&gate) < 3 && Instant::now() < patience {
         std::thread::yield_now();
@@ -108,7 +108,7 @@ fn nobody_who_only_looks_waits_for_a_disk_that_hangs() {
         let gate = Arc::new(Mutex::new(()));
         disk.hold(op, gate.clone());
         let held = gate.lock();
-        let (maker, to) = (log.reader(), 3 * SIZE + 200);
+        let (maker, asker, to) = (log.capacity(), log.capacity(), 3 * SIZE + 200);
         let busy = std::thread::spawn(move || match purge {
             true => log.purge(1, first).unwrap(),
             false => maker.room_until(end.number, to, false, 0).unwrap(),
@@ -120,7 +120,7 @@ fn nobody_who_only_looks_waits_for_a_disk_that_hangs() {
         assert!(Arc::strong_count(&gate) > 2, "nobody is at it");
         let (done, looked) = std::sync::mpsc::channel();
         let looker = std::thread::spawn(move || {
-            done.send((reader.disk_full_now(0), reader.lacks_room(0), reader.purged())).unwrap();
+            done.send((asker.disk_full_now(0), asker.lacks_room(0), reader.purged())).unwrap();
         });
         let found = looked.recv_timeout(Duration::from_secs(30));
         drop(held);
@@ -136,11 +136,11 @@ fn a_disk_without_room_for_a_segment_is_told_before_one_is_wanted() {
     let disk = SimDisk::new();
     let mut log = open(&disk);
     append(&mut log, 1000, 0).unwrap();
-    let reader = log.reader();
-    assert!(!reader.lacks_room(0));
+    let capacity = log.capacity();
+    assert!(!capacity.lacks_room(0));
     disk.set_capacity(Some(disk.used() + SIZE - 1));
-    assert!(reader.lacks_room(0));
-    assert_eq!(reader.disk_full_now(0), None, "appends find room for long");
+    assert!(capacity.lacks_room(0));
+    assert_eq!(capacity.disk_full_now(0), None, "appends find room for long");
     disk.set_capacity(Some(disk.used() + SIZE));
-    assert!(!reader.lacks_room(0));
+    assert!(!capacity.lacks_room(0));
 }

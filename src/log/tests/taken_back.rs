@@ -1,5 +1,7 @@
 //! What was noted behind a roll, if that roll is taken back.
 
+use parking_lot::Mutex;
+
 use super::*;
 use crate::disk::hooked::HookedDisk;
 use crate::format::entry::EntryKind;
@@ -14,10 +16,10 @@ fn by_hand(dir: &Path) -> Log {
 fn flushed_behind_a_roll(dir: &Path) -> Log {
     let mut log = by_hand(dir);
     append(&mut log, &[&"x".repeat(6000)]);
-    log.shared.flush();
+    log.parts.flusher.flush();
     log.make_room(6000, EntryKind::Batch).unwrap();
-    log.shared.flush();
-    let noted = log.shared.hard_state().noted().durable;
+    log.parts.flusher.flush();
+    let noted = log.parts.flusher.hard_state().noted().durable;
     assert_eq!((noted.number, noted.position), (1, SIZE + SEGMENT_HEADER as u64));
     log
 }
@@ -28,9 +30,9 @@ fn nothing_is_noted_as_durable_behind_a_cut() {
     let log = flushed_behind_a_roll(dir.path());
     let end = log.reader().entry_header(0).unwrap().unwrap().end();
     let cut = Cursor { position: end, ..log.end() }.point();
-    log.shared.lower_durable(cut).unwrap();
-    assert_eq!(log.shared.hard_state().noted().durable, cut);
-    assert_eq!(log.shared.durable_position(), end);
+    log.parts.flusher.lower_durable(cut).unwrap();
+    assert_eq!(log.parts.flusher.hard_state().noted().durable, cut);
+    assert_eq!(log.parts.flusher.durable_position(), end);
 }
 
 /// The last note of a start is not synced: a power loss leaves what was noted before it. Torn entries that come in the
@@ -52,10 +54,10 @@ fn what_comes_in_the_place_of_a_roll_is_verified() {
         });
         let options = LogOptions { scheduler: Arc::new(ByHand), ..options() };
         let mut log = Log::open(Arc::new(disk), dir.path().join("log"), identity(), options).unwrap().0;
-        assert_eq!(log.shared.segments().len(), 1, "the roll is taken back");
+        assert_eq!(log.parts.segments.read().len(), 1, "the roll is taken back");
         append(&mut log, &[&"y".repeat(1000)]);
         append(&mut log, &[&"z".repeat(6000)]);
-        assert_eq!(log.shared.segments().len(), 2, "the test must roll");
+        assert_eq!(log.parts.segments.read().len(), 2, "the test must roll");
         closed(log);
         lowered.lock().clone()
     };

@@ -10,7 +10,7 @@ use crate::config::Retention;
 use crate::disk::{Alive, Space};
 use crate::log::age::{BelievedTime, SegmentAges};
 use crate::log::reader::LogReader;
-use crate::log::{Log, Shared};
+use crate::log::segments::SegmentList;
 use crate::segment::Segment;
 use crate::types::{DiskLevel, RemovalReason};
 
@@ -154,17 +154,15 @@ impl Unlinked {
     }
 }
 
-impl Shared {
-    /// The segments as [`decide`] takes them.
-    pub(in crate::log) fn held(&self) -> Vec<SegmentInfo> {
-        let held = |segment: &Arc<Segment>| {
-            let end = segment.end();
-            let bytes = segment.end_position() - segment.position();
-            let (end_number, end_index, last_timestamp) = (end.number, end.index, end.timestamp);
-            SegmentInfo { end_number, end_index, last_timestamp, bytes, full_for: 0 }
-        };
-        self.segments().iter().map(held).collect()
-    }
+/// The segments as [`decide`] takes them.
+pub(in crate::log) fn infos(segments: &SegmentList) -> Vec<SegmentInfo> {
+    let info = |segment: &Arc<Segment>| {
+        let end = segment.end();
+        let bytes = segment.end_position() - segment.position();
+        let (end_number, end_index, last_timestamp) = (end.number, end.index, end.timestamp);
+        SegmentInfo { end_number, end_index, last_timestamp, bytes, full_for: 0 }
+    };
+    segments.read().iter().map(info).collect()
 }
 
 /// What a log has on its disk.
@@ -190,11 +188,11 @@ impl LogReader {
     /// # Errors
     /// If the system does not say how full the disk is.
     pub(crate) fn stock(&self, retention: &Retention) -> io::Result<DiskUsage> {
-        let shared = self.shared();
-        let space = shared.disk.space(shared.directory.path())?;
-        let (held, going) = (shared.held(), shared.going.bytes());
+        let parts = &self.parts;
+        let space = parts.files.space()?;
+        let (held, going) = (infos(&parts.segments), parts.unlinked.bytes());
         let first = self.entry_header(self.numbers().start).ok().flatten();
-        let end = || shared.segments().last().map_or(0, |active| active.end().position);
+        let end = || parts.segments.read().last().map_or(0, |active| active.end().position);
         Ok(DiskUsage {
             first_position: first.map_or_else(end, |entry| entry.position),
             segments: held.len() as u64,
@@ -207,33 +205,19 @@ impl LogReader {
 
     /// What goes when everything below `index` may. Nothing is removed.
     pub(crate) fn below(&self, index: u64) -> Option<Removal> {
-        let shared = self.shared();
-        let committed = shared.progress.commit_point().number;
-        below(index, &shared.held(), Bounds { first: self.numbers().start, floor: u64::MAX, committed })
+        let parts = &self.parts;
+        let committed = parts.progress.commit_point().number;
+        below(index, &infos(&parts.segments), Bounds { first: self.numbers().start, floor: u64::MAX, committed })
     }
 
     /// Waits until another segment was begun, or could not be made.
     pub(crate) async fn grown(&self) {
-        self.shared().grown.notified().await;
-    }
-
-    /// What `retention` says of this log: the entries below number `floor` may go. Nothing is removed. `now` in
-    /// milliseconds since 1970.
-    ///
-    /// # Errors
-    /// If the system does not say how full the disk is.
-    #[cfg(test)]
-    pub(crate) fn review(&self, retention: &Retention, floor: u64, now: u64) -> io::Result<RetentionReview> {
-        let shared = self.shared();
-        let space = shared.disk.space(shared.directory.path())?;
-        let committed = shared.progress.commit_point().number;
-        let bounds = Bounds { first: self.numbers().start, floor, committed };
-        Ok(decide(retention, &shared.held(), space, shared.going.bytes(), now, bounds))
+        self.parts.spare.changed().await;
     }
 
     /// Looks at the clock and the segments, and decides nothing.
-    pub(crate) fn look(&self, ages: &mut SegmentAges, clock: u64, passed: Duration) -> BelievedTime {
-        ages.look(clock, passed, &mut self.shared().held())
+    pub(crate) fn note_ages(&self, ages: &mut SegmentAges, clock: u64, passed: Duration) -> BelievedTime {
+        ages.look(clock, passed, &mut infos(&self.parts.segments))
     }
 
     /// What `retention` says of this log, as far as the clock can be believed, and what there is to say of the clock.
@@ -248,38 +232,13 @@ impl LogReader {
         clock: u64,
         passed: Duration,
     ) -> io::Result<(RetentionReview, BelievedTime)> {
-        let shared = self.shared();
-        let mut held = shared.held();
+        let parts = &self.parts;
+        let mut held = infos(&parts.segments);
         let look = ages.look(clock, passed, &mut held);
-        let space = shared.disk.space(shared.directory.path())?;
-        let committed = shared.progress.commit_point().number;
+        let space = parts.files.space()?;
+        let committed = parts.progress.commit_point().number;
         let bounds = Bounds { first: self.numbers().start, floor: u64::MAX, committed };
-        Ok((decide(retention, &held, space, shared.going.bytes(), look.now, bounds), look))
-    }
-}
-
-impl Log {
-    /// Keeps the disk below `retention.refuse`: no segment file is made that would leave more in use.
-    pub(crate) fn refuse_above(&mut self, retention: &Retention) {
-        self.shared.spare.refuse_above(retention.refuse);
-    }
-
-    /// Removes what [`LogReader::review`] finds. Below Raft: where Raft runs, it is told to purge instead.
-    ///
-    /// # Errors
-    /// If the system fails, or an entry is damaged.
-    #[cfg(test)]
-    pub(crate) fn retain(&mut self, retention: &Retention, floor: u64, now: u64) -> io::Result<RetentionReview> {
-        let decision = self.reader().review(retention, floor, now)?;
-        if let Some(removal) = decision.removal {
-            let header = self.shared.entry_header(removal.upto).map_err(io::Error::other)?;
-            let missing = || io::Error::other(format!("entry {} is to be purged but is not there", removal.upto));
-            let Removal { first, segments, bytes, reason, .. } = removal;
-            self.purge(header.ok_or_else(missing)?.term, removal.upto)?;
-            tracing::info!(group = %self.shared.group(), first, segments, bytes, reason = reason.name(),
-                "removed the oldest segments");
-        }
-        Ok(decision)
+        Ok((decide(retention, &held, space, parts.unlinked.bytes(), look.now, bounds), look))
     }
 }
 

@@ -4,13 +4,12 @@
 use std::io;
 use std::time::Duration;
 
+use super::retention::{SegmentInfo, infos};
 use crate::config::Retention;
 use crate::disk::Space;
 use crate::error::Damage;
-use crate::log::Shared;
 use crate::log::age::SegmentAges;
 use crate::log::reader::LogReader;
-use crate::log::retention::SegmentInfo;
 
 /// The records in the segment that is written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,24 +66,22 @@ impl LogReader {
         now: u64,
         passed: Duration,
     ) -> io::Result<Option<u64>> {
-        let shared = self.shared();
-        let found = shared.filling().map_err(io::Error::other)?;
+        let parts = &self.parts;
+        let found = self.filling().map_err(io::Error::other)?;
         let (seen_for, begun) = ages.note_filling(passed, found.map(|(begins, ..)| begins));
         let Some((begins, first, last)) = found else { return Ok(None) };
-        let (held, space) = (shared.held(), shared.disk.space(shared.directory.path())?);
+        let (held, space) = (infos(&parts.segments), parts.files.space()?);
         let filling = ActiveRecords { first, last, seen_for, begun };
-        Ok(is_due(retention, &held, filling, space, shared.going.bytes(), now).then_some(begins))
+        Ok(is_due(retention, &held, filling, space, parts.unlinked.bytes(), now).then_some(begins))
     }
-}
 
-impl Shared {
     /// The number of the first entry of the active segment, and the timestamps of its first record and of its last;
     /// `None` if it has no record. Other entries are Raft's own: their age is nobody's concern.
     fn filling(&self) -> Result<Option<(u64, u64, u64)>, Damage> {
-        let Some((start, end)) = self.segments().last().map(|active| (active.start(), active.end())) else {
+        let Some((start, end)) = self.parts.segments.read().last().map(|active| (active.start(), active.end())) else {
             return Ok(None);
         };
-        let first = start.index.max(self.progress.first());
+        let first = start.index.max(self.progress().first());
         if first >= end.index {
             return Ok(None);
         }

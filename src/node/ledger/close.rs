@@ -8,7 +8,7 @@ use crate::error::Damage;
 impl Ledger {
     /// Makes everything durable, and frees the directory.
     pub(in crate::node) async fn close(&self) -> io::Result<()> {
-        let log = self.inner.replica.log.clone();
+        let log = self.inner.replica.closer.clone();
         tokio::task::spawn_blocking(move || log.close()).await.map_err(io::Error::other)?
     }
 
@@ -22,7 +22,7 @@ impl Ledger {
         {
             tracing::error!(group = %self.group(), %error, "closing without a successor");
         }
-        self.replica().log.fail_damaged(damage);
+        self.replica().health.fail_damaged(damage);
         self.replica().raft.shutdown().await;
     }
 }

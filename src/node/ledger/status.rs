@@ -40,7 +40,7 @@ impl Ledger {
             alarm: (!alarms.is_empty()).then(|| alarms.join("\n")),
             durability: Some(replica.log.durability()),
             waiting: replica.standing.waiting(),
-            scrub: replica.log.scrub_status(),
+            scrub: replica.health.status(),
             members: view.members,
         }
     }
@@ -53,12 +53,12 @@ impl Ledger {
     /// # Errors
     /// If the system fails, for another reason than the medium.
     pub async fn scrub(&self) -> std::io::Result<ScrubStatus> {
-        let log = self.replica().log.clone();
+        let health = self.replica().health.clone();
         let read = tokio::task::spawn_blocking(move || {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
-            let mut pass = log.scrub();
+            let mut pass = health.scrub();
             while pass.step(now)?.is_some() {}
-            Ok(log.scrub_status())
+            Ok(health.status())
         });
         read.await.map_err(std::io::Error::other)?
     }

@@ -38,7 +38,7 @@ impl Retainer {
         let (mut level, mut ages, mut told) = (DiskLevel::Calm, SegmentAges::default(), None);
         let Some(mut passed) = self.ledger.upgrade().map(|ledger| ledger.replica().raft.clock()) else { return };
         // Before this process writes anything: new entries carry a clock that may be wrong.
-        log.look(&mut ages, (self.clock)(), passed());
+        log.note_ages(&mut ages, (self.clock)(), passed());
         for look in 0_u64.. {
             tokio::select! {
                 // In this order, so that a seed of a simulation determines which is first.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::config::{Config, RepairPolicy, Scrub};
 use crate::disk::is_exhausted;
-use crate::log::reader::LogReader;
+use crate::log::Health;
 use crate::log::recheck::ConfirmedDamage;
 use crate::log::scrub::ScrubPass as Pass;
 use crate::node::closing::run_until_closed;
@@ -50,23 +50,23 @@ impl Scrubber {
     /// Runs until the ledger is closed.
     pub(crate) async fn run<R: Runtime>(self) {
         let Some(ledger) = self.ledger.upgrade() else { return };
-        let (log, role) = (ledger.replica().log.clone(), ledger.role());
+        let (health, role) = (ledger.replica().health.clone(), ledger.role());
         drop(ledger);
         if !self.peers.is_empty() {
-            log.mend();
+            health.mend();
         }
-        run_until_closed(role, self.watch::<R>(log)).await;
+        run_until_closed(role, self.watch::<R>(health)).await;
     }
 
-    async fn watch<R: Runtime>(&self, log: LogReader) {
-        let (mut pass, mut next) = (log.scrub(), R::Instant::now());
+    async fn watch<R: Runtime>(&self, health: Arc<Health>) {
+        let (mut pass, mut next) = (health.scrub(), R::Instant::now());
         let (mut tried, mut sound) = (BTreeMap::new(), SoundReports::default());
         loop {
-            let again = self.repair::<R>(&log, &mut tried).await;
+            let again = self.repair::<R>(&health, &mut tried).await;
             if next <= R::Instant::now() {
                 let rest = match self.scrub {
                     Some(scrub) => {
-                        let (read, rest) = self.step::<R>(pass, &log, scrub).await;
+                        let (read, rest) = self.step::<R>(pass, &health, scrub).await;
                         pass = read;
                         rest.min(LONG)
                     }
@@ -78,15 +78,15 @@ impl Scrubber {
             tokio::select! {
                 // In this order, so that a seed of a simulation determines which is first.
                 biased;
-                () = log.damage_found() => {}
-                numbers = log.doubted() => self.look_again::<R>(&log, numbers, &mut sound).await,
+                () = health.damage_found() => {}
+                numbers = health.doubted() => self.look_again::<R>(&health, numbers, &mut sound).await,
                 () = R::sleep(rest) => {}
             }
         }
     }
 
     /// Reads one piece. Returns the pass that goes on, and how long to wait before its next piece.
-    async fn step<R: Runtime>(&self, mut pass: Pass, log: &LogReader, scrub: Scrub) -> (Pass, Duration) {
+    async fn step<R: Runtime>(&self, mut pass: Pass, health: &Arc<Health>, scrub: Scrub) -> (Pass, Duration) {
         let now = (self.clock)();
         let read = R::spawn_blocking(move || {
             let read = pass.step(now);
@@ -96,27 +96,32 @@ impl Scrubber {
             Ok((pass, Ok(Some(bytes)))) => {
                 (pass, Duration::from_secs_f64(bytes as f64 / scrub.bytes_per_second.max(1) as f64))
             }
-            Ok((_, Ok(None))) => (log.scrub(), scrub.every),
+            Ok((_, Ok(None))) => (health.scrub(), scrub.every),
             // The exhaustion passes; the pass goes on where it was.
             Ok((pass, Err(error))) if is_exhausted(&error) => (pass, RETRY_AT_MOST),
             Ok((_, Err(error))) | Err(error) => {
-                tracing::warn!(group = %log.group(), %error, "cannot read the sealed segments");
-                (log.scrub(), scrub.every)
+                tracing::warn!(group = %health.group(), %error, "cannot read the sealed segments");
+                (health.scrub(), scrub.every)
             }
         }
     }
 
     /// Checks entries that a peer refuses as damaged. Damage that cannot be repaired while the log is open closes it.
-    async fn look_again<R: Runtime>(&self, log: &LogReader, numbers: Range<u64>, sound: &mut SoundReports<R::Instant>) {
-        let (looks, range) = (log.clone(), numbers.clone());
+    async fn look_again<R: Runtime>(
+        &self,
+        health: &Arc<Health>,
+        numbers: Range<u64>,
+        sound: &mut SoundReports<R::Instant>,
+    ) {
+        let (looks, range) = (health.clone(), numbers.clone());
         let found = match R::spawn_blocking(move || looks.recheck(range)).await {
             Ok(found) => found,
             // A simulation has no threads.
-            Err(_) => log.recheck(numbers.clone()),
+            Err(_) => health.recheck(numbers.clone()),
         };
         match found {
             Ok(None) if sound.is_news(numbers.start, R::Instant::now()) => tracing::warn!(
-                group = %log.group(),
+                group = %health.group(),
                 first = numbers.start,
                 end = numbers.end,
                 "a peer refuses entries that are sound here: something on the way damages them, or the peer has \
@@ -124,12 +129,12 @@ impl Scrubber {
             ),
             Ok(None) => {}
             Err(error) => {
-                tracing::error!(group = %log.group(), first = numbers.start, end = numbers.end, %error,
+                tracing::error!(group = %health.group(), first = numbers.start, end = numbers.end, %error,
                     "a peer refuses entries as damaged, and they cannot be read here")
             }
             // The damage is among what `repair` mends.
             Ok(Some(ConfirmedDamage { damage, repairable: true })) if !self.peers.is_empty() => {
-                tracing::error!(group = %log.group(), %damage, "a peer refuses damaged entries of this node");
+                tracing::error!(group = %health.group(), %damage, "a peer refuses damaged entries of this node");
             }
             Ok(Some(ConfirmedDamage { damage, .. })) => {
                 if let Some(ledger) = self.ledger.upgrade() {
@@ -142,10 +147,10 @@ impl Scrubber {
     /// Repairs what is damaged. Returns how long to wait at most before the next attempt.
     async fn repair<R: Runtime>(
         &self,
-        log: &LogReader,
+        health: &Arc<Health>,
         tried: &mut BTreeMap<u64, RepairAttempt<R::Instant>>,
     ) -> Duration {
-        let damaged = log.damaged();
+        let damaged = health.damaged();
         if self.peers.is_empty() || damaged.is_empty() {
             tried.clear();
             return LONG;
@@ -161,15 +166,15 @@ impl Scrubber {
                 Some(attempt) => (attempt.wait * 2).min(RETRY_AT_MOST),
                 None => RETRY,
             };
-            match repair_segment::<R>(log, position, &self.peers, self.transport.as_ref()).await {
+            match repair_segment::<R>(health, position, &self.peers, self.transport.as_ref()).await {
                 Ok(report) => {
                     tried.remove(&position);
                     for range in report.ranges {
-                        tracing::warn!(group = %log.group(), %range, "repaired");
+                        tracing::warn!(group = %health.group(), %range, "repaired");
                     }
                 }
                 Err(error) => {
-                    tracing::error!(group = %log.group(), %damage, %error, "cannot repair the segment now");
+                    tracing::error!(group = %health.group(), %damage, %error, "cannot repair the segment now");
                     tried.insert(position, RepairAttempt { due: R::Instant::now() + wait, wait });
                     again = again.min(wait);
                 }

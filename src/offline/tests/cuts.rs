@@ -40,7 +40,7 @@ fn so_it_is_where_segments_were_ended_before_they_were_full() {
         sample.append(&mut log, entries);
     }
     flush(&mut log);
-    log.reader().commit(log.end().number - 1).unwrap();
+    log.committer().commit(log.end().number - 1).unwrap();
     close(log);
     assert_eq!(verified(&sample.stopped()).0.len(), 0);
     let entries = dumped(&sample.stopped(), DumpOptions::default());

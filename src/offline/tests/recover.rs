@@ -36,7 +36,7 @@ fn survivor() -> Sample {
         log.append_draft(Draft::batch(&[format!("record {n}")]), 4, 2 + n).unwrap();
     }
     flush(&mut log);
-    log.reader().commit(2).unwrap();
+    log.committer().commit(2).unwrap();
     flush(&mut log);
     sample.appended.clear();
     close(log);
@@ -133,7 +133,7 @@ fn with_pending_snapshot(sample: &Sample) {
         ..pb::SnapshotRequest::default()
     };
     let log = sample.log();
-    log.reader().save_snapshot(snapshot.encode_to_vec()).unwrap();
+    log.committer().save_snapshot(snapshot.encode_to_vec()).unwrap();
     close(log);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::log::admission::{Admission, NoRoom};
-use crate::log::reader::LogReader;
+use crate::log::{Capacity, Log, LogReader};
 use crate::raft::entry::{Content, Entry};
 use crate::raft::storage::log_store::Clock;
 use crate::raft::type_config::{Runtime, TypeConfig};
@@ -13,22 +13,23 @@ type Request<R> = openraft::raft::AppendEntriesRequest<TypeConfig<R>>;
 #[derive(Clone)]
 pub(crate) struct DiskAdmission {
     log: LogReader,
+    capacity: Capacity,
     clock: Clock,
 }
 
 impl DiskAdmission {
-    pub(crate) fn new(log: LogReader, clock: Clock) -> Self {
-        Self { log, clock }
+    pub(crate) fn new(log: &Log, clock: Clock) -> Self {
+        Self { log: log.reader(), capacity: log.capacity(), clock }
     }
 
     /// Leader: whether a batch of `length` bytes may be proposed. `pending`: bytes that were, and have no place yet.
     pub(crate) fn propose(&self, length: usize, pending: usize) -> Admission {
-        self.log.room_for(length as u64, pending as u64, (self.clock)())
+        self.capacity.room_for(length as u64, pending as u64, (self.clock)())
     }
 
     /// Leader: whether a roll may be proposed that ends the segment which begins with entry `begins`.
     pub(crate) fn roll(&self, begins: u64) -> bool {
-        self.log.can_roll(begins, (self.clock)())
+        self.capacity.can_roll(begins, (self.clock)())
     }
 
     /// Follower: whether the entries of `request` may be handed to Raft.
@@ -51,20 +52,20 @@ impl DiskAdmission {
             rolls |= header.kind == EntryKind::Roll;
         }
         if rolls {
-            self.log.ready_for_rolls()?;
+            self.capacity.ready_for_rolls()?;
         }
-        self.log.room_until(first.number, last.end(), control, (self.clock)())
+        self.capacity.room_until(first.number, last.end(), control, (self.clock)())
     }
 
     /// Why the disk has no room for another segment, if it has none. That is looked at anew from time to time, also
     /// when nothing is appended.
     pub(crate) fn disk_full(&self) -> Option<String> {
-        self.log.disk_full_now((self.clock)())
+        self.capacity.disk_full_now((self.clock)())
     }
 
     /// Whether the disk has no room for another segment, also if none has been wanted yet.
     pub(crate) fn lacks_room(&self) -> bool {
-        self.log.lacks_room((self.clock)())
+        self.capacity.lacks_room((self.clock)())
     }
 
     /// Follower: whether the log can begin anew behind a snapshot.
@@ -72,7 +73,7 @@ impl DiskAdmission {
     /// # Errors
     /// Why not.
     pub(crate) fn accept_snapshot(&self) -> Result<(), NoRoom> {
-        self.log.room_to_begin_anew()
+        self.capacity.room_to_begin_anew()
     }
 
     /// Whether the log has this very entry.

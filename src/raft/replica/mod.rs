@@ -27,7 +27,7 @@ use super::storage::timestamps::Timestamps;
 use crate::config::timing::Timing;
 use crate::error::MemberError;
 use crate::log::directory::Identity;
-use crate::log::reader::LogReader;
+use crate::log::{Health, LogCloser, LogReader};
 use crate::types::Role;
 
 mod handle;
@@ -41,6 +41,8 @@ pub(crate) use start::{ReplicaOptions, start};
 pub(crate) struct Replica {
     pub(crate) identity: Identity,
     pub(crate) log: LogReader,
+    pub(crate) health: Arc<Health>,
+    pub(crate) closer: LogCloser,
     /// Membership, hand-over, removal, time: what is asked of openraft itself.
     pub(crate) raft: Box<dyn RaftHandle>,
     pub(crate) admission: DiskAdmission,

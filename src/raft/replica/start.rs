@@ -61,11 +61,11 @@ where
 {
     let ReplicaOptions { config, log, clock, floor, ticker, probe, acks, standing, votes } = options;
     let identity = log.identity().clone();
-    let reader = log.reader();
+    let (reader, health, closer) = (log.reader(), log.health(), log.closer());
     let installed = Arc::new(Mutex::new(None));
     let opened = run_blocking::<R, _>(open_machine(log, installed.clone())).await.and_then(|opened| opened);
     let (log, machine, members) = opened.map_err(|error| error.to_string())?;
-    let admission = DiskAdmission::new(reader.clone(), clock.clone());
+    let admission = DiskAdmission::new(&log, clock.clone());
     let snapshots = machine.snapshots();
     let saves = votes.saves();
     let bounds = ElectionBounds { node: identity.node.clone(), election_timeout: config.election_timeout };
@@ -110,6 +110,8 @@ where
     let replica = Replica {
         identity,
         log: reader,
+        health,
+        closer,
         raft: handle,
         admission,
         timestamps,

@@ -25,9 +25,8 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::format::segment::Cursor;
-use crate::log::Log;
-use crate::log::flush::Completion;
 use crate::log::reader::LogReader;
+use crate::log::{Completion, Health, Log};
 use crate::raft::append::inflight::BatchPlace;
 use crate::raft::blocking::run_blocking;
 use crate::raft::election::vote_saves::{ElectionBounds, VoteCollector, VoteSaves};
@@ -63,6 +62,7 @@ pub(crate) struct LogStore<R> {
 /// The reading side; one per replication stream and one for applying.
 pub(crate) struct EntryReader<R> {
     log: LogReader,
+    health: Arc<Health>,
     _runtime: PhantomData<fn() -> R>,
 }
 
@@ -177,7 +177,7 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
     }
 
     async fn get_log_reader(&mut self) -> EntryReader<R> {
-        EntryReader { log: self.log.reader(), _runtime: PhantomData }
+        EntryReader { log: self.log.reader(), health: self.log.health(), _runtime: PhantomData }
     }
 
     async fn save_vote(&mut self, vote: &RaftVote) -> io::Result<()> {
@@ -251,14 +251,14 @@ impl<R: Runtime> EntryReader<R> {
         let mut rounds = MENDING;
         loop {
             match read(&self.log) {
-                Err(damage) if rounds > 0 && self.log.is_mended() => {
+                Err(damage) if rounds > 0 && self.health.is_mended() => {
                     if rounds == MENDING {
                         tracing::warn!(group = %self.log.group(), %damage,
                             "Raft waits for the repair of what it has to read");
                     }
                     rounds -= 1;
                     // Whether it was repaired or only may be by now: it is read again, and noted again.
-                    let _: Result<(), _> = R::timeout(LOOK_AGAIN, self.log.mended()).await;
+                    let _: Result<(), _> = R::timeout(LOOK_AGAIN, self.health.mended()).await;
                 }
                 read => return read,
             }
@@ -310,7 +310,7 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
         }
         let mut entries = match self.entries(self.present(&(start..end)), READ_BYTES).await {
             // A peer that waits is no reason to be the end of this node.
-            Err(error) if is_damage(&error) && self.log.is_mended() => {
+            Err(error) if is_damage(&error) && self.health.is_mended() => {
                 tracing::error!(group = %self.log.group(), %error, "a peer gets nothing before this is repaired");
                 return Ok(Vec::new());
             }

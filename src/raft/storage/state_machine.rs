@@ -16,8 +16,8 @@ use prost::Message;
 
 use super::log_store::InstalledStart;
 use crate::format::segment::Cursor;
-use crate::log::Log;
 use crate::log::reader::LogReader;
+use crate::log::{Committer, Log};
 use crate::raft::entry::Entry;
 use crate::raft::membership::codec::{self, MemberNode};
 use crate::raft::type_config::{CommittedLeaderId, LogId, Runtime, SnapshotMeta, StoredMembership, TypeConfig, log_id};
@@ -40,7 +40,7 @@ struct Applied {
 
 /// The state machine of a ledger.
 pub(crate) struct StateMachine<R> {
-    log: LogReader,
+    log: Committer,
     applied: Arc<Mutex<Applied>>,
     snapshots: Arc<Snapshots>,
     installed: InstalledStart,
@@ -55,13 +55,13 @@ pub(crate) struct SnapshotBuilder {
 
 /// The snapshot that is kept: one, the last. And the one that is to be built next.
 pub(crate) struct Snapshots {
-    log: LogReader,
+    log: Committer,
     /// Held while one is saved: the one that is built may be older than one that is installed meanwhile.
     wanted: Mutex<Option<(SnapshotMeta, Cursor)>>,
 }
 
 impl Snapshots {
-    pub(crate) fn new(log: LogReader) -> Self {
+    fn new(log: Committer) -> Self {
         Self { log, wanted: Mutex::default() }
     }
 
@@ -89,7 +89,7 @@ impl Snapshots {
             Some((meta, next)) => (meta.clone(), Some(*next)),
             None => otherwise()?,
         };
-        if let Some(kept) = current_snapshot(&self.log)?
+        if let Some(kept) = current_snapshot(&self.log.reader())?
             && kept.meta.last_log_id >= meta.last_log_id
         {
             return Ok(kept);
@@ -107,8 +107,8 @@ impl<R: Runtime> StateMachine<R> {
     /// If a membership or the snapshot cannot be read, or the log cannot begin behind it.
     pub(crate) fn new(log: &mut Log, installed: InstalledStart) -> io::Result<Self> {
         finish_install(log)?;
-        let log = log.reader();
-        let applied = recover(&log)?;
+        let applied = recover(&log.reader())?;
+        let log = log.committer();
         let snapshots = Arc::new(Snapshots::new(log.clone()));
         Ok(Self { log, applied: Arc::new(Mutex::new(applied)), snapshots, installed, _runtime: PhantomData })
     }
@@ -226,7 +226,7 @@ impl<R: Runtime> RaftStateMachine<TypeConfig<R>> for StateMachine<R> {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<LedgerSnapshot>> {
-        current_snapshot(&self.log)
+        current_snapshot(&self.log.reader())
     }
 }
 
@@ -237,7 +237,7 @@ impl<R: Runtime> RaftSnapshotBuilder<TypeConfig<R>> for SnapshotBuilder {
         self.snapshots.build(|| {
             let Applied { last, membership } = lock(&self.applied).clone();
             let start = match last {
-                Some(last) => self.snapshots.log.cursor_after(last.index).map_err(io::Error::other)?,
+                Some(last) => self.snapshots.log.reader().cursor_after(last.index).map_err(io::Error::other)?,
                 None => None,
             };
             Ok((SnapshotMeta { last_log_id: last, last_membership: membership }, start))
@@ -246,7 +246,7 @@ impl<R: Runtime> RaftSnapshotBuilder<TypeConfig<R>> for SnapshotBuilder {
 }
 
 /// Keeps a snapshot; there is one, the last.
-fn save(log: &LogReader, meta: &SnapshotMeta, start: SnapshotData) -> io::Result<()> {
+fn save(log: &Committer, meta: &SnapshotMeta, start: SnapshotData) -> io::Result<()> {
     log.save_snapshot(to_message(meta, start).encode_to_vec())
 }
 

@@ -20,12 +20,12 @@ use crate::disk::sim::{Rng, SimDisk};
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
-use crate::log::reader::LogReader;
 use crate::log::tests::crash::driver::{SIZE, assert_no_roll_without_its_entry};
 use crate::log::tests::crash::model::{Promise, Written};
 use crate::log::tests::crash::points::number;
 use crate::log::tests::crash::{EVERYTHING, images, script};
 use crate::log::tests::kit::{self, Later};
+use crate::log::{Committer, LogReader};
 use crate::raft::append::inflight::InflightBatch;
 use crate::raft::blocking::inline_on_this_thread;
 use crate::raft::entry::{Entry, Payload, Proposed};
@@ -76,6 +76,7 @@ struct Life {
     later: Arc<Later>,
     store: LogStore<TokioRuntime>,
     log: LogReader,
+    committer: Committer,
     promise: Promise,
     /// Terms of the entries, from the first that was ever written.
     terms: Vec<u64>,
@@ -92,9 +93,9 @@ impl Life {
         let later = Later::new(&disk, true);
         let log = kit::open(&disk, SIZE, None, &later).unwrap();
         let promise = Promise::of_nothing().found(&log);
-        let reader = log.reader();
+        let (reader, committer) = (log.reader(), log.committer());
         let store = LogStore::new(log, Arc::new(|| 1000), Arc::default());
-        Self { disk, later, store, log: reader, promise, terms: Vec::new(), waiting: Vec::new() }
+        Self { disk, later, store, log: reader, committer, promise, terms: Vec::new(), waiting: Vec::new() }
     }
 
     /// Whether Raft may do that now.
@@ -147,7 +148,7 @@ impl Life {
             }
             Call::Commit => {
                 self.promise.committed = end;
-                let committed = self.log.commit(end - 1).map_err(io::Error::other);
+                let committed = self.committer.commit(end - 1).map_err(io::Error::other);
                 self.settle(committed)
             }
             Call::Purge => {

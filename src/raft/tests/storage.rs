@@ -158,7 +158,7 @@ async fn a_gate_tells_what_is_there_from_what_is_there_instead() {
     let segment = own.identity().segment_size;
     assert!(own.end().position > segment + (20 << 10) && leaders.end().position > segment);
     own.refuse_above(&Retention { refuse: 0.0, ..Retention::default() });
-    let gate = DiskAdmission::new(own.reader(), Arc::new(|| 0));
+    let gate = DiskAdmission::new(&own, Arc::new(|| 0));
     let accepts = |log: &Log, numbers: std::ops::Range<u64>| {
         let frames = log.reader().frames(numbers, usize::MAX).unwrap();
         gate.accept::<TokioRuntime>(&AppendEntriesRequest {

@@ -9,7 +9,7 @@ use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use dledger::seams::{Background, FlushScheduler, FlushTarget, Rng};
+use dledger::seams::{Background, FlushScheduler, Flusher, Rng};
 
 /// How slow the syncs of a machine are, through all its lives.
 #[derive(Default)]
@@ -71,14 +71,14 @@ impl SimScheduler {
 }
 
 impl FlushScheduler for SimScheduler {
-    fn schedule(&self, log: FlushTarget, delay: Duration) {
+    fn schedule(&self, flusher: Arc<Flusher>, delay: Duration) {
         let takes = Duration::from_micros(self.rng.lock().below(self.slowest.as_micros() as u64 + 1));
         let pace = self.pace.clone();
         // Detached: the end of the pass is told through the log.
         drop(SimRuntime::spawn(async move {
             SimRuntime::sleep(delay + takes).await;
             pace.wait().await;
-            log.flush();
+            flusher.flush();
         }));
     }
 

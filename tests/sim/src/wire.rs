@@ -21,7 +21,7 @@ use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Error};
 
 use super::scheduler::InlineBackground;
-use dledger::seams::{self, Accept, Dialer, FlushScheduler, FlushTarget, Rng, SimDisk};
+use dledger::seams::{self, Accept, Dialer, FlushScheduler, Flusher, Rng, SimDisk};
 use dledger::{Client, ClientBuilder, Config, Node, StartError};
 
 /// No sync takes longer.
@@ -233,12 +233,12 @@ impl Service<Uri> for Connector {
 struct TokioScheduler(Mutex<Rng>);
 
 impl FlushScheduler for TokioScheduler {
-    fn schedule(&self, log: FlushTarget, delay: Duration) {
+    fn schedule(&self, flusher: Arc<Flusher>, delay: Duration) {
         let takes = Duration::from_micros(self.0.lock().below(SLOWEST_SYNC.as_micros() as u64 + 1));
         // Detached: the end of the pass is told through the log.
         drop(tokio::spawn(async move {
             tokio::time::sleep(delay + takes).await;
-            log.flush();
+            flusher.flush();
         }));
     }
 }

@@ -14,8 +14,8 @@ use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER};
+use crate::log::Completion;
 use crate::log::Log;
-use crate::log::flush::Completion;
 use crate::log::tests::kit::{self, Later};
 
 /// Two pages: a log of a few dozen entries has several segments.
@@ -247,8 +247,8 @@ impl Driver {
     pub(crate) fn commit(&mut self, end: u64) -> Step {
         if end > self.promise.first {
             self.promise.committed = self.promise.committed.max(end);
-            let (disk, reader) = (self.disk.clone(), self.log().reader());
-            let committed = disk.undisturbed(|| reader.commit(end - 1));
+            let (disk, committer) = (self.disk.clone(), self.log().committer());
+            let committed = disk.undisturbed(|| committer.commit(end - 1));
             if !disk.is_on() {
                 return Err(End::PowerLoss);
             }
@@ -317,7 +317,7 @@ impl Driver {
     /// Ends the life properly.
     pub(crate) fn close(&mut self) -> Step {
         self.later.work_at_once();
-        let closed = self.log().reader().close();
+        let closed = self.log().closer().close();
         self.remember_acks();
         self.settle(closed)?;
         self.promise.synced();
@@ -384,7 +384,7 @@ impl Driver {
         assert_eq!(*told.lock(), Some(false), "a completion after a failure");
         self.remember_acks();
         self.later.work_at_once();
-        assert_eq!(self.log().reader().close().unwrap_err().to_string(), reason);
+        assert_eq!(self.log().closer().close().unwrap_err().to_string(), reason);
         self.remember_acks();
     }
 }

@@ -15,10 +15,9 @@ use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::format::hard_state::HardVote;
 use crate::log::directory::Identity;
-use crate::log::flush::Completion;
 use crate::log::tests::closed;
 use crate::log::threads::{BackgroundThread, FlushThread};
-use crate::log::{Log, LogOptions};
+use crate::log::{Completion, Log, LogOptions};
 use crate::types::{Incarnation, ReadLimit};
 
 const SIZE: u64 = 8192;
@@ -127,7 +126,7 @@ fn check_bytes(log: &Log, at: &str) {
         assert_eq!(header.records as usize, records(number, header.term).len(), "{at}: entry {number}");
     }
     // Only committed records are served. This is not remembered: the log is not flushed.
-    reader.commit(log.end().number - 1).unwrap();
+    log.committer().commit(log.end().number - 1).unwrap();
     let mut index = reader.progress().first();
     for number in reader.numbers() {
         let term = reader.entry_header(number).unwrap().unwrap().term;
@@ -256,7 +255,7 @@ fn the_process_that_is_killed() {
             1..4 if end > known => {
                 let commit = known + 1 + rng.below(end - known);
                 say("committing", commit);
-                log.reader().commit(commit - 1).unwrap();
+                log.committer().commit(commit - 1).unwrap();
             }
             4 if end > known => {
                 let from = known + rng.below(end - known);

@@ -5,10 +5,10 @@ use super::{Repair, differs};
 use crate::error::RepairError;
 use crate::format::segment::Cursor;
 use crate::log::directory::io_error;
+use crate::log::files::log_files::remove_if_there;
 use crate::log::names;
 use crate::log::offline_access;
 use crate::log::unsynced_names::remove_segment;
-use crate::log::writer::remove_if_there;
 use crate::types::RepairReport;
 
 impl Repair {

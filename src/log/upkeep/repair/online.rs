@@ -11,16 +11,15 @@ use super::{RepairStep, Repairing, Supply, at, differs, fitting};
 use crate::error::RepairError;
 use crate::format::frame::Frame;
 use crate::format::segment::Cursor;
-use crate::log::Shared;
+use crate::log::Health;
 use crate::log::directory::{Identity, io_error};
-use crate::log::reader::LogReader;
 use crate::segment::scanner::breaks;
 use crate::segment::{MappedFile, Segment};
 use crate::types::{NodeId, RepairReport};
 
 /// The repair of one segment.
 pub(crate) struct SegmentRepair {
-    shared: Arc<Shared>,
+    health: Arc<Health>,
     old: Arc<Segment>,
     /// What the next segment begins with.
     end: Cursor,
@@ -34,21 +33,21 @@ impl SegmentRepair {
     ///
     /// # Errors
     /// If the system fails.
-    pub(crate) fn begin(log: &LogReader, position: u64) -> Result<Option<Self>, RepairError> {
-        let shared = log.shared.clone();
-        let Some((old, end)) = shared.settled_segment(position) else { return Ok(None) };
+    pub(crate) fn begin(health: &Arc<Health>, position: u64) -> Result<Option<Self>, RepairError> {
+        let disk = health.files().disk();
+        let Some((old, end)) = health.settled_segment(position) else { return Ok(None) };
         let path = old.path().to_owned();
         // Past the page cache, which may hold what the disk has lost.
-        let file = match shared.disk.open_direct(&path) {
+        let file = match disk.open_direct(&path) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(io_error("open", &path)(error).into()),
         };
         let (size, first) = (old.end_position() - old.position(), old.first_entry());
-        let mut rebuild = Rebuild::open(shared.disk.clone(), path, file, size, old.start(), first)?;
+        let mut rebuild = Rebuild::open(disk.clone(), path, file, size, old.start(), first)?;
         // Whatever is found: where the disk is good and the page cache is not, a new file has both.
         rebuild.renew()?;
-        Ok(Some(Self { shared, old, end, rebuild, supplied: VecDeque::new(), sealed: false }))
+        Ok(Some(Self { health: health.clone(), old, end, rebuild, supplied: VecDeque::new(), sealed: false }))
     }
 
     /// Puts the new file in the place of the old one, if there is one.
@@ -56,20 +55,21 @@ impl SegmentRepair {
     /// # Errors
     /// If the new file does not hold what it should, or the system fails.
     pub(crate) fn finish(self) -> Result<RepairReport, RepairError> {
-        let Self { shared, old, end, rebuild, .. } = self;
+        let Self { health, old, end, rebuild, .. } = self;
+        let files = health.files();
         let mut report =
             RepairReport { end: end.index, end_position: end.position, done: true, ..RepairReport::default() };
         if let Some(Finished { new, entries, ranges, header, .. }) = rebuild.complete(true)? {
             let failed = io_error("replace", old.path());
             let mapped = MappedFile::new(new.file().clone()).map_err(&failed)?;
-            let segment = Segment::new(shared.disk.clone(), old.path().to_owned(), header, mapped, entries);
+            let segment = Segment::new(files.disk().clone(), old.path().to_owned(), header, mapped, entries);
             segment.freeze(segment.end_position());
             // It has been synced, and all of it is committed.
             segment.let_go();
             // The directory is this node's until the log is closed, and no longer.
-            let _not_closing = shared.hold_flush();
-            shared.check().map_err(&failed)?;
-            let mut segments = shared.segments_mut();
+            let _not_closing = health.flusher().hold();
+            files.check().map_err(&failed)?;
+            let mut segments = health.segments().write();
             // A segment that was purged meanwhile stays away.
             if let Some(place) = segments.iter_mut().find(|segment| Arc::ptr_eq(segment, &old)) {
                 old.retire();
@@ -78,18 +78,18 @@ impl SegmentRepair {
             }
             drop(segments);
             // A later sync of the directory would seem to make up for it.
-            let synced = shared.directory.sync();
-            shared.or_fail("syncing the directory", synced).map_err(&failed)?;
+            let synced = files.directory().sync();
+            files.or_fail("syncing the directory", synced).map_err(&failed)?;
             report.ranges = ranges;
         }
-        shared.note_repaired(old.position());
+        health.note_repaired(old.position());
         Ok(report)
     }
 }
 
 impl Repairing for SegmentRepair {
     fn identity(&self) -> &Identity {
-        self.shared.directory.identity()
+        self.health.files().directory().identity()
     }
 
     fn advance(&mut self) -> Result<RepairStep, RepairError> {

@@ -5,16 +5,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::log::flush::FlushTarget;
+use crate::log::Flusher;
 use crate::log::threads::FlushScheduler;
 use crate::peer::server::backlog::MOST;
 
 /// A disk whose flushes hang until they are let go on.
 #[derive(Default)]
-struct Hung(Mutex<Vec<FlushTarget>>);
+struct Hung(Mutex<Vec<Arc<Flusher>>>);
 
 impl FlushScheduler for Hung {
-    fn schedule(&self, log: FlushTarget, _: Duration) {
+    fn schedule(&self, log: Arc<Flusher>, _: Duration) {
         self.0.lock().push(log);
     }
 }

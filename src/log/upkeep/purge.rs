@@ -1,0 +1,138 @@
+//! Purge and reset: what moves the start of the log.
+
+use std::io;
+
+use crate::format::segment::Cursor;
+use crate::log::files::log_files::remove_if_there;
+use crate::log::start_file::PurgePoint;
+use crate::log::{Log, Parts};
+
+impl Log {
+    /// Removes the entries up to and including `number`: recorded durably first, then whole segments go. Readers of
+    /// removed records get a typed error; slices they already hold stay valid.
+    ///
+    /// # Errors
+    /// If `number` is not in the log, or the system fails.
+    pub(crate) fn purge(&mut self, term: u64, number: u64) -> io::Result<()> {
+        let parts = self.parts.clone();
+        parts.files.check()?;
+        if parts.start.purged().is_some_and(|purged| purged.number >= number) {
+            return Ok(());
+        }
+        // What is purged is committed, whoever says so first.
+        self.committer().commit(number).map_err(io::Error::other)?;
+        let next = self.after_entry(number)?;
+        let purged = PurgePoint { term, number, next };
+        let recorded = parts.start.change(|start| start.purged = Some(purged));
+        parts.files.or_fail("recording a purge", recorded)?;
+        parts.progress.set_first(next.index);
+        self.remove_segments_before(next.position);
+        Ok(())
+    }
+
+    /// What the entry after `number` continues, at the place where it is or will be.
+    fn after_entry(&self, number: u64) -> io::Result<Cursor> {
+        if let Some(next) = self.reader().cursor_after(number).map_err(io::Error::other)? {
+            return Ok(next);
+        }
+        // A log may begin right behind an entry it never had.
+        let first = self.parts.segments.read().first().map(|segment| segment.start());
+        match first {
+            Some(start) if start.number == number + 1 => {
+                let position = self.reader().entry_header(start.number).map_err(io::Error::other)?;
+                Ok(Cursor { position: position.map_or(self.end().position, |entry| entry.position), ..start })
+            }
+            _ => {
+                let why = format!("entry {number} is to be purged but the log ends before {}", self.end().number);
+                Err(io::Error::new(io::ErrorKind::InvalidInput, why))
+            }
+        }
+    }
+
+    /// Removes the segments before the one with `position`, where the log is recorded to begin: a start goes by that.
+    fn remove_segments_before(&self, position: u64) {
+        let parts = self.parts.clone();
+        let mut segments = parts.segments.write();
+        let going = segments.iter().skip(1).take_while(|later| later.position() <= position).count();
+        let gone: Vec<_> = segments.drain(..going).collect();
+        parts.unlinked.add(&gone);
+        let first = segments.first().map_or(0, |first| first.position());
+        drop(segments);
+        parts.health.forget_before(first);
+        let spare = parts.spare.clone();
+        parts.files.in_background(move |files| {
+            // Each is let go of here: a file that is still mapped keeps its blocks.
+            for segment in gone {
+                for path in [segment.path().to_owned(), files.directory().index(segment.position())] {
+                    if let Err(error) = remove_if_there(files.disk().as_ref(), &path) {
+                        // Only disk space is lost: the next start removes what lies before the first entry.
+                        tracing::warn!(file = %path.display(), %error, "cannot remove a purged segment");
+                    }
+                }
+            }
+            files.ballast().make();
+            spare.space_freed();
+        });
+    }
+
+    /// Throws all entries away and begins again at `next`, behind entry `number` of `term`: the node was so far behind
+    /// that its leader has nothing left to continue its log with.
+    ///
+    /// # Errors
+    /// If no log of this segment size can begin there, or the system fails.
+    pub(crate) fn reset(&mut self, term: u64, number: u64, next: Cursor) -> io::Result<()> {
+        let parts = self.parts.clone();
+        parts.files.check()?;
+        if !next.can_begin(parts.files.segment_size()) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no log can begin at {next:?}")));
+        }
+        let _no_pass = parts.flusher.hold();
+        let purged = PurgePoint { term, number, next };
+        // What is not committed goes. In this order: the old segments are damaged for a start that finds them to lack
+        // something that was durable, and not if they merely lead past the new beginning.
+        let lowered = parts.flusher.lower_durable(parts.progress.commit_point());
+        let recorded = lowered.and_then(|()| parts.start.change(|start| start.purged = Some(purged)));
+        parts.files.or_fail("recording a reset", recorded)?;
+        self.replace_segments(next)
+    }
+
+    /// Replaces all segments by an empty one at `next`.
+    pub(crate) fn begin_at(&mut self, next: Cursor) -> io::Result<()> {
+        let parts = self.parts.clone();
+        let _no_pass = parts.flusher.hold();
+        self.replace_segments(next)
+    }
+
+    /// With the flush held. What there is goes before anything new is made: a disk that is full has room then, if no
+    /// reader holds on to it. If it has not, the log has no segment before the first entry that finds room for one.
+    fn replace_segments(&mut self, next: Cursor) -> io::Result<()> {
+        let parts = self.parts.clone();
+        let Parts { files, segments, uncommitted, flusher, progress, .. } = &*parts;
+        let mut listed = segments.write();
+        // The last first: after a crash in between, the log merely ends earlier.
+        let removed = listed.iter().rev().try_for_each(|segment| {
+            // What lies before the new beginning, or where it is, is worthless by that.
+            if segment.position() > next.position {
+                return files.remove_segment(segment);
+            }
+            files.disk().remove(segment.path())?;
+            remove_if_there(files.disk().as_ref(), &files.directory().index(segment.position()))
+        });
+        files.or_fail("beginning the log anew", removed)?;
+        self.active = Err(next);
+        parts.sparse.forget();
+        listed.clear();
+        segments.restart_at(next.position);
+        uncommitted.truncate(0);
+        // The end before all that is not behind it, the first index after all that is not before it.
+        progress.set_end(next.index);
+        flusher.restarted(next.point());
+        // All before the start came with a snapshot: it is committed.
+        progress.set_committed(next.point());
+        progress.set_first(next.index);
+        drop(listed);
+        // None is left, also if the log begins anew at an earlier place.
+        parts.health.forget_before(u64::MAX);
+        self.begin_if_room(next)
+    }
+}
