@@ -1,10 +1,13 @@
 //! A mutant: a patch of the source that breaks one law.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::detector::Detector;
 use super::scratch::root;
+
+/// Where the patches are in the workspace.
+const DIR: &str = "tests/faults/mutants";
 
 /// A file of `tests/faults/mutants`: a bug, and what must catch it.
 #[derive(Debug, Clone)]
@@ -19,7 +22,7 @@ pub struct Patch {
     pub detectors: Vec<Detector>,
     /// The files that the bug is in.
     pub files: Vec<PathBuf>,
-    /// Where the patch is.
+    /// Where the patch is in the workspace, or in a copy of it.
     pub path: PathBuf,
 }
 
@@ -29,7 +32,7 @@ impl Patch {
     /// # Errors
     /// If one cannot be read; which, and why.
     pub fn all() -> Result<Vec<Self>, String> {
-        let dir = root().join("tests/faults/mutants");
+        let dir = root().join(DIR);
         let cannot = |error: std::io::Error| format!("{}: {error}", dir.display());
         let entries = fs::read_dir(&dir).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(cannot)?;
         let paths = entries.iter().map(fs::DirEntry::path);
@@ -43,11 +46,12 @@ impl Patch {
 
     fn read(path: PathBuf) -> Result<Self, String> {
         let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Self::parse(path.clone(), &text).map_err(|missing| format!("{}: {missing}", path.display()))
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        Self::parse(&name, &text).map_err(|missing| format!("{}: {missing}", path.display()))
     }
 
     /// The head is what the bug does, an empty line, and the lines `Law:`, `Why:` and `Caught by`; the patch follows.
-    fn parse(path: PathBuf, text: &str) -> Result<Self, String> {
+    fn parse(name: &str, text: &str) -> Result<Self, String> {
         let (head, diff) = text.split_once("\ndiff --git ").ok_or("no `diff --git` follows the head")?;
         let (bug, fields) = head.split_once("\n\n").ok_or("the head must say what the bug does, and then its law")?;
         let law = fields.lines().find_map(|line| line.strip_prefix("Law: ")).ok_or("no line begins with `Law: `")?;
@@ -61,8 +65,8 @@ impl Patch {
             return Err("no line begins with `Caught by `".into());
         }
         let files = diff.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(PathBuf::from).collect();
-        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { name, bug: bug.replace('\n', " "), law: law.to_owned(), detectors, files, path })
+        let path = Path::new(DIR).join(format!("{name}.patch"));
+        Ok(Self { name: name.to_owned(), bug: bug.replace('\n', " "), law: law.to_owned(), detectors, files, path })
     }
 }
 
@@ -78,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_head_says_what_the_bug_does_the_law_and_the_tests_that_must_catch_it() {
-        let patch = Patch::parse("mutants/SyncSkipped.patch".into(), TEXT).unwrap();
+        let patch = Patch::parse("SyncSkipped", TEXT).unwrap();
         assert_eq!((patch.name.as_str(), patch.bug.as_str()), ("SyncSkipped", "A sync does nothing."));
         assert_eq!(patch.law, "What is acknowledged survives.");
         assert_eq!(patch.files, [PathBuf::from("src/a.rs")]);
@@ -96,7 +100,7 @@ mod tests {
     #[test]
     fn a_head_that_lacks_something_is_refused_and_says_what() {
         for gone in ["Law: ", "Why: ", "Caught by ", "diff --git ", "cargo "] {
-            let error = Patch::parse("x.patch".into(), &TEXT.replace(gone, "")).unwrap_err();
+            let error = Patch::parse("x", &TEXT.replace(gone, "")).unwrap_err();
             assert!(error.contains(gone.trim()) || gone == "cargo ", "{gone}: {error}");
         }
     }

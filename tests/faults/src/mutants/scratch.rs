@@ -89,7 +89,7 @@ fn copy_file(from: &Path, to: &Path, keep_time: bool) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Runs `git apply` in `tree`.
+/// Runs `git apply` in `tree`, on a patch of that tree: the original may change while a gate runs.
 pub(super) fn git_apply(tree: &Path, patch: &Path, options: &[&str]) -> Result<(), String> {
     let tree = tree.canonicalize().map_err(|error| format!("{}: {error}", tree.display()))?;
     let mut git = Command::new("git");
