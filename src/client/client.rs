@@ -30,9 +30,10 @@ use crate::wire::client::{MAX_REQUEST_RECORDS, RECORD_OVERHEAD};
 
 /// Largest batch, bytes: it must fit into one message, and the largest record into it.
 const MAX_BATCH: usize = MAX_RECORD_BYTES;
-/// What an append takes of the bytes in flight besides its records: an empty record is not free.
+/// Bytes in flight that an append counts for besides its records, because an empty record costs memory too.
 const APPEND_OVERHEAD: usize = 64;
-/// A read without a known master asks for so long who it is, before it takes any node.
+/// How long a read without a known master searches for one before it takes any node. Short: only a follower's lag is at
+/// stake.
 const PREFER_MASTER: Duration = Duration::from_millis(250);
 
 /// A client of one ledger on a cluster that runs elsewhere. Cheap to clone; clones share connections, order and limits.
@@ -43,7 +44,7 @@ const PREFER_MASTER: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
-    /// For the calls of this handle.
+    /// Longest duration of each call of this handle.
     timeout: Duration,
     /// The only term in which appends of this handle may be taken.
     term: Option<u64>,
@@ -53,7 +54,8 @@ struct Shared {
     topology: Arc<Topology>,
     /// Bytes that may still be put in flight.
     room: Arc<Semaphore>,
-    /// To the driver, which is started with the first append: a client can be made outside of a runtime.
+    /// Appends on their way to the `AppendDriver`, which the first append starts: a client may be made outside of a
+    /// runtime.
     jobs: Mutex<Option<mpsc::UnboundedSender<AppendJob>>>,
 }
 
@@ -63,9 +65,10 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// An append whose place in the order is fixed and whose outcome is awaited. Dropping it does not take the append back.
+/// An append that has its place in the client's order. Await it for the outcome; dropping it does not take the append
+/// back.
 #[derive(Debug)]
-#[must_use = "the outcome of an append is known only to who awaits it"]
+#[must_use = "only awaiting the append tells its outcome"]
 pub struct PendingAppend(oneshot::Receiver<Result<BatchAck, ClientError>>);
 
 impl Future for PendingAppend {
@@ -92,9 +95,9 @@ impl Client {
         Self { shared: Arc::new(Shared { topology, room, jobs: Mutex::default() }), timeout, term: None }
     }
 
-    /// The same client, whose calls take so long at most, in place of what the builder was told: as long as an append
-    /// of this handle waits, or a read, or a change of the members. An hour at most. Costs nothing, so that each call
-    /// can have its own:
+    /// The same client with another timeout than the builder's: the longest that an append, a read or a change of the
+    /// members of this handle takes. An hour at most. Making such a handle costs nothing, so each call can have its
+    /// own:
     ///
     /// ```no_run
     /// # use std::time::Duration;
@@ -107,10 +110,10 @@ impl Client {
         Self { timeout: at_most(timeout), ..self.clone() }
     }
 
-    /// The same client, whose appends are taken in this term or not at all: what was decided by what a master of that
-    /// term had written does not come behind what another one has written since. Holds through every try and every
-    /// master that the client finds. The term is that of an [`Ack`], or of a status. The same as a
-    /// [`Leadership`](crate::Leadership) for programs that embed the ledger.
+    /// The same client, whose appends are taken in this term or not at all. So a decision based on what the master of
+    /// that term had written never lands behind what a later master has written. The bound holds through every retry
+    /// and every master that the client finds. The term comes from an [`Ack`] or a status. Programs that embed the
+    /// ledger use a [`Leadership`](crate::Leadership) for the same.
     ///
     /// Once the term is over, appends fail with [`ClientError::Fenced`].
     pub fn in_term(&self, term: u64) -> Self {
@@ -158,7 +161,7 @@ impl Client {
     /// in the buffers of a connection that was cut, and lie behind what was submitted after it.
     ///
     /// # Errors
-    /// What can be told before sending: [`ClientError::EmptyBatch`], [`ClientError::TooLarge`].
+    /// What the client knows before it sends: [`ClientError::EmptyBatch`], [`ClientError::TooLarge`].
     pub async fn submit(&self, records: Vec<Bytes>) -> Result<PendingAppend, ClientError> {
         let records = match <[Bytes; 1]>::try_from(records) {
             Ok([record]) => Records::One(record),
@@ -172,18 +175,19 @@ impl Client {
         self.shared.topology.in_runtime()?;
         let size = records.bytes();
         if size > MAX_BATCH {
-            let message = "split the batch; a record of that size cannot be sent".into();
+            let message =
+                format!("{size} bytes are over the limit of {MAX_BATCH}: split the batch; no record may be that large");
             return Err(ClientError::TooLarge { size: size as u64, limit: MAX_BATCH as u64, message });
         }
         if records.count() > MAX_REQUEST_RECORDS {
-            let message = "so many records are too many for one batch: split it".into();
             let (size, limit) = (records.count() as u64, MAX_REQUEST_RECORDS as u64);
+            let message = format!("{size} records are over the limit of {limit} for a batch: split it");
             return Err(ClientError::TooLarge { size, limit, message });
         }
         let settings = &self.shared.topology.settings;
         let since = Instant::now();
         let deadline = since + self.timeout;
-        // What is larger than all the room takes all of it. Fits 32 bits: the builder sees to it.
+        // An append that is larger than all the room takes all of it. Fits 32 bits: `max_inflight_bytes` is clamped.
         let takes = (size + APPEND_OVERHEAD).min(settings.max_inflight_bytes) as u32;
         let full = || self.shared.topology.no_room(since, settings.max_inflight_bytes);
         let room = match timeout_at(deadline, self.shared.room.clone().acquire_many_owned(takes)).await {
@@ -195,7 +199,7 @@ impl Client {
         Ok(PendingAppend(outcome))
     }
 
-    /// Hands a job to the driver; starts one if there is none, or if it went down with its runtime.
+    /// Hands a job to the driver. Starts a driver if there is none, or if the last one went down with its runtime.
     fn send(&self, job: AppendJob) {
         let mut jobs = self.shared.jobs.lock();
         let job = match &*jobs {
@@ -217,8 +221,8 @@ impl Client {
         &self.shared.topology.settings.group
     }
 
-    /// Who the master is, as this client learns it: the one that there is, then every change. For whoever is to follow
-    /// the master and is no node, like a proxy in front of brokers.
+    /// Who the master is, as this client learns it: the present master, then every change. For programs that follow the
+    /// master and are no node, like a proxy in front of brokers.
     ///
     /// ```no_run
     /// # async fn example(client: dledger::Client) -> Result<(), dledger::ClientError> {
@@ -235,15 +239,16 @@ impl Client {
     /// # }
     /// ```
     ///
-    /// How fresh it is: the master is asked every 250 ms whether it still is, and at once when an append of this client
-    /// finds out that it is not. One that answers no more is given up when its connection breaks, or after an eighth of
-    /// the builder's timeout, a second at least. So two clients may name different masters for a moment, and the one
-    /// that is named may be none any more: what must not be done by two goes by [`Client::in_term`].
+    /// How fresh it is: the client asks the master every 250 ms whether it still is master, and at once when one of the
+    /// client's appends finds out that it is not. It gives up a master that no longer answers when the connection
+    /// breaks, or after an eighth of the builder's timeout, a second at least. So two clients may name different
+    /// masters for a moment, and a named master may have been deposed: use [`Client::in_term`] for what two must not
+    /// do.
     ///
-    /// Terms do not go back. Who does not ask misses changes, and is given the newest; nothing is asked of the nodes
-    /// meanwhile. At first, `None` is given when nobody was master for the timeout of this handle; later, as soon as
-    /// the one that was is not. It ends with an error where no waiting helps: [`ClientError::TwoClusters`], or what all
-    /// nodes refuse with, like [`ClientError::UnknownGroup`].
+    /// Terms do not go back. A stream that is not polled asks the nodes nothing; the next poll gives the newest master
+    /// and skips those between. The first `None` comes when nobody was master for the timeout of this handle, a later
+    /// one as soon as the present master is master no more. The stream ends with an error where no waiting helps:
+    /// [`ClientError::TwoClusters`], or what all nodes refuse with, like [`ClientError::UnknownGroup`].
     pub fn masters(&self) -> Masters {
         Masters::new(self.shared.topology.clone(), self.timeout, POLL_INTERVAL)
     }
@@ -283,17 +288,17 @@ impl Client {
     }
 
     /// One committed record, from the master if it is known, else from any node that answers. Each node removes old
-    /// records by itself: one that has been removed on the node asked first is asked of the others.
+    /// records by itself: if the first node has removed the record, the client asks the others.
     ///
     /// # Errors
     /// [`ClientError::NotYet`], [`ClientError::Damaged`], or [`ClientError::Unreachable`] with all addresses tried.
-    /// [`ClientError::Removed`] when a node has removed the record and no other one gave it: all have removed it, or
-    /// could not be asked. Its `first` is the lowest index that any of those that said so begins at.
+    /// [`ClientError::Removed`] when a node has removed the record and no other node gave it. Its `first` is the lowest
+    /// index that any of the nodes that removed it still stores.
     pub async fn get(&self, index: u64) -> Result<Record, ClientError> {
         self.any(move |node| async move { node.get(index).await }).await
     }
 
-    /// Committed records of `indexes`, up to the limit; see [`Ledger::read`](crate::Ledger::read). They are from one
+    /// Committed records of `indexes`, up to the limit; see [`Ledger::read`](crate::Ledger::read). All come from one
     /// node, which has the first of them.
     ///
     /// # Errors
@@ -354,8 +359,8 @@ impl Client {
     }
 
     /// Committed records from `from` on, waiting for more. Survives the loss of the node it reads from: it goes on at
-    /// another one with the next index, so that every record comes once and in order. A node that falls silent is left
-    /// within five seconds: where nothing is appended, silence of the connection is all there is to go by.
+    /// another node with the next index, so that every record comes once and in order. It leaves a node that falls
+    /// silent within five seconds: where nothing is appended, the silence of the connection is the only sign of it.
     ///
     /// Ends with an error when for the client's timeout no node was within reach, or every one that was failed without
     /// giving a record (its ledger is closed, its bytes are damaged); also when retention overtakes it: with
@@ -376,7 +381,7 @@ impl Client {
         let deadline = started + self.timeout;
         if topology.master().is_none() || topology.check_one_cluster().is_err() {
             let mut search = Search::new(topology, started);
-            // Not finding it is no error: any node will do. Only a follower may lag.
+            // A read does without the master: any node will do, though a follower may lag.
             if timeout(PREFER_MASTER.min(self.timeout), search.master()).await.is_err() {
                 search.take_unheard();
             }

@@ -9,8 +9,8 @@ pub enum Durability {
     #[default]
     Sync,
     /// An ack means: in the page cache of a quorum, and fsynced within this interval. Survives the death of all
-    /// processes. A loss of power within the interval can lose acknowledged records: on a quorum of nodes at once, or
-    /// on one node while another that has them is out of reach of the next election. This is DLedger's and Kafka's
-    /// bargain. Votes are fsynced all the same.
+    /// processes. A power loss within the interval can lose acknowledged records: if it hits a quorum of nodes at once,
+    /// or one node while another node that has the records cannot take part in the next election. DLedger and Kafka
+    /// make the same bargain. Votes are fsynced all the same.
     Interval(Duration),
 }

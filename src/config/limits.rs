@@ -2,16 +2,16 @@
 
 use super::{Config, ConfigError, refused};
 
-/// Least that one append stream of a client takes of the node's memory before it is read, bytes: HTTP/2's own window,
-/// and a frame.
+/// Fewest bytes that one append stream of a client may hold in the node's memory unread: HTTP/2's default window and a
+/// frame.
 const MIN_STREAM: usize = (64 << 10) + CLIENT_FRAME_BYTES;
-/// The most: enough for 100 MiB/s over 10 ms.
+/// Most bytes that one append stream may hold unread: enough for 100 MiB/s over a round trip of 10 ms.
 const MAX_STREAM: usize = (1 << 20) + CLIENT_FRAME_BYTES;
 /// Largest HTTP/2 frame of a client, bytes. Small: what is left of one is held while a message is taken from it.
 pub(crate) const CLIENT_FRAME_BYTES: usize = 64 << 10;
-/// Far beyond any memory, far below what counters overflow at.
+/// Largest [`Config::max_client_bytes`]: far beyond any memory, far below where counters overflow.
 const MAX_CLIENT_BYTES: usize = 1 << 46;
-/// Connections kept for callers on the node's own machine, where there are enough: probes take one each.
+/// Connections kept for callers on the node's own machine, because a probe must get in when clients fill the rest.
 const OWN_MACHINE: usize = 4;
 /// Largest record that a [`Client`](crate::Client) can append or read, bytes, and so the most that
 /// [`Config::max_record_bytes`] may be: what one program appends, another one is to be able to read from afar.
@@ -26,7 +26,7 @@ impl Config {
         message.max(self.max_connections.saturating_mul(MIN_STREAM)).saturating_mul(2)
     }
 
-    /// Bytes that one append stream of a client takes before it is read: what is on the way, and a frame.
+    /// Bytes that one append stream of a client may hold unread: its window and a frame.
     pub(crate) fn client_stream(&self) -> usize {
         (self.max_client_bytes / 2 / self.max_connections.max(1)).clamp(MIN_STREAM, MAX_STREAM)
     }

@@ -60,9 +60,9 @@ pub struct Config {
     /// Whether the node joins a cluster that exists. It then never forms one: it needs no peer list, and waits until
     /// the leader of its ledgers adds it. Once it is a member this changes nothing. Default: false.
     pub join: bool,
-    /// Whether the node is a cluster of its own. Only a node that is asked to be one forms one: a node that is told
-    /// neither of `peers`, nor to `join`, nor of this, does not start on a ledger without a membership, for whoever
-    /// forgot to name its cluster would have two. Once there is a membership this changes nothing. Default: false.
+    /// Whether the node is a cluster of its own. A node with neither `peers` nor `join` nor this does not start on a
+    /// ledger without a membership, because an operator who forgot to name the cluster would end up with two. Once
+    /// there is a membership this changes nothing. Default: false.
     pub single: bool,
     /// The ledgers to host.
     pub groups: Vec<Group>,
@@ -73,12 +73,12 @@ pub struct Config {
     /// Whether one ledger that cannot be opened keeps the whole node from starting. Default: false. The others serve,
     /// and that one is closed, with its reason ([`Node::status`](crate::Node::status)).
     pub strict: bool,
-    /// Whether a node of which no ledger can be opened starts all the same, to be asked why. Default: false.
-    /// [`Config::strict`] comes first.
+    /// Whether a node that can open none of its ledgers starts all the same, so that operators can ask it why. Default:
+    /// false. [`Config::strict`] comes first.
     pub stay: bool,
     /// How sealed segments are read in the background; `None`: not at all.
     pub scrub: Option<Scrub>,
-    /// Which records are removed when; `None`, the default: none, ever, unless somebody asks for it
+    /// Which records the node removes, and when; `None`, the default: never, unless somebody asks for it
     /// ([`Ledger::remove_below`](crate::Ledger::remove_below)).
     pub retention: Option<Retention>,
     /// Size of a segment file, bytes. Part of the cluster's identity: all nodes must agree, for ever. Default 256 MiB.
@@ -93,42 +93,43 @@ pub struct Config {
     pub max_inflight_bytes: usize,
     /// How long `append` waits for a master, and then for the quorum. 1 ms to 1 h, default 10 s.
     pub append_timeout: Duration,
-    /// How often the leader tells the others that it lives. To be the same on all nodes. Where nothing happens it
-    /// does so every fourth time only, as long as it is answered and the election timeout allows. Default 100 ms.
+    /// How often the leader sends a heartbeat. Must be the same on all nodes. While the ledger is idle the leader sends
+    /// only every fourth one, as long as it is answered and the election timeout allows. Default 100 ms.
     pub heartbeat_interval: Duration,
-    /// Lower and upper bound of the election timeout. A follower holds on to a leader it has not heard of for the upper
-    /// bound (the leader's lease), and then waits a random time between the two before it asks for votes: with the
-    /// default of 400 ms and 800 ms, 1.2 s to 1.6 s in all.
+    /// Lower and upper bound of the election timeout. A follower holds on to a silent leader for the upper bound (the
+    /// leader's lease), and then waits a random time between the two before it asks for votes: with the default of
+    /// 400 ms and 800 ms, 1.2 s to 1.6 s in all.
     pub election_timeout: (Duration, Duration),
-    /// Whether followers give up a leader before the lease is over when its connections break and nobody listens any
-    /// more where it was: the process is dead. Default true. Lease reads stay sound either way (`docs/invariants.md`).
+    /// Whether followers give up a leader before the lease is over when its connections break and no process listens at
+    /// its address any more, which means that it is dead. Default true. Lease reads stay sound either way
+    /// (`docs/invariants.md`).
     pub fast_failover: bool,
-    /// Who is to lead, the most wanted first. A master hands over to one that comes before it as soon as that one is a
-    /// voter, answers and has caught up. Default: nobody in particular.
+    /// The nodes that are to lead, the most wanted first. A master hands over to a node that comes before it in this
+    /// list as soon as that node is a voter, answers and has caught up. Default: no preference.
     pub preferred_leaders: Vec<NodeId>,
-    /// A master whose disk has made nothing durable for so long, although there was something, and for three times as
-    /// long as it lately took at most, hands over if another voter's disk has done better. 100 ms to 600 s, default
-    /// 2 s.
+    /// How long a sync may hang before the master hands over: its disk has made nothing durable for this time, although
+    /// there was something to sync, and for three times the longest that a sync lately took. It hands over only if
+    /// another voter's disk does better. 100 ms to 600 s, default 2 s.
     pub disk_stall_timeout: Duration,
-    /// For how long a start waits for a directory that another process has open, which may be about to end: an
-    /// orchestrator starts the next one when it is told to forget the last. Zero: not at all. At most 1 h, default
-    /// 30 s, embedded or not: a wait is told in the log, and dropping the future of the start ends it.
+    /// How long a start waits for a directory that another process has open. That process may be about to end, because
+    /// orchestrators start a successor before the predecessor is gone. Zero: not at all. At most 1 h, default 30 s. The
+    /// log tells of a wait, and dropping the future of the start ends it.
     pub lock_wait: Duration,
-    /// A replication stream that makes no progress for so long is broken and opened anew. At most 600 s,
-    /// default 5 s.
+    /// How long a replication stream may make no progress before the leader breaks it and opens a new one. At most 600
+    /// s, default 5 s.
     pub stall_timeout: Duration,
-    /// Most connections that clients may have open, at least 8; those beyond are told that there is no place. The last
-    /// four of them, an eighth of fewer than 32, are kept for callers on the node's own machine, such as probes. At the
-    /// start it is lowered, with a warning, to what the descriptors of the process allow. Default 1024.
+    /// Most connections that clients may have open, at least 8; the node tells those beyond that it has no place. It
+    /// keeps the last four (of fewer than 32, an eighth) for callers on its own machine, such as probes. A start lowers
+    /// it, with a warning, to what the process's file descriptors allow. Default 1024.
     pub max_connections: usize,
     /// Most connections that other nodes may have open, at least 6. A node has up to three to each other node. Clients
     /// take none of these. Default 64.
     pub max_peer_connections: usize,
-    /// Bytes of clients' appends that may be on the node before a ledger has taken them, of all connections together.
-    /// One half is for messages: above it they wait, unread, and are refused as busy when their time is up. The other
-    /// half is what clients may send before the node reads it, divided by `max_connections`: from 128 KiB to about
-    /// 1 MiB for each append stream. At least twice the largest batch and 1 MiB, and 256 KiB for each connection.
-    /// Default 512 MiB.
+    /// Bytes of clients' appends that the node may hold before a ledger has taken them, over all connections. One half
+    /// is for messages that the node has read; beyond it messages wait unread, and the node refuses them as busy when
+    /// their time is up. The other half is what clients may send before the node reads it, divided by
+    /// `max_connections`: from 128 KiB to about 1 MiB for each append stream. At least twice the largest batch and
+    /// 1 MiB, and 256 KiB for each connection. Default 512 MiB.
     pub max_client_bytes: usize,
 }
 
@@ -174,8 +175,8 @@ impl Config {
         self.peers.iter().filter(|peer| peer.id != self.id).map(|peer| peer.address.clone()).collect()
     }
 
-    /// Checks what can be checked without touching the machine. That the node is among its `peers` is checked at the
-    /// start, where it is no member yet ([`Peers::require`]).
+    /// Checks what can be checked without touching the machine. Only the start checks that the node is among its
+    /// `peers`, and only where it is no member yet ([`Peers::require`]).
     ///
     /// # Errors
     /// The first value that is out of its bounds, with the bounds.

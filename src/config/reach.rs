@@ -4,14 +4,14 @@ use super::{Config, ConfigError, refused};
 use crate::types::checked_address;
 
 impl Config {
-    /// What is advertised is kept by the membership, of one node as of many: nobody would find it there.
+    /// Refuses an address that leads nowhere: the membership keeps the advertised address, also in a cluster of one.
     pub(super) fn check_reach(&self) -> Result<(), ConfigError> {
         if self.advertise.is_some() {
             return Ok(());
         }
         let any_port = self.bind.rsplit_once(':').is_some_and(|(_, port)| port.parse() == Ok(0_u16));
         match self.peers.get(&self.id) {
-            // One that was told of no cluster has another mistake to hear of.
+            // A node that was told of no cluster hears of that mistake first.
             Some(listed) if any_port && self.names_a_cluster() => {
                 let expected = format!(
                     "the port at which the others find this node: the peer list has {}. Or advertise what leads to it",
@@ -21,7 +21,7 @@ impl Config {
             }
             None if is_everywhere(&self.bind) => {
                 let expected = format!(
-                    "host:port that others reach this node at, for it listens on {}, which is everywhere",
+                    "host:port that others reach this node at: it listens on {}, which is every address of the machine",
                     self.bind
                 );
                 refused("advertise", "none", expected)

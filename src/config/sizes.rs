@@ -6,15 +6,15 @@ use super::{Config, ConfigError, refused};
 pub const MIN_SEGMENT_SIZE: u64 = 64 * 1024;
 /// Largest segment size, bytes: offsets within a segment are 32 bits wide.
 pub const MAX_SEGMENT_SIZE: u64 = 2 * 1024 * 1024 * 1024;
-/// Largest record where nobody says otherwise, bytes.
+/// Largest record by default, bytes.
 pub(super) const DEFAULT_MAX_RECORD_BYTES: usize = 4 << 20;
-/// Largest batch where nobody says otherwise, bytes.
+/// Largest batch by default, bytes.
 pub(super) const DEFAULT_MAX_BATCH_BYTES: usize = 8 << 20;
 
 impl Config {
-    /// Chooses the size of a segment, and what must fit into one: the largest batch becomes half a segment and the
-    /// largest record no larger, where they are larger than that and still at their defaults. What was chosen by hand
-    /// stays, and is refused where it does not fit ([`Config::validate`]).
+    /// Sets the size of a segment, and lowers the defaults that would not fit into one: the largest batch to half a
+    /// segment, the largest record to the largest batch. Limits that were set by hand stay;
+    /// [`Config::validate`] refuses those that do not fit.
     pub fn set_segment_size(&mut self, bytes: u64) {
         self.segment_size = bytes;
         let half = usize::try_from(bytes / 2).unwrap_or(usize::MAX);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{Config, ConfigError, Durability, refused};
+use crate::types::Span;
 
 impl Config {
     pub(super) fn check_times(&self) -> Result<(), ConfigError> {
         let (low, high) = self.election_timeout;
-        // The upper bound first: what is multiplied or added further on cannot overflow then.
+        // The upper bound comes first, so that no later multiplication or addition overflows.
         if high <= low || high > Duration::from_secs(600) {
             let expected = "the upper bound above the lower, at most 600 s";
             return refused("election_timeout", format!("{low:?}..{high:?}"), expected);
@@ -19,7 +20,7 @@ impl Config {
         if let Durability::Interval(every) = self.durability
             && !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&every)
         {
-            return refused("durability", format!("interval of {every:?}"), "from 1 ms to 60 s");
+            return refused("durability", format!("interval of {}", Span(every)), "from 1 ms to 60 s");
         }
         if !(Duration::from_millis(1)..=Duration::from_secs(3600)).contains(&self.append_timeout) {
             return refused("append_timeout", format!("{:?}", self.append_timeout), "from 1 ms to 1 h");
@@ -37,38 +38,38 @@ impl Config {
         Ok(())
     }
 
-    /// How long a leader may answer lease reads after it sent what a quorum answered.
+    /// How long after it sent a heartbeat that a quorum answered a leader may answer lease reads.
     pub(crate) fn lease_window(&self) -> Duration {
-        // A heartbeat's answer comes back while it counts. Followers hold on to the leader for a little longer, and so
-        // for that long nobody takes over from one that has died.
+        // Longer than a heartbeat interval, so that an answer still counts when it comes. Not much longer, because
+        // followers hold on to the leader for a fifth more than this, also to one that has died.
         self.heartbeat_interval * 5 / 4
     }
 
-    /// As long as a follower holds on to a leader that may read on the strength of its answer.
+    /// How long a follower holds on to a leader after an answer on whose strength that leader may serve lease reads.
     pub(crate) fn follower_patience(&self) -> Duration {
         patience(self.lease_window())
     }
 
-    /// As long as a leader that no quorum answers is silent at a time, so that those who hear it elect another.
+    /// How long a leader that no quorum answers falls silent, so that the followers which hear it elect another.
     pub(crate) fn leader_silence(&self) -> Duration {
         self.election_timeout.1 * 2
     }
 
-    /// By then a node that has started has heard of a leader that reaches it: one may be silent, and then has to find
-    /// out that the node is back.
+    /// Time within which a node that has started hears of a leader that reaches it: the leader may be silent at first,
+    /// and then has to find out that the node is back.
     pub(crate) fn reminded_by(&self) -> Duration {
         self.leader_silence() + self.election_timeout.1
     }
 }
 
-/// How long a follower holds on to a leader that may answer lease reads for `window` after it sent an append. The fifth
-/// on top is what the two clocks may differ in speed.
+/// How long a follower holds on to a leader that may answer lease reads for `window`. The fifth on top is the most by
+/// which the speeds of the two clocks may differ.
 pub(crate) fn patience(window: Duration) -> Duration {
     window + window / 5
 }
 
-/// How long what crosses the network may take. Whoever sets the heartbeat interval and the election timeout for nodes
-/// that are far apart has set these as well; with the defaults they are what each of them says.
+/// Timeouts of calls between nodes, derived from the heartbeat interval and the election timeout: a configuration for
+/// nodes that are far apart stretches these as well. Each method says its value under the defaults.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timing {
     heartbeat: Duration,
@@ -81,23 +82,23 @@ impl Timing {
         Self { heartbeat: config.heartbeat_interval, election: config.election_timeout.0 }
     }
 
-    /// A question to a leader who may have to ask the others first, before it is put again: 500 ms.
+    /// Before a question to a leader, which may have to ask a quorum first, is repeated: 500 ms.
     pub(crate) fn first_try(self) -> Duration {
         self.heartbeat * 5
     }
 
-    /// Finding out that nobody listens: 200 ms at least.
+    /// To find out that no process listens at an address: 200 ms, and never less.
     pub(crate) fn probe(self) -> Duration {
         (self.heartbeat * 2).max(Duration::from_millis(200))
     }
 
-    /// What takes a few round trips: connecting, a call over a connection that has to be made first, catching up with
-    /// the last entries. A second at least.
+    /// For a few round trips (connecting, a call that connects first, catching up with the last entries): 1 s, and
+    /// never less.
     pub(crate) fn call(self) -> Duration {
         (self.heartbeat * 10).max(Duration::from_secs(1))
     }
 
-    /// Handing over: what is in flight, the word for it, and an election. Two seconds at least.
+    /// To hand the leadership over (the entries in flight, the request, and an election): 2 s, and never less.
     pub(crate) fn hand_over(self) -> Duration {
         (self.election * 5).max(Duration::from_secs(2))
     }

@@ -7,16 +7,16 @@ use super::{Config, ConfigError, refused};
 /// What is done about a ledger whose stored bytes are damaged where they may be committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RepairPolicy {
-    /// The ledger stays closed ([`Config::strict`](crate::Config::strict): the node does not start): the operator
-    /// decides.
+    /// The ledger stays closed until an operator acts; with [`Config::strict`](crate::Config::strict) the node does not
+    /// start.
     #[default]
     Refuse,
-    /// The damaged ranges, and only those, are taken from the peers before the ledger starts. If they cannot be had, it
-    /// stays closed, as above.
+    /// The node fetches the damaged ranges, and only those, from its peers before the ledger starts. If it cannot get
+    /// them, the ledger stays closed, as above.
     FromPeers,
 }
 
-/// How the stored bytes are read again and again, so that damage is found while other replicas are still good.
+/// How a node reads its stored bytes again and again, to find damage while other replicas are still good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scrub {
     /// Bytes read per second, about. Default 8 MiB.

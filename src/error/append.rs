@@ -30,7 +30,7 @@ pub enum AppendError {
     NoMaster {
         /// How long the append waited.
         waited: Duration,
-        /// Why there is none, as far as the node can tell, and what to do.
+        /// Why there is no master, as far as the node can tell, and what to do.
         waiting: Option<String>,
     },
     /// Refused: over the limit.
@@ -53,36 +53,37 @@ pub enum AppendError {
         /// The limit, bytes.
         inflight_limit: usize,
     },
-    /// Refused: the master's disk has no room for another segment file, and there is none left in those it has. Reads,
-    /// votes and the membership go on; appends are taken again as soon as there is room, without a restart.
+    /// Refused: the master's disk has no room for another segment file, and those that it has are full. Reads, votes
+    /// and changes of the membership go on. As soon as there is room the master takes appends again, without a restart.
     #[error(
-        "the disk of the master is full ({reason}): free space on it, remove old records, or have a node lead that has \
-         room (`dledger transfer`), then append again"
+        "the master has no room for more records ({reason}): free space on its disk, remove old records, or have a \
+         node lead that has room (`dledger transfer`), then append again"
     )]
     DiskFull {
-        /// What there is no room for, and what the system said.
+        /// What there is no room for, and what the operating system said.
         reason: String,
     },
-    /// Refused: the master's process has no descriptor or no memory mapping left for another segment, and there is no
-    /// room in those it has; nothing is wrong with its disk. Appends are taken again, without a restart, when it has.
+    /// Refused: the master's process has no file descriptor or no memory mapping left for another segment, and those
+    /// that it has are full. Its disk is sound. Once the process has both, the master takes appends again, without a
+    /// restart.
     #[error(
         "the master's process can open or map no further file ({reason}): raise its limit of open files (ulimit -n) or \
          vm.max_map_count, or close what uses them up, then append again"
     )]
     Exhausted {
-        /// What is missing, and what the system said.
+        /// What is missing, and what the operating system said.
         reason: String,
     },
-    /// Refused: the ledger is closed on this node, and was before the records reached it.
+    /// Refused: the ledger was closed on this node before the records reached it.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {
-        /// The first reason.
+        /// What closed it.
         reason: String,
     },
     /// Unknown: the records may be in the log.
     #[error("the outcome is unknown ({reason}): look for the records before appending them again")]
     Unknown {
-        /// Why it is not known.
+        /// Why the outcome is not known.
         reason: String,
     },
 }

@@ -25,7 +25,7 @@ pub struct Damage {
     pub mismatch: Mismatch,
 }
 
-/// What others do not have is not to be had from them.
+/// What to do about a damaged `file`: no other node has a copy of this node's votes, identity or start.
 fn remedy(file: &Path) -> String {
     match file.file_name().and_then(|name| name.to_str()) {
         Some("hard-state" | "identity" | "start") => {

@@ -42,10 +42,10 @@ pub enum CreateLedgerError {
     /// It cannot be opened or started. Nothing of it is left running.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The task that did it ended: a bug, or the runtime is going down.
+    /// The task that did it ended early: a bug, or the runtime is going down.
     #[error("creating the ledger ended before its time ({reason}): restart the node")]
     Ended {
-        /// What was said.
+        /// Why the task ended.
         reason: String,
     },
 }
@@ -63,17 +63,17 @@ pub enum RemoveLedgerError {
         /// The ledger.
         group: String,
     },
-    /// It is no longer hosted, but was not closed cleanly. Its files are there, whatever was asked for.
+    /// The node no longer hosts it, but could not close it cleanly. Its files were kept, whatever was asked for.
     #[error("{group} is no longer hosted, but was not closed cleanly: {source}. Its files were left as they are")]
     Close {
         /// The ledger.
         group: Group,
-        /// What the system said.
+        /// What the operating system said.
         source: io::Error,
     },
-    /// Its directory is not known to be this ledger's on this node (another identity, none that can be read, none at
-    /// all), or somebody else has it open. Nothing was deleted: what is to go all the same has to be deleted by hand. A
-    /// ledger that could not be opened stays in view as it was; one that was open is closed, and no longer hosted.
+    /// The identity in its directory is another one, cannot be read or is missing, or another process has the directory
+    /// open. Nothing was deleted: delete by hand what is to go all the same. A ledger that could not be opened stays in
+    /// view as it was. One that was open is closed, and no longer hosted.
     #[error("nothing of {group} was deleted: {source}")]
     NotDeleted {
         /// The ledger.
@@ -81,20 +81,20 @@ pub enum RemoveLedgerError {
         /// What is wrong with its directory.
         source: OpenError,
     },
-    /// It is no longer hosted, but not all of its files could be deleted.
+    /// The node no longer hosts it, but could not delete all of its files.
     #[error("{group} is no longer hosted, but {} was not deleted: {source}. Delete it by hand", path.display())]
     Delete {
         /// The ledger.
         group: Group,
         /// Its directory.
         path: PathBuf,
-        /// What the system said.
+        /// What the operating system said.
         source: io::Error,
     },
-    /// The task that did it ended: a bug, or the runtime is going down.
+    /// The task that did it ended early: a bug, or the runtime is going down.
     #[error("removing the ledger ended before its time ({reason}): restart the node")]
     Ended {
-        /// What was said.
+        /// Why the task ended.
         reason: String,
     },
 }

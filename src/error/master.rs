@@ -8,10 +8,10 @@ use crate::types::Member;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NoMasterError {
-    /// There was none in time. One may come yet.
+    /// There was no master in time. One may come yet.
     #[error("no master within {waited:?}: {}", absent(waiting.as_ref()))]
     TimedOut {
-        /// How long it was waited for.
+        /// How long the call waited.
         waited: Duration,
         /// Who is missing, as far as the node can tell, and what to do.
         waiting: Option<String>,
@@ -25,7 +25,7 @@ pub enum NoMasterError {
     /// The ledger is stopped or closed on this node.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {
-        /// The first reason.
+        /// What closed it.
         reason: String,
     },
 }

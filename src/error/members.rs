@@ -10,7 +10,7 @@ use crate::types::{Member, NodeId, Span};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemberError {
-    /// Only the master changes these things, and this node is not.
+    /// Only the master changes the members, and this node is not the master.
     #[error("this node is not the master ({}): ask there", known(master))]
     NotMaster {
         /// The master, if known.
@@ -21,7 +21,7 @@ pub enum MemberError {
     UnknownMember {
         /// The id asked for.
         id: NodeId,
-        /// Those there are.
+        /// The ids of the members.
         members: String,
     },
     /// A learner cannot do what was asked of it.
@@ -53,7 +53,7 @@ pub enum MemberError {
         /// The disk that was found.
         found: String,
     },
-    /// The change would leave a group in which those that answer are no quorum.
+    /// After the change, the voters that answer would be no quorum.
     #[error(
         "of the {voters} voters there would be only {alive} answer, and {needed} are needed: nothing could be appended \
          or changed any more. Bring others back first: {missing}"
@@ -68,7 +68,7 @@ pub enum MemberError {
         /// The voters that have not answered lately, with their addresses.
         missing: String,
     },
-    /// The master has no quorum any more, so there is none. Nothing was changed.
+    /// The quorum does not answer this node, which leads and is therefore no master any more. Nothing was changed.
     #[error(
         "no quorum answers this node, which leads: {missing} must come back first. If they are lost for good, see \
          `dledger recover`"
@@ -89,22 +89,22 @@ pub enum MemberError {
         id: NodeId,
         /// Entries it lacks.
         behind: u64,
-        /// How long was waited for it.
+        /// How long the call waited for it.
         waited: Duration,
     },
-    /// Another change is under way, or came in between.
+    /// Another change is under way, or one came in between.
     #[error("another change of the membership is under way: look at the members, and ask again")]
     InProgress,
     /// It is not known whether the change will happen.
     #[error("the outcome is unknown ({reason}): look at the members before asking again")]
     Unknown {
-        /// Why it is not known.
+        /// Why the outcome is not known.
         reason: String,
     },
     /// The ledger is closed on this node.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {
-        /// The first reason.
+        /// What closed it.
         reason: String,
     },
 }

@@ -14,10 +14,10 @@ pub enum OpenError {
     Locked {
         /// The directory.
         dir: PathBuf,
-        /// The process, if the system tells: it does not if that runs in another container, or on another machine.
+        /// The process, if the operating system tells, which it does not for another container or machine.
         pid: Option<u32>,
     },
-    /// The directory was made for something else.
+    /// The directory was made for another cluster, group or node, or with another segment size.
     #[error(
         "{} belongs to {} {}, not {}: use its own directory, or correct the configuration",
         dir.display(),
@@ -55,19 +55,19 @@ pub enum OpenError {
     /// Stored bytes are damaged where they may be committed.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// The system failed a call.
+    /// The operating system failed a call.
     #[error("cannot {op} {}: {source}{}", path.display(), advice(source))]
     Io {
-        /// What was tried.
+        /// The call, as a verb.
         op: &'static str,
-        /// On what.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// What the operating system said.
         source: io::Error,
     },
 }
 
-/// What can be done where the system refused.
+/// What to do about an error of the operating system.
 fn advice(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::PermissionDenied => ". Run it as the user the directory belongs to",
@@ -77,7 +77,7 @@ fn advice(source: &io::Error) -> &'static str {
     }
 }
 
-/// Who has a directory open.
+/// The process that has a directory open, in words.
 pub(crate) fn user(pid: Option<u32>) -> String {
     match pid {
         Some(pid) if pid == std::process::id() => "this process (a Node of it still runs, or was not shut down)".into(),

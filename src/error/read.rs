@@ -28,23 +28,23 @@ pub enum ReadError {
     /// The stored bytes are damaged; they are not served.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// It could not be made sure in time that nothing is missing here: there is no leader, it has no quorum, or this
-    /// node is behind it. Never an answer that may be stale.
+    /// This node could not make sure in time that it has all that the read must see: there is no leader, the leader has
+    /// no quorum, or this node is behind. The node fails the read rather than give an answer that may be stale.
     #[error(
         "no {consistency} read within {} ({reason}): check that a quorum of the members is up and reachable and read \
          again, or be content with what this node has (local)",
         Span(*waited)
     )]
     Unconfirmed {
-        /// What was asked for.
+        /// The consistency that was asked for.
         consistency: Consistency,
-        /// How long it was tried.
+        /// How long the node tried.
         waited: Duration,
         /// What was missing last.
         reason: String,
     },
     /// This node's disk is a member no more ([`Role::Removed`](crate::Role::Removed)): no further record comes here.
-    /// Those that it has can be read.
+    /// The records that it has can still be read.
     #[error("no further record comes to this node ({reason}): go on at a member")]
     NoMember {
         /// Who says so, and what to do.
@@ -55,15 +55,16 @@ pub enum ReadError {
     NoRecordAt {
         /// The position asked for.
         position: u64,
-        /// The nearest one before it at which a record begins; `None`: what was there, if anything was, is removed.
+        /// The nearest position before it at which a record begins. `None`: retention has removed the records before
+        /// it, if there were any.
         before: Option<u64>,
-        /// The nearest one behind it; `None`: nothing is committed there yet.
+        /// The nearest position behind it at which a record begins. `None`: nothing is committed there yet.
         after: Option<u64>,
     },
     /// The ledger is closed on this node.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {
-        /// The first reason.
+        /// What closed it.
         reason: String,
     },
 }

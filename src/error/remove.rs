@@ -19,11 +19,11 @@ pub enum RemoveError {
         /// Index after the last committed record.
         committed: u64,
     },
-    /// It was not done in time: this node is the master and other nodes are still being sent what is to go, or it is
-    /// very slow. It may yet be done.
+    /// The removal did not end in time: this node is the master and still sends the records to other nodes, or it is
+    /// very slow. The removal may yet happen.
     #[error("not removed within {}: it is in use, or the node is very slow. Try again", Span(*waited))]
     Busy {
-        /// How long it was waited for at most.
+        /// How long the call waited.
         waited: Duration,
     },
     /// An entry where the log is to begin cannot be read.
@@ -32,7 +32,7 @@ pub enum RemoveError {
     /// The ledger is closed on this node.
     #[error("the ledger is closed on this node: {reason}")]
     Closed {
-        /// The first reason.
+        /// What closed it.
         reason: String,
     },
 }

@@ -8,7 +8,7 @@ use super::{Mismatch, OpenError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepairError {
-    /// The directory cannot be looked at, or what is damaged is not to be had from anybody: a vote, for example.
+    /// The directory cannot be read, or what is damaged exists on no other node, like a vote.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// What a peer sent does not continue this log.
@@ -27,7 +27,7 @@ pub enum RepairError {
         /// How many entries the peer has committed.
         committed: u64,
     },
-    /// The new file of a segment does not hold what was written to it.
+    /// The repaired file of a segment does not hold what the repair wrote to it.
     #[error("{} was written and does not hold what it should ({found}): check the disk", file.display())]
     Unverified {
         /// The file.
@@ -38,7 +38,7 @@ pub enum RepairError {
     /// No peer could help.
     #[error("no peer could repair it: {}", said(peers))]
     NoPeer {
-        /// What each said last: its address, and why it could not.
+        /// The address of each peer, and why it could not help.
         peers: Vec<(String, String)>,
     },
 }

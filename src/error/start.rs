@@ -16,12 +16,12 @@ pub enum StartError {
     /// The peer list is not usable.
     #[error(transparent)]
     Peers(#[from] PeersError),
-    /// The listening address cannot be had.
+    /// The node cannot listen on its address.
     #[error("cannot listen on {address}: {source}. Stop what holds the port, or choose another address")]
     Bind {
         /// The address.
         address: String,
-        /// What the system said.
+        /// What the operating system said.
         source: io::Error,
     },
     /// The ledger has no membership yet, and nothing says which cluster the node is of. Nothing was made.
@@ -51,7 +51,7 @@ pub enum StartError {
         /// Why it could not be repaired.
         error: RepairError,
     },
-    /// None of several ledgers can be opened. Of one that can, the others are none's business: they stay closed.
+    /// None of the node's ledgers can be opened. If at least one can, the node starts and the others stay closed.
     #[error("none of the ledgers can be opened: {}", reasons(failed))]
     Ledgers {
         /// Each of them, and why.
@@ -62,7 +62,7 @@ pub enum StartError {
     Raft {
         /// The ledger.
         group: Group,
-        /// What it said.
+        /// What Raft said.
         reason: String,
     },
 }

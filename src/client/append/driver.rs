@@ -1,8 +1,8 @@
 //! The task that owns the append stream.
 //!
-//! It finds the master, opens a [`AppendSession`] with it, sends what waits, tells the callers, and starts over when the
-//! session ends. Whatever happens, an append is in exactly one place: in the queue (not in the log) or in the session
-//! (maybe in the log).
+//! The driver finds the master, opens an [`AppendSession`] with it, sends the queued appends, tells the callers, and
+//! starts over when the session ends. Whatever happens, an append is in exactly one place: in the queue (not in the
+//! log) or in the session (maybe in the log).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,36 +20,37 @@ use crate::client::error::ClientError;
 use crate::client::error::timed_out::Wanted;
 use crate::types::Span;
 
-/// While so many requests are unanswered, one that is not full waits for more appends: they travel together instead of
-/// in many small requests. A lone append never waits.
+/// Unanswered requests from which on a request that is not full waits for more appends, so that they travel together
+/// instead of in many small requests. A lone append never waits.
 const COALESCE_FROM: usize = 8;
-/// How often deadlines and the master's silence are looked at.
+/// How often the driver checks deadlines and whether the master is silent.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
-/// A master that says nothing for so long may be none any more: the others are asked.
+/// Silence of a master after which the driver asks the other nodes whether one of them is master now.
 const SILENT_AFTER: Duration = Duration::from_millis(500);
-/// How long the others may take to say what they are, at first; doubled each time that none of them is master.
+/// How long the other nodes have to answer the first such question; doubled each time that none of them is master.
 const FIRST_POLL: Duration = Duration::from_millis(300);
-/// After so long without an append, the next one looks for the master as if it had just been lost.
+/// Time without an append after which the next one searches for the master as if it had just been lost, with short
+/// pauses.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 pub(crate) struct AppendDriver {
     topology: Arc<Topology>,
     jobs: mpsc::UnboundedReceiver<AppendJob>,
     queue: AppendQueue,
-    /// Nobody can append any more.
+    /// All handles of the client are gone: no further append comes.
     closed: bool,
-    /// Where the last refusal said the master is.
+    /// The master's address, as the last refusal named it.
     hint: Option<String>,
     /// Refusals in a row.
     refusals: u32,
-    /// Since when no master has taken anything, while something waits for one.
+    /// Since when appends wait and no master has taken any.
     masterless_since: Option<Instant>,
 }
 
-/// A session that sends no more: its node refused.
+/// A session that sends no more because its node refused, or because the nodes are of two clusters.
 struct Draining {
     hint: Option<String>,
-    /// Until when it is waited for, to say what became of what it took.
+    /// Until when the driver waits for the answers to what the session has sent.
     until: Instant,
 }
 
@@ -104,16 +105,16 @@ impl AppendDriver {
     async fn open(&mut self) -> Option<AppendSession> {
         let topology = self.topology.clone();
         let hint = self.hint.take().or_else(|| topology.master());
-        // The search asks it too.
+        // So that the search asks this node too.
         hint.iter().for_each(|address| _ = topology.learn(address));
-        // With nodes of two clusters among them, all are asked again.
+        // While the nodes seem to be of two clusters, the search asks all of them again.
         let mut target = hint.filter(|_| topology.check_one_cluster().is_ok());
         let mut search = Search::new(&topology, self.masterless_since());
         loop {
             let patience = self.queue.next_deadline()?;
             let attempt = async {
                 let address = match target.take() {
-                    // A node was told of by another one: nothing says yet that it is of this cluster.
+                    // Another node named this one, which does not yet prove that it is of this cluster.
                     Some(address) if topology.is_vetted(&address).await => address,
                     _ => search.master().await?,
                 };
@@ -138,7 +139,8 @@ impl AppendDriver {
         }
     }
 
-    /// What becomes of `attempt`, while appends come and are given up at their deadlines; `None` if none is left.
+    /// Runs `attempt`, and meanwhile queues new appends and gives up those whose deadline passes. `None` if no append
+    /// is left to make the attempt for.
     async fn within_deadlines<T>(&mut self, attempt: impl Future<Output = T>) -> Option<T> {
         let mut attempt = std::pin::pin!(attempt);
         loop {
@@ -157,7 +159,7 @@ impl AppendDriver {
         }
     }
 
-    /// Refuses what waits and should not any longer.
+    /// Refuses the queued appends whose deadline has passed.
     fn expire(&mut self, why: impl Fn(&AppendJob, &Topology) -> ClientError) {
         for job in self.queue.expired(Instant::now()) {
             let why = why(&job, &self.topology);
@@ -216,7 +218,8 @@ impl AppendDriver {
                         None => not_taken(&session.address, now - job.since),
                     });
                     if draining.is_none() && self.topology.check_one_cluster().is_err() {
-                        // The next search refuses what waits, or finds that they are of one cluster after all.
+                        // The next search refuses the queued appends, or finds that the nodes are of one cluster after
+                        // all.
                         draining = Some(Draining { hint: None, until: now + self.topology.connect_timeout() });
                     }
                     if draining.as_ref().is_some_and(|draining| draining.until <= now) {
@@ -239,7 +242,7 @@ impl AppendDriver {
         self.topology.set_master(None);
     }
 
-    /// Takes what waits, so that it can travel together.
+    /// Queues all appends that have come, so that they can travel together.
     fn take_jobs(&mut self) {
         while let Ok(job) = self.jobs.try_recv() {
             self.queue.push(job);
@@ -266,19 +269,20 @@ impl AppendDriver {
         }
         if let (Some(draining), ClientError::NotMaster { address, .. }) = (draining, error)
             && !address.is_empty()
-            // One that was sent here by a hint is not sent on and on: the second time, everyone is asked.
+            // After a second refusal in a row the driver follows no hint and asks every node, or nodes could send it on
+            // and on.
             && self.refusals <= 1
         {
             draining.hint = Some(address);
         }
     }
 
-    /// The node ended the session and took nothing of what it has not answered.
+    /// The node ended the session, and took none of the requests that it has not answered.
     fn on_refused(&mut self, session: AppendSession, error: &ClientError) {
         tracing::debug!(address = session.address, %error, "append stream refused");
         self.refusals += 1;
         self.topology.note_refusal(&session.address, error);
-        // One that had too much to decode, or no room, is master still.
+        // A node that had too much to decode, or no room, is still master.
         let master = matches!(error, ClientError::TooLarge { .. } | ClientError::Busy { .. });
         let master = master.then(|| session.address.clone());
         self.queue.put_back(session.refused_all(error));
@@ -294,7 +298,7 @@ impl AppendDriver {
     }
 }
 
-/// The end of an append that a master did not take for so long.
+/// The error of an append that the master at `address` has not taken for `waited`.
 fn not_taken(address: &str, waited: Duration) -> ClientError {
     let waited = Span(waited);
     let message = format!(

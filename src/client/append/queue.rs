@@ -11,29 +11,29 @@ use crate::client::error::ClientError;
 use crate::types::BatchAck;
 use crate::wire::client::RECORD_OVERHEAD;
 
-/// Appends are put together up to so many bytes per request.
+/// Most bytes of single appends that travel as one request.
 const COALESCE_BYTES: usize = 256 << 10;
-/// And up to so many records.
+/// Most single appends that travel as one request.
 const COALESCE_RECORDS: usize = 1024;
-/// And as far as their deadlines lie no further apart: a request has one for all. Those that waited for a master for
-/// long do not share theirs with fresh ones.
+/// Furthest that the deadlines of appends in one request lie apart, because a request has one deadline for all: appends
+/// that have waited long for a master do not lend their deadline to fresh ones.
 const COALESCE_DEADLINES: Duration = Duration::from_millis(500);
 
 /// One append as the caller made it.
 #[derive(Debug)]
 pub(crate) struct AppendJob {
-    /// Place in the order of this client's appends; given by the queue.
+    /// Place in the order of this client's appends; the queue assigns it.
     pub(crate) order: u64,
     pub(crate) records: Records,
     /// When the caller began to wait.
     pub(crate) since: Instant,
     pub(crate) deadline: Instant,
-    /// The only term in which it may be appended; kept through every try.
+    /// The only term in which it may be appended, through every retry.
     pub(crate) term: Option<u64>,
-    /// Must not travel with others: a request that held it was refused for a reason that may be another's.
+    /// Must not share a request: one that held it was refused, perhaps because of another append in it.
     pub(crate) alone: bool,
     pub(crate) reply: oneshot::Sender<Result<BatchAck, ClientError>>,
-    /// Room in flight, given back when the outcome is known.
+    /// Bytes in flight, given back when the outcome is known.
     pub(crate) _room: OwnedSemaphorePermit,
 }
 
@@ -54,7 +54,7 @@ impl Records {
         }
     }
 
-    /// As the node counts it against the size of a batch: with what frames the records in the log.
+    /// Bytes as the node counts them against its largest batch: the records and their frames in the log.
     pub(crate) fn framed(&self) -> usize {
         self.bytes() + self.count() * 2 * RECORD_OVERHEAD as usize
     }
@@ -86,13 +86,13 @@ impl AppendJob {
         self.term == other.term && apart(self.deadline, other.deadline) <= COALESCE_DEADLINES
     }
 
-    /// Tells the caller. One that no longer waits does not want to know.
+    /// Tells the caller, if it still waits.
     pub(crate) fn finish(self, outcome: Result<BatchAck, ClientError>) {
         let _ = self.reply.send(outcome);
     }
 }
 
-/// Appends that are surely not in the log, in the order they were made.
+/// Appends that are surely not in the log, in the order in which the callers made them.
 #[derive(Debug, Default)]
 pub(crate) struct AppendQueue {
     jobs: VecDeque<AppendJob>,
@@ -117,7 +117,7 @@ impl AppendQueue {
         }
     }
 
-    /// When the first of them is to be given up.
+    /// The earliest deadline of the queued appends.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.jobs.iter().map(|job| job.deadline).min()
     }
@@ -158,7 +158,7 @@ impl AppendQueue {
 
     /// Takes off those whose deadline has passed.
     pub(crate) fn expired(&mut self, now: Instant) -> Vec<AppendJob> {
-        // Wherever they stand: each append may have a timeout of its own.
+        // Anywhere in the queue: each append may have a timeout of its own.
         if self.next_deadline().is_none_or(|next| next > now) {
             return Vec::new();
         }
@@ -184,8 +184,8 @@ fn apart(a: Instant, b: Instant) -> Duration {
     a.max(b) - a.min(b)
 }
 
-/// When a request is over: the last deadline of its appends, so that none is given up before its own. The others are
-/// not waited for much longer than they should be, see [`AppendQueue::next_request`].
+/// The deadline of a request: the last one of its appends, so that no append is given up early. None is given up much
+/// too late either, see [`COALESCE_DEADLINES`].
 pub(crate) fn deadline_of(jobs: &[AppendJob]) -> Option<Instant> {
     jobs.iter().map(|job| job.deadline).max()
 }

@@ -15,15 +15,16 @@ use crate::types::{BatchAck, Span};
 use crate::wire::client::{TIMEOUT_HEADER, from_status, millis};
 use crate::wire::pb::{self, append_records_response::Result as Answered, failure::Code};
 
-/// Requests that may wait for the connection. Few: what waits here cannot be put together any more.
+/// Requests that may wait for the connection. Few, because a request that waits here takes in no more appends.
 const WAITING_REQUESTS: usize = 4;
-/// How long after its deadline an append is still waited for.
+/// How long after a request's deadline the client still waits for the answer: the node knows the deadline, and its
+/// answer needs time to travel.
 const ANSWER_GRACE: Duration = Duration::from_millis(500);
 
-/// An open append stream and what was sent on it without an answer yet.
+/// An open append stream, and the requests on it that the node has not answered.
 ///
 /// To ensure correctness: a job is either in the driver's queue (surely not in the log) or in `sent` (maybe in the
-/// log); it goes back to the queue only on an answer that refuses it.
+/// log). It goes back to the queue only on an answer that refuses it.
 pub(crate) struct AppendSession {
     pub(crate) address: String,
     requests: mpsc::Sender<pb::AppendRecordsRequest>,
@@ -38,17 +39,18 @@ pub(crate) struct AppendSession {
 
 /// How a stream ended.
 pub(crate) enum StreamEnd {
-    /// The node refuses all that it has not answered: it answered what it took before it ended the stream.
+    /// The node refuses every request that it has not answered: it answered those that it took before it ended the
+    /// stream.
     Refused(ClientError),
-    /// Anything may have become of what was not answered.
+    /// The requests without an answer may or may not be in the log.
     Broken(String),
 }
 
 /// What an answer means for the driver.
 pub(crate) enum Settlement {
-    /// The callers were told.
+    /// The callers know the outcome.
     Told,
-    /// Refused, and the refusal may pass: they belong back into the queue.
+    /// The node refused the jobs for a reason that may pass: they go back into the queue.
     Requeue(Vec<AppendJob>, ClientError),
 }
 
@@ -57,11 +59,11 @@ impl AppendSession {
     pub(crate) async fn open(topology: &Topology, address: String, deadline: Instant) -> Result<Self, ClientError> {
         let mut service = topology.connect(&address).await?;
         let (requests, outgoing) = mpsc::channel(WAITING_REQUESTS);
-        // One that is paused takes none.
+        // A node whose process is paused takes no stream.
         let limit = topology.connect_timeout();
         let mut call = tonic::Request::new(ReceiverStream::new(outgoing));
-        // Said of all requests at once, before the first: one that the node has no room to read says nothing. None
-        // waits much longer than the first still would: whoever is refused in time can try another node.
+        // The header holds for all requests, because the node may have no room to read the first one and would learn no
+        // deadline from it. It is the first append's time left: who is refused in time can try another node.
         let patience = deadline.saturating_duration_since(Instant::now()).max(limit);
         call.metadata_mut().insert(TIMEOUT_HEADER, millis(patience).max(1).into());
         let answers = match timeout(limit, service.append_stream(call)).await {
@@ -76,7 +78,7 @@ impl AppendSession {
         Ok(Self { address, requests, answers, sent: BTreeMap::new(), next_id: 0, cluster, group, progress })
     }
 
-    /// Where requests go, to wait for room in it.
+    /// The channel of outgoing requests, to wait for room in it.
     pub(crate) fn requests(&self) -> mpsc::Sender<pb::AppendRecordsRequest> {
         self.requests.clone()
     }
@@ -89,7 +91,7 @@ impl AppendSession {
         let id = self.next_id;
         self.next_id += 1;
         permit.send(pb::AppendRecordsRequest {
-            // Every request names them, though the first would do: it may be the one that is refused.
+            // Every request names them, because the first one may be refused.
             cluster: self.cluster.clone(),
             group: self.group.clone(),
             id,

@@ -19,21 +19,21 @@ pub enum ClientError {
     /// No node could be reached before the deadline, or none that could served the call. An append was refused.
     #[error("no node could {} within {} ({}): {}", what(tried), Span(*waited), List(tried), Remedies(tried))]
     Unreachable {
-        /// How long it was tried.
+        /// How long the client tried.
         waited: Duration,
-        /// All addresses that were tried.
+        /// Every node that the client tried, and what came of it.
         tried: Vec<TriedNode>,
     },
     /// Nodes answered, but none was master before the deadline. An append was refused.
     #[error("no master within {} ({}): {}", Span(*waited), List(tried), Remedies(tried))]
     NoMaster {
-        /// How long was waited.
+        /// How long the client waited.
         waited: Duration,
         /// What each node said.
         tried: Vec<TriedNode>,
     },
-    /// The nodes that the client was given, or was led to, are of more than one cluster: what is appended to one of
-    /// them is not in the others. An append was refused.
+    /// The nodes of the peer list, and those that they named, are of more than one cluster: what is appended to one
+    /// cluster is not in the others. An append was refused.
     #[error(
         "these nodes are not of one cluster ({}): find out which of them holds the records that count, and take the \
          others off the peer list",
@@ -45,13 +45,13 @@ pub enum ClientError {
     },
     /// A record or a batch is over the cluster's limit, or over the client's (64 MiB, 65 536 records). The append was
     /// refused.
-    #[error("{size} is over the limit of {limit}: {message}")]
+    #[error("{message}")]
     TooLarge {
         /// The size in bytes; where there are too many records, their number.
         size: u64,
         /// The limit, in the same unit.
         limit: u64,
-        /// Of what, and what to do.
+        /// What is too large, the size and the limit in words, and what to do.
         message: String,
     },
     /// The call was made outside of a tokio runtime, which it needs for its connections and timers. An append was
@@ -61,19 +61,20 @@ pub enum ClientError {
     /// A batch without records has no index. The append was refused.
     #[error("the batch is empty: append at least one record")]
     EmptyBatch,
-    /// No room was to be had before the deadline: of the nodes that answered, or of this client. An append was refused.
+    /// The nodes that answered, or this client itself, had no room before the deadline. An append was refused.
     #[error("busy: {message}")]
     Busy {
-        /// Where there was none, and what to do.
+        /// Who had no room, and what to do.
         message: String,
     },
-    /// The master's disk is full: it takes no append until there is room again. The append was refused.
+    /// The master's disk has no room for another segment: the master takes no append until there is room again. The
+    /// append was refused.
     #[error(
-        "the disk of the master is full ({reason}): free space on it, remove old records, or have a node lead that has \
-         room (`dledger transfer`), then append again"
+        "the master has no room for more records ({reason}): free space on its disk, remove old records, or have a \
+         node lead that has room (`dledger transfer`), then append again"
     )]
     DiskFull {
-        /// What there is no room for, and what its system said.
+        /// What there is no room for, and what the master's system said.
         reason: String,
     },
     /// The master's process can open or map no further file: it takes no append until it can. The append was refused.
@@ -82,7 +83,7 @@ pub enum ClientError {
          vm.max_map_count, or close what uses them up, then append again"
     )]
     Exhausted {
-        /// What is missing, and what its system said.
+        /// What is missing, and what the master's system said.
         reason: String,
     },
     /// The ledger is closed on the node: its storage failed, or it shuts down. An append was refused.
@@ -95,10 +96,11 @@ pub enum ClientError {
     /// while it waited for the quorum. Look for them before appending them again.
     #[error("the outcome is unknown ({reason}): look for the records before appending them again")]
     Unknown {
-        /// Why it is not known.
+        /// Why the outcome is not known.
         reason: String,
     },
-    /// The append was for one term ([`Client::in_term`](crate::Client::in_term)), which is over. It was refused.
+    /// The append was for one term ([`Client::in_term`](crate::Client::in_term)), which is over. The append was
+    /// refused.
     #[error(
         "term {term} is over: another master may have appended since. Read on, and decide anew in the present term"
     )]
@@ -117,21 +119,21 @@ pub enum ClientError {
     /// The node hosts no such ledger.
     #[error("{message}")]
     UnknownGroup {
-        /// Which one was asked for, and which ones there are.
+        /// The ledger that was asked for, and those that the node hosts.
         message: String,
     },
     /// The node belongs to another cluster.
     #[error("{message}")]
     WrongCluster {
-        /// Which one was meant, and which one it is.
+        /// The cluster that was meant, and the node's own.
         message: String,
     },
     /// The client was given no peer of this name.
     #[error("no peer is called {node}: the list has {peers}")]
     UnknownNode {
-        /// The name.
+        /// The name that is not in the list.
         node: NodeId,
-        /// The peers there are.
+        /// The names in the list.
         peers: String,
     },
     /// The index is not committed yet, as far as the node knows.
@@ -155,20 +157,20 @@ pub enum ClientError {
     NoRecordAt {
         /// The position asked for.
         position: u64,
-        /// The nearest one before it at which a record begins, if one is stored.
+        /// The nearest position before it at which a record begins, if the node stores one.
         before: Option<u64>,
-        /// The nearest one behind it, if one is committed yet.
+        /// The nearest position behind it at which a record begins, if one is committed yet.
         after: Option<u64>,
         /// The same in words.
         message: String,
     },
-    /// The node could not make sure in time that a read misses nothing.
+    /// The node could not make sure in time that the read sees all that it promises to see.
     #[error(
         "no {consistency} read within {} ({reason}): check that a quorum is up, or read with less",
         Span(*waited)
     )]
     Unconfirmed {
-        /// What was asked for.
+        /// The consistency that was asked for.
         consistency: Consistency,
         /// How long the node tried.
         waited: Duration,
@@ -183,7 +185,7 @@ pub enum ClientError {
         /// Where the damage is and what to do.
         message: String,
     },
-    /// A change of the members did not happen, or is not known to.
+    /// A change of the members did not happen, or its outcome is not known.
     #[error("{message}")]
     Members {
         /// Which of the two, why, and what to do.
@@ -194,9 +196,9 @@ pub enum ClientError {
     Broken {
         /// `host:port`.
         address: String,
-        /// What was said.
+        /// What the connection broke with.
         reason: String,
-        /// Whether anything was heard of the node: without it, nobody may be there.
+        /// Whether a connection to the node existed; if not, perhaps no node runs there.
         reached: bool,
     },
     /// What answers at the address does not speak this protocol, or another version of it.
@@ -213,7 +215,7 @@ fn broken(address: &str, reached: bool) -> String {
     if reached { format!("the connection to {address} broke") } else { format!("cannot reach {address}") }
 }
 
-/// What was not to be had of the nodes that were tried.
+/// What the nodes that were tried could not do.
 fn what(tried: &[TriedNode]) -> &'static str {
     if tried.iter().any(TriedNode::has_answered) { "serve this" } else { "be reached" }
 }
@@ -232,7 +234,7 @@ impl ClientError {
         }
     }
 
-    /// What is wrong, for a list that names the address already.
+    /// The error without the node's address, for a list that names the address already.
     pub(crate) fn why(&self) -> String {
         match self {
             ClientError::Broken { reason, .. } => reason.clone(),
@@ -258,7 +260,7 @@ impl ClientError {
         }
     }
 
-    /// Whether another node, or the same one later, may well do what this one refused.
+    /// Whether another node, or the same node later, may do what this one refused.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             ClientError::NotMaster { .. }
@@ -266,16 +268,16 @@ impl ClientError {
             | ClientError::Busy { .. }
             | ClientError::Closed { .. }
             | ClientError::Unreachable { .. }
-            // Another one may be in touch with the leader.
+            // Another node may be in touch with the leader.
             | ClientError::Unconfirmed { .. }
             | ClientError::Broken { .. } => true,
             ClientError::TooLarge { .. }
-            // It is not for a client to say which of them is meant.
+            // A client cannot tell which of the clusters its user means.
             | ClientError::TwoClusters { .. }
             | ClientError::EmptyBatch
             | ClientError::NoRuntime
             | ClientError::Fenced { .. }
-            // Somebody has to see to it, and is to hear of it at once.
+            // An operator has to act, so the caller hears of it at once.
             | ClientError::DiskFull { .. }
             | ClientError::Exhausted { .. }
             | ClientError::Unknown { .. }
