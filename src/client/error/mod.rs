@@ -45,7 +45,7 @@ pub enum ClientError {
     },
     /// A record or a batch is over the cluster's limit, or over the client's (64 MiB, 65 536 records). The append was
     /// refused.
-    #[error("{message}")]
+    #[error("{}", too_large(*size, *limit, message))]
     TooLarge {
         /// The size in bytes; where there are too many records, their number.
         size: u64,
@@ -209,6 +209,12 @@ pub enum ClientError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// Most messages name the figures.
+fn too_large(size: u64, limit: u64, message: &str) -> String {
+    let named = message.contains(&size.to_string());
+    if named { message.to_owned() } else { format!("{size} is over the limit of {limit}: {message}") }
 }
 
 fn broken(address: &str, reached: bool) -> String {

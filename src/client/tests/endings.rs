@@ -76,7 +76,7 @@ async fn a_full_disk_is_told_at_once() {
     fake.set(|state| state.refuses = Some(failure(Code::DiskFull, "no room for a segment")));
     let error = append(&[&fake.address]).await;
     assert!(matches!(error, ClientError::DiskFull { .. }), "{error}");
-    says(&error, &["full", "no room for a segment", "free space"]);
+    says(&error, &["no room for more records", "no room for a segment", "free space"]);
 }
 
 #[tokio::test]
