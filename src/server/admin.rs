@@ -11,7 +11,7 @@ use crate::wire::client::{failure, millis, to_status};
 use crate::wire::pb::admin_service_server::AdminService;
 use crate::wire::pb::{self, failure::Code};
 
-/// Makes the change that is asked for. Gives back who took part, if that is news.
+/// Makes the change that the client asks for. Returns the member that it made, if any.
 async fn change(ledger: &Ledger, request: pb::ChangeMembersRequest) -> Result<Option<Member>, pb::Failure> {
     use pb::change_members_request::Change;
     let wait = Duration::from_millis(request.wait_ms);
@@ -47,7 +47,7 @@ impl AdminService for ClientService {
     ) -> Result<Response<pb::ChangeMembersResponse>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        // Its own task: it is not left half done because the caller does not wait.
+        // On a task of its own, so that a caller that does not wait leaves nothing half done.
         let changed = tokio::spawn(async move { change(&ledger, request).await }).await;
         let changed = changed.map_err(|ended| to_status(&failure(Code::Closed, ended)))?;
         let answer = changed.map_err(|failure| to_status(&failure))?.map(Into::into).unwrap_or_default();
@@ -70,7 +70,7 @@ impl AdminService for ClientService {
     ) -> Result<Response<pb::RemoveBelowResponse>, Status> {
         let request = request.into_inner();
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
-        // Its own task: it is not left half done because the caller does not wait.
+        // On a task of its own, so that a caller that does not wait leaves nothing half done.
         let removed = tokio::spawn(async move { ledger.remove_below(request.index).await }).await;
         let removed = removed.map_err(|ended| to_status(&failure(Code::Closed, ended)))?;
         let first = removed.map_err(|error| to_status(&(&error).into()))?;

@@ -1,4 +1,4 @@
-//! Answers that a client does not take.
+//! Drops what a call holds whose client does not take its answers.
 //!
 //! The connection polls a call's answers only while its client has a window for them. A client that has none, by intent
 //! or because it hangs, would keep for ever what its call holds on the node: room of the
@@ -11,53 +11,50 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::stream::{BoxStream, Stream, StreamExt};
-use parking_lot::{Mutex, MutexGuard};
-use tokio::task::AbortHandle;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 
 use crate::wire::client::{failure, to_status};
 use crate::wire::pb::failure::Code;
 
-/// A stream of answers that lets go of all it holds when nobody asks for the next one in time.
+/// A stream of answers that drops all it holds when nobody asks for the next answer in time.
 pub(super) struct AnswerTimeout<T> {
     answers: Arc<Mutex<TimedAnswers<T>>>,
-    watch: AbortHandle,
+    _watch: AbortOnDropHandle<()>,
 }
 
 struct TimedAnswers<T> {
     stream: Option<BoxStream<'static, Result<T, Status>>>,
-    /// Since when the next answer is not asked for; `None` while it is waited for.
+    /// Since when nobody has asked for the next answer; `None` while the connection waits for it.
     unasked: Option<Instant>,
-    /// What a client that comes back is told.
+    /// What a client that comes back gets.
     given_up: Option<Status>,
 }
 
 impl<T: Send + 'static> AnswerTimeout<T> {
-    /// `wait`: how long a client may leave its answers before they are given up.
+    /// `wait`: how long a client may leave its answers.
     pub(super) fn within(wait: Duration, answers: impl Stream<Item = Result<T, Status>> + Send + 'static) -> Self {
         let answers = TimedAnswers { stream: Some(answers.boxed()), unasked: Some(Instant::now()), given_up: None };
         let answers = Arc::new(Mutex::new(answers));
-        let watch = tokio::spawn(watch(Arc::downgrade(&answers), wait)).abort_handle();
-        Self { answers, watch }
+        let watch = AbortOnDropHandle::new(tokio::spawn(watch(Arc::downgrade(&answers), wait)));
+        Self { answers, _watch: watch }
     }
 }
 
-fn locked<T>(answers: &Mutex<TimedAnswers<T>>) -> MutexGuard<'_, TimedAnswers<T>> {
-    // A poll that panicked has ended its connection; what is left of the stream is only dropped.
-    answers.lock()
-}
-
+/// Drops the answers once nobody has asked for one for `wait`.
 async fn watch<T>(answers: Weak<Mutex<TimedAnswers<T>>>, wait: Duration) {
     let mut look = Instant::now() + wait;
     loop {
         sleep_until(look).await;
         let Some(answers) = answers.upgrade() else { return };
-        let mut answers = locked(&answers);
+        let mut answers = answers.lock();
         match answers.unasked {
             Some(since) if since + wait <= Instant::now() => {
-                // What became of what it took and did not answer is not told any more.
-                let why = format!("the answers of the call were not taken for {wait:.0?}: read them as they come");
+                // The client cannot learn the outcome of requests that the call took and did not answer.
+                let why =
+                    format!("the client did not take the answers of the call for {wait:.0?}: read them as they come");
                 answers.given_up = Some(to_status(&failure(Code::UnknownOutcome, why)));
                 answers.stream = None;
                 return;
@@ -72,7 +69,7 @@ impl<T> Stream for AnswerTimeout<T> {
     type Item = Result<T, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut answers = locked(&self.answers);
+        let mut answers = self.answers.lock();
         let Some(stream) = &mut answers.stream else { return Poll::Ready(answers.given_up.take().map(Err)) };
         let answer = stream.poll_next_unpin(cx);
         answers.unasked = answer.is_ready().then(Instant::now);
@@ -80,12 +77,6 @@ impl<T> Stream for AnswerTimeout<T> {
             answers.stream = None;
         }
         answer
-    }
-}
-
-impl<T> Drop for AnswerTimeout<T> {
-    fn drop(&mut self) {
-        self.watch.abort();
     }
 }
 

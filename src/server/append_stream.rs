@@ -1,7 +1,7 @@
-//! The append stream: requests are submitted one after the other in the order they come, outcomes are awaited together.
+//! The append stream: submits requests one after the other in the order they come, and awaits their outcomes together.
 //!
-//! All of it is one stream that the connection polls: a client that does not take its answers is not read from, and
-//! nothing here is done per record.
+//! All of it is one stream that the connection polls: the node does not read from a client that does not take its
+//! answers, and does nothing here per record.
 
 use std::borrow::Borrow;
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use crate::types::BatchAck;
 use crate::wire::client::{from_status, to_status};
 use crate::wire::pb::{self, append_records_response::Result as Answered};
 
-/// Most requests of one stream whose outcome is awaited; the next is read when one of them is answered.
+/// Most requests of one stream that await their outcome; the node reads the next when it answers one of them.
 const MAX_AWAITED: usize = 4096;
 
 type Outcome = Result<BatchAck, pb::Failure>;
@@ -31,9 +31,10 @@ pub(super) struct AppendAnswers<R, S, P> {
     submitting: Option<(u64, BoxFuture<'static, Result<P, pb::Failure>>)>,
     awaited: FuturesUnordered<AwaitedAnswer<P>>,
     refused: VecDeque<pb::AppendRecordsResponse>,
-    /// Why no more is taken, once that is so. `None` when it came about.
+    /// Resolves to why the stream takes no more requests. `None` once it has.
     closed: Option<BoxFuture<'static, pb::Failure>>,
-    /// What the stream ends with, behind all answers: the client learns that what it has no answer to was not taken.
+    /// What the stream ends with, behind all answers: it tells the client that requests without an answer were not
+    /// taken.
     end: Option<tonic::Status>,
 }
 
@@ -74,8 +75,8 @@ where
     F: Future<Output = Result<P, pb::Failure>> + Send + 'static,
     P: Future<Output = Outcome> + Unpin,
 {
-    /// `submit` fixes a request's place in the order and gives its outcome as a future; it may wait for room. Once
-    /// `closed` says why, no more is taken: a client that keeps its side open does not hold up the node's end.
+    /// `submit` fixes a request's place in the order and returns its outcome as a future; it may wait for room. Once
+    /// `closed` says why, the stream takes no more: a client that keeps its side open must not hold up the node's end.
     pub(super) fn new(requests: R, submit: S, closed: impl Future<Output = pb::Failure> + Send + 'static) -> Self {
         Self {
             requests: Some(requests),
@@ -91,14 +92,14 @@ where
     fn look_for_close(&mut self, cx: &mut Context<'_>) {
         let Some(Poll::Ready(failure)) = self.closed.as_mut().map(|closed| closed.poll_unpin(cx)) else { return };
         (self.closed, self.requests) = (None, None);
-        // It waits for room that nobody will make. Dropped, it was not taken.
+        // The request waits for room that nobody will make. Dropped, it was not taken.
         if let Some((id, _)) = self.submitting.take() {
             self.refused.push_back(failed(id, failure.clone()));
         }
         self.end.get_or_insert_with(|| to_status(&failure));
     }
 
-    /// Takes requests until there are none, there is no room, or one was refused.
+    /// Takes requests until there are none, there is no room, or one is refused.
     fn take_requests(&mut self, cx: &mut Context<'_>) {
         while self.awaited.len() < MAX_AWAITED && self.refused.is_empty() {
             if let Some((id, submitting)) = &mut self.submitting {
@@ -118,10 +119,10 @@ where
                     self.submitting = Some((id, (self.submit)(request).boxed()));
                 }
                 Poll::Ready(Some(Err(broken))) => {
-                    // What was submitted goes on; its answers are sent if the client still takes them.
+                    // Submitted requests go on, and the client gets their answers if it still takes them.
                     tracing::debug!(%broken, "append stream broke");
                     self.requests = None;
-                    // The connection stands if it is a failure of the node's own.
+                    // The connection still stands if the failure is the node's own.
                     self.end = from_status(&broken).is_some().then_some(broken);
                 }
                 Poll::Ready(None) => self.requests = None,
@@ -144,8 +145,8 @@ where
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         this.look_for_close(cx);
-        // Requests first: an outcome that is ready is also sent one request later, a request that is not submitted
-        // cannot travel with its neighbours.
+        // Requests first: an outcome loses nothing by one request more, but a request that is not submitted cannot
+        // travel with its neighbours.
         this.take_requests(cx);
         if let Some(refused) = this.refused.pop_front() {
             return Poll::Ready(Some(Ok(refused)));

@@ -1,5 +1,5 @@
-//! What stands before the service: it reads appends itself, each when the node has room for it. All else is the
-//! service's.
+//! The ledger service on the node's port. It reads appends itself, each when the node has room for it, and hands all
+//! other calls on to the generated server.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,16 +16,17 @@ use tonic_prost::ProstCodec;
 
 use super::answer_timeout::AnswerTimeout;
 use super::append_budget::AppendBudget;
+use super::append_reader::AppendReader;
 use super::service::ClientService;
 use crate::config::Config;
 use crate::wire::client::TIMEOUT_HEADER;
 use crate::wire::pb::ledger_service_server::{LedgerServiceServer, SERVICE_NAME};
 use crate::wire::pb::{AppendRecordsRequest, AppendRecordsResponse};
 
-/// Largest request of a call that carries no records, bytes: names and numbers.
+/// Largest request, in bytes, of a call that carries no records: names and numbers.
 pub(super) const SMALL_CALL: usize = 64 << 10;
 
-/// The ledger service as the node's port takes it.
+/// The ledger service as an HTTP service.
 #[derive(Clone)]
 pub(super) struct LedgerEndpoint {
     service: ClientService,
@@ -64,7 +65,7 @@ impl HttpService<http::Request<Body>> for LedgerEndpoint {
             _ => return self.rest.call(request),
         };
         let limit = request.headers().get(TIMEOUT_HEADER).and_then(|millis| millis.to_str().ok()?.parse().ok());
-        let requests = match self.budget.requests(request.into_body(), limit.map(Duration::from_millis)) {
+        let requests = match AppendReader::new(&self.budget, request.into_body(), limit.map(Duration::from_millis)) {
             Ok(requests) => requests,
             Err(busy) => return Box::pin(std::future::ready(Ok(busy.into_http()))),
         };
@@ -78,7 +79,7 @@ impl HttpService<http::Request<Body>> for LedgerEndpoint {
     }
 }
 
-/// The answer to a call, as its messages come.
+/// An HTTP response whose body is `answers`, as they come.
 fn response(answers: impl Stream<Item = Result<AppendRecordsResponse, Status>> + Send + 'static) -> Response {
     let encoder = ProstCodec::<AppendRecordsResponse, AppendRecordsRequest>::default().encoder();
     let plain = SingleMessageCompressionOverride::default();

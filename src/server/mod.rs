@@ -4,15 +4,17 @@
 //! |---|---|
 //! | `service` | the calls of `LedgerService` and what each needs of the node |
 //! | `admin` | the calls of `AdminService`: retention, members |
-//! | `endpoint` | what stands before the service: it reads the appends |
-//! | `append_budget` | appends as they come in, and how many bytes of them may be on the node |
-//! | `answer_timeout` | answers that a client does not take: what their call holds is let go |
+//! | `endpoint` | the service on the node's port: reads appends itself, hands on all else |
+//! | `append_budget` | how many bytes of clients' appends may be on the node |
+//! | `append_reader` | reads the append requests of one call, each when there is room |
+//! | `answer_timeout` | drops what a call holds whose client does not take its answers |
 //! | `append_stream` | the append stream: submits in arrival order, answers as outcomes come |
 //! | `read` | batches of bounded size for read and tail |
 
 mod admin;
 mod answer_timeout;
 mod append_budget;
+mod append_reader;
 mod append_stream;
 mod endpoint;
 mod read;

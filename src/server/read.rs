@@ -15,7 +15,7 @@ use crate::types::{ReadLimit, Record, Role, Span};
 use crate::wire::client::{CHUNK_BYTES, CHUNK_RECORDS, failure, millis, to_status};
 use crate::wire::pb::{self, failure::Code};
 
-/// What is left of a read.
+/// What is left of a range that a client reads.
 struct RangeReader {
     ledger: Ledger,
     next: u64,
@@ -26,7 +26,7 @@ struct RangeReader {
 /// The committed records that `request` asks for, up to the end as it is now.
 ///
 /// # Errors
-/// [`ReadError::NotYet`] if the first index lies past the committed end; at the end, there are just no records.
+/// [`ReadError::NotYet`] if the first index lies past the committed end. At the end there are just no records.
 pub(super) fn range(
     ledger: Ledger,
     request: &pb::ReadRequest,
@@ -64,7 +64,7 @@ impl RangeReader {
     }
 }
 
-/// `records`, and why there are no more: a client goes on at another node where this one was stopped.
+/// `records`, and behind them why there are no more, so that a client goes on at another node when this one stops.
 pub(super) fn with_close_reason(
     records: impl Stream<Item = Result<Record, ReadError>>,
     role: watch::Receiver<Role>,
@@ -75,7 +75,7 @@ pub(super) fn with_close_reason(
     }))
 }
 
-/// `batches`, until the node is a member no more, or has known of no master for `timeout`: others may have more.
+/// `batches`, until the node is no longer a member, or has known of no master for `timeout`: other nodes may have more.
 pub(super) fn until_masterless(
     batches: BoxStream<'static, Result<pb::RecordBatch, Status>>,
     role: watch::Receiver<Role>,
@@ -83,7 +83,7 @@ pub(super) fn until_masterless(
 ) -> BoxStream<'static, Result<pb::RecordBatch, Status>> {
     let over = stream::once(async move { Err(to_status(&masterless(role, timeout).await)) });
     let all = stream::select(batches, over.boxed());
-    // The first error is the last of it.
+    // The first error ends the stream.
     let until_error = stream::unfold(Some(all), |all| async move {
         let mut all = all?;
         let batch = all.next().await?;
@@ -93,13 +93,13 @@ pub(super) fn until_masterless(
     until_error.boxed()
 }
 
-/// Why nothing more is to be expected here, once that is so.
+/// Waits until the client should expect nothing more from this node, and says why.
 async fn masterless(mut role: watch::Receiver<Role>, timeout: Duration) -> pb::Failure {
     let mut since = None;
     loop {
         let until = match &*role.borrow_and_update() {
             Role::Removed { reason, .. } => return failure(Code::NoMaster, reason),
-            // Another term is not another master.
+            // A new term is not yet a new master.
             Role::Electing { .. } => Some(*since.get_or_insert_with(Instant::now) + timeout),
             // The records end with the reason.
             Role::Master { .. } | Role::Slave { .. } | Role::Stopped | Role::Closed { .. } => None,
@@ -121,10 +121,10 @@ async fn masterless(mut role: watch::Receiver<Role>, timeout: Duration) -> pb::F
     }
 }
 
-/// Puts the records that are ready into one batch; a lone one goes at once.
+/// Puts the records that are ready into one batch; a lone record goes at once.
 pub(super) struct RecordBatches<S> {
     records: Option<S>,
-    /// Found behind records that had to go first.
+    /// An error that came behind records, which go first.
     failed: Option<ReadError>,
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::append_budget::{AdmittedAppend, AppendReader};
+use super::append_reader::{AdmittedAppend, AppendReader};
 use super::append_stream::{AppendAnswers, appended};
 use super::endpoint::{LedgerEndpoint, SMALL_CALL};
 use super::read;
@@ -46,27 +46,27 @@ impl ClientService {
         self.node.ledger(group).map_err(|unknown| (&unknown).into())
     }
 
-    /// The answer to the only request of a call.
+    /// Answers the only request of a call.
     pub(super) async fn answer(self, mut requests: AppendReader) -> Result<pb::AppendRecordsResponse, Status> {
         let none = || to_status(&failure(Code::Malformed, "the call has no request: send one"));
         let AdmittedAppend { request, room, since } = requests.next().await.ok_or_else(none)??;
         let ledger = self.ledger_or_status(&request.cluster, &request.group)?;
         let (id, default) = (request.id, self.node.config().append_timeout);
         let pending = submit(&ledger, request, since, default).await.map_err(|failure| to_status(&failure))?;
-        // From here on it is the ledger's: as are its bytes.
+        // The bytes are in the ledger's budget from here on.
         drop((room, requests));
         let ack = pending.await.map_err(|error| to_status(&(&error).into()))?;
         Ok(appended(id, ack))
     }
 
-    /// The answers to the requests of an append stream.
+    /// Answers the requests of an append stream.
     pub(super) fn answers(
         self,
         requests: AppendReader,
     ) -> impl Stream<Item = Result<pb::AppendRecordsResponse, Status>> + Send + 'static {
         let roles = self.node.ledgers().iter().map(Ledger::role).collect();
         let default = self.node.config().append_timeout;
-        // The ledger of the requests so far: only the first need name it.
+        // The ledger of the requests so far: only the first request need name it.
         let mut named: Option<Ledger> = None;
         let take = move |AdmittedAppend { request, room, since }: AdmittedAppend| {
             let found = match &named {
@@ -83,7 +83,7 @@ impl ClientService {
             }
             async move {
                 let pending = submit(&found?, request, since, default).await?;
-                // From here on it is the ledger's: as are its bytes.
+                // The bytes are in the ledger's budget from here on.
                 drop(room);
                 Ok(pending.map(|done| done.map_err(|error| pb::Failure::from(&error))))
             }
@@ -95,7 +95,7 @@ impl ClientService {
         self.node.id()
     }
 
-    /// What the node knows of a ledger, also of one that could not be opened.
+    /// What the node knows of a ledger, also if it could not be opened.
     fn status_of(&self, cluster: &str, group: &str) -> Result<crate::types::Status, pb::Failure> {
         self.check_cluster(cluster)?;
         self.node.status(group).map_err(|error| (&error).into())
@@ -112,12 +112,12 @@ impl ClientService {
     }
 }
 
-/// What is said where nothing reads appends.
+/// The answer of a server whose appends no [`LedgerEndpoint`] reads.
 fn unread() -> Status {
     Status::unimplemented("appends are not served here")
 }
 
-/// The time a client gives the node; `None`: the node's default.
+/// The time that a client gives the node; `None`: the node's default.
 fn timeout(millis: u64) -> Option<Duration> {
     (millis != 0).then(|| Duration::from_millis(millis))
 }
@@ -132,8 +132,8 @@ async fn barrier(ledger: &Ledger, consistency: i32, timeout_ms: u64) -> Result<(
     passed.map(drop).map_err(|error| to_status(&(&error).into()))
 }
 
-/// Hands the records of a request to the ledger, with what is left of its time, or of `default`: it was first seen at
-/// `since`.
+/// Hands the records of a request to the ledger, with what is left of the request's time, or of `default`, since its
+/// first bytes came at `since`.
 async fn submit(
     ledger: &Ledger,
     request: pb::AppendRecordsRequest,
@@ -142,7 +142,7 @@ async fn submit(
 ) -> Result<Pending, pb::Failure> {
     let given = timeout(request.timeout_ms).unwrap_or(default);
     let left = given.saturating_sub(since.elapsed());
-    // Of a term that this node has not heard of it is not master. Who is, is to be found elsewhere.
+    // This node is not the master of a term that it has not heard of: the client must ask the others.
     if request.term.is_some_and(|term| ledger.role().borrow().term().is_some_and(|now| now < term)) {
         return Err((&AppendError::NotMaster { master: None }).into());
     }
@@ -153,7 +153,7 @@ async fn submit(
 async fn closed(roles: Vec<watch::Receiver<Role>>) -> pb::Failure {
     let mut reason = "the node is shutting down".to_owned();
     for mut role in roles {
-        // An error: who told the role is gone, and the ledger with it.
+        // An error: the role task is gone, and the ledger with it.
         if let Ok(role) = role.wait_for(Role::is_final).await
             && let Some(why) = role.final_reason()
         {
@@ -165,7 +165,7 @@ async fn closed(roles: Vec<watch::Receiver<Role>>) -> pb::Failure {
 
 #[async_trait]
 impl LedgerService for ClientService {
-    // Appends are read by [`LedgerEndpoint`], which does not come here.
+    // [`LedgerEndpoint`] answers appends before they come here.
     async fn append(
         &self,
         _: Request<pb::AppendRecordsRequest>,

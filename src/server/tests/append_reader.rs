@@ -6,6 +6,7 @@ use tonic::codec::{Codec, EncodeBody};
 use tonic_prost::ProstCodec;
 
 use super::*;
+use crate::config::Config;
 use crate::types::NodeId;
 use crate::wire::client::from_status;
 
@@ -46,7 +47,7 @@ async fn requests_come_whole_and_in_order_and_give_back_their_room() {
     let budget = budget();
     let (streams, messages) = (budget.streams.available_permits(), budget.messages.available_permits());
     let (sender, body) = body();
-    let mut requests = budget.requests(body, None).unwrap();
+    let mut requests = AppendReader::new(&budget, body, None).unwrap();
     assert!(futures::poll!(requests.next()).is_pending());
     let sizes = [0, 1, 100, 16 << 10, 300 << 10, 3, BATCH];
     for (id, size) in (0..).zip(sizes) {
@@ -70,7 +71,7 @@ async fn what_finds_no_room_waits_for_it_and_is_told_busy_when_its_time_is_up() 
         .map(|_| {
             let (sender, body) = body();
             (0..3).for_each(|id| send(&sender, id, BATCH));
-            budget.requests(body, None).unwrap()
+            AppendReader::new(&budget, body, None).unwrap()
         })
         .collect();
     let [mut first, mut second, mut third] = <[AppendReader; 3]>::try_from(streams).ok().unwrap();
@@ -98,9 +99,9 @@ async fn a_client_waits_no_longer_than_it_says() {
     let ((one, body_of_one), (other, body_of_other)) = (body(), body());
     send(&one, 0, BATCH);
     send(&other, 0, BATCH);
-    let mut patient = budget.requests(body_of_one, None).unwrap();
+    let mut patient = AppendReader::new(&budget, body_of_one, None).unwrap();
     let held = patient.next().await.unwrap().unwrap();
-    let mut hurried = budget.requests(body_of_other, Some(WAIT / 10)).unwrap();
+    let mut hurried = AppendReader::new(&budget, body_of_other, Some(WAIT / 10)).unwrap();
     let before = tokio::time::Instant::now();
     assert!(hurried.next().await.unwrap().is_err());
     assert_eq!(before.elapsed().as_millis(), (WAIT / 10).as_millis(), "by the virtual clock");
@@ -112,7 +113,7 @@ async fn a_request_over_the_limit_is_refused_by_its_length() {
     let budget = budget();
     let (sender, body) = body();
     send(&sender, 0, BATCH + REQUEST_SLACK);
-    let mut requests = budget.requests(body, None).unwrap();
+    let mut requests = AppendReader::new(&budget, body, None).unwrap();
     let status = requests.next().await.unwrap().err().unwrap();
     assert_eq!(from_status(&status).unwrap().code(), Code::TooLarge);
     assert!(requests.next().await.is_none());
@@ -131,7 +132,7 @@ async fn what_is_not_understood_or_not_whole_is_said_to_be_so() {
     let garbled = [&[0, 0, 0, 0, 2][..], &[0x22, 0x7f]].concat();
     for (bytes, expected) in [(compressed, "compressed"), (cut_short, "ends within"), (garbled, "")] {
         let body = Body::new(http_body_util::Full::new(Bytes::from(bytes)));
-        let mut requests = budget().requests(body, None).unwrap();
+        let mut requests = AppendReader::new(&budget(), body, None).unwrap();
         let status = requests.next().await.unwrap().err().unwrap();
         let failure = from_status(&status).expect("the stream ends with it, not as if all were well");
         assert_eq!(failure.code(), Code::Malformed);
@@ -147,7 +148,7 @@ async fn a_record_takes_the_room_of_its_handle_also_when_it_is_empty() {
     let (sender, body) = body();
     let records = vec![Bytes::new(); 1000];
     sender.unbounded_send(pb::AppendRecordsRequest { records, ..Default::default() }).unwrap();
-    let mut requests = budget.requests(body, None).unwrap();
+    let mut requests = AppendReader::new(&budget, body, None).unwrap();
     let taken = requests.next().await.unwrap().unwrap();
     let cost = before - free();
     let least = 1000 * size_of::<Bytes>();
@@ -170,7 +171,8 @@ async fn trickled(size: usize, pause: Duration) -> Option<Status> {
     let ticks = tokio_stream::wrappers::IntervalStream::new(tokio::time::interval(pause));
     let slow =
         ticks.zip(futures::stream::iter(pieces)).map(|(_, piece)| Ok::<_, Status>(http_body::Frame::data(piece)));
-    let mut requests = budget().requests(Body::new(http_body_util::StreamBody::new(Box::pin(slow))), None).unwrap();
+    let mut requests =
+        AppendReader::new(&budget(), Body::new(http_body_util::StreamBody::new(Box::pin(slow))), None).unwrap();
     requests.next().await.unwrap().err()
 }
 
@@ -186,7 +188,7 @@ async fn append_streams_are_as_many_as_there_is_room_for() {
     let budget = budget();
     let mut open = Vec::new();
     let busy = loop {
-        match budget.requests(Body::empty(), None) {
+        match AppendReader::new(&budget, Body::empty(), None) {
             Ok(requests) => open.push(requests),
             Err(busy) => break busy,
         }
@@ -196,5 +198,5 @@ async fn append_streams_are_as_many_as_there_is_room_for() {
     assert!(open.len() * config().client_stream() <= config().max_client_bytes / 2, "{}", open.len());
     assert_eq!(from_status(&busy).unwrap().code(), Code::Busy);
     open.pop();
-    assert!(budget.requests(Body::empty(), None).is_ok());
+    assert!(AppendReader::new(&budget, Body::empty(), None).is_ok());
 }
