@@ -10,21 +10,21 @@ use super::{OfflineError, StoppedLedger};
 use crate::format::entry::EntryHeader;
 use crate::format::segment::SEGMENT_HEADER;
 
-/// Bytes that are compared at once.
+/// Bytes that are compared at once: two buffers of this size are in memory.
 const CHUNK: u64 = 1 << 20;
 
 /// How two replicas differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "comparison", rename_all = "snake_case")]
 pub enum Comparison {
-    /// They do not, in what both hold.
+    /// Equal, as far as both hold bytes.
     Equal {
         /// Position of the first byte that was compared.
         from: u64,
         /// Position after the last.
         to: u64,
     },
-    /// One holds what the other does, and then more.
+    /// One holds all that the other holds, and then more.
     Prefix {
         /// The one that holds less.
         shorter: Side,
@@ -39,7 +39,7 @@ pub enum Comparison {
         /// Records it has less.
         records: u64,
     },
-    /// They do, from there on.
+    /// They differ from that place on.
     Differ(Box<Difference>),
     /// There is nothing that both hold.
     NothingInCommon {
@@ -116,7 +116,7 @@ pub fn diff(left: &StoppedLedger, right: &StoppedLedger) -> Result<Comparison, O
     for position in positions {
         match (ours.binary_search(&position).is_ok(), theirs.binary_search(&position).is_ok()) {
             (true, true) => {}
-            // Whoever has a later segment lacks this one; whoever has none has ended.
+            // A replica that has a later segment lacks this one; a replica that has none ends here.
             (false, _) if ours.last() < Some(&position) => return shorter(sides, Side::Left, position, to),
             (_, false) if theirs.last() < Some(&position) => return shorter(sides, Side::Right, position, to),
             _ => return Ok(Comparison::Differ(describe(sides, position, position)?)),

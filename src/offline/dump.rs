@@ -1,4 +1,4 @@
-//! Everything there is, in order.
+//! Dumps everything in a ledger's directory, in order.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::format::hard_state::{LogPoint, Slot};
 use crate::log::names::{self, FileKind};
 use crate::segment::after;
 
-/// What of a ledger is dumped.
+/// Which part of a ledger is dumped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DumpOptions {
@@ -126,7 +126,7 @@ impl StoppedLedger {
         Ok(())
     }
 
-    /// Returns how many of their findings are shown.
+    /// Returns the number of findings that it shows.
     fn dump_side_files<E: From<OfflineError>>(
         &self,
         visit: &mut dyn FnMut(DumpItem) -> Result<(), E>,

@@ -1,4 +1,4 @@
-//! Why a tool does not do what it was asked for.
+//! Why a tool did not do what it was asked to do.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::error::{Mismatch, OpenError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OfflineError {
-    /// The directory cannot be had: it is in use, of a later format version, or the system fails; or what is asked for
+    /// The directory cannot be opened: it is in use, it has a later format version, or the system fails; or the tool
     /// needs a file that is damaged.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -111,7 +111,7 @@ pub enum OfflineError {
         what: String,
     },
     /// No such record.
-    #[error("there is no record {to}: the log has the records {first} to {end}, without the last")]
+    #[error("there is no record {to}: the log holds the records from {first} up to, but not including, {end}")]
     OutOfRange {
         /// The index asked for.
         to: u64,
@@ -137,7 +137,8 @@ pub enum OfflineError {
     },
     /// There is nobody to be given up.
     #[error(
-        "{} is a cluster of {node} alone already, formed or made so by `recover`: nothing is to do. Start the node",
+        "{} is a cluster of {node} alone already, formed or made so by `recover`: there is nothing to do. Start the \
+        node",
         dir.display()
     )]
     AloneAlready {

@@ -1,4 +1,4 @@
-//! What a check finds.
+//! What a verification finds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,10 +20,10 @@ pub struct Finding {
     pub position: Option<u64>,
     /// In a segment: the first record that cannot be had, as far as it is known.
     pub index: Option<u64>,
-    /// What does not fit; what is there and what should be, where that says more.
+    /// What does not fit; where that says more, what is there and what should be there.
     #[serde(flatten)]
     pub mismatch: Mismatch,
-    /// The row of the recovery table (docs/recovery.md), where one speaks of it.
+    /// The row of the recovery table (docs/recovery.md) that decides about it, if there is one.
     pub row: Option<&'static str>,
     /// What a start of the node would do about it.
     pub at_start: AtStart,
@@ -35,7 +35,7 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Nothing is lost: a start makes it anew or removes it, or it is of no use to anybody.
+    /// Nothing is lost: a start makes it anew or removes it, or nothing ever reads it.
     Note,
     /// Bytes that count are not what was written.
     Damage,

@@ -20,7 +20,7 @@ pub enum DumpItem {
         /// Its size; `None` if it cannot be had.
         bytes: Option<u64>,
     },
-    /// Whom the directory was made for.
+    /// The cluster, ledger and node that the directory was made for.
     Identity {
         /// The cluster.
         cluster: String,
@@ -50,11 +50,11 @@ pub enum DumpItem {
     Vote {
         /// 0 or 1.
         slot: u8,
-        /// Which of the two is newer.
+        /// Number of the write; the slot with the higher one is newer.
         sequence: u64,
         /// The term.
         term: u64,
-        /// Who it is for.
+        /// The node that the vote is for.
         node: Option<String>,
         /// Whether a quorum granted it.
         granted: bool,
@@ -65,9 +65,9 @@ pub enum DumpItem {
         slot: u8,
         /// Which of the two is newer.
         sequence: u64,
-        /// What is before it was known to be committed.
+        /// All before this point was known to be committed.
         committed: DumpPoint,
-        /// What is before it was synced.
+        /// All before this point was synced.
         durable: DumpPoint,
     },
     /// A progress slot that was never written.
@@ -107,7 +107,7 @@ pub enum DumpItem {
         /// Whether it is the end of its segment.
         seals: bool,
     },
-    /// Something that is not as it was written. What follows is what could be found behind it.
+    /// Something that is not as it was written. The items that follow are what could be found behind it.
     Damage(Finding),
     /// The end of the log, as far as it could be followed.
     End {

@@ -1,9 +1,10 @@
 //! Tools for the directory of a ledger whose node is stopped: look at everything, check everything, cut, compare.
 //!
-//! A [`StoppedLedger`] holds the directory's lock, so no node can start in it meanwhile; [`StoppedLedger::to_read`] goes without
-//! where none can be taken, and needs no right to write. Whom the directory was made for is read from it. Only
-//! [`StoppedLedger::truncate`], [`StoppedLedger::make_new_cluster`] and [`repair()`] write; what root makes there belongs to the
-//! directory's owner. All files are read with `pread`: a bad sector is reported, and the rest is read.
+//! A [`StoppedLedger`] holds the directory's lock, so no node can start in it meanwhile;
+//! [`StoppedLedger::to_read`] goes without the lock where it cannot be taken, and needs no right to write. The
+//! directory itself says whom it was made for. Only [`StoppedLedger::truncate`],
+//! [`StoppedLedger::make_new_cluster`] and [`repair()`] write; what root makes there belongs to the directory's owner.
+//! All files are read with `pread`: a bad sector is reported, and the rest is read.
 //!
 //! | | |
 //! |---|---|
@@ -81,14 +82,14 @@ use crate::log::unsynced_names::put_back;
 pub struct StoppedLedger {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    /// The directory, if it still says whom it is for.
+    /// The directory, if its identity can be read.
     directory: Result<Directory, UnusableFile>,
-    /// Where the log begins, if the directory still says so.
+    /// Where the log begins, if the start file can be read.
     start: Result<StartPoint, UnusableFile>,
     segment_size: u64,
-    /// What is there, ascending.
+    /// The names of all files, ascending.
     names: Vec<String>,
-    /// Why there is no lock, if there is none.
+    /// Why the lock is not held, if it is not.
     unlocked: Option<String>,
     _lock: Option<Box<dyn Send + Sync>>,
 }
@@ -99,17 +100,17 @@ impl std::fmt::Debug for StoppedLedger {
     }
 }
 
-/// A lock, or why there is none.
+/// The lock, or why it is not held.
 type Locked = (Option<Box<dyn Send + Sync>>, Option<String>);
 
-/// What to tell whoever runs a tool that writes in `dir`, if something is to be told: root gives what it makes there to
-/// the directory's owner.
+/// A note for the user of a tool that writes in `dir`, if the user is root: what root makes there is given to the
+/// directory's owner.
 pub fn given_to_owner(dir: &Path) -> Option<String> {
     let (uid, gid) = owner::given_to(dir)?;
     Some(format!("run by root: files that are made in {} are given to its owner, {uid}:{gid}", dir.display()))
 }
 
-/// A file that every start needs and that cannot be used.
+/// A file that every start needs, and that cannot be used.
 #[derive(Debug, Clone)]
 struct UnusableFile {
     file: PathBuf,
@@ -131,9 +132,9 @@ impl StoppedLedger {
         Self::open_on(Arc::new(RealDisk), dir.into())
     }
 
-    /// The same, to look at: nothing is made or opened for writing, so the right to read is enough, and a read-only
-    /// file system will do. [`StoppedLedger::truncate`] fails. Others may look at the same time. Where the lock cannot be
-    /// taken ([`StoppedLedger::unlocked`] says why) nothing keeps a node from starting meanwhile.
+    /// Opens the directory to look at it: nothing is made or opened for writing, so the right to read is enough, and
+    /// a read-only file system will do. [`StoppedLedger::truncate`] fails. Others may look at the same time. Where the
+    /// lock cannot be taken ([`StoppedLedger::unlocked`] says why) nothing keeps a node from starting meanwhile.
     ///
     /// # Errors
     /// As [`StoppedLedger::open`].
@@ -189,8 +190,8 @@ impl StoppedLedger {
         Ok(stopped)
     }
 
-    /// Why the directory is looked at without its lock; `None` if it is held. A node may start meanwhile then, and what
-    /// is seen may be half of what it writes.
+    /// Why the directory is read without its lock; `None` if the lock is held. Without it a node may start meanwhile,
+    /// and a tool may see half of what that node writes.
     pub fn unlocked(&self) -> Option<&str> {
         self.unlocked.as_deref()
     }
@@ -209,7 +210,7 @@ impl StoppedLedger {
         self.directory.as_ref().map(Directory::identity)
     }
 
-    /// What the first entry continues, if that is known.
+    /// What the first stored entry continues, if that is known.
     fn base(&self) -> Option<Cursor> {
         let (identity, start) = (self.identity().ok()?, self.start.as_ref().ok()?);
         Some(start.purged.map_or(identity.genesis(), |purged| purged.next))
@@ -235,7 +236,7 @@ impl StoppedLedger {
         self.names.iter().filter_map(segment).filter(counts).collect()
     }
 
-    /// What the first good segment header says; else the size of the largest segment.
+    /// The segment size, as the first good segment header says; else the size of the largest segment.
     fn guess_segment_size(&self) -> u64 {
         let mut largest = 0;
         for name in self.names.iter().filter(|name| matches!(names::kind(name), Some(FileKind::Segment(_)))) {
@@ -258,7 +259,7 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OfflineError> {
     StoppedLedger::io("list", dir, disk.list(dir))
 }
 
-/// Says where to look instead, if there is a place.
+/// The error for a directory that is no ledger's. If a ledger's directory lies in it, the error names that.
 fn no_ledger(disk: &dyn Disk, dir: PathBuf, names: &[String]) -> OfflineError {
     let ledger = names.iter().find(|name| disk.read(&dir.join(name).join(names::IDENTITY)).is_ok());
     let why = match ledger {
@@ -268,7 +269,7 @@ fn no_ledger(disk: &dyn Disk, dir: PathBuf, names: &[String]) -> OfflineError {
     OfflineError::NoLedger { dir, why }
 }
 
-/// Damage is to be reported; all else ends the look.
+/// Takes damage for a value, because the tools report it; every other error ends the tool.
 fn usable<T>(opened: Result<T, OpenError>, what: &'static str) -> Result<Result<T, UnusableFile>, OfflineError> {
     match opened {
         Ok(value) => Ok(Ok(value)),

@@ -1,4 +1,4 @@
-//! Making a cluster of its own of a survivor, when the quorum of its cluster is lost for good.
+//! Makes a cluster of one of a survivor, when the quorum of its cluster is lost for good.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use crate::raft::storage::state_machine;
 use crate::types::{Incarnation, checked_address};
 use crate::wire::pb;
 
-/// A cluster of one that was made of a survivor, or is planned.
+/// A cluster of one, made of a survivor or planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewCluster {
     /// The cluster's name, which stays.
@@ -54,7 +54,7 @@ pub struct GivenUpMember {
     pub address: String,
 }
 
-/// What the log says besides records.
+/// What recovery needs to know of the log besides its records.
 struct LogFacts {
     /// The newest membership, and the number of its entry.
     membership: Option<(u64, pb::Membership)>,
@@ -146,10 +146,10 @@ impl StoppedLedger {
         let (Ok(old), Ok(version)) = (self.identity().cloned(), self.directory.as_ref().map(Directory::version)) else {
             return Ok(made);
         };
-        // What is to be kept may be in a copy that is on no disk yet.
+        // What is kept must be on the disk: in a copy of a directory nothing need have been synced yet.
         offline_access::sync_all(disk.as_ref(), &path)?;
-        // Before anything else is changed: with a disk that the membership does not name, the node neither asks for
-        // votes nor is heard.
+        // Changes the identity first: with a disk that the membership does not name, the node asks for no votes, and
+        // no member listens to it.
         let identity = Identity { incarnation: Incarnation::random(), ..old };
         directory::replace_identity(disk.as_ref(), &path, &identity, version)?;
         // The log takes the lock itself.
@@ -178,7 +178,7 @@ impl StoppedLedger {
             members: vec![member],
             cluster_incarnation: incarnation.to_bytes().to_vec().into(),
         };
-        // As a leader of a term that nobody has heard of.
+        // As the leader of a term that no other node has seen.
         let term = reader.vote().map_or(0, |vote| vote.term).max(log.end().term) + 1;
         let vote = HardVote { term, node: Some(identity.node.clone()), granted: true };
         log.save_vote(vote).map_err(system("save the vote in"))?;
@@ -192,8 +192,8 @@ impl StoppedLedger {
     }
 }
 
-/// Whether the membership is of this node with this disk, and of nobody else. A directory that a new cluster was begun
-/// on has a disk that no membership names.
+/// Whether this node with this disk is the only member. A directory in which `recover` was interrupted has a disk
+/// that no membership names.
 fn is_alone(membership: &pb::Membership, identity: &Identity) -> bool {
     let me = |member: &pb::Member| {
         member.id == identity.node.as_str() && member.incarnation[..] == identity.incarnation.to_bytes()[..]

@@ -1,4 +1,4 @@
-//! Getting back what is damaged.
+//! Gets damaged ranges back from replicas.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,7 +25,8 @@ pub async fn repair(
     from: impl IntoIterator<Item = String>,
     dry_run: bool,
 ) -> Result<RepairReport, RepairError> {
-    // A bound, not a buffer: an entry is no larger than a segment, and how large that is only the directory knows.
+    // A bound, not a buffer: an entry is at most as large as a segment, and only the directory knows the size of
+    // that.
     let max_message_bytes = usize::try_from(MAX_SEGMENT_SIZE).unwrap_or(usize::MAX);
     let transport = Arc::new(GrpcTransport::new(GrpcOptions { max_message_bytes, ..GrpcOptions::default() }));
     let (disk, path, peers) = (Arc::new(RealDisk), dir.into(), from.into_iter().collect());

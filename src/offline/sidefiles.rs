@@ -1,4 +1,4 @@
-//! The files beside the segments: what is in them, and what is wrong with them.
+//! The files beside the segments: their contents, and what is wrong with them.
 
 use std::io;
 
@@ -19,7 +19,7 @@ pub(super) struct HardState {
 }
 
 impl HardState {
-    /// What was noted last, of what can be read.
+    /// The newest progress slot that can be read.
     pub(super) fn newest(&self) -> Option<(usize, Noted)> {
         let valid = |(nth, slot): (usize, &Slot<Noted>)| match slot {
             Slot::Valid(sequence, noted) => Some((*sequence, nth, *noted)),
@@ -31,11 +31,12 @@ impl HardState {
 }
 
 impl StoppedLedger {
-    /// Everything wrong with the files beside the segments, indexes aside; and the hard state if it has its size.
+    /// All that is wrong with the files beside the segments, except their indexes; and the hard state, if its file
+    /// has the right size.
     pub(super) fn side_files(&self) -> Result<(Vec<Finding>, Option<HardState>), OfflineError> {
         let mut findings = Vec::new();
         for (unusable, row) in [(self.directory.as_ref().err(), "identity"), (self.start.as_ref().err(), "start")] {
-            // Without an identity nobody has looked for a start.
+            // Without an identity the start file was not read.
             if let Some(UnusableFile { file, mismatch }) = unusable.filter(|u| u.file.ends_with(row)) {
                 let finding = Finding::of(Severity::Damage, file.clone(), mismatch.clone());
                 findings.push(finding.decided(row, AtStart::Refuse));
@@ -46,7 +47,7 @@ impl StoppedLedger {
         Ok((findings, hard_state))
     }
 
-    /// Whether the directory never had a vote.
+    /// Whether the directory is new, so that no vote can have been lost.
     fn is_fresh(&self) -> bool {
         self.positions().is_empty() && self.start.as_ref().is_ok_and(|start| start.purged.is_none())
     }
@@ -134,14 +135,14 @@ impl StoppedLedger {
                 }
                 Some(FileKind::Index(at)) if !segments.contains(&at) => ("an index without its segment", AtStart::Keep),
                 None => ("not part of the ledger", AtStart::Keep),
-                // Those that are to come again have been put back.
+                // `put_back` has renamed the files that come again.
                 Some(FileKind::Segment(_) | FileKind::Index(_) | FileKind::Renaming | FileKind::Fixed) => continue,
             };
             findings.push(Finding::new(Severity::Note, self.path.join(name), what).start_does(at_start));
         }
     }
 
-    /// Compares the index file of a segment with what has been found in it.
+    /// Compares the index file of a segment with the entries that the survey found in the segment.
     pub(super) fn index_file(&self, ends: &SurveyedSegment<'_>) -> Result<Option<Finding>, OfflineError> {
         let path = self.index_path(ends.position);
         let new = |severity| Finding::new(severity, path.clone(), "index of a segment");
@@ -175,7 +176,7 @@ impl StoppedLedger {
     }
 }
 
-/// What is wrong with a slot, and which find of the table it is.
+/// What is wrong with a slot, and the case of the recovery table that it is.
 fn wrong<T>(
     slot: &Slot<T>,
     may_be_empty: bool,

@@ -1,4 +1,4 @@
-//! What a start of the node would do about what is found.
+//! What a start of the node would do about the findings.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -9,16 +9,16 @@ use crate::error::{Mismatch, OpenError};
 use crate::log::offline_access::{self, StartVerdict};
 use crate::log::recovery::{Decision, EndCase};
 
-/// Knows what a start would do, and which findings say so.
+/// Knows what a start would do, and remembers which findings have said so.
 pub(super) struct StartPrediction {
     verdict: Result<StartVerdict, StartRefusal>,
-    /// Rows of the table that a finding has named.
+    /// Rows of the recovery table that a finding has named.
     rows: HashSet<&'static str>,
     /// Files of findings for which a start would refuse.
     refused: HashSet<PathBuf>,
 }
 
-/// A start that does not come to the table of the segments.
+/// The refusal of a start that does not get as far as the segments.
 struct StartRefusal {
     file: PathBuf,
     finding: Option<Finding>,
@@ -36,7 +36,7 @@ impl StartPrediction {
         Ok(Self { verdict, rows: HashSet::new(), refused: HashSet::new() })
     }
 
-    /// What a start would do on the whole, and why if it would not simply go on.
+    /// What a start would do with the whole log; and why, if it would not simply go on.
     pub(super) fn at_start(&self) -> (AtStart, Option<String>) {
         match &self.verdict {
             Err(refusal) => (AtStart::Refuse, Some(refusal.why.clone())),
@@ -50,7 +50,7 @@ impl StartPrediction {
         }
     }
 
-    /// Remembers what a finding says.
+    /// Remembers that this finding was reported.
     pub(super) fn heard(&mut self, finding: &Finding) {
         self.rows.extend(finding.row);
         if finding.at_start == AtStart::Refuse {
@@ -64,7 +64,7 @@ impl StartPrediction {
             (_, None) => AtStart::Keep,
             (Err(_), _) => AtStart::Refuse,
             (Ok(verdict), _) if position >= verdict.end.position => verdict.decision.into(),
-            // It lies where a start believes what was noted.
+            // It lies below what was noted as synced, and a start does not read that.
             (Ok(_), _) => AtStart::Keep,
         };
         let severity = match at_start {
@@ -75,7 +75,7 @@ impl StartPrediction {
         Finding { index: Some(next.index), row: case.map(EndCase::name), goes_on, ..finding }
     }
 
-    /// What a start would say and no finding has said.
+    /// What a start would report and no finding has reported yet.
     pub(super) fn unsaid(&self) -> Option<Finding> {
         match &self.verdict {
             Err(refusal) if self.refused.contains(&refusal.file) => None,
@@ -94,7 +94,7 @@ impl StartPrediction {
 }
 
 impl StartRefusal {
-    /// The files beside the segments are looked at by themselves.
+    /// No finding: `side_files` reports the files beside the segments.
     fn of(unusable: &UnusableFile) -> Self {
         let UnusableFile { file, mismatch: Mismatch { what, found, .. } } = unusable;
         Self { file: file.clone(), finding: None, why: format!("{what}: {found}") }

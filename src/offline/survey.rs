@@ -1,4 +1,4 @@
-//! Going over all segments, also behind damage: what dump, verify, truncate and diff have in common.
+//! The walk over all segments, also behind damage, that dump, verify, truncate and diff share.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentError,
 use crate::log::recovery::EndCase;
 use crate::segment::scanner::{Break, Broken, Scanner, Step, Stop};
 
-/// What a survey comes across, in the order of the positions. A problem comes before what it is about.
+/// What a survey reports, in the order of the positions. A problem comes before the entry that it is about.
 pub(super) enum Surveyed<'a> {
     /// A segment file, and its header if that is good.
     Segment { position: u64, header: Option<SegmentHeader> },
-    /// An entry whose header is good. With `fits` all of it is, and it continues what is before.
+    /// An entry whose header is good. With `fits` all of it is good, and it continues what is before.
     Entry { header: EntryHeader, bytes: &'a [u8], fits: bool },
     /// A blank; `seals` if it is the end of its segment.
     Blank { position: u64, length: u64, chain: u32, seals: bool },
@@ -35,19 +35,19 @@ pub(super) struct Problem {
     pub(super) case: Option<EndCase>,
     pub(super) file: PathBuf,
     pub(super) position: u64,
-    /// What comes next there.
+    /// Number, index and chain that the next entry there should have.
     pub(super) next: Cursor,
     pub(super) mismatch: Mismatch,
-    /// Position where something good follows.
+    /// Position at which good entries follow.
     pub(super) goes_on: Option<u64>,
 }
 
-/// What there was in a segment.
+/// What a segment holds, once the survey has come to its end.
 pub(super) struct SurveyedSegment<'a> {
     pub(super) position: u64,
     pub(super) file: Option<(&'a dyn DiskFile, SegmentHeader)>,
     pub(super) units: Vec<Unit>,
-    /// What comes next.
+    /// What the next entry must continue.
     pub(super) end: Cursor,
     /// Whether a blank ends it.
     pub(super) sealed: bool,
@@ -58,7 +58,7 @@ pub(super) struct SurveyedSegment<'a> {
 type Visit<'v, E> = &'v mut dyn FnMut(Surveyed<'_>) -> Result<(), E>;
 
 impl StoppedLedger {
-    /// Goes over the segments that can hold records of `indexes`.
+    /// Surveys the segments that can hold records of `indexes`.
     pub(super) fn survey<E: From<OfflineError>>(&self, indexes: Range<u64>, visit: Visit<'_, E>) -> Result<(), E> {
         let all = self.positions();
         let positions = self.narrow(&all, &indexes)?;
@@ -89,7 +89,8 @@ impl StoppedLedger {
         Ok(())
     }
 
-    /// Goes over one segment. `next` is what comes next as far as it is known, `expected` what the header must be.
+    /// Surveys one segment. `next` is what its first entry should continue, as far as that is known; `expected` is
+    /// what its header must say.
     pub(super) fn segment<E: From<OfflineError>>(
         &self,
         position: u64,
@@ -127,10 +128,10 @@ impl StoppedLedger {
     }
 }
 
-/// What comes next where nothing is known.
+/// What to continue where nothing is known.
 pub(super) const NOWHERE: Cursor = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 0 };
 
-/// Where a segment ended.
+/// Where the entries of a segment end, and whether the survey met no problem in it.
 pub(super) struct SegmentEnd {
     end: Cursor,
     intact: bool,
@@ -182,8 +183,8 @@ impl SegmentSurvey<'_> {
         Ok(SegmentEnd { end, intact })
     }
 
-    /// The header if it is good, and where the entries begin: without a good header at what comes next. `None` if there
-    /// is nothing to go over.
+    /// The header if it is good, and where the entries begin; without a good header, where `next` says. `None` if the
+    /// segment holds nothing to survey.
     fn header<E: From<OfflineError>>(
         &mut self,
         file: &Arc<dyn DiskFile>,
@@ -257,7 +258,7 @@ impl SegmentSurvey<'_> {
     }
 }
 
-/// Going over the entries of a segment.
+/// The survey of the entries of a segment.
 struct EntrySurvey<'f> {
     scanner: Scanner<'f>,
     units: Vec<Unit>,
@@ -266,7 +267,7 @@ struct EntrySurvey<'f> {
 }
 
 impl EntrySurvey<'_> {
-    /// Whether a blank ends the segment.
+    /// Returns whether a blank ends the segment.
     fn run<E: From<OfflineError>>(
         &mut self,
         segment: &mut SegmentSurvey<'_>,
@@ -333,7 +334,7 @@ impl EntrySurvey<'_> {
         visit(Surveyed::Entry { header, bytes, fits })
     }
 
-    /// A blank is zeros behind its header. No start looks there, but all replicas hold the same bytes.
+    /// Behind its header a blank is zeros. No start reads them, but all replicas hold the same bytes.
     fn blank<E: From<OfflineError>>(
         &mut self,
         length: u64,
@@ -361,7 +362,7 @@ impl EntrySurvey<'_> {
         }))
     }
 
-    /// Reports what stopped the scan, and goes to the next good place. `false` if there is none in this segment.
+    /// Reports what stopped the scan, and goes to the next good entry. Returns `false` if this segment has none.
     fn go_on<E: From<OfflineError>>(
         &mut self,
         case: EndCase,

@@ -1,4 +1,4 @@
-//! Removing records from an index on, also in front of damage.
+//! Removes the records from an index on, also in front of damage.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ pub struct Truncation {
     pub entries: u64,
     /// Records in them.
     pub records: u64,
-    /// Bytes that are not readable as entries go too.
+    /// Whether bytes go that cannot be read as entries.
     pub damaged: bool,
     /// Index after the last record known to be committed: more than `to` if committed records go.
     pub committed: u64,
@@ -51,11 +51,11 @@ pub struct Truncation {
     discarded: Option<Discarded>,
 }
 
-/// What is given up with entries that go, the worst of it.
+/// The worst that is given up with the entries that go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Discarded {
-    /// A start would keep them, or refuse because something is missing that no write explains: they may have been
-    /// acknowledged.
+    /// A start would keep them, or would refuse, because no interrupted write explains what is missing: they may have
+    /// been acknowledged.
     Acknowledged,
     /// They were noted as synced here: they may have been acknowledged.
     Synced,
@@ -108,9 +108,9 @@ impl StoppedLedger {
     pub fn truncate(&self, to: u64, discard_committed: bool) -> Result<Truncation, OfflineError> {
         let plan = self.plan_truncation(to, discard_committed)?;
         let (directory, noted) = self.noted()?;
-        // What is left is to be there, also in a copy.
+        // What is left must be on the disk: in a copy of a directory nothing need have been synced yet.
         offline_access::sync_all(self.disk.as_ref(), &self.path)?;
-        // Before anything goes: a start must not take it for damage that what is gone is not there.
+        // Lowers the notes before anything goes, so that a start does not take what is gone for damage.
         let (committed, durable) = (noted.committed.at_most(plan.cut), noted.durable.at_most(plan.cut));
         let lowered = Noted { committed, durable, clearing: true };
         if lowered != noted {
@@ -137,7 +137,7 @@ impl StoppedLedger {
         }
     }
 
-    /// What is noted, in a directory whose other files can be used.
+    /// The noted points, if identity, start and hard state can be used.
     fn noted(&self) -> Result<(&Directory, Noted), OfflineError> {
         let directory = self.directory.as_ref()?;
         self.start.as_ref()?;
@@ -164,18 +164,18 @@ impl StoppedLedger {
     }
 }
 
-/// Looks for the place of the cut.
+/// The search for the place of the cut.
 struct CutSearch<'a> {
     ledger: &'a StoppedLedger,
     to: u64,
     base: Cursor,
-    /// What comes next in front of any damage, and the segment of the entry before it.
+    /// What the next entry must continue, in front of any damage, and the segment of the entry before it.
     at: Cursor,
     segment: Option<u64>,
     /// The first problem, if it comes before the cut.
     problem: Option<Problem>,
     cut: Option<(Cursor, Option<u64>)>,
-    /// Index after the last record of a good entry, wherever it is.
+    /// Index after the last record of any good entry, also behind damage.
     readable: u64,
     found: Truncation,
 }
@@ -227,7 +227,7 @@ impl<'a> CutSearch<'a> {
     }
 
     fn problem(&mut self, problem: Problem) {
-        // No start looks at the rest of a blank, and the segment of the cut is zeroed.
+        // No start reads the rest of a blank, and the cut zeroes the rest of its segment.
         if problem.case.is_none() {
             return;
         }
@@ -304,12 +304,12 @@ impl<'a> CutSearch<'a> {
 }
 
 impl Truncation {
-    /// Whether records, or other entries, go that are known to be committed.
+    /// Whether the cut removes entries that are known to be committed.
     pub fn discards_committed(&self) -> bool {
         self.discarded == Some(Discarded::Committed)
     }
 
-    /// Whether anything goes that may have been acknowledged, committed or not.
+    /// Whether the cut removes anything that may have been acknowledged, committed or not.
     pub fn discards_acknowledged(&self) -> bool {
         self.discarded.is_some()
     }
@@ -318,11 +318,11 @@ impl Truncation {
 /// What a start would do with the log as it is.
 #[derive(Clone, Copy)]
 enum StartOutcome {
-    /// It would end the log there, and say itself what it does not keep.
+    /// It would end the log there, and report what it does not keep.
     Ends { number: u64, index: u64 },
-    /// It would throw all of it away: a reset was interrupted.
+    /// It would throw all of it away, because a reset was interrupted.
     BeginsAnew,
-    /// What is missing may have been acknowledged, however little is known.
+    /// It would refuse, because what is missing may have been acknowledged.
     Refuses,
 }
 
@@ -336,7 +336,8 @@ impl StartOutcome {
     }
 }
 
-/// What is given up with what goes. Compared by number: a change of members is acknowledged and has no index.
+/// The worst that the cut gives up. It compares numbers, because a change of members is acknowledged and has no
+/// index.
 fn discarded(cut: &Truncation, noted: Noted, at_start: StartOutcome) -> Option<Discarded> {
     let kept = match at_start {
         StartOutcome::Ends { number, .. } => cut.number < number,

@@ -1,4 +1,4 @@
-//! Every byte checked.
+//! Checks every byte of a ledger's directory.
 
 use serde::Serialize;
 
@@ -9,22 +9,22 @@ use crate::format::batch::Batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::hard_state::{LogPoint, Slot};
 
-/// What a check has to tell.
+/// What a verification tells while it runs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum VerifyEvent {
     /// Something is not as it was written.
     Finding(Finding),
-    /// How far the check has come.
+    /// How far the verification has come.
     Progress {
-        /// Bytes of segments gone over.
+        /// Bytes of segments that were checked.
         done: u64,
         /// Bytes of segments there are.
         total: u64,
     },
 }
 
-/// What a check found, in figures.
+/// What a verification found, in figures.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct VerifySummary {
     /// Segment files.
@@ -53,7 +53,7 @@ pub struct VerifySummary {
     pub why: Option<String>,
 }
 
-/// Progress is told so often.
+/// Bytes between two events of progress: 1 MiB, so that the display moves and costs nothing.
 const TELL: u64 = 1 << 20;
 
 impl StoppedLedger {
@@ -109,7 +109,7 @@ impl StoppedLedger {
     }
 }
 
-/// A place in the log that the hard state names.
+/// A point of the log that a progress slot of the hard state names, and that an entry must confirm.
 struct ExpectedPoint {
     slot: usize,
     what: &'static str,
@@ -187,12 +187,12 @@ impl<E: From<OfflineError>> Verification<'_, E> {
         Finding::new(Severity::Damage, path, format!("{what} point of progress slot {slot}")).at(at)
     }
 
-    /// Says once what a start would say, and what no entry has been found for.
+    /// Reports what a start would say and no finding has said, and the noted points for which there is no entry.
     fn finish(mut self) -> Result<VerifySummary, E> {
         if let Some(finding) = self.prediction.unsaid() {
             self.report(finding)?;
         }
-        // Damage that was reported may be what hides the entry.
+        // If there is damage, it may hide the entry: it was reported already.
         let sound = self.summary.damages == 0;
         for place in std::mem::take(&mut self.places).into_iter().filter(|place| sound && !place.met) {
             let finding = self.note(place.slot, place.what);
@@ -213,7 +213,7 @@ impl<E: From<OfflineError>> Verification<'_, E> {
         (self.visit)(VerifyEvent::Finding(finding))
     }
 
-    /// `position` is where the check has come to.
+    /// `position` is where the verification has come to.
     fn tell(&mut self, position: u64) -> Result<(), E> {
         let done = position.saturating_sub(self.begins).min(self.total);
         if done < self.told + TELL {

@@ -147,7 +147,7 @@ fn a_wrong_command_line_says_what_is_wrong() {
         ),
         (&["serve", "--group", "g", "--id", "n0"], "a member already needs --bind alone"),
         (&["serve", "--group", "g", "--id", "n0", "--peers", &one], "of this node alone is not enough"),
-        (&["status", "--group", "g", "--peers", "n0=h:1", "--timeout", "0"], "nothing is done in no time"),
+        (&["status", "--group", "g", "--peers", "n0=h:1", "--timeout", "0"], "no answer comes in no time"),
         (&["status", "--group", "g", "--peers", "n0=h:1", "--timeout", "banana"], "like 500ms, 10s or 72h"),
         (&["members", "add", "--group", "g", "--peers", "n0=h:1", "nonsense"], "write host:port (no port"),
         (

@@ -13,7 +13,7 @@ use crate::output::{Failure, ended};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// All is well: what was asked for happened, all that was looked at serves.
+    /// All is well: what was asked for was done, and all that was looked at serves.
     Well = 0,
     /// It failed, or nobody answered. `log`: what was looked for was found.
     Failed = 1,
@@ -21,11 +21,11 @@ pub(crate) enum Exit {
     Usage = 2,
     /// A ledger is closed or damaged.
     Closed = 3,
-    /// There is no master, as far as who was asked knows.
+    /// There is no master, as far as the node that was asked knows.
     NoMaster = 4,
 }
 
-/// Whether one of the nodes had this problem.
+/// Whether one of the nodes that were tried had this problem.
 fn any(tried: &[TriedNode], problem: NodeProblem) -> bool {
     tried.iter().any(|tried| tried.problem == problem)
 }
@@ -38,7 +38,7 @@ impl Exit {
                 ClientError::NoMaster { .. } => Exit::NoMaster,
                 ClientError::NotMaster { master, .. } if master.is_empty() => Exit::NoMaster,
                 ClientError::Closed { .. } | ClientError::Damaged { .. } => Exit::Closed,
-                // They answered, and that is what they said.
+                // The nodes answered, and said that the ledger is closed.
                 ClientError::Unreachable { tried, .. } if any(tried, NodeProblem::Closed) => Exit::Closed,
                 ClientError::UnknownNode { .. }
                 | ClientError::UnknownGroup { .. }
@@ -70,14 +70,14 @@ impl Exit {
     /// What the role of one ledger on one node means: `master` and `slave` serve.
     pub(crate) fn of_role(role: &str) -> Self {
         match role {
-            // One that is stopped is of a node that shuts down.
+            // A ledger is stopped when its node shuts down.
             "closed" | "stopped" => Exit::Closed,
             "electing" | "removed" => Exit::NoMaster,
             _ => Exit::Well,
         }
     }
 
-    /// The code of several: a closed ledger comes before one without a master, for it does not pass by itself.
+    /// The code of several: a closed ledger comes before one without a master, because it does not open by itself.
     pub(crate) fn worst(codes: impl IntoIterator<Item = Exit>) -> Self {
         let gravity = |code: &Exit| match code {
             Exit::Well => 0,
@@ -95,19 +95,19 @@ impl Exit {
 pub(crate) enum AskOutcome<'a> {
     /// Its role.
     Role(&'a str),
-    /// That it knows of no master, while this one leads, as others say.
+    /// That it knows of no master, while others say that this node leads.
     Astray(&'a str),
-    /// Something else than its role.
+    /// An answer that does not tell its role.
     Answer,
-    /// No answer, or that there is none.
+    /// No answer, or a refusal.
     Error(&'a ClientError),
 }
 
-/// What several answers come to: the worst of them, and who gave it, by name. Who gives no answer changes nothing as
-/// long as another one does.
+/// What several answers come to: the worst of them, and the names of the nodes that gave it. A node that does not
+/// answer changes nothing as long as another one answers.
 ///
 /// # Errors
-/// If that is anything else than that all is well.
+/// If all is not well.
 pub(crate) fn overall<'a>(heard: impl IntoIterator<Item = (&'a str, AskOutcome<'a>)>) -> Result<(), Failure> {
     let (mut closed, mut removed, mut leaderless) = (Vec::new(), Vec::new(), Vec::new());
     let (mut silent, mut answered, mut astray) = (Vec::new(), false, Vec::new());
@@ -140,7 +140,7 @@ pub(crate) fn overall<'a>(heard: impl IntoIterator<Item = (&'a str, AskOutcome<'
         wrong.push(format!("without a master: {}. Check that a quorum of the members is up", leaderless.join(", ")));
     }
     if !astray.is_empty() {
-        wrong.push(format!("{}: what it waits for is at the end of its line", astray.join("; ")));
+        wrong.push(format!("{}: the end of its line says what it waits for", astray.join("; ")));
     }
     if !removed.is_empty() {
         let removed = removed.join(", ");

@@ -17,10 +17,11 @@ pub(crate) struct Get {
     /// Position of the record, in place of its index; the same on all nodes.
     #[arg(long)]
     position: Option<u64>,
-    /// What the read must see: `local` what the node knows, `lease` or `linearizable` all that was acknowledged before.
+    /// What the read must see: `local`: what the node knows; `lease` or `linearizable`: all that was acknowledged
+    /// before.
     #[arg(long, default_value_t)]
     consistency: Consistency,
-    /// Read from this very node; else from the master, or whichever node answers.
+    /// Read from this node alone. Without it, from the master, or from whichever node answers.
     #[arg(long)]
     node: Option<NodeId>,
     /// Print the bytes without the newline.

@@ -16,9 +16,10 @@ use crate::table::table;
 
 /// Ask the node that `dledger serve` runs with the same options how its ledgers are: that process and no other.
 ///
-/// It takes the options of `serve`, from the environment and the --config file like `serve`, and needs none besides:
-/// made for the health checks of Docker and Kubernetes. Exits with 0 if all ledgers serve, 1 if the node gives no
-/// answer, 3 if a ledger is closed, 4 if one knows of no master. An alarm is shown and changes nothing: it serves.
+/// It takes the options of `serve` from where `serve` takes them, the environment and the --config file, and needs no
+/// others: made for the health checks of Docker and Kubernetes. Exits with 0 if all ledgers serve, 1 if the node does
+/// not answer, 3 if a ledger is closed, 4 if one knows of no master. An alarm is shown and changes nothing, because
+/// the ledger serves.
 #[derive(Debug, Args)]
 pub(crate) struct Health {
     /// TOML file with the options of `serve`.
@@ -26,8 +27,8 @@ pub(crate) struct Health {
     config: Option<std::path::PathBuf>,
     #[command(flatten)]
     options: Box<Options>,
-    /// Only whether it is of use to let the process run: 0 also while there is no master, while one of several ledgers
-    /// is closed, and while clients have all places. For liveness probes: a restart brings no master back.
+    /// Ask only whether the process should go on: 0 also while there is no master, while one of several ledgers is
+    /// closed, and while clients have all connections. For liveness probes, because a restart brings no master back.
     #[arg(long)]
     live: bool,
     /// How long to wait for the answer, like `3s`.

@@ -64,12 +64,12 @@ fn main() -> ExitCode {
         }
     };
     let exit = runtime.block_on(run(command, sources));
-    // Nobody waits for what a disk that hangs still holds.
+    // Does not wait for threads that a hanging disk still holds.
     runtime.shutdown_background();
     exit
 }
 
-/// What the words and the variables say, and where the values came from.
+/// Parses the words and the environment; also says where each value came from.
 fn read(words: Vec<OsString>) -> Result<(Command, Sources), clap::Error> {
     let mut command = options::without_empty_variables(Cli::command());
     let parsed = command.try_get_matches_from_mut(&words);
@@ -98,7 +98,7 @@ async fn run(command: Command, sources: Sources) -> ExitCode {
     };
     match outcome {
         Ok(()) => Exit::Well,
-        // Whoever read the output has seen enough.
+        // The reader of the output has seen enough.
         Err(Failure::Pipe) => Exit::Well,
         Err(Failure::Found(found)) => {
             eprintln!("{found}");

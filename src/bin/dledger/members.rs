@@ -17,13 +17,13 @@ use crate::target::clusters;
 use crate::target::reach;
 use crate::target::roster;
 
-/// How often the progress of a member that is waited for is asked for.
+/// Interval at which the command asks how far the member has come that it waits for.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a member may take to answer where it is only looked for.
+/// How long a member may take to answer where the command only checks that it is there.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// Show the members of the ledger, or change them. Every change finds the master by itself, and may be repeated: what
-/// has happened is found to have happened.
+/// Show the members of the ledger, or change them. Every change finds the master by itself, and may be repeated: a
+/// change that was made already succeeds.
 #[derive(Debug, Args)]
 pub(crate) struct Members {
     #[command(subcommand)]
@@ -42,8 +42,9 @@ enum Command {
 
 /// Print the members and, as the master sees it, how far each of them is.
 ///
-/// Where nobody leads, the first line says so and who does not answer, and it exits with 4; also where the node that
-/// was asked has been removed. With 3 where the ledger is closed on it. Of peers of two clusters it shows nothing.
+/// If nobody leads, the first line says so and names the members that do not answer, and the command exits with 4; so
+/// it does if the node that was asked has been removed. It exits with 3 if the ledger is closed on that node, and
+/// shows nothing if the peers are of two clusters.
 #[derive(Debug, Args)]
 struct List {
     #[command(flatten)]
@@ -53,8 +54,8 @@ struct List {
     json: bool,
 }
 
-/// Make the node at an address a learner: it is sent the log and has no vote. It must run with an empty directory
-/// (`dledger serve --join`).
+/// Make the node at an address a learner: the master sends it the log, and it has no vote. It must run with an empty
+/// directory (`dledger serve --join`).
 #[derive(Debug, Args)]
 struct Add {
     #[command(flatten)]
@@ -84,7 +85,8 @@ struct Promote {
     announce: Announce,
 }
 
-/// Take a member out. Its disk does not come back; refused if the voters that answer would be no quorum without it.
+/// Remove a member. Its disk can never be a member again. Refused if the voters that answer would be no quorum
+/// without it.
 #[derive(Debug, Args)]
 struct Remove {
     #[command(flatten)]
@@ -95,7 +97,7 @@ struct Remove {
     announce: Announce,
 }
 
-/// Put a node with an empty directory in the place of a member whose disk is lost.
+/// Replace a member whose disk is lost by a node with an empty directory.
 #[derive(Debug, Args)]
 struct Replace {
     #[command(flatten)]
@@ -111,7 +113,7 @@ struct Replace {
     announce: Announce,
 }
 
-/// Note that a member is reached at another address from now on. It must run there already, with its disk.
+/// Change the address of a member. It must run there already, with its disk.
 #[derive(Debug, Args)]
 struct Move {
     #[command(flatten)]
@@ -125,7 +127,7 @@ struct Move {
     announce: Announce,
 }
 
-/// Have a voter become the master.
+/// Make a voter the master.
 #[derive(Debug, Args)]
 pub(crate) struct Transfer {
     #[command(flatten)]
@@ -206,7 +208,7 @@ impl List {
         wrong.map_or(Ok(()), |why| Err(ended(exit, why)))
     }
 
-    /// What is to be said first where the node is of no use: how it is, and which members do not answer.
+    /// The first line if the node that was asked does not serve: its role, and the members that do not answer.
     async fn wrong(&self, status: &Status, members: &[MemberProgress]) -> String {
         let silent = self.silent(members).await;
         let silent =
@@ -305,7 +307,7 @@ impl Transfer {
     }
 }
 
-/// Who the members are, as far as a node says so, the master if there is one.
+/// The members, as the master has them; without a master, as any node has them that answers.
 async fn members(target: &Target) -> Vec<MemberProgress> {
     match target.node(None).await {
         Ok(node) => node.members().await.unwrap_or_default(),

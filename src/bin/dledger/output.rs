@@ -16,9 +16,9 @@ use crate::exit::Exit;
 pub(crate) enum Failure {
     /// Nobody reads the output any more: no error.
     Pipe,
-    /// What was looked for was found: told like an error, and not one.
+    /// The command found what it looked for: printed as an error is, and no error.
     Found(String),
-    /// To be told to the user, and what the command exits with for it.
+    /// The message for the user, and the code that the command exits with.
     Error(Exit, String),
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn failure(message: impl Display) -> Failure {
     ended(Exit::Failed, message)
 }
 
-/// What was given to the command cannot be used.
+/// An error of what was given to the command.
 pub(crate) fn usage(message: impl Display) -> Failure {
     ended(Exit::Usage, message)
 }
@@ -43,7 +43,7 @@ pub(crate) fn ended(exit: Exit, message: impl Display) -> Failure {
     Failure::Error(exit, message.to_string())
 }
 
-/// What a look found, as the end of the command.
+/// What the command found, as its end.
 pub(crate) fn found(message: impl Display) -> Failure {
     Failure::Found(message.to_string())
 }
@@ -78,7 +78,8 @@ impl Output {
     }
 }
 
-/// Ends when nobody reads standard output any more, and never else. Who only waits to write would not find out.
+/// Ends when nobody reads standard output any more, and never otherwise. A command that waits for something to write
+/// would not notice by itself.
 pub(crate) async fn nobody_reads() {
     // A file cannot be waited for, and always has a reader.
     if let Ok(output) = io::stdout().as_fd().try_clone_to_owned().and_then(Sender::from_owned_fd_unchecked)
@@ -89,7 +90,7 @@ pub(crate) async fn nobody_reads() {
     std::future::pending().await
 }
 
-/// A closed pipe is told apart from all other trouble with the output.
+/// Tells a closed pipe apart from all other failures of the output.
 fn written(outcome: io::Result<()>) -> Result<(), Failure> {
     outcome.map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::Pipe,

@@ -14,20 +14,21 @@ use crate::target::Target;
 pub(crate) struct Read {
     #[command(flatten)]
     target: Target,
-    /// Read from this very node; else from the master, or whichever node answers.
+    /// Read from this node alone. Without it, from the master, or from whichever node answers.
     #[arg(long)]
     node: Option<NodeId>,
     /// First index.
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Begin with the first record of this time or a later one: a time with its zone, like `2026-11-20T12:00:00Z`
-    /// (UTC) or `2026-11-20T14:00:00+02:00`, milliseconds since 1970, or so long ago, like `15m`.
+    /// (UTC) or `2026-11-20T14:00:00+02:00`, milliseconds since 1970, or how long ago, like `15m`.
     #[arg(long, conflicts_with = "from", value_parser = timestamp)]
     since: Option<u64>,
-    /// What the read must see: `local` what the node knows, `lease` or `linearizable` all that was acknowledged before.
+    /// What the read must see: `local`: what the node knows; `lease` or `linearizable`: all that was acknowledged
+    /// before.
     #[arg(long, default_value_t)]
     consistency: Consistency,
-    /// Most records.
+    /// Print at most this many records.
     #[arg(long)]
     limit: Option<usize>,
     /// Print the bytes of each record and a newline, nothing else.
@@ -85,7 +86,7 @@ fn timestamp(text: &str) -> Result<u64, String> {
     }
 }
 
-/// A time without its zone, and by how many minutes that is ahead of UTC, if it has one.
+/// A time without its zone, and the minutes by which the zone is ahead of UTC, if the text names a zone.
 fn with_zone(text: &str) -> Result<(&str, Option<i64>), String> {
     if let Some(local) = text.strip_suffix(['Z', 'z']) {
         return Ok((local, Some(0)));

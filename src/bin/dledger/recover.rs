@@ -22,10 +22,10 @@ pub(crate) struct Recover {
     /// Say that a new cluster is what is wanted: there is no other way to recover.
     #[arg(long, required = true)]
     new_cluster: bool,
-    /// `host:port` the node is reached at from now on. Default: the one that the membership names.
+    /// `host:port` at which the node will be reached. Default: the address in the membership.
     #[arg(long, value_name = "HOST:PORT", value_parser = host_port)]
     address: Option<String>,
-    /// Do it. Without this, what would be done is shown, and the exit code is 1.
+    /// Do it. Without this, the command shows what it would do, and exits with 1.
     #[arg(long)]
     yes: bool,
     /// Print an object.

@@ -15,11 +15,11 @@ use crate::options::Options;
 use crate::options::Sources;
 use crate::output::{Failure, Output, ended, usage};
 
-/// openraft tells of every call that fails, and of every task that ends: what an operator can use of that, the node
-/// says itself.
+/// openraft logs every call that fails and every task that ends; the node itself logs what an operator can use of that.
 const DEFAULT_FILTER: &str = "info,openraft=off";
 
-/// Signals that come within it of the first are the same request to end.
+/// Signals this soon after the first are the same request to end: `timeout` and some supervisors signal a process and
+/// then its group.
 const SAME_MOMENT: Duration = Duration::from_secs(1);
 
 /// Run a node until SIGTERM or SIGINT, or until all of its ledgers are closed.
@@ -45,7 +45,7 @@ impl Serve {
         let options = self.options.with_file(self.config.as_deref(), &mut sources)?;
         let config: Config = options.into_config(&sources)?;
         let stay = config.stay;
-        // Before the node starts: a signal that comes while it does is not lost.
+        // Made before the node starts, so that no signal that comes meanwhile is lost.
         let mut stop = Stop::new()?;
         raise_open_files();
         let node = tokio::select! {
@@ -57,10 +57,10 @@ impl Serve {
                 return Ok(());
             }
         };
-        // The node serves whether or not someone reads that.
+        // The node serves whether or not somebody reads that line.
         let told = tell(&node, self.json);
         if let Err(Failure::Error(_, error)) = told {
-            tracing::warn!(error, "the line that says so could not be printed");
+            tracing::warn!(error, "cannot print that the node serves");
         }
         let outcome = tokio::select! {
             biased;
@@ -72,11 +72,11 @@ impl Serve {
     }
 }
 
-/// A node that serves nobody: whoever started it is to know.
+/// The end of a node that serves nobody: its supervisor must hear of it.
 fn all_closed(closed: &[(Group, String)]) -> Failure {
     let each = closed.iter().map(|(group, reason)| format!("{group}: {reason}")).collect::<Vec<_>>().join("; ");
     let what = if closed.len() == 1 { "the ledger is closed" } else { "all ledgers are closed" };
-    ended(Exit::Closed, format_args!("{what} ({each}). --stay would have the process go on"))
+    ended(Exit::Closed, format_args!("{what} ({each}). --stay keeps the process running"))
 }
 
 fn tell(node: &Node, json: bool) -> Result<(), Failure> {
@@ -106,10 +106,10 @@ fn tell(node: &Node, json: bool) -> Result<(), Failure> {
     output.flush()
 }
 
-/// Connections and segments take descriptors, and the soft limit is often 1024.
+/// Raises the soft limit, which is often 1024, because connections and segments take descriptors.
 fn raise_open_files() {
     let limit = OpenFileLimit::raise().unwrap_or_else(|error| {
-        tracing::warn!(%error, "cannot raise the limit of open files (ulimit -n) to the hard one: it stays as it is");
+        tracing::warn!(%error, "cannot raise the soft limit of open files (ulimit -n) to the hard one");
         OpenFileLimit::now()
     });
     let said = |limit: Option<u64>| limit.map_or("unlimited".into(), |limit| limit.to_string());
@@ -126,7 +126,7 @@ fn log_to_stderr() -> Result<(), Failure> {
         Err(std::env::VarError::NotPresent) => usual(),
         Err(error) => return Err(usage(format!("DLEDGER_LOG cannot be read: {error}"))),
     };
-    // Who reads a file or a pipe wants no colour codes in it; who sets NO_COLOR, none at all.
+    // A file or a pipe gets no colour codes, and nothing does if NO_COLOR is set.
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(io::stderr).init();
     Ok(())
@@ -144,7 +144,7 @@ impl Stop {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut signals = Signals { terminate, interrupt };
         let (told, asked) = watch::channel(false);
-        // A task of its own: it hears the second one wherever the first one has led to.
+        // A task of its own hears the second signal whatever the first one is waiting for.
         tokio::spawn(async move {
             let (signal, _) = signals.next().await;
             let first = Instant::now();
@@ -159,7 +159,7 @@ impl Stop {
                     break next;
                 }
             };
-            // Whether or not that can be said.
+            // The process ends whether or not this can be printed.
             let _ = writeln!(io::stderr(), "error: ended at once by a second signal ({signal})");
             std::process::exit(code);
         });
@@ -175,8 +175,7 @@ impl Stop {
     }
 }
 
-/// Whether a signal that came so long after the first is meant as one more. Whoever signals a process and then its
-/// group (timeout(1), supervisors) asks for one end by two signals.
+/// Whether a signal that comes this long after the first is another request to end.
 fn is_another(after: Duration) -> bool {
     after >= SAME_MOMENT
 }
@@ -187,7 +186,7 @@ struct Signals {
 }
 
 impl Signals {
-    /// Its name, and what a process that it ends exits with.
+    /// The next signal: its name, and the exit code of a process that it ends.
     async fn next(&mut self) -> (&'static str, i32) {
         tokio::select! {
             _ = self.terminate.recv() => ("SIGTERM", 143),

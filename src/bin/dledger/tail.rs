@@ -7,7 +7,7 @@ use futures::StreamExt;
 use crate::output::{Failure, Form, Output, nobody_reads};
 use crate::target::Target;
 
-/// Records printed between two looks at whether more are ready.
+/// Records printed before the command checks again whether more are ready.
 const READY: usize = 1024;
 
 /// Print committed records as they come, until interrupted.
@@ -15,7 +15,7 @@ const READY: usize = 1024;
 pub(crate) struct Tail {
     #[command(flatten)]
     target: Target,
-    /// Read from this very node and end when it fails; else go on at another one.
+    /// Read from this node alone, and end when it fails. Without it, the tail goes on at another node.
     #[arg(long)]
     node: Option<NodeId>,
     /// First index.
@@ -68,7 +68,7 @@ impl Tail {
         }
     }
 
-    /// Says so if the first index is one that is not there yet: it may never be.
+    /// Warns if no record has the first index yet: there may never be one.
     async fn ahead(&self, client: &Client, node: Option<NodeClient>) {
         let node = match node {
             Some(node) => Ok(node),

@@ -16,7 +16,7 @@ use crate::target::Target;
 pub(crate) struct Append {
     #[command(flatten)]
     target: Target,
-    /// Append one record per line of the files, or of standard input without any; without the newline.
+    /// Append each line of the files as a record, without its newline; without files, each line of standard input.
     #[arg(long)]
     lines: bool,
     /// The record; with --lines, the files to read, `-` being standard input.

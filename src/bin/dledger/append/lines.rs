@@ -9,18 +9,18 @@ use tokio::sync::mpsc;
 
 /// Longest line, bytes; the cluster's own limit is mostly lower.
 const MAX_LINE: u64 = 64 << 20;
-/// Lines are handed on in chunks of so many bytes.
+/// A chunk is handed on when it has this many bytes,
 const CHUNK_BYTES: usize = 256 << 10;
-/// And of so many lines.
+/// or this many lines.
 const CHUNK_LINES: usize = 1024;
-/// Chunks read ahead.
+/// Chunks that are read ahead of the appends.
 const AHEAD: usize = 4;
 
 /// Consecutive lines, or why there are no more.
 pub(crate) type Chunk = Result<Vec<Bytes>, String>;
 
-/// Reads the files one after the other, `-` being standard input, which is read if there are none, on a thread of its
-/// own: standard input cannot be read without blocking, and the program must not wait for it when it ends.
+/// Reads the files one after the other; `-` is standard input, and so is an empty list. Reads on a thread of its own:
+/// reading standard input blocks, and the program must not wait for that when it ends.
 pub(crate) fn read(files: Vec<PathBuf>) -> mpsc::Receiver<Chunk> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     std::thread::spawn(move || {
@@ -52,7 +52,7 @@ pub(crate) fn read(files: Vec<PathBuf>) -> mpsc::Receiver<Chunk> {
     receiver
 }
 
-/// False if nothing more is to be read.
+/// Returns whether the next file is to be read.
 fn read_one(name: &str, input: impl Read, chunks: &mpsc::Sender<Chunk>) -> bool {
     let mut input = BufReader::with_capacity(CHUNK_BYTES, input);
     let (mut chunk, mut bytes) = (Vec::new(), 0);

@@ -20,7 +20,7 @@ const MAX_PENDING: usize = 64 << 10;
 /// Failed lines that the error names; of the others it says only how many there are.
 const SHOWN: usize = 20;
 
-/// Lines on their way and what became of the others.
+/// The lines under way, and what became of the others.
 pub(super) struct LineAppends {
     started: Instant,
     bar: ProgressBar,
@@ -146,7 +146,7 @@ impl LineAppends {
         format!("{} records appended{range}, {:.0} records/s", self.acked, self.per_second())
     }
 
-    /// Fails with the lines that were not appended, or may not have been.
+    /// Fails if lines were not appended, or may not have been, and names them.
     pub(super) fn check(&self) -> Result<(), Failure> {
         if self.failed.is_empty() {
             return Ok(());

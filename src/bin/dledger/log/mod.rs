@@ -47,7 +47,7 @@ impl Log {
 fn opened(dir: &Path) -> Result<StoppedLedger, OfflineError> {
     let ledger = StoppedLedger::to_read(dir)?;
     if let Some(why) = ledger.unlocked() {
-        eprintln!("note: {} is read without its lock ({why}): see that no node starts in it", dir.display());
+        eprintln!("note: {} is read without its lock ({why}): make sure that no node starts in it", dir.display());
     }
     Ok(ledger)
 }

@@ -19,7 +19,7 @@ pub(crate) struct Truncate {
     /// First index that goes. It must be the first record of its entry: a batch is never split.
     #[arg(long, value_name = "INDEX")]
     to: u64,
-    /// Do it. Without this, only what would be done is shown.
+    /// Do it. Without this, the command only shows what it would do.
     #[arg(long)]
     yes: bool,
     /// Remove records even if they may have been acknowledged: those known to be committed, those that were synced

@@ -8,34 +8,34 @@ use serde::Deserialize;
 
 use super::values::{boolean, time, time_text};
 
-/// The same on all nodes, except for the preferred leaders, which may be given to some.
+/// All nodes need the same values, except for the preferred leaders, which some nodes may go without.
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub(crate) struct LeaderOptions {
-    /// Who is to lead, the most wanted first, like `n2,n0`. A master hands over to one that comes before it once that
-    /// one has caught up. TOML: `preferred-leaders = ["n2", "n0"]`.
+    /// Nodes that should lead, the most wanted first, like `n2,n0`. A master hands over to a node that comes before
+    /// it in this list once that node has caught up. TOML: `preferred-leaders = ["n2", "n0"]`.
     #[arg(long, env = "DLEDGER_PREFERRED_LEADERS", value_delimiter = ',', value_name = "IDS")]
     preferred_leaders: Vec<NodeId>,
-    /// Whether a master whose process is dead is succeeded before its lease is over. Default true.
+    /// Elect a successor before the lease is over when the master's process is dead. Default true.
     #[arg(long, env = "DLEDGER_FAST_FAILOVER", value_name = "BOOL", value_parser = boolean)]
     fast_failover: Option<bool>,
-    /// How often a master tells the others that it lives. Default 100ms.
+    /// Interval between the heartbeats of a master. Default 100ms.
     #[arg(long, env = "DLEDGER_HEARTBEAT", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     heartbeat: Option<Duration>,
-    /// For how long a silent master is held on to; half of it at least, and all of it at most, is then waited before an
-    /// election. Default 800ms.
+    /// How long a node stays with a silent master. It then waits a random time, between half of this and all of it,
+    /// before it calls an election. Default 800ms.
     #[arg(long, env = "DLEDGER_ELECTION_TIMEOUT", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     election_timeout: Option<Duration>,
-    /// A master whose disk syncs nothing for so long hands over. Default 2s.
+    /// A master hands over when its disk has synced nothing for this long. Default 2s.
     #[arg(long, env = "DLEDGER_DISK_STALL", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     disk_stall: Option<Duration>,
 }
 
 impl LeaderOptions {
-    /// These, and those of `other` where there are none.
+    /// These options; where one is missing, that of `other`.
     pub(crate) fn or(self, other: Self) -> Self {
         let preferred =
             if self.preferred_leaders.is_empty() { other.preferred_leaders } else { self.preferred_leaders };

@@ -56,18 +56,18 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_DURABILITY", value_parser = durability)]
     #[serde(deserialize_with = "durability_text")]
     durability: Option<Durability>,
-    /// What is done about a damaged ledger: `refuse` (it stays closed, the default) or `from-peers` (what is damaged is
-    /// taken from the peers before the ledger starts).
+    /// What the node does about a damaged ledger: `refuse` keeps it closed (the default), `from-peers` fetches the
+    /// damaged ranges from the peers before the ledger starts.
     #[arg(long, env = "DLEDGER_REPAIR", value_parser = repair)]
     #[serde(deserialize_with = "repair_text")]
     repair: Option<RepairPolicy>,
-    /// Do not start if one ledger cannot be opened. Without it the others serve, and that one is closed.
+    /// Do not start if one ledger cannot be opened. Without this option the others serve, and that one is closed.
     #[arg(long, env = "DLEDGER_STRICT", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = boolean, value_name = "BOOL")]
     strict: Option<bool>,
-    /// Run although all ledgers are closed, from the start or later, so that they can be asked why, and so that one
-    /// whose directory is in use is opened when it is free. Without it the process ends with exit code 3. --strict
-    /// comes first.
+    /// Keep running when all ledgers are closed, at the start or later: they still answer why, and a ledger whose
+    /// directory another process has open is opened once that process ends. Without this option the process ends with
+    /// exit code 3. --strict takes precedence.
     #[arg(long, env = "DLEDGER_STAY", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(value_parser = boolean, value_name = "BOOL")]
     stay: Option<bool>,
@@ -79,18 +79,19 @@ pub(crate) struct Options {
     #[arg(long, env = "DLEDGER_MAX_RECORD", value_parser = size)]
     #[serde(deserialize_with = "size_text")]
     max_record: Option<ByteSize>,
-    /// For how long a directory that another process has open is waited for: one that is about to end. 0 gives up at
-    /// once. Default 30s.
+    /// How long to wait for a directory that another process has open, in case that process is about to end. 0 gives
+    /// up at once. Default 30s.
     #[arg(long, env = "DLEDGER_LOCK_WAIT", value_parser = time_or_zero, value_name = "TIME")]
     #[serde(deserialize_with = "wait_text")]
     lock_wait: Option<Duration>,
-    /// Most connections of clients at once; those beyond are told so. Default 1024, or what `ulimit -n` has room for.
+    /// Most client connections at once; the node answers `Busy` to further clients. Default 1024, or what `ulimit -n`
+    /// has room for.
     #[arg(long, env = "DLEDGER_MAX_CONNECTIONS", value_name = "COUNT", value_parser = count)]
     max_connections: Option<usize>,
-    /// Most connections of other nodes at once; clients take none of these. Default 64.
+    /// Most connections of other nodes at once; clients take none of them. Default 64.
     #[arg(long, env = "DLEDGER_MAX_PEER_CONNECTIONS", value_name = "COUNT", value_parser = count)]
     max_peer_connections: Option<usize>,
-    /// Bytes of clients' appends that may be in memory before a ledger has taken them, of all connections together.
+    /// Bytes of appends that all clients together may have in memory before a ledger has taken them.
     /// Default 512MiB, and never less than 256KiB for each connection.
     #[arg(long, env = "DLEDGER_MAX_CLIENT_BYTES", value_name = "SIZE", value_parser = size)]
     #[serde(deserialize_with = "size_text")]
@@ -115,7 +116,7 @@ impl Options {
         Ok(options)
     }
 
-    /// These, and those of the file where there are none.
+    /// These options; where one is missing, that of the file.
     pub(crate) fn with_file(self, file: Option<&Path>, sources: &mut Sources) -> Result<Self, Failure> {
         Ok(match file {
             Some(file) => self.or(Self::from_file(file, sources)?),
@@ -150,7 +151,7 @@ impl Options {
         }
     }
 
-    /// The node as it is reached from the same machine.
+    /// How a program on the same machine reaches the node.
     pub(crate) fn own(self, sources: &Sources) -> Result<OwnNode, Failure> {
         let id = self.id.ok_or_else(|| missing("id"))?;
         let peers = match &self.peers {
@@ -216,8 +217,8 @@ impl Options {
     }
 }
 
-/// The sizes that are given, and those that follow from them: a batch holds at least one record and two of them fit
-/// into a segment, and what is in flight holds at least one batch.
+/// Sets the sizes that are given and those that follow from them: a batch holds at least one record, two batches fit
+/// into a segment, and the budget of bytes in flight holds at least one batch.
 fn set_sizes(
     config: &mut Config,
     segment: Option<ByteSize>,
@@ -244,8 +245,8 @@ fn set_sizes(
     Ok(())
 }
 
-/// The peer list that this node is on. One that says where it is may lack itself there: where it joins, it may see the
-/// list of the cluster's clients, and needs none; where it is a member, the list is where one starts.
+/// The peer list that names this node. With `--bind` the list may lack the node: one that joins needs no list and may
+/// see the one that clients use; one that is a member already knows the others from its directory.
 fn listed(text: &str, own: &NodeId, at: Option<&str>, join: bool, sources: &Sources) -> Result<Peers, Failure> {
     let without = || text.parse::<Peers>().ok().filter(|list| at.is_some() && list.get(own).is_none());
     match Peers::parse_for(text, own) {
@@ -259,7 +260,7 @@ fn listed(text: &str, own: &NodeId, at: Option<&str>, join: bool, sources: &Sour
     }
 }
 
-/// A node as it is reached from the same machine.
+/// A node, as a program on the same machine reaches it.
 pub(crate) struct OwnNode {
     pub(crate) id: NodeId,
     /// One of its ledgers.
@@ -274,7 +275,8 @@ fn missing(option: &str) -> Failure {
     usage(format!("--{option} is missing: give it, set {variable}, or set it in the --config file"))
 }
 
-/// Where who listens at `bind` is reached from the same machine: on the loopback, if it listens everywhere.
+/// The address at which a program on the same machine reaches a node that listens at `bind`: the loopback, if the
+/// node listens on all addresses.
 fn from_here(bind: &str, sources: &Sources) -> Result<String, Failure> {
     let (host, port) = bind.rsplit_once(':').unwrap_or((bind, ""));
     if port == "0" {

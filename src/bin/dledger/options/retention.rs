@@ -9,37 +9,37 @@ use serde::Deserialize;
 
 use super::values::{ratio, size, size_text, time, time_text};
 
-/// Which records are removed when. Without any of these, none are.
+/// When records are removed. Without any of these options, none are.
 #[derive(Debug, Default, PartialEq, Args, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub(crate) struct RetentionOptions {
-    /// Remove a segment when its last record is older, like `72h`; the one that is written to ends when its first
-    /// record is.
+    /// Remove a segment when its last record is older than this, like `72h`. The segment that is written to ends when
+    /// its first record is.
     #[arg(long, env = "DLEDGER_RETENTION_AGE", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     retention_age: Option<Duration>,
-    /// Remove the oldest segment when all of a ledger together are larger, like `64GiB`.
+    /// Remove a ledger's oldest segment when its segments together are larger than this, like `64GiB`.
     #[arg(long, env = "DLEDGER_RETENTION_SIZE", value_name = "SIZE", value_parser = size)]
     #[serde(deserialize_with = "size_text")]
     retention_size: Option<ByteSize>,
-    /// Say so when more of the disk is in use, a part of 1. Default 0.7, if any retention is set.
+    /// Warn when more than this part of the disk is in use. Default 0.7 (70 %), if any retention is set.
     #[arg(long, env = "DLEDGER_RETENTION_CHECK", value_name = "RATIO", value_parser = ratio)]
     retention_check: Option<f64>,
-    /// Remove the oldest segments, however young, when more of the disk is in use. Default 0.85, if any retention is
-    /// set.
+    /// Remove the oldest segments, however young, when more than this part of the disk is in use. Default 0.85, if
+    /// any retention is set.
     #[arg(long, env = "DLEDGER_RETENTION_FORCE", value_name = "RATIO", value_parser = ratio)]
     retention_force: Option<f64>,
-    /// Make no further segment that would leave more of the disk in use. Default 0.9, if any retention is set.
+    /// Make no segment that would leave more than this part of the disk in use. Default 0.9, if any retention is set.
     #[arg(long, env = "DLEDGER_RETENTION_REFUSE", value_name = "RATIO", value_parser = ratio)]
     retention_refuse: Option<f64>,
-    /// How often the node looks; it also does when a segment is full. Default 10s.
+    /// How often the node applies these limits; it also does when a segment is full. Default 10s.
     #[arg(long, env = "DLEDGER_RETENTION_EVERY", value_parser = time, value_name = "TIME")]
     #[serde(deserialize_with = "time_text")]
     retention_every: Option<Duration>,
 }
 
 impl RetentionOptions {
-    /// These, and those of `other` where there are none.
+    /// These options; where one is missing, that of `other`.
     pub(crate) fn or(self, other: Self) -> Self {
         Self {
             retention_age: self.retention_age.or(other.retention_age),
@@ -51,7 +51,7 @@ impl RetentionOptions {
         }
     }
 
-    /// None if none of them is given.
+    /// `None` if none of the options is given.
     pub(crate) fn into_retention(self) -> Option<Retention> {
         if self == Self::default() {
             return None;

@@ -12,7 +12,7 @@ use dledger::{ConfigError, StartError};
 
 use crate::output::{Failure, usage};
 
-/// What a variable that is set but empty counts as: one that is not set. Templates and `docker -e NAME` leave them.
+/// Takes a variable that is set but empty for one that is not set: templates and `docker -e NAME` leave such ones.
 pub(crate) fn without_empty_variables(command: Command) -> Command {
     let unset = |arg: Arg| if is_empty(&arg) { arg.env(None::<&'static str>) } else { arg };
     command.mut_args(unset).mut_subcommands(without_empty_variables)
@@ -91,21 +91,21 @@ impl Sources {
         Self(arguments.filter_map(source).collect())
     }
 
-    /// Adds where the file at `path` has the options that nothing else gives.
+    /// Adds the options that only the file at `path` gives, with their lines.
     pub(crate) fn add_file(&mut self, path: &Path, text: &str) {
         for (option, line) in lines_of(text) {
             self.0.entry(option).or_insert_with(|| place(path, line));
         }
     }
 
-    /// A message, and where what it is about came from.
+    /// A message, and where the options came from that it is about.
     pub(crate) fn told(&self, message: impl std::fmt::Display, about: &[&str]) -> Failure {
         let from = about.iter().filter_map(|option| Some(format!("{option} is from {}", self.0.get(*option)?)));
         let from = from.collect::<Vec<_>>().join(", ");
         usage(if from.is_empty() { message.to_string() } else { format!("{message} ({from})") })
     }
 
-    /// Why a node did not start: where the peer list came from that lacks it.
+    /// Why a node did not start; of a peer list that lacks the node, where the list came from.
     pub(crate) fn unlisted(&self, error: StartError) -> Failure {
         match error {
             StartError::Peers(error) => self.told(error, &["peers", "id"]),

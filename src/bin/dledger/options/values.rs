@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use dledger::{Durability, Group, RepairPolicy};
 use serde::{Deserialize, Deserializer, de};
 
-/// How often an interval is when none is given.
+/// The interval of `--durability interval`: the longest time by which a sync may follow its ack.
 pub(super) const INTERVAL: Duration = Duration::from_millis(10);
 
 /// A time.
@@ -15,10 +15,10 @@ pub(crate) fn time(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| format!("{text:?} is no time: write it like 500ms, 10s or 72h"))
 }
 
-/// A time that something may take: none at all is of no use.
+/// How long something may take: more than no time at all.
 pub(crate) fn time_above_zero(text: &str) -> Result<Duration, String> {
     match time(text)? {
-        Duration::ZERO => Err("nothing is done in no time: write a time like 500ms or 10s".into()),
+        Duration::ZERO => Err("no answer comes in no time: write a time above zero, like 500ms or 10s".into()),
         time => Ok(time),
     }
 }
@@ -126,7 +126,7 @@ pub(super) fn one_or_many<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Gro
     names.iter().map(|name| name.parse().map_err(de::Error::custom)).collect()
 }
 
-/// Text with a unit.
+/// A time as text, for TOML.
 pub(super) fn time_text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(value)?;
     time(&text).map(Some).map_err(de::Error::custom)

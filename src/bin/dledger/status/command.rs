@@ -16,8 +16,8 @@ use crate::target::Target;
 use crate::target::clusters;
 use crate::target::roster::{Answer, look};
 
-/// Print what each member knows of the ledger, and each peer of the list that is no member. Of several ledgers
-/// (`--group orders,payments`), one after the other.
+/// Print what each member, and each peer of the list that is no member, knows of the ledger; several ledgers
+/// (`--group orders,payments`) one after the other.
 ///
 /// Exits with 0 if all that answer serve, 1 if none answers, 2 if they are of two clusters, 3 if the ledger is closed
 /// on one of them, or if two have another CHAIN at the same POSITION: their histories differ. 4 if one of them knows of
@@ -29,8 +29,8 @@ pub(crate) struct StatusCommand {
     /// Print one array with an object per node and ledger; one that cannot be reached has an `error`.
     #[arg(long)]
     json: bool,
-    /// Do it again and again, by default every second, until Ctrl-C: with the records committed per second. A node
-    /// that is down is no reason to end.
+    /// Refresh until Ctrl-C, by default every second, and show the records committed per second. A node that is down
+    /// does not end the command.
     #[arg(long, value_name = "INTERVAL", num_args = 0..=1, require_equals = true, default_missing_value = "1s")]
     #[arg(value_parser = watch::interval)]
     watch: Option<Duration>,
@@ -79,7 +79,7 @@ pub(crate) fn titled(ledgers: &[(&Group, Vec<String>)]) -> Vec<String> {
     }
 }
 
-/// Who acknowledges how, where that is not the same for all members.
+/// Which member acknowledges in which way, if they do not all acknowledge in the same one.
 fn durability_differs(answers: &[Answer]) -> Option<String> {
     let mut ways: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let members = answers.iter().filter(|answer| answer.member == Some(true));
@@ -93,7 +93,7 @@ fn durability_differs(answers: &[Answer]) -> Option<String> {
     (ways.len() > 1).then(|| format!("--durability is not the same on all nodes ({each}), {why}"))
 }
 
-/// What the answers come to.
+/// What the answers of all nodes come to, as the end of the command.
 fn told(ledgers: &[(&Group, Vec<Answer>)]) -> Result<(), Failure> {
     for (_, answers) in ledgers {
         clusters::check_one(answers)?;
@@ -117,7 +117,7 @@ fn told(ledgers: &[(&Group, Vec<Answer>)]) -> Result<(), Failure> {
     overall(names.iter().map(|(name, heard)| (name.as_str(), *heard)))
 }
 
-/// What the answer of a node comes to, where this one leads as far as anybody knows.
+/// What the answer of a node comes to, if `leads` is the master as far as any node knows.
 fn heard<'a>(Answer { status, .. }: &'a Answer, leads: Option<&'a NodeId>) -> AskOutcome<'a> {
     match (status, leads) {
         (Err(error), _) => AskOutcome::Error(error),
@@ -128,15 +128,15 @@ fn heard<'a>(Answer { status, .. }: &'a Answer, leads: Option<&'a NodeId>) -> As
     }
 }
 
-/// Who leads, by the newest word of it: its own, or else that of one that follows it.
+/// The master, as the node with the newest term knows it; what a master says of itself comes first.
 fn leader(answers: &[Answer]) -> Option<&NodeId> {
     let known = answers.iter().filter_map(|answer| answer.status.as_ref().ok());
     let masters = known.filter_map(|status| Some((status.role.is_master(), status.term, &status.master.as_ref()?.id)));
     masters.max_by_key(|(itself, term, _)| (*itself, *term)).map(|(_, _, id)| id)
 }
 
-/// Where all that answer refuse, as they do for a ledger that none of them has: that it is so, and not that nobody
-/// answers.
+/// If all nodes that answer refuse, as they do for a ledger that none of them has, the command ends with their
+/// refusal, and not with the word that nobody answers.
 ///
 /// # Errors
 /// The first refusal, if that is what all answers are.
@@ -154,7 +154,7 @@ pub(crate) fn refused_alike<'a>(answers: impl Iterator<Item = Option<&'a ClientE
     first.map_or(Ok(()), |error| Err(error.clone().into()))
 }
 
-/// One for each node, with those in it that have another history.
+/// One object for each node; in it the addresses of the nodes that have another history.
 pub(crate) fn objects(group: &Group, answers: &[Answer]) -> impl Iterator<Item = Value> {
     answers.iter().map(move |answer| {
         let mut object = object(group, answer);
@@ -227,7 +227,7 @@ pub(crate) fn row(answer: &Answer, figures: impl FnOnce(&dledger::Status) -> Vec
     }
 }
 
-/// What is wrong with a ledger on a node, in one line, whatever there is to say.
+/// All that is wrong with a ledger on a node, in one line.
 pub(crate) fn wrong(s: &dledger::Status) -> Option<String> {
     let reason = s.role.reason().or(s.waiting.as_deref());
     let wrong = [reason, s.disk_full.as_deref(), s.alarm.as_deref()];
@@ -235,5 +235,5 @@ pub(crate) fn wrong(s: &dledger::Status) -> Option<String> {
     (!wrong.is_empty()).then(|| wrong.join("; "))
 }
 
-/// Of a node that is listed, and that the membership lacks.
+/// Said of a node that is on the peer list and not in the membership.
 const NO_MEMBER: &str = "no member of the ledger";

@@ -7,7 +7,7 @@ use dledger::{Role, Status};
 
 use crate::target::roster::Answer;
 
-/// Where a node has committed up to: its name, the position, and the chain value there.
+/// Up to where a node has committed: its name, the position, the chain value there, and its address.
 type CommittedAt<'a> = (String, u64, u32, &'a str);
 
 /// What to do about nodes whose histories differ, and who they are. `None` as long as nothing proves that they do.
@@ -33,7 +33,7 @@ fn place(answer: &Answer) -> Option<CommittedAt<'_>> {
     Some((format!("{node} at {address}"), status.committed_position, status.committed_chain, address))
 }
 
-/// One that could not be opened has no figures, and one that has committed nothing has nothing to differ in.
+/// A ledger that could not be opened has no figures, and one that has committed nothing has nothing to compare.
 fn has_history(status: &Status) -> bool {
     !matches!(status.role, Role::Closed { .. }) && status.committed_position > 0
 }

@@ -21,7 +21,7 @@ use crate::target::roster::{Answer, ask, mark, members};
 /// The shortest and the longest interval.
 const SHORTEST: Duration = Duration::from_millis(10);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// A node may take so long to answer even if the interval is shorter.
+/// How long a node may take to answer even if the interval is shorter.
 const ANSWER: Duration = Duration::from_secs(1);
 
 const FIGURES: [&str; 5] = ["FIRST", "COMMITTED", "COMMITTED/S", "DURABLE", "END"];
@@ -35,7 +35,7 @@ pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Prints until Ctrl-C, or until nobody reads it any more.
+/// Prints until Ctrl-C, or until nobody reads the output any more.
 pub(crate) async fn run(target: &Target, every: Duration, json: bool) -> Result<(), Failure> {
     let interrupted = tokio::signal::ctrl_c();
     tokio::select! {
@@ -72,13 +72,13 @@ async fn refresh(target: &Target, every: Duration, json: bool) -> Result<Infalli
 /// A ledger that is watched.
 struct WatchedLedger<'t> {
     group: &'t Group,
-    /// Who is asked: the peers of the list, and the members besides.
+    /// The nodes that are asked: the peers of the list, and the members that the list lacks.
     peers: Peers,
     client: Client,
     rates: Rates,
 }
 
-/// What one look at it showed.
+/// What one refresh showed of a ledger.
 struct Refresh<'t> {
     group: &'t Group,
     answers: Vec<Answer>,
@@ -119,13 +119,13 @@ fn committed(Answer { peer, at, status, .. }: &Answer) -> (&NodeId, Option<u64>,
     (&peer.id, status.as_ref().ok().map(|status| status.committed), *at)
 }
 
-/// What each node had committed, and when it said so.
+/// What each node had committed at the refresh before, and when it said so.
 #[derive(Default)]
 struct Rates(HashMap<NodeId, (u64, Instant)>);
 
 impl Rates {
-    /// Records committed per second since the refresh before. `None` for a node that did not answer both times, or has
-    /// less than it had: it was started again.
+    /// Records committed per second since the refresh before. `None` for a node that did not answer both times, or
+    /// that has committed less than before because it was restarted.
     fn next<'a>(&mut self, told: impl Iterator<Item = (&'a NodeId, Option<u64>, Instant)>) -> Vec<Option<f64>> {
         let before = std::mem::take(&mut self.0);
         let rate = |(node, committed, at): (&NodeId, Option<u64>, Instant)| {
@@ -176,7 +176,7 @@ fn per_second(rate: Option<f64>) -> String {
     }
 }
 
-/// Where the tables go: each over the one before on a terminal, elsewhere one behind the other.
+/// Where the tables go: on a terminal each over the one before, elsewhere one behind the other.
 struct Screen {
     terminal: bool,
     /// Lines of the table before.

@@ -10,8 +10,8 @@ use crate::target::Target;
 /// How long a member may take to answer.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// Says so if the master, which was found where the list has it, does not answer where the membership has it. It leads
-/// all the same, for it is the one that calls: whoever is added cannot reach it when that is over.
+/// Warns if the master, which answered at its address in the list, does not answer at its address in the membership.
+/// It leads all the same, because it is the one that calls; a new member could not reach it once it no longer leads.
 pub(crate) async fn tell_of_master(target: &Target) {
     let Ok(node) = target.node(None).await else { return };
     let Ok(status) = node.status().await else { return };
@@ -20,7 +20,7 @@ pub(crate) async fn tell_of_master(target: &Target) {
     }
 }
 
-/// Says so if nobody of that name answers there.
+/// Warns if no node of that name answers at that address.
 pub(crate) async fn tell(target: &Target, member: Peer) {
     let Peer { id, address } = member.clone();
     let (Ok(peers), Ok(group)) = (Peers::new(vec![member]), target.group()) else { return };

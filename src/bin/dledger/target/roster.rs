@@ -10,18 +10,18 @@ use crate::output::{Failure, usage};
 use crate::target::Target;
 use crate::target::clusters;
 
-/// What came of asking a node.
+/// What came of asking a node for its status.
 pub(crate) struct Answer {
     pub(crate) peer: Peer,
-    /// When it was there.
+    /// When the answer came.
     pub(crate) at: Instant,
     pub(crate) status: Result<Status, ClientError>,
-    /// Whether the membership has it; `None` while nobody says what that is.
+    /// Whether the node is a member; `None` if no node says who the members are.
     pub(crate) member: Option<bool>,
 }
 
 impl Answer {
-    /// Who it is: as it says, or else as it was called.
+    /// The node's id: as it says itself, or else as the peer list or the membership has it.
     pub(crate) fn node(&self) -> &NodeId {
         self.status.as_ref().map_or(&self.peer.id, |status| &status.node)
     }
@@ -36,7 +36,8 @@ pub(crate) async fn ask(client: &Client, peers: &Peers) -> Vec<Answer> {
     join_all(asked).await
 }
 
-/// Asks the peers of the list, and then those members that the list lacks, or has under an address where they are not.
+/// Asks the peers of the list, and then the members that the list lacks, or has at an address where they do not
+/// answer.
 pub(crate) async fn look(target: &Target, group: &Group) -> Vec<Answer> {
     let peers = &target.peers;
     let mut answers = ask(&target.client_of(group, peers, Duration::MAX), peers).await;
@@ -51,7 +52,7 @@ pub(crate) async fn look(target: &Target, group: &Group) -> Vec<Answer> {
     answers
 }
 
-/// The members, as the node that is furthest knows them. `None` if nobody says.
+/// The members, as the node that is furthest knows them. `None` if no node says who they are.
 pub(crate) fn members(answers: &[Answer]) -> Option<Vec<Peer>> {
     let known = answers.iter().filter_map(|answer| answer.status.as_ref().ok());
     let newest = known.filter(|status| !status.members.is_empty()).max_by_key(|status| {
@@ -62,14 +63,14 @@ pub(crate) fn members(answers: &[Answer]) -> Option<Vec<Peer>> {
     Some(newest.members.iter().map(peer).collect())
 }
 
-/// Says of each whether it is a member.
+/// Notes in each answer whether the node is a member.
 pub(crate) fn mark(answers: &mut [Answer], members: &[Peer]) {
     for answer in answers {
         answer.member = Some(members.iter().any(|member| member.id == *answer.node()));
     }
 }
 
-/// The members that have not answered, where they have not been looked for yet.
+/// The members that have not answered, at addresses that have not been asked yet.
 fn unheard(answers: &[Answer], members: &[Peer]) -> Vec<Peer> {
     let heard = |member: &Peer| {
         let answered = |answer: &Answer| answer.status.is_ok() && *answer.node() == member.id;
@@ -78,7 +79,8 @@ fn unheard(answers: &[Answer], members: &[Peer]) -> Vec<Peer> {
     members.iter().filter(|member| !heard(member)).cloned().collect()
 }
 
-/// Adds a member that was asked where the membership has it. The list may have it elsewhere, where it did not answer.
+/// Adds the answer of a member that was asked at its address in the membership. It replaces the failure to reach the
+/// member at another address of the list.
 fn add(answers: &mut Vec<Answer>, answer: Answer) {
     match answers.iter_mut().find(|listed| listed.status.is_err() && listed.peer.id == answer.peer.id) {
         Some(listed) if answer.status.is_ok() => *listed = answer,
@@ -103,7 +105,7 @@ pub(crate) async fn everybody(target: &Target, group: &Group) -> Result<Peers, F
     Ok(Peers::new(peers)?)
 }
 
-/// A node by its name: where the list has it, if it is there, or else where the membership has it.
+/// A node by its name: at its address in the list, if it answers there, or else at its address in the membership.
 pub(crate) async fn find(target: &Target, node: &NodeId) -> Result<NodeClient, Failure> {
     let group = target.group()?;
     let client = target.client()?;

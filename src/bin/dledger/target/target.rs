@@ -12,11 +12,11 @@ use crate::output::{Failure, usage};
 /// Where to.
 #[derive(Debug, Args)]
 pub(crate) struct Target {
-    /// The ledger. Where the variable names several, as it may for `serve`, `status` shows them all, and every other
-    /// command is to be told which one.
+    /// The ledger. If the variable names several, as it may for `serve`, `status` shows them all, and every other
+    /// command needs this option to say which one.
     #[arg(long, env = "DLEDGER_GROUP", value_delimiter = ',', required = true)]
     group: Vec<Group>,
-    /// Nodes of the cluster: `n0-host:port;n1-host:port` or `n0=host:port,…`. Those it lacks are found by those it has.
+    /// Nodes of the cluster: `n0-host:port;n1-host:port` or `n0=host:port,…`. The command asks them for the others.
     #[arg(long, env = "DLEDGER_PEERS")]
     pub(crate) peers: Peers,
     /// Refuse nodes of another cluster.
@@ -37,7 +37,7 @@ impl Target {
     /// The ledger.
     ///
     /// # Errors
-    /// If several are named: it is not for the command to say which one is meant.
+    /// If several are named: only the user can say which one is meant.
     pub(crate) fn group(&self) -> Result<&Group, Failure> {
         match &self.groups()[..] {
             [group] => Ok(group),
@@ -66,7 +66,7 @@ impl Target {
         }
     }
 
-    /// The node that was asked for, or else one that answers, the master if there is one.
+    /// The node of that name; without a name the master, or any node that answers if there is no master.
     pub(crate) async fn node(&self, node: Option<&NodeId>) -> Result<NodeClient, Failure> {
         match node {
             Some(node) => roster::find(self, node).await,
