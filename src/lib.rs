@@ -60,9 +60,6 @@ pub mod types;
 
 mod disk;
 mod format;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-pub mod fuzz;
 mod log;
 mod node;
 mod peer;
@@ -71,9 +68,6 @@ mod raft;
 #[doc(hidden)]
 pub mod seams;
 mod segment;
-#[cfg(feature = "internals")]
-#[doc(hidden)]
-pub mod testing;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod transport;

@@ -27,10 +27,6 @@ const LAYERS: &[&[&str]] = &[
     &["server", "client", "offline"],
     // For tests: several nodes in one process; what the simulator, the benches and the laws reach past the API.
     &["testkit", "seams"],
-    // For tests: the laws of the decoders of all of the above.
-    &["fuzz"],
-    // For the benches: the log alone.
-    &["testing"],
 ];
 
 /// Where openraft may be named: everywhere else is spared its next release.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+#[cfg(feature = "testkit")]
 use std::sync::Arc;
 
 use tokio::net::TcpListener;

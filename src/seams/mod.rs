@@ -4,10 +4,14 @@
 //! | file | what it is |
 //! |---|---|
 //! | this | the seams, and a node or a ledger started on them |
+//! | [`laws`] | the laws of every decoder, as functions of any bytes |
 //! | `ledger` | what a test does to a ledger from inside, and what only its inside tells |
+//! | `local_log` | the log alone, for the benches |
 //! | `view` | what a ledger holds, for invariants |
 
+pub mod laws;
 mod ledger;
+mod local_log;
 mod view;
 
 /// The messages.
@@ -33,6 +37,7 @@ pub use ledger::{
     close_log, end_segment, has_heard_from_leader, has_membership_entry, is_told_removed, lacks_acknowledged,
     purge_all, stop_raft, tell_removed, transfer,
 };
+pub use local_log::{LocalLog, LocalReader};
 pub use view::{EntryView, LedgerView, PointView, VoteView};
 
 use crate::client::{Client, ClientBuilder};

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dledger::testing::{LocalLog, LocalReader};
+use dledger::seams::{LocalLog, LocalReader};
 use dledger::{Durability, ReadLimit};
 
 use super::{Log, Peer, Reader, SEGMENT, Survives, touch_all, touch_ends};

@@ -1,4 +1,4 @@
 //! A directory of which one file is anything at all.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::directory(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::seams::laws::directory(bytes));

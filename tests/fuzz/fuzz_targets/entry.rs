@@ -1,4 +1,4 @@
 //! An entry header, and the entry behind it.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::entry(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::seams::laws::entry(bytes));

@@ -1,4 +1,4 @@
 //! The answers to heartbeats of several ledgers.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::heartbeats_response(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::seams::laws::heartbeats_response(bytes));

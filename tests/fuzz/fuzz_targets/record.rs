@@ -1,4 +1,4 @@
 //! A record.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::record(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::seams::laws::record(bytes));

@@ -1,4 +1,4 @@
 //! Why a peer call was refused.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::refusal(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::seams::laws::refusal(bytes));

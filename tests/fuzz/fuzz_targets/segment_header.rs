@@ -1,4 +1,4 @@
 //! A segment header.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::segment_header(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::seams::laws::segment_header(bytes));

@@ -1,4 +1,4 @@
 //! A snapshot, as it travels and as it is kept.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::snapshot(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::seams::laws::snapshot(bytes));

@@ -1,4 +1,4 @@
 //! What a node says of itself.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::fuzz::status(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dledger::seams::laws::status(bytes));

@@ -162,7 +162,7 @@ fn every_target_is_tested_and_is_one_of_the_fuzzer() {
     for name in names {
         assert!(manifest.contains(&format!("name = \"{name}\"\n")), "tests/fuzz/Cargo.toml does not name {name}");
         let file = std::fs::read_to_string(crate_file(&format!("tests/fuzz/fuzz_targets/{name}.rs"))).unwrap();
-        assert!(file.contains(&format!("dledger::fuzz::{name}(bytes)")), "{name}.rs feeds another target");
+        assert!(file.contains(&format!("dledger::seams::laws::{name}(bytes)")), "{name}.rs feeds another target");
     }
 }
 
