@@ -11,18 +11,18 @@ use crate::types::NodeId;
 use crate::wire::incarnation_bytes;
 use crate::wire::pb;
 
-/// Where members are reached. openraft makes its clients once, and keeps them when a member moves.
+/// The members' current addresses. openraft makes its clients once, and keeps them when a member moves.
 #[derive(Clone, Default)]
 pub(crate) struct Addresses(Arc<OnceLock<watch::Receiver<ClusterView>>>);
 
 impl Addresses {
-    /// From now on, what the membership says counts.
+    /// From now on the membership in `view` says where members are.
     pub(crate) fn follow(&self, view: watch::Receiver<ClusterView>) {
-        // A network belongs to one ledger.
+        // Set once: a network belongs to one ledger.
         let _ = self.0.set(view);
     }
 
-    /// Says by which membership, and of which cluster, the caller acts.
+    /// Adds by which membership the caller acts, and of which cluster.
     pub(super) fn stamp(&self, envelope: pb::Envelope) -> pb::Envelope {
         let Some(view) = self.0.get().map(watch::Receiver::borrow) else { return envelope };
         pb::Envelope {
@@ -32,7 +32,7 @@ impl Addresses {
         }
     }
 
-    /// Where the member `id` with this disk is; `known`, if the membership does not say.
+    /// The address of the member `id` with this disk; the one in `node`, if the membership does not have the member.
     pub(super) fn of(&self, id: &NodeId, node: &MemberNode) -> String {
         let view = self.0.get().map(watch::Receiver::borrow);
         let members = view.iter().flat_map(|view| &view.members).map(|status| &status.member);

@@ -1,4 +1,4 @@
-//! How calls to the members ended: for the operator, and for what it says of this node.
+//! Records how calls to the members end: for the operator, and because a refusal may say that this node was removed.
 
 use super::convert::Malformed;
 use super::outages::Outages;
@@ -6,17 +6,17 @@ use crate::raft::Runtime;
 use crate::raft::role::standing::Standing;
 use crate::transport::TransportError;
 
-/// What is made of how the calls of one ledger end.
+/// Where the ends of one ledger's calls are recorded.
 #[derive(Default)]
 pub(super) struct CallOutcomes {
-    /// Those of all ledgers of the node.
+    /// The outages of all ledgers of the node.
     pub(super) outages: Outages,
-    /// A peer that knows that this node is a member no more says so with every refusal.
+    /// Told when a peer says so: one that knows that this node was removed adds it to every refusal.
     pub(super) standing: Standing,
 }
 
 impl CallOutcomes {
-    /// Takes down how a call to `target` for the ledger of `group` ended.
+    /// Records how a call to `target` for the ledger of `group` ended.
     pub(super) fn note<R: Runtime, T>(
         &self,
         target: &str,
@@ -32,7 +32,7 @@ impl CallOutcomes {
         ended
     }
 
-    /// Takes down whether an answer of `target` for the ledger of `group` made sense.
+    /// Records whether an answer of `target` for the ledger of `group` was well-formed.
     pub(super) fn read<R: Runtime, T>(
         &self,
         target: &str,

@@ -1,7 +1,7 @@
-//! What a request must say to be one that a peer in good order can send.
+//! Checks that a request is one that a peer in good order can send.
 //!
 //! openraft asserts what the protocol promises: a request that breaks a promise would end the node instead of the
-//! call. So every promise is checked before.
+//! call. So every promise is checked before openraft sees the request.
 
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 
@@ -18,7 +18,7 @@ fn contradiction<T>(found: impl ToString, expected: impl ToString) -> Result<T, 
     Err(Malformed::Contradiction { found: found.to_string(), expected: expected.to_string() })
 }
 
-/// Nobody speaks for another, only a leader leads, and only a candidate asks for votes.
+/// A node sends its own vote only; a leader's vote is granted (`committed`), a candidate's is not yet.
 fn vote(vote: &RaftVote, sender: &NodeId, committed: bool) -> Checked {
     let node = &vote.leader_id.voted_for;
     if node != sender {
@@ -72,7 +72,7 @@ pub(crate) fn append<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>, 
     of_term("committed entry", request.leader_commit, &request.vote)
 }
 
-/// What a leader says that the receiver has acknowledged to it.
+/// The entry that, says a leader, the receiver has acknowledged to it.
 pub(crate) fn acknowledged(id: Option<LogId>, by: &RaftVote) -> Checked {
     of_term("acknowledged entry", id, by)
 }

@@ -138,8 +138,8 @@ impl<R: Runtime> PeerClient<R> {
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + Unpin + 'static,
     {
-        // openraft waits out its back-off before it makes a request. Connecting before there is one would mean connecting
-        // to a dead peer over and over, without a pause.
+        // openraft waits out its back-off before it makes a request. Connecting before there is one would mean
+        // connecting to a dead peer over and over, without a pause.
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
         self.restarts.wait::<R>().await;
         let (leader, previous) = (first.vote.clone(), first.prev_log_id);

@@ -1,4 +1,4 @@
-//! Raft's types to messages and back. Whatever comes from the network is checked here.
+//! Converts Raft's types to messages and back. What comes from the network is checked here.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::raft::{Runtime, TypeConfig};
 use crate::types::NameError;
 use crate::wire::pb;
 
-/// A message does not say what it should.
+/// A message is not well-formed, or contradicts itself.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Malformed {
     #[error("field {0} is missing")]
@@ -29,10 +29,10 @@ pub(crate) enum Malformed {
     Members(#[from] MembersError),
     #[error("entry number {found} where {expected} comes next")]
     Number { found: u64, expected: u64 },
-    /// Nothing comes after the largest term or number: to accept one near it would end all elections or appends.
+    /// Nothing comes after the largest term or number: accepting one near it would end all elections or appends.
     #[error("{what} {found}, at most {MAX_PLACE}")]
     TooLarge { what: &'static str, found: u64 },
-    /// Fields that no peer that follows the protocol would put together.
+    /// Fields that no peer that follows the protocol would combine.
     #[error("{found} where {expected} is expected")]
     Contradiction { found: String, expected: String },
 }
@@ -113,7 +113,7 @@ pub(crate) fn from_append<R: Runtime>(request: AppendEntriesRequest<TypeConfig<R
     }
 }
 
-/// All frames back to back. One alone is not copied.
+/// All frames back to back. A single frame is not copied.
 fn join(entries: &[Entry]) -> Bytes {
     let mut frames = entries.iter().filter_map(|entry| match &entry.content {
         Content::Stored(frame) => Some(&frame.bytes),
@@ -130,7 +130,7 @@ fn join(entries: &[Entry]) -> Bytes {
     }
 }
 
-/// Every frame is checked, and that they follow each other.
+/// Checks every frame, and that their numbers follow each other.
 pub(crate) fn to_append<R: Runtime>(
     request: pb::AppendRequest,
 ) -> Result<AppendEntriesRequest<TypeConfig<R>>, Malformed> {
@@ -231,7 +231,7 @@ pub(crate) fn to_transfer_response<R: Runtime>(
     Ok(Ok(()))
 }
 
-/// Longest a leader tries to prove that it is one, whatever it is asked.
+/// Longest time that a leader tries to prove that it leads, whatever the request says.
 const LONGEST_PROOF: Duration = Duration::from_secs(60);
 
 pub(crate) fn from_read_index(proof: Proof, within: Duration, envelope: pb::Envelope) -> pb::ReadIndexRequest {
@@ -252,7 +252,7 @@ pub(crate) fn to_read_index(request: &pb::ReadIndexRequest) -> Result<(Proof, Du
     Ok((proof, Duration::from_millis(request.within_ms).min(LONGEST_PROOF)))
 }
 
-/// The number of an entry that there can be: whoever waits for another would wait for ever.
+/// The number, if there can be an entry with it: a reader that waits for another one would wait for ever.
 pub(crate) fn to_read_number(response: &pb::ReadIndexResponse) -> Result<u64, Malformed> {
     bounded("number", response.number)
 }

@@ -5,7 +5,7 @@ use crate::types::{Incarnation, NodeId};
 use crate::wire::pb;
 use crate::wire::version::WIRE_VERSION;
 
-/// Says who calls whom.
+/// The envelope of a call to the node `target` with that disk.
 pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incarnation>) -> pb::Envelope {
     pb::Envelope {
         wire_version: WIRE_VERSION,
@@ -21,12 +21,12 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
     }
 }
 
-/// Says who calls, to whoever is there.
+/// The envelope of a call to whichever node is reached.
 pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
     pb::Envelope { target: String::new(), ..envelope(me, &me.node, None) }
 }
 
-/// Asks a node who it is and how it is. It promises itself to nobody by its answer.
+/// A request to a node to identify itself. By answering, it does not promise to join a cluster.
 pub(crate) fn look(me: &Identity, envelope: pb::Envelope) -> pb::IdentifyRequest {
     pb::IdentifyRequest { envelope: Some(envelope), segment_size: me.segment_size, join: true, peers: String::new() }
 }

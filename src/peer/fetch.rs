@@ -1,4 +1,4 @@
-//! Committed entries for a node whose own copy is damaged: giving them, and taking them.
+//! Committed entries for a node whose own copy is damaged: how a peer answers, and how the node reads the answer.
 
 use bytes::BytesMut;
 
@@ -9,10 +9,10 @@ use crate::log::repair::Supply;
 use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
 
-/// Most bytes of entries in an answer, if one entry alone is not larger.
+/// Most bytes of entries in an answer, unless one entry alone is larger.
 pub(crate) const MOST_BYTES: usize = 1 << 20;
 
-/// Answers from what is committed here, and from nothing else.
+/// Answers with committed entries only.
 pub(super) fn serve(log: &LogReader, request: &pb::FetchRequest) -> Result<pb::FetchResponse, pb::Refusal> {
     let damaged = |damage| refusal(Reason::Damaged, damage, "a good entry");
     let committed = log.progress().commit_point().number;
@@ -25,7 +25,7 @@ pub(super) fn serve(log: &LogReader, request: &pb::FetchRequest) -> Result<pb::F
     for number in number..committed {
         let frame = match log.frame(number) {
             Ok(Some(frame)) => frame,
-            // Removed in between.
+            // Retention has removed it in the meantime.
             Ok(None) => break,
             Err(damage) if frames.is_empty() => return Err(damaged(damage)),
             Err(_) => break,
@@ -43,10 +43,10 @@ pub(super) fn serve(log: &LogReader, request: &pb::FetchRequest) -> Result<pb::F
     Ok(pb::FetchResponse { frames: frames.freeze(), committed, committed_term })
 }
 
-/// Takes an answer. Every frame is checked; whether they continue a log is the repair's to see.
+/// Reads an answer. Every frame is checked; the repair checks whether they continue the log.
 ///
 /// # Errors
-/// What is not well formed.
+/// The answer is not well-formed.
 pub(crate) fn to_supply(answer: pb::FetchResponse) -> Result<Supply, Malformed> {
     Ok(Supply {
         frames: Frame::parse_all(answer.frames)?,

@@ -4,17 +4,17 @@
 //! |---|---|
 //! | [`network`] | openraft's network: makes the clients to the members of one ledger |
 //! | [`client`] | the calling side: calls one member over a transport |
-//! | `replication` | what is watched on a leader's replication stream |
-//! | `call_outcomes` | how calls to the members ended, and what that says of this node |
-//! | [`outages`] | calls to peers that fail: told when that begins, changes, goes on and ends |
+//! | `replication` | what a leader records of a replication stream, and what ends one |
+//! | `call_outcomes` | records how calls to the members end |
+//! | [`outages`] | logs failing calls to peers as outages: begin, change, reminder, end |
 //! | `vote_canvass` | asks for votes that take longer to be saved than openraft waits |
 //! | [`read_quorum`] | asks a quorum whether this node leads |
-//! | [`addresses`] | where the members are reached, as the membership says |
+//! | [`addresses`] | the members' current addresses, as the membership says |
 //! | [`server`] | the receiving side: checks what a call says, then hands it to Raft |
-//! | [`leader`] | how a follower holds on to its leader, and when it gives it up |
+//! | [`leader`] | how long a follower is bound to its leader, and when it gives it up |
 //! | [`fetch`] | committed entries for a node whose copy is damaged, both sides |
 //! | [`envelope`] | who calls whom |
-//! | [`checks`] | what a request must say to be one that a peer in good order can send |
+//! | [`checks`] | checks that a request is one that a peer in good order can send |
 //! | [`convert`] | Raft's types to messages and back |
 
 pub(crate) mod addresses;

@@ -31,7 +31,8 @@ pub(crate) struct PeerNetwork {
     /// Where this node is reached.
     advertised: String,
     addresses: Addresses,
-    /// How long a leader on this node may answer lease reads after it sent a request that a quorum answered, milliseconds.
+    /// How long a leader on this node may answer lease reads after it sent a request that a quorum answered,
+    /// milliseconds.
     lease_window: u32,
     outcomes: Arc<CallOutcomes>,
     floor: PurgeFloor,
@@ -40,8 +41,8 @@ pub(crate) struct PeerNetwork {
 }
 
 impl PeerNetwork {
-    /// `advertised`: where this node is reached. A leader on this node answers lease reads no longer than `lease_window`
-    /// after it sent a request that a quorum answered.
+    /// `advertised`: where this node is reached. A leader on this node answers lease reads no longer than
+    /// `lease_window` after it sent a request that a quorum answered.
     pub(crate) fn new(
         identity: Identity,
         transport: Arc<dyn Transport>,
@@ -94,7 +95,7 @@ impl PeerNetwork {
     /// Reports that the process of the member `id` is gone, which no call may have found out yet. [`Outages`] tells the
     /// operator once for all ledgers of the node.
     pub(super) fn tell_gone<R: Runtime>(&self, id: &NodeId, address: &str) {
-        let reason = "nobody listens there any more: its process is gone".to_owned();
+        let reason = "nothing listens there any more: its process is gone".to_owned();
         let gone = TransportError::Unreachable { address: address.to_owned(), reason };
         self.outcomes.outages.note::<R, ()>(id.as_str(), self.identity.group.as_str(), &Err(gone));
     }

@@ -1,9 +1,9 @@
-//! Calls to peers that fail: told when that begins, changes, goes on and ends, and not call by call.
+//! Logs failing calls to peers as outages: when one begins, changes, goes on and ends, and not call by call.
 //!
-//! Calls are made over and over, by every ledger: a peer that is down for a night would be told of a million times. A
-//! peer that does not answer is one outage, however many ledgers call it; what it refuses, or answers with what makes
-//! no sense, is another, for those ledgers whose calls it is. The node's own disk that hangs is one too. An outage is
-//! over when there were answers and no failure for a while (*calm*), which is longer for a peer that comes and goes.
+//! Every ledger calls its peers over and over: a peer that is down for a night would bring a million log lines. A peer
+//! that does not answer is one outage, however many ledgers call it. That it refuses calls is another, as are malformed
+//! answers; these count the ledgers whose calls they are. The node's own disk that hangs is an outage too. An outage is
+//! over after some time with answers and without a failure (*calm*), which is longer for a peer that comes and goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,19 +17,20 @@ use super::convert::Malformed;
 use crate::raft::{Instant, Runtime};
 use crate::transport::TransportError;
 
-/// What is told is told so often at most, and all times are multiples of this.
+/// Shortest time between two log lines about one outage; all other times are multiples of it.
 const TICK: Duration = Duration::from_secs(1);
-/// Ticks without a failure after which answers count; doubled for every outage that comes soon after another.
+/// Ticks without a failure after which answers end an outage; doubled for every outage that soon follows another.
 const CALM: u64 = 10;
+/// Upper bound of the doubling: ten minutes, so that the end of an outage is still news.
 const LONGEST_CALM: u64 = 600;
-/// For so many times its calm an outage that is over counts as the last one.
+/// How many times its calm an outage that is over is remembered: one that begins within it is its sequel.
 const REMEMBERED: u64 = 10;
-/// Ticks without any call, after which nobody calls the peer any more.
+/// Ticks without a failure or an answer after which the peer counts as no longer called.
 const FORGOTTEN: u64 = 60;
-/// Ticks from one reminder to the next; the last one for ever.
+/// Ticks from one reminder to the next; the last value repeats.
 const REMINDERS: [u64; 4] = [10, 60, 600, 3600];
 
-/// The outages that a node sees, of all its ledgers. Cheap to clone.
+/// The outages that a node sees, over all its ledgers. Cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Outages {
     inner: Arc<OutageTable>,
@@ -37,40 +38,40 @@ pub(crate) struct Outages {
 
 #[derive(Default)]
 struct OutageTable {
-    /// Whether `all` has any: looked at for every answer.
+    /// Whether `all` is not empty: a flag, because every answer looks at it.
     any: AtomicBool,
-    /// Nothing is told any more.
+    /// Whether the node stops, and nothing is logged any more.
     hushed: AtomicBool,
     all: Mutex<BTreeMap<(String, OutageKind), Outage>>,
 }
 
-/// What a peer does not do.
+/// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum OutageKind {
-    /// Answer.
+    /// The peer does not answer.
     Silent,
-    /// What it is asked for.
-    RefusingServer,
-    /// Answer what makes sense.
+    /// The peer refuses calls.
+    Refusing,
+    /// The peer sends malformed answers.
     Garbling,
-    /// Get on with what it was given: the node's own disk.
+    /// The node's own disk does not finish a call.
     Hanging,
 }
 
 #[derive(Debug)]
 struct Outage {
-    /// Ledgers whose calls failed; of a refusal, those that were not answered since.
+    /// Ledgers whose calls failed; for refusals and malformed answers, those without a good answer since.
     ledgers: BTreeSet<String>,
     failed: u64,
     answered: u64,
-    /// What the last call failed for.
+    /// Why the last call failed.
     error: String,
-    /// The sorts of failure that were told, and those that are to be.
+    /// The causes that have been logged, and those that are still to be.
     told: BTreeSet<String>,
     fresh: BTreeSet<String>,
-    /// Since the last tick.
+    /// Whether a call has failed since the last tick.
     failing: bool,
-    /// Since the last failure.
+    /// Whether a call was answered since the last failure.
     answers: bool,
     /// Ticks since it began; since the last failure; until the next reminder.
     age: u64,
@@ -81,7 +82,7 @@ struct Outage {
     over: bool,
 }
 
-/// What is told of an outage.
+/// One log line about an outage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct OutageReport {
     peer: String,
@@ -100,28 +101,28 @@ enum OutageChange {
     Changes,
     GoesOn,
     Ends,
-    /// Nobody calls the peer any more: it is not known whether it is well.
+    /// No ledger calls the peer any more: whether it is well is not known.
     Forgotten,
 }
 
 impl Outages {
-    /// Takes down how a call to `peer` for the ledger of `group` ended.
+    /// Records how a call to `peer` for the ledger of `group` ended.
     pub(super) fn note<R: Runtime, T>(&self, peer: &str, group: &str, ended: &Result<T, TransportError>) {
         match ended {
             Ok(_) if !self.inner.any.load(Ordering::Relaxed) => {}
             Ok(_) => {
                 self.inner.answered(peer, OutageKind::Silent, None);
-                self.inner.answered(peer, OutageKind::RefusingServer, Some(group));
+                self.inner.answered(peer, OutageKind::Refusing, Some(group));
             }
             Err(error @ TransportError::Refused { refusal, .. }) => {
                 self.inner.answered(peer, OutageKind::Silent, None);
-                self.failed::<R>(peer, OutageKind::RefusingServer, group, refusal.reason().as_str_name(), error);
+                self.failed::<R>(peer, OutageKind::Refusing, group, refusal.reason().as_str_name(), error);
             }
-            Err(error) => self.failed::<R>(peer, OutageKind::Silent, group, sort(error), error),
+            Err(error) => self.failed::<R>(peer, OutageKind::Silent, group, cause(error), error),
         }
     }
 
-    /// Takes down whether an answer of `peer` to a call for the ledger of `group` made sense.
+    /// Records whether an answer of `peer` to a call for the ledger of `group` was well-formed.
     pub(super) fn note_sense<R: Runtime, T>(&self, peer: &str, group: &str, read: &Result<T, Malformed>) {
         match read {
             Ok(_) if !self.inner.any.load(Ordering::Relaxed) => {}
@@ -130,8 +131,8 @@ impl Outages {
         }
     }
 
-    /// Takes down what hangs on the node's own disk, for which ledgers; what is last is told. To be called again and
-    /// again, also when nothing does.
+    /// Records which calls to the node's own disk hang, and of which ledgers; the last one is logged. To be called
+    /// periodically, also when no call hangs.
     pub(crate) fn note_disk<'a, R: Runtime>(&self, hangs: impl Iterator<Item = (&'a str, String)>) {
         let mut well = true;
         for (group, what) in hangs {
@@ -143,28 +144,28 @@ impl Outages {
         }
     }
 
-    /// Tells nothing from now on: the node stops.
+    /// Logs nothing from now on: the node stops.
     pub(crate) fn hush(&self) {
         self.inner.hushed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether nothing is told any more.
+    /// Whether [`hush`](Self::hush) was called.
     pub(crate) fn is_hushed(&self) -> bool {
         self.inner.hushed.load(Ordering::Relaxed)
     }
 
-    fn failed<R: Runtime>(&self, peer: &str, kind: OutageKind, group: &str, sort: &str, error: &dyn fmt::Display) {
+    fn failed<R: Runtime>(&self, peer: &str, kind: OutageKind, group: &str, cause: &str, error: &dyn fmt::Display) {
         let mut all = self.inner.lock();
         let outage = all.entry((peer.to_owned(), kind)).or_insert_with(|| Outage::new(CALM));
-        outage.failed(group, sort, error.to_string());
-        // Under the lock: the task that is about to end sees the outage, or has said that it ends.
+        outage.failed(group, cause, error.to_string());
+        // Under the lock: a task that is about to end either sees this outage, or has reset `any` before.
         if !self.inner.any.swap(true, Ordering::Relaxed) {
             drop(R::spawn(tell::<R>(Arc::downgrade(&self.inner))));
         }
     }
 }
 
-fn sort(error: &TransportError) -> &'static str {
+fn cause(error: &TransportError) -> &'static str {
     match error {
         TransportError::Unreachable { .. } => "unreachable",
         TransportError::Broken { .. } => "broken",
@@ -173,13 +174,13 @@ fn sort(error: &TransportError) -> &'static str {
     }
 }
 
-/// Tells what there is to be told, until all is well or the node is gone.
+/// Logs what there is to log, until no outage is left or the node is gone.
 async fn tell<R: Runtime>(inner: Weak<OutageTable>) {
     let (began, mut ticks) = (R::Instant::now(), 0);
     loop {
         R::sleep(TICK).await;
         let Some(inner) = inner.upgrade() else { return };
-        // On a busy machine it may be late.
+        // On a busy machine the sleep may end late.
         let now = (R::Instant::now() - began).as_secs() / TICK.as_secs();
         let passed = now.saturating_sub(std::mem::replace(&mut ticks, now));
         if inner.hushed.load(Ordering::Relaxed) {
@@ -204,7 +205,7 @@ impl OutageTable {
         }
     }
 
-    /// What is to be told now, and whether that was all.
+    /// What is to be logged now, and whether no outage is left.
     fn tick(&self, passed: u64) -> (Vec<OutageReport>, bool) {
         let mut all = self.lock();
         let said = all.iter_mut().filter_map(|((peer, kind), outage)| {
@@ -239,21 +240,21 @@ impl Outage {
         }
     }
 
-    fn failed(&mut self, group: &str, sort: &str, error: String) {
+    fn failed(&mut self, group: &str, cause: &str, error: String) {
         if self.over {
             *self = Self::new((self.calm * 2).min(LONGEST_CALM));
         }
         if !self.ledgers.contains(group) {
             self.ledgers.insert(group.to_owned());
         }
-        if !self.told.contains(sort) {
-            self.fresh.insert(sort.to_owned());
+        if !self.told.contains(cause) {
+            self.fresh.insert(cause.to_owned());
         }
         self.failed += 1;
         (self.error, self.failing, self.answers) = (error, true, false);
     }
 
-    /// `group`: whose calls only are answered thereby, if not those of all.
+    /// A call was answered: one of `group`, or, for `None`, one that speaks for all ledgers.
     fn answered(&mut self, group: Option<&str>) {
         if self.over {
             return;
@@ -261,7 +262,7 @@ impl Outage {
         if let Some(group) = group
             && (!self.ledgers.contains(group) || self.ledgers.len() > 1)
         {
-            // The others are refused still. The last one stays, to be told.
+            // The other ledgers still fail. The last one stays, for the log line.
             self.ledgers.remove(group);
             return;
         }
@@ -269,7 +270,7 @@ impl Outage {
         self.answers = true;
     }
 
-    /// So many ticks have passed since the last time.
+    /// `passed`: ticks since the last call.
     fn tick(&mut self, passed: u64) -> Option<OutageChange> {
         self.age += passed;
         self.quiet = if self.failing { 0 } else { self.quiet + passed };
@@ -287,7 +288,7 @@ impl Outage {
             return Some(if self.answers { OutageChange::Ends } else { OutageChange::Forgotten });
         }
         self.reminder = self.reminder.saturating_sub(passed);
-        // It is about to be over, or the next failure will tell.
+        // No reminder while no call fails: the outage is about to end, or the next failure brings the reminder.
         if self.reminder > 0 || self.quiet > 0 {
             return None;
         }
@@ -296,7 +297,7 @@ impl Outage {
         Some(OutageChange::GoesOn)
     }
 
-    /// Whether it is over for so long that the next one is not its sequel.
+    /// Whether it has been over for so long that the next one is not its sequel.
     fn is_past(&self) -> bool {
         self.over && self.quiet > self.calm * REMEMBERED
     }
@@ -323,22 +324,22 @@ impl fmt::Display for OutageReport {
         let ledgers = if self.ledgers == 1 { "1 ledger".into() } else { format!("{} ledgers", self.ledgers) };
         let does = match kind {
             OutageKind::Silent => "does not answer",
-            OutageKind::RefusingServer => "refuses calls",
-            OutageKind::Garbling => "gives answers that make no sense",
+            OutageKind::Refusing => "refuses calls",
+            OutageKind::Garbling => "sends malformed answers",
             OutageKind::Hanging => "hangs",
         };
         match what {
             OutageChange::Begins => write!(f, "{peer} {does} ({ledgers}): {error}"),
             OutageChange::Changes => write!(f, "{peer} {does} ({ledgers}), now for another reason: {error}"),
             OutageChange::GoesOn if *kind == OutageKind::Hanging => {
-                let again = if *answered > 0 { " now and then," } else { "" };
-                write!(f, "{peer} {does}{again} for {seconds} s ({ledgers}): {error}")
+                let sometimes = if *answered > 0 { "sometimes " } else { "" };
+                write!(f, "{peer} {sometimes}{does} for {seconds} s ({ledgers}): {error}")
             }
             OutageChange::Ends if *kind == OutageKind::Hanging => {
-                write!(f, "{peer} gets on again, after {seconds} s ({ledgers})")
+                write!(f, "{peer} works again, after {seconds} s ({ledgers})")
             }
             OutageChange::GoesOn if *answered > 0 => {
-                write!(f, "{peer} {does} now and then, for {seconds} s: {failed} calls failed ({ledgers}): {error}")
+                write!(f, "{peer} sometimes {does}, for {seconds} s: {failed} calls failed ({ledgers}): {error}")
             }
             OutageChange::GoesOn => {
                 write!(f, "{peer} {does} for {seconds} s: {failed} calls failed ({ledgers}): {error}")
@@ -346,14 +347,14 @@ impl fmt::Display for OutageReport {
             OutageChange::Ends => {
                 let well = match kind {
                     OutageKind::Silent => "answers again",
-                    OutageKind::RefusingServer => "refuses nothing any more",
-                    OutageKind::Garbling => "makes sense again",
-                    OutageKind::Hanging => "gets on again",
+                    OutageKind::Refusing => "accepts calls again",
+                    OutageKind::Garbling => "sends well-formed answers again",
+                    OutageKind::Hanging => "works again",
                 };
                 write!(f, "{peer} {well}, after {seconds} s: {failed} calls failed ({ledgers})")
             }
             OutageChange::Forgotten => {
-                write!(f, "{peer} is not called any more, after {failed} failed calls in {seconds} s")
+                write!(f, "{peer} is no longer called, after {failed} failed calls in {seconds} s")
             }
         }
     }

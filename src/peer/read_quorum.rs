@@ -1,6 +1,6 @@
-//! Asks a quorum whether this node leads: one question and one answer each.
+//! Asks a quorum whether this node leads: each member one question, which has one answer.
 //!
-//! openraft's own rounds do not do for that: an answer on a replication stream is credited to the newest request it may
+//! openraft's own rounds do not prove that: an answer on a replication stream is credited to the newest request it may
 //! belong to, which can have been sent after the answer was.
 
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ use crate::raft::reads::LeadershipProbe;
 use crate::raft::type_config::RaftVote;
 use crate::types::NodeId;
 
-/// The members of one ledger, as a leader asks them.
+/// Asks the members of one ledger whether they take this node for their leader.
 pub(crate) struct ReadQuorum<R> {
     network: PeerNetwork,
     _runtime: PhantomData<fn() -> R>,
@@ -32,7 +32,7 @@ impl<R: Runtime> ReadQuorum<R> {
 
     /// The member's id if it takes this node for its leader.
     async fn ask(&self, id: &NodeId, node: &MemberNode, vote: RaftVote, within: Duration) -> Option<NodeId> {
-        // An append of nothing, after nothing: it is taken from the leader and from nobody else.
+        // An append of nothing, behind nothing: a member accepts it from its leader only.
         let request = AppendEntriesRequest { vote, prev_log_id: None, entries: Vec::new(), leader_commit: None };
         let answer =
             self.network.client::<R>(id.clone(), node, true).send_heartbeat(request, &RPCOption::new(within)).await;

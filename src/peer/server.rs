@@ -2,12 +2,12 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `caller_check` | who may call: checked before anything of the ledger hears of the call |
-//! | `membership_check` | whether who calls is who it says, as far as a membership can tell |
+//! | `caller_check` | checks who calls, before Raft or anything else of the ledger sees the call |
+//! | `membership_check` | checks a caller against a membership |
 //! | `liveness` | answers heartbeats without waiting for the log |
-//! | `backlog` | bounds what replication streams have under way in Raft, over all that are begun anew |
-//! | `own_log` | what the receiving side says of its own log, and what it makes of it before Raft is asked |
-//! | [`refusing`] | the receiving side of a ledger that could not be opened: refused as closed, with the reason |
+//! | `backlog` | bounds what replication streams have under way in Raft, over all restarts |
+//! | `own_log` | what the receiving side knows from its own log before it asks Raft |
+//! | [`refusing`] | the receiving side of a ledger that could not be opened |
 
 mod backlog;
 mod caller_check;
@@ -69,7 +69,7 @@ pub(crate) struct PeerServer<R: Runtime> {
     intake: AppendIntake<R>,
 }
 
-/// What an append goes through before Raft may see it.
+/// Checks an append, and notes what it says, before Raft may see it.
 struct AppendIntake<R: Runtime> {
     raft: Raft<R>,
     metrics: Metrics<R>,
@@ -109,8 +109,8 @@ fn closed(error: impl ToString) -> pb::Refusal {
     refusal(Reason::Closed, error, "a running ledger")
 }
 
-/// As [`closed`], for an error of Raft's, whose own words wrap those of the log: the log's first reason is the one to
-/// tell.
+/// [`closed`] for an error of Raft's. Its words wrap those of the log, so the log's first failure is the reason to
+/// give.
 fn ended<E: ToString>(log: &LogReader) -> impl FnOnce(E) -> pb::Refusal + '_ {
     |error| match log.failure() {
         Some(failure) => closed(failure.reason()),
@@ -126,7 +126,7 @@ fn no_room(no_room: NoRoom) -> pb::Refusal {
 }
 
 impl<R: Runtime> AppendIntake<R> {
-    /// Notes that the leader lives, if it is still one. Gives back whether it is.
+    /// Notes that the leader lives, unless Raft has answered that it leads no more. Returns whether it still leads.
     fn note(&self, result: &StreamAppendResult<TypeConfig<R>>) -> bool {
         let leads = !matches!(result, Err(StreamAppendError::HigherVote(_)));
         if leads {
@@ -135,7 +135,7 @@ impl<R: Runtime> AppendIntake<R> {
         leads
     }
 
-    /// An append as openraft may see it.
+    /// Checks an append; what is returned, openraft may see.
     async fn usable(
         &self,
         sender: &NodeId,
@@ -146,22 +146,24 @@ impl<R: Runtime> AppendIntake<R> {
         let request = convert::to_append::<R>(request).map_err(malformed)?;
         checks::append(&request, sender).map_err(malformed)?;
         checks::acknowledged(reminder, &request.vote).map_err(malformed)?;
-        // The metrics may lag behind; while the term is the same that does no harm, and Raft need not be asked.
+        // The metrics may lag behind. Within one term that does no harm, and Raft need not be asked.
         let mut known = self.metrics.borrow_watched().local_committed;
         if request.leader_commit.map(|id| id.leader_id) > known.map(|id| id.leader_id) {
             known = committed(&self.raft, &self.log).await?;
         }
         self.keeps(sender, known, checks::named(&request))?;
-        // Last: whoever is told that there is no room has sent something that would have been taken.
+        // Checked after validity, so that `DiskFull` and `Exhausted` are said only to a well-formed request.
         self.gate.accept::<R>(&request).map_err(no_room)?;
         self.hear(&request.vote, window)?;
         self.remind(reminder, &request.vote);
         Ok(request)
     }
 
-    /// Refuses a leader that contradicts what is committed here, and has the operator know: it does not pass.
+    /// Refuses a leader that contradicts what is committed here, and logs it: such a contradiction does not pass by
+    /// itself.
     fn keeps(&self, leader: &NodeId, known: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> OrRefusal<()> {
-        // Who has a later entry of the same term has this one too; who names none of the term has shown nothing.
+        // A leader that has a later entry of the same term has the committed one too. One that names no entry of that
+        // term has proven nothing.
         let mut agrees = false;
         let shows = |id: &LogId| known.is_some_and(|known| id.leader_id == known.leader_id && *id >= known);
         let ids = ids.into_iter().inspect(|id| agrees |= shows(id));
@@ -178,14 +180,14 @@ impl<R: Runtime> AppendIntake<R> {
         }
     }
 
-    /// Notes that the leader lives, before Raft answers it.
+    /// Notes that the leader lives, before Raft answers it. Refuses a leader that was given up.
     fn hear(&self, leader: &RaftVote, window_ms: u32) -> OrRefusal<()> {
         if self.watch.hear(leader, Duration::from_millis(window_ms.into())) {
             self.standing.hear();
             return Ok(());
         }
         let found = format!("the leader {} of term {}", leader.leader_id.voted_for, leader.leader_id.term);
-        Err(refusal(Reason::GivenUp, found, "a later term: nobody listened any more where that leader was"))
+        Err(refusal(Reason::GivenUp, found, "a later term: nothing listened any more where that leader was"))
     }
 }
 
@@ -215,7 +217,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
         Box::pin(async move {
             let former = self.caller_check.check_identify(&request)?;
             let initialized = self.intake.raft.is_initialized().await.map_err(ended(&self.log))?;
-            // Who takes a node in has a cluster; it forms none.
+            // A node that asks in order to take this one in (`join`) has a cluster, and forms none.
             let member = {
                 let metrics = self.intake.metrics.borrow_watched();
                 membership_check::is_member(&metrics.membership_config, &former.0, former.1)
@@ -247,7 +249,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let sender = self.caller_check.check(request.envelope.as_ref())?;
             let mut request = convert::to_vote_request::<R>(request).map_err(malformed)?;
             checks::vote_request(&request, &sender).map_err(malformed)?;
-            // A leader that hands over reads no more on the strength of a promise.
+            // A leader that hands over answers no more lease reads, so its candidate need not wait.
             if !request.leadership_transfer {
                 self.votes.over().await;
             }
@@ -255,7 +257,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
                 return Ok(answer);
             }
             let freed = self.intake.watch.frees(&request.vote);
-            // openraft's word for a vote that may be given although the leader's lease is not over.
+            // The flag by which openraft gives a vote although the leader's lease is not over.
             request.leadership_transfer |= freed.is_some();
             let response = self.intake.raft.vote(request).await.map_err(ended(&self.log))?;
             Ok(convert::from_vote_response(&response))
@@ -301,7 +303,8 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
             let size = self.caller_check.identity.segment_size;
             let next = checks::snapshot(&meta, start, &vote, &sender, size).map_err(malformed)?;
             checks::acknowledged(reminder, &vote).map_err(malformed)?;
-            // One that is older than what is committed here is nothing to openraft; one that contradicts it, a panic.
+            // openraft ignores a snapshot that is older than what is committed here, and panics at one that contradicts
+            // it.
             self.intake.keeps(&sender, committed(&self.intake.raft, &self.log).await?, meta.last_log_id)?;
             self.intake.gate.accept_snapshot().map_err(no_room)?;
             self.intake.hear(&vote, request.lease_window_ms)?;
@@ -349,7 +352,7 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream> {
         Box::pin(async move {
             let sender = self.caller_check.check(Some(&first))?;
-            // The first request that cannot be used ends the stream, after the answers to those before it.
+            // The first request that is refused ends the stream, behind the answers to those before it.
             let refused = Arc::new(Mutex::new(None));
             let end = self.intake.watch.stream(sender.clone());
             let (share, (wanted, unwanted)) = (self.backlog.share(), oneshot::channel());

@@ -1,7 +1,7 @@
 //! Asks for votes that take longer to be saved than openraft waits for an answer.
 //!
-//! The question is the one that openraft puts itself, and it puts it again behind this: whoever has answered here has
-//! the vote on its disk by then, and answers at once.
+//! The request is the one that openraft sends itself, and sends again after this: a member that has answered here has
+//! its vote on disk by then, and answers openraft at once.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -19,20 +19,20 @@ use crate::raft::type_config::{LogId, RaftVote};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::NodeId;
 
-/// How long to wait for an answer before the question is put again: it may have been lost.
+/// How long to wait for an answer before asking again: the question may have been lost.
 const AGAIN: Duration = Duration::from_millis(400);
 
-/// The voters of one ledger, as a candidate asks them.
+/// Asks the voters of one ledger on behalf of a candidate.
 pub(crate) struct VoteCanvass<R> {
     network: PeerNetwork,
     _runtime: PhantomData<fn() -> R>,
 }
 
-/// What has become of a question.
+/// How a voter answered.
 enum VoteOutcome {
     Granted(NodeId),
     Refused(NodeId),
-    /// There is another candidate, or a leader: this election is lost. Or this node is stopping.
+    /// This election is lost, because there is another candidate or a leader; or this node is stopping.
     Over,
 }
 
@@ -91,7 +91,7 @@ impl<R: Runtime> VoteCollector for VoteCanvass<R> {
         within: Duration,
     ) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            // However it ends, openraft asks next.
+            // However this ends, openraft asks next.
             let _: Result<(), _> = R::timeout(within, self.quorum(vote, last, membership)).await;
         })
     }

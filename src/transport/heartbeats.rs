@@ -1,7 +1,7 @@
-//! Heartbeats of many ledgers in one call, both sides.
+//! Heartbeats of many ledgers in one call: what both sides of it need.
 //!
 //! A node that leads many ledgers would send each of them a heartbeat of its own, several times a second, to the same
-//! few peers. What falls due together travels together; every answer is its own.
+//! few peers. Heartbeats that fall due together travel in one call; each gets an answer of its own.
 
 use std::sync::Arc;
 
@@ -12,20 +12,20 @@ use super::router::Router;
 use crate::wire::pb::{self, beat_answer, refusal::Reason};
 use crate::wire::refusal;
 
-/// Most heartbeats of a call.
+/// Most heartbeats in one call.
 pub(crate) const MAX_HEARTBEATS: usize = 1024;
 
-/// How a heartbeat ended, if the peer said anything.
+/// A peer's answer to one heartbeat.
 pub(crate) type HeartbeatAnswer = Result<pb::AppendResponse, pb::Refusal>;
 
-/// Those who wait for the answers of a call.
+/// The senders of a call's heartbeats that have no answer yet.
 pub(crate) struct Unanswered<T> {
     waiting: Vec<Option<T>>,
     left: usize,
 }
 
 impl<T> Unanswered<T> {
-    /// Who waits, in the order of the request.
+    /// `waiting`: one for each heartbeat, in the order of the request.
     pub(crate) fn new(waiting: Vec<T>) -> Self {
         Self { left: waiting.len(), waiting: waiting.into_iter().map(Some).collect() }
     }
@@ -35,11 +35,11 @@ impl<T> Unanswered<T> {
         self.left == 0
     }
 
-    /// Gives each answer to who waits for it.
+    /// Passes each answer to the one that waits for it.
     ///
     /// # Errors
-    /// An answer to nothing that was asked, or a second one: nothing the peer says on this call can be told apart any
-    /// more.
+    /// An answer to a heartbeat that was not sent, or a second answer to one: nothing that the peer says on this call
+    /// can be attributed any more.
     pub(crate) fn settle(
         &mut self,
         response: pb::HeartbeatsResponse,
@@ -60,16 +60,16 @@ impl<T> Unanswered<T> {
         Ok(())
     }
 
-    /// Those who have no answer.
+    /// Those that have no answer.
     pub(crate) fn rest(self) -> impl Iterator<Item = T> {
         self.waiting.into_iter().flatten()
     }
 }
 
-/// Hands each heartbeat to its ledger; the answers as they are done.
+/// Passes each heartbeat to its ledger. The answers come as they are ready.
 ///
 /// # Errors
-/// If there are more than a node in good order sends at once.
+/// There are more heartbeats than a node in good order sends at once.
 pub(crate) fn serve(
     router: &Arc<Router>,
     request: pb::HeartbeatsRequest,

@@ -1,10 +1,10 @@
-//! The seam between Raft and the wire.
+//! What carries calls between nodes: the seam, and gRPC behind it.
 //!
-//! gRPC ([`grpc`]) and the simulation implement [`Transport`]; everything above it is the same code.
+//! gRPC ([`grpc`]) and the simulator's network implement [`Transport`]; everything above it is the same code.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | this one | the seam: what a wire must do |
+//! | this one | the seam: what a transport must do |
 //! | [`router`] | finds the ledger a peer call is for; refuses calls for other clusters and unknown groups |
 //! | [`heartbeats`] | heartbeats of many ledgers in one call, both sides |
 //! | [`grpc`] | the transport over tonic, the guarded accept loop, the peer service |
@@ -22,7 +22,7 @@ use futures::stream::BoxStream;
 use crate::types::Span;
 use crate::wire::pb;
 
-/// Which of a peer's connections a call goes over. Lanes never queue behind one another.
+/// Which connection to a peer a call uses. Calls of one lane never queue behind those of another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
     /// Votes, transfers, identification: small and urgent.
@@ -33,7 +33,7 @@ pub enum Lane {
     Data,
 }
 
-/// A call to a peer did not end with an answer.
+/// Why a call to a peer ended without an answer.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum TransportError {
     /// No connection could be made.
@@ -41,7 +41,7 @@ pub enum TransportError {
     Unreachable {
         /// `host:port`.
         address: String,
-        /// What was said.
+        /// What the system said.
         reason: String,
     },
     /// The connection broke, or the stream stalled.
@@ -49,7 +49,7 @@ pub enum TransportError {
     Broken {
         /// `host:port`.
         address: String,
-        /// What was said.
+        /// What the system said.
         reason: String,
     },
     /// No answer in time.
@@ -57,7 +57,7 @@ pub enum TransportError {
     Timeout {
         /// `host:port`.
         address: String,
-        /// How long was waited.
+        /// The call's timeout.
         after: Duration,
     },
     /// The peer refused the call before Raft saw it.
@@ -71,12 +71,12 @@ pub enum TransportError {
     },
 }
 
-/// What a refusal is about, in words.
+/// The reason of a refusal, in words.
 fn named(refusal: &pb::Refusal) -> String {
     refusal.reason().as_str_name().to_lowercase().replace('_', " ")
 }
 
-/// What to do about a refusal, where the reason does not say it.
+/// What to do about a refusal, unless its own words say so.
 fn advice(refusal: &pb::Refusal) -> &'static str {
     match refusal.reason() {
         pb::refusal::Reason::TargetIncarnation => {
@@ -93,12 +93,12 @@ pub type AnswerStream = BoxStream<'static, Result<pb::AppendResponse, TransportE
 
 /// Makes links to peers.
 pub trait Transport: Send + Sync + 'static {
-    /// A link to the peer at `address` (`host:port`). Does not connect: that happens at the first call, and again
-    /// after every failure, resolving the name anew each time.
+    /// A link to the peer at `address` (`host:port`). It connects at the first call, and again after every failure,
+    /// resolving the name anew each time.
     fn link(&self, address: &str, lane: Lane) -> Arc<dyn Link>;
 
-    /// Whether the machine behind `address` says that nobody listens there. Silence, and whatever else goes wrong, is
-    /// `false`. Takes no longer than some hundred milliseconds.
+    /// Whether the machine behind `address` says that nothing listens there. `false` also for silence and any other
+    /// failure. Takes a few hundred milliseconds at most.
     fn nobody_listens(&self, address: &str) -> BoxFuture<'static, bool>;
 }
 
@@ -152,10 +152,10 @@ pub(crate) use unary_calls;
 pub type RequestStream = BoxStream<'static, Result<pb::AppendRequest, TransportError>>;
 /// Answers to a replication stream as the server gives them; a refusal ends the stream.
 pub type ReplyStream = BoxStream<'static, Result<pb::AppendResponse, pb::Refusal>>;
-/// What a handler gives back.
+/// A handler's answer to a unary call.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, pb::Refusal>>;
 
-/// The receiving side: one per ledger, behind the [`router`](crate::transport::router), behind a transport's server.
+/// The receiving side of one ledger. A transport's server reaches it through the [`router`].
 ///
 /// To ensure correctness: nothing reaches Raft unless the envelope fits cluster, group, both node ids and both
 /// incarnations.
@@ -176,7 +176,7 @@ pub trait PeerHandler: Send + Sync + 'static {
     fn fetch_entries(&self, request: pb::FetchRequest) -> Reply<'_, pb::FetchResponse>;
     /// See the proto.
     fn read_index(&self, request: pb::ReadIndexRequest) -> Reply<'_, pb::ReadIndexResponse>;
-    /// Serves a replication stream whose first message has been looked at and is the first of `requests` again. Gives
-    /// one answer to each request, in order: the caller takes a missing one for a stall.
+    /// Serves a replication stream. `first` is the envelope of the first of `requests`. Answers every request, in
+    /// order: the caller takes a missing answer for a stall.
     fn replicate(&self, first: pb::Envelope, requests: RequestStream) -> Reply<'_, ReplyStream>;
 }

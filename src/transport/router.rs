@@ -1,4 +1,4 @@
-//! Finds the ledger a peer call is for.
+//! Finds the ledger that a peer's call is for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +14,12 @@ use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
 use crate::wire::version::WIRE_VERSIONS;
 
-/// All ledgers of a node by group. Refuses calls of another wire version, for another cluster or an unknown group.
+/// All ledgers of a node, by group. Refuses calls of an unknown wire version, for another cluster or for an unknown
+/// group.
 pub struct Router {
     cluster: ClusterName,
     groups: RwLock<BTreeMap<String, Arc<dyn PeerHandler>>>,
-    /// The node stops: that is why there is none.
+    /// Whether the node stops, which is why `groups` is empty.
     stops: AtomicBool,
     /// Calls that brought heartbeats, and the heartbeats in them.
     heartbeats: (AtomicU64, AtomicU64),
@@ -30,13 +31,13 @@ impl Router {
         Self { cluster, groups: RwLock::default(), stops: AtomicBool::new(false), heartbeats: Default::default() }
     }
 
-    /// Puts a ledger up. Replaces one of the same group.
+    /// Adds a ledger. Replaces one of the same group.
     pub(crate) fn insert(&self, group: &Group, handler: Arc<dyn PeerHandler>) {
         let mut groups = self.groups.write();
         groups.insert(group.to_string(), handler);
     }
 
-    /// Takes a ledger down: calls for it are refused from now on.
+    /// Removes a ledger: calls for it are refused from now on.
     pub(crate) fn remove(&self, group: &Group) {
         self.groups.write().remove(group.as_str());
     }
@@ -53,7 +54,7 @@ impl Router {
         (self.heartbeats.0.load(Ordering::Relaxed), self.heartbeats.1.load(Ordering::Relaxed))
     }
 
-    /// Takes all ledgers down, for the node stops: calls are refused from now on, with that.
+    /// Removes all ledgers because the node stops: from now on calls are refused with that reason.
     pub fn clear(&self) {
         self.stops.store(true, Ordering::Relaxed);
         self.groups.write().clear();
@@ -62,7 +63,7 @@ impl Router {
     /// The ledger that `envelope` names.
     ///
     /// # Errors
-    /// What does not fit.
+    /// The wire version, the cluster or the group is wrong.
     pub fn route(&self, envelope: Option<&pb::Envelope>) -> Result<Arc<dyn PeerHandler>, pb::Refusal> {
         let Some(envelope) = envelope else {
             return Err(refusal(Reason::Malformed, "no envelope", "an envelope"));
@@ -87,10 +88,10 @@ impl Router {
         }
     }
 
-    /// Serves a replication stream: its first message says which ledger it is for.
+    /// Serves a replication stream, whose first message says which ledger it is for.
     ///
     /// # Errors
-    /// What does not fit; also when the stream ends or breaks before its first message.
+    /// The envelope is refused, or the stream ends or breaks before its first message.
     pub async fn replicate(&self, mut requests: RequestStream) -> Result<ReplyStream, pb::Refusal> {
         let first = match requests.next().await {
             Some(Ok(first)) => first,

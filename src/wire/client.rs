@@ -1,4 +1,4 @@
-//! The crate's types as they travel between clients and nodes. The server writes them, the client reads them.
+//! The client protocol: the crate's types as they travel. The server writes them, the client reads them.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -18,21 +18,22 @@ pub(crate) const MAX_MESSAGE: usize = MAX_RECORD_BYTES + (16 << 20);
 /// Room in an append request beside the largest batch, bytes: the names in it. What frames the records is counted as
 /// part of the batch, with more than the 1 to 5 bytes that it takes on the wire.
 pub(crate) const REQUEST_SLACK: usize = crate::config::MESSAGE_SLACK;
-/// Says in the header of an append call how long any of its requests may wait to be read, milliseconds. Without it, as
-/// long as the node lets an append wait.
+/// Header of an append call: how many milliseconds any of its requests may wait to be read. Without it, as long as the
+/// node lets an append wait.
 pub(crate) const TIMEOUT_HEADER: &str = "dledger-timeout-ms";
 /// Most records in one append request: a record that takes 2 bytes on the wire takes 32 in memory.
 pub(crate) const MAX_REQUEST_RECORDS: usize = 64 << 10;
 /// Bytes that one record takes in a batch besides its own: its length.
 pub(crate) const RECORD_OVERHEAD: u64 = 4;
-/// Bytes of record bodies in one message of a read; the record that crosses the line is the last.
+/// Bytes of record bodies in one message of a read; the record that exceeds them is the last.
 pub(crate) const CHUNK_BYTES: usize = 256 << 10;
 /// Most records in one message.
 pub(crate) const CHUNK_RECORDS: usize = 4096;
-/// What frames a record in a message, bytes, at most.
+/// Most bytes that frame a record in a message.
 const FRAMING: usize = 64;
 const _: () = assert!(MAX_RECORD_BYTES + CHUNK_BYTES + CHUNK_RECORDS * FRAMING <= MAX_MESSAGE);
-/// Failures travel in HTTP headers, which are small; what a caller sent is quoted back no longer than this.
+/// Most bytes of a text in a failure: failures travel in HTTP headers, which are small, and may quote what a caller
+/// sent.
 const MAX_QUOTE: usize = 1024;
 
 impl From<&MemberError> for pb::Failure {
@@ -133,7 +134,7 @@ impl From<&ReadError> for pb::Failure {
             }
             ReadError::NoRecordAt { position, before, after } => {
                 failure.found = *position;
-                // No record begins at 0: a segment's header does.
+                // 0 stands for none: a segment's header is there, and no record.
                 (failure.first, failure.committed) = (before.unwrap_or(0), after.unwrap_or(0));
                 failure::Code::NoRecordAt
             }
@@ -185,7 +186,7 @@ impl From<&LedgerError> for pb::Failure {
     }
 }
 
-/// The client means another cluster.
+/// The failure of a client that asks for another cluster.
 pub(crate) fn wrong_cluster(found: &str, own: impl Display) -> pb::Failure {
     let found = quote(found);
     let message =
@@ -193,13 +194,13 @@ pub(crate) fn wrong_cluster(found: &str, own: impl Display) -> pb::Failure {
     failure(failure::Code::WrongCluster, message)
 }
 
-/// An append request whose message is over what the node decodes. `limit`: its largest batch.
+/// The failure of an append request that is larger than the node decodes. `limit`: the node's largest batch.
 pub(crate) fn oversized(limit: usize) -> pb::Failure {
     let message = format!("an append request is larger than the largest batch of {limit} bytes: split it");
     pb::Failure { limit: limit as u64, ..failure(failure::Code::TooLarge, message) }
 }
 
-/// An append request of too many records.
+/// The failure of an append request with too many records.
 pub(crate) fn too_many(records: usize) -> pb::Failure {
     let message = format!("{records} records are over the limit of {MAX_REQUEST_RECORDS} per request: split the batch");
     let (found, limit) = (records as u64, MAX_REQUEST_RECORDS as u64);
@@ -211,7 +212,7 @@ pub(crate) fn failure(code: failure::Code, message: impl Display) -> pb::Failure
     pb::Failure { code: code.into(), message: quote(&message.to_string()), ..Default::default() }
 }
 
-/// `text`, cut where it is too long to travel.
+/// `text`, cut to [`MAX_QUOTE`].
 pub(super) fn quote(text: &str) -> String {
     if text.len() <= MAX_QUOTE {
         return text.to_owned();
@@ -283,7 +284,7 @@ impl From<pb::Consistency> for Consistency {
 /// How consistent a read is to be, as a request says it.
 ///
 /// # Errors
-/// A number that this node does not know: less must not be given than was asked for.
+/// This node does not know the number, and must not give less consistency than was asked for.
 pub(crate) fn consistency(asked: i32) -> Result<Consistency, pb::Failure> {
     let known = pb::Consistency::try_from(asked).map(Into::into);
     known.map_err(|_| failure(failure::Code::Malformed, format!("consistency {asked} is unknown here: set 0, 1 or 2")))

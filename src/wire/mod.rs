@@ -6,8 +6,8 @@
 //! | [`version`] | the versions of the protocol between nodes |
 //! | [`mod@refusal`] | how a call is refused: with what was found and what was expected |
 //! | [`incarnation`] | an incarnation as it travels |
-//! | [`client`] | the crate's types as they travel between clients and nodes |
-//! | [`status`] | what a node says of a ledger and of its members, as it travels |
+//! | [`client`] | the client protocol: the crate's types as they travel |
+//! | [`status`] | the status of a ledger and of its members, as it travels |
 
 pub(crate) mod client;
 pub(crate) mod incarnation;

@@ -1,4 +1,4 @@
-//! What a node says of a ledger and of its members, as it travels: the server writes it, the client reads it.
+//! The status of a ledger and of its members, as it travels. The server writes it, the client reads it.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl From<Status> for pb::StatusResponse {
     }
 }
 
-/// What a node of an older version does not tell is not made up: an incarnation is all zeroes, a [`ClosedKind`] untold.
+/// What a node of an older version does not say stays empty: an incarnation is all zeroes, a [`ClosedKind`] untold.
 impl TryFrom<pb::StatusResponse> for Status {
     /// What is wrong with the message.
     type Error = String;
@@ -165,7 +165,7 @@ impl TryFrom<pb::MemberProgress> for MemberProgress {
     }
 }
 
-/// Who was added or took a place.
+/// The member that was added, or that took another's place.
 impl From<Member> for pb::ChangeMembersResponse {
     fn from(Member { id, incarnation, .. }: Member) -> Self {
         Self { id: id.into(), incarnation: incarnation_bytes(Some(incarnation)) }
@@ -187,7 +187,7 @@ impl From<pb::ScrubStatus> for ScrubStatus {
 /// A member as messages name it.
 ///
 /// # Errors
-/// It has no name, or the incarnation is none. An empty one is of an older version.
+/// The name or the incarnation is malformed. An empty incarnation comes from a node of an older version.
 pub(crate) fn member(id: String, address: String, incarnation: &[u8]) -> Result<Member, String> {
     let incarnation = match incarnation {
         [] => Incarnation::default(),

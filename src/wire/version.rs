@@ -2,13 +2,13 @@
 
 use crate::format::DIRECTORY_VERSION;
 
-/// Version of the protocol between nodes, unless there may be a roll in the caller's log.
+/// Version of the protocol between nodes whose log holds no entry of kind *roll*.
 pub(crate) const WIRE_VERSION: u32 = 1;
-/// Versions that are understood: entries of kind *roll* came with the second.
+/// Versions that this node understands. Version 2 has entries of kind *roll*.
 pub(crate) const WIRE_VERSIONS: std::ops::RangeInclusive<u32> = WIRE_VERSION..=2;
 
-/// The version of a call by a node whose directory is of that version: a node of before refuses it by its number, and
-/// never for an entry that it cannot read.
+/// The version of a call by a node whose directory has version `format`. So an older node refuses the call by its
+/// version, and never meets an entry that it cannot read.
 pub(crate) fn wire_version(format: u32) -> u32 {
     if format < DIRECTORY_VERSION { WIRE_VERSION } else { *WIRE_VERSIONS.end() }
 }

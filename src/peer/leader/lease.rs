@@ -1,4 +1,4 @@
-//! For how long a follower is bound to a leader: the rules of [`leader_watch`](super::watch), without its tasks.
+//! How long a follower is bound to a leader: the rules of [`watch`](super::watch), without its tasks.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use openraft::Instant;
 use crate::config::timing::patience;
 use crate::raft::type_config::RaftVote;
 
-/// What binds a follower.
+/// What a follower has promised to its leader, and which leader it has given up.
 pub(super) struct LeaderLease<I> {
     /// The leader whose append was taken last, and until when it may count on it.
     heard: Option<(RaftVote, I)>,
-    /// The leader that was given up: nothing is taken from it any more.
+    /// The leader that was given up: no append of it is taken any more.
     given_up: Option<RaftVote>,
-    /// Votes that are being given on the strength of that.
+    /// Votes that are being given because that leader was given up.
     voting: usize,
     /// How many appends were taken.
     appends: u64,
@@ -24,7 +24,8 @@ impl<I: Instant> LeaderLease<I> {
         Self { heard: None, given_up: None, voting: 0, appends: 0 }
     }
 
-    /// An append of `leader` arrives, before Raft sees it. `false`: it was given up, Raft must not see it.
+    /// An append of `leader` has arrived; Raft has not seen it. `false`: the leader was given up, and Raft must not see
+    /// it.
     pub(super) fn hear(&mut self, leader: &RaftVote, window: Duration, now: I) -> bool {
         if self.given_up.as_ref() == Some(leader) {
             return false;
@@ -34,7 +35,7 @@ impl<I: Instant> LeaderLease<I> {
         match &mut self.heard {
             // A window that shrinks does not take back what was granted before.
             Some((known, before)) if known == leader => *before = until.max(*before),
-            // Late news of a leader that was succeeded. Raft will refuse it.
+            // A late append of a leader that was succeeded. Raft will refuse it.
             Some((known, _)) if known.leader_id.term > leader.leader_id.term => {}
             heard => *heard = Some((leader.clone(), until)),
         }
@@ -51,10 +52,10 @@ impl<I: Instant> LeaderLease<I> {
         self.heard.as_ref().is_some_and(|(heard, _)| heard.leader_id.term > leader.leader_id.term)
     }
 
-    /// Takes nothing from `leader` any more, unless it may still count on what was taken.
+    /// Gives `leader` up, unless it may still count on its last append.
     ///
     /// # Errors
-    /// How long it may.
+    /// How much longer it may.
     pub(super) fn give_up(&mut self, leader: &RaftVote, now: I) -> Result<(), Duration> {
         match &self.heard {
             Some((heard, until)) if heard == leader && *until > now => Err(*until - now),
@@ -68,20 +69,20 @@ impl<I: Instant> LeaderLease<I> {
     /// Whether a vote for `candidate` may be given although the leader's lease is not over. If so,
     /// [`voted`](Self::voted) must follow.
     pub(super) fn frees(&mut self, candidate: &RaftVote) -> bool {
-        // Of a later term, the lease may be that of a leader that came after the one that was given up.
+        // A candidate of a later term: the lease may be that of a leader that came after the one that was given up.
         let next = |leader: &RaftVote| leader.leader_id.term.checked_add(1) == Some(candidate.leader_id.term);
         let frees = self.given_up.as_ref().is_some_and(next);
         self.voting += usize::from(frees);
         frees
     }
 
-    /// A vote that was freed has been given, or not.
+    /// A freed vote has been given, or refused.
     pub(super) fn voted(&mut self) {
         self.voting -= 1;
     }
 
-    /// Takes appends of the one that was given up again. `false`: not yet, a vote that is being given would break the
-    /// lease that the next append gives.
+    /// Takes appends of the leader that was given up again. `false`: not yet, because a vote that is being given would
+    /// break the lease that the next append grants.
     pub(super) fn resume(&mut self) -> bool {
         if self.voting == 0 {
             self.given_up = None;

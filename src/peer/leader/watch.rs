@@ -1,17 +1,17 @@
-//! Gives up a leader whose process has died before its lease is over.
+//! Gives up a leader whose process has died, without waiting for its lease to end.
 //!
 //! When a process dies, the kernel closes its connections and refuses new ones at once; a network that fails is silent
-//! instead. So when the leader's replication stream ends and nobody listens where the leader was, the followers need
-//! not wait for the lease.
+//! instead. So when the leader's replication stream ends and nothing listens at its address, the followers need not
+//! wait for the lease.
 //!
 //! # Why lease reads stay sound
 //!
 //! A leader says with every append for how long it may answer lease reads on the strength of the answer (its *window*,
 //! counted from the sending). Whatever the kernel says, a follower gives the leader up no sooner than
-//! [`patience`](crate::config::timing::patience) after the last append it took from it, which is longer than the window;
-//! and from then on it takes none of that term. So if the word was wrong (a firewall that resets and refuses), that
-//! costs an election and nothing else. A vote is given before the lease is over only by a follower that has given the
-//! leader up itself, and only for the next term.
+//! [`patience`](crate::config::timing::patience) after the last append it took from it, which is longer than the
+//! window; and from then on it takes none of that term. So if the kernel's word was wrong (a firewall that resets and
+//! refuses), that costs an election and nothing else. A vote is given before the lease is over only by a follower that
+//! has given the leader up itself, and only for the next term.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,21 +38,24 @@ use crate::raft::type_config::RaftVote;
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::types::NodeId;
 
-/// How long it is asked whether somebody listens again: a process that dies closes one socket after the other.
+/// Connection probes before the leader no longer counts as dead: a dying process closes its sockets one by one, so the
+/// first probes may still find one open.
 const PROBES: u32 = 10;
-/// How often it is looked whether it is dead and silent: what was in the sockets when it died may come after a look.
+/// How many times [`LeaderWatch`] checks that the leader is dead and silent: appends that were in the sockets when it
+/// died may arrive after the first check, and make it look alive.
 const DEATH_CHECKS: u32 = 2;
-/// Between two probes, and between two campaigns.
+/// Time between two probes, and between two campaigns.
 const PAUSE: Duration = Duration::from_millis(10);
-/// Each follower waits so much longer than the one before it, by id, at least: two that campaign at once may both fail.
+/// How much longer, at least, each follower waits than the one before it, in order of ids: two that campaign at the
+/// same time may both fail.
 const TURN: Duration = Duration::from_millis(40);
-/// Campaigns before the election timeout is left to settle it.
+/// Campaigns after which the election timeout is left to bring about an election.
 const CAMPAIGNS: u32 = 40;
 
 /// One ledger's watch over its leader. Cheap to clone.
 pub(crate) struct LeaderWatch<R: Runtime> {
     inner: Arc<Watcher<R>>,
-    /// Whose stream has ended.
+    /// Receives each leader whose stream has ended.
     lost: mpsc::UnboundedSender<NodeId>,
 }
 
@@ -64,12 +67,12 @@ struct Watcher<R: Runtime> {
     lease: Mutex<LeaderLease<R::Instant>>,
     votes: ElectionHoldoff,
     owed: LostEntries,
-    /// Whether a leader has been heard.
+    /// Whether this node has heard a leader.
     contact: watch::Sender<bool>,
     timing: Timing,
 }
 
-/// A vote that may be given although the leader's lease is not over, while this lives.
+/// While this lives, a vote may be given although the leader's lease is not over.
 pub(crate) struct FreedVote<R: Runtime>(Arc<Watcher<R>>);
 
 impl<R: Runtime> Drop for FreedVote<R> {
@@ -78,7 +81,7 @@ impl<R: Runtime> Drop for FreedVote<R> {
     }
 }
 
-/// The stream of a leader. Its end, however it comes about, is looked into.
+/// A leader's replication stream. When it is dropped, however it ends, [`LeaderWatch`] checks whether the leader lives.
 pub(crate) struct LeaderStream<R: Runtime> {
     watch: LeaderWatch<R>,
     leader: NodeId,
@@ -86,7 +89,7 @@ pub(crate) struct LeaderStream<R: Runtime> {
 
 impl<R: Runtime> Drop for LeaderStream<R> {
     fn drop(&mut self) {
-        // Without the task nobody looks into it: so it is wanted, or the ledger is closed.
+        // An error: there is no task to receive it, because it was not enabled or the ledger is closed.
         let _ = self.watch.lost.send(self.leader.clone());
     }
 }
@@ -98,7 +101,7 @@ impl<R: Runtime> Clone for LeaderWatch<R> {
 }
 
 impl<R: Runtime> LeaderWatch<R> {
-    /// Begins to watch. Not `enabled`, leaders are given up when their lease is over, and no sooner.
+    /// Begins to watch. If not `enabled`, a leader is given up only when its lease is over.
     pub(crate) fn start(group: &Replica, network: PeerNetwork, raft: Raft<R>, enabled: bool) -> Self {
         let inner = Arc::new(Watcher {
             metrics: raft.metrics(),
@@ -113,18 +116,19 @@ impl<R: Runtime> LeaderWatch<R> {
         });
         let (lost, losses) = mpsc::unbounded_channel();
         if enabled {
-            // It ends with the last handle.
+            // The task ends with the last handle.
             drop(R::spawn(inner.clone().run(losses)));
         }
         Self { inner, lost }
     }
 
-    /// The stream of appends from `leader` begins.
+    /// A replication stream from `leader` begins.
     pub(crate) fn stream(&self, leader: NodeId) -> LeaderStream<R> {
         LeaderStream { watch: self.clone(), leader }
     }
 
-    /// An append of `leader` arrives, before Raft sees it. `false`: the leader has been given up, Raft must not see it.
+    /// An append of `leader` has arrived; Raft has not seen it. `false`: the leader was given up, and Raft must not see
+    /// it.
     pub(crate) fn hear(&self, leader: &RaftVote, window: Duration) -> bool {
         let heard = self.inner.lock().hear(leader, window, R::Instant::now());
         if heard && !*self.inner.contact.borrow() {
@@ -133,13 +137,12 @@ impl<R: Runtime> LeaderWatch<R> {
         heard
     }
 
-    /// Whether a vote for `candidate` may be given although the leader's lease is not over: until what is given back is
-    /// dropped.
+    /// `Some` if a vote for `candidate` may be given although the leader's lease is not over, until it is dropped.
     pub(crate) fn frees(&self, candidate: &RaftVote) -> Option<FreedVote<R>> {
         self.inner.lock().frees(candidate).then(|| FreedVote(self.inner.clone()))
     }
 
-    /// What to say to a pre-vote if the leader was given up: Raft itself holds on to the lease.
+    /// The answer to a pre-vote if the leader was given up. Raft itself would hold on to the lease.
     pub(crate) async fn would_vote(&self, request: &VoteRequest<TypeConfig<R>>) -> Option<(RaftVote, bool)> {
         let _freed = self.frees(&request.vote)?;
         let vote = self.inner.raft.with_raft_state(|state| state.vote_ref().clone()).await.ok()?;
@@ -155,18 +158,18 @@ impl<R: Runtime> Watcher<R> {
     }
 
     async fn run(self: Arc<Self>, mut losses: mpsc::UnboundedReceiver<NodeId>) {
-        // What this node heard in its life before, it does not know any more.
+        // This node does not know what it heard before it restarted.
         self.votes.over().await;
         while let Some(sender) = losses.recv().await {
             if let Some((leader, node)) = self.leader().filter(|(leader, _)| leader.leader_id.voted_for == sender) {
                 self.look_into(leader, &node).await;
             }
-            // They were of the same death.
+            // More ends of streams that came meanwhile were of the same death.
             while losses.try_recv().is_ok() {}
         }
     }
 
-    /// Whom this node follows, and where that is; `None` if it is not a voter that could follow up.
+    /// The leader that this node follows, and its address; `None` if this node is no voter, and so cannot succeed it.
     fn leader(&self) -> Option<(RaftVote, MemberNode)> {
         let metrics = self.metrics.borrow_watched();
         let membership = metrics.membership_config.membership();
@@ -212,14 +215,14 @@ impl<R: Runtime> Watcher<R> {
             // Its outcome, or the next campaign's.
             R::sleep(PAUSE).await;
         }
-        // If it is alive after all, and nobody else took over, it leads on. First the votes that were freed: behind an
-        // append of its they would break its lease.
+        // If the leader is alive after all, and nobody else took over, it leads on. The freed votes must end first:
+        // given after another of its appends, they would break its lease.
         while !self.lock().resume() {
             R::sleep(PAUSE).await;
         }
     }
 
-    /// Whether nobody listens any more where the leader was.
+    /// Whether nothing listens any more at the leader's address.
     async fn is_dead(&self, leader: &RaftVote, address: &str) -> bool {
         for _ in 0..PROBES {
             if !self.still_follows(leader) {
@@ -233,8 +236,8 @@ impl<R: Runtime> Watcher<R> {
         false
     }
 
-    /// Takes nothing from the leader any more, once it cannot count on what was taken. `false` if there is another one.
-    /// Nor if anything was taken since the first `appends`: it lives.
+    /// Gives the leader up once it cannot count on its last append any more. `false` if there is another leader by
+    /// then, or if another append came behind the first `appends`: then it lives.
     async fn give_up(&self, leader: &RaftVote, appends: u64) -> bool {
         loop {
             if !self.still_follows(leader) || self.lock().appends() != appends {
@@ -249,20 +252,20 @@ impl<R: Runtime> Watcher<R> {
         }
     }
 
-    /// Has Raft begin an election, unless another leader has been heard: Raft may not have got to its append yet, and
-    /// would take no notice of its lease. An append that is heard later comes behind.
+    /// Has Raft begin an election, unless another leader has been heard: Raft may not have processed its append yet,
+    /// and would ignore its lease. An append that is heard later reaches Raft behind this command.
     fn elect(&self, leader: &RaftVote) {
         let lease = self.lock();
         if lease.has_heard_after(leader) {
             return;
         }
-        // A queue that is full is that of a busy core: another campaign may find room.
+        // `None`: the core is busy and its queue full. The next campaign may find room.
         if let Some(Err(fatal)) = self.raft.trigger().elect(false).now_or_never() {
             tracing::debug!(%fatal, "Raft has stopped");
         }
     }
 
-    /// How many of the other followers come first.
+    /// How many of the other followers have their turn before this node.
     fn turn(&self, leader: &NodeId) -> u32 {
         let metrics = self.metrics.borrow_watched();
         let me = &self.network.identity().node;
@@ -270,7 +273,7 @@ impl<R: Runtime> Watcher<R> {
         first.count() as u32
     }
 
-    /// Whether a quorum would vote for this node, which nobody's term is raised for.
+    /// Whether a quorum would vote for this node. Asking raises nobody's term.
     async fn has_pre_votes(&self, leader: &RaftVote) -> bool {
         if self.owed.lacking(&self.log).is_some() {
             return false;
@@ -293,11 +296,11 @@ impl<R: Runtime> Watcher<R> {
         true
     }
 
-    /// The peer's id if it would vote.
+    /// The peer's id if it would vote for this node.
     async fn pre_vote(&self, id: &NodeId, node: &MemberNode, request: &VoteRequest<TypeConfig<R>>) -> Option<NodeId> {
         let mut client = self.network.client::<R>(id.clone(), node, false);
         let answer = client.pre_vote(request.clone(), RPCOption::new(self.timing.probe())).await;
-        // A peer that cannot be asked does not vote.
+        // A peer that cannot be reached does not vote.
         answer.is_ok_and(|answer| answer.vote_granted).then(|| id.clone())
     }
 }

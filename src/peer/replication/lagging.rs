@@ -49,8 +49,8 @@ impl<'s, R: Runtime> LaggingGuard<'s, R> {
                 let why = format!("the peer has the entries below {acked}, retention removes all below {floor}");
                 let (group, node) = &self.of;
                 tracing::warn!(%group, %node, acked, floor,
-                    "closing a replication stream: the peer is slower than retention. It gets a snapshot, and begins where \
-                    the log does");
+                    "closing a replication stream: the peer is slower than retention. A snapshot brings it to where \
+                    the log begins");
                 Some((Err(NetworkError::new(&io::Error::other(why)).into()), self))
             }
             answer = answers.next() => {

@@ -1,10 +1,10 @@
 //! Bounds what the replication streams of a ledger have under way in Raft, however often they are begun anew.
 //!
-//! Raft answers an append when it is flushed, and keeps what it has to answer until then, whether anybody still waits
-//! for it or not. A leader ends a stream that is not answered and begins another one, which sends the same again: while
-//! the disk of this node hangs, that goes on for ever, and each stream would leave behind as much as Raft takes from
-//! one. So what is left of a stream that has ended counts until Raft has answered it, and meanwhile Raft is given less
-//! of the next one. That loses nothing: it could be answered no sooner.
+//! Raft answers an append when it is flushed, and keeps each until then, whether a caller still waits for the answer or
+//! not. A leader ends a stream that is not answered and begins another, which sends the same again: while the disk of
+//! this node hangs, that goes on for ever, and each stream would leave behind as much as Raft takes from one. So the
+//! requests of a stream that has ended count until Raft has answered them, and meanwhile Raft is given fewer of the
+//! next stream. That loses nothing: Raft could answer them no sooner.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::raft::Runtime;
 
-/// Requests under way, of all streams of a ledger. As many as openraft takes from one before it waits for an answer: so
-/// it never waits with one in its hand, and a stream that has ended is let go of at once.
+/// Most requests that all streams of a ledger have under way. As many as openraft takes from one stream before it waits
+/// for an answer: so it never waits with a request in its hand, and drops a stream that has ended at once.
 pub(super) const MOST: usize = 64;
 
-/// What the streams of one ledger may still give to Raft. Cheap to clone; all clones are one.
+/// How many requests the streams of one ledger may still give to Raft. Clones share the count.
 #[derive(Debug, Clone)]
 pub(super) struct Backlog(Arc<Semaphore>);
 
@@ -29,29 +29,29 @@ impl Backlog {
         Self(Arc::new(Semaphore::new(MOST)))
     }
 
-    /// What a stream that begins has under way: nothing.
+    /// The share of a stream that begins: it has no request under way.
     pub(super) fn share(&self) -> Arc<BacklogShare> {
         Arc::new(BacklogShare { left: self.0.clone(), taken: AtomicUsize::new(0) })
     }
 }
 
-/// What one stream has under way. Given back when it is dropped: nothing of it is to be answered any more then.
+/// How many requests one stream has under way. Dropping it returns them: Raft has no more of them to answer then.
 pub(super) struct BacklogShare {
     left: Arc<Semaphore>,
     taken: AtomicUsize,
 }
 
 impl BacklogShare {
-    /// Waits until Raft may be given one request more.
+    /// Waits until Raft may be given one more request.
     pub(super) async fn take(&self) {
-        // No error: it is never closed.
+        // Never an error: the semaphore is never closed.
         if let Ok(permit) = self.left.acquire().await {
             permit.forget();
             self.taken.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Raft has answered one.
+    /// Raft has answered one request.
     fn answered(&self) {
         self.taken.fetch_sub(1, Ordering::Relaxed);
         self.left.add_permits(1);
@@ -64,22 +64,22 @@ impl Drop for BacklogShare {
     }
 }
 
-/// Raft's answers to the requests of a stream. When they are dropped, those that are to come are still counted.
+/// Raft's answers to the requests of one stream. After they are dropped, a task still counts those that are to come.
 pub(super) struct CountedAnswers<S> {
     share: Arc<BacklogShare>,
-    /// And who waits for the rest of them. `None`: they have ended.
+    /// The answers, and the task that takes the rest of them. `None`: the answers have ended.
     open: Option<(S, oneshot::Sender<S>)>,
-    /// Dropped with these.
+    /// Dropped with the answers: then the requests are to end.
     _wanted: oneshot::Sender<()>,
 }
 
 impl<S: Stream + Unpin + Send + 'static> CountedAnswers<S> {
-    /// `wanted` is dropped when nobody wants any more of them: then the requests are to end.
+    /// `wanted` is dropped together with these answers, so that the other end can close the requests.
     pub(super) fn new<R: Runtime>(answers: S, share: Arc<BacklogShare>, wanted: oneshot::Sender<()>) -> Self {
         let (leave, left) = oneshot::channel();
         let theirs = share.clone();
         drop(R::spawn(async move {
-            // An error: all have come.
+            // An error: all answers have come.
             let Ok(mut rest): Result<S, _> = left.await else { return };
             while rest.next().await.is_some() {
                 theirs.answered();

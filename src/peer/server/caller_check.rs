@@ -1,4 +1,4 @@
-//! Who may call: checked before Raft, or anything of the ledger, hears of the call.
+//! Checks who calls, before Raft or anything else of the ledger sees the call.
 
 use openraft::async_runtime::watch::WatchReceiver;
 use parking_lot::Mutex;
@@ -16,12 +16,12 @@ use crate::types::{Incarnation, NodeId};
 use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
 
-/// Lets calls to one ledger in, or refuses them by name.
+/// Checks the callers of one ledger. A refusal says what was found and what was expected.
 pub(super) struct CallerCheck<R: Runtime> {
     pub(super) identity: Identity,
     /// [`Peers::agreed`](crate::types::Peers).
     pub(super) peers: String,
-    /// The one to which this node has said that it is empty: two may ask, one may form the cluster.
+    /// The node that this one has told that it is empty. Several may ask; only this one may form the cluster.
     promised: Mutex<Option<(NodeId, Incarnation)>>,
     log: LogReader,
     metrics: Metrics<R>,
@@ -32,7 +32,7 @@ impl<R: Runtime> CallerCheck<R> {
         Self { identity, peers, promised: Mutex::default(), log, metrics }
     }
 
-    /// Refuses a call that is for another disk, or comes from one that is not who it says. Gives back who that is.
+    /// Refuses a call that is for another disk, or whose sender is not what it says. Returns the sender.
     pub(super) fn check(&self, envelope: Option<&pb::Envelope>) -> OrRefusal<NodeId> {
         let (envelope, sender) = self.check_names(envelope, false)?;
         let target = Incarnation::from_slice(&envelope.target_incarnation);
@@ -43,8 +43,8 @@ impl<R: Runtime> CallerCheck<R> {
         Ok(sender)
     }
 
-    /// Refuses a caller of another cluster of the same name: a survivor that was made one of its own does not take back
-    /// those that it was given up for, nor do they take it back.
+    /// Refuses a caller of another cluster of the same name. A survivor that was made a cluster of its own never
+    /// rejoins the members it left behind, nor they it.
     fn check_cluster(&self, envelope: &pb::Envelope) -> OrRefusal<()> {
         let own = self.cluster();
         match (Incarnation::from_slice(&envelope.cluster_incarnation), own) {
@@ -62,7 +62,7 @@ impl<R: Runtime> CallerCheck<R> {
         codec::cluster_of(self.metrics.borrow_watched().membership_config.membership(), node, *incarnation)
     }
 
-    /// `anybody`: the call may be for whoever is here.
+    /// `anybody`: whether the call may name no target.
     fn check_names<'e>(
         &self,
         envelope: Option<&'e pb::Envelope>,
@@ -79,20 +79,21 @@ impl<R: Runtime> CallerCheck<R> {
         if sender == self.identity.node {
             return Err(refusal(Reason::Sender, format!("{sender} with disk {incarnation}"), "another node id"));
         }
-        // Before its place in the membership: that is another cluster's. Whoever only asks who is here may be of any.
+        // Before the membership, which would be another cluster's. A caller that only asks who is here may be of any
+        // cluster.
         match self.check_cluster(envelope) {
             Err(_) if anybody => return Ok((envelope, sender)),
             checked => checked?,
         }
         let acts_by = envelope.membership.map(convert::to_log_id).transpose().map_err(malformed)?;
-        // Not held while the log is read: Raft could not say anything meanwhile.
+        // The metrics are not borrowed while the log is read: Raft could not publish any meanwhile.
         let (config, committed) = {
             let metrics = self.metrics.borrow_watched();
             (metrics.membership_config.clone(), metrics.local_committed)
         };
         let address = &envelope.sender_address;
         if acts_by > *config.log_id() {
-            // It knows a later membership: this node is behind, perhaps since before the sender had its disk.
+            // The sender knows a later membership: this node is behind, perhaps since before the sender had its disk.
             return Ok((envelope, sender));
         }
         let who = ClaimedIdentity { id: &sender, disk: incarnation, address, acts_by };
@@ -102,10 +103,10 @@ impl<R: Runtime> CallerCheck<R> {
         if *config.log_id() <= committed {
             return Err(refusal);
         }
-        // A membership that is not committed may never come to be, and the sender may be here to say so.
+        // A membership that is not committed may never be, and the sender may be calling to replace it.
         match committed.and_then(|committed| state_machine::membership_at(&self.log, committed.index).ok()) {
             Some(before) => membership_check::vouch(&self.log, &before, &who)?,
-            // Nor has it removed anybody.
+            // A membership that is not committed has removed nobody.
             None => return Err(pb::Refusal { removed: false, ..refusal }),
         }
         Ok((envelope, sender))
@@ -125,7 +126,7 @@ impl<R: Runtime> CallerCheck<R> {
         Ok((sender, incarnation))
     }
 
-    /// Lets `former` form the cluster, if it is the first to ask and means the same cluster.
+    /// Promises `former` that it may form the cluster, if it is the first to ask and has the same peers.
     pub(super) fn promise(&self, former: (NodeId, Incarnation), peers: &str) -> OrRefusal<()> {
         if peers != self.peers {
             let own = if self.peers.is_empty() {

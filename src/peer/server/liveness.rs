@@ -5,20 +5,20 @@
 //! that is gone. Each of them would also wait in the core for a flush that may never come.
 //!
 //! A heartbeat asks two things: whether this node follows that leader, and whether it has the entry that the leader
-//! knows it to have. The second is looked up. For the first, Raft is given an append behind an entry that no log has.
-//! It takes the leader's word for its leadership, extends the leader's lease and learns how far the cluster has
+//! knows it to have. [`Liveness`] looks the second up in the log. For the first, it gives Raft an append behind an
+//! entry that no log has. Raft accepts the leader, extends the leader's lease and learns how far the cluster has
 //! committed, all as with any append; then it finds that the entry is missing, and says so at once.
 //!
 //! One thing Raft learns only from the heartbeat itself: that its log ends as the leader's does, without an entry that
 //! this leader has sent, as after a restart. What is committed is applied up to there only. So where the commit point
-//! stays behind, Raft is given the heartbeat as well. Its answer, which waits for the disk, is of no use to anybody;
-//! there is one under way at most.
+//! stays behind, [`Liveness`] gives Raft the heartbeat as well. Its answer waits for the disk and is ignored; at most
+//! one is under way.
 //!
 //! To ensure correctness:
 //! - no log is acknowledged: the leader counts the answer to a heartbeat for its lease only, and the entry named in it
 //!   is one that this node had acknowledged before;
-//! - the vote is on the disk before the answer is given: Raft's commands are done in order, and it is looked up
-//!   besides;
+//! - the vote is on the disk before the answer is given: Raft executes its commands in order, and [`Liveness`] looks
+//!   the vote up besides;
 //! - Raft has noted the lease before the answer is given, so the promise that the answer makes is kept.
 
 use std::sync::Arc;
@@ -38,7 +38,7 @@ use crate::raft::{Raft, Runtime, TypeConfig};
 type Heartbeat<R> = AppendEntriesRequest<TypeConfig<R>>;
 type Stopped<R> = RaftError<TypeConfig<R>>;
 
-/// Number of an entry that no log has: at one a nanosecond it is some hundred years away.
+/// Number of an entry that no log has: a log that appends one entry a nanosecond gets there in three centuries.
 const NOWHERE: u64 = u64::MAX >> 1;
 
 /// Answers the heartbeats of one ledger.
@@ -46,7 +46,7 @@ pub(super) struct Liveness<R: Runtime> {
     raft: Raft<R>,
     log: LogReader,
     metrics: Metrics<R>,
-    /// For the one heartbeat that may be waiting for the disk.
+    /// One permit, for the heartbeat that may be waiting for the disk.
     behind: Arc<Semaphore>,
 }
 
@@ -55,7 +55,7 @@ impl<R: Runtime> Liveness<R> {
         Self { metrics: raft.metrics(), raft, log, behind: Arc::new(Semaphore::new(1)) }
     }
 
-    /// What Raft says to a heartbeat.
+    /// The answer to a heartbeat.
     ///
     /// # Errors
     /// If Raft has stopped.
@@ -64,7 +64,7 @@ impl<R: Runtime> Liveness<R> {
         heartbeat: Heartbeat<R>,
     ) -> Result<StreamAppendResult<TypeConfig<R>>, Stopped<R>> {
         let previous = heartbeat.prev_log_id;
-        // An append with entries may come the same way; it is answered behind their flush.
+        // An append with entries may come the same way. Raft answers it after their flush.
         let last = heartbeat.entries.last().map(|entry| entry.id()).or(previous);
         if heartbeat.entries.is_empty() && previous.is_none_or(|entry| holds(&self.log, entry)) {
             let nowhere = Some(log_id(heartbeat.vote.leader_id.term, NOWHERE));
@@ -76,7 +76,7 @@ impl<R: Runtime> Liveness<R> {
                     self.commit(heartbeat).await?;
                     return Ok(Ok(previous));
                 }
-                // What is not as it should be is left to Raft, which takes its time.
+                // Anything unexpected is left to Raft, which answers after the flush.
                 AppendEntriesResponse::Conflict
                 | AppendEntriesResponse::Success
                 | AppendEntriesResponse::PartialSuccess(_) => {}
@@ -84,14 +84,15 @@ impl<R: Runtime> Liveness<R> {
         }
         let answer = self.raft.append_entries(heartbeat).await?;
         if answer.is_conflict() {
-            // A log that is behind. An append that begins the log does not come here.
+            // The log is behind. An append that begins a log never conflicts.
             let missing = previous.unwrap_or_else(|| log_id(0, 0));
             return Ok(Err(StreamAppendError::Conflict(missing)));
         }
         Ok(answer.into_stream_result(previous, last))
     }
 
-    /// Has Raft know by `heartbeat` what is committed, if it does not: its log was this leader's before it heard of it.
+    /// Gives Raft `heartbeat` if Raft does not know yet what it says is committed, because this log already ended as
+    /// the leader's does.
     async fn commit(&self, heartbeat: Heartbeat<R>) -> Result<(), Stopped<R>> {
         let known = heartbeat.prev_log_id.min(heartbeat.leader_commit);
         // The metrics may lag behind.
@@ -105,7 +106,7 @@ impl<R: Runtime> Liveness<R> {
         let raft = self.raft.clone();
         drop(R::spawn(async move {
             if let Err(error) = raft.append_entries(heartbeat).await {
-                tracing::debug!(%error, "a heartbeat was not answered");
+                tracing::debug!(%error, "Raft did not answer a heartbeat");
             }
             drop(permit);
         }));

@@ -1,4 +1,4 @@
-//! Whether who calls is who it says, as far as a membership can tell.
+//! Checks a caller against a membership.
 
 use crate::log::reader::LogReader;
 use crate::raft::membership::codec;
@@ -7,24 +7,24 @@ use crate::types::{Incarnation, NodeId};
 use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
 
-/// Who calls, as it says.
+/// What a caller says it is.
 pub(super) struct ClaimedIdentity<'a> {
     pub(super) id: &'a NodeId,
     pub(super) disk: Incarnation,
     pub(super) address: &'a str,
-    /// The entry that set the membership it acts by.
+    /// The entry that set the membership by which the caller acts.
     pub(super) acts_by: Option<LogId>,
 }
 
-/// Refuses a caller whom a membership knows otherwise, or that is no member any more.
+/// Refuses a caller that has another disk or address than the membership says, or that was removed from it.
 ///
 /// # Errors
-/// What it says it is, and what it would have to be.
+/// A refusal with what the caller says it is, and what the membership says.
 pub(super) fn vouch(log: &LogReader, members: &StoredMembership, who: &ClaimedIdentity<'_>) -> Result<(), pb::Refusal> {
     let ClaimedIdentity { id, disk, address, acts_by } = *who;
     let sends = || format!("{id} with disk {disk}");
-    // The log may know more than the metrics that say who is a member now. Or less: retention removes memberships with
-    // everything else. But who acts by an earlier one was let in by it, or by one before.
+    // The log may know more memberships than the metrics, which name the current one. Or fewer: retention removes them
+    // with everything else. But a caller that acts by an earlier membership was a member by it, or by one before.
     let acted = acts_by.is_some_and(|by| Some(by) < *members.log_id());
     let in_log = || members.log_id().is_some_and(|now| codec::was_member(log, disk, now.index));
     let was_member = || acted || in_log();

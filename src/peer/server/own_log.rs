@@ -1,4 +1,4 @@
-//! What the receiving side says of its own log, and what it makes of it before Raft is asked.
+//! What the receiving side knows from its own log before it asks Raft.
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest};
@@ -16,9 +16,9 @@ pub(super) async fn committed<R: Runtime>(raft: &Raft<R>, log: &LogReader) -> Or
 }
 
 impl<R: Runtime> PeerServer<R> {
-    /// A snapshot says that its last entry is committed. Where the log holds that entry, and perhaps more behind it,
-    /// openraft is told so by an append of nothing, and then has no need of the snapshot: it would take the log for one
-    /// that ends where the snapshot does (docs/findings.md).
+    /// A snapshot says that its last entry is committed. If the log holds that entry, an append without entries tells
+    /// openraft so, and openraft then does not need the snapshot. Otherwise it would take the log for one that ends
+    /// where the snapshot does (docs/findings.md).
     pub(super) async fn commit_what_is_held(&self, leader: &RaftVote, snapshot: &SnapshotMeta) -> OrRefusal<()> {
         let Some(last) = snapshot.last_log_id else { return Ok(()) };
         let held = self.intake.raft.with_raft_state(move |state| state.log_ids.get(last.index) == Some(last));
@@ -27,12 +27,12 @@ impl<R: Runtime> PeerServer<R> {
         }
         let (vote, last) = (leader.clone(), Some(last));
         let append = AppendEntriesRequest { vote, prev_log_id: last, entries: Vec::new(), leader_commit: last };
-        // Whatever the answer is: the snapshot, which comes next, gets it too.
+        // The answer does not matter: the snapshot, which comes next, gets the same one.
         self.intake.raft.append_entries(append).await.map(drop).map_err(ended(&self.log))
     }
 
-    /// What to say to a candidate whose log is behind what this node has acknowledged and does not have any more: what
-    /// it would have said if it had.
+    /// The answer to a candidate whose log lacks what this node has acknowledged and lost since: the one that this node
+    /// would have given if it still had those entries.
     pub(super) async fn votes_as_before(
         &self,
         request: &VoteRequest<TypeConfig<R>>,
@@ -44,16 +44,16 @@ impl<R: Runtime> PeerServer<R> {
             self.intake.raft.with_raft_state(|state| state.vote_ref().clone()).await.map_err(ended(&self.log))?;
         let candidate = &request.vote.leader_id.voted_for;
         tracing::warn!(group = %self.log.group(), %candidate, acknowledged = %owed,
-            "no vote: this node has acknowledged what the candidate lacks, and has lost it. Start the node that led, \
-            which has it");
+            "refusing a vote: this node has acknowledged entries that the candidate lacks, and has lost them. Start \
+            the node that led, which has them");
         let (vote, last_log_id) = (Some(convert::from_vote(&vote)), Some(convert::from_log_id(owed)));
         Ok(Some(pb::VoteResponse { vote, granted: false, last_log_id }))
     }
 }
 
 impl<R: Runtime> AppendIntake<R> {
-    /// Takes down what a leader says that this node has acknowledged to it, unless it is a leader of the past. Before
-    /// Raft may do anything that this node would not do if it knew.
+    /// Notes what a leader says that this node has acknowledged to it, unless that leader's term is over. To be called
+    /// before Raft may do anything that this node would not do if it knew.
     pub(super) fn remind(&self, reminder: Option<LogId>, leader: &RaftVote) {
         let term = self.metrics.borrow_watched().current_term;
         if let Some(reminder) = reminder.filter(|_| leader.leader_id.term >= term) {
@@ -61,7 +61,7 @@ impl<R: Runtime> AppendIntake<R> {
         }
     }
 
-    /// An answer as it travels: one that there is a conflict says where the log ends.
+    /// An answer as it travels. A conflict also says where the log ends.
     pub(super) async fn answer(&self, result: StreamAppendResult<TypeConfig<R>>) -> OrRefusal<pb::AppendResponse> {
         let conflict = matches!(result, Err(StreamAppendError::Conflict(_)));
         let answer = convert::from_append_result::<R>(result);

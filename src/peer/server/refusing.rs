@@ -1,7 +1,7 @@
-//! The receiving side of a ledger that could not be opened: every call is refused as closed, with the reason.
+//! The receiving side of a ledger that could not be opened: it refuses every call as closed, with the reason.
 //!
-//! To the others it is a member that is down, and they are told why, where *no such group* would have them look for a
-//! mistake in the configuration.
+//! To its peers the member is down, and they are told why. The refusal *no such group* would send their operator
+//! looking for a mistake in the configuration.
 
 use futures::future;
 
@@ -9,7 +9,7 @@ use crate::transport::{PeerHandler, Reply, ReplyStream, RequestStream};
 use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
 
-/// Refuses.
+/// Refuses every call.
 pub(crate) struct RefusingServer {
     reason: String,
 }

@@ -1,4 +1,4 @@
-//! The accept loop, which a full descriptor table does not spin.
+//! The accept loop, which does not spin when descriptors run out.
 
 use std::future::Future;
 use std::io;
@@ -18,12 +18,12 @@ use super::greeting::Caller;
 use super::guarded::GuardedConnection;
 use crate::types::Span;
 
-/// First pause after a failed accept; doubled up to [`MAX_PAUSE`] while it goes on failing.
+/// First pause after a failed accept; doubled up to [`MAX_PAUSE`] while accepting fails.
 const MIN_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause: a descriptor that becomes free is used within it.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether a want of places is over.
+/// Time between two checks whether a shortage of places is over.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Settings of the accept loop.
@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) struct AcceptorOptions {
     /// Most connections open at once.
     pub(crate) places: Places,
-    /// A connection that has not begun to speak HTTP/2 after so long is closed.
+    /// How long a connection may take to begin with HTTP/2 before it is closed.
     pub(crate) preface_timeout: Duration,
 }
 
@@ -43,7 +43,7 @@ impl Default for AcceptorOptions {
     }
 }
 
-/// Where connections come from: a listener, or what a test puts in its place.
+/// Where connections come from: a TCP listener, or a test's replacement.
 pub trait Accept: Send + 'static {
     /// What a connection is.
     type Connection: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static;
@@ -65,7 +65,7 @@ impl Accept for TcpListener {
 
     async fn accept(&mut self) -> io::Result<TcpStream> {
         let (stream, _) = TcpListener::accept(self).await?;
-        // An answer must not wait for the next one to fill a packet. It fails on a connection that is gone already.
+        // An answer must not wait for the next one to fill a packet. Fails on a connection that is gone already.
         stream.set_nodelay(true).map_err(|error| io::Error::new(io::ErrorKind::ConnectionAborted, error))?;
         Ok(stream)
     }
@@ -76,23 +76,23 @@ impl Accept for TcpListener {
 
     fn is_local(connection: &TcpStream) -> bool {
         match (connection.peer_addr(), connection.local_addr()) {
-            // Whoever is reached at one of its own addresses calls from that one.
+            // A caller that connects to one of its own machine's addresses also calls from that address.
             (Ok(peer), Ok(own)) => peer.ip().to_canonical().is_loopback() || peer.ip() == own.ip(),
             _ => false,
         }
     }
 }
 
-/// Where accepted connections go. Who serves them takes them from the other ends.
+/// Where accepted connections go. The servers hold the receiving ends.
 pub(crate) struct ConnectionSinks<S> {
     pub(crate) peers: mpsc::UnboundedSender<GuardedConnection<S>>,
     pub(crate) clients: mpsc::UnboundedSender<GuardedConnection<S>>,
-    /// There is no place for these: they are told so.
+    /// Peers and clients without a place, which are told so.
     pub(crate) turned_away: [mpsc::UnboundedSender<GuardedConnection<S>>; 2],
 }
 
 impl<S> ConnectionSinks<S> {
-    /// Where a connection goes. It may be that nobody serves any more: then it is closed.
+    /// Hands a connection to the server for its kind. If that server has stopped, the connection is closed.
     fn send(&self, connection: GuardedConnection<S>, caller: Caller, has_place: bool) {
         let [no_peer, no_client] = &self.turned_away;
         let door = match (caller, has_place) {
@@ -105,8 +105,7 @@ impl<S> ConnectionSinks<S> {
     }
 }
 
-/// Accepts connections, learns what each of them is, and lets it in where it belongs. Never ends: what cannot be
-/// accepted is logged.
+/// Accepts connections, learns what each of them is, and hands it to its server. Never ends: a failed accept is logged.
 pub(crate) async fn receive<L: Accept>(
     listener: L,
     limit: Arc<ConnectionLimit>,
@@ -131,7 +130,7 @@ pub(crate) async fn receive<L: Accept>(
                     let has_place = connection.take_place(caller);
                     sinks.send(connection, caller, has_place);
                 }
-                Err(error) => tracing::debug!("a connection that says nothing of use is closed: {error}"),
+                Err(error) => tracing::debug!("closing a connection that does not greet as HTTP/2 does: {error}"),
             },
             _ = look.tick() => limit.check_shortages(),
         }
@@ -144,7 +143,7 @@ async fn accepted<L: Accept>(listener: &mut L) -> L::Connection {
     loop {
         match listener.accept().await {
             Ok(stream) => return stream,
-            // The other side gave up, which says nothing about the next one.
+            // The caller gave up, which says nothing about the next connection.
             Err(error) if is_of_one_connection(&error) => tracing::debug!("accept: {error}"),
             Err(error) => {
                 tracing::warn!("cannot accept connections: {error}; next try in {}", Span(pause));

@@ -1,4 +1,4 @@
-//! The connection a link keeps, and when it is given up for a new one.
+//! The connection that a link keeps, and when a new one replaces it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::transport::Lane;
 
 /// A tonic channel that is kept from call to call.
 ///
-/// A channel connects by itself when it is used and not connected, and asks the resolver for the name each time. What
-/// it does not do is give up: a lookup that hangs, or a connection that takes bytes and gives none, keeps it waiting.
-/// So a channel that has not answered anything for `give_up` is replaced by a fresh one.
+/// tonic's channel connects when it is used and not connected, and resolves the name each time. But it never gives up:
+/// a lookup that hangs, or a connection that takes bytes and returns none, keeps it waiting. So a channel whose calls
+/// have all failed for `give_up` is replaced by a new one.
 pub(crate) struct KeptChannel {
     endpoint: Endpoint,
     dialer: Arc<dyn Dialer>,
@@ -29,7 +29,7 @@ pub(crate) struct KeptChannel {
 struct Kept {
     generation: u64,
     channel: Option<Channel>,
-    /// When the first of the calls failed that have failed since the last answer.
+    /// When the first call after the last answer failed.
     failing_since: Option<Instant>,
 }
 
@@ -62,7 +62,7 @@ impl KeptChannel {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME_BYTES)
             .http2_max_header_list_size(HEADER_BYTES)
-            // What still comes for calls that timed out is no fault of the peer's, however often.
+            // Answers that still come for calls that timed out are not the peer's fault, however many.
             .http2_max_local_error_reset_streams(None)
             .http2_keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(silence)

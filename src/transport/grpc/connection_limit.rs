@@ -23,8 +23,8 @@ pub(crate) const UNPLACED: usize = 64;
 pub(crate) struct Places {
     /// Clients, tools, and whatever else does not greet as a peer does.
     pub(crate) clients: usize,
-    /// How many of those are reserved for callers on the node's own machine, so that a liveness probe still gets in when
-    /// remote clients have taken all the others.
+    /// How many of those are reserved for callers on the node's own machine, so that a liveness probe still gets in
+    /// when remote clients have taken all the others.
     pub(crate) own_machine: usize,
     /// Other nodes.
     pub(crate) peers: usize,
@@ -34,9 +34,10 @@ pub(crate) struct Places {
 
 /// Counts the open connections of a server and can close each of them.
 ///
-/// A new connection has no place until it has said what it is; then it gets one among its kind, so that clients, however
-/// many, take none from peers. Where there is none it stays without a place while it is told so. There is always room
-/// for one more without a place: the oldest of them is closed for it, so that silent connections keep nobody out.
+/// A new connection has no place until it has said what it is; then it gets one among its kind, so that clients,
+/// however many, take none from peers. Where there is none it stays without a place while it is told so. There is
+/// always room for one more without a place: the oldest of them is closed for it, so that silent connections keep
+/// nobody out.
 pub(crate) struct ConnectionLimit {
     places: Places,
     open: Mutex<OpenConnections>,
@@ -115,8 +116,8 @@ impl ConnectionLimit {
                 let (taken, turned_away) = (kind.placed.len(), shortage.turned_away);
                 let lasted = (shortage.last - shortage.since).as_secs();
                 tracing::warn!(
-                    "no {caller} is turned away any more: {turned_away} connections were, over {lasted} s; \
-                     {taken} of {places} places are taken now"
+                    "no {caller} connection is turned away any more: {turned_away} were, over {lasted} s; {taken} of \
+                     {places} places are taken now"
                 );
             }
         }
@@ -191,7 +192,7 @@ impl CallerConnections {
             None => {
                 self.shortage = Some(Shortage { since: now, last: now, turned_away: 1 });
                 let (option, all) = (caller.option(), places.taken(caller));
-                tracing::warn!("{all} are taken: newcomers are turned away. Close some, or raise {option}");
+                tracing::warn!("{all} are taken: turning new ones away. Close some, or raise {option}");
             }
         }
     }
@@ -205,8 +206,8 @@ impl OpenConnection {
 }
 
 impl ConnectionPermit {
-    /// The connection has said what it is: it gets a place among its kind. `false` if there is none, or if the connection
-    /// was closed.
+    /// The connection has said what it is: it gets a place among its kind. `false` if there is none, or if the
+    /// connection was closed.
     pub(crate) fn take_place(&self, caller: Caller) -> bool {
         let places = self.limit.places;
         let mut open = self.limit.lock();

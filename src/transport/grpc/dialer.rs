@@ -20,11 +20,12 @@ pub trait Dialer: Send + Sync + 'static {
     /// A channel that is connected, by a connect that took no longer than `limit`.
     fn connected<'a>(&self, endpoint: &'a Endpoint, limit: Duration) -> BoxFuture<'a, Result<Channel, Error>>;
 
-    /// Whether the machine behind `address` (`host:port`) says, under all addresses it has, that nobody listens there.
+    /// Whether the machine behind `address` (`host:port`) says, at all addresses of that name, that nothing listens
+    /// there.
     fn refuses(&self, address: String) -> BoxFuture<'static, bool>;
 }
 
-/// TCP.
+/// Connects over TCP.
 pub(crate) struct TcpDialer(Resolver);
 
 impl TcpDialer {

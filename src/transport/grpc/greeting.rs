@@ -1,4 +1,4 @@
-//! What a connection says first. It tells a peer from a client before the node has granted it anything.
+//! The first bytes of a connection. They tell a peer from a client before the node has granted the connection anything.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ const FRAME_HEADER: usize = 9;
 const SETTINGS: u8 = 4;
 /// Identifier (2) and value (4).
 const SETTING: usize = 6;
-/// More settings than anybody has.
+/// Most settings in a greeting: more than any HTTP/2 implementation sends.
 const MAX_SETTINGS: usize = 64;
 
 /// What a caller is.
@@ -23,7 +23,7 @@ pub(crate) enum Caller {
 }
 
 impl Caller {
-    /// What sets how many there may be.
+    /// The option that sets how many there may be.
     pub(crate) fn option(self) -> &'static str {
         match self {
             Caller::Peer => "--max-peer-connections (`Config::max_peer_connections`)",
@@ -41,15 +41,14 @@ impl fmt::Display for Caller {
     }
 }
 
-/// Who speaks, by the first bytes of a connection: HTTP/2's preface and the settings behind it. `None`: there are not
-/// enough of them yet.
+/// What a caller is, by the first bytes of its connection: HTTP/2's preface and the settings behind it. `None`: `said`
+/// is not long enough yet.
 ///
 /// A peer is known by three settings that no client has together by accident: what `channel` sets for the connections
-/// between nodes. It is no proof: whoever wants a peer's place can have one, as whoever reaches the port can do
-/// anything.
+/// between nodes. This is no proof of identity: a caller that wants a peer's place can get one.
 ///
 /// # Errors
-/// It is not HTTP/2; what was found instead.
+/// The connection does not speak HTTP/2: what was found instead.
 pub(crate) fn caller(said: &[u8]) -> Result<Option<Caller>, String> {
     let preface = &said[..said.len().min(PREFACE.len())];
     if !PREFACE.starts_with(preface) {

@@ -13,14 +13,14 @@ use tonic::transport::server::Connected;
 use super::connection_limit::ConnectionPermit;
 use super::greeting::{self, Caller};
 
-/// Read at a time while a connection has not said what it is.
+/// Bytes read at a time until a connection has said what it is.
 const CHUNK: usize = 512;
 
 /// An accepted connection.
 pub(crate) struct GuardedConnection<S> {
     stream: S,
     permit: ConnectionPermit,
-    /// What was read to learn who it is, and is to be read again.
+    /// Bytes that were read to learn what the caller is, and that HTTP/2 has to read again.
     said: Bytes,
 }
 
@@ -29,11 +29,11 @@ impl<S: AsyncRead + Unpin> GuardedConnection<S> {
         Self { stream, permit, said: Bytes::new() }
     }
 
-    /// Waits until the connection has said what it is, for as long as `limit` says: bytes that trickle in buy no time.
-    /// What comes after is watched by HTTP/2's own keepalive, which does not see a connection before.
+    /// Waits until the connection has said what it is, but no longer than `limit`: bytes that trickle in buy no time.
+    /// Afterwards HTTP/2's own keepalive watches the connection.
     ///
     /// # Errors
-    /// It said something else, nothing in time, or was closed.
+    /// It does not speak HTTP/2, did not greet in time, or was closed.
     pub(crate) async fn greeted(mut self, limit: Duration) -> io::Result<(Self, Caller)> {
         let mut said = BytesMut::new();
         let heard = tokio::time::timeout(limit, async {
@@ -60,7 +60,7 @@ impl<S: AsyncRead + Unpin> GuardedConnection<S> {
         Ok((self, caller))
     }
 
-    /// Whether there is a place for the connection, which it has from now on.
+    /// Takes a place among connections of its kind. `false`: there is none.
     pub(crate) fn take_place(&self, caller: Caller) -> bool {
         self.permit.take_place(caller)
     }
@@ -88,7 +88,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for GuardedConnection<S> {
     }
 }
 
-/// Checked before writing too: a connection whose peer does not read is not read from either.
+/// Writing checks too whether the connection was closed: with a caller that does not read, HTTP/2 may only write.
 impl<S: AsyncWrite + Unpin> AsyncWrite for GuardedConnection<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;

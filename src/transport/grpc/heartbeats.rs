@@ -1,4 +1,4 @@
-//! The heartbeat lane: what falls due together travels in one call.
+//! The heartbeat lane: heartbeats that fall due together travel in one call.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use crate::transport::{Answer, AnswerStream, Link, TransportError};
 use crate::wire::pb;
 
 /// How long the first heartbeat waits for others. Short beside any heartbeat interval, long beside the time that the
-/// ledgers of a node need to say theirs once the clock they share has struck.
+/// ledgers of a node need to say theirs after a tick of the clock that they share.
 const WINDOW: Duration = Duration::from_millis(1);
 
-/// A link whose heartbeats travel together. All else goes over it as over any other.
+/// A link whose heartbeats travel together. All other calls are passed on.
 pub(crate) struct HeartbeatLink {
     link: Arc<GrpcLink>,
     waiting: Arc<Mutex<Vec<QueuedHeartbeat>>>,
@@ -49,7 +49,7 @@ impl HeartbeatLink {
         };
         if first {
             let (link, waiting) = (self.link.clone(), self.waiting.clone());
-            // A task of its own: whoever was first may give up before the others have their answers.
+            // A task of its own: the first sender may give up before the others have their answers.
             drop(tokio::spawn(async move {
                 tokio::time::sleep(WINDOW).await;
                 let mut due = std::mem::take(&mut *waiting.lock());
@@ -63,21 +63,21 @@ impl HeartbeatLink {
         let late = || TransportError::Timeout { address: self.link.address().to_owned(), after: timeout };
         match tokio::time::timeout(timeout, answered).await {
             Ok(Ok(outcome)) => outcome,
-            // The call has its own end, at the same time.
+            // The task of the call ends at the same time.
             Ok(Err(_)) | Err(_) => Err(late()),
         }
     }
 }
 
-/// One call for all of `due`. It ends when all are answered, or nobody waits any more.
+/// One call for all of `due`. It ends when all are answered, or at the last timeout.
 async fn send(link: Arc<GrpcLink>, mut due: Vec<QueuedHeartbeat>) {
-    // Who has given up by now is not asked for.
+    // Leaves out senders that have given up.
     due.retain(|waiting| !waiting.answer.is_closed());
     let Some((end, after)) = due.iter().map(|w| (w.since + w.timeout, w.timeout)).max() else { return };
     if due.len() == 1 {
         for QueuedHeartbeat { beat, answer, .. } in due {
             let left = end.saturating_duration_since(Instant::now());
-            // Nobody waits for it any more: then it is lost on nobody.
+            // An error: the sender has given up.
             let _ = answer.send(link.heartbeat(beat, left).await);
         }
         return;
@@ -104,7 +104,7 @@ async fn exchange(
     let mut answers = link.heartbeats(pb::HeartbeatsRequest { beats }, left).await?;
     while !open.is_done() {
         let Some(response) = answers.next().await? else {
-            return Err(link.broken("it ended before all heartbeats were answered".into()));
+            return Err(link.broken("the call ended before all heartbeats were answered".into()));
         };
         let give = |waiter: AnswerSender, answer: Result<_, pb::Refusal>| {
             let _ = waiter.send(answer.map_err(|refusal| link.refused(refusal)));

@@ -25,7 +25,7 @@ type Client = RaftServiceClient<Channel>;
 pub(crate) struct GrpcLink {
     address: String,
     options: GrpcOptions,
-    /// Or why there can be none.
+    /// An error says why there can be no channel.
     channel: Result<Arc<KeptChannel>, String>,
 }
 
@@ -35,7 +35,7 @@ impl GrpcLink {
         Self { address: address.to_owned(), options: options.clone(), channel }
     }
 
-    /// Makes `call`, waits no longer than `timeout` for it, and tells the channel how it went.
+    /// Makes `call`, waits for it no longer than `timeout`, and tells the channel how it ended.
     async fn bounded<T, F>(&self, timeout: Duration, call: impl FnOnce(Client) -> F + Send) -> Result<T, TransportError>
     where
         F: Future<Output = Result<Response<T>, Status>> + Send,
@@ -62,18 +62,18 @@ impl GrpcLink {
         &self.address
     }
 
-    /// What a call that broke for `reason` ends with.
+    /// The error of a call that broke for `reason`.
     pub(crate) fn broken(&self, reason: String) -> TransportError {
         TransportError::Broken { address: self.address.clone(), reason }
     }
 
-    /// What a call that was refused ends with.
+    /// The error of a call that was refused.
     pub(crate) fn refused(&self, refusal: pb::Refusal) -> TransportError {
         TransportError::Refused { address: self.address.clone(), refusal }
     }
 
-    /// Sends heartbeats of several ledgers. The answers come as they are done; how long to wait for them is the
-    /// caller's business.
+    /// Sends heartbeats of several ledgers. The answers come as they are ready; the caller bounds how long it waits for
+    /// them.
     pub(crate) async fn heartbeats(
         &self,
         request: pb::HeartbeatsRequest,
@@ -92,7 +92,7 @@ impl GrpcLink {
     async fn open(&self, requests: BoxStream<'static, pb::AppendRequest>) -> Result<AnswerStream, TransportError> {
         let channel = self.channel()?.clone();
         let (_, generation) = channel.get();
-        // Closes the requests when dropped: also when opening fails, or is given up by the caller.
+        // `guard` closes the requests when it is dropped: also when opening fails, or the caller gives up.
         let (requests, guard) = ReplicationRequests::new(requests);
         let stall = self.options.stall_timeout;
         let opened = self.bounded(stall, |mut client| async move { client.replicate(requests).await }).await;
@@ -110,14 +110,14 @@ impl GrpcLink {
     }
 }
 
-/// The answers to heartbeats as they come.
+/// The answers to heartbeats, as they come.
 pub(crate) struct HeartbeatAnswers {
     address: String,
     answers: Streaming<pb::HeartbeatsResponse>,
 }
 
 impl HeartbeatAnswers {
-    /// Some more of them; `None` when there are no more.
+    /// The next answers; `None` when there are no more.
     pub(crate) async fn next(&mut self) -> Result<Option<pb::HeartbeatsResponse>, TransportError> {
         self.answers.message().await.map_err(|status| status::to_error(&self.address, &status))
     }

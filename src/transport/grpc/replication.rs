@@ -17,8 +17,8 @@ use super::status;
 use crate::transport::TransportError;
 use crate::wire::pb;
 
-/// A stall is looked for so many times per stall timeout: it is noticed at most two looks late, at no cost per
-/// message.
+/// How many times per stall timeout [`ReplicationAnswers`] checks for a stall. It notices one at most two checks late,
+/// at no cost per message.
 const CHECKS_PER_STALL: u32 = 8;
 
 /// The requests as tonic takes them: counted, and closed from outside by [`RequestsGuard`].
@@ -32,7 +32,7 @@ pub(crate) struct RequestsGuard(Arc<Shared>);
 struct Shared {
     requests: Mutex<Option<BoxStream<'static, pb::AppendRequest>>>,
     sent: AtomicU64,
-    /// Whoever polls the requests, to be told that they are closed.
+    /// The task that polls the requests, woken when they are closed.
     polling: AtomicWaker,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct ReplicationAnswers<S = Streaming<pb::AppendResponse>> {
     answered: u64,
     stall: Duration,
     look: Interval,
-    /// Since when which number of answers has not grown although one was due.
+    /// Since when an answer has been due, and the number of answers at that time.
     silent: Option<(Instant, u64)>,
     on_stall: Box<dyn Fn() + Send>,
 }
@@ -115,8 +115,8 @@ where
 
     /// The number of unanswered requests if there has been no answer for too long.
     ///
-    /// Silence counts from the first look that found one due, never from before it: the caller may not have asked for
-    /// answers meanwhile.
+    /// Silence counts from the first check that found an answer due, never from before: the caller may not have polled
+    /// for answers meanwhile.
     fn stalled(&mut self, sent: u64) -> Option<u64> {
         let unanswered = sent.saturating_sub(self.answered);
         let now = Instant::now();

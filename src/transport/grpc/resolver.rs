@@ -12,8 +12,8 @@ use tonic::codegen::Service;
 
 type Lookup = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
 
-/// Looks a host name up whenever a connection is made: nothing is remembered here, so a pod that comes back under its
-/// name with another address is found at the next attempt.
+/// Looks a host name up whenever a connection is made, and caches nothing: so the next attempt finds a pod that comes
+/// back under its name with another address.
 #[derive(Clone)]
 pub(crate) struct Resolver(Arc<Lookup>);
 

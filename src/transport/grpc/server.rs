@@ -1,4 +1,4 @@
-//! The server: listener, services, an end that comes.
+//! The server: listener, services, and a shutdown that ends in bounded time.
 
 use std::io;
 #[cfg(test)]
@@ -29,20 +29,20 @@ use crate::transport::router::Router;
 use crate::types::Span;
 use crate::wire::pb::raft_service_server::RaftServiceServer;
 
-/// Most calls one connection may have under way.
+/// Most calls that one connection may have under way.
 const MAX_STREAMS: u32 = 1024;
-/// Most calls one connection may open and reset before they are looked at: whoever may have so many may also give them
-/// all up at once, while this node is not scheduled.
+/// Most calls that one connection may open and reset before this node looks at them: a caller that may have
+/// [`MAX_STREAMS`] under way may also give them all up at once, while this node is not scheduled.
 const MAX_PENDING_RESETS: usize = MAX_STREAMS as usize;
-/// Most frames of one connection that are for a call which has been answered and forgotten. They are the rest of
-/// requests that were refused before they were read; HTTP/2 counts them over the connection's life and takes the
-/// thousandth for an attack. A bound all the same: each is answered.
+/// Most frames of one connection for calls that are over: the rest of requests that were refused before they were read.
+/// h2 counts them over the connection's life, and by default takes the thousandth for an attack. They are bounded all
+/// the same, because each is answered.
 const MAX_LATE_FRAMES: usize = 64 << 10;
 
-/// How long a connection that has no place is told so, before it is closed.
+/// How long the server answers a connection without a place before it closes it.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Bytes that callers may have under way before the node takes them.
+/// HTTP/2 windows: bytes that callers may have under way before the node takes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Windows {
     /// On one call.
@@ -54,11 +54,11 @@ struct Windows {
 }
 
 impl Windows {
-    /// What peers have among each other.
+    /// Those of peers.
     const PEER: Self = Self { call: STREAM_WINDOW, connection: CONNECTION_WINDOW, frame: FRAME_BYTES };
 
-    /// What clients have. The window of the connection bounds nothing, and is not to: by it HTTP/2 judges whether small
-    /// frames are an attack, and a client that appends many small records is none.
+    /// Those of clients. The connection's window bounds nothing on purpose: h2 judges by it whether small frames are an
+    /// attack, and a client that appends many small records is none.
     fn of_clients(call: u32) -> Self {
         Self { call, connection: CONNECTION_WINDOW, frame: CLIENT_FRAME_BYTES as u32 }
     }
@@ -75,7 +75,7 @@ pub(crate) struct ServerOptions {
     pub(crate) client_window: u32,
     /// How long a connection may be silent before it is pinged.
     pub(crate) keepalive_interval: Duration,
-    /// A ping unanswered for so long breaks the connection.
+    /// How long a ping may go unanswered before the connection breaks.
     pub(crate) keepalive_timeout: Duration,
     /// How long calls may take to end once the server stops. Then their connections are closed.
     pub(crate) grace: Duration,
@@ -109,8 +109,8 @@ pub(crate) struct GrpcServer {
 impl GrpcServer {
     /// Serves the peer service over `router`, and `extra`, on `listener`. Must be called within a tokio runtime.
     ///
-    /// `extra` must not hold the peer service already: routes of the same path panic. Its streams are waited for no
-    /// longer than the grace when the server stops, so they should be ended before.
+    /// `extra` must not hold the peer service: two routes of one path panic. When the server stops, it waits for the
+    /// streams of `extra` no longer than the grace, so their owner should end them before.
     ///
     /// # Errors
     /// The listener has no address.
@@ -139,7 +139,7 @@ impl GrpcServer {
         let sinks = ConnectionSinks { peers: peers_door, clients: clients_door, turned_away: [no_peer, no_client] };
         let receiving = acceptor::receive(listener, limit.clone(), options.acceptor.preface_timeout, sinks);
         let serving = tokio::spawn(async move {
-            // The listener goes as soon as the server stops: whoever connects then is refused by the system.
+            // The listener is closed as soon as the server stops: from then on the system refuses connections.
             let receiving = async move {
                 tokio::select! {
                     () = receiving => {}
@@ -172,8 +172,8 @@ impl GrpcServer {
         self.limit.open_connections()
     }
 
-    /// Stops: accepts no more, ends the replication streams, waits a little for calls to end, closes what is left. The
-    /// port is free afterwards. Takes no longer than twice the grace.
+    /// Stops: accepts no more, ends the replication streams, gives calls the grace to end, and closes what is left. The
+    /// port is free afterwards. Takes twice the grace at most.
     pub(crate) async fn shutdown(mut self) {
         self.stop.send_replace(true);
         let Some(mut serving) = self.serving.take() else {
@@ -183,7 +183,7 @@ impl GrpcServer {
             Ok(ended) => Some(ended),
             Err(_) => {
                 tracing::info!(
-                    "{} connections still open after {} are closed",
+                    "closing {} connections that are still open after {}",
                     self.limit.open_connections(),
                     Span(self.grace)
                 );
@@ -196,7 +196,10 @@ impl GrpcServer {
             Some(Ok(Err(error))) => tracing::warn!("the server ended with an error: {error}"),
             Some(Err(error)) => tracing::error!("the server's task died: {error}"),
             None => {
-                tracing::warn!("connections have not ended {} after they were closed", Span(self.grace));
+                tracing::warn!(
+                    "aborting the server: connections have not ended {} after they were closed",
+                    Span(self.grace)
+                );
                 serving.abort();
                 // Cancelled, or ended just now; either way the listener is gone.
                 let _ = serving.await;
@@ -239,7 +242,7 @@ fn builder(options: &ServerOptions, windows: Windows) -> Server {
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
 }
 
-/// The door to `service`, and the service: to be polled until the server stops and its connections are closed.
+/// Where to send connections for `service`, and the server: to be polled until it stops and its connections are closed.
 fn serve<C, S>(
     builder: Server,
     service: S,

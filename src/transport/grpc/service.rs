@@ -31,7 +31,7 @@ impl PeerService {
     }
 }
 
-/// The refusals in it without the rest of what is too long.
+/// `response`, with its refusals cut to what may travel.
 fn shortened(mut response: pb::HeartbeatsResponse) -> pb::HeartbeatsResponse {
     for answer in &mut response.answers {
         if let Some(pb::beat_answer::Result::Refusal(refusal)) = &mut answer.result {
@@ -99,8 +99,8 @@ unary! {
 }
 
 impl PeerService {
-    /// The replies to a replication stream, a refusal being the last one. The stream is open before its first request
-    /// has come, so that opening one has an end even while there is nothing to replicate.
+    /// The replies to a replication stream; a refusal is the last one. The stream is open before its first request has
+    /// come, so that a caller can open one even while there is nothing to replicate.
     fn replies(
         &self,
         request: Request<Streaming<pb::AppendRequest>>,
@@ -118,7 +118,7 @@ impl PeerService {
         };
         let replies = replies.flatten_stream().map_err(|refusal| status::from_refusal(&refusal));
         let (stopped, mut stopping) = (self.stopping.clone(), self.stopping.clone());
-        // A sender that is gone has stopped as well.
+        // An error: the server is gone, which stops the stream as well.
         let stop = async move { stopping.wait_for(|stop| *stop).await.is_ok() };
         let farewell = stream::once(async move { *stopped.borrow() })
             .filter_map(|stop| ready(stop.then(|| Err(Status::unavailable("the node is stopping")))));

@@ -8,7 +8,7 @@ use tonic::{Code, ConnectError, Status};
 use crate::transport::TransportError;
 use crate::wire::pb::{Refusal, refusal::Reason};
 
-/// Longest text of a refusal that travels, bytes. What was found is the caller's own text: echoed whole it could
+/// Most bytes of a text in a refusal that travels. What was found is the caller's own text: echoed whole, it could
 /// outgrow the header list and turn the refusal into a broken connection.
 const REFUSAL_TEXT: usize = 512;
 
@@ -36,7 +36,7 @@ pub(crate) fn from_refusal(refusal: &Refusal) -> Status {
     Status::with_details(code, message, refusal.encode_to_vec().into())
 }
 
-/// `refusal` without the rest of what is too long.
+/// `refusal`, with its texts cut to [`REFUSAL_TEXT`].
 pub(crate) fn short(refusal: &Refusal) -> Refusal {
     Refusal { found: clipped(&refusal.found), expected: clipped(&refusal.expected), ..refusal.clone() }
 }

@@ -19,17 +19,17 @@ use crate::transport::{Lane, Link, Transport};
 pub(crate) struct GrpcOptions {
     /// Largest message sent or taken, bytes. The server's must not be smaller.
     pub(crate) max_message_bytes: usize,
-    /// A replication stream with an unanswered request and no answer for so long is broken. Opening one takes no
-    /// longer either.
+    /// A replication stream with an unanswered request counts as broken after this time without an answer. Opening one
+    /// takes no longer either.
     pub(crate) stall_timeout: Duration,
-    /// How long connecting may take, over all addresses a name has. The lookup comes on top, bounded by the call.
+    /// How long connecting may take, over all addresses of a name. The lookup comes on top, bounded by the call.
     pub(crate) connect_timeout: Duration,
-    /// How long it may take to find out that nobody listens.
+    /// How long a probe may take to find out that nothing listens.
     pub(crate) probe_timeout: Duration,
     /// How long a connection may be silent before it is pinged, used or not.
     pub(crate) keepalive_interval: Duration,
-    /// A ping unanswered for so long breaks the connection. On the data lane at least, on the control lane at most
-    /// `stall_timeout`.
+    /// How long a ping may go unanswered before the connection breaks. At least `stall_timeout` on the data lane, at
+    /// most `stall_timeout` on the others.
     pub(crate) keepalive_timeout: Duration,
 }
 
@@ -47,11 +47,11 @@ impl Default for GrpcOptions {
     }
 }
 
-/// gRPC to all peers. The ledgers of a node share it, and with it one connection per peer and lane.
+/// gRPC to all peers. A node's ledgers share it, and with it one connection per peer and lane.
 pub(crate) struct GrpcTransport {
     options: GrpcOptions,
     dialer: Arc<dyn Dialer>,
-    /// Grows with the addresses ever asked for; an unused link costs no connection once its peer is gone.
+    /// Never shrinks; but an unused link costs no connection once its peer is gone.
     links: Mutex<HashMap<(String, Lane), Arc<dyn Link>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What answers where there is no place: every call is told so, by the answer that its service has for it.
+//! The service that answers connections without a place: it refuses every call, in the words of the call's own service.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};

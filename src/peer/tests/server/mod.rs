@@ -76,10 +76,8 @@ async fn served_on(scheduler: Arc<dyn FlushScheduler>) -> Served {
         MemberAcks::new("g".parse().unwrap(), Arc::new(|_| None), Arc::new(|_| true), true),
     );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
-    let (probe, votes) = (
-        Arc::new(ReadQuorum::<TokioRuntime>::new(network.clone())),
-        Arc::new(VoteCanvass::<TokioRuntime>::new(network.clone())),
-    );
+    let probe = Arc::new(ReadQuorum::<TokioRuntime>::new(network.clone()));
+    let votes = Arc::new(VoteCanvass::<TokioRuntime>::new(network.clone()));
     let (acks, standing) = (network.acknowledged(), network.standing());
     let (clock, ticker) = (Arc::new(|| 0), &Ticker::new(&config));
     let options = ReplicaOptions { config: &config, log, clock, floor, ticker, probe, acks, standing, votes };
@@ -447,6 +445,5 @@ async fn a_cluster_of_the_same_name_and_another_incarnation_is_refused_by_it() {
 }
 
 mod backlog;
-mod reminders;
-
 mod closed;
+mod reminders;
