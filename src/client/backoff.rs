@@ -1,4 +1,4 @@
-//! How soon what did not help is tried again.
+//! Pauses between the tries of a call.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// The first pause: a master that is being elected is to be found soon.
+/// Shortest pause. Short, so that a client finds a newly elected master soon.
 const FIRST: Duration = Duration::from_millis(25);
-/// The longest: many clients that wait for a cluster must not keep it from coming up.
+/// Longest pause. Long enough that many clients which wait for a cluster do not keep it from coming up.
 const LONGEST: Duration = Duration::from_secs(1);
-/// Waiting for a master takes at most this part longer than it would if it were asked for all the time.
+/// A pause is at most this part of the time waited so far, so that pauses delay finding a master by a sixth at most.
 const PART: u32 = 6;
 
-/// The pause before the next try of what has been tried in vain for `waited`. It grows with it, and differs from client
-/// to client: those that lost the same master do not come back all at once.
+/// The pause before the next try of what has been tried in vain for `waited`. It grows with `waited`, and is random, so
+/// that clients which lost the same master do not come back all at once.
 pub(super) fn pause(waited: Duration) -> Duration {
     let longest = (waited / PART).clamp(FIRST * 2, LONGEST);
     longest.mul_f64(0.5 + 0.5 * random())
@@ -30,7 +30,7 @@ pub(super) async fn paused(since: Instant, deadline: Instant) -> bool {
 
 /// From 0 to 1.
 fn random() -> f64 {
-    // Every state has keys of its own, which the system's randomness is behind.
+    // Every `RandomState` has keys of its own, which come from the system's random numbers.
     f64::from((RandomState::new().hash_one(0) >> 32) as u32) / f64::from(u32::MAX)
 }
 

@@ -16,7 +16,7 @@ use crate::client::cluster::topology::Topology;
 use crate::client::error::ClientError;
 use crate::types::{Master, Member, Role, Status};
 
-/// How often a master that is known is asked whether it still is.
+/// How often the stream asks the known master whether it still is master.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Who the master is, as a client learns it: made by [`Client::masters`](crate::Client::masters). `None`: nobody is, as
@@ -49,15 +49,15 @@ impl Stream for Masters {
 
 struct MasterWatch {
     topology: Arc<Topology>,
-    /// Told when the client's other calls find out that there is another master, or none.
+    /// Notified when the client's other calls find out that another node is master, or none.
     moved: watch::Receiver<()>,
     timeout: Duration,
     poll_interval: Duration,
-    /// The master that was given last.
+    /// The master that the stream gave last.
     known: Option<KnownMaster>,
-    /// The newest term of which a master was given.
+    /// The newest term of a master that the stream gave.
     newest: u64,
-    /// Whether it is still to be said that there is none.
+    /// Whether the stream has yet to say that there is no master.
     untold: bool,
 }
 
@@ -74,7 +74,7 @@ impl MasterWatch {
     async fn next(&mut self) -> Result<Option<Master>, ClientError> {
         self.topology.in_runtime()?;
         while let Some(KnownMaster { master, address, asked }) = self.known.clone() {
-            // Of an error there is nothing to fear: the topology is there as long as this is.
+            // `changed` cannot fail: the topology lives as long as this.
             tokio::select! {
                 () = sleep_until(asked + self.poll_interval) => {}
                 _ = self.moved.changed() => {}
@@ -99,8 +99,8 @@ impl MasterWatch {
         master
     }
 
-    /// A master that answers, and where. `None` if there has been none for the client's timeout, and that is still to
-    /// be said.
+    /// A master that answers, and its address. `None` if there has been none for the client's timeout and the stream
+    /// has yet to say so.
     async fn find(&mut self) -> Result<Option<(Master, String)>, ClientError> {
         let (topology, since) = (self.topology.clone(), Instant::now());
         let until = self.untold.then(|| since + self.timeout);
@@ -113,7 +113,7 @@ impl MasterWatch {
                     Err(_) => return Ok(None),
                 },
             };
-            // That was found out here.
+            // This search itself has caused the notification.
             self.moved.mark_unchanged();
             match found {
                 Ok(address) => {
@@ -124,7 +124,7 @@ impl MasterWatch {
                 Err(error) if error.is_transient() => {}
                 Err(error) => return Err(error),
             }
-            // It is not any more, or is one of an earlier term that has not heard of the next.
+            // The node is master no more, or master of an earlier term that has not heard of the next one.
             match until {
                 Some(until) if !paused(since, until).await => return Ok(None),
                 Some(_) => {}
@@ -133,11 +133,11 @@ impl MasterWatch {
         }
     }
 
-    /// What the node at `address` is master of, if it is, and no later one was given.
+    /// The node at `address` as master, if it is one and the stream has given none of a later term.
     async fn ask_master(&self, address: &str) -> Result<Option<Master>, ClientError> {
         let (_, answer) = self.topology.probe(address.to_owned(), self.topology.connect_timeout()).await;
         self.topology.recheck_one_cluster().await?;
-        // Whoever refuses for good is no master; if all do, the search says so.
+        // A node that refuses for good is no master. If all do, the search says so.
         let Ok(answer) = answer else { return Ok(None) };
         let status = Status::try_from(answer);
         let status = status.map_err(|what| ClientError::Malformed { address: address.to_owned(), what })?;

@@ -45,7 +45,7 @@ impl NodeClient {
 /// What came of a change.
 struct ChangeReply {
     answer: pb::ChangeMembersResponse,
-    /// Who made it.
+    /// The node that made it.
     by: NodeClient,
 }
 
@@ -57,10 +57,10 @@ impl ChangeReply {
     }
 }
 
-/// Changes of the members. Each finds the master, and follows it if it is the master that is to go. Each may be called
-/// again after an error: what has happened is found to have happened.
+/// Changes of the members. Each call finds the master, and follows it if the change makes another node master. Each may
+/// be called again after an error: a change that has happened already succeeds at once.
 ///
-/// They take the client's timeout at most, and `wait` on top where a member is waited for.
+/// A call takes the client's timeout at most, plus `wait` where it waits for a member.
 impl Client {
     /// The node at `address` becomes a learner; see [`Ledger::add_learner`](crate::Ledger::add_learner). Returns who
     /// it is.
@@ -119,7 +119,8 @@ impl Client {
         topology.in_runtime()?;
         let timeout = self.timeout();
         let deadline = Instant::now() + timeout + wait;
-        // What waits is a master that has taken the change up: without one, there is nothing to wait for.
+        // Only a master that has taken up the change uses the `wait`: without a master the client's timeout counts
+        // alone.
         let mut without = Instant::now();
         loop {
             let mut search = Search::new(topology, without);
@@ -129,7 +130,7 @@ impl Client {
             let node = NodeClient::new(topology.clone(), found?, timeout);
             let asked = Instant::now();
             match timeout_at(deadline, node.change(change.clone(), wait)).await {
-                // The one that was to go has handed over, or another one came.
+                // The master that was to go has handed over, or another node has been elected.
                 Ok(Err(ClientError::NotMaster { .. })) => {
                     if asked.elapsed() > timeout {
                         without = Instant::now();

@@ -18,7 +18,7 @@ use crate::types::{Consistency, OpenRange, ReadLimit, Record, Status};
 use crate::wire::client::millis;
 use crate::wire::pb;
 
-/// A node and no other: what it says and what it stores.
+/// One node and no other: what it says and what it stores.
 #[derive(Clone)]
 pub struct NodeClient {
     topology: Arc<Topology>,
@@ -55,8 +55,8 @@ impl Stream for RecordStream {
     }
 }
 
-/// The records of a range that has an end. Where a node has none of them, `from` is what it has committed up to: the
-/// range asked for more.
+/// The records of a range that has an end. If the node has none of them, it has committed only up to `from`: the range
+/// asked for more.
 fn explained(records: RecordStream, from: u64) -> RecordStream {
     let first = async move {
         let mut records = records.peekable();
@@ -73,7 +73,7 @@ impl NodeClient {
         Self { topology, address, timeout }
     }
 
-    /// The same node, whose calls take so long at most; see [`Client::with_timeout`](crate::Client::with_timeout).
+    /// The same node with another timeout for its calls; see [`Client::with_timeout`](crate::Client::with_timeout).
     pub fn with_timeout(&self, timeout: Duration) -> Self {
         Self { timeout: at_most(timeout), ..self.clone() }
     }
@@ -200,11 +200,12 @@ impl NodeClient {
     /// # Errors
     /// As [`NodeClient::get_with`].
     pub async fn barrier(&self, consistency: Consistency) -> Result<u64, ClientError> {
-        // Nothing is stamped with the end of time: what is found is the committed end.
+        // No record bears the last timestamp there is, so the search ends at the committed end.
         self.index_at(u64::MAX, consistency).await
     }
 
-    /// What the node is given, so that it says why it has no answer before this client gives up.
+    /// The node's part of the timeout. Shorter than the client's, so that the node says why it has no answer before the
+    /// client gives up.
     fn timeout_ms(&self) -> u64 {
         // 0 would mean the node's default.
         millis(self.timeout * 4 / 5).max(1)

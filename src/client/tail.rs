@@ -1,5 +1,5 @@
-//! A tail that goes on at another node when one fails, is a member no more, or has heard of no master for as long as
-//! the client waits for anything.
+//! A tail that goes on at another node when its node fails, is a member no more, or has known of no master for the
+//! client's timeout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::client::node::{NodeClient, RecordStream};
 use crate::client::try_each::Attempt;
 use crate::types::Record;
 
-/// A stream that held for so long was a node within reach, though no record came.
+/// How long a stream must hold for its node to count as within reach, though no record came.
 const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
 struct FollowingTail {
@@ -24,10 +24,10 @@ struct FollowingTail {
     next: u64,
     /// The node read from, and its records; `None` while there is none.
     source: Option<TailSource>,
-    /// The node that failed last is tried last.
+    /// The node that failed last, which is tried last.
     failed_last: Option<String>,
-    /// Since when nothing was had of any node. Kept over connects: a node that takes a tail only to fail it is no
-    /// better than one that takes none.
+    /// Since when no node has given anything. Kept over connects: a node that takes a tail only to fail it is no better
+    /// than one that takes none.
     fruitless_since: Option<Instant>,
     ended: bool,
 }
@@ -86,7 +86,7 @@ impl FollowingTail {
             if current.since.elapsed() >= PROVEN_AFTER.min(timeout) {
                 self.fruitless_since = None;
             }
-            // Where records came, the next node is asked at once.
+            // If records came, the next node is asked without a pause.
             if let Some(since) = self.fruitless_since
                 && !paused(since, since + timeout).await
             {
@@ -95,11 +95,11 @@ impl FollowingTail {
         }
     }
 
-    /// The next record, which the node at `address` has removed: others may have it. One that is behind and waits for
-    /// it is given its share of the timeout, as one that is silent.
+    /// Asks the other nodes for the next record, which the node at `address` has removed. A node that is behind and
+    /// waits for the record gets its share of the timeout, as does a silent one.
     ///
     /// # Errors
-    /// [`ClientError::Removed`] if none of them gives it, with the lowest index that any of them begins at.
+    /// [`ClientError::Removed`] if no node gives it, with the lowest index that any of them still stores.
     async fn try_others(&mut self, first: u64, address: &str) -> Result<Record, ClientError> {
         let timeout = self.timeout;
         let (index, deadline) = (self.next, Instant::now() + timeout);
@@ -158,7 +158,7 @@ fn ended(address: &str) -> ClientError {
     ClientError::Broken { address: address.to_owned(), reason: "the node ended the stream".into(), reached: true }
 }
 
-/// Whether another node may do better. One that lost bytes to damage or is not what it should be is passed over too.
+/// Whether another node may do better, which is also so where this one has damaged bytes.
 fn passes(error: &ClientError) -> bool {
     error.is_transient() || matches!(error, ClientError::Damaged { .. })
 }

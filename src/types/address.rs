@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddrV6};
 /// Longest host name, in bytes, as DNS has it.
 const MAX_HOST: usize = 253;
 
-/// An address others can connect to, in one spelling (`[::1]:1`, no leading zeros). Names stay names.
+/// An address that other nodes can connect to, in one spelling (`[::1]:1`, no leading zeros). Names stay names.
 pub(crate) fn checked_address(text: &str) -> Result<String, String> {
     let (host, port) = split(text)?;
     if port == 0 {

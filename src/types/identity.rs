@@ -17,7 +17,7 @@ const MAX_NAME: usize = 63;
      starting with a letter or digit"
 )]
 pub struct NameError {
-    /// What the name was meant for.
+    /// What the name is for.
     pub kind: &'static str,
     /// What was found.
     pub found: String,

@@ -1,4 +1,4 @@
-//! Places in the log: what an append gives back and what a read returns.
+//! Records and their places in the log: what an append returns, and what a read returns.
 
 use bytes::Bytes;
 
@@ -53,17 +53,17 @@ pub struct Record {
 pub struct ReadLimit {
     /// Most records.
     pub records: usize,
-    /// Most bytes of record bodies; the record that crosses the line is the last.
+    /// Most bytes of record bodies. The record that exceeds them is still returned, as the last.
     pub bytes: usize,
 }
 
 impl ReadLimit {
-    /// At most so many records, and 1 MiB.
+    /// At most this number of records, and 1 MiB.
     pub fn records(records: usize) -> Self {
         Self { records, ..Self::default() }
     }
 
-    /// At most about so many bytes.
+    /// About this number of bytes.
     pub fn bytes(bytes: usize) -> Self {
         Self { records: usize::MAX, bytes }
     }

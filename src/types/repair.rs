@@ -6,18 +6,18 @@ use std::path::PathBuf;
 
 use super::NodeId;
 
-/// What a repair found to be damaged and got back.
+/// The damage that a repair found, and what it put in its place.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RepairReport {
-    /// Every range that is not what it was, by position.
+    /// Every range that the repair replaced, by position.
     pub ranges: Vec<RepairedRange>,
-    /// Files behind the end of the log, which are gone: peers have said that nothing in them is committed.
+    /// Files behind the end of the log that the repair removed: peers have said that nothing in them is committed.
     pub removed: Vec<PathBuf>,
     /// Index after the last record of the log.
     pub end: u64,
     /// Position after the last entry of the log.
     pub end_position: u64,
-    /// False if it was only tried: then no segment is changed.
+    /// False for a dry run, which changes no segment.
     pub done: bool,
 }
 

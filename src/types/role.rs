@@ -2,7 +2,7 @@
 
 use super::Member;
 
-/// What a node is for one ledger, as the broker that embeds it sees it.
+/// What a node is for one ledger, as the program that embeds it sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// No master is known, or none has been heard for so long that another is to be elected; or this node leads but
@@ -30,18 +30,18 @@ pub enum Role {
     Removed {
         /// Current term.
         term: u64,
-        /// Who says so, and what to do.
+        /// Which node says so, and what to do.
         reason: String,
     },
     /// The ledger was stopped on this node, in good order: by [`Node::shutdown`](crate::Node::shutdown), by
     /// [`Node::remove_ledger`](crate::Node::remove_ledger), because the last handle of its node was dropped, or with
     /// the runtime that it ran on. Nothing is wrong with it.
     Stopped,
-    /// The ledger failed on this node, or could not be opened. A new node may have more luck with it.
+    /// The ledger failed on this node, or could not be opened. A restart of the node may open it.
     Closed {
         /// What can be done about it.
         kind: ClosedKind,
-        /// The first reason.
+        /// What closed it.
         reason: String,
     },
 }
@@ -55,20 +55,20 @@ pub struct Master {
     pub member: Member,
 }
 
-/// What closed a ledger, as far as one would act upon it.
+/// What closed a ledger, as far as it decides what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClosedKind {
     /// Stored bytes are not what was written. They can be had from the other replicas:
     /// [`RepairPolicy::FromPeers`](crate::RepairPolicy::FromPeers), `dledger log repair`.
     Damaged,
-    /// The system failed a call: what the disk holds is not known before a restart. Check the disk.
+    /// The operating system failed a call, so only a restart can tell what the disk holds. Check the disk.
     Storage,
-    /// The disk is full, or the process has no descriptor or no memory mapping left, where the ledger cannot do
-    /// without. It goes on after a restart, once there is room.
+    /// The disk is full, or the process has no file descriptor or no memory mapping left, at a point where the ledger
+    /// needs one to go on. It goes on after a restart, once there is room.
     Exhausted,
-    /// Somebody else has the directory: another process, or another [`Node`](crate::Node) of this one. The node opens
-    /// the ledger as soon as that one lets go of it.
+    /// Another process has the directory open, or another [`Node`](crate::Node) of this one. The node opens the ledger
+    /// as soon as the directory is free.
     InUse,
     /// What is configured, or the version of this program, does not fit what is there.
     Refused,

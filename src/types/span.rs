@@ -1,9 +1,9 @@
-//! Times in words.
+//! Durations in words.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A time as it is told to people: as exact as anybody acts upon, and never `4.0µs`.
+/// A duration for people to read: as exact as anybody acts upon, and never `4.0µs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span(pub(crate) Duration);
 

@@ -1,4 +1,4 @@
-//! A picture of one ledger on one node.
+//! The status of one ledger on one node.
 
 use std::time::Duration;
 
@@ -39,15 +39,15 @@ pub struct Status {
     /// Chain value of the last committed entry. Two replicas with the same committed position and chain value hold
     /// the same bytes up to there.
     pub committed_chain: u32,
-    /// Why the node cannot make another segment file, as it last tried. It takes no records once the present one is
-    /// full: as master it refuses appends, as slave it falls behind.
+    /// Why the node could not make another segment file when it last tried. Once the present file is full it takes no
+    /// records: as master it refuses appends, as slave it falls behind.
     pub disk_full: Option<String>,
-    /// What an operator should look into, a line for each. On any node: that its disk hangs, while it does. On the
+    /// What an operator should look into, one line each. On any node: that its disk hangs, while it does. On the
     /// master: a member that had less than it had acknowledged, which with
     /// [`Durability::Sync`](crate::Durability::Sync) means that its disk was lost or set back.
     pub alarm: Option<String>,
-    /// What an ack means on this node: `sync`, or `interval:10ms`. To be the same on all nodes. `None` where the ledger
-    /// could not be opened.
+    /// What an ack means on this node: `sync`, or `interval:10ms`. Must be the same on all nodes. `None` where the
+    /// ledger could not be opened.
     pub durability: Option<String>,
     /// Why there is no master, as far as this node can tell, for whom it waits, and what to do. `None` while there is
     /// one, and for the first moments of an election.
@@ -76,7 +76,7 @@ pub struct ScrubStatus {
 /// One member as the membership names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberStatus {
-    /// Who and where.
+    /// Its id, address and disk.
     pub member: Member,
     /// False for a learner.
     pub voter: bool,
@@ -85,17 +85,17 @@ pub struct MemberStatus {
 /// One member, and how far it is as the master sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberProgress {
-    /// Who and where.
+    /// Its id, address and disk.
     pub member: Member,
     /// False for a learner.
     pub voter: bool,
-    /// Index after the last record it is known to have; `None` where that is not known: on a slave, and of one that has
-    /// not answered yet.
+    /// Index after the last record that the master knows it to have; `None` on a slave, and before the member's first
+    /// answer.
     pub end: Option<u64>,
-    /// Entries of the master's log that it is not known to have.
+    /// Entries of the master's log that the master does not know it to have.
     pub behind: Option<u64>,
-    /// How long ago the newest append was sent that it answered; `None` if it has not answered.
+    /// How long ago the master sent the newest append that it answered; `None` before its first answer.
     pub heard: Option<Duration>,
-    /// That it had less than it had acknowledged to this master, and whether it has it again.
+    /// Says that it had less than it had acknowledged to this master, and whether it has caught up again.
     pub alarm: Option<String>,
 }

@@ -1,17 +1,17 @@
-//! The connections to one node. Long streams, reads and what is small and urgent never share one.
+//! The connections to one node. Long streams, reads and small urgent calls never share a connection.
 
 use std::sync::{Arc, Weak};
 
 use tonic::transport::{Channel, Endpoint};
 
-/// Most long streams on one connection. A node takes 1024 calls on one; fewer, so that a connection that breaks breaks
-/// few.
+/// Most long streams on one connection. A node takes 1024 calls on one; fewer here, so that a connection that breaks
+/// ends few streams.
 const STREAMS: usize = 64;
-/// Most reads under way on one connection. They end by themselves, but may wait for a quorum before they do.
+/// Most reads under way on one connection. More than streams, because reads end by themselves, if only after a quorum.
 const READS: usize = 512;
-/// Bytes one call may have under way before its caller takes them.
+/// Bytes that one call may receive before its caller takes them.
 const CALL_WINDOW: u32 = 2 << 20;
-/// Calls that were given up and are remembered until what was on its way to them has come.
+/// Calls given up that HTTP/2 remembers until the data on its way to them has come.
 const GIVEN_UP: usize = 1024;
 
 /// The connections to one node. Each is made when it is first used.
@@ -31,7 +31,7 @@ struct ChannelPool {
     more: Vec<Weak<Channel>>,
 }
 
-/// A call's place on a connection: to be kept until the call, or the stream it gave, is over.
+/// A call's share of a connection. Keep it until the call, or the stream that it returned, is over.
 pub(crate) struct CallSlot(Arc<Channel>);
 
 impl CallSlot {
@@ -41,26 +41,26 @@ impl CallSlot {
 }
 
 impl Connections {
-    /// The connection for what is small and urgent; `dial` makes one.
+    /// The connection for small urgent calls; `dial` makes one.
     pub(crate) fn control(&mut self, dial: impl FnOnce() -> Channel) -> Channel {
         self.control.get_or_insert_with(dial).clone()
     }
 
-    /// A place for a call that ends soon.
+    /// A slot for a call that ends soon.
     pub(crate) fn read(&mut self, dial: impl FnOnce() -> Channel) -> CallSlot {
         self.reads.place(READS, dial)
     }
 
-    /// A place for a stream, which may never be read and never end.
+    /// A slot for a stream, which may never be read and never end.
     pub(crate) fn stream(&mut self, dial: impl FnOnce() -> Channel) -> CallSlot {
         self.streams.place(STREAMS, dial)
     }
 }
 
 impl ChannelPool {
-    /// A place on a connection with fewer than `most` calls.
+    /// A slot on a connection with fewer than `most` calls.
     fn place(&mut self, most: usize, dial: impl FnOnce() -> Channel) -> CallSlot {
-        // Places are references: counted under the caller's lock, their number can only fall meanwhile.
+        // Slots are references. They are counted under the caller's lock, so their number can only fall meanwhile.
         if let Some(first) = &self.first
             && Arc::strong_count(first) <= most
         {
@@ -80,15 +80,15 @@ impl ChannelPool {
     }
 }
 
-/// `endpoint`, for calls of which none takes another one's share of the connection: each has a window of its own, and
-/// the connection has room for all of them.
+/// `endpoint`, with a window for each call and room for all of them on the connection, so that no call takes another's
+/// share.
 pub(crate) fn shared(endpoint: Endpoint) -> Endpoint {
     endpoint
         .initial_stream_window_size(CALL_WINDOW)
         .initial_connection_window_size(CALL_WINDOW * READS as u32)
-        // What comes for a call that was given up is thrown away. HTTP/2 counts what it has forgotten the call of as
-        // the other side's fault, over the life of the connection, and ends it for all at some number: a node that sent
-        // what it was asked for has done nothing wrong.
+        // Data for a call that was given up is dropped. The HTTP/2 library counts data for calls that it has forgotten
+        // as the node's fault, over the life of the connection, and at some number ends the connection for all calls. A
+        // node that sent what it was asked for has done nothing wrong.
         .http2_max_concurrent_reset_streams(GIVEN_UP)
         .http2_max_local_error_reset_streams(None)
 }

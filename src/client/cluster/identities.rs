@@ -1,4 +1,4 @@
-//! Of which clusters the nodes are that a client has heard of, and which of them is its own.
+//! The cluster of each node that has answered a client, and the client's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,12 +7,12 @@ use crate::client::error::ClientError;
 use crate::types::Incarnation;
 use crate::wire::pb;
 
-/// What nodes said of their cluster.
+/// The clusters that nodes have named.
 #[derive(Default)]
 pub(crate) struct Identities {
-    /// Of which cluster the node at each address last said to be.
+    /// By address: the cluster that the node there last named.
     noted: BTreeMap<String, ClusterIdentity>,
-    /// The one that this client has used: what its nodes said is kept, also while they are silent.
+    /// The cluster that this client has used. What its nodes said is kept while they are silent.
     home: Option<ClusterIdentity>,
 }
 
@@ -24,7 +24,7 @@ struct ClusterIdentity {
 }
 
 impl Identities {
-    /// Takes down of which cluster the node at `address` is, if it is a member of one.
+    /// Notes the cluster of the node at `address`, if the node is a member of one.
     pub(crate) fn note(&mut self, address: &str, status: &pb::StatusResponse) {
         if status.members.is_empty() {
             self.noted.remove(address);
@@ -42,16 +42,16 @@ impl Identities {
         self.noted.keys().cloned().collect()
     }
 
-    /// The client uses the node at `address`: its cluster is the client's own, from the first one on.
+    /// The client uses the node at `address`. The cluster of the first node that it uses becomes its own.
     pub(crate) fn adopt(&mut self, address: &str) {
         let Some(cluster) = self.noted.get(address) else { return };
-        // One that had no incarnation yet may have one by now.
+        // A cluster that had no incarnation yet may have one by now.
         if self.home.as_ref().is_none_or(|home| home.incarnation.is_none() && home.name == cluster.name) {
             self.home = Some(cluster.clone());
         }
     }
 
-    /// Whether nothing says that a master at `address` is of another cluster than the client's own.
+    /// Whether the client may use a master at `address`: no node was used yet, or that one has named its cluster.
     pub(crate) fn may_be_used(&self, address: &str) -> bool {
         self.home.is_none() || self.noted.contains_key(address)
     }
@@ -60,8 +60,8 @@ impl Identities {
         self.home.is_some()
     }
 
-    /// Forgets what the nodes at these addresses said, which are not there any more. Not where they were of the
-    /// client's own cluster: another one is not to pass for it meanwhile.
+    /// Forgets the clusters of the nodes at these addresses, which are gone. Keeps those of the client's own cluster,
+    /// so that another cluster cannot pass for it meanwhile.
     pub(crate) fn forget(&mut self, gone: &[String]) {
         let Self { noted, home } = self;
         noted.retain(|address, cluster| {
@@ -69,7 +69,7 @@ impl Identities {
         });
     }
 
-    /// Whether all nodes that were heard of are of one cluster.
+    /// Checks that all nodes which have said their cluster are of the same one.
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
@@ -89,7 +89,7 @@ impl Identities {
 }
 
 impl ClusterIdentity {
-    /// Whether it cannot be the same as `other`.
+    /// Whether it cannot be the same cluster as `other`.
     fn conflicts_with(&self, other: &Self) -> bool {
         let both = self.incarnation.zip(other.incarnation);
         self.name != other.name || both.is_some_and(|(one, other)| one != other)

@@ -1,4 +1,4 @@
-//! What each node last said to a client, to be told when a call ends without what it was after.
+//! What each node last said to a client, for the error of a call whose time is up.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::client::error::ClientError;
 use crate::client::error::tried::{NodeProblem, TriedNode};
 use crate::wire::pb;
 
-/// The last words of the nodes.
+/// The last replies of all nodes.
 #[derive(Default)]
 pub(crate) struct LastReplies {
     nodes: BTreeMap<String, NodeReplies>,
@@ -16,11 +16,11 @@ pub(crate) struct LastReplies {
 
 #[derive(Default)]
 struct NodeReplies {
-    /// What it said it is, or why it did not say.
+    /// Its last status, or why it gave none.
     is: Option<LastReply>,
-    /// What it refused a call with, or how the call failed.
+    /// The refusal or failure of the last call that it did not serve.
     refused: Option<LastReply>,
-    /// Addresses and ids of the members, as it last named them.
+    /// The members that it last named, ids by address.
     members: BTreeMap<String, String>,
 }
 
@@ -32,7 +32,7 @@ struct LastReply {
 }
 
 impl LastReplies {
-    /// Takes down what the node at `address` answered to what it is.
+    /// Notes the answer of the node at `address` to a question for its status.
     pub(crate) fn note_status(&mut self, address: &str, answer: &Result<pb::StatusResponse, ClientError>) {
         let node = self.nodes.entry(address.to_owned()).or_default();
         node.is = Some(match answer {
@@ -45,7 +45,7 @@ impl LastReplies {
         });
     }
 
-    /// Takes down what the node at `address` refused a call with.
+    /// Notes how the node at `address` refused a call.
     pub(crate) fn note_refusal(&mut self, address: &str, error: &ClientError) {
         self.nodes.entry(address.to_owned()).or_default().refused = Some(LastReply::of_error(error));
     }
@@ -73,7 +73,7 @@ impl LastReplies {
 }
 
 impl NodeReplies {
-    /// What counts of what it said: one that says it is master and yet refuses is known by the refusal.
+    /// The newer of both. But of a node that says it is master and yet refuses calls, the refusal tells more.
     fn last(&self, since: Instant) -> Option<&LastReply> {
         let fresh = |reply: &&LastReply| reply.at >= since;
         let (is, refused) = (self.is.as_ref().filter(fresh), self.refused.as_ref().filter(fresh));

@@ -13,27 +13,28 @@ use crate::client::cluster::topology::{BUSY_PAUSE, HEARING_TIME, MASTER, Probed,
 use crate::client::error::ClientError;
 use crate::client::error::timed_out::Wanted;
 
-/// All nodes are asked at once, and each again soon after it answered, until one says that it is master.
+/// Asks all nodes at once, and each again soon after its answer, until one says that it is master.
 pub(crate) struct Search<'a> {
     topology: &'a Topology,
     started: Instant,
     asked: FuturesUnordered<BoxFuture<'a, ProbeReply>>,
-    /// The nodes that are asked on and on.
+    /// The nodes that the search asks again after each answer.
     probed: BTreeSet<String>,
-    /// What each node failed with; `None`: it said what it is.
+    /// The error of each node that has replied; `None`: it told its status.
     replies: BTreeMap<String, Option<ClientError>>,
-    /// The master, and how long to wait at most for what the others say of their cluster.
+    /// The master, and until when to wait for the other nodes to name their cluster.
     found: Option<(String, Instant)>,
-    /// Since when there has been no master: nodes are asked the less often.
+    /// Since when there has been no master. The longer, the longer the pauses.
     since: Instant,
-    /// Who was last said to be master, and in which term: it is asked at once, whatever it said before.
+    /// The node that another one last named as master, and its term: the search asks it at once, whatever it said
+    /// before.
     followed: Option<(u64, String)>,
 }
 
-/// A question on its way.
+/// A node's reply to a question.
 struct ProbeReply {
     probed: Probed,
-    /// Whether the node is asked on and on by it.
+    /// Whether the search asks the node again.
     again: bool,
 }
 
@@ -56,8 +57,8 @@ impl<'a> Search<'a> {
         search
     }
 
-    /// Asks the node at `address` from now on, unless it does. That the client has heard of a node, by another search
-    /// or an answer of before, says nothing of that.
+    /// Asks the node at `address` from now on; `false` if this search already does. What the client has heard of the
+    /// node by other searches does not count.
     fn probe_on(&mut self, address: String) -> bool {
         let new = self.probed.insert(address.clone());
         if new {
@@ -66,8 +67,8 @@ impl<'a> Search<'a> {
         new
     }
 
-    /// How far away a node is, is not known: it has all the time that the client has. One that never answers costs
-    /// nothing where another one does.
+    /// Asks the node at `address` after a pause. The node has all of the client's timeout to answer, because it may be
+    /// far away; a silent node holds nobody up where another one answers.
     fn push(&mut self, address: String, after: Duration, again: bool) {
         let topology = self.topology;
         let asked = async move {
@@ -79,7 +80,7 @@ impl<'a> Search<'a> {
         self.asked.push(asked.boxed());
     }
 
-    /// Asks the node at `address`, which was said to be master in `term`, without waiting for its turn.
+    /// Asks the node at `address`, which another node named as master of `term`, without a pause.
     fn follow(&mut self, term: u64, address: &str) {
         let hint = Some((term, address.to_owned()));
         if address.is_empty() || self.followed == hint {
@@ -92,18 +93,17 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// The master's address, as soon as there is one and the others had their say: a client that was given nodes of two
-    /// clusters is to append to neither, whichever answers first. May be dropped and called again without losing
-    /// anything.
+    /// The master's address, once there is a master and the other nodes had time to name their cluster: a client with
+    /// nodes of two clusters must append to neither, whichever answers first. Cancel safe: drop it and call it again.
     ///
     /// # Errors
     /// Every node refuses for a reason that does not pass, like a group that none of them hosts; or
     /// [`ClientError::TwoClusters`].
     pub(crate) async fn master(&mut self) -> Result<String, ClientError> {
         loop {
-            // It may have been forgotten since, as one of another cluster.
+            // The client may have forgotten the master's node since, as one of another cluster.
             self.found.take_if(|(address, _)| !self.topology.known().identities.may_be_used(address));
-            // What was said before may not hold any more: where it does not fit together, all are asked again.
+            // Where nodes have named two clusters, all are asked again, because an earlier reply may no longer hold.
             let conflicting = self.topology.check_one_cluster().is_err();
             let unheard = self.topology.has_unheard(&self.replies, conflicting);
             let hear_until = match (conflicting, &self.found) {
@@ -155,9 +155,9 @@ impl<'a> Search<'a> {
         Err(self.nobody())
     }
 
-    /// Takes the master that was found, though not all had their say: for reads.
+    /// Takes the master that was found without waiting for the other nodes any longer: for reads.
     pub(crate) fn take_unheard(&mut self) {
-        // Whoever reads looks for two clusters too.
+        // The caller checks for two clusters too.
         let _ = self.take_found();
     }
 

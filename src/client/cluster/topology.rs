@@ -27,18 +27,18 @@ use crate::wire::pb::ledger_service_client::LedgerServiceClient;
 
 pub(crate) type Service = LedgerServiceClient<Channel>;
 
-/// How soon a node that has no place for this client is asked again: there are others that it turns away too.
+/// Shortest pause before the client asks a node again that had no place for it: the node turns other clients away too.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(250);
-/// Longest a connect may take, or what goes with it, where the client's timeout is not far longer.
+/// Shortest limit for a connect and the first answer over it; [`Topology::connect_timeout`] may be longer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How often the other end of a connection must show that it lives.
+/// How often a connection pings its node.
 const PING: Duration = Duration::from_secs(2);
-/// How long it may take to. Not short: a node under full load is slow, and a broken stream leaves outcomes unknown. A
-/// master that hangs is found out by the append stream sooner.
+/// How long a node may take to answer a ping. Not short, because a node under full load is slow and a broken stream
+/// leaves outcomes unknown. The append stream notices a master that hangs sooner.
 const PONG: Duration = Duration::from_secs(3);
 
-/// For how long, at least, a master that was found is not used while peers are silent that were never heard of: one of
-/// them may be of another cluster. Never less than the master took to be found.
+/// Shortest time for which a search that has found a master waits for peers that have never answered, because one of
+/// them may be of another cluster. The search waits at least as long as it took to find the master.
 pub(crate) const HEARING_TIME: Duration = Duration::from_millis(300);
 
 /// The role that takes appends, as [`Role::name`](crate::Role::name) spells it.
@@ -46,7 +46,7 @@ pub(crate) const MASTER: &str = "master";
 /// The role of a node that is a member no more, spelled likewise.
 const REMOVED: &str = "removed";
 
-/// An address and what the node there says.
+/// An address, and the status of the node there or why there is none.
 pub(crate) type Probed = (String, Result<pb::StatusResponse, ClientError>);
 
 /// What a client knows of its cluster. Lives as long as the client and is shared by all its parts.
@@ -55,15 +55,15 @@ pub(crate) struct Topology {
     peers: BTreeMap<NodeId, String>,
     dialer: Arc<dyn Dialer>,
     known: Mutex<Known>,
-    /// Told when there is another master, or none any more.
+    /// Notified when another node becomes master, or the master is master no more.
     moved: watch::Sender<()>,
 }
 
 #[derive(Default)]
 pub(crate) struct Known {
-    /// Addresses by preference of the list, then those that nodes named and the list does not have.
+    /// The addresses of the peer list in its order, then those that only nodes have named.
     addresses: Vec<String>,
-    /// Connections are made at the first call, and again after every failure, resolving the name each time.
+    /// By address. Each connects at its first call, and again after every failure, and resolves the name each time.
     connections: HashMap<String, Connections>,
     master: Option<String>,
     pub(crate) identities: Identities,
@@ -110,7 +110,7 @@ impl Topology {
         self.known().master.clone()
     }
 
-    /// Remembers who is master; `None`: whoever was is not any more.
+    /// Remembers the master's address; `None`: the former master is master no more.
     pub(crate) fn set_master(&self, address: Option<String>) {
         if let Some(address) = &address {
             self.learn(address);
@@ -123,7 +123,7 @@ impl Topology {
         }
     }
 
-    /// Told when there is another master, or none any more.
+    /// Notified when another node becomes master, or the master is master no more.
     pub(crate) fn moved(&self) -> watch::Receiver<()> {
         self.moved.subscribe()
     }
@@ -138,8 +138,8 @@ impl Topology {
         new
     }
 
-    /// Remembers the members that a node names which is none any more: it is of no use itself, and all that a client
-    /// was told of may be such nodes. Gives back all of them.
+    /// Remembers the members that a node names which is a member no more, and returns their addresses: the peer list
+    /// may consist of such nodes alone.
     pub(crate) fn learn_members(&self, status: &pb::StatusResponse) -> Vec<String> {
         let members = status.members.iter().filter(|member| status.role == REMOVED && member.id != status.node);
         let members: Vec<_> = members.map(|member| member.address.clone()).filter(|at| !at.is_empty()).collect();
@@ -147,7 +147,7 @@ impl Topology {
         members
     }
 
-    /// Whether all nodes that were heard of are of one cluster.
+    /// Checks that all nodes which have said their cluster are of the same one.
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
@@ -155,7 +155,7 @@ impl Topology {
         self.known().identities.check_one()
     }
 
-    /// [`Topology::check_one_cluster`]; where it is not, all are asked again first: who is gone is forgotten.
+    /// [`Topology::check_one_cluster`]. If that fails, it asks all nodes again first and forgets those that are gone.
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`].
@@ -163,7 +163,7 @@ impl Topology {
         if self.check_one_cluster().is_ok() {
             return Ok(());
         }
-        // Who has used none of them must not take the one that is slow to answer for the one that is gone.
+        // A client that has used no cluster yet must not take a node that is slow for one that is gone.
         let (settled, addresses) = {
             let clusters = &self.known().identities;
             (clusters.has_home(), clusters.addresses())
@@ -179,8 +179,8 @@ impl Topology {
         self.check_one_cluster()
     }
 
-    /// Makes sure that the node at `address` is of the same cluster as the others, before it is used. It is asked if
-    /// that is not known, or `anew`.
+    /// Makes sure that the node at `address` is of the same cluster as the others, before the client uses it. Asks the
+    /// node if its cluster is not known, or if `anew` is set.
     ///
     /// # Errors
     /// [`ClientError::TwoClusters`], or that of [`Topology::status`].
@@ -195,13 +195,13 @@ impl Topology {
         Ok(())
     }
 
-    /// Whether the node at `address`, which another one named, is there and of the same cluster.
+    /// Whether the node at `address`, which another node named, answers and is of the same cluster.
     pub(crate) async fn is_vetted(&self, address: &str) -> bool {
         matches!(timeout(self.connect_timeout(), self.vet(address, false)).await, Ok(Ok(())))
     }
 
-    /// Whether there is a node that is not among those that `said` something, and of which it is not known of which
-    /// cluster it is; or, `anew`, whether that is known or not.
+    /// Whether a known node is not in `said` and its cluster is not known; with `anew`, whether a known node is not in
+    /// `said`.
     pub(crate) fn has_unheard<T>(&self, said: &BTreeMap<String, T>, anew: bool) -> bool {
         let known = self.known();
         let mut addresses = known.addresses.iter().chain(&known.master);
@@ -215,14 +215,14 @@ impl Topology {
         Ok(service(self.connection(address, &endpoint, |all, dial| all.control(dial))))
     }
 
-    /// What operators ask, over the same connection.
+    /// The service for operators, over the same connection.
     pub(crate) fn admin(&self, address: &str) -> Result<AdminServiceClient<Channel>, ClientError> {
         self.in_runtime()?;
         let endpoint = endpoint(address)?;
         Ok(AdminServiceClient::new(self.connection(address, &endpoint, |all, dial| all.control(dial))))
     }
 
-    /// For a read at one address; its place is to be kept until it is answered.
+    /// The service for a read. Keep the slot until the answer is there.
     pub(crate) fn read(&self, address: &str) -> Result<(Service, CallSlot), ClientError> {
         self.in_runtime()?;
         let endpoint = shared(endpoint(address)?);
@@ -230,7 +230,7 @@ impl Topology {
         Ok((service(place.channel()), place))
     }
 
-    /// For a stream of records from one address; its place is to be kept until it is dropped.
+    /// The service for a stream of records. Keep the slot as long as the stream.
     pub(crate) fn stream(&self, address: &str) -> Result<(Service, CallSlot), ClientError> {
         self.in_runtime()?;
         let endpoint = shared(endpoint(address)?);
@@ -250,8 +250,8 @@ impl Topology {
         take(self.known().connections.entry(address.to_owned()).or_default(), &dial)
     }
 
-    /// Longest a connect or the beginning of a stream may take: an eighth of the client's timeout, for a cluster that
-    /// is far away, but a second at least.
+    /// Longest time for a connect or for the beginning of a stream: an eighth of the client's timeout, so that it suits
+    /// a cluster that is far away, but a second at least.
     pub(crate) fn connect_timeout(&self) -> Duration {
         CONNECT_TIMEOUT.max(self.settings.timeout / 8)
     }
@@ -294,13 +294,13 @@ impl Topology {
         self.known().replies.note_refusal(address, error);
     }
 
-    /// The end of a call that has waited since `since` for what is `wanted`.
+    /// The error of a call that has tried in vain since `since` to reach what it `wanted`.
     pub(crate) fn timed_out(&self, wanted: Wanted, since: Instant) -> ClientError {
         let addresses = self.by_preference();
         timed_out(wanted, since.elapsed(), self.known().replies.since(since, addresses))
     }
 
-    /// The end of an append that was given no room in flight since `since`.
+    /// The error of an append that has waited since `since` for room in flight.
     pub(crate) fn no_room(&self, since: Instant, bytes: usize) -> ClientError {
         let waited = Span(since.elapsed());
         let why = self.timed_out(Wanted::Master, since);
@@ -308,7 +308,7 @@ impl Topology {
         ClientError::Busy { message }
     }
 
-    /// What is checked before anything that needs a runtime, which would panic.
+    /// Checks that there is a tokio runtime, before the first use of one panics.
     ///
     /// # Errors
     /// [`ClientError::NoRuntime`].
@@ -316,8 +316,8 @@ impl Topology {
         tokio::runtime::Handle::try_current().map(drop).map_err(|_| ClientError::NoRuntime)
     }
 
-    /// A node that is master where `address` is not, or not any more: of a higher term, in one round of questions. Each
-    /// is given `within` to answer; `address` itself is perhaps one that never does.
+    /// The master of the highest term, if that is another node than the one at `address`. Asks all nodes once, and each
+    /// has `within` to answer; the node at `address` perhaps never does.
     pub(crate) async fn better_master(&self, address: &str, within: Duration) -> Option<String> {
         let asked: FuturesUnordered<_> =
             self.by_preference().into_iter().map(|address| self.probe(address, within)).collect();
@@ -340,7 +340,7 @@ impl Topology {
     }
 }
 
-/// Whether it says that the node which was at an address is not there any more, for all that can be told.
+/// Whether `error` suggests that the former node is no longer at the address.
 fn is_gone(error: &ClientError) -> bool {
     matches!(error, ClientError::Broken { .. } | ClientError::UnknownGroup { .. } | ClientError::WrongCluster { .. })
 }

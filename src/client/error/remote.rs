@@ -58,7 +58,7 @@ impl ClientError {
         Self::Broken { address: address.to_owned(), reason, reached: false }
     }
 
-    /// What ended a call to `address`: the node's own failure, or the connection's.
+    /// The error of a call to `address` that ended with `status`: the node's own failure, or the connection's.
     pub(crate) fn from_status(address: &str, status: &tonic::Status) -> Self {
         match from_status(status) {
             Some(failure) => Self::from_failure(address, failure),
@@ -78,7 +78,7 @@ fn status_chain(status: &tonic::Status) -> impl Iterator<Item = &(dyn std::error
     std::iter::successors(std::error::Error::source(status), |error| error.source())
 }
 
-/// What is wrong with a connection, in one line: tonic says "transport error" and hides the cause in the sources.
+/// What is wrong with a connection, in one line. tonic says "transport error" and hides the cause in the sources.
 pub(crate) fn reason(status: &tonic::Status) -> String {
     let cause = std::error::Error::source(status).map(root);
     match (status.message(), cause) {

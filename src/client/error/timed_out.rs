@@ -15,7 +15,7 @@ pub(crate) enum Wanted {
     Node,
 }
 
-/// Nothing was refused for good, and the time is up: how a call ends that was after `wanted` for all of `waited`.
+/// The error of a call that was after `wanted` and whose time `waited` is up, without a refusal for good.
 ///
 /// [`ClientError::Busy`] if all that answered have no room. Else [`ClientError::NoMaster`] or
 /// [`ClientError::Unreachable`], by what was wanted and whether any node answered.

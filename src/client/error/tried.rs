@@ -7,9 +7,9 @@ use std::fmt;
 pub struct TriedNode {
     /// `host:port`.
     pub address: String,
-    /// What it last said while the call was waiting, or what was said of it.
+    /// What the node last said while the call was waiting, or why it was not heard.
     pub reason: String,
-    /// The same for programs.
+    /// The same, for programs to match on.
     pub problem: NodeProblem,
 }
 
@@ -19,7 +19,7 @@ pub struct TriedNode {
 pub enum NodeProblem {
     /// The ledger is closed there, or stopped.
     Closed,
-    /// It has no room: for the connection, for the stream, or for the bytes.
+    /// It has no room for the connection, the stream or the bytes.
     Crowded,
     /// Its disk is full, or its process can open or map no further file.
     Full,
@@ -31,18 +31,18 @@ pub enum NodeProblem {
     NoMaster,
     /// It is a slave, or no member any more.
     NotMaster,
-    /// It says that it is the master, and yet has not done what was asked of it.
+    /// It says that it is the master, and yet did not serve the call.
     Master,
     /// It refused for another reason.
     Refused,
     /// Nothing answers at the address, or not in time.
     Silent,
-    /// A member that the peer list lacks, and that was not asked.
+    /// A member that is not in the peer list, and that the client did not ask.
     NotAsked,
 }
 
 impl TriedNode {
-    /// Whether the node itself said something.
+    /// Whether the node itself answered.
     pub fn has_answered(&self) -> bool {
         !matches!(self.problem, NodeProblem::Silent | NodeProblem::NotAsked)
     }
@@ -59,7 +59,7 @@ impl NodeProblem {
         }
     }
 
-    /// What is to be done about it; `answered`: whether any node did.
+    /// What to do about it. `answered`: whether any node did.
     fn remedy(self, answered: bool) -> Option<&'static str> {
         match self {
             Self::Closed => Some("see to what closed the ledger there, or start the node again"),
@@ -68,7 +68,7 @@ impl NodeProblem {
             Self::WrongGroup => Some("name a group that is hosted there"),
             Self::WrongCluster => Some("take the nodes of other clusters off the peer list"),
             Self::NoMaster => Some("check that a quorum of the members is up"),
-            Self::Master => Some("look into the log of the one that says it is master"),
+            Self::Master => Some("read the log of the node that says it is master"),
             Self::Silent if answered => Some("check that the silent ones run"),
             Self::Silent => Some("check the addresses and that the nodes run"),
             Self::NotMaster | Self::Refused | Self::NotAsked => None,
