@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::ledger::Ledger;
-use super::node::{Inner, Node};
+use super::node::{Node, NodeInner};
 use super::start::start_ledger;
 use crate::error::{CreateLedgerError, LedgerError, RemoveLedgerError, StartError};
 use crate::log::directory::{self, Doomed, Owner};
@@ -75,7 +75,7 @@ impl Node {
     }
 
     pub(super) async fn start(&self, group: &Group) -> Result<Ledger, StartError> {
-        let Inner { config, advertised, env, router, .. } = &*self.inner;
+        let NodeInner { config, advertised, env, router, .. } = &*self.inner;
         let ledger = start_ledger::<TokioRuntime>(env, config, group, advertised, router).await?;
         self.inner.ledgers.write().push(ledger.clone());
         self.inner.unopened.remove(group.as_str());
@@ -141,7 +141,7 @@ impl Node {
         }
         let (node, of) = (self.clone(), group.clone());
         let doomed = tokio::task::spawn_blocking(move || {
-            let Inner { config, env, .. } = &*node.inner;
+            let NodeInner { config, env, .. } = &*node.inner;
             let owner = Owner { cluster: &config.cluster, group: &of, node: &config.id };
             directory::doom(&*env.disk, &node.directory(&of), owner)
         });

@@ -27,12 +27,12 @@ use crate::types::{ClusterName, NodeId};
 /// records are where the chosen [`Durability`](crate::Durability) says they are, with or without a shutdown.
 #[derive(Clone)]
 pub struct Node {
-    pub(super) inner: Arc<Inner>,
+    pub(super) inner: Arc<NodeInner>,
     /// `None`: a handle of the node's own, which does not keep it running.
     _running: Option<Arc<ShutdownOnDrop>>,
 }
 
-pub(super) struct Inner {
+pub(super) struct NodeInner {
     pub(super) config: Config,
     pub(super) local: SocketAddr,
     /// Where peers reach this node.
@@ -52,7 +52,7 @@ pub(super) struct Inner {
 }
 
 /// A handle that does not keep the node.
-pub(super) struct WeakNode(Weak<Inner>);
+pub(super) struct WeakNode(Weak<NodeInner>);
 
 impl WeakNode {
     pub(super) fn upgrade(&self) -> Option<Node> {
@@ -62,7 +62,7 @@ impl WeakNode {
 
 /// Shuts the node down when the last handle of it is dropped.
 struct ShutdownOnDrop {
-    inner: Arc<Inner>,
+    inner: Arc<NodeInner>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -83,7 +83,7 @@ impl Node {
         let router = Arc::new(Router::new(config.cluster.clone()));
         let (ledgers, unopened, changes, changing, ended, server) = Default::default();
         let inner =
-            Inner { config, local, advertised, env, router, ledgers, unopened, changes, changing, ended, server };
+            NodeInner { config, local, advertised, env, router, ledgers, unopened, changes, changing, ended, server };
         let inner = Arc::new(inner);
         let runtime = tokio::runtime::Handle::current();
         Self { _running: Some(Arc::new(ShutdownOnDrop { inner: inner.clone(), runtime })), inner }

@@ -18,7 +18,7 @@ use crate::wire::pb::{self, append_records_response::Result as Answered};
 /// Most requests of one stream that await their outcome; the node reads the next when it answers one of them.
 const MAX_AWAITED: usize = 4096;
 
-type Outcome = Result<BatchAck, pb::Failure>;
+type AppendOutcome = Result<BatchAck, pb::Failure>;
 
 /// The answers to the requests of one append stream.
 ///
@@ -44,7 +44,7 @@ struct AwaitedAnswer<P> {
     outcome: P,
 }
 
-impl<P: Future<Output = Outcome> + Unpin> Future for AwaitedAnswer<P> {
+impl<P: Future<Output = AppendOutcome> + Unpin> Future for AwaitedAnswer<P> {
     type Output = pb::AppendRecordsResponse;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -73,7 +73,7 @@ where
     Q: Borrow<pb::AppendRecordsRequest>,
     S: FnMut(Q) -> F + Unpin,
     F: Future<Output = Result<P, pb::Failure>> + Send + 'static,
-    P: Future<Output = Outcome> + Unpin,
+    P: Future<Output = AppendOutcome> + Unpin,
 {
     /// `submit` fixes a request's place in the order and returns its outcome as a future; it may wait for room. Once
     /// `closed` says why, the stream takes no more: a client that keeps its side open must not hold up the node's end.
@@ -138,7 +138,7 @@ where
     Q: Borrow<pb::AppendRecordsRequest>,
     S: FnMut(Q) -> F + Unpin,
     F: Future<Output = Result<P, pb::Failure>> + Send + 'static,
-    P: Future<Output = Outcome> + Unpin,
+    P: Future<Output = AppendOutcome> + Unpin,
 {
     type Item = Result<pb::AppendRecordsResponse, tonic::Status>;
 

@@ -11,10 +11,10 @@ use crate::types::{Group, NodeId, Peer, Peers};
 
 /// Small enough that a test which writes some megabytes rolls, large enough for any record that a test needs.
 const SEGMENT_SIZE: u64 = 1 << 20;
-/// Longer than anything takes on a busy machine; only a hang reaches it.
+/// A minute: longer than anything takes on a busy machine, so that only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-type Change = Arc<dyn Fn(&mut Config) + Send + Sync>;
+type ConfigChange = Arc<dyn Fn(&mut Config) + Send + Sync>;
 
 /// Collects what a [`Cluster`] is made of.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct ClusterBuilder {
     pub(super) groups: Vec<Group>,
     pub(super) patience: Duration,
     segment_size: u64,
-    changes: Vec<Change>,
+    changes: Vec<ConfigChange>,
 }
 
 impl ClusterBuilder {
@@ -34,13 +34,13 @@ impl ClusterBuilder {
         Self { founders, spares: 0, groups, patience: PATIENCE, segment_size: SEGMENT_SIZE, changes }
     }
 
-    /// One more ledger. Default: one of the group `test`. The first is that of [`Cluster::ledger`] and the like.
+    /// One more ledger. Default: one of the group `test`. [`Cluster::ledger`] and the like mean the first.
     pub fn group(mut self, group: Group) -> Self {
         self.groups.push(group);
         self
     }
 
-    /// So many more nodes, numbered behind the founders. They have an address, and are not started:
+    /// `count` more nodes, numbered behind the founders. They have an address, and are not started:
     /// [`Cluster::restart`] starts one, which then waits to be added to the cluster.
     pub fn spares(mut self, count: usize) -> Self {
         self.spares = count;
@@ -53,13 +53,13 @@ impl ClusterBuilder {
         self
     }
 
-    /// What an ack means. Default: as everywhere, [`Durability::Sync`].
+    /// What an ack means. Default: [`Durability::Sync`], as without the kit.
     pub fn durability(self, durability: Durability) -> Self {
         self.configure(move |config| config.durability = durability)
     }
 
-    /// How often masters say that they live, from which the other times of an election follow: it is begun after 12 to
-    /// 16 of these. Default 100 ms, as everywhere.
+    /// How often a master tells its slaves that it lives; the other times of an election follow from this: it begins
+    /// after 12 to 16 such intervals. Default 100 ms, as without the kit.
     pub fn heartbeat(self, interval: Duration) -> Self {
         self.configure(move |config| {
             config.heartbeat_interval = interval;
@@ -67,7 +67,7 @@ impl ClusterBuilder {
         })
     }
 
-    /// Every other setting of every node. It is applied at every start, after the others.
+    /// Every other setting of every node, applied at every start, after the others.
     pub fn configure(mut self, change: impl Fn(&mut Config) + Send + Sync + 'static) -> Self {
         self.changes.push(Arc::new(change));
         self
@@ -103,7 +103,7 @@ impl ClusterBuilder {
         let nodes = self.founders + self.spares;
         let failed = |doing| move |source| KitError::Machine { doing, source };
         if self.groups.is_empty() {
-            // It is a group's name, so the error is none that anybody sees.
+            // `test` is a valid group, so there is no error.
             self.groups.extend("test".parse::<Group>().ok());
         }
         let dir = tempfile::tempdir().map_err(failed("make a directory"))?;
@@ -114,7 +114,7 @@ impl ClusterBuilder {
         Ok(Cluster::new(self, dir, peers, ports))
     }
 
-    /// Sets what is set of every node.
+    /// Applies the settings to the configuration of one node.
     pub(super) fn apply(&self, config: &mut Config) {
         config.set_segment_size(self.segment_size);
         for change in &self.changes {

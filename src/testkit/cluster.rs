@@ -1,4 +1,4 @@
-//! The nodes of a cluster, and what is done to them.
+//! The nodes of a cluster, and what a test does to them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,8 +15,8 @@ use crate::node::{Ledger, Node, NodeBuilder};
 use crate::server;
 use crate::types::{Group, NodeId, Peers};
 
-/// A cluster in this process, for tests. Its nodes are n0, n1 and so on, and are told by their number; any of them may
-/// be down.
+/// A cluster in this process, for tests. Its nodes are n0, n1 and so on, and a test names them by their number; any of
+/// them may be down.
 ///
 /// Every node also answers remote clients. When the cluster is dropped its nodes stop, and what they stored goes;
 /// [`Cluster::stop_all`] waits for that.
@@ -24,16 +24,16 @@ pub struct Cluster {
     settings: ClusterBuilder,
     dir: TempDir,
     peers: Peers,
-    /// Nobody else has them as long as the cluster is there.
+    /// Reserved as long as the cluster is there.
     _ports: Ports,
-    /// Where each node is, or was when it ran last.
+    /// The address of each node: where it runs, or ran last.
     addresses: Vec<String>,
     nodes: Vec<Option<Node>>,
     pub(super) partition: Partition,
 }
 
 impl Cluster {
-    /// A cluster of `nodes` nodes that run. Must be called within a tokio runtime.
+    /// Starts a cluster of `nodes` nodes. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// As [`ClusterBuilder::start`].
@@ -41,7 +41,7 @@ impl Cluster {
         Self::builder(nodes).start().await
     }
 
-    /// Begins a cluster that is formed of `nodes` nodes.
+    /// Begins a cluster that `nodes` nodes form.
     pub fn builder(nodes: usize) -> ClusterBuilder {
         ClusterBuilder::new(nodes)
     }
@@ -51,8 +51,8 @@ impl Cluster {
         Self { settings, dir, peers, _ports: ports, addresses, nodes, partition: Partition::default() }
     }
 
-    /// Ends node `n` as the death of its process would: it hands nothing over and says good-bye to nobody, and
-    /// appends under way end with an unknown outcome. What it wrote is there when it is restarted.
+    /// Ends node `n` as the death of its process would: it hands nothing over and tells its peers nothing, and appends
+    /// under way end with an unknown outcome. What it wrote is there when it is restarted.
     ///
     /// # Errors
     /// If it does not run.
@@ -85,8 +85,8 @@ impl Cluster {
         self.restart_with(n, |builder| builder).await
     }
 
-    /// As [`Cluster::restart`], with what `change` makes of its settings for this once: another durability, another
-    /// address, one more ledger. A node with another address is where it is from then on.
+    /// As [`Cluster::restart`], with what `change` makes of the node's settings for this start: another durability,
+    /// another address, one more ledger. A node keeps a new address from then on.
     ///
     /// # Errors
     /// If it runs, or does not start.
@@ -111,8 +111,8 @@ impl Cluster {
     }
 
     /// From now on the nodes of `side` hear nothing of the others, and the others nothing of them, until
-    /// [`Cluster::heal`] or another partition. What is under way between them is lost, without a word to anybody, as
-    /// in a network that drops packets. Remote clients reach all nodes all the same.
+    /// [`Cluster::heal`] or another partition. What is under way between them is lost silently, as in a network that
+    /// drops packets. Remote clients still reach all nodes.
     ///
     /// # Errors
     /// If there is no such node.
@@ -132,7 +132,7 @@ impl Cluster {
         self.client_builder().build()
     }
 
-    /// As [`Cluster::client`], with more to be said.
+    /// As [`Cluster::client`], for a client with other settings.
     pub fn client_builder(&self) -> ClientBuilder {
         Client::builder(self.peers.clone(), self.group().clone())
     }
@@ -161,8 +161,9 @@ impl Cluster {
         self.slot(n)?.as_ref().ok_or(KitError::Down { node: n })
     }
 
-    /// What node `n` is started with: for a test that starts it itself, or starts another one of its kind. A node that
-    /// was not started by [`Cluster::restart`] is none of the cluster's: it is not cut off, nor waited for.
+    /// What node `n` is started with: for a test that starts the node itself, or starts another one of its kind. A node
+    /// that [`Cluster::restart`] did not start is none of the cluster's: partitions do not cut it off, and waits do not
+    /// wait for it.
     ///
     /// # Errors
     /// If there is no such node.
@@ -198,7 +199,7 @@ impl Cluster {
         &self.settings.groups[0]
     }
 
-    /// Every node, spares among them, and where it is reached unless it has moved ([`Cluster::restart_with`]).
+    /// Every node, spares among them, with its address unless it has moved ([`Cluster::restart_with`]).
     pub fn peers(&self) -> &Peers {
         &self.peers
     }

@@ -1,4 +1,4 @@
-//! What goes wrong in a test before what it tests.
+//! What goes wrong with the cluster of a test.
 
 use std::io;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub enum KitError {
         /// Why.
         source: LedgerError,
     },
-    /// What was waited for did not come.
+    /// The event of a wait did not come in time.
     #[error("{what} did not come within {waited:?}: {nodes}")]
     Late {
         /// What.

@@ -1,9 +1,9 @@
 //! Clusters in one process, for the tests of programs that embed dledger. Behind the feature `testkit`.
 //!
 //! A [`Cluster`] is real nodes: with directories that go with it, segments small enough to roll, and ports of their own
-//! on the loopback. What it adds is what a test wants to do to them: kill them, start them again, cut them off from one
-//! another, and wait for what must come of it. Nothing in it sleeps, and no wait is endless: one whose event does not
-//! come says how the nodes stood ([`KitError::Late`]).
+//! on the loopback. It adds what a test wants to do to them: kill them, start them again, cut them off from one
+//! another, and wait for what must come of it. Nothing in it sleeps, and no wait is endless: a wait whose event does
+//! not come says how the nodes stood ([`KitError::Late`]).
 //!
 //! ```toml
 //! [dev-dependencies]
@@ -26,7 +26,7 @@
 //! assert_ne!(first, second);
 //! assert_eq!(cluster.ledger(second)?.append("after").await?.index, 1);
 //!
-//! // It comes back, and has what it missed; one is killed, and a remote client finds whoever leads.
+//! // It comes back, and gets what it missed; another one is killed, and a remote client finds the new master.
 //! cluster.heal();
 //! cluster.wait_committed(2).await?;
 //! cluster.kill(second).await?;
@@ -42,10 +42,10 @@
 //! | file | what it is |
 //! |---|---|
 //! | `builder` | what a cluster is made of |
-//! | `cluster` | [`Cluster`]: its nodes, and what is done to them |
-//! | `waits` | what is waited for |
-//! | `ports` | where its nodes are, which nobody else is meanwhile |
-//! | `partition` | who is cut off from whom, and the wire between nodes that knows it |
+//! | `cluster` | [`Cluster`]: its nodes, and what a test does to them |
+//! | `waits` | what a test waits for |
+//! | `ports` | ports for its nodes, which nobody else gets meanwhile |
+//! | `partition` | which nodes hear each other, and the transport that obeys it |
 
 mod builder;
 mod cluster;

@@ -1,4 +1,4 @@
-//! Who is cut off from whom, and the wire between nodes that knows it.
+//! Which nodes hear each other, and the transport that obeys it.
 
 use std::collections::HashSet;
 use std::future::pending;
@@ -14,11 +14,11 @@ use tokio::time::Instant;
 use crate::transport::{Answer, AnswerStream, Lane, Link, Transport, TransportError, unary_calls};
 use crate::wire::pb;
 
-/// A stream whose packets are lost is given up after so long: it stands for the stall timeout, which tests need not
-/// wait out.
+/// How long until a stream whose packets are lost breaks, 1 s: it stands for the stall timeout, so that tests need not
+/// wait that out.
 const STALL: Duration = Duration::from_secs(1);
 
-/// The nodes of one side, by where they are reached: they and all others do not hear one another.
+/// The nodes of one side, by their addresses: they and all others do not hear each other.
 #[derive(Clone, Default)]
 pub(super) struct Partition {
     side: Arc<watch::Sender<HashSet<String>>>,
@@ -34,7 +34,7 @@ impl Partition {
         apart(&self.side.borrow(), one, other)
     }
 
-    /// Told of every change.
+    /// Changes with the partition.
     pub(super) fn watch(&self) -> watch::Receiver<HashSet<String>> {
         self.side.subscribe()
     }
@@ -44,7 +44,7 @@ fn apart(side: &HashSet<String>, one: &str, other: &str) -> bool {
     side.contains(one) != side.contains(other)
 }
 
-/// From one node to another.
+/// The way from one node to another.
 #[derive(Clone)]
 struct PeerPath {
     own: String,
@@ -65,12 +65,12 @@ impl PeerPath {
 
     async fn until(&self, cut: bool) {
         let mut side = self.partition.watch();
-        // It cannot fail: who tells is held here.
+        // It cannot fail: `self` holds the sender.
         let _ = side.wait_for(|side| apart(side, &self.own, &self.peer) == cut).await;
     }
 }
 
-/// The wire of one node, as far as the partition lets it reach.
+/// The transport of one node, as far as the partition lets it reach.
 pub(super) struct PartitionedTransport {
     wire: Arc<dyn Transport>,
     own: String,
@@ -78,7 +78,7 @@ pub(super) struct PartitionedTransport {
 }
 
 impl PartitionedTransport {
-    /// `own`: where the node is reached.
+    /// `own`: the address of the node.
     pub(super) fn new(wire: Arc<dyn Transport>, own: String, partition: Partition) -> Self {
         Self { wire, own, partition }
     }
@@ -105,7 +105,8 @@ struct PartitionedLink {
 }
 
 impl PartitionedLink {
-    /// The answer to `call`; once the two do not hear each other it is lost, and missed after `timeout`.
+    /// The answer to `call`. Once the two do not hear each other the answer is lost, and the call fails after
+    /// `timeout`.
     fn heard<'a, T: Send + 'a>(&'a self, timeout: Duration, call: Answer<'a, T>) -> Answer<'a, T> {
         let end = Instant::now() + timeout;
         async move {
@@ -146,7 +147,7 @@ impl Link for PartitionedLink {
     }
 }
 
-/// The requests that get through; the peer does not hear that there are no more.
+/// The requests that get through; the peer does not notice that there are no more.
 fn sent(requests: BoxStream<'static, pb::AppendRequest>, path: PeerPath) -> BoxStream<'static, pb::AppendRequest> {
     let next = |(mut requests, path): (BoxStream<'static, _>, PeerPath)| async move {
         tokio::select! {
@@ -158,13 +159,13 @@ fn sent(requests: BoxStream<'static, pb::AppendRequest>, path: PeerPath) -> BoxS
     stream::unfold((requests, path), next).boxed()
 }
 
-/// The answers that get through, and that the stream is broken.
+/// The answers that get through, and then that the stream is broken.
 fn answered(answers: AnswerStream, path: PeerPath) -> AnswerStream {
     let next = |(answers, path): (Option<AnswerStream>, PeerPath)| async move {
         let mut answers = answers?;
         tokio::select! {
             biased;
-            // The answers are held meanwhile: to drop them would tell the peer.
+            // Holds the answers meanwhile: to drop them would tell the peer.
             () = path.cut() => Some((Err(lost(&path).await), (None, path))),
             answer = answers.next() => answer.map(|answer| (answer, (Some(answers), path))),
         }
@@ -172,9 +173,9 @@ fn answered(answers: AnswerStream, path: PeerPath) -> AnswerStream {
     stream::unfold((Some(answers), path), next).boxed()
 }
 
-/// How a stream ends whose packets are lost: late, or when the two hear each other again.
+/// How a stream ends whose packets are lost: after a while, or when the two hear each other again.
 async fn lost(path: &PeerPath) -> TransportError {
-    // The time is up, or not: it is broken either way.
+    // The stream is broken either way.
     let _ = tokio::time::timeout(STALL, path.healed()).await;
     TransportError::Broken { address: path.peer.clone(), reason: "the nodes are cut off from each other".into() }
 }

@@ -1,4 +1,4 @@
-//! What is waited for, and what is said where it does not come.
+//! What a test waits for, and how a wait fails.
 
 use std::future::{Future, pending};
 
@@ -12,9 +12,9 @@ use crate::node::Ledger;
 use crate::types::{NodeId, Role};
 
 impl Cluster {
-    /// Waits for a master of the first ledger, and says which node it is: one that the nodes which can hear it follow,
-    /// a majority of the voters with itself. One that is cut off and does not know yet that it is not the master any
-    /// more does not count.
+    /// Waits for a master of the first ledger, and returns its number: a node that a majority of the voters, itself
+    /// included, follow and can hear. A master that is cut off, and does not know yet that it is one no more, does not
+    /// count.
     ///
     /// # Errors
     /// If there is none in time.
@@ -41,8 +41,8 @@ impl Cluster {
         other.ok_or(KitError::Down { node: if master == 0 { 1 } else { 0 } })
     }
 
-    /// Waits until every node that runs knows of so many committed records of the first ledger: until
-    /// [`Status::committed`](crate::Status::committed) is no less.
+    /// Waits until every node that runs knows of `committed` committed records of the first ledger: until
+    /// [`Status::committed`](crate::Status::committed) is at least that.
     ///
     /// # Errors
     /// If that is not so in time, or a node that runs could not open the ledger.
@@ -74,7 +74,7 @@ impl Cluster {
             for (_, ledger) in &ledgers {
                 let mut point = ledger.replica().log.progress().watch_committed();
                 if point.wait_for(|point| point.index >= committed).await.is_err() {
-                    // It never comes any more.
+                    // It will never come: the ledger is gone.
                     pending::<()>().await;
                 }
             }
@@ -93,7 +93,7 @@ impl Cluster {
         let mut views: Vec<_> = ledgers.iter().map(|(_, ledger)| ledger.replica().view.clone()).collect();
         let mut partition = self.partition.watch();
         loop {
-            // Whatever changes after this is told.
+            // From here on every change counts.
             roles.iter_mut().for_each(watch::Receiver::mark_unchanged);
             views.iter_mut().for_each(watch::Receiver::mark_unchanged);
             partition.mark_unchanged();
@@ -155,7 +155,7 @@ impl Cluster {
     }
 }
 
-/// Never ends if whoever would tell is gone.
+/// Never ends if the sender is gone.
 async fn changed<T>(told: &mut watch::Receiver<T>) {
     if told.changed().await.is_err() {
         pending::<()>().await;

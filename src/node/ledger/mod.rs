@@ -44,10 +44,10 @@ pub(in crate::node) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// One replicated log on this node. Cheap to clone.
 #[derive(Clone)]
 pub struct Ledger {
-    inner: Arc<Inner>,
+    inner: Arc<LedgerInner>,
 }
 
-struct Inner {
+struct LedgerInner {
     replica: Replica,
     transport: Arc<dyn Transport>,
     /// Where peers reach this node.
@@ -59,7 +59,7 @@ struct Inner {
 }
 
 /// A handle that does not keep the ledger.
-pub(crate) struct WeakLedger(Weak<Inner>);
+pub(crate) struct WeakLedger(Weak<LedgerInner>);
 
 impl Ledger {
     pub(in crate::node) fn new(
@@ -68,7 +68,7 @@ impl Ledger {
         advertised: &str,
         config: &Config,
     ) -> Self {
-        let inner = Inner {
+        let inner = LedgerInner {
             replica,
             transport,
             advertised: advertised.to_owned(),

@@ -4,7 +4,7 @@ use std::ops::{Range, RangeBounds};
 use std::time::Duration;
 
 use super::barrier::Barrier;
-use super::{Inner, Ledger, MAX_TIMEOUT};
+use super::{Ledger, LedgerInner, MAX_TIMEOUT};
 use crate::error::ReadError;
 use crate::log::progress::Pointers;
 use crate::node::read_stream::ReadStream;
@@ -41,7 +41,7 @@ impl Ledger {
     /// As [`Ledger::barrier`].
     pub async fn barrier_within(&self, consistency: Consistency, timeout: Duration) -> Result<u64, ReadError> {
         self.check_open()?;
-        let Inner { replica, transport, .. } = &*self.inner;
+        let LedgerInner { replica, transport, .. } = &*self.inner;
         Barrier { replica, transport: transport.as_ref(), timeout: timeout.min(MAX_TIMEOUT) }.pass(consistency).await?;
         Ok(replica.log.progress().committed())
     }

@@ -1,5 +1,14 @@
-//! What only the inside can bring about: a purge, a transfer of the leadership.
+//! Whole nodes, with what only the inside can bring about: a purge, a transfer of the leadership, a disk that hangs.
+//!
+//! | file | what it tests |
+//! |---|---|
+//! | `mod` | purges and transfers; nodes for the other files |
+//! | `disk_watch` | a disk that hangs is reported |
+//! | `idle` | what has nothing to do uses no processor time |
+//! | `many_ledgers` | what many ledgers of one node share |
+//! | `opening` | opening a ledger blocks no runtime |
 
+mod disk_watch;
 mod idle;
 mod many_ledgers;
 mod opening;
@@ -21,7 +30,8 @@ struct Three {
     _ports: Vec<TcpSocket>,
 }
 
-/// So many peers at ports that the system gives to nobody else as long as they are held, as those of the test kit.
+/// `count` peers at ports that the system gives to nobody else as long as the sockets are held, as those of the test
+/// kit.
 pub(super) fn peers(count: u64) -> (Peers, Vec<TcpSocket>) {
     let bound = (0..count).map(|n| {
         let socket = TcpSocket::new_v4().unwrap();

@@ -13,13 +13,13 @@ fn request(id: u64) -> Result<pb::AppendRecordsRequest, tonic::Status> {
     Ok(pb::AppendRecordsRequest { id, ..Default::default() })
 }
 
-fn ack(first_index: u64) -> Outcome {
+fn ack(first_index: u64) -> AppendOutcome {
     Ok(BatchAck { first_index, first_position: 0, term: 1, count: 1 })
 }
 
 type Requests = mpsc::UnboundedReceiver<Result<pb::AppendRecordsRequest, tonic::Status>>;
-type Outcomes = Arc<Mutex<Vec<(u64, oneshot::Sender<Outcome>)>>>;
-type Awaiting = BoxFuture<'static, Outcome>;
+type Outcomes = Arc<Mutex<Vec<(u64, oneshot::Sender<AppendOutcome>)>>>;
+type Awaiting = BoxFuture<'static, AppendOutcome>;
 
 /// Submits every request but those with an id from 100 on, which are refused. The test gives the outcomes.
 fn answers(
