@@ -207,7 +207,7 @@ fn members_come_and_lead_and_go_by_command() {
     assert_eq!(voters(), ["n0", "n1", "n2"]);
     let nobody = "n9 is not a member: nothing to remove (the members are n0, n1, n2)\n";
     assert_eq!(members(&["remove", "n9"]), (true, nobody.into()));
-    // What is asked of the one that is gone is told of it, and of nobody else.
+    // A client that knows only the removed node hears of that node, and of no other.
     let gone = format!("n3-{address}");
     let of_gone = |words: &[&str]| {
         let output = dledger(&[words, &["--group", "g", "--peers", &gone]].concat()).output().unwrap();
@@ -221,7 +221,7 @@ fn members_come_and_lead_and_go_by_command() {
         }
     };
     assert!(status == 4 && said.contains("removed from the cluster: n3") && !said.contains("quorum"), "{said}");
-    // Who the members are is asked of those that it names.
+    // `members list` asks the nodes that the removed one names.
     let (list, said) = of_gone(&["members", "list"]);
     assert!(list == 0 && said.contains("\nn0 ") && !said.contains("\nn3 "), "{list}: {said}");
     let (tail, said) = of_gone(&["tail", "--node", "n3", "--from", "0", "--lines"]);

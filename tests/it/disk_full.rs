@@ -166,7 +166,7 @@ async fn goes_on(ledger: &Ledger, n: u64) {
             }
             Err(other) => panic!("record {n}: {other}"),
         }
-        // The file system is asked once a second.
+        // The node asks the file system once a second.
         tokio::task::yield_now().await;
     }
 }

@@ -22,7 +22,7 @@ async fn master(node: &Node) -> Ledger {
     ledger
 }
 
-/// The first node, as soon as whoever had its port has let go of it.
+/// Starts the first node, as soon as the process that had its port has released it.
 async fn started_again(cluster: &Cluster) -> Node {
     patient(async {
         loop {
@@ -55,7 +55,7 @@ async fn a_ledger_that_is_stopped_has_not_failed_and_a_tail_of_it_ends() {
     // All that was committed comes first.
     assert_eq!(patient(tail.next()).await.unwrap().unwrap().body, "a");
     assert_eq!(patient(tail.next()).await, None);
-    // What is asked for and cannot be done is refused all the same.
+    // A call that cannot be served is refused all the same.
     let AppendError::Closed { reason } = patient(ledger.append("b")).await.unwrap_err() else { panic!("appended") };
     assert_eq!(reason, "it was stopped: the node was shut down, or hosts it no more");
     assert_eq!(ledger.get(0).await, Err(ReadError::Closed { reason: reason.clone() }));
@@ -125,7 +125,7 @@ fn nobody_is_master_in_a_runtime_that_is_gone() {
         assert_eq!(tail.next().await, None);
         assert!(matches!(ledger.append("b").await, Err(AppendError::Closed { .. })));
         assert!(matches!(ledger.get(0).await, Err(ReadError::Closed { .. })));
-        // Whoever held on to the old node lets go of the directory.
+        // Dropping the last handles of the old node frees the directory.
         drop((tail, ledger, node));
         let node = cluster.node_builder(0).unwrap().start().await.unwrap();
         assert_eq!(bodies(&master(&node).await).await, ["a"]);
@@ -143,7 +143,7 @@ async fn a_node_that_is_aborted_syncs_nothing_more_and_can_be_started_again_at_o
     assert_eq!(durable, 0);
     patient(node.abort()).await;
     assert_eq!((ledger.status().role, ledger.status().durable), (Role::Stopped, durable));
-    // Everything is free, whoever still holds something of it.
+    // Port and directory are free, though the program still holds parts of the node.
     let now = cluster.node_builder(0).unwrap().configure(|config| config.lock_wait = Duration::ZERO);
     let again = dledger::server::serve(now).await.unwrap();
     assert_eq!(bodies(&master(&again).await).await, ["written"]);

@@ -29,10 +29,10 @@ async fn nodes_with_different_peer_lists_do_not_form_two_clusters() {
         let two =
             Peers::new(cluster.peers().iter().filter(|peer| peer.id != NodeId::new(0)).cloned().collect()).unwrap();
         let builder = |n| cluster.node_builder(n).unwrap();
-        // The last to come is asked by both at about the same time.
+        // Both ask the node that comes last at about the same time.
         let (zero, one) = tokio::join!(builder(0).start(), builder(1).peers(two).start());
         let nodes = [zero.unwrap(), one.unwrap(), builder(2).start().await.unwrap()];
-        // Ten rounds of asking: whoever could form a cluster has done so by then.
+        // Ten rounds of asking: a node that could form a cluster has done so by then.
         let within = Some(Duration::from_secs(1));
         let appends = nodes.iter().map(|node| {
             let ledger = node.ledger(GROUP).unwrap();

@@ -232,7 +232,7 @@ async fn a_ledger_that_cannot_be_opened_is_closed_and_the_others_serve() {
     let roles: Vec<_> = node.statuses().iter().map(|s| format!("{} {}", s.group, s.role.name())).collect();
     assert_eq!(roles, ["damaged closed", "foreign closed", "g master", "locked closed"]);
 
-    // Whoever had it lets go; what is damaged is given up.
+    // The holder of `locked` lets go of it, and `damaged` is given up.
     drop(holder);
     patient(opened(&node, "locked").await.append("two")).await.unwrap();
     std::fs::remove_dir_all(cluster.dir(0).join("damaged")).unwrap();

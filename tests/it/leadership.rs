@@ -1,4 +1,4 @@
-//! The mastership goes where it is told, and what was acked stays.
+//! The mastership moves to the node that the caller names, and what was acked stays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -230,7 +230,7 @@ async fn a_client_follows_the_master_through_hand_overs_and_deaths() {
     cluster.stop_all().await;
 }
 
-/// Whoever leads next.
+/// The node that leads next.
 async fn leads(masters: &mut Masters) -> Master {
     loop {
         if let Some(master) = masters.next().await.unwrap().unwrap() {

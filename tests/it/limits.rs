@@ -123,7 +123,7 @@ async fn calls_that_are_given_up_all_at_once_end_nobodys_connection() {
     let mut kept = one.tail(0).await.unwrap();
     for _ in 0..20 {
         let mut calls: Vec<_> = (0..100).map(|_| Box::pin(one.tail(0))).collect();
-        // Each is sent and none is waited for.
+        // The client sends each and waits for none.
         for call in &mut calls {
             let _ = futures::poll!(call.as_mut());
         }
@@ -155,7 +155,7 @@ async fn clients_that_take_all_their_places_harm_no_node_and_the_next_is_told_wh
     for error in told {
         assert!(matches!(&error, ClientError::Busy { message } if message.contains("--max-connections")), "{error}");
     }
-    // Whoever asks whether the node lives is not told that it does not.
+    // A full node still answers that it lives.
     let probe = |live: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dledger"));
         command.args(["health", "--group", GROUP, "--id", "n0", "--bind", cluster.address(0).unwrap()]).args(live);
@@ -170,7 +170,7 @@ async fn clients_that_take_all_their_places_harm_no_node_and_the_next_is_told_wh
         patient(master.append("from within")).await.unwrap();
     }
     cluster.wait_committed(2).await.unwrap();
-    // Whoever leaves makes room.
+    // Clients that leave make room.
     drop(seated);
     patient(async { while late.append("now").await.is_err() {} }).await;
     cluster.stop_all().await;

@@ -35,7 +35,7 @@ impl Served {
         Self { child, lines }
     }
 
-    /// Waits until so many lines are as wanted.
+    /// Waits until `count` lines are as wanted.
     async fn logged(&self, count: usize, wanted: impl Fn(&str) -> bool) {
         let enough = |lines: &Vec<String>| lines.iter().filter(|line| wanted(line)).count() >= count;
         let mut lines = self.lines.clone();
@@ -141,7 +141,7 @@ async fn a_dead_node_costs_its_peers_a_few_lines_whatever_it_hosted_and_its_retu
     let mut nodes = three(&place, dir.path()).await;
     let mut dead = nodes.pop().unwrap();
     dead.child.kill().await.unwrap();
-    // Whoever leads calls it.
+    // The leader reports it, whichever node that is.
     let told = nodes.iter().map(|node| Box::pin(node.logged(1, |line| has(line, &["WARN", "n2 does not answer ("]))));
     futures::future::select_all(told).await;
     let back = start(&place, dir.path(), 2);
@@ -170,7 +170,7 @@ async fn nodes_that_acknowledge_otherwise_and_preferences_for_nobody_are_told() 
         Served::start(&[&arguments[..], &["--preferred-leaders", "n9"]].concat(), &dir.path().join(id))
     };
     let nodes = [start("n0", "sync"), start("n1", "interval")];
-    // Whoever forms the cluster, and whoever leads it.
+    // One line comes from the node that forms the cluster, the other from its leader.
     for words in
         [["WARN", "--durability is not the same on all nodes"], ["WARN", "--preferred-leaders names who is no"]]
     {

@@ -23,7 +23,7 @@ async fn formed(founders: usize, spares: usize) -> Cluster {
     kit(founders).spares(spares).start().await.unwrap()
 }
 
-/// Appends to whoever is the master, one after the other, until told to stop. Gives back how many were acked.
+/// Appends to the present master, one record after the other, until told to stop. Returns how many were acked.
 struct Load(watch::Sender<bool>, JoinHandle<u64>);
 
 impl Load {
@@ -353,7 +353,7 @@ async fn a_change_that_waits_says_that_the_quorum_is_lost_and_who_is_missing() {
     let master = cluster.ledger(m).unwrap();
     cluster.restart(3).await.unwrap();
     patient(master.add_learner(cluster.address(3).unwrap())).await.unwrap();
-    // It will not catch up, and is so far behind that it is waited for.
+    // It will not catch up, and is so far behind that the call waits for it.
     cluster.stop(3).await.unwrap();
     for _ in 0..600 {
         patient(master.append("one more")).await.unwrap();
@@ -390,7 +390,7 @@ async fn a_tail_goes_on_elsewhere_when_its_node_is_a_member_no_more() {
     patient(master.remove_member(&id(0))).await.unwrap();
     patient(master.append("after")).await.unwrap();
     assert_eq!(patient(tail.next()).await.unwrap().unwrap().body, "after");
-    // Whoever was told of that node only is told by it who the members are.
+    // A client that knows only that node learns from it who the members are.
     let only = Peers::new(cluster.peers().iter().take(1).cloned().collect()).unwrap();
     let client = dledger::Client::builder(only, GROUP.parse().unwrap()).build();
     let bodies = patient(client.tail(0).take(2).map(|record| record.unwrap().body).collect::<Vec<_>>()).await;

@@ -1,4 +1,4 @@
-//! What the person in front of the `dledger` command is told: where a value came from, who there is, what is awaited.
+//! What `dledger` tells its operator: where a value came from, which nodes there are, what it waits for.
 
 use std::process::{Output, Stdio};
 
@@ -330,7 +330,7 @@ async fn a_list_with_nodes_of_two_clusters_is_said_to_be_that_by_whoever_is_aske
         let each = strays.iter().all(|stray| error.contains(&format!("n0 at {stray} of cluster")));
         assert!(error.contains("are not of one cluster") && each, "{words:?}: {said}");
     }
-    // One that the membership of a node leads to is looked at too, and nobody of one cluster is a stranger there.
+    // `status` also asks nodes that only a membership names, and calls no member of one cluster a stranger.
     let (code, said) = run(&["status", "--json", "--group", "g", "--peers", &format!("n0={}", strays[0])], &[]).await;
     let shown: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     assert!(code == 0 && shown.as_array().unwrap().len() == 2, "{said}");
@@ -404,7 +404,7 @@ async fn a_tail_ends_with_its_reader_and_says_what_it_waits_for() {
     cluster.stop_all().await;
 }
 
-/// A start that hangs: whoever opens the identity waits for somebody to write it.
+/// A start that hangs: it opens the identity, a FIFO, and waits for a writer.
 #[tokio::test]
 async fn a_second_signal_ends_a_process_that_hangs() {
     for (name, code) in [("-TERM", 143), ("-INT", 130)] {

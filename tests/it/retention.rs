@@ -213,7 +213,7 @@ async fn the_records_of_a_ledger_that_rests_go_when_they_are_old() {
         let gone = async {
             loop {
                 let status = remote.retention().await.unwrap();
-                // What was removed last is told when it is gone.
+                // A removal is reported once its files are gone.
                 if status.first == 3 && status.last.is_some() {
                     break status;
                 }

@@ -56,7 +56,7 @@ impl Watching {
     }
 }
 
-/// All three nodes have committed so many records, and know who the master is.
+/// Whether all three nodes have `committed` records, and know their master.
 fn have(committed: u64) -> impl Fn(&[Value]) -> bool {
     move |nodes| nodes.len() == 3 && nodes.iter().all(|n| n["committed"] == committed && n["master"].is_string())
 }
