@@ -38,11 +38,7 @@ pub(crate) use sync::threads;
 pub(crate) use upkeep::{age, recheck, repair, retention, scrub};
 
 #[cfg(test)]
-mod golden_tests;
-#[cfg(test)]
 pub(crate) mod tests;
-#[cfg(test)]
-mod version_tests;
 
 use std::io;
 use std::sync::Arc;

@@ -404,6 +404,7 @@ mod bad_sectors;
 pub(crate) mod crash;
 mod descriptors;
 mod full_disk;
+mod golden;
 mod health;
 mod interrupted_repair;
 mod jobs;
@@ -416,8 +417,10 @@ mod regressions;
 mod repair;
 mod retention;
 mod rolls;
+mod seek;
 mod spare;
 mod taken_back;
+mod versions;
 
 /// Dropping alone is not enough: the flush thread may hold the log, and so the lock, a moment longer.
 fn closed(log: Log) {

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-/// What becomes of a batch.
+/// Whether a batch can be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// It can be written.
+    /// There is room for it.
     Now,
-    /// Perhaps, once those before it have their places.
+    /// Perhaps there is room once the batches before it have their places.
     Later,
-    /// It cannot.
+    /// There is no room for it.
     Full(NoRoom),
 }
 
@@ -18,7 +18,7 @@ pub(crate) enum Admission {
 pub(crate) struct NoRoom {
     /// What there is no room for, and what the system said.
     pub(crate) why: String,
-    /// What is missing is not room on the disk, but a descriptor or a memory mapping for this process.
+    /// The process lacks a descriptor or a memory mapping; the disk has room.
     pub(crate) process: bool,
 }
 

@@ -16,10 +16,10 @@ use crate::log::flusher::Flusher;
 use crate::log::names;
 use crate::log::segments::SegmentList;
 
-/// Most bytes that are kept for Raft's own entries. A blank takes 80 of them.
+/// Bytes kept for Raft's own entries, at most; a blank entry takes 80 of them, so this is some 800 elections.
 const RESERVE: u64 = 64 << 10;
 
-/// What room a log has for entries. Raft's gate before the log holds it.
+/// Says what room a log has for entries. `raft::append::DiskAdmission` holds it.
 #[derive(Clone)]
 pub(crate) struct Capacity {
     pub(in crate::log) files: Arc<LogFiles>,
@@ -42,11 +42,11 @@ impl Capacity {
             self.spare.retry(now);
             return Admission::Now;
         }
-        // What does not fit into the active segment may waste all that is left of it.
+        // An entry that does not fit into the active segment may waste all that is left of it.
         if pending > 0 && SEGMENT_HEADER as u64 + wanted > self.files.segment_size() {
             return Admission::Later;
         }
-        // Without a segment the first one may have no room for it either.
+        // If there is no segment yet, the batch may not fit into the first one either.
         let more = u64::from(active_end == 0 && self.first_segment_left() < wanted);
         match self.spare.need(now).and_then(|()| self.spare.room_for_segments(more)) {
             Ok(()) => Admission::Now,
@@ -55,8 +55,8 @@ impl Capacity {
         }
     }
 
-    /// Leader: whether the segment that begins with entry `begins` can be ended by a roll: it is the one that is
-    /// written to, holds a record, and another one can follow it. `now` in milliseconds.
+    /// Leader: whether a roll can end the segment that begins with entry `begins`: the segment is active, holds a
+    /// record, and another segment can follow it. `now` in milliseconds.
     pub(crate) fn can_roll(&self, begins: u64, now: u64) -> bool {
         let active = self.segments.read().last().map(|active| (active.start(), active.end()));
         let holds = active.is_some_and(|(start, end)| start.number == begins && start.index < end.index);
@@ -76,8 +76,8 @@ impl Capacity {
     }
 
     /// Follower: whether the leader's entries from number `from` up to `position` can be written. Positions are the
-    /// same everywhere, so this needs no knowledge of what is under way. What is there from `from` on is cut off first.
-    /// `control`: they are Raft's own, for which room is kept.
+    /// same on all replicas, so entries under way need not be known. Entries here from `from` on are cut off first.
+    /// `control`: the entries are Raft's own, for which room is kept.
     ///
     /// # Errors
     /// Why not.
@@ -104,26 +104,25 @@ impl Capacity {
         why.filter(|no_room| !no_room.process).map(|no_room| no_room.why)
     }
 
-    /// As [`Capacity::disk_full`], where nothing is written that would find out: what could not be made some time ago
-    /// is tried again, and a later look tells what came of it.
+    /// As [`Capacity::disk_full`], for a ledger that is not written to: retries what failed some time ago, and a later
+    /// call tells whether that succeeded.
     pub(crate) fn disk_full_now(&self, now: u64) -> Option<String> {
-        // One that is closed makes no more files.
+        // A closed log makes no more files.
         if self.files.check().is_ok() {
-            // It keeps why not.
+            // `sparse` keeps the reason.
             let _: Result<(), NoRoom> = self.sparse.filled(now);
             self.spare.retry(now);
         }
         self.disk_full()
     }
 
-    /// Whether there is no room for another segment: also where none has been tried yet, for the active one is not half
-    /// full. Nothing is allocated for the answer.
+    /// Whether there is no room for another segment. Also knows before the spare is due, while the active segment is
+    /// not half full. Allocates nothing.
     pub(crate) fn lacks_room(&self, now: u64) -> bool {
         self.disk_full_now(now).is_some() || !self.spare.is_made() && self.spare.room_for_segments(1).is_err()
     }
 
-    /// Whether this log can begin anew: what it begins behind can be written down. Its segments make room for the one
-    /// that comes in their place.
+    /// Whether this log can begin anew: its new start can be written down. Its segments make room for their successor.
     ///
     /// # Errors
     /// Why not.
@@ -139,8 +138,8 @@ impl Capacity {
         reserve(self.files.segment_size())
     }
 
-    /// Has the directory say that rolls may be in the log; before one is. The want of room fails it and nothing else:
-    /// it can be tried again.
+    /// Notes in the directory, before the first roll, that rolls may be in the log. Want of room fails this call only,
+    /// and the next call tries again; any other error stops the log.
     fn raise(&self) -> io::Result<()> {
         let (files, directory) = (&self.files, self.files.directory());
         if directory.is_raised() {
@@ -155,7 +154,7 @@ impl Capacity {
         }
     }
 
-    /// Where the segment ends that entry `from` would be written to if all from there on were cut off.
+    /// End of the segment that entry `from` would be written to if all entries from `from` on were cut off.
     fn active_end_before(&self, from: u64) -> u64 {
         let segments = self.segments.read();
         let cut = segments.last().is_some_and(|active| from < active.end().number);
@@ -171,8 +170,8 @@ impl Capacity {
         size - self.flusher.durable_position() % size
     }
 
-    /// Where the next entry goes, and where the active segment ends. Asked before the spare is looked at: so a roll in
-    /// between makes the room look smaller, never larger.
+    /// Where the next entry goes, and where the active segment ends. Read before the spare: so a roll in between makes
+    /// the room look smaller, never larger.
     fn write_end(&self) -> (u64, u64) {
         let segments = self.segments.read();
         segments.last().map_or((0, 0), |active| (active.end().position, active.end_position()))

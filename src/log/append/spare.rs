@@ -1,8 +1,8 @@
 //! The segment file prepared ahead.
 //!
-//! It is made while the active segment still has room, so that a full disk is known long before an entry could not be
-//! stored. Its blocks are allocated first: from then on it counts as room. Filling it with zeros takes longer and only
-//! makes later syncs cheaper.
+//! It is made while the active segment still has room, so that the node knows of a full disk long before an entry
+//! cannot be stored. Its blocks are allocated first: from then on it counts as room. Filling it with zeros takes longer
+//! and only makes later syncs cheaper.
 
 use std::io;
 use std::path::Path;
@@ -18,20 +18,20 @@ use crate::log::names;
 use crate::log::segments::SegmentList;
 use crate::segment::MappedFile;
 
-/// How long after a failure the file system is not asked again, milliseconds.
+/// Pause after a failed allocation before the next attempt, milliseconds: an idle ledger must not load a full disk.
 const RETRY: u64 = 1000;
 
 /// The spare of a log.
 pub(in crate::log) struct Spare {
     files: Arc<LogFiles>,
     segments: Arc<SegmentList>,
-    /// Held while it is made, which may take as long as the disk takes.
+    /// Locked during an allocation, for as long as the disk takes.
     state: Mutex<SpareState>,
-    /// Why it could not be made, if it could not: for who must not wait for that.
+    /// Why the last allocation failed, if it did: a copy for callers who must not wait for `state`.
     failure: Mutex<Option<NoRoom>>,
-    /// Held while zeros are written to it.
+    /// Locked while zeros are written to the spare.
     filling: Mutex<()>,
-    /// Above this part of the disk in use no file is made.
+    /// Ratio of the disk in use above which no segment file is made.
     refuse: Mutex<Option<f64>>,
     /// Told when a segment was begun in the spare, and when a spare cannot be made: retention may have something to do.
     changed: Notify,
@@ -45,8 +45,8 @@ enum SpareState {
     Wanted,
     /// Allocated, open and mapped: a segment needs nothing more of the system.
     Made { mapped: MappedFile, zeros: Zeros },
-    /// There is no room for it, or it could not be made. `at`: when somebody last asked for it. `again`: a job that
-    /// tries it again is queued; until it has, nothing says that there is room.
+    /// The allocation failed. `at`: the time of the last request. `again`: a job that tries again is queued; until it
+    /// has run, nothing says that there is room.
     Failed { at: Option<u64>, why: NoRoom, again: bool },
 }
 
@@ -70,7 +70,7 @@ impl Spare {
         self.state.lock()
     }
 
-    /// Whether it is made; not while somebody is at it.
+    /// Whether the spare is made; `false` during an allocation.
     pub(in crate::log) fn is_made(&self) -> bool {
         self.state.try_lock().is_some_and(|state| matches!(*state, SpareState::Made { .. }))
     }
@@ -103,20 +103,20 @@ impl Spare {
         self.changed.notified().await;
     }
 
-    /// Has the spare made beside the caller, if nobody has begun with it.
+    /// Queues a job that makes the spare, unless one is queued or has run.
     pub(in crate::log) fn want(self: &Arc<Self>) {
         let mut state = self.state();
         if matches!(*state, SpareState::Missing) {
             *state = SpareState::Wanted;
-            // The job takes it again, and may run at once.
+            // The job locks the state again, and may run at once.
             drop(state);
             self.fill_later();
         }
     }
 
-    /// Tries again to make a spare that could not be made, if the last time is long enough ago.
+    /// Queues another attempt after a failed allocation, once [`RETRY`] has passed.
     pub(in crate::log) fn retry(self: &Arc<Self>, now: u64) {
-        // Whoever holds it is at it, and the disk may hang.
+        // A thread that holds the lock is allocating, and the disk may hang.
         let Some(mut state) = self.state.try_lock() else { return };
         if let SpareState::Failed { at, again: again @ false, .. } = &mut *state
             && is_due(*at, now)
@@ -127,7 +127,7 @@ impl Spare {
         }
     }
 
-    /// Something was removed: there may be room again.
+    /// Segments were removed: there may be room again.
     pub(in crate::log) fn space_freed(&self) {
         let mut state = self.state();
         if let SpareState::Failed { again, .. } = &mut *state {
@@ -137,7 +137,7 @@ impl Spare {
         }
     }
 
-    /// Makes the spare now, unless it is made or was tried a moment ago.
+    /// Makes the spare now, unless it is made or an attempt failed less than [`RETRY`] ago.
     ///
     /// # Errors
     /// Why there is none.
@@ -163,7 +163,8 @@ impl Spare {
         if matches!(*state, SpareState::Made { .. }) { Ok(()) } else { self.allocate(&mut state, None) }
     }
 
-    /// Names the spare `path`: zeros, allocated, nobody else's. After [`Spare::secure`].
+    /// Renames the spare to `path`: a file of zeros, allocated, which no other job touches any more. After
+    /// [`Spare::secure`].
     ///
     /// # Errors
     /// If the system fails.
@@ -171,7 +172,7 @@ impl Spare {
         let mut state = self.state();
         self.files.check()?;
         if matches!(*state, SpareState::Made { zeros: Zeros::Now, .. }) {
-            // The job may be in the middle of a slow write. It stays the spare if there is room for another file.
+            // The job may be in the middle of a slow write. If there is room for another file, take that one instead.
             match self.within_limits(1).and_then(|()| self.make_segment(path)) {
                 Err(error) if passes(&error) => {}
                 made => return made,
@@ -180,12 +181,12 @@ impl Spare {
         if !matches!(*state, SpareState::Made { .. }) {
             self.allocate(&mut state, None)?;
         }
-        // Before anybody can make another spare under that name: that one would become the segment, and still be filled
-        // with zeros.
+        // With the state locked: another spare made under that name would become the segment, and still be filled with
+        // zeros.
         self.files.disk().rename(&self.files.directory().file(names::SPARE), path)?;
         let taken = std::mem::take(&mut *state);
         drop(state);
-        // A write of zeros that has begun ends, and there is no other: it is the spare no more.
+        // Waits for a write of zeros under way. No other begins, because the file is no longer the spare.
         drop(self.filling.lock());
         match taken {
             SpareState::Made { mapped, .. } => Ok(mapped),
@@ -193,7 +194,7 @@ impl Spare {
         }
     }
 
-    /// A file for a segment, open and mapped. It is not there after an error.
+    /// A file for a segment, open and mapped. After an error there is no file.
     fn make_segment(&self, path: &Path) -> io::Result<MappedFile> {
         let file = self.files.disk().create(path, self.files.segment_size())?;
         MappedFile::new(file).or_else(|error| {
@@ -202,7 +203,8 @@ impl Spare {
         })
     }
 
-    /// After the log has failed or was closed: whoever makes a spare now is waited for, and nobody makes one any more.
+    /// Blocks until an allocation in progress ends. Called after the log has failed or was closed: `allocate` refuses
+    /// from then on.
     pub(in crate::log) fn wait_for_allocation(&self) {
         drop(self.state());
     }
@@ -215,7 +217,7 @@ impl Spare {
     /// The job: makes the spare if it is wanted, and fills it.
     fn prepare(&self) {
         let mut state = self.state();
-        // A spare that is made is not filled any more either: it may be another log's by now.
+        // Nor does a closed log fill its spare: the file may belong to another log by now.
         if self.files.check().is_err() {
             return;
         }
@@ -235,16 +237,16 @@ impl Spare {
             return;
         }
         drop(state);
-        // A segment has begun in it: the failed sync was that segment's too, and no other will report it.
+        // A segment has begun in the file: the failed sync was that segment's too, and no later sync will report it.
         let _: io::Result<()> = self.files.or_fail("syncing", Err(error));
     }
 
-    /// Writes zeros as long as it is the spare: overwriting synced blocks makes every later sync cheaper than filling
-    /// freshly allocated ones. In pieces that are small, for the page cache keeps them as it got them, and a write to a
-    /// part of a large one costs more.
+    /// Writes zeros as long as `file` is the spare: a sync of overwritten blocks is cheaper than one of freshly
+    /// allocated blocks. The pieces are small, because the page cache keeps each as one folio, and a later write to a
+    /// part of a large folio costs more.
     fn fill(&self, file: &Arc<dyn DiskFile>) -> io::Result<()> {
         const CHUNK: u64 = 64 << 10;
-        // Syncs of the log wait while the disk is at one of these.
+        // Bytes between two syncs: the log's own syncs wait while the disk works on one of these.
         const SYNCED: u64 = 4 << 20;
         let size = self.files.segment_size();
         let zeros = vec![0; CHUNK.min(size) as usize];
@@ -271,7 +273,7 @@ impl Spare {
         Ok(())
     }
 
-    /// With the state locked, for [`Spare::wait_for_allocation`].
+    /// Called with the state locked, so that [`Spare::wait_for_allocation`] waits for it.
     fn allocate(&self, state: &mut SpareState, now: Option<u64>) -> io::Result<()> {
         self.files.check()?;
         let path = self.files.directory().file(names::SPARE);
@@ -308,11 +310,12 @@ impl Spare {
         *self.told() = Some(why.clone());
         *state = SpareState::Failed { at: at.or(before), why, again: false };
         if let Err(error) = remove_if_there(self.files.disk().as_ref(), &path) {
-            tracing::warn!(file = %path.display(), %error, "cannot remove what was made of it");
+            tracing::warn!(file = %path.display(), %error, "cannot remove the unfinished segment file");
         }
     }
 
-    /// Whether there is room for so many segments besides the spare. Nothing is allocated: somebody else may take it.
+    /// Whether there is room for `count` segments besides the spare. Allocates nothing, so other files may take the
+    /// room.
     ///
     /// # Errors
     /// Why not.
@@ -345,8 +348,8 @@ impl Spare {
         NoRoom { why, process }
     }
 
-    /// Whether so many more segments keep the disk below the ratio above which writes are refused. One that comes in
-    /// the place of all that there were is not one more.
+    /// Refuses if `segments` more would leave the disk fuller than the ratio above which writes are refused. The first
+    /// segment of a log that begins anew replaces others, so it is not one more.
     fn within_limits(&self, segments: u64) -> io::Result<()> {
         if self.segments.read().is_empty() {
             return Ok(());
@@ -362,7 +365,7 @@ impl Spare {
     }
 }
 
-/// Whether it is to be tried again. The clock may have been set back.
+/// Whether an attempt is due after the one `at`. The clock may have been set back.
 pub(in crate::log) fn is_due(at: Option<u64>, now: u64) -> bool {
     at.is_none_or(|at| now.checked_sub(at).is_none_or(|waited| waited >= RETRY))
 }

@@ -11,14 +11,14 @@ use crate::disk::{is_exhausted, is_full};
 use crate::format::segment::BLANK_HEADER;
 use crate::segment::Segment;
 
-/// The segment that is written to, as long as blocks of it are not there: it is a copy that was made without those that
-/// held zeros, and the disk is full.
+/// The active segment, while blocks of it are missing: it is a copy that was made without the blocks of zeros, and the
+/// disk is full.
 #[derive(Default)]
 pub(in crate::log) struct Sparse(Mutex<Option<Lacking>>);
 
 struct Lacking {
     segment: Arc<Segment>,
-    /// When somebody last tried.
+    /// The time of the last attempt to allocate them.
     at: Option<u64>,
     why: NoRoom,
 }
@@ -39,8 +39,8 @@ impl Sparse {
         self.0.lock()
     }
 
-    /// From now on `segment` is written to. `reserve`: bytes that Raft's own entries may take although there is no
-    /// room.
+    /// Allocates the missing blocks of `segment`, which is written to from now on, or remembers that there is no room
+    /// for them. `reserve`: bytes that Raft's own entries may take although there is no room.
     ///
     /// # Errors
     /// If there is no room even for those, or the system fails.
@@ -52,12 +52,13 @@ impl Sparse {
             return Err(error);
         }
         segment.allocate_next(reserve + BLANK_HEADER as u64)?;
-        tracing::warn!(file = %segment.path().display(), %error, "blocks of it are not on the disk, which has no room");
+        tracing::warn!(file = %segment.path().display(), %error,
+            "the disk has no room for blocks that this copied segment lacks");
         *state = Some(Lacking { segment: segment.clone(), at: None, why: lacks(segment, &error) });
         Ok(())
     }
 
-    /// Makes sure that the blocks are there, unless that was tried a moment ago.
+    /// Makes sure that the blocks are there, unless an attempt failed a moment ago.
     pub(in crate::log) fn filled(&self, now: u64) -> Result<(), NoRoom> {
         let mut state = self.state();
         let Some(lacking) = &mut *state else { return Ok(()) };

@@ -19,7 +19,7 @@ impl Log {
         self.active.as_ref().map_or_else(|next| *next, |active| active.segment().end())
     }
 
-    /// The segment that is written to; there is one after [`Log::make_room`].
+    /// The active segment; there is one after [`Log::make_room`].
     pub(in crate::log) fn active(&mut self) -> io::Result<&mut ActiveSegment> {
         self.active.as_mut().map_err(|next| io::Error::other(format!("no segment was begun for entry {}", next.number)))
     }
@@ -66,7 +66,7 @@ impl Log {
         self.write(frame)
     }
 
-    /// Removes the entries from number `from` on, durably: a start must not find half of them under new ones.
+    /// Removes the entries from number `from` on, durably: no start may find remains of them under new entries.
     ///
     /// # Errors
     /// If an entry is known to be committed: it must never go. Also if the system fails.
@@ -82,13 +82,14 @@ impl Log {
             return Ok(());
         }
         let parts = self.parts.clone();
-        // Until a failure is kept: no pass may try a sync again that failed here.
+        // Held until a failure is kept: no pass may repeat a sync that failed here.
         let _no_pass = parts.flusher.hold();
         let cut = parts.files.writing(|| self.remove_from(from));
         let cut = parts.files.or_fail("truncating", cut)?;
         self.parts.progress.set_end(cut.index);
         let (group, entries) = (parts.files.group(), written.number - from);
-        tracing::info!(%group, from, entries, position = cut.position, "truncated a conflicting tail");
+        tracing::info!(%group, from, entries, position = cut.position,
+            "truncated entries that conflict with the leader's");
         Ok(())
     }
 
@@ -96,7 +97,7 @@ impl Log {
     fn remove_from(&mut self, from: u64) -> io::Result<Cursor> {
         let parts = self.parts.clone();
         let written = self.end().position;
-        // Looked at before anybody has to wait: the disk may take long to read it, and only this writer changes it.
+        // Read before readers have to wait: the disk may be slow, and only this writer changes the entries.
         let (keep, last) = {
             let segments = parts.segments.read();
             let keep = segments.partition_point(|segment| segment.start().number < from).max(1);
@@ -107,7 +108,7 @@ impl Log {
             Some(header) => {
                 before(last.entry_header(from.wrapping_sub(1)).map_err(io::Error::other)?, &header, last.start())
             }
-            // The segments behind began with `from`: this one stays as it is, unsealed.
+            // The next segment began with `from`: this one stays as it is, unsealed.
             None => last.end(),
         };
         // Behind the blank of a sealed segment there are zeros.
@@ -143,7 +144,7 @@ impl Log {
     pub(in crate::log) fn make_room(&mut self, length: usize, kind: EntryKind) -> io::Result<()> {
         self.parts.files.check()?;
         if kind == EntryKind::Roll {
-            // Who lets a roll in has made sure of it.
+            // `Capacity::ready_for_rolls` has made sure that there is room for this.
             let files = &self.parts.files;
             files.or_fail("raising the format version", files.directory().raise(files.disk().as_ref()))?;
         }
@@ -156,7 +157,7 @@ impl Log {
             self.secure_spare()?;
             self.begin(next)?;
         }
-        // The place of the first entry too may be near the end of its segment.
+        // A log may begin near the end of a segment: its first entry may not fit either.
         if self.active()?.takes(length, kind) { Ok(()) } else { self.roll() }
     }
 
@@ -173,8 +174,8 @@ impl Log {
         Ok(())
     }
 
-    /// The only step that a full disk fails, or the want of a descriptor: nothing has changed then, and it can be tried
-    /// again.
+    /// The only step of a roll that fails for want of room or of a descriptor. Nothing has changed then, so the next
+    /// append can try again.
     pub(in crate::log) fn secure_spare(&self) -> io::Result<()> {
         match self.parts.spare.secure() {
             Err(error) if !passes(&error) => self.parts.files.or_fail("making a segment", Err(error)),
@@ -182,12 +183,12 @@ impl Log {
         }
     }
 
-    /// Begins the first segment, in which `next` lies; without room for it, with the first entry that finds some.
+    /// Begins the first segment, in which `next` lies. Without room for it, the first append that finds room begins it.
     pub(in crate::log) fn begin_if_room(&mut self, next: Cursor) -> io::Result<()> {
         match self.secure_spare().and_then(|()| self.begin(next)) {
             Err(error) if passes(&error) => {
                 tracing::warn!(group = %self.identity().group, %error,
-                    "the log has no segment, and nothing can be written before there is room");
+                    "no room for the log's first segment: appends fail until there is room");
                 Ok(())
             }
             begun => begun,
@@ -198,7 +199,7 @@ impl Log {
     pub(in crate::log) fn begin(&mut self, next: Cursor) -> io::Result<()> {
         let active = self.begin_segment(next);
         let active = self.parts.files.or_fail("beginning a segment", active)?;
-        // In this order: a flush pass that sees the segment also syncs its name.
+        // In this order: a flush pass that sees the segment then also syncs its name.
         self.parts.flusher.files_changed();
         self.parts.segments.write().push(active.segment().clone());
         self.active = Ok(active);
@@ -213,7 +214,7 @@ impl Log {
         ActiveSegment::begin(files.disk().clone(), path, file, size, next)
     }
 
-    /// Has the next segment file made while this one still has room.
+    /// Has the spare made once the active segment is half full.
     fn prepare_ahead(&self) {
         let Ok(active) = &self.active else { return };
         let segment = active.segment();
@@ -223,7 +224,7 @@ impl Log {
     }
 }
 
-/// What entry `header` was to continue: the entry before it, or the start of its segment.
+/// What entry `header` continued: the entry before it, or the start of its segment.
 fn before(previous: Option<EntryHeader>, header: &EntryHeader, start: Cursor) -> Cursor {
     let (term, timestamp) = previous.map_or((start.term, start.timestamp), |p| (p.term, p.timestamp));
     Cursor {

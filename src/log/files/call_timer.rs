@@ -1,12 +1,12 @@
-//! Whether a call to the disk is under way, and since when: a disk that hangs fails nothing.
+//! How long a call to the disk has been under way: a disk that hangs returns no error.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Calls of one kind, of which there is one at a time.
+/// Times calls of one kind, of which there is one at a time.
 pub(in crate::log) struct CallTimer {
     epoch: Instant,
-    /// Milliseconds behind the epoch when the present one began, and one; 0: there is none.
+    /// Milliseconds from the epoch to the beginning of the present call, plus one; 0: there is no call.
     began: AtomicU64,
 }
 
@@ -17,7 +17,7 @@ impl Default for CallTimer {
 }
 
 impl CallTimer {
-    /// Does `work`, which is under way until it ends. One that panics stays so: its log is closed then.
+    /// Does `work`. A panic leaves it under way: its log is closed then.
     pub(in crate::log) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         self.begin();
         let done = work();
@@ -33,7 +33,7 @@ impl CallTimer {
         self.began.store(0, Ordering::Relaxed);
     }
 
-    /// For how long the present one has been under way.
+    /// How long the present call has been under way.
     pub(in crate::log) fn under_way(&self) -> Option<Duration> {
         let began = self.began.load(Ordering::Relaxed).checked_sub(1)?;
         Some(Duration::from_millis(self.now().saturating_sub(began)))

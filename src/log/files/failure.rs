@@ -8,23 +8,23 @@ use crate::types::{ClosedKind, Role};
 /// Why a log takes no further write: the first reason, for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// It was closed, or abandoned, because that was wanted.
+    /// The node closed or abandoned it.
     Ended,
     /// It failed.
     Failed {
-        /// What can be done about it.
+        /// What the operator can do about it.
         kind: ClosedKind,
-        /// What has happened.
+        /// What happened.
         reason: String,
     },
 }
 
 impl Failure {
-    /// What became of a call of the system.
+    /// Of a failed system call.
     pub(in crate::log) fn of(error: &io::Error, reason: String) -> Self {
         let kind = match error.kind() {
             _ if passes(error) => ClosedKind::Exhausted,
-            // Refused by this crate: what was asked for cannot come from a Raft that works.
+            // Refused by this crate: a Raft that works does not ask for it.
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => ClosedKind::Internal,
             _ => ClosedKind::Storage,
         };
@@ -39,7 +39,7 @@ impl Failure {
         }
     }
 
-    /// What a ledger is whose log has it.
+    /// The role of a ledger whose log failed like this.
     pub(crate) fn role(&self) -> Role {
         match self.clone() {
             Self::Ended => Role::Stopped,

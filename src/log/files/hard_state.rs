@@ -102,24 +102,24 @@ impl HardStateFile {
         self.state.noted
     }
 
-    /// Writes how far the log is good, and that nothing is being cleared, if that has changed. Not synced: what is
-    /// found later may lag, and nothing is ever noted that is not durable.
+    /// Notes, if that has changed, how far the log is committed and durable, and that nothing is being cleared. Not
+    /// synced: a start may find an older note, but never one of something that is not durable.
     pub(in crate::log) fn note(&mut self, committed: LogPoint, durable: LogPoint) -> io::Result<()> {
         let noted = self.state.noted;
         let newer = if committed.number > noted.committed.number { committed } else { noted.committed };
         self.write(Noted { committed: newer, durable, clearing: false })
     }
 
-    /// Before what is behind `cut` is removed and zeros are written there: nothing behind it is durable any more, and a
-    /// start that finds this writes the zeros again. Durable on return.
+    /// To be called before entries behind `cut` are removed and overwritten with zeros: notes that nothing behind it is
+    /// durable, and has a start that finds the note write the zeros again. Durable on return.
     pub(in crate::log) fn lower(&mut self, cut: LogPoint) -> io::Result<()> {
         let durable = self.state.noted.durable.at_most(cut);
         self.write(Noted { durable, clearing: true, ..self.state.noted })?;
         self.file.sync()
     }
 
-    /// What was noted as durable is not part of the log any more: it was superseded, and `durable` is where the log is
-    /// now known to be. Durable on return.
+    /// Notes `durable` in place of a point that is not part of the log any more, because its entries were superseded.
+    /// Durable on return.
     pub(in crate::log) fn correct(&mut self, durable: LogPoint) -> io::Result<()> {
         self.write(Noted { durable, ..self.state.noted })?;
         self.file.sync()
@@ -140,7 +140,7 @@ impl HardStateFile {
         self.file.sync()
     }
 
-    /// Takes back what was noted, in both slots: whichever is read later, nothing beyond `noted` is. Durable on return.
+    /// Overwrites both slots with `noted`, which is less: no later start reads more. Durable on return.
     pub(in crate::log) fn take_back(&mut self, noted: Noted) -> io::Result<()> {
         for _ in 0..2 {
             self.put(noted)?;
@@ -171,7 +171,7 @@ impl Inspected {
     pub(in crate::log) fn open(self, disk: &dyn Disk, path: &Path) -> Result<HardStateFile, OpenError> {
         let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
         if let Some(found) = self.lost {
-            tracing::warn!(file = %path.display(), %found, "a slot is lost, the other one is used");
+            tracing::warn!(file = %path.display(), %found, "a progress slot cannot be read: the other one is used");
         }
         let file = match self.file {
             Some(file) => file,

@@ -2,7 +2,7 @@
 
 use crate::disk::TEMPORARY;
 
-/// Taken by the process that has the directory open.
+/// Locked by the process that has the directory open.
 pub(crate) const LOCK: &str = "lock";
 /// What the directory was made for.
 pub(crate) const IDENTITY: &str = "identity";
@@ -12,11 +12,11 @@ pub(crate) const HARD_STATE: &str = "hard-state";
 pub(crate) const START: &str = "start";
 /// A segment file prepared ahead, not in use yet.
 pub(crate) const SPARE: &str = "spare";
-/// Blocks that are given up so that a purge can be recorded on a full disk.
+/// Blocks set aside so that a purge can be recorded on a full disk.
 pub(crate) const BALLAST: &str = "ballast";
 /// Ending of a segment's index.
 const INDEX: &str = ".index";
-/// Ending of a name while a start makes that anew.
+/// Ending of a file's name while a start renames the file away and back.
 const RENAMING: &str = ".again";
 
 /// The segment file that begins at `position`: 20 digits.
@@ -29,12 +29,12 @@ pub(crate) fn index(position: u64) -> String {
     format!("{position:020}{INDEX}")
 }
 
-/// What the file `name` is called while that name is made anew.
+/// The name of the file `name` while a start renames it away and back.
 pub(in crate::log) fn renaming(name: &str) -> String {
     format!("{name}{RENAMING}")
 }
 
-/// The usual name of a file whose name was being made anew; `None` if `name` is not of one.
+/// The name that a file called `name` is to get back; `None` if no start was renaming it.
 pub(in crate::log) fn final_name(name: &str) -> Option<&str> {
     let usual = name.strip_suffix(RENAMING)?;
     (usual == START || matches!(kind(usual), Some(FileKind::Segment(_)))).then_some(usual)
@@ -47,7 +47,7 @@ pub(crate) enum FileKind {
     Segment(u64),
     /// The index of a segment.
     Index(u64),
-    /// A file whose name a start was making anew when it died.
+    /// A file that a start was renaming when it died.
     Renaming,
     /// One of the fixed names.
     Fixed,

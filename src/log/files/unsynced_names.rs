@@ -1,4 +1,4 @@
-//! Names that may be pending: processes see them, and the disk need not have them.
+//! File names that processes see and the disk may lack.
 //!
 //! When the sync of a directory has failed, the system may have dropped the changes of names that it could not write,
 //! and shows them all the same: the next sync returns `Ok` without them. The log stops, but the next start may come
@@ -28,11 +28,11 @@ use crate::log::names;
 use crate::segment::Segment;
 use std::sync::Arc;
 
-/// So much of a file is overwritten before it loses its name: what is written in part is read first, and may be what
-/// cannot be read.
+/// Bytes overwritten at the start of a file before the file is removed: a whole page, because the system reads a page
+/// before it writes a part of it, and the read may fail.
 const PAGE: u64 = 4096;
 
-/// Puts back the names that a start was making anew when it died. Returns what is in `dir`.
+/// Gives the files their names back that a start was renaming when it died. Returns the names in `dir`.
 ///
 /// # Errors
 /// If the system fails, or nothing may be written there.
@@ -54,7 +54,7 @@ pub(crate) fn put_back(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OpenE
     Ok(found)
 }
 
-/// Removes the file of a segment that counts no more and is not open.
+/// Removes the file of a segment that is cut off and not open.
 ///
 /// # Errors
 /// If the system fails.

@@ -13,12 +13,12 @@ pub(crate) struct Progress {
     first: AtomicU64,
     end: AtomicU64,
     durable: AtomicU64,
-    /// That of `committed`, to be read without its lock.
+    /// The index of `committed`, readable without its lock.
     committed_index: AtomicU64,
     committed: watch::Sender<LogPoint>,
 }
 
-/// All of them at about one moment, in order.
+/// The pointers of about one moment, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Pointers {
     pub(crate) first: u64,
@@ -93,15 +93,15 @@ impl Progress {
         self.durable.fetch_min(durable, Ordering::AcqRel);
     }
 
-    /// The caller has made the bytes below immutable; readers may see them from now on. A point that lies before the
-    /// present one changes nothing: whoever commits may be overtaken by somebody who commits more.
+    /// The caller has frozen the bytes below; readers may see them from now on. A point before the present one changes
+    /// nothing: another thread may have committed more meanwhile.
     pub(in crate::log) fn set_committed(&self, point: LogPoint) {
         self.committed.send_if_modified(|committed| {
             if point.number <= committed.number {
                 return false;
             }
             *committed = point;
-            // With the watch locked: both tell of one place, and whoever sees the index finds the watch there.
+            // With the watch locked: a reader that sees the index finds the watch at least there.
             self.committed_index.store(point.index, Ordering::Release);
             true
         });

@@ -37,7 +37,7 @@ impl LogReader {
         self.parts.files.group()
     }
 
-    /// What an ack of this log means, as it is written: `sync`, or `interval:10ms`.
+    /// What an ack of this log means, as the configuration writes it: `sync`, or `interval:10ms`.
     pub(crate) fn durability(&self) -> String {
         match self.parts.files.options().interval {
             None => "sync".to_owned(),
@@ -161,7 +161,7 @@ impl LogReader {
         let (mut frames, mut taken): (Vec<Frame>, _) = (Vec::new(), 0);
         for number in numbers {
             let Some(frame) = self.frame(number)? else { break };
-            // Between two looks the tail may have been truncated and written anew.
+            // Between two reads the writer may have replaced the uncommitted entries.
             if frames.last().is_some_and(|last| last.header.chain != frame.header.previous) {
                 break;
             }
@@ -242,13 +242,13 @@ impl LogReader {
             }
         }
         if records.is_empty() && limit.records > 0 && indexes.start < indexes.end {
-            // Nothing there: say why.
+            // There is no record: the lookup says why.
             self.frame_of_index(indexes.start)?;
         }
         Ok(records)
     }
 
-    /// Behind the last record that a reader may see.
+    /// Index after the last record that a reader may see.
     fn readable(&self) -> u64 {
         self.progress().committed()
     }
@@ -265,7 +265,7 @@ impl LogReader {
         found.ok_or_else(|| self.gone(index))
     }
 
-    /// A committed index at or above `first` that is not found was removed in between.
+    /// Retention removed record `index` between two lookups: it is committed, at or above `first`, and not found.
     fn gone(&self, index: u64) -> ReadError {
         ReadError::Removed { index, first: self.progress().first().max(index + 1) }
     }
@@ -279,7 +279,7 @@ fn record(frame: &Frame, slot: usize) -> Option<Record> {
     only_record(frame.clone(), slot)
 }
 
-/// As [`record`], of a batch of which no other record is wanted.
+/// As [`record`], for callers who want no other record of the batch.
 fn only_record(frame: Frame, slot: usize) -> Option<Record> {
     let Frame { header, mut bytes } = frame;
     let range = Batch::trusted(&bytes[ENTRY_HEADER..], header.records as usize).locate(slot)?;

@@ -100,7 +100,3 @@ impl LogReader {
         Ok(frame.records_until(position) + frame.header.index)
     }
 }
-
-#[cfg(test)]
-#[path = "seek_tests.rs"]
-mod tests;

@@ -1,4 +1,4 @@
-//! What can still be read of a tail that goes: whoever looks after the node is told what that was.
+//! What can still be read of a tail that is cut: the operator is told what was lost.
 
 use std::io;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::segment::scanner::{Scanner, Step};
 /// Entries that are good by themselves, behind the place where the log ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LostEntries {
-    /// How many.
+    /// Number of entries.
     pub(crate) entries: u64,
     /// Records in them.
     pub(crate) records: u64,
@@ -28,8 +28,8 @@ impl LostEntries {
         (self.records > 0).then_some(self.first..self.end)
     }
 
-    /// Adds what is behind `next` in the segment at `position`: from `offset` of its file on. A place that the disk
-    /// cannot read is passed over.
+    /// Adds the entries behind `next` in the segment at `position`, from `offset` of its file on. Passes over what the
+    /// disk cannot read.
     ///
     /// # Errors
     /// If the system fails a read for another reason than the medium.
@@ -42,7 +42,7 @@ impl LostEntries {
         next: Cursor,
     ) -> io::Result<()> {
         let file = disk.open(path)?;
-        // No longer than the file: it may be short.
+        // The size of the file, which may be shorter than a segment.
         let header = SegmentHeader { size: file.size(), start: Cursor { position, ..next } };
         let mut scanner = Scanner::new(file.as_ref(), &header, true);
         let mut offset = offset;

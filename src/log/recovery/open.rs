@@ -25,7 +25,7 @@ use crate::log::{Log, LogOptions, Parts};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 
-/// What opening found and did.
+/// What opening the log found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Recovered {
     /// What was cut, if anything was.
@@ -84,7 +84,8 @@ impl Log {
         match decision {
             Decision::Keep | Decision::Cut => walk.take_back_roll(),
             Decision::Restart => {
-                tracing::warn!(dir = %directory.path().display(), "entries from before a reset are removed");
+                let dir = directory.path().display();
+                tracing::warn!(%dir, "removes the entries from before an interrupted reset");
                 walk.forget();
             }
             Decision::Refuse => return Err(damage(&walk, base, noted, known).into()),
@@ -100,8 +101,8 @@ impl Log {
         let progress = Progress::new(base.index, commit, base.index, base.index);
         let segments = std::mem::take(&mut walk.segments);
         let parts = Arc::new(Parts::new(files, segments, progress, hard_state, end.point(), start));
-        // A last segment that is complete is open again: what will be written over its blank must not be taken for the
-        // blank if it does not reach the disk. And zeros whose sync failed in an earlier life are only read, not there.
+        // A complete last segment becomes active again: if an entry written over its blank does not reach the disk, no
+        // start may find the blank. And after a failed sync in an earlier life, zeros may be in the page cache only.
         let clear = decision == Decision::Cut || walk.last_is_sealed || noted.clearing;
         let gone = Discarded { stale, segments: std::mem::take(&mut walk.leftovers) };
         let log = finish(parts, base, noted.durable, &gone, clear)?;
@@ -119,19 +120,19 @@ impl Log {
     }
 }
 
-/// What is in a directory. Nothing is decided yet.
+/// What is in a directory, before anything is decided.
 pub(in crate::log) struct Examined {
     pub(in crate::log) start: StartPoint,
     /// What the first entry continues.
     pub(in crate::log) base: Cursor,
-    /// Files that do not count.
+    /// Leftover files, to be removed.
     stale: Vec<PathBuf>,
     pub(in crate::log) hard_state: Inspected,
     pub(in crate::log) walk: Scan,
     pub(in crate::log) known: Known,
 }
 
-/// Looks at everything in `directory`, and changes nothing.
+/// Reads everything in `directory` that matters, and changes nothing.
 pub(in crate::log) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> Result<Examined, OpenError> {
     let disk = files.as_ref();
     let start = StartPoint::read(disk, directory)?;
@@ -145,10 +146,10 @@ pub(in crate::log) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> R
     let mut walk = Scan::run(files, directory, &positions, base, trusted, settled)?;
     let mut known = known(&walk, base, walk.end(base), noted);
     if decide(walk.ended.case, Known::Nothing) != Decision::Refuse && !walk.reaches(base)? {
-        // Without a recorded start nothing was ever reset: the segments are another ledger's.
+        // Without a start file the log was never reset: the segments belong to another ledger.
         let case = if start.purged.is_some() { EndCase::StartNotReached } else { EndCase::OtherSegment };
         walk.ended = ScanEnd::new(case, walk.ended.file.clone());
-        // What would go is all that was found.
+        // A restart would remove all that was found.
         known = self::known(&walk, base, base, noted);
     } else if let Some(other) = other_history(&walk, base, noted)? {
         walk.ended = other;
@@ -156,13 +157,13 @@ pub(in crate::log) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> R
     Ok(Examined { start, base, stale, hard_state, walk, known })
 }
 
-/// Why a directory is not opened.
+/// Why a start refuses the directory.
 pub(in crate::log) fn damage(walk: &Scan, base: Cursor, noted: Noted, known: Known) -> Damage {
     let (ended, end) = (walk.ended.clone(), walk.end(base));
     let because = match known {
         Known::Committed => format!("records below index {} are committed", noted.committed.index.max(walk.committed)),
         Known::Durable => format!("entries below number {} were synced here", noted.durable.number),
-        Known::Nothing => "no write that did not end explains it".into(),
+        Known::Nothing => "no interrupted write explains it".into(),
     };
     let ScanEnd { file, mismatch, .. } = ended;
     let expected = if mismatch.expected.is_empty() { because } else { format!("{} ({because})", mismatch.expected) };
@@ -179,7 +180,7 @@ fn known(walk: &Scan, base: Cursor, end: Cursor, noted: Noted) -> Known {
     }
 }
 
-/// The first place that was noted and has another past than was noted.
+/// The first noted point whose chain value is not the noted one.
 fn other_history(walk: &Scan, base: Cursor, noted: Noted) -> Result<Option<ScanEnd>, Damage> {
     let end = walk.end(base);
     let size = walk.segments.first().map_or(1, |first| first.end_position() - first.position());
@@ -215,19 +216,19 @@ fn rolls(end: u64, next: u64, size: u64) -> bool {
     next == end || next == (end / size + 1) * size + SEGMENT_HEADER as u64
 }
 
-/// Writes again what nobody noted as durable: what is read may only be in the page cache, after a sync that failed in
-/// an earlier life. `end` is the log's.
+/// Writes again what no note calls durable: after a failed sync in an earlier life, the bytes that are read may be in
+/// the page cache only. `end` is the log's.
 fn rewrite_unknown(segment: &Segment, durable: LogPoint, end: Cursor) -> io::Result<()> {
     let fresh = segment.start().number >= durable.number;
     let from = if fresh { segment.position() } else { durable.position };
     segment.rewrite(from..segment.end_position().min(end.position))
 }
 
-/// What is to be removed.
+/// Files to be removed.
 struct Discarded {
-    /// Files that never counted.
+    /// Leftovers.
     stale: Vec<PathBuf>,
-    /// Segments that count no more.
+    /// Segments behind the end.
     segments: Vec<PathBuf>,
 }
 
@@ -244,8 +245,8 @@ impl Discarded {
     }
 }
 
-/// Removes what was decided to be cut, zeroes what is behind the end if that is to be made `clear`, and makes what is
-/// left durable: Raft counts it as such.
+/// Removes the `gone` files, zeroes what is behind the end if `clear`, and makes what is left durable, because Raft
+/// counts what it finds as durable.
 fn finish(parts: Arc<Parts>, base: Cursor, durable: LogPoint, gone: &Discarded, clear: bool) -> Result<Log, OpenError> {
     let Parts { files, segments, flusher, progress, start, .. } = &*parts;
     let has_start = start.point() != StartPoint::default();

@@ -1,4 +1,4 @@
-//! Going from segment to segment as long as they continue each other.
+//! Scans segment after segment as long as they continue each other.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,15 +34,15 @@ impl Listing {
             let file = path.join(&name);
             match names::kind(&name) {
                 Some(FileKind::Segment(at) | FileKind::Index(at)) if at % size != 0 || at > MAX_PLACE => {
-                    tracing::warn!(file = %file.display(), "no segment can be there: left alone");
+                    tracing::warn!(file = %file.display(), "no segment can begin at this position: file left alone");
                 }
                 Some(FileKind::Segment(at) | FileKind::Index(at)) if at < begins => listing.stale.push(file),
                 Some(FileKind::Segment(at)) => listing.positions.push(at),
                 Some(FileKind::Temporary) => listing.stale.push(file),
                 Some(FileKind::Fixed) if name == names::SPARE => listing.stale.push(file),
-                // Those that are to come again have been put back.
+                // `put_back` has given the renamed files their names back.
                 Some(FileKind::Fixed | FileKind::Index(_) | FileKind::Renaming) => {}
-                None => tracing::warn!(file = %file.display(), "not part of the ledger: left alone"),
+                None => tracing::warn!(file = %file.display(), "not a file of the ledger: left alone"),
             }
         }
         listing.positions.sort_unstable();
@@ -57,7 +57,7 @@ pub(in crate::log) struct Scan {
     pub(in crate::log) committed: u64,
     /// Whether a blank fills the last of these.
     pub(in crate::log) last_is_sealed: bool,
-    /// Where it ended.
+    /// Where the scan ended.
     pub(in crate::log) ended: ScanEnd,
     /// Files behind the end.
     pub(in crate::log) leftovers: Vec<PathBuf>,
@@ -65,7 +65,7 @@ pub(in crate::log) struct Scan {
     pub(in crate::log) without_index: Vec<Arc<Segment>>,
 }
 
-/// Where a walk ended, and what is there.
+/// Where a scan ended, and what is there.
 #[derive(Debug, Clone)]
 pub(in crate::log) struct ScanEnd {
     pub(in crate::log) case: EndCase,
@@ -206,7 +206,7 @@ impl Scan {
         Ok(passes && self.cursor(base.number)?.is_some_and(|there| there.chain == base.chain))
     }
 
-    /// Nothing of what was found counts.
+    /// Discards all segments that were found.
     pub(in crate::log) fn forget(&mut self) {
         self.leftovers.splice(..0, self.segments.drain(..).map(|segment| segment.path().to_owned()));
         (self.committed, self.last_is_sealed) = (0, false);
@@ -214,7 +214,7 @@ impl Scan {
     }
 }
 
-/// What comes next where nothing is known.
+/// Stands for an unknown place.
 const NOWHERE: Cursor = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 0 };
 
 fn ended(file: PathBuf, stop: Stop, leftovers: bool, last: bool) -> ScanEnd {

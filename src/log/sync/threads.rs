@@ -1,4 +1,4 @@
-//! Who runs flush passes and slow file work.
+//! The threads that run flush passes and slow file work.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,11 +18,11 @@ pub trait FlushScheduler: Send + Sync + 'static {
     /// Has [`flush`](Flusher::flush) called on `log` once, after `delay`.
     fn schedule(&self, log: Arc<Flusher>, delay: Duration);
 
-    /// `log` is closed: a pass that is still to come has nothing to do. Whoever would hold on to the log until then
-    /// lets go of it, for it keeps its files mapped.
+    /// `log` is closed: a pass that is still to come has nothing to do. A scheduler that holds the flusher until then
+    /// drops it, because it keeps the files mapped.
     fn forget(&self, _log: &Flusher) {}
 
-    /// Where whoever saves a vote takes a place meanwhile: each needs a thread.
+    /// Limits the votes that are saved at once, because each save needs a thread.
     fn vote_places(&self) -> Arc<Semaphore> {
         Arc::new(Semaphore::new(1))
     }
@@ -33,10 +33,10 @@ pub trait FlushScheduler: Send + Sync + 'static {
     }
 }
 
-/// Votes that a node saves at once: ledgers that elect at the same time need no thread each.
+/// Votes that a node saves at once: ledgers that elect at the same time share these threads.
 const VOTES: usize = 4;
 
-/// One thread per node and disk: whatever is queued when it wakes is synced in one go.
+/// One thread per node: when it wakes, it runs the passes of all logs that are due.
 pub(crate) struct FlushThread {
     queue: Arc<Queue>,
     vote_places: Arc<Semaphore>,
@@ -98,7 +98,8 @@ impl Queue {
             if !due.is_empty() {
                 drop(state);
                 for log in &due {
-                    // One log's bug must not end the syncs of all others; its own completions have failed by then.
+                    // A panic must not end the syncs of all other logs; the completions of this one have failed by
+                    // then.
                     if catch_unwind(AssertUnwindSafe(|| log.flush())).is_err() {
                         log.panicked();
                     }
@@ -162,7 +163,7 @@ impl BackgroundThread {
                 match state.jobs.pop_front() {
                     Some(job) => {
                         drop(state);
-                        // Whatever it was, the next job has a right to run; the panic has been reported.
+                        // The next job must run all the same; the panic hook has reported this one.
                         let _ = catch_unwind(AssertUnwindSafe(job));
                         state = jobs.lock();
                     }

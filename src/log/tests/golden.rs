@@ -2,21 +2,19 @@
 //! again gives the same bytes.
 //!
 //! A change of the format needs a new version and the reader of these. Until the first release they may
-//! change: `DLEDGER_GOLDEN=write cargo test --lib golden_tests` writes the directories anew.
+//! change: `DLEDGER_GOLDEN=write cargo test --lib log::tests::golden` writes the directories anew.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-use super::reader::LogReader;
-use super::*;
-use super::{Completion, Flusher};
 use crate::disk::real::RealDisk;
 use crate::error::OpenError;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
+use crate::log::*;
 use crate::types::{Incarnation, ReadLimit};
 use crate::wire::pb;
 
@@ -197,7 +195,7 @@ fn the_same_is_written(name: &str, write: impl FnOnce(&Path)) {
     assert!(
         differences.is_empty(),
         "what is written is not as it was:\n{differences}\nA new format is a new version. If none was released yet, \
-         write tests/golden anew: DLEDGER_GOLDEN=write cargo test --lib golden_tests"
+         write tests/golden anew: DLEDGER_GOLDEN=write cargo test --lib log::tests::golden"
     );
 }
 

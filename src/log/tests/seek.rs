@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::*;
 use crate::disk::real::RealDisk;
+use crate::error::ReadError;
 use crate::format::entry::EntryKind;
 use crate::format::frame::Draft;
 use crate::log::directory::Identity;
 use crate::log::threads::{BackgroundThread, FlushThread};
-use crate::log::{Log, LogOptions};
-use crate::types::{Incarnation, ReadLimit};
+use crate::log::{Log, LogOptions, LogReader};
+use crate::types::{Incarnation, ReadLimit, Record};
 
 fn open(dir: &Path) -> Log {
     let identity = Identity {

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::directory::{Identity, MAGIC as IDENTITY_MAGIC};
-use super::golden_tests::{copy, files, open};
-use super::start_file::{MAGIC, PurgePoint, StartPoint};
+use super::golden::{copy, files, open};
 use crate::error::OpenError;
 use crate::format::sealed;
 use crate::format::segment::Cursor;
+use crate::log::directory::{Identity, MAGIC as IDENTITY_MAGIC};
+use crate::log::start_file::{MAGIC, PurgePoint, StartPoint};
 use crate::types::Incarnation;
 
 /// Where a checksum stands, and what it covers.
