@@ -293,5 +293,5 @@ fn clip(text: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "peers_tests.rs"]
+#[path = "tests/peers.rs"]
 mod tests;
