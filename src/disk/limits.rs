@@ -7,25 +7,25 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// How many descriptors (files and connections) this process may have open at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenFileLimit {
-    /// What holds now, `ulimit -Sn`; `None`: no limit.
+    /// The limit now, `ulimit -Sn`; `None`: no limit.
     pub soft: Option<u64>,
-    /// As far as a process may raise that by itself, `ulimit -Hn`; `None`: no limit.
+    /// How far a process may raise the soft limit by itself, `ulimit -Hn`; `None`: no limit.
     pub hard: Option<u64>,
 }
 
 impl OpenFileLimit {
-    /// What the system says of this process.
+    /// The limits that the system has for this process.
     pub fn now() -> Self {
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         Self { soft: current, hard: maximum }
     }
 
-    /// Raises the soft limit of this process to the hard one, and gives back what holds then. Many systems start a
-    /// process with 1024 and let it have far more. `dledger serve` calls it; a program that embeds a node may, before
-    /// it starts one: programs that still use `select` cannot take descriptors above 1023.
+    /// Raises the soft limit of this process to the hard one, and returns the new limits. Many systems start a process
+    /// with 1024 although it may have far more. `dledger serve` calls this. A program that embeds a node decides for
+    /// itself, before it starts one: code that still uses `select` cannot handle descriptors above 1023.
     ///
     /// # Errors
-    /// If the system refuses it; nothing has changed then.
+    /// The system refuses; the limits are as before.
     pub fn raise() -> io::Result<Self> {
         let limit = Self::now();
         if limit.soft != limit.hard {

@@ -5,11 +5,11 @@ use std::io;
 
 use rustix::fs::FlockOperation;
 
-/// Holds a lock until it is dropped.
+/// Holds a lock and lets go of it when it is dropped.
 ///
-/// Closing the file would not do: the lock is the open file's, and a process that this one forks has that too, until it
-/// executes its program. Whoever locks the file in that moment would find it taken by nobody.
-struct Held(File);
+/// Closing the file is not enough: the lock belongs to the open file, and a process that this one forks shares that
+/// until it executes its program. Another process that asks for the lock in that moment would find it taken by nobody.
+struct FlockGuard(File);
 
 /// Takes the lock of `file` as `operation` says; held until the value is dropped.
 ///
@@ -17,14 +17,14 @@ struct Held(File);
 /// `WouldBlock` if somebody else holds it.
 pub(super) fn hold(file: File, operation: FlockOperation) -> io::Result<Box<dyn Send + Sync>> {
     rustix::fs::flock(&file, operation)?;
-    Ok(Box::new(Held(file)))
+    Ok(Box::new(FlockGuard(file)))
 }
 
-impl Drop for Held {
+impl Drop for FlockGuard {
     fn drop(&mut self) {
         if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
-            // Closing it is what is left.
-            tracing::warn!(%error, "a lock is let go of late");
+            // Closing the file still frees it, unless a forked process shares the file.
+            tracing::warn!(%error, "cannot unlock a file now: its lock ends when the file is closed");
         }
     }
 }

@@ -3,12 +3,12 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`limits`] | how many files a process may have open |
-//! | [`lock`] | a lock on a file, which ends when its holder says so |
+//! | [`lock`] | a lock on a file, which ends when its holder drops it |
 //! | [`mapping`] | mapped memory: all `unsafe` of the crate, with the argument why it is sound |
-//! | [`owner`] | whose the files are that are made |
+//! | [`owner`] | who owns the files that this process makes |
 //! | [`real`] | the file system |
-//! | [`read_only`] | the file system, for who only looks at it |
-//! | `reserve` | descriptors kept for what must not fail for want of one |
+//! | [`read_only`] | the file system, for a program that must not change it |
+//! | `reserve` | descriptors kept in reserve for writes that must not fail for want of one |
 //! | `hooked` | the file system, with calls that a test replaces |
 //! | `sim` | a disk in memory, for tests: it loses what was not synced |
 //! | `tests/` | the longer tests |
@@ -45,10 +45,10 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 /// - after an error of a sync the state of the data is unknown: callers never retry it, they stop;
 /// - `create` really allocates: a full disk is an error here, never a fault at a later write to the mapping.
 pub trait Disk: Send + Sync + Debug + 'static {
-    /// Makes a directory and its parents, durably, also if somebody made it before: whoever did may not have lived to
-    /// sync its name.
+    /// Makes a directory and its parents, durably. Syncs their names also if they exist already: the process that made
+    /// them may have died before it did.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes the lock file; held until the value is dropped. `WouldBlock` if somebody else holds it.
+    /// Takes the lock file until the value is dropped. `WouldBlock` if another process holds it.
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>>;
     /// The process that holds the lock file, where the system tells.
     fn holder(&self, _file: &Path) -> Option<u32> {
@@ -60,15 +60,15 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn read(&self, file: &Path) -> io::Result<Vec<u8>>;
     /// Replaces a small file: after a crash it is the old one or the new one. Durable on return.
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()>;
-    /// Replaces a small file that can be made again: whoever lives sees the old one or the new one. After a crash it
-    /// may be gone, or be any bytes.
+    /// Replaces a small file that can be made again: readers see the old one or the new one. After a crash it may be
+    /// gone, or have any bytes.
     fn write_cache(&self, file: &Path, bytes: &[u8]) -> io::Result<()>;
     /// A new file of `size` allocated zero bytes. `AlreadyExists` if there is one.
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>>;
     /// An existing file.
     fn open(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>>;
-    /// An existing file, to be read past the page cache where that can be done: what was read or written here before
-    /// may still be good in memory when it is not on the disk any more.
+    /// An existing file, read past the page cache where the file system can: pages that were read or written before may
+    /// still be good in memory although the disk has lost them.
     fn open_direct(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.open(file)
     }
@@ -89,20 +89,21 @@ pub trait Disk: Send + Sync + Debug + 'static {
 /// How full a file system is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes it has for this process: in use, or available.
+    /// Bytes that are in use or available to this process.
     pub(crate) total: u64,
-    /// Bytes that this process may still allocate: what is kept for the administrator is not among them.
+    /// Bytes that this process may still allocate, without those kept for the administrator.
     pub(crate) available: u64,
 }
 
 impl Space {
-    /// As `df` has it: of what is not kept for the administrator. All in blocks of so many bytes.
+    /// As `df` computes it, without the blocks kept for the administrator. `block` is the size of a block; the rest are
+    /// numbers of blocks.
     pub(crate) fn of(block: u64, all: u64, free: u64, available: u64) -> Self {
         let bytes = |blocks: u64| blocks.saturating_mul(block);
         Self { total: bytes(all.saturating_sub(free).saturating_add(available)), available: bytes(available) }
     }
 
-    /// What is not available, as a part of the whole, if `taken` bytes more of it were taken.
+    /// The used part of the whole if `taken` more bytes were used.
     pub(crate) fn used_ratio(&self, taken: i128) -> f64 {
         if self.total == 0 {
             return 1.0;
@@ -112,14 +113,13 @@ impl Space {
     }
 }
 
-/// A sync that failed, whatever the reason: it is never tried again, so it must not look like a disk that is merely
-/// full.
+/// The error of a failed sync. Nobody tries a sync again, so this error must not look like a disk that is merely full.
 pub(crate) fn sync_failed(error: io::Error) -> io::Error {
-    if passes(&error) { io::Error::other(error) } else { error }
+    if is_transient(&error) { io::Error::other(error) } else { error }
 }
 
-/// Whether a call failed for want of something that may be there again later: nothing is wrong with the disk.
-pub(crate) fn passes(error: &io::Error) -> bool {
+/// Whether a call failed for want of room, descriptors or memory, which may be there again later: the disk is sound.
+pub(crate) fn is_transient(error: &io::Error) -> bool {
     is_full(error) || is_exhausted(error)
 }
 
@@ -143,9 +143,9 @@ pub trait DiskFile: Send + Sync + Debug + 'static {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Makes sure that the blocks of `range` are there: a file that was copied may lack those that held zeros.
+    /// Allocates the blocks of `range` that the file lacks: a copied file may lack those that held zeros.
     fn allocate(&self, range: Range<u64>) -> io::Result<()>;
-    /// The whole file in memory, to be read: what `write_at` wrote is seen there at once.
+    /// Maps the whole file for reading. The mapping shows at once what `write_at` writes.
     fn map(&self) -> io::Result<Mapping>;
     /// Makes everything written durable.
     fn sync(&self) -> io::Result<()>;
@@ -157,7 +157,7 @@ pub trait DiskDir: Send + Sync + Debug + 'static {
     fn sync(&self) -> io::Result<()>;
 }
 
-/// Whether the medium failed a read, and not the system: the bytes are lost, what else is on the disk need not be.
+/// Whether the medium failed a read, and not the system: these bytes are lost, the rest of the disk need not be.
 pub(crate) fn is_bad_sector(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }

@@ -1,4 +1,4 @@
-//! Whose the files are that are made here: a tool that root runs must leave nothing that the service cannot open.
+//! Who owns the files that this process makes: a tool that root runs must leave nothing that the service cannot open.
 
 use std::fs::{File, Metadata, Permissions, metadata};
 use std::io;
@@ -9,10 +9,10 @@ use rustix::fs::OFlags;
 
 use super::real::parent_of;
 
-/// Gives a file that was just made to whom its directory belongs, with the directory's permissions for the group and
-/// none for others. The service must be able to open what root made for it, and another user of the group what this one
-/// did. Only root can give files away; who is not root has made the file his, as in any directory.
-pub(super) fn to_the_directorys_owner(file: &File, path: &Path) -> io::Result<()> {
+/// Gives a new file to the owner of its directory, with the directory's permissions for the group and none for others.
+/// The service must be able to open what root made for it, and other users of the group what this user made. Only root
+/// can give files away; a file that another user makes stays that user's.
+pub(super) fn give_to_owner_of_directory(file: &File, path: &Path) -> io::Result<()> {
     let (dir, made) = (metadata(parent_of(path))?, file.metadata()?);
     if made.uid() == 0 && (made.uid(), made.gid()) != (dir.uid(), dir.gid()) {
         let given = fchown(file, Some(dir.uid()), Some(dir.gid()));
@@ -25,9 +25,9 @@ pub(super) fn to_the_directorys_owner(file: &File, path: &Path) -> io::Result<()
     Ok(())
 }
 
-/// The same for a directory that was just made: it goes to the owner of the one it is in, and to the group only if that
-/// one hands its group on (setgid). By a descriptor: who owns the parent may have put a link in its place by now.
-pub(super) fn to_the_parents_owner(dir: &Path) -> io::Result<()> {
+/// Gives a new directory to the owner of its parent, and opens it to the group only if the parent hands its group on
+/// (setgid). Works on a descriptor, because the parent's owner may have put a link in the directory's place by now.
+pub(super) fn give_to_owner_of_parent(dir: &Path) -> io::Result<()> {
     let flags = (OFlags::NOFOLLOW | OFlags::DIRECTORY).bits() as i32;
     let file = File::options().read(true).custom_flags(flags).open(dir)?;
     let (parent, made) = (metadata(parent_of(dir))?, file.metadata()?);
@@ -47,7 +47,7 @@ fn cannot_give(path: &Path, dir: &Metadata, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), why)
 }
 
-/// To whom files made in `dir` are given, user and group: this process is root's, and the directory is not.
+/// The user and group that get the files made in `dir`, if this process runs as root and the directory is not root's.
 pub(crate) fn given_to(dir: &Path) -> Option<(u32, u32)> {
     let root = metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
     let dir = metadata(dir).ok().filter(|dir| root && dir.uid() != 0)?;
@@ -106,7 +106,7 @@ mod tests {
         RealDisk.create_dir(&elsewhere).unwrap();
         set_permissions(&data, Permissions::from_mode(0o2770)).unwrap();
         symlink(&elsewhere, data.join("g")).unwrap();
-        to_the_parents_owner(&data.join("g")).unwrap_err();
+        give_to_owner_of_parent(&data.join("g")).unwrap_err();
         assert_eq!(metadata(&elsewhere).unwrap().mode() & 0o7777, 0o700);
         // Of a file that is replaced: not the one that a link of its name leads to, whatever kind of link it is.
         let precious = dir.path().join("precious");

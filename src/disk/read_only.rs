@@ -1,4 +1,4 @@
-//! The file system, for who only looks at it.
+//! The file system, for a program that must not change it.
 
 use std::io;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::{Disk, DiskDir, DiskFile, Space, lock};
 pub(crate) struct ReadOnlyDisk;
 
 fn refused<T>() -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "it was opened to be read only"))
+    Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "this directory is open for reading only"))
 }
 
 impl Disk for ReadOnlyDisk {
@@ -22,8 +22,7 @@ impl Disk for ReadOnlyDisk {
         refused()
     }
 
-    /// Shared with others who look, and kept from who writes: that one takes it for himself alone. The file must be
-    /// there.
+    /// Shared by all readers; it keeps a writer out, which needs the lock for itself alone. The file must exist.
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
         let file = RealDisk.open_to_read(file)?;
         lock::hold(file, FlockOperation::NonBlockingLockShared)

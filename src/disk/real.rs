@@ -10,8 +10,8 @@ use std::sync::Arc;
 use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, OFlags};
 
-use super::owner::{to_the_directorys_owner, to_the_parents_owner};
-use super::reserve::{Surely, reserve};
+use super::owner::{give_to_owner_of_directory, give_to_owner_of_parent};
+use super::reserve::{ReserveOpener, reserve};
 use super::{Disk, DiskDir, DiskFile, Mapping, Space, TEMPORARY, lock, sync_failed};
 
 /// The operating system's files.
@@ -24,8 +24,8 @@ struct RealFile {
     size: u64,
 }
 
-/// Files hold user data: only the owner reads them, and whom [`to_the_directorys_owner`] lets. A link in the place of a
-/// file is refused.
+/// Files hold user data: only their owner reads them, and the group as far as [`give_to_owner_of_directory`] allows.
+/// Opening a link in the place of a file fails.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600).custom_flags(OFlags::NOFOLLOW.bits() as i32);
@@ -33,7 +33,7 @@ fn options() -> OpenOptions {
 }
 
 impl RealDisk {
-    /// An existing file, for who may not write to it.
+    /// An existing file, opened for reading only.
     pub(super) fn open_to_read(&self, file: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(file)
     }
@@ -61,13 +61,13 @@ impl Disk for RealDisk {
             match DirBuilder::new().mode(0o700).create(missing) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
                 Err(_) => {}
-                Ok(()) => to_the_parents_owner(missing)?,
+                Ok(()) => give_to_owner_of_parent(missing)?,
             }
             self.sync_dir(parent_of(missing))?;
         }
         for (parent, ours) in parents(dir) {
             match File::open(parent) {
-                // Nobody makes a directory there who cannot look into it, short of a name he knew before.
+                // A process that cannot read the parent has hardly made a directory in it.
                 Err(error) if !ours && error.kind() == io::ErrorKind::PermissionDenied => {}
                 opened => opened?.sync_all()?,
             }
@@ -82,15 +82,15 @@ impl Disk for RealDisk {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options().open(file)?,
             made => {
                 let made = made?;
-                to_the_directorys_owner(&made, file)?;
+                give_to_owner_of_directory(&made, file)?;
                 made
             }
         };
         lock::hold(file, FlockOperation::NonBlockingLockExclusive)
     }
 
-    /// What `/proc/locks` says. It names processes as this one sees them: those of another container are not there, and
-    /// some file systems have another device number there.
+    /// The holder according to `/proc/locks`. That lists processes as this one sees them: it lacks those of another
+    /// container, and for some file systems it has another device number.
     fn holder(&self, file: &Path) -> Option<u32> {
         let stat = std::fs::symlink_metadata(file).ok()?;
         let (major, minor) = (rustix::fs::major(stat.dev()), rustix::fs::minor(stat.dev()));
@@ -102,7 +102,7 @@ impl Disk for RealDisk {
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // Where a volume is mounted, the file system has a directory of its own: it is nobody's data.
+            // The root of a mounted volume has this directory of the file system's own; it is no data of ours.
             if name != "lost+found" || !entry.file_type()?.is_dir() {
                 names.push(name);
             }
@@ -116,11 +116,11 @@ impl Disk for RealDisk {
     }
 
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
-        // Goes last: what it filled the reserve from is closed by then.
-        let mut surely = Surely::default();
-        // First of all: it is too late to do without it once the file is renamed.
-        let dir = surely.open(|| File::open(parent_of(file)))?;
-        let (target, temporary) = written_beside(file, bytes, |open| surely.open(open))?;
+        // Declared first, so dropped last: the descriptors that it opened are closed when it fills the reserve.
+        let mut opener = ReserveOpener::default();
+        // Opened before the rename: after it, a failure to open the directory could not be undone.
+        let dir = opener.open(|| File::open(parent_of(file)))?;
+        let (target, temporary) = written_beside(file, bytes, |open| opener.open(open))?;
         target.sync_all().map_err(sync_failed)?;
         std::fs::rename(&temporary, file)?;
         dir.sync_all().map_err(sync_failed)
@@ -134,8 +134,8 @@ impl Disk for RealDisk {
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         let target = options().create_new(true).open(file)?;
         let allocated = rustix::fs::fallocate(&target, FallocateFlags::empty(), 0, size).map_err(io::Error::from);
-        if let Err(error) = allocated.and_then(|()| to_the_directorys_owner(&target, file)) {
-            // Not to be mistaken for a segment later. If it cannot be removed either, opening reports it by name.
+        if let Err(error) = allocated.and_then(|()| give_to_owner_of_directory(&target, file)) {
+            // So that nobody takes it for a segment later. If its removal fails too, the next start reports it by name.
             let _ = std::fs::remove_file(file);
             return Err(error);
         }
@@ -153,7 +153,7 @@ impl Disk for RealDisk {
         let flags = (OFlags::NOFOLLOW | OFlags::DIRECT).bits() as i32;
         match OpenOptions::new().read(true).custom_flags(flags).open(file) {
             Ok(direct) => Ok(Arc::new(DirectFile { direct, plain })),
-            // A file system that cannot, like some tmpfs.
+            // This file system has no direct reads, like some tmpfs.
             Err(_) => Ok(plain),
         }
     }
@@ -184,7 +184,8 @@ impl Disk for RealDisk {
     }
 }
 
-/// A file with these bytes, to be renamed to `file`; and its name. Not synced. `opened`: opens it.
+/// Writes a temporary file with these bytes, which the caller renames to `file`. Returns it with its name. Syncs
+/// nothing. `opened` opens it.
 fn written_beside(
     file: &Path,
     bytes: &[u8],
@@ -193,13 +194,13 @@ fn written_beside(
     let mut temporary = file.as_os_str().to_owned();
     temporary.push(TEMPORARY);
     let temporary = PathBuf::from(temporary);
-    // One that was left, or that somebody put there: it may be a link to what is not to be overwritten.
+    // Left by a crash, or put there by somebody: it may be a link to a file that must not be overwritten.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let target = opened(&|| options().create_new(true).open(&temporary))?;
-    to_the_directorys_owner(&target, &temporary)?;
+    give_to_owner_of_directory(&target, &temporary)?;
     if !bytes.is_empty() {
         // So that a full disk is an error here and not at the sync.
         rustix::fs::fallocate(&target, FallocateFlags::empty(), 0, bytes.len() as u64)?;
@@ -216,7 +217,7 @@ fn holder_in(locks: &str, inode: &str) -> Option<u32> {
     })
 }
 
-/// Directories that are to be made for `dir`, the outermost first.
+/// Directories that do not exist yet on the way to `dir`, the outermost first.
 fn missing(dir: &Path) -> Vec<&Path> {
     let named = dir.ancestors().take_while(|at| !at.as_os_str().is_empty() && !at.exists());
     let mut missing: Vec<_> = named.collect();
@@ -224,8 +225,8 @@ fn missing(dir: &Path) -> Vec<&Path> {
     missing
 }
 
-/// Where the names are of a ledger's directory and of the node's directory it is in, which an earlier start may have
-/// made without living to sync them; and whether that is the node's own.
+/// The two directories above a ledger's directory, and whether they are the node's own. An earlier start may have made
+/// names in them and died before it synced them.
 fn parents(dir: &Path) -> [(&Path, bool); 2] {
     let parent = parent_of(dir);
     [(parent, true), (parent_of(parent), false)]
@@ -274,7 +275,7 @@ impl DiskFile for RealFile {
     }
 }
 
-/// What direct reads must be aligned to, in the file and in memory: the largest block of a usual disk.
+/// Alignment in bytes of direct reads, in the file and in memory: no usual disk has larger blocks.
 const BLOCK: usize = 4096;
 
 /// A file that is read past the page cache.
@@ -285,7 +286,7 @@ struct DirectFile {
 }
 
 impl DirectFile {
-    /// Reads whole blocks into `buffer`, which is aligned; how many bytes there are.
+    /// Reads whole blocks into `buffer`, which is aligned. Returns the number of bytes read.
     fn blocks(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut read = 0;
         while read < buffer.len() {
@@ -321,7 +322,7 @@ impl DiskFile for DirectFile {
                 buffer.copy_from_slice(&aligned[skip..skip + buffer.len()]);
                 Ok(())
             }
-            // A disk with larger blocks.
+            // The disk has larger blocks.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => self.plain.read_at(buffer, offset),
             Err(error) => Err(error),
         }

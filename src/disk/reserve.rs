@@ -1,4 +1,4 @@
-//! Descriptors kept for what must not fail for want of one.
+//! Descriptors kept in reserve for writes that must not fail for want of one.
 
 use std::fs::File;
 use std::io;
@@ -7,15 +7,16 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::is_exhausted;
 
-/// Descriptors to give up when there is no other: what a ledger has to write down must not fail for want of one.
-/// Whoever gives some up keeps this locked until he has put others in their places: so it is enough for all ledgers,
-/// one by one.
+/// Descriptors to close when the process has no free one: a vote or a start file must not fail for want of one. A
+/// [`ReserveOpener`] that closes some keeps the reserve locked until it has filled it again, so one reserve is enough
+/// for all ledgers, one after the other.
 static RESERVE: Mutex<Vec<File>> = Mutex::new(Vec::new());
-/// Twice what [`Disk::write_atomic`](super::Disk::write_atomic) needs: between giving one up and opening another,
-/// somebody else may be quicker.
+/// Descriptors in the reserve: twice what [`Disk::write_atomic`](super::Disk::write_atomic) needs, because another
+/// thread may take a descriptor between the closing of one and the opening of the next.
 const RESERVED: usize = 4;
 
-/// Fills the reserve, as far as the system lets it, unless somebody is using it: he fills it himself.
+/// Fills the reserve as far as the system allows. Does nothing while a [`ReserveOpener`] uses it, which fills it
+/// itself.
 pub(super) fn reserve() {
     if let Some(mut reserve) = RESERVE.try_lock() {
         fill(&mut reserve);
@@ -26,20 +27,20 @@ fn fill(reserve: &mut Vec<File>) {
     while reserve.len() < RESERVED {
         match File::open("/dev/null") {
             Ok(file) => reserve.push(file),
-            // Tried again the next time.
+            // The next call tries again.
             Err(_) => return,
         }
     }
 }
 
-/// Opens files with the help of the reserve, which is filled again when this goes: to be dropped behind those files.
+/// Opens files with the help of the reserve, and fills that again when it is dropped. Drop it after those files.
 #[derive(Default)]
-pub(super) struct Surely {
+pub(super) struct ReserveOpener {
     reserve: Option<MutexGuard<'static, Vec<File>>>,
 }
 
-impl Surely {
-    /// Opens a file.
+impl ReserveOpener {
+    /// Opens a file; closes descriptors of the reserve as long as the process has no free one.
     pub(super) fn open(&mut self, open: impl Fn() -> io::Result<File>) -> io::Result<File> {
         let mut opened = open();
         if opened.as_ref().is_err_and(is_exhausted) {
@@ -54,7 +55,7 @@ impl Surely {
     }
 }
 
-impl Drop for Surely {
+impl Drop for ReserveOpener {
     fn drop(&mut self) {
         match &mut self.reserve {
             Some(reserve) => fill(reserve),

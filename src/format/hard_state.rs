@@ -1,4 +1,4 @@
-//! The hard-state file: what must not be forgotten, and what is good to remember.
+//! The hard-state file: the vote, which must never be lost, and the progress, which saves work at a start.
 //!
 //! Four slots of 256 bytes, 4096 bytes apart, so that no two share a disk block: two for the vote, two for how far the
 //! node's own log was known to be committed and to be durable. Of each pair the valid slot with the higher sequence
@@ -36,7 +36,7 @@ const COMMIT: [u8; 8] = *b"DLEDGCMT";
 pub(crate) struct HardVote {
     /// The term.
     pub(crate) term: u64,
-    /// Who it is for; `None` if nobody was voted for in the term.
+    /// The candidate; `None` if this node voted for nobody in the term.
     pub(crate) node: Option<NodeId>,
     /// Whether a quorum granted it.
     pub(crate) granted: bool,

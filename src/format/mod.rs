@@ -11,6 +11,7 @@
 //! | [`segment`] | the header at the start of a segment file, and the blank that fills what an entry would not fit in |
 //! | [`index`] | the rebuildable cache of where a sealed segment's entries are |
 //! | [`hard_state`] | the slots that hold the vote and the node's own commit point |
+//! | [`fields`] | little-endian fields at known offsets |
 //! | [`sealed`] | a checksummed envelope for small metadata files |
 
 pub(crate) mod batch;
@@ -26,8 +27,8 @@ pub(crate) mod segment;
 /// Version of the layouts: of `start`, the hard state, segment headers and index files.
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
-/// Version of a directory, which its `identity` has, in which an entry of kind *roll* may be. One in which none has
-/// ever been is of version 1, and a program of before opens it.
+/// Version, in its `identity`, of a directory that may hold an entry of kind *roll*. A directory that never held one is
+/// of version 1, and older programs open it.
 pub(crate) const DIRECTORY_VERSION: u32 = 2;
 
 /// Every entry, blank and segment header begins at a multiple of this.

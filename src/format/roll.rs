@@ -1,7 +1,7 @@
 //! Where an entry has its place: the rule of the roll.
 //!
-//! It looks at the position behind the entry before, and at the entry's length and kind, and at nothing else, so that
-//! every replica rolls at the same place. It stands here and nowhere else.
+//! The rule depends on the end of the entry before and on the entry's length and kind, and on nothing else, so that
+//! every replica rolls at the same place. No other file repeats the rule.
 
 use super::entry::EntryKind;
 use super::segment::{BLANK_HEADER, SEGMENT_HEADER};

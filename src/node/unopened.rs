@@ -2,7 +2,7 @@
 
 use parking_lot::RwLock;
 
-use crate::disk::passes;
+use crate::disk::is_transient;
 use crate::error::{OpenError, StartError};
 use crate::types::{ClosedKind, Group};
 
@@ -80,7 +80,7 @@ fn kind_of_open(error: &OpenError) -> ClosedKind {
     match error {
         OpenError::Locked { .. } => ClosedKind::InUse,
         OpenError::Damaged(_) => ClosedKind::Damaged,
-        OpenError::Io { source, .. } if passes(source) => ClosedKind::Exhausted,
+        OpenError::Io { source, .. } if is_transient(source) => ClosedKind::Exhausted,
         OpenError::Io { .. } => ClosedKind::Storage,
         OpenError::Foreign { .. } | OpenError::Version { .. } | OpenError::Unexpected { .. } => ClosedKind::Refused,
     }

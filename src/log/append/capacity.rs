@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::admission::{Admission, NoRoom};
 use super::spare::Spare;
 use super::sparse::Sparse;
-use crate::disk::{is_exhausted, passes};
+use crate::disk::{is_exhausted, is_transient};
 use crate::format::segment::{BLANK_HEADER, SEGMENT_HEADER};
 use crate::log::files::log_files::LogFiles;
 use crate::log::flusher::Flusher;
@@ -149,7 +149,7 @@ impl Capacity {
         let _not_closed = self.flusher.hold();
         files.check()?;
         match files.ballast().write(|| directory.raise(files.disk().as_ref())) {
-            Err(error) if !passes(&error) => files.or_fail("raising the format version", Err(error)),
+            Err(error) if !is_transient(&error) => files.or_fail("raising the format version", Err(error)),
             raised => raised,
         }
     }

@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use super::admission::NoRoom;
-use crate::disk::{DiskFile, is_exhausted, is_full, passes};
+use crate::disk::{DiskFile, is_exhausted, is_full, is_transient};
 use crate::log::files::log_files::{LogFiles, remove_if_there};
 use crate::log::names;
 use crate::log::segments::SegmentList;
@@ -174,7 +174,7 @@ impl Spare {
         if matches!(*state, SpareState::Made { zeros: Zeros::Now, .. }) {
             // The job may be in the middle of a slow write. If there is room for another file, take that one instead.
             match self.within_limits(1).and_then(|()| self.make_segment(path)) {
-                Err(error) if passes(&error) => {}
+                Err(error) if is_transient(&error) => {}
                 made => return made,
             }
         }

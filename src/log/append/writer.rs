@@ -3,7 +3,7 @@
 use std::io;
 
 use super::capacity::reserve;
-use crate::disk::passes;
+use crate::disk::is_transient;
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::{Draft, Frame};
 use crate::format::roll::largest;
@@ -178,7 +178,7 @@ impl Log {
     /// append can try again.
     pub(in crate::log) fn secure_spare(&self) -> io::Result<()> {
         match self.parts.spare.secure() {
-            Err(error) if !passes(&error) => self.parts.files.or_fail("making a segment", Err(error)),
+            Err(error) if !is_transient(&error) => self.parts.files.or_fail("making a segment", Err(error)),
             secured => secured,
         }
     }
@@ -186,7 +186,7 @@ impl Log {
     /// Begins the first segment, in which `next` lies. Without room for it, the first append that finds room begins it.
     pub(in crate::log) fn begin_if_room(&mut self, next: Cursor) -> io::Result<()> {
         match self.secure_spare().and_then(|()| self.begin(next)) {
-            Err(error) if passes(&error) => {
+            Err(error) if is_transient(&error) => {
                 tracing::warn!(group = %self.identity().group, %error,
                     "no room for the log's first segment: appends fail until there is room");
                 Ok(())

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::disk::passes;
+use crate::disk::is_transient;
 use crate::types::{ClosedKind, Role};
 
 /// Why a log takes no further write: the first reason, for ever.
@@ -23,7 +23,7 @@ impl Failure {
     /// Of a failed system call.
     pub(in crate::log) fn of(error: &io::Error, reason: String) -> Self {
         let kind = match error.kind() {
-            _ if passes(error) => ClosedKind::Exhausted,
+            _ if is_transient(error) => ClosedKind::Exhausted,
             // Refused by this crate: a Raft that works does not ask for it.
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => ClosedKind::Internal,
             _ => ClosedKind::Storage,
