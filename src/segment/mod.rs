@@ -4,7 +4,7 @@
 //! |---|---|
 //! | this | [`Segment`], what readers and the writer share |
 //! | [`active`] | [`ActiveSegment`](active::ActiveSegment), the only way to write: appends, seals, truncates |
-//! | [`recheck`] | verifies an entry that somebody doubts |
+//! | [`recheck`] | verifies an entry again that a peer refuses |
 //! | [`scanner`] | goes over the bytes of a segment and says what stands where |
 //! | [`window`] | reads for it |
 //! | [`recovery`] | finds a segment's entries again: by a scan or by the index file |
@@ -41,8 +41,8 @@ pub(crate) struct Segment {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     header: SegmentHeader,
-    /// As long as something may be written to it, or is not synced: what is written through a descriptor is synced
-    /// through the same one. Afterwards the mapping is enough.
+    /// Open until all of the segment is durable and committed: a write must be synced through the descriptor that wrote
+    /// it. Afterwards the mapping is enough.
     file: Mutex<Option<Arc<dyn DiskFile>>>,
     mapping: Mapping,
     entries: RwLock<EntryIndex>,
@@ -66,7 +66,7 @@ impl MappedFile {
     }
 }
 
-/// An entry as its segment's list has it, at a moment.
+/// Where an entry was in the segment's index at one moment.
 struct EntryPlace {
     slot: usize,
     number: u64,
@@ -77,7 +77,7 @@ struct EntryPlace {
 }
 
 impl EntryPlace {
-    /// Whether the list has the entry where it was.
+    /// Whether the index has the entry where it was.
     fn is_in(&self, entries: &EntryIndex) -> bool {
         entries.slot(self.number).is_some_and(|slot| entries.get(slot) == self.unit)
     }
@@ -105,7 +105,7 @@ impl Segment {
         self.header.start.position + self.header.size
     }
 
-    /// The file.
+    /// The path of its file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -127,19 +127,18 @@ impl Segment {
         self.entries().end()
     }
 
-    /// Tells later whether anybody still maps the file.
+    /// Tells, even after the segment is dropped, whether the file is still mapped.
     pub(crate) fn alive(&self) -> Alive {
         self.mapping.alive()
     }
 
-    /// Lets go of the descriptor. All of the segment must be durable, and committed: nothing may be written to it, or
-    /// synced, any more.
+    /// Closes the descriptor. All of the segment must be durable and committed: no write and no sync may follow.
     pub(crate) fn let_go(&self) {
         *self.held() = None;
     }
 
-    /// Another file takes the name of this one's: whoever still holds this segment reads that file, which has the same
-    /// entries, and never takes what is mapped here for what was verified there.
+    /// Another file takes the name of this segment's file. Readers that still hold this segment read that file, which
+    /// has the same entries, and never take what is mapped here for what was verified there.
     pub(crate) fn retire(&self) {
         self.entries_mut().retire();
     }
@@ -157,7 +156,7 @@ impl Segment {
         })
     }
 
-    /// Makes sure that the blocks of all of it are there. A copy of a file may lack those in which there are zeros.
+    /// Makes sure that all blocks of the file are there: a copied file may lack those that hold zeros.
     ///
     /// # Errors
     /// If there is no room for them, or the system fails.
@@ -221,7 +220,7 @@ impl Segment {
     /// # Errors
     /// If the system fails.
     pub(crate) fn spoil(&self) -> io::Result<()> {
-        // One that was let go of is committed, and is never cut off.
+        // Without a descriptor the segment is committed, and is never cut off.
         let Some(file) = self.held().clone() else { return Ok(()) };
         file.write_at(&[0; SEGMENT_HEADER], 0)?;
         file.sync()

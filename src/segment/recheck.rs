@@ -1,4 +1,4 @@
-//! Verifying an entry again that somebody doubts.
+//! Verifies an entry again that a peer refuses as damaged.
 
 use std::io;
 

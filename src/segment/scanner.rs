@@ -1,4 +1,4 @@
-//! Walking over the bytes of a segment, one thing at a time.
+//! Goes over the bytes of a segment, one entry or blank at a time.
 //!
 //! The scanner reads with `pread`: a bad sector is an error here, where a mapping would fault. It never decides; it
 //! says what stands where, and the log decides what that means.
@@ -16,15 +16,15 @@ use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::roll::stays;
 use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader, decode_blank, is_blank};
 
-/// What a disk writes as a whole or not at all.
+/// Bytes that a disk writes as a whole or not at all.
 const SECTOR: u64 = 512;
 
-/// What stands at a place.
+/// What the scanner finds at a place.
 #[derive(Debug)]
 pub(crate) enum Step {
     /// An entry that continues the one before.
     Entry(EntryHeader),
-    /// The blank, of so many bytes, before the first entry of a log that begins in the middle of a segment.
+    /// The blank before the first entry of a log that begins in the middle of a segment; its bytes.
     Gap(u64),
     /// The scan ends here.
     Stop(Stop),

@@ -13,11 +13,11 @@ use crate::log::retention::SegmentInfo;
 /// passed, or the newest record. Clocks that are kept right are set by less.
 pub(crate) const SLACK: u64 = 60_000;
 
-/// A clock that is further ahead is believed when it has said so for so long: what is wrong is found and set right in
-/// that time, and what is right is not held up for long.
+/// Time after which a clock that is further ahead is believed: long enough for an operator to set a wrong clock right,
+/// and short enough not to hold up retention by a right one.
 pub(crate) const STANDS: Duration = Duration::from_secs(3600);
 
-/// What a retainer has seen of the clock and of the segments, in this life of the node.
+/// What a retainer has seen of the clock and of the segments since the node started.
 #[derive(Debug, Default)]
 pub(crate) struct SegmentAges {
     belief: ClockBelief,
@@ -27,7 +27,7 @@ pub(crate) struct SegmentAges {
     /// The active segment, by the number of its first entry; when a record was first seen in it, and whether it had
     /// none a look before.
     filling: Option<(u64, Duration, bool)>,
-    /// There was such a look.
+    /// [`SegmentAges::note_filling`] was called before.
     looked: bool,
 }
 
@@ -38,9 +38,9 @@ pub(crate) struct ClockBelief {
     believed: Option<(u64, Duration)>,
     /// Whether there was anything to hold it against: an empty ledger says nothing of the time.
     held: bool,
-    /// When it was last looked.
+    /// Time of the last look.
     looked: Duration,
-    /// Since when it says something that is not believed yet.
+    /// Since when the clock has not been believed.
     doubted: Option<Duration>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct ClockDoubt {
     pub(crate) left: Duration,
 }
 
-/// What a look is to take for the time.
+/// The time, as far as the clock can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BelievedTime {
     /// Milliseconds since 1970.
@@ -113,10 +113,10 @@ impl ClockBelief {
             // It came since the last look.
             due = due.min(newest.saturating_add(millis(passed.saturating_sub(looked))));
         }
-        // A thousandth: no clock that is steered runs faster than that against the other.
+        // A thousandth: no clock that is slewed runs faster than that against the other.
         let ahead = clock.saturating_sub(due);
         if ahead <= SLACK.saturating_add(gone / 1000) {
-            // One that was set back is believed too: nothing goes for it.
+            // A clock that was set back is believed too: it makes no record older, so retention removes nothing for it.
             self.trust(clock, passed, self.held || newest != 0);
             return (clock, None);
         }
@@ -130,7 +130,7 @@ impl ClockBelief {
         (due, Some(ClockDoubt { clock, ahead, left }))
     }
 
-    /// It is known to be this late at least.
+    /// It is at least as late as `stamp`.
     pub(crate) fn at_least(&mut self, stamp: u64, passed: Duration) {
         let due = |(said, when): (u64, Duration)| said.saturating_add(millis(passed.saturating_sub(when)));
         if self.believed.is_none_or(|believed| due(believed) < stamp) {
@@ -139,7 +139,7 @@ impl ClockBelief {
         self.held = true;
     }
 
-    /// The clock is right, as others say.
+    /// Other nodes say that the clock is right.
     pub(crate) fn confirm(&mut self, clock: u64, passed: Duration) {
         self.trust(clock, passed, true);
     }
@@ -148,7 +148,7 @@ impl ClockBelief {
         (self.believed, self.doubted, self.held) = (Some((clock, passed)), None, held);
     }
 
-    /// The clock is wrong, as others say: the hour in which it could prove itself begins anew.
+    /// Other nodes say that the clock is wrong: the hour after which it is believed begins anew.
     pub(crate) fn refute(&mut self, passed: Duration) {
         self.doubted = Some(passed);
     }

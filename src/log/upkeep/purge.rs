@@ -19,7 +19,7 @@ impl Log {
         if parts.start.purged().is_some_and(|purged| purged.number >= number) {
             return Ok(());
         }
-        // What is purged is committed, whoever says so first.
+        // Raft purges only what is committed, but may say so before the state machine does.
         self.committer().commit(number).map_err(io::Error::other)?;
         let next = self.after_entry(number)?;
         let purged = PurgePoint { term, number, next };
@@ -61,7 +61,7 @@ impl Log {
         parts.health.forget_before(first);
         let spare = parts.spare.clone();
         parts.files.in_background(move |files| {
-            // Each is let go of here: a file that is still mapped keeps its blocks.
+            // This job drops the segments: a file that is still mapped keeps its blocks.
             for segment in gone {
                 for path in [segment.path().to_owned(), files.directory().index(segment.position())] {
                     if let Err(error) = remove_if_there(files.disk().as_ref(), &path) {
@@ -76,7 +76,7 @@ impl Log {
     }
 
     /// Throws all entries away and begins again at `next`, behind entry `number` of `term`: the node was so far behind
-    /// that its leader has nothing left to continue its log with.
+    /// that its leader has purged the entries that continue its log.
     ///
     /// # Errors
     /// If no log of this segment size can begin there, or the system fails.
@@ -103,8 +103,8 @@ impl Log {
         self.replace_segments(next)
     }
 
-    /// With the flush held. What there is goes before anything new is made: a disk that is full has room then, if no
-    /// reader holds on to it. If it has not, the log has no segment before the first entry that finds room for one.
+    /// With the flush held. Removes the old segments before it makes the new one, so that a full disk has room for it,
+    /// unless readers hold on to the old ones. Without room, the first append that finds some begins the segment.
     fn replace_segments(&mut self, next: Cursor) -> io::Result<()> {
         let parts = self.parts.clone();
         let Parts { files, segments, uncommitted, flusher, progress, .. } = &*parts;

@@ -1,7 +1,7 @@
-//! Entries that a peer refuses as damaged: they are looked at again.
+//! Checks entries again that a peer refuses as damaged.
 //!
-//! What was verified once is not verified at every read. A bit that flips under a running node, on the disk or in the
-//! page cache, is noticed where the bytes are checked next: by the peer that is sent them.
+//! A segment verifies an entry once, not at every read. If a bit flips under a running node, on the disk or in the page
+//! cache, the peer that receives the entry is the next to check it.
 
 use std::io;
 use std::ops::Range;
@@ -10,14 +10,14 @@ use super::health::Health;
 use crate::disk::is_bad_sector;
 use crate::error::Damage;
 
-/// At most so many entries are looked at for one refusal.
+/// Entries checked for one refusal, at most: what one replication request may carry.
 const MOST: u64 = 4096;
 
-/// Entries that are damaged.
+/// A refused entry that is damaged indeed.
 #[derive(Debug, Clone)]
 pub(crate) struct ConfirmedDamage {
     pub(crate) damage: Damage,
-    /// Whether the segment is among those that can be repaired while the log is open.
+    /// Whether the segment can be repaired while the log is open.
     pub(crate) repairable: bool,
 }
 

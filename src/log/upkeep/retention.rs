@@ -14,7 +14,7 @@ use crate::log::segments::SegmentList;
 use crate::segment::Segment;
 use crate::types::{DiskLevel, RemovalReason};
 
-/// A segment, as far as retention is concerned.
+/// What retention needs to know of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentInfo {
     /// Number of the entry after its last.
@@ -25,30 +25,30 @@ pub(crate) struct SegmentInfo {
     pub(crate) last_timestamp: u64,
     /// Bytes of its file.
     pub(crate) bytes: u64,
-    /// For how long this process has seen it full, milliseconds; 0 where nobody looks at that.
+    /// How long this process has seen the segment full, milliseconds; 0 where that does not matter.
     pub(crate) full_for: u64,
 }
 
-/// What bounds a decision.
+/// What retention must keep, however old it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
     /// Number of the first entry that is there.
     pub(crate) first: u64,
-    /// Number of the first entry that somebody still needs.
+    /// Number of the first entry that a peer or a snapshot still needs.
     pub(crate) floor: u64,
     /// Number after the last entry that is committed.
     pub(crate) committed: u64,
 }
 
 impl Bounds {
-    /// Whether `segment` may go: nobody needs it, and the entry behind it is committed. Another one in that entry's
-    /// place might fit into the segment, and would have its place there on all replicas.
+    /// Whether `segment` may go: nobody needs it, and the entry behind it is committed. While that entry is not
+    /// committed, a replacement might be small enough to have its place in the segment, on all replicas.
     fn let_go(&self, segment: &SegmentInfo) -> bool {
         segment.end_number <= self.floor && segment.end_number < self.committed
     }
 }
 
-/// What is to go.
+/// The segments to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Removal {
     /// Number of the last entry that goes.
@@ -63,7 +63,7 @@ pub(crate) struct Removal {
     pub(crate) reason: RemovalReason,
 }
 
-/// The outcome of a look at the log and its disk.
+/// How full the disk is, and what is to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RetentionReview {
     /// How full the disk is.
@@ -137,7 +137,7 @@ pub(crate) fn below(index: u64, segments: &[SegmentInfo], bounds: Bounds) -> Opt
     Some(Removal { upto: last.end_number - 1, first: last.end_index, segments, bytes, reason: RemovalReason::Asked })
 }
 
-/// Segments that were removed and whose blocks may not be free yet: the file is there still, or a reader has a slice.
+/// Segments that were removed and whose blocks may not be free yet: the file is still there, or a reader holds a slice.
 #[derive(Default)]
 pub(in crate::log) struct Unlinked(Mutex<Vec<(Alive, u64)>>);
 

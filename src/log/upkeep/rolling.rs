@@ -11,17 +11,17 @@ use crate::error::Damage;
 use crate::log::age::SegmentAges;
 use crate::log::reader::LogReader;
 
-/// The records in the segment that is written to.
+/// The records in the active segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ActiveRecords {
     /// Timestamp of the first one, milliseconds since 1970.
     pub(crate) first: u64,
     /// Of the last one.
     pub(crate) last: u64,
-    /// For how long this process has seen records there, milliseconds.
+    /// How long this process has seen records there, milliseconds.
     pub(crate) seen_for: u64,
-    /// It has seen the segment without any: none is older than that, whatever its stamp says. A master that has been
-    /// idle for long may stamp its first record as the one before it.
+    /// This process has seen the segment empty: no record is older than that, whatever its stamp says. A master that
+    /// was idle for long may give its first record the stamp of the one before.
     pub(crate) begun: bool,
 }
 
@@ -89,7 +89,7 @@ impl LogReader {
             let header = self.look(&|segments| segments.last(), &|segment| segment.header_of_index(index))?;
             Ok(header.map(|header| header.timestamp))
         };
-        // One that is not found was cut off a moment ago.
+        // A record that is not found was truncated a moment ago.
         Ok(stamp(first)?.zip(stamp(end.index - 1)?).map(|(first, last)| (start.number, first, last)))
     }
 }

@@ -1,4 +1,4 @@
-//! Reading what nobody reads: damage in sealed segments is found while other replicas are still good.
+//! Reads sealed segments that nobody reads, to find damage while other replicas are still good.
 
 use std::io;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader
 use crate::segment::Segment;
 use crate::segment::scanner::{Scanner, Step, Stop};
 
-/// About how many bytes are read in a step.
+/// Bytes read in a step, about: steps are what the scrubber's rate limit counts.
 const STEP: u64 = 1 << 20;
 
-/// A pass. It reads past the page cache where the disk can, for that hides what has become of the disk.
+/// A pass over the sealed segments. It reads past the page cache where the disk can, because the cache hides damage on
+/// the disk.
 pub(crate) struct ScrubPass {
     health: Arc<Health>,
     /// Position of the next segment, at least.
@@ -28,8 +29,8 @@ struct Current {
     /// What the next segment begins with.
     end: Cursor,
     at: Cursor,
-    /// Up to which byte of the file the blank behind the last entry was seen to be zeros: it may be most of the
-    /// segment.
+    /// Byte of the file up to which the blank was seen to hold zeros: the blank may be most of the segment, so it is
+    /// read in steps too.
     zeros: u64,
 }
 
@@ -79,7 +80,7 @@ impl ScrubPass {
                     self.next = position + 1;
                     return Ok(Some(Current { segment, file, end, at, zeros: 0 }));
                 }
-                // Purged in between.
+                // A purge removed the segment meanwhile.
                 Err(_) if self.health.settled_segment(position).is_none() => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     let file = segment.path().to_owned();
