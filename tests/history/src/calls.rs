@@ -13,7 +13,7 @@ pub(super) type CallId = u32;
 /// How a call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// Not yet, or nobody knows.
+    /// It has not ended, or nobody knows how.
     Open,
     Answered,
     Failed,
@@ -28,7 +28,7 @@ pub(super) struct Made {
     pub(super) at: u64,
     pub(super) ended: Option<u64>,
     pub(super) end: End,
-    /// An append gives its hashes away when it ends.
+    /// What was called. An append gives its hashes away when it ends, to save memory.
     pub(super) call: Call,
     /// How many records an append has.
     pub(super) records: u32,
@@ -42,7 +42,7 @@ impl Made {
         }
     }
 
-    /// Whether its answer is to have all that was acknowledged before it was called.
+    /// Whether its answer must contain all that was acknowledged before it was called.
     pub(super) fn promises(&self) -> bool {
         match self.call {
             Call::Get { consistency, .. } | Call::Read { consistency, .. } => consistency != Consistency::Local,
@@ -177,7 +177,7 @@ impl Calls {
     }
 }
 
-/// Whether `answer` is one to `call`, and if not, why.
+/// Whether `answer` can be an answer to `call`, and if not, why.
 pub(super) fn fits(call: &Call, answer: &Answer) -> Result<(), String> {
     match (call, answer) {
         (Call::Append { records, .. }, Answer::Acked { acks }) if records.len() == acks.len() => Ok(()),

@@ -1,10 +1,10 @@
-//! What is found while a history is judged.
+//! The findings of the judge.
 
 use std::collections::BTreeMap;
 
 use crate::{Counts, Law, Report, Verdict, Violation};
 
-/// What is found while a history is judged: kept as far as somebody will read it, and counted.
+/// The findings of the judge: all are counted, and the first [`Report::KEPT`] of each law are kept.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     broken: BTreeMap<Law, u64>,

@@ -1,4 +1,4 @@
-//! Which body.
+//! Names the body of a record.
 
 use std::fmt;
 use std::str::FromStr;

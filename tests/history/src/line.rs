@@ -1,4 +1,5 @@
-//! One line of a history, decoded in one pass: what a later format would have is refused, not overlooked.
+//! Decodes one line of a history in one pass. It refuses what it does not know, so that nothing of a later format is
+//! overlooked.
 
 use std::fmt;
 
@@ -60,7 +61,7 @@ macro_rules! line {
         }
 
         impl Line {
-            /// A field that nobody took: it has no place in such a line.
+            /// A field that no part of the event took: it has no place in such a line.
             fn left(&self) -> Option<&'static str> {
                 $(if self.$field.is_some() { return Some(stringify!($field)); })*
                 None
@@ -226,7 +227,7 @@ impl<'de> Deserialize<'de> for Records {
     }
 }
 
-/// Told apart by its first byte: nothing is kept to be looked at twice.
+/// A hash or a record, told apart by the first byte, so that nothing is buffered and parsed twice.
 enum One {
     Hash(Hash),
     Item(Item),

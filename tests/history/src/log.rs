@@ -1,4 +1,4 @@
-//! The log as it was seen while it grew, and as the replicas have it in the end.
+//! The log as clients saw it while it grew, and as the replicas hold it in the end.
 
 use std::collections::HashMap;
 
@@ -35,11 +35,11 @@ pub(super) struct Bound {
     pub(super) call: CallId,
 }
 
-/// What calls say of an index.
+/// What calls claim of an index.
 #[derive(Debug)]
 pub(super) struct Claim {
     pub(super) content: Content,
-    /// The append that was told so.
+    /// The append that was acknowledged with it.
     pub(super) acked: Option<CallId>,
     /// The first reader that saw it, and when.
     pub(super) seen: Option<Bound>,
@@ -60,7 +60,7 @@ impl Claim {
     }
 }
 
-/// All that was claimed of an index: one thing, if all is well.
+/// All claims of an index: one, if all is well.
 #[derive(Debug)]
 pub(super) struct Claims {
     pub(super) first: Claim,
@@ -79,12 +79,12 @@ pub(super) struct Held {
     pub(super) content: Content,
     /// The first replica that was read.
     replica: usize,
-    /// What others hold instead.
+    /// What other replicas hold instead.
     pub(super) others: Vec<Content>,
 }
 
 impl Held {
-    /// Whether any replica has it so. Where replicas differ, that is said once, and not again of each call.
+    /// Whether any replica holds it so. A difference between replicas is reported once, and not again for each call.
     pub(super) fn has(&self, content: &Content) -> bool {
         self.content == *content || self.others.contains(content)
     }
@@ -104,7 +104,7 @@ struct Read {
 pub(super) struct Log {
     pub(super) claims: HashMap<u64, Claims>,
     pub(super) held: HashMap<u64, Held>,
-    /// The latest call that was told that nothing is at the index, and that promises what it sees.
+    /// Of the calls that promise a current answer, the latest that found nothing at the index.
     pub(super) absent: HashMap<u64, Bound>,
     names: Vec<String>,
     replicas: Vec<Read>,
@@ -140,7 +140,7 @@ impl Log {
         claim.by(bound);
     }
 
-    /// A call that promises what it sees was told that nothing is at `index`. It counts from when it was called.
+    /// A call that promises a current answer found nothing at `index`. It counts from the moment it was called.
     pub(super) fn absent(&mut self, index: u64, bound: Bound) {
         let latest = self.absent.entry(index).or_insert(bound);
         if bound.at > latest.at {

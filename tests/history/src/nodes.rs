@@ -1,4 +1,4 @@
-//! What nodes said of themselves.
+//! The statuses of the nodes, and the laws about them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -6,16 +6,16 @@ use std::collections::hash_map::Entry;
 use crate::findings::{About, Findings, moment};
 use crate::{ChainAt, Law, NodeStatusEvent};
 
-/// What nodes said of themselves. What one node says is in the order of the lines.
+/// What nodes said of themselves. The lines of one node are in the order in which it said them.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
     nodes: HashMap<String, Node>,
-    /// Who was master of a term, and when it first said so.
+    /// The master of each term, and when it first said so.
     masters: HashMap<u64, (String, u64)>,
-    /// The chain value at a position, and who first named it, and when.
+    /// The chain value at each position, the node that first named it, and when.
     chains: HashMap<u64, (u32, String, u64)>,
     pub(super) chains_compared: u64,
-    /// The highest index that a node called committed before replicas were read, who, and when.
+    /// The highest index that a node called committed before replicas were read, the node, and when.
     committed: Option<(u64, String, u64)>,
     replicas_read: bool,
 }
@@ -86,13 +86,14 @@ impl Nodes {
         fell(Law::FirstFell, "the lowest index it stores", &mut node.first, *first);
     }
 
-    /// A replica was read: so far everything a node called committed must be in one, and in its own what was durable
-    /// too. What is said between the replicas counts for none: it may be newer than a replica whose line comes later.
+    /// A replica was read. All that a node has called committed so far must be in a replica; what was durable on it
+    /// too, in its own. Statuses that come between the replicas do not count, because they may be newer than a
+    /// replica whose line comes later.
     pub(super) fn replica_read(&mut self) {
         self.replicas_read = true;
     }
 
-    /// The disk of `node` is another one: nothing it said before binds it.
+    /// The node has a new disk: nothing that it said before binds it.
     pub(super) fn wiped(&mut self, node: &str) {
         if let Some(node) = self.nodes.get_mut(node) {
             *node = Node { start: node.start, ..Node::default() };

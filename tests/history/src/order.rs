@@ -1,4 +1,4 @@
-//! The log in the end, index by index: whether it is what was promised, and in which order things became so.
+//! The log in the end, index by index: whether it is what was promised, and from which moment each record was there.
 
 use crate::calls::{CallId, Calls, End};
 use crate::findings::{Findings, moment};
@@ -12,12 +12,12 @@ pub(super) struct Known {
     pub(super) content: Content,
     /// The earliest moment by which it was there.
     pub(super) by: Option<Bound>,
-    /// Who appended it, and which of the records of the call it is; none if it should not be there.
+    /// The append it is of, and which of the records of that call it is; `None` if no append has it.
     pub(super) owner: Option<(CallId, u32)>,
 }
 
-/// The log in the end: as the replicas have it, and where they have removed it, as it was seen. In the order of
-/// indexes; where nobody saw what was removed, indexes are missing.
+/// The log in the end, in the order of indexes: as the replicas hold it, and where they have removed it, as clients
+/// saw it. An index is missing if it was removed and no client saw it.
 pub(super) fn assemble(log: &Log, calls: &mut Calls, findings: &mut Findings) -> Vec<Known> {
     let known = |index, content, by| Known { index, content, by, owner: None };
     let mut order: Vec<Known> = Vec::with_capacity(log.held.len());
@@ -41,7 +41,7 @@ pub(super) fn assemble(log: &Log, calls: &mut Calls, findings: &mut Findings) ->
     order
 }
 
-/// Finds out who appended a record of the log.
+/// Finds the append of a record of the log.
 fn place(known: &mut Known, calls: &mut Calls, findings: &mut Findings) {
     let (index, content) = (known.index, known.content);
     let Some(owner) = calls.owner(&content.hash) else {
@@ -72,7 +72,7 @@ fn place(known: &mut Known, calls: &mut Calls, findings: &mut Findings) {
     }
 }
 
-/// Whether everything that calls were told is so in the end.
+/// Checks that the log in the end has all that calls were told.
 pub(super) fn claims_hold(log: &Log, calls: &Calls, findings: &mut Findings) {
     let mut indexes: Vec<_> = log.claims.keys().copied().collect();
     indexes.sort_unstable();
@@ -152,7 +152,7 @@ fn elsewhere(index: u64, hash: &Hash, calls: &Calls) -> String {
     }
 }
 
-/// Records lie one behind the other, terms do not fall.
+/// Checks that records lie one behind the other, and that terms do not fall.
 pub(super) fn rises(order: &[Known], findings: &mut Findings) {
     for pair in order.windows(2) {
         let (before, after) = (&pair[0], &pair[1]);
@@ -176,7 +176,8 @@ pub(super) fn rises(order: &[Known], findings: &mut Findings) {
     }
 }
 
-/// Records of one append lie side by side, all or none. Of one that was acknowledged, each has its place by its ack.
+/// Checks that the records of one append lie side by side, all or none. Those of an acknowledged append have their
+/// places from its ack.
 pub(super) fn batches(order: &[Known], log: &Log, calls: &Calls, findings: &mut Findings) {
     let mut last_reported = None;
     for (at, known) in order.iter().enumerate() {

@@ -32,7 +32,7 @@ impl History<BufReader<File>> {
 }
 
 impl<R: BufRead> History<R> {
-    /// The longest line, in bytes: nothing that a file says makes the judge take more memory at once.
+    /// Most bytes of a line, so that no file makes the judge take more memory than that at once.
     pub const MAX_LINE: u64 = 64 << 20;
 
     /// The history that `lines` yields; `name` is for messages.

@@ -1,4 +1,4 @@
-//! Writes lines while it happens.
+//! Writes the lines of a history while it happens.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct Inner {
 struct State {
     out: Out,
     ops: u64,
-    /// The first one; nothing is written after it.
+    /// The first error; nothing is written after it.
     error: Option<io::Error>,
 }
 
@@ -98,7 +98,7 @@ impl Recorder {
         }
     }
 
-    /// The clock is asked under the lock: the order of the lines is the order of the moments.
+    /// Reads the clock under the lock, so that the order of the lines is the order of the moments.
     fn write(&self, state: &mut State, what: What) {
         if state.error.is_some() {
             return;

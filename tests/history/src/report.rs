@@ -9,7 +9,7 @@ use crate::Law;
 /// What the judge found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// In one word.
+    /// The judgement in one word.
     pub verdict: Verdict,
     /// How much was looked at.
     pub counts: Counts,
@@ -21,7 +21,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// So many violations of each law, and so many reasons of invalidity, are kept.
+    /// Violations of each law, and reasons of invalidity, that a report lists; it counts the others.
     pub const KEPT: usize = 100;
 }
 

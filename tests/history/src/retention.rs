@@ -13,11 +13,11 @@ pub(super) struct Retention {
     pub(super) by_itself: bool,
     asked: Vec<(CallId, u64)>,
     begins: Vec<Begins>,
-    /// Where each node was last said to begin: it is looked at once.
+    /// Where each node was last said to begin, so that each beginning is checked once.
     nodes: HashMap<String, u64>,
 }
 
-/// Somebody saw that a log begins above index 0.
+/// A client or a status saw that a log begins above index 0.
 #[derive(Debug)]
 struct Begins {
     at: u64,
