@@ -77,7 +77,7 @@ struct Running<R: Runtime> {
     replica: replica::Replica,
     raft: Raft<R>,
     network: PeerNetwork,
-    /// What the directory says: its incarnation is older than the one that was wanted for a new directory.
+    /// What the directory says: an existing one keeps its own incarnation.
     identity: Identity,
 }
 

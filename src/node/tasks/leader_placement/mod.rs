@@ -123,7 +123,7 @@ impl LeaderPlacement {
         *last = Some(now);
         let error = ledger.hand_over().await.err();
         tracing::error!(group = %ledger.group(), stall = %Span(self.stall), handed_over = error.is_none(),
-            error = error.map(tracing::field::display), "the disk hangs: a master that cannot sync gives way");
+            error = error.map(tracing::field::display), "the disk hangs: this master cannot sync, and gives way");
     }
 
     /// Hands over to a node that is preferred to this one, if it is fit.
