@@ -12,7 +12,7 @@ use crate::log::Background;
 use crate::log::threads::{BackgroundThread, FlushScheduler, FlushThread};
 use crate::peer::outages::Outages;
 use crate::raft::heartbeat::ticker::Ticker;
-use crate::raft::storage::log_store::Clock;
+use crate::raft::storage::timestamps::Clock;
 use crate::transport::Transport;
 use crate::transport::grpc::transport::{GrpcOptions, GrpcTransport};
 use crate::types::Incarnation;

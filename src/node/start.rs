@@ -22,7 +22,7 @@ use crate::peer::network::PeerNetwork;
 use crate::peer::read_quorum::ReadQuorum;
 use crate::peer::server::PeerServer;
 use crate::peer::vote_canvass::VoteCanvass;
-use crate::raft::election::lost_entries;
+use crate::raft::log_id;
 use crate::raft::membership::acks::MemberAcks;
 use crate::raft::replica::{self, ReplicaOptions};
 use crate::raft::storage::purge::PurgeFloor;
@@ -209,7 +209,7 @@ impl Starter<'_> {
     fn network(&self, identity: &Identity, reader: LogReader, purge_floor: PurgeFloor) -> PeerNetwork {
         let Self { env, config, group, advertised } = *self;
         let own = reader.clone();
-        let holds = move |entry| lost_entries::holds(&own, entry);
+        let holds = move |entry| log_id::holds(&own, entry);
         let after = move |number| reader.cursor_after(number).ok().flatten().map(|next| next.index);
         let lasting = config.durability == Durability::Sync;
         let acked = MemberAcks::new(group.clone(), Arc::new(after), Arc::new(holds), lasting);

@@ -15,7 +15,7 @@ use crate::log::directory::{self, Directory, Identity, io_error};
 use crate::log::recovery::Decision;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions, offline_access};
-use crate::raft::storage::state_machine;
+use crate::raft::storage::snapshot;
 use crate::types::{Incarnation, checked_address};
 use crate::wire::pb;
 
@@ -165,7 +165,7 @@ impl StoppedLedger {
             background: Arc::new(BackgroundThread::start().map_err(system("start a thread for"))?),
         };
         let (mut log, _) = Log::open(disk, path.clone(), identity.clone(), options)?;
-        state_machine::finish_install(&mut log).map_err(system("begin anew the log in"))?;
+        snapshot::finish_install(&mut log).map_err(system("begin anew the log in"))?;
         let reader = log.reader();
         let incarnation = Incarnation::random();
         let member = pb::Member {

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::convert;
 use crate::raft::membership::codec::MemberNode;
-use crate::raft::role::task::ClusterView;
+use crate::raft::role::view::ClusterView;
 use crate::types::NodeId;
 use crate::wire::incarnation_bytes;
 use crate::wire::pb;

@@ -8,7 +8,8 @@ use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use super::convert::Malformed;
 use crate::format::entry::ENTRY_HEADER;
 use crate::format::segment::Cursor;
-use crate::raft::type_config::{LogId, RaftVote, SnapshotMeta};
+use crate::raft::log_id::{LogId, RaftVote};
+use crate::raft::membership::codec::SnapshotMeta;
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{NodeId, RECORD_OVERHEAD};
 

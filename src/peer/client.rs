@@ -24,11 +24,12 @@ use super::replication::guard::ReplicationGuard;
 use super::replication::restart_backoff::RestartBackoff;
 use super::replication::{AppendOutcome, AppendOutcomes, MemberAnswer};
 use crate::raft::election::vote_saves::VoteSaves;
+use crate::raft::log_id::{CommittedLeaderId, RaftVote};
 use crate::raft::membership::acks::MemberAcks;
 use crate::raft::membership::codec::MemberNode;
 use crate::raft::storage::purge::PurgeFloor;
-use crate::raft::storage::state_machine::{self, SnapshotData};
-use crate::raft::type_config::{CommittedLeaderId, RaftVote};
+use crate::raft::storage::snapshot;
+use crate::raft::storage::snapshot::SnapshotData;
 use crate::raft::{Runtime, TypeConfig};
 use crate::transport::{Lane, Link, Transport, TransportError};
 use crate::types::NodeId;
@@ -253,7 +254,7 @@ impl<R: Runtime> NetSnapshot<TypeConfig<R>> for PeerClient<R> {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig<R>>, StreamingError<TypeConfig<R>>> {
-        let mut message = state_machine::to_message(&snapshot.meta, snapshot.snapshot);
+        let mut message = snapshot::to_message(&snapshot.meta, snapshot.snapshot);
         message.envelope = Some(self.envelope());
         message.vote = Some(convert::from_vote(&vote));
         message.acknowledged = self.reminder(&vote);

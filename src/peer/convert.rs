@@ -9,9 +9,9 @@ use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderR
 use crate::format::frame::{Frame, FrameError};
 use crate::format::segment::MAX_PLACE;
 use crate::raft::entry::{Content, Entry};
+use crate::raft::log_id::{LogId, RaftVote, log_id};
 use crate::raft::membership::codec::MembersError;
 use crate::raft::reads::Proof;
-use crate::raft::type_config::{LogId, RaftVote, log_id};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::NameError;
 use crate::wire::pb;

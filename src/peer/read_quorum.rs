@@ -14,9 +14,9 @@ use openraft::raft::AppendEntriesRequest;
 
 use super::network::PeerNetwork;
 use crate::raft::Runtime;
+use crate::raft::log_id::RaftVote;
 use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
 use crate::raft::reads::LeadershipProbe;
-use crate::raft::type_config::RaftVote;
 use crate::types::NodeId;
 
 /// Asks the members of one ledger whether they take this node for their leader.

@@ -14,8 +14,8 @@ use openraft::raft::VoteRequest;
 
 use super::network::PeerNetwork;
 use crate::raft::election::vote_saves::{VoteCollector, VoteSaves};
+use crate::raft::log_id::{LogId, RaftVote};
 use crate::raft::membership::codec::{MemberNode, Membership, is_quorum};
-use crate::raft::type_config::{LogId, RaftVote};
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::NodeId;
 

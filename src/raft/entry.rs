@@ -7,9 +7,9 @@ use openraft::entry::{RaftEntry, RaftPayload};
 
 use super::append::inflight::InflightBatch;
 use super::membership::codec::{self, MemberNode, MembersError, Membership};
-use super::type_config::{CommittedLeaderId, LogId, log_id};
 use crate::format::entry::{EntryHeader, EntryKind};
 use crate::format::frame::{Draft, Frame};
+use crate::raft::log_id::{CommittedLeaderId, LogId, log_id};
 use crate::types::NodeId;
 
 /// A batch, or a roll, handed to Raft: its bytes, and who waits for it.

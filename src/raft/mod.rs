@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`replica`] | all of it for one ledger, started and stopped |
 //! | [`type_config`] | openraft's types as a ledger uses them: entries over `Bytes`, one batch = one entry |
+//! | [`log_id`] | ids as openraft names them: of leaders, of entries, of votes |
 //! | [`entry`] | payloads and entries |
 //! | [`append`] | from an append that waits to a batch that is committed |
 //! | [`storage`] | the log and the commit cursor as openraft's storage and state machine; removing entries |
@@ -19,6 +20,7 @@ pub(crate) mod blocking;
 pub(crate) mod election;
 pub(crate) mod entry;
 pub(crate) mod heartbeat;
+pub(crate) mod log_id;
 pub(crate) mod membership;
 pub(crate) mod reads;
 pub(crate) mod replica;
@@ -30,4 +32,7 @@ pub(crate) mod type_config;
 
 pub(crate) use openraft::Instant;
 pub(crate) use openraft::impls::TokioRuntime;
-pub(crate) use type_config::{Raft, Runtime, TypeConfig};
+pub(crate) use type_config::{Runtime, TypeConfig};
+
+/// A Raft handle for a ledger.
+pub(crate) type Raft<R> = openraft::Raft<TypeConfig<R>, storage::state_machine::StateMachine<R>>;

@@ -13,8 +13,10 @@ use openraft::{Instant, ReadPolicy};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::membership::codec::Membership;
-use super::type_config::{Raft, RaftVote, Runtime, TypeConfig};
+use super::type_config::{Runtime, TypeConfig};
 use crate::log::reader::LogReader;
+use crate::raft::Raft;
+use crate::raft::log_id::RaftVote;
 use crate::types::{Consistency, NodeId, Span};
 
 /// Between a round that failed and the next.

@@ -1,17 +1,17 @@
-//! The type config.
+//! openraft's types as a ledger uses them.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 
 use openraft::RaftTypeConfig;
-use openraft::impls::{BoxedErrorSource, Vote, leader_id_std};
-use openraft::vote::RaftLeaderId;
+use openraft::impls::BoxedErrorSource;
+use openraft::type_config::alias::WatchReceiverOf;
 
-use super::append::inflight::BatchResponder;
 use super::entry::{Entry, Payload, Proposed};
+use super::log_id::{LeaderId, RaftVote};
 use super::membership::codec::MemberNode;
-use super::storage::state_machine::StateMachine;
+use crate::raft::append::responder::BatchResponder;
 use crate::types::NodeId;
 
 /// What time and tasks are: tokio in production, the simulator in tests. openraft's trait under our name.
@@ -22,25 +22,10 @@ impl<R: openraft::AsyncRuntime> Runtime for R {}
 /// openraft's types for a ledger on runtime `R`.
 pub(crate) struct TypeConfig<R>(PhantomData<fn() -> R>);
 
-/// A Raft handle for a ledger.
-pub(crate) type Raft<R> = openraft::Raft<TypeConfig<R>, StateMachine<R>>;
-/// Standard Raft: one leader per term, a log id is (term, number).
-pub(crate) type LeaderId = leader_id_std::LeaderId<u64, NodeId>;
-/// As in a log id.
-pub(crate) type CommittedLeaderId = <LeaderId as RaftLeaderId>::Committed;
-/// (term, number).
-pub(crate) type LogId = openraft::LogId<CommittedLeaderId>;
-/// A vote.
-pub(crate) type RaftVote = Vote<LeaderId>;
-/// A membership and the entry that set it.
-pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeaderId, NodeId, MemberNode>;
-/// What a snapshot covers.
-pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, NodeId, MemberNode>;
-
-/// The log id of entry `number` of `term`.
-pub(crate) fn log_id(term: u64, number: u64) -> LogId {
-    LogId::new(CommittedLeaderId::new(term), number)
-}
+/// openraft's view of itself.
+pub(crate) type RaftMetrics<R> = openraft::RaftMetrics<TypeConfig<R>>;
+/// openraft's view of itself, as it changes.
+pub(crate) type Metrics<R> = WatchReceiverOf<TypeConfig<R>, RaftMetrics<R>>;
 
 impl<R: Runtime> RaftTypeConfig for TypeConfig<R> {
     type D = Proposed;

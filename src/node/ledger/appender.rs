@@ -10,7 +10,7 @@ use super::{Ledger, MAX_TIMEOUT};
 use crate::config::Config;
 use crate::error::AppendError;
 use crate::node::pending::Pending;
-use crate::raft::append::inflight::Waiter;
+use crate::raft::append::waiter::Waiter;
 use crate::types::{Ack, BatchAck, RECORD_OVERHEAD};
 
 /// Bytes of the budget that a record costs besides its own: what this process keeps of each record in flight, so that

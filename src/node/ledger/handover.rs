@@ -2,7 +2,7 @@
 
 use super::Ledger;
 use crate::error::MemberError;
-use crate::raft::membership::change::{MemberView, MembershipView};
+use crate::raft::membership::view::{MemberView, MembershipView};
 use crate::types::{NodeId, Role, Span};
 
 impl Ledger {

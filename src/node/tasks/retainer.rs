@@ -10,7 +10,7 @@ use crate::log::retention::RetentionReview;
 use crate::node::closing::run_until_closed;
 use crate::node::ledger::WeakLedger;
 use crate::raft::Runtime;
-use crate::raft::storage::log_store::Clock;
+use crate::raft::storage::timestamps::Clock;
 use crate::types::{DiskLevel, Span};
 
 /// Removes what retention gives up, on every node by itself.

@@ -13,7 +13,7 @@ use crate::log::scrub::ScrubPass as Pass;
 use crate::node::closing::run_until_closed;
 use crate::node::ledger::WeakLedger;
 use crate::node::repair::repair_segment;
-use crate::raft::storage::log_store::Clock;
+use crate::raft::storage::timestamps::Clock;
 use crate::raft::{Instant, Runtime};
 use crate::transport::Transport;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use openraft::Instant;
 
 use crate::config::timing::patience;
-use crate::raft::type_config::RaftVote;
+use crate::raft::log_id::RaftVote;
 
 /// What a follower has promised to its leader, and which leader it has given up.
 pub(super) struct LeaderLease<I> {

@@ -30,11 +30,12 @@ use crate::config::timing::Timing;
 use crate::log::reader::LogReader;
 use crate::peer::network::PeerNetwork;
 use crate::raft::election::holdoff::ElectionHoldoff;
-use crate::raft::election::lost_entries::{self, LostEntries};
+use crate::raft::election::lost_entries::LostEntries;
+use crate::raft::log_id;
+use crate::raft::log_id::RaftVote;
 use crate::raft::membership::codec::{MemberNode, is_quorum};
 use crate::raft::replica::Replica;
-use crate::raft::role::task::Metrics;
-use crate::raft::type_config::RaftVote;
+use crate::raft::type_config::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::types::NodeId;
 
@@ -146,7 +147,7 @@ impl<R: Runtime> LeaderWatch<R> {
     pub(crate) async fn would_vote(&self, request: &VoteRequest<TypeConfig<R>>) -> Option<(RaftVote, bool)> {
         let _freed = self.frees(&request.vote)?;
         let vote = self.inner.raft.with_raft_state(|state| state.vote_ref().clone()).await.ok()?;
-        let last = lost_entries::last(&self.inner.log);
+        let last = log_id::last_log_id(&self.inner.log);
         let granted = request.last_log_id >= last && request.vote.leader_id.term > vote.leader_id.term;
         Some((vote, granted))
     }
@@ -281,7 +282,7 @@ impl<R: Runtime> Watcher<R> {
         let membership = self.metrics.borrow_watched().membership_config.membership().clone();
         let me = self.network.identity();
         let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), me.node.clone());
-        let request = VoteRequest::<TypeConfig<R>>::new(vote, lost_entries::last(&self.log));
+        let request = VoteRequest::<TypeConfig<R>>::new(vote, log_id::last_log_id(&self.log));
         let gone = &leader.leader_id.voted_for;
         let asked = membership.nodes().filter(|(id, _)| **id != me.node && *id != gone);
         let mut answers: FuturesUnordered<_> = asked.map(|(id, node)| self.pre_vote(id, node, &request)).collect();

@@ -8,8 +8,8 @@ use super::lagging::LaggingGuard;
 use super::restart_backoff::RestartBackoff;
 use super::stalled::StalledGuard;
 use super::{AppendOutcome, AppendOutcomes};
+use crate::raft::log_id::LogId;
 use crate::raft::storage::purge::PurgeFloor;
-use crate::raft::type_config::LogId;
 use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Group, NodeId};
 

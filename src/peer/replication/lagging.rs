@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
     use crate::raft::TokioRuntime;
-    use crate::raft::type_config::log_id;
+    use crate::raft::log_id::log_id;
 
     #[test]
     fn a_stream_ends_when_what_it_still_has_to_send_is_to_go_and_its_requests_are_gone_by_then() {

@@ -13,7 +13,7 @@ use openraft::errors::RPCError;
 use openraft::raft::StreamAppendResult;
 
 use crate::raft::TypeConfig;
-use crate::raft::type_config::LogId;
+use crate::raft::log_id::LogId;
 
 pub(super) mod ack_recorder;
 pub(super) mod guard;

@@ -12,7 +12,7 @@ use openraft::errors::RPCError;
 use openraft::raft::StreamAppendError;
 
 use super::AppendOutcome;
-use crate::raft::type_config::LogId;
+use crate::raft::log_id::LogId;
 use crate::raft::{Runtime, TypeConfig};
 
 /// Cost of a conflict. A leader that looks for the end of a log finds it with fewer than [`FREE`] of them.
@@ -91,7 +91,7 @@ mod tests {
 
     use super::*;
     use crate::raft::TokioRuntime;
-    use crate::raft::type_config::log_id;
+    use crate::raft::log_id::log_id;
 
     fn error() -> AppendOutcome<TokioRuntime> {
         Err(NetworkError::new(&io::Error::other("reset")).into())

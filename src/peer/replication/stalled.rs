@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::raft::TokioRuntime;
     use crate::raft::entry::Entry;
-    use crate::raft::type_config::{RaftVote, log_id};
+    use crate::raft::log_id::{RaftVote, log_id};
 
     type Request = AppendEntriesRequest<TypeConfig<TokioRuntime>>;
 

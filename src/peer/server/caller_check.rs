@@ -10,8 +10,8 @@ use crate::peer::convert::{self, Malformed};
 use crate::peer::server::{OrRefusal, malformed};
 use crate::raft::Runtime;
 use crate::raft::membership::codec;
-use crate::raft::role::task::Metrics;
-use crate::raft::storage::state_machine;
+use crate::raft::storage::snapshot;
+use crate::raft::type_config::Metrics;
 use crate::types::{Incarnation, NodeId};
 use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;
@@ -104,7 +104,7 @@ impl<R: Runtime> CallerCheck<R> {
             return Err(refusal);
         }
         // A membership that is not committed may never be, and the sender may be calling to replace it.
-        match committed.and_then(|committed| state_machine::membership_at(&self.log, committed.index).ok()) {
+        match committed.and_then(|committed| snapshot::membership_at(&self.log, committed.index).ok()) {
             Some(before) => membership_check::vouch(&self.log, &before, &who)?,
             // A membership that is not committed has removed nobody.
             None => return Err(pb::Refusal { removed: false, ..refusal }),

@@ -30,9 +30,9 @@ use tokio::sync::Semaphore;
 
 use crate::format::hard_state::HardVote;
 use crate::log::reader::LogReader;
-use crate::raft::election::lost_entries::holds;
-use crate::raft::role::task::Metrics;
-use crate::raft::type_config::{RaftVote, log_id};
+use crate::raft::log_id::holds;
+use crate::raft::log_id::{RaftVote, log_id};
+use crate::raft::type_config::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig};
 
 type Heartbeat<R> = AppendEntriesRequest<TypeConfig<R>>;

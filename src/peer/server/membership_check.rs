@@ -1,8 +1,9 @@
 //! Checks a caller against a membership.
 
 use crate::log::reader::LogReader;
+use crate::raft::log_id::LogId;
 use crate::raft::membership::codec;
-use crate::raft::type_config::{LogId, StoredMembership};
+use crate::raft::membership::codec::StoredMembership;
 use crate::types::{Incarnation, NodeId};
 use crate::wire::pb::{self, refusal::Reason};
 use crate::wire::refusal;

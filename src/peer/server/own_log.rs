@@ -6,7 +6,8 @@ use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult
 use super::{AppendIntake, OrRefusal, PeerServer, ended};
 use crate::log::reader::LogReader;
 use crate::peer::convert;
-use crate::raft::type_config::{LogId, RaftVote, SnapshotMeta};
+use crate::raft::log_id::{LogId, RaftVote};
+use crate::raft::membership::codec::SnapshotMeta;
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::wire::pb;
 

@@ -11,7 +11,8 @@ use crate::format::frame::Draft;
 use crate::log::reader::LogReader;
 use crate::peer::fetch;
 use crate::raft::TokioRuntime;
-use crate::raft::type_config::{SnapshotMeta, StoredMembership, log_id};
+use crate::raft::log_id::log_id;
+use crate::raft::membership::codec::{SnapshotMeta, StoredMembership};
 use crate::transport::{Answer, AnswerStream};
 
 /// A peer that is down, and what it would have been told that it has acknowledged. Or, if that is said, one that

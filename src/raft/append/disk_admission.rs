@@ -4,7 +4,7 @@ use crate::format::entry::{EntryHeader, EntryKind};
 use crate::log::admission::{Admission, NoRoom};
 use crate::log::{Capacity, Log, LogReader};
 use crate::raft::entry::{Content, Entry};
-use crate::raft::storage::log_store::Clock;
+use crate::raft::storage::timestamps::Clock;
 use crate::raft::type_config::{Runtime, TypeConfig};
 
 type Request<R> = openraft::raft::AppendEntriesRequest<TypeConfig<R>>;

@@ -1,75 +1,14 @@
 //! A batch on its way through Raft, and who waits for it.
 
-use std::any::Any;
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bytes::Bytes;
-use openraft::errors::ClientWriteError;
-use openraft::raft::ClientWriteResult;
-use openraft::raft::responder::Responder;
-use openraft::{OptionalSend, RaftTypeConfig};
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::mpsc;
 
+use super::waiter::Waiter;
 use crate::error::AppendError;
 use crate::types::{BatchAck, RECORD_OVERHEAD};
-
-/// One append that waits: its records and where its outcome goes. Dropped without an outcome it says so itself.
-pub(crate) struct Waiter {
-    /// Order of arrival at the proposer.
-    pub(crate) sequence: u64,
-    pub(crate) records: Vec<Bytes>,
-    /// Sum of the records' lengths.
-    pub(crate) bytes: usize,
-    /// How long it may take in all.
-    pub(crate) timeout: Duration,
-    /// When that is over, on the proposer's clock.
-    pub(crate) deadline: Duration,
-    /// Records and bytes of its batch in front of it: others of the batch may give up waiting.
-    ahead: (u64, u64),
-    reply: oneshot::Sender<Result<BatchAck, AppendError>>,
-    /// The only term it may be appended in.
-    pub(crate) term: Option<u64>,
-    /// Gives the bytes back to the ledger's budget when the append is over.
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Waiter {
-    pub(crate) fn new(
-        records: Vec<Bytes>,
-        timeout: Duration,
-        term: Option<u64>,
-        permit: OwnedSemaphorePermit,
-    ) -> (Self, oneshot::Receiver<Result<BatchAck, AppendError>>) {
-        let (reply, outcome) = oneshot::channel();
-        let bytes = records.iter().map(Bytes::len).sum();
-        let waiter = Self {
-            sequence: 0,
-            records,
-            bytes,
-            timeout,
-            deadline: Duration::MAX,
-            ahead: (0, 0),
-            reply,
-            term,
-            _permit: permit,
-        };
-        (waiter, outcome)
-    }
-
-    /// Tells the outcome. That nobody listens any more is the caller's choice.
-    pub(crate) fn finish(self, outcome: Result<BatchAck, AppendError>) {
-        let _ = self.reply.send(outcome);
-    }
-}
-
-impl fmt::Debug for Waiter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "append {} of {} records", self.sequence, self.records.len())
-    }
-}
 
 /// Where the log put a batch.
 #[derive(Debug, Clone, Copy)]
@@ -169,7 +108,7 @@ impl InflightBatch {
         self.tell(BatchEvent::Refused(self.take()));
     }
 
-    fn lost(&self, why: &str) {
+    pub(super) fn lost(&self, why: &str) {
         self.fail(why);
         self.end();
     }
@@ -202,46 +141,12 @@ fn unknown(why: &str) -> AppendError {
     AppendError::Unknown { reason: why.to_owned() }
 }
 
-/// Hears from Raft how a batch ended.
-pub(crate) struct BatchResponder(Option<Arc<InflightBatch>>);
-
-impl BatchResponder {
-    pub(crate) fn new(inflight: Arc<InflightBatch>) -> Self {
-        Self(Some(inflight))
-    }
-}
-
-impl<C, T> Responder<C, T> for BatchResponder
-where
-    C: RaftTypeConfig,
-    T: OptionalSend + 'static,
-{
-    fn on_complete(mut self, result: T) {
-        let Some(inflight) = self.0.take() else { return };
-        let result: &dyn Any = &result;
-        match result.downcast_ref::<ClientWriteResult<C>>() {
-            Some(Ok(_)) => inflight.committed(),
-            // Raft refuses these before it writes anything.
-            Some(Err(ClientWriteError::ForwardToLeader(_))) => inflight.refused(),
-            Some(Err(error)) => inflight.lost(&error.to_string()),
-            None => inflight.lost("Raft answered with something else"),
-        }
-    }
-}
-
-impl Drop for BatchResponder {
-    /// Raft died with the batch in its hands.
-    fn drop(&mut self) {
-        if let Some(inflight) = self.0.take() {
-            inflight.lost("Raft stopped before it was committed");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::sync::Semaphore;
+    use bytes::Bytes;
+    use tokio::sync::{Semaphore, oneshot};
 
+    use super::super::responder::BatchResponder;
     use super::*;
 
     fn waiter(records: &[&'static str], deadline: u64) -> (Waiter, oneshot::Receiver<Result<BatchAck, AppendError>>) {

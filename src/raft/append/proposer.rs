@@ -14,16 +14,20 @@ use openraft::Instant;
 use tokio::sync::{mpsc, watch};
 
 use super::disk_admission::DiskAdmission;
-use super::inflight::{BatchEvent, BatchResponder, Waiter};
+use super::inflight::BatchEvent;
+use super::responder::BatchResponder;
+use super::waiter::Waiter;
 use super::window::{InflightWindow, put_back};
 use crate::error::AppendError;
 use crate::format::batch;
 use crate::format::entry::{EntryKind, entry_length};
 use crate::format::frame::Draft;
 use crate::log::admission::{Admission, NoRoom};
+use crate::raft::Raft;
 use crate::raft::entry::Proposed;
+use crate::raft::log_id::CommittedLeaderId;
 use crate::raft::role::standing::Standing;
-use crate::raft::type_config::{CommittedLeaderId, Raft, Runtime};
+use crate::raft::type_config::Runtime;
 use crate::types::Role;
 
 /// Bytes of a batch, framing included, that end it; a single append may be larger.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::inflight::{BatchEvent, InflightBatch, Waiter};
+use super::inflight::{BatchEvent, InflightBatch};
+use super::waiter::Waiter;
 
 /// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
 const MAX_IN_FLIGHT: usize = 4;

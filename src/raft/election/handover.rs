@@ -13,7 +13,9 @@ use openraft::ServerState;
 use openraft::raft::VoteRequest;
 
 use crate::log::reader::LogReader;
-use crate::raft::type_config::{LogId, Raft, RaftVote, Runtime, TypeConfig};
+use crate::raft::Raft;
+use crate::raft::log_id::{LogId, RaftVote};
+use crate::raft::type_config::{Runtime, TypeConfig};
 use crate::types::{Group, NodeId, Span};
 
 /// How often this node tries to step down: what is between the look at its log and its vote may change it.

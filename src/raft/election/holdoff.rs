@@ -14,7 +14,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::format::hard_state::HardVote;
-use crate::raft::type_config::{Runtime, StoredMembership};
+use crate::raft::membership::codec::StoredMembership;
+use crate::raft::type_config::Runtime;
 use crate::types::NodeId;
 
 /// Whether votes may be given and asked for; waits until they may.

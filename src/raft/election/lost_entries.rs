@@ -9,7 +9,7 @@
 use tokio::sync::watch;
 
 use crate::log::reader::LogReader;
-use crate::raft::type_config::{LogId, log_id};
+use crate::raft::log_id::{LogId, last_log_id};
 
 /// The last entry that this node has acknowledged, as far as a leader has told it in this life. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -53,19 +53,5 @@ impl LostEntries {
 }
 
 fn lacked(owed: Option<LogId>, log: &LogReader) -> Option<LogId> {
-    owed.filter(|owed| last(log) < Some(*owed))
-}
-
-/// The last entry of a log.
-pub(crate) fn last(log: &LogReader) -> Option<LogId> {
-    log.last().map(|(term, number)| log_id(term, number))
-}
-
-/// Whether the entry is in the log, or was: what is removed is committed.
-pub(crate) fn holds(log: &LogReader, entry: LogId) -> bool {
-    if log.purged().is_some_and(|purged| purged.number >= entry.index) {
-        return true;
-    }
-    // One that cannot be read is not vouched for here.
-    matches!(log.entry_header(entry.index), Ok(Some(header)) if header.term == entry.leader_id.term)
+    owed.filter(|owed| last_log_id(log) < Some(*owed))
 }

@@ -23,8 +23,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::raft::log_id::{LogId, RaftVote};
 use crate::raft::membership::codec::Membership;
-use crate::raft::type_config::{LogId, RaftVote, Runtime};
+use crate::raft::type_config::Runtime;
 use crate::types::NodeId;
 
 /// For so many saves, and up to twice as many, no pre-vote is asked for after one: two are the candidate's own.

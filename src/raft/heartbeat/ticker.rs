@@ -23,8 +23,9 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::idle::{IdleHeartbeats, idle_ticks_per_heartbeat};
 use crate::config::Config;
-use crate::raft::role::task::Metrics;
-use crate::raft::type_config::{Raft, Runtime};
+use crate::raft::Raft;
+use crate::raft::type_config::Metrics;
+use crate::raft::type_config::Runtime;
 
 /// After so many strikes without a word of the leader, openraft's own clock takes over.
 pub(crate) const SILENT_TICKS: u32 = 5;

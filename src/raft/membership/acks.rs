@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::raft::type_config::{LogId, RaftVote};
+use crate::raft::log_id::{LogId, RaftVote};
 use crate::types::{Group, Incarnation, NodeId};
 
 /// The index after the last record up to an entry, if that can be told.
@@ -200,7 +200,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::raft::type_config::log_id;
+    use crate::raft::log_id::log_id;
 
     #[test]
     fn a_member_that_lacks_what_it_acknowledged_is_named_with_what_it_had_and_has() {

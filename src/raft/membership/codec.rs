@@ -5,12 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use prost::Message;
 
 use crate::log::reader::LogReader;
-use crate::raft::type_config::{StoredMembership, log_id};
+use crate::raft::log_id::{CommittedLeaderId, log_id};
 use crate::types::{Incarnation, Member, MemberStatus, NodeId};
 use crate::wire::{incarnation_bytes, pb};
 
 /// A membership of a ledger.
 pub(crate) type Membership = openraft::Membership<NodeId, MemberNode>;
+
+/// A membership and the entry that set it.
+pub(crate) type StoredMembership = openraft::StoredMembership<CommittedLeaderId, NodeId, MemberNode>;
+/// What a snapshot covers.
+pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, NodeId, MemberNode>;
 
 /// What a membership says of a node besides its id.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -14,13 +14,15 @@ use crate::config::timing::Timing;
 use crate::error::{MemberError, RemoveError};
 use crate::log::reader::LogReader;
 use crate::log::retention::Removal;
+use crate::raft::Raft;
 use crate::raft::election::handover::Handover;
 use crate::raft::election::vote_saves::VoteSaves;
 use crate::raft::heartbeat::ticker::Ticked;
-use crate::raft::membership::change::{self, Decide, MembershipView, Until};
+use crate::raft::membership::change::{self, Decide, Until};
 use crate::raft::membership::codec::MemberNode;
+use crate::raft::membership::view::{self, MembershipView};
 use crate::raft::storage::purge::{Purger, RemovalOutcome};
-use crate::raft::type_config::{Raft, Runtime};
+use crate::raft::type_config::Runtime;
 use crate::types::{Incarnation, Member, NodeId};
 
 /// Raft of one ledger, as [`Replica`](super::Replica) gives it to the node layer.
@@ -140,7 +142,7 @@ where
     }
 
     fn membership(&self) -> MembershipView {
-        change::view(&self.raft, self.lease)
+        view::view(&self.raft, self.lease)
     }
 
     fn change<'a>(&'a self, decide: &'a Decide<'a>) -> BoxFuture<'a, Result<(), MemberError>> {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::append::disk_admission::DiskAdmission;
-use super::append::inflight::Waiter;
 use super::election::holdoff::ElectionHoldoff;
 use super::election::lost_entries::LostEntries;
 use super::heartbeat::ticker::LeaderCalls;
@@ -20,7 +19,6 @@ use super::membership::acks::MemberAcks;
 use super::membership::change::Until;
 use super::reads::ReadIndex;
 use super::role::standing::Standing;
-use super::role::task::ClusterView;
 use super::role::tenure::Tenure;
 use super::storage::retention_problems::RetentionProblems;
 use super::storage::timestamps::Timestamps;
@@ -28,6 +26,8 @@ use crate::config::timing::Timing;
 use crate::error::MemberError;
 use crate::log::directory::Identity;
 use crate::log::{Health, LogCloser, LogReader};
+use crate::raft::append::waiter::Waiter;
+use crate::raft::role::view::ClusterView;
 use crate::types::Role;
 
 mod handle;

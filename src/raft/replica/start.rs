@@ -13,6 +13,7 @@ use super::settings::raft_config;
 use crate::config::Config;
 use crate::config::timing::Timing;
 use crate::log::Log;
+use crate::raft::Raft;
 use crate::raft::append::disk_admission::DiskAdmission;
 use crate::raft::append::proposer::Proposer;
 use crate::raft::blocking::run_blocking;
@@ -22,14 +23,19 @@ use crate::raft::election::lost_entries::LostEntries;
 use crate::raft::election::vote_saves::{ElectionBounds, VoteCollector};
 use crate::raft::heartbeat::ticker::{LeaderCalls, Ticker};
 use crate::raft::membership::acks::MemberAcks;
+use crate::raft::membership::codec::StoredMembership;
 use crate::raft::reads::{LeadershipProbe, ReadLeader};
 use crate::raft::role::standing::Standing;
 use crate::raft::role::task::{RoleChannels, RoleTask};
-use crate::raft::storage::log_store::{Clock, InstalledStart, LogStore};
+use crate::raft::storage::log_store::LogStore;
 use crate::raft::storage::purge::Purger;
 use crate::raft::storage::retention_problems::RetentionProblems;
-use crate::raft::storage::state_machine::{self, SnapshotData, StateMachine};
-use crate::raft::type_config::{Raft, Runtime, StoredMembership, TypeConfig};
+use crate::raft::storage::snapshot;
+use crate::raft::storage::snapshot::InstalledStart;
+use crate::raft::storage::snapshot::SnapshotData;
+use crate::raft::storage::state_machine::StateMachine;
+use crate::raft::storage::timestamps::Clock;
+use crate::raft::type_config::{Runtime, TypeConfig};
 
 /// What [`start`] needs besides the network.
 pub(crate) struct ReplicaOptions<'a> {
@@ -141,7 +147,7 @@ fn open_machine<R: Runtime>(
 ) -> impl FnOnce() -> io::Result<(Log, StateMachine<R>, StoredMembership)> + Send + 'static {
     move || {
         let machine = StateMachine::<R>::new(&mut log, installed)?;
-        let members = state_machine::membership_at(&log.reader(), u64::MAX)?;
+        let members = snapshot::membership_at(&log.reader(), u64::MAX)?;
         Ok((log, machine, members))
     }
 }

@@ -6,47 +6,28 @@ use futures::FutureExt;
 use futures::future::FusedFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::Fatal;
-use openraft::type_config::alias::WatchReceiverOf;
-use openraft::{Instant, ServerState};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::decide::{Signals, alone_at, failed, may_lead, role};
+use super::listener::LeaderListener;
 use super::standing::Standing;
 use super::tenure::{Tenure, Tenures};
+use super::view::{ClusterView, view};
 use crate::config::Config;
 use crate::log::directory::Identity;
 use crate::log::reader::LogReader;
+use crate::raft::Raft;
 use crate::raft::election::holdoff::ElectionHoldoff;
 use crate::raft::election::lost_entries::LostEntries;
-use crate::raft::membership::codec::{self, Membership};
-use crate::raft::type_config::{LogId, Raft, Runtime, TypeConfig};
-use crate::types::{ClosedKind, Group, Incarnation, MemberStatus, NodeId, Role};
+use crate::raft::log_id::LogId;
+use crate::raft::membership::codec::{self};
+use crate::raft::type_config::Metrics;
+use crate::raft::type_config::{Runtime, TypeConfig};
+use crate::types::{ClosedKind, Group, Incarnation, NodeId, Role};
 
 /// How long a runtime may take to end all tasks.
 const GOING_DOWN: Duration = Duration::from_millis(50);
-
-type RaftMetrics<R> = openraft::RaftMetrics<TypeConfig<R>>;
-/// openraft's view of itself, as it changes.
-pub(crate) type Metrics<R> = WatchReceiverOf<TypeConfig<R>, RaftMetrics<R>>;
-
-/// What the role task publishes.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct ClusterView {
-    pub(crate) term: u64,
-    pub(crate) members: Vec<MemberStatus>,
-    /// The entry that set them.
-    pub(crate) set_by: Option<LogId>,
-    /// The incarnation of the cluster that they are of, if this node is one of them.
-    pub(crate) cluster: Option<Incarnation>,
-}
-
-impl ClusterView {
-    /// The term of a node in `role`. The view is published before the role: a node that has heard of the next term may
-    /// for a moment still be shown as master, and that is of its own.
-    pub(crate) fn term_in(&self, role: &Role) -> u64 {
-        role.term().unwrap_or(self.term)
-    }
-}
 
 /// Watches openraft's metrics until Raft is gone, and says what they mean for a broker.
 pub(crate) struct RoleTask<R: Runtime> {
@@ -75,17 +56,6 @@ pub(crate) struct RoleTask<R: Runtime> {
     standing: Standing,
     /// Raft is to stop: that it does is no failure.
     stop: CancellationToken,
-}
-
-/// What Raft's metrics do not say of this node.
-#[derive(Debug, Clone, Default)]
-struct Signals {
-    /// A leader has called since the start: the vote may be one that was saved before, for a leader that is long gone.
-    contact: bool,
-    /// The leader has been silent for too long.
-    silent: bool,
-    /// Why it is a member no more.
-    removed: Option<String>,
 }
 
 /// What the role task tells, and the task.
@@ -305,44 +275,6 @@ impl<R: Runtime> Drop for RoleTask<R> {
     }
 }
 
-/// Listens for the leader.
-struct LeaderListener<R: Runtime> {
-    standing: Standing,
-    silence: Duration,
-    /// Appends heard so far, and since when there were no more.
-    heard: u64,
-    since: R::Instant,
-    check_at: R::Instant,
-    silent: bool,
-}
-
-impl<R: Runtime> LeaderListener<R> {
-    fn new(standing: &Standing, silence: Duration) -> Self {
-        let (standing, now) = (standing.clone(), R::Instant::now());
-        Self { heard: standing.heard(), standing, silence, since: now, check_at: now + silence, silent: false }
-    }
-
-    /// Something was heard just now.
-    fn begin(&mut self) {
-        (self.heard, self.since, self.silent) = (self.standing.heard(), R::Instant::now(), false);
-    }
-
-    /// Until a leader calls.
-    async fn listen(&self) {
-        self.standing.heard_more_than(self.heard).await;
-    }
-
-    /// Looks, from time to time, whether the leader is silent.
-    fn check(&mut self) {
-        let now = R::Instant::now();
-        self.check_at = now + self.silence / 2;
-        if self.standing.heard() > self.heard {
-            self.begin();
-        }
-        self.silent = now.saturating_duration_since(self.since) >= self.silence;
-    }
-}
-
 /// What the membership in the log says of this node.
 #[derive(Default)]
 struct OwnMembership {
@@ -354,78 +286,9 @@ struct OwnMembership {
     is_out: bool,
 }
 
-/// When a leader has heard nothing from a quorum for too long; `None` if it needs nobody else.
-///
-/// openraft goes on calling itself the leader; a broker must not. The lease, which is over sooner, is a matter of reads
-/// and writes, which wait for it to be renewed: it is no role.
-fn alone_at<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone: Duration) -> Option<R::Instant> {
-    let membership = metrics.membership_config.membership();
-    let others = membership.voter_ids().any(|voter| voter != *id);
-    metrics.last_quorum_acked.filter(|_| others).map(|acked| *acked + alone)
-}
-
 async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
     match at {
         Some(at) => R::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
-
-/// Whether a node with this disk may ask for votes. One that replaces a disk of its name learns the log from the
-/// beginning, and with it memberships in which its name stood for the disk before: a small enough one would make it a
-/// leader on its own.
-fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
-    membership.get_node(id).is_some_and(|node| node.incarnation == disk)
-}
-
-/// What a ledger is whose Raft has ended by itself.
-fn failed<R: Runtime>(fatal: &Fatal<TypeConfig<R>>, log: &LogReader) -> Role {
-    // Raft's own words wrap the log's; the log's first reason is the one to tell.
-    if let Some(failure) = log.failure() {
-        return failure.role();
-    }
-    match (fatal, log.newest_damage()) {
-        (Fatal::StorageError(error), Some(_)) => Role::Closed { kind: ClosedKind::Damaged, reason: error.to_string() },
-        (Fatal::StorageError(error), None) => Role::Closed { kind: ClosedKind::Storage, reason: error.to_string() },
-        (Fatal::Panicked | Fatal::Stopped, _) => {
-            Role::Closed { kind: ClosedKind::Internal, reason: "Raft has stopped".into() }
-        }
-    }
-}
-
-/// The role that `metrics` mean.
-fn role<R: Runtime>(
-    id: &NodeId,
-    metrics: &RaftMetrics<R>,
-    term: u64,
-    alone_at: Option<R::Instant>,
-    seen: &Signals,
-) -> Role {
-    let leads = metrics.state == ServerState::Leader;
-    let own_term_applied = metrics.last_applied.is_some_and(|last| last.leader_id.term == term);
-    let has_quorum = alone_at.is_none_or(|at| R::Instant::now() < at);
-    if leads && metrics.vote.committed && own_term_applied && has_quorum {
-        return Role::Master { term };
-    }
-    if let Some(reason) = seen.removed.clone() {
-        return Role::Removed { term, reason };
-    }
-    let membership = metrics.membership_config.membership();
-    // openraft names the leader it voted for until it votes for another, heard or not.
-    let heard = seen.contact && !seen.silent;
-    let master = metrics.current_leader.as_ref().filter(|leader| heard && *leader != id);
-    match master.and_then(|leader| Some((leader, membership.get_node(leader)?))) {
-        Some((leader, node)) => Role::Slave { term, master: codec::member(leader, node) },
-        None => Role::Electing { term },
-    }
-}
-
-fn view<R: Runtime>(metrics: &RaftMetrics<R>, disk: Incarnation, term: u64) -> ClusterView {
-    let membership = metrics.membership_config.membership();
-    let (members, cluster) = (codec::statuses(membership), codec::cluster_of(membership, &metrics.id, disk));
-    ClusterView { term, members, set_by: *metrics.membership_config.log_id(), cluster }
-}
-
-#[cfg(test)]
-#[path = "task_tests.rs"]
-mod tests;

@@ -12,13 +12,16 @@ use openraft::metrics::WaitError;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::log_store::Clock;
-use super::state_machine::{Snapshots, membership_at};
+use super::snapshot::{Snapshots, membership_at};
+use super::timestamps::Clock;
 use crate::error::{Damage, RemoveError};
 use crate::format::segment::Cursor;
 use crate::log::reader::LogReader;
 use crate::log::retention::Removal;
-use crate::raft::type_config::{Raft, Runtime, SnapshotMeta, log_id};
+use crate::raft::Raft;
+use crate::raft::log_id::log_id;
+use crate::raft::membership::codec::SnapshotMeta;
+use crate::raft::type_config::Runtime;
 use crate::types::LastRemoval;
 
 /// A purge that has to wait for a peer's replication stream for so long breaks it: what is still to be sent over it may

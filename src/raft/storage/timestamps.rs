@@ -5,16 +5,18 @@
 //! the time that is due, until the other members' clocks have been asked (`node/tasks/clock_check`). What a follower
 //! hears from its leader it holds against its own clock when it leads.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use super::log_store::Clock;
 use crate::log::age::{ClockBelief, ClockDoubt};
 use crate::raft::Instant;
 use crate::raft::type_config::Runtime;
+
+/// Milliseconds since 1970. The simulation has its own.
+pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Shared by the log's writer and who asks the others.
 pub(crate) struct Timestamps {

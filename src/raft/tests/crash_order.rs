@@ -29,8 +29,8 @@ use crate::log::{Committer, LogReader};
 use crate::raft::append::inflight::InflightBatch;
 use crate::raft::blocking::inline_on_this_thread;
 use crate::raft::entry::{Entry, Payload, Proposed};
+use crate::raft::log_id::{RaftVote, log_id};
 use crate::raft::storage::log_store::LogStore;
-use crate::raft::type_config::{RaftVote, log_id};
 use crate::raft::{TokioRuntime, TypeConfig};
 use crate::types::NodeId;
 

@@ -23,9 +23,10 @@ use crate::log::{Background, Log, LogOptions};
 use crate::raft::TypeConfig;
 use crate::raft::append::disk_admission::DiskAdmission;
 use crate::raft::entry::Entry;
+use crate::raft::log_id::{RaftVote, log_id};
+use crate::raft::membership::codec::{SnapshotMeta, StoredMembership};
 use crate::raft::storage::log_store::LogStore;
 use crate::raft::storage::state_machine::StateMachine;
-use crate::raft::type_config::{RaftVote, SnapshotMeta, StoredMembership, log_id};
 use crate::types::Incarnation;
 
 type Config = TypeConfig<TokioRuntime>;

@@ -12,7 +12,7 @@ use crate::format::segment::MAX_PLACE;
 use crate::peer::{checks, convert};
 use crate::raft::TokioRuntime;
 use crate::raft::membership::codec;
-use crate::raft::storage::state_machine;
+use crate::raft::storage::snapshot;
 use crate::transport::heartbeats::{self, Unanswered};
 use crate::transport::router::Router;
 use crate::types::{ClusterName, NodeId};
@@ -204,9 +204,9 @@ pub fn membership(bytes: &[u8]) {
 /// A snapshot, as it travels and as the start file keeps it.
 pub fn snapshot(bytes: &[u8]) {
     let Some(message) = message::<pb::SnapshotRequest>(bytes) else { return };
-    let Ok((meta, start)) = state_machine::from_message(&message) else { return };
-    let back = state_machine::to_message(&meta, start);
-    let (again, start_again) = state_machine::from_message(&back).expect("what was read can be read again");
+    let Ok((meta, start)) = snapshot::from_message(&message) else { return };
+    let back = snapshot::to_message(&meta, start);
+    let (again, start_again) = snapshot::from_message(&back).expect("what was read can be read again");
     assert!((&again, start_again) == (&meta, start), "{back:?} became {again:?}");
     let Ok(vote) = convert::to_vote(message.vote) else { return };
     assert_eq!(convert::to_vote(Some(convert::from_vote(&vote))).ok().as_ref(), Some(&vote));

@@ -18,7 +18,7 @@ use self::retry_pause::{PAUSE, RetryPause};
 use crate::config::{Config, Durability};
 use crate::node::ledger::{Ledger, WeakLedger};
 use crate::raft::Runtime;
-use crate::raft::membership::change::{MemberView, MembershipView};
+use crate::raft::membership::view::{MemberView, MembershipView};
 use crate::types::{NodeId, Span};
 
 /// How often a master looks at its disk and at the other members.

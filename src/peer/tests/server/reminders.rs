@@ -1,7 +1,7 @@
 //! What a leader says that a member has acknowledged, and what the member makes of it.
 
 use super::*;
-use crate::raft::type_config::log_id;
+use crate::raft::log_id::log_id;
 
 /// How a leader may speak to a member first.
 #[derive(Debug, Clone, Copy)]
