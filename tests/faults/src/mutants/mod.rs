@@ -2,8 +2,8 @@
 //!
 //! A bug is a patch, `tests/faults/mutants/NAME.patch`: its head says what the bug does, the law that it breaks, and
 //! the tests that must catch it. [`gate`] copies the source, applies one patch, builds and runs its tests, takes the
-//! patch back, and goes on to the next. Caught is a bug whose test failed in an assertion of the test: a program that merely
-//! dies, or does not end, has caught nothing. The control is the same tests without a patch: they must pass.
+//! patch back, and goes on to the next. Caught is a bug whose test failed in an assertion of the test: a program that
+//! merely dies, or does not end, has caught nothing. The control is the same tests without a patch: they must pass.
 //!
 //! To write one: make the bug, `git diff -U1 >> tests/faults/mutants/NAME.patch`, take the bug back, write the head. A
 //! patch with little context survives changes around it; one that no longer applies fails `every_patch_applies`.
