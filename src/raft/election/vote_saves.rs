@@ -32,7 +32,7 @@ use crate::types::NodeId;
 const SAVES: u32 = 3;
 /// But for no longer than twice this, and no votes are waited for any longer: a disk may have hung once.
 const LONGEST: Duration = Duration::from_secs(20);
-/// A random number is one of so many.
+/// Values that the random share of a wait can take.
 const SHARES: u32 = 1 << 10;
 
 /// What saving votes costs. Cheap to clone; all clones are one.

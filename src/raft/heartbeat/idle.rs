@@ -6,7 +6,7 @@ use openraft::Instant;
 
 use crate::config::Config;
 
-/// At most so many strikes of the clock to a heartbeat.
+/// Ticks per heartbeat of an idle ledger, at most.
 const MAX_TICKS_PER_HEARTBEAT: u32 = 4;
 
 /// How far the log goes and how far it is committed, by entry.
@@ -15,7 +15,7 @@ pub(crate) type LogExtent = (Option<u64>, Option<u64>);
 /// A ledger where nothing happens, and whose last heartbeat was answered, may rest for some strikes. One that is lost
 /// is made good at the next.
 pub(crate) struct IdleHeartbeats<I> {
-    /// Of so many strikes, one brings a heartbeat.
+    /// Ticks per heartbeat while the ledger is idle.
     of: u32,
     every: Duration,
     skipped: u32,

@@ -27,7 +27,7 @@ use crate::raft::Raft;
 use crate::raft::type_config::Metrics;
 use crate::raft::type_config::Runtime;
 
-/// After so many strikes without a word of the leader, openraft's own clock takes over.
+/// Ticks without a call of the leader after which openraft's own clock takes over.
 pub(crate) const SILENT_TICKS: u32 = 5;
 
 /// Strikes for the ledgers of a node. Costs nothing while there is none.

@@ -28,7 +28,7 @@ pub(crate) type InstalledStart = Arc<Mutex<Option<(LogId, Cursor)>>>;
 /// The snapshot that is kept: one, the last. And the one that is to be built next.
 pub(crate) struct Snapshots {
     pub(super) log: Committer,
-    /// Held while one is saved: the one that is built may be older than one that is installed meanwhile.
+    /// Held across `save`, so that a snapshot being built cannot overwrite a newer one being installed.
     wanted: Mutex<Option<(SnapshotMeta, Cursor)>>,
 }
 
