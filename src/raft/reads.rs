@@ -19,7 +19,7 @@ use crate::raft::Raft;
 use crate::raft::log_id::RaftVote;
 use crate::types::{Consistency, NodeId, Span};
 
-/// Between a round that failed and the next.
+/// Pause between a round that failed and the next.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// How the leader makes sure that it is one.

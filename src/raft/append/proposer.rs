@@ -36,7 +36,7 @@ const BATCH_BYTES: usize = 512 << 10;
 const BATCH_RECORDS: usize = 16 << 10;
 /// Appends taken from the queue in one go.
 const DRAIN: usize = 4096;
-/// How soon a batch that Raft refused is proposed again while this node still is the master.
+/// Pause before a batch that Raft refused is proposed again, while this node still is the master.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// The proposer of one ledger.

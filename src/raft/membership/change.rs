@@ -15,10 +15,10 @@ use crate::raft::Raft;
 use crate::raft::type_config::{Runtime, TypeConfig};
 use crate::types::{Member, NodeId};
 
-/// How often the quorum is looked at while a change waits for it.
+/// Pause between two looks at the quorum while a change waits for it.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// For how many leases a change that was proposed waits for a quorum that does not answer.
+/// Leases that a proposed change waits for a quorum that does not answer.
 const PATIENCE: u32 = 10;
 
 /// Decides what is still to be done; nothing, if it is done already.

@@ -135,8 +135,8 @@ impl MembershipView {
     }
 }
 
-/// How this node sees the members; only a leader sees how far they are. `lease`: who has not answered for so long is
-/// not alive.
+/// How this node sees the members; only a leader sees how far they are. A member that has not answered for a `lease`
+/// does not count as alive.
 pub(crate) fn view<R: Runtime>(raft: &Raft<R>, lease: Duration) -> MembershipView {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();

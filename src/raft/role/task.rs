@@ -26,7 +26,7 @@ use crate::raft::type_config::Metrics;
 use crate::raft::type_config::{Runtime, TypeConfig};
 use crate::types::{ClosedKind, Group, Incarnation, NodeId, Role};
 
-/// How long a runtime may take to end all tasks.
+/// Time that a runtime may take to end all its tasks.
 const GOING_DOWN: Duration = Duration::from_millis(50);
 
 /// Watches openraft's metrics until Raft is gone, and says what they mean for a broker.

@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Most bytes of entries in one replication request, unless a single entry is larger.
 const READ_BYTES: usize = 1 << 20;
 
-/// How often Raft looks whether what it has to read has been repaired, and how often at most.
+/// Pause between two reads of what is damaged, and the number of such reads, while the scrubber repairs it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const MENDING: u32 = 50;
 
