@@ -6,8 +6,12 @@
 
 use std::collections::BTreeMap;
 
-use source::{Source, Token, UsedPath, sources};
+use source::{Function, Source, Token, UsedPath, sources};
 
+#[path = "tidy/documents.rs"]
+mod documents;
+#[path = "tidy/rooms.rs"]
+mod rooms;
 #[path = "tidy/source.rs"]
 mod source;
 #[path = "tidy/tests.rs"]
@@ -48,6 +52,7 @@ const MAY_SLEEP: &[(&str, &str)] = &[
 
 const MAX_LINES: usize = 450;
 const MAX_COLUMNS: usize = 120;
+const MAX_FUNCTION: usize = 70;
 
 #[test]
 fn layers_use_only_lower_layers() {
@@ -70,6 +75,31 @@ fn unsafe_is_in_one_file() {
 #[test]
 fn files_and_lines_are_short() {
     report(sources("rs").iter().chain(&sources("proto")).flat_map(size));
+}
+
+#[test]
+fn functions_are_short() {
+    report(sources("rs").iter().flat_map(long_functions));
+}
+
+#[test]
+fn a_folder_lists_what_is_in_it() {
+    report(rooms::tables(&sources("rs")));
+}
+
+#[test]
+fn the_layers_of_the_document_are_those_that_are_enforced() {
+    let documents = documents::documents();
+    let architecture = documents.iter().find(|document| document.path == "docs/architecture.md");
+    report(documents::layers(architecture.expect("it is there")));
+}
+
+#[test]
+fn the_documents_name_what_there_is() {
+    let all = sources("rs");
+    let words = all.iter().flat_map(|source| &source.tokens).map(|token| &*token.text).collect();
+    let documents = documents::documents();
+    report(documents.iter().flat_map(|d| [documents::places(d), documents::tests(d, &words)].concat()));
 }
 
 #[test]
@@ -165,9 +195,17 @@ fn size(source: &Source) -> Vec<String> {
     found
 }
 
+fn long_functions(source: &Source) -> Vec<String> {
+    let long = source.functions().into_iter().filter(|function| !function.test && function.lines > MAX_FUNCTION);
+    let say = |function: Function| {
+        let Function { name, line, lines, .. } = function;
+        source.finding(line, format!("{name} has {lines} lines, at most {MAX_FUNCTION}: split it"))
+    };
+    long.map(say).collect()
+}
+
 fn sleep(source: &Source) -> Vec<String> {
-    let stem = source.path.trim_end_matches(".rs");
-    let test_file = source.path.split('/').any(|dir| dir == "tests") || stem.ends_with("tests");
+    let test_file = source.is_test();
     let sleeps = |path: &UsedPath| {
         let pair = |w: &[String]| matches!(&*w[0], "thread" | "time") && matches!(&*w[1], "sleep" | "sleep_until");
         (path.test || test_file) && path.segments.windows(2).any(pair)

@@ -23,6 +23,16 @@ pub(crate) struct Token {
     pub(crate) test: bool,
 }
 
+/// A function with a body.
+pub(crate) struct Function {
+    pub(crate) name: String,
+    /// Of the word `fn`.
+    pub(crate) line: usize,
+    /// From there to the closing brace.
+    pub(crate) lines: usize,
+    pub(crate) test: bool,
+}
+
 /// A path of at least two segments as it is used; groups of a `use` are written out.
 pub(crate) struct UsedPath {
     pub(crate) segments: Vec<String>,
@@ -52,6 +62,26 @@ impl Source {
         (segments.first() != Some(&"bin")).then_some(segments)
     }
 
+    /// Whether all of it is tests.
+    pub(crate) fn is_test(&self) -> bool {
+        self.path.split('/').any(|dir| dir == "tests") || self.path.trim_end_matches(".rs").ends_with("tests")
+    }
+
+    pub(crate) fn functions(&self) -> Vec<Function> {
+        let named = (0..self.tokens.len()).filter(|at| self.is(*at, "fn") && self.is_word(at + 1));
+        let function = |at: usize| {
+            let open = self.skip(at + 2, |at| self.is(at, "{") || self.is(at, ";"))?;
+            if self.is(open, ";") {
+                return None; // of a trait, without a body
+            }
+            let close = self.skip(open + 1, |at| self.is(at, "}"))?;
+            let Token { line, test, .. } = self.tokens[at];
+            let lines = self.tokens[close].line - line + 1;
+            Some(Function { name: self.tokens[at + 1].text.clone(), line, lines, test: test || self.is_test() })
+        };
+        named.filter_map(function).collect()
+    }
+
     pub(crate) fn paths(&self) -> Vec<UsedPath> {
         let (mut paths, mut at) = (Vec::new(), 0);
         while at < self.tokens.len() {
@@ -62,6 +92,20 @@ impl Source {
             };
         }
         paths
+    }
+
+    /// The first such token from here on that is not inside brackets which begin behind here.
+    fn skip(&self, from: usize, wanted: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut depth = 0;
+        (from..self.tokens.len()).find(|at| {
+            let found = depth == 0 && wanted(*at);
+            depth += match &*self.tokens[*at].text {
+                "(" | "[" | "{" => 1,
+                ")" | "]" | "}" => -1,
+                _ => 0,
+            };
+            found
+        })
     }
 
     /// Reads the path at a word, and gives back where it ends.

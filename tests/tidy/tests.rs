@@ -80,6 +80,61 @@ fn long_files_and_lines_are_found() {
 }
 
 #[test]
+fn long_functions_are_found() {
+    let long = format!(
+        "fn short() {{}}\nfn long<const N: usize>(a: [u8; 4]) -> X {{\n{}}}",
+        "a();\n".repeat(MAX_FUNCTION - 1)
+    );
+    assert_eq!(lines(long_functions, "src/a.rs", &long), [2]);
+    assert_eq!(lines(long_functions, "src/a.rs", &long.replacen("a();\n", "", 1)), []);
+    assert_eq!(lines(long_functions, "src/a.rs", &format!("mod tests {{ {long} }}")), []);
+    assert_eq!(lines(long_functions, "src/a/tests/b.rs", &long), []);
+    assert_eq!(
+        lines(long_functions, "src/a.rs", &format!("trait A {{ fn a(); }}\nfn b(f: fn()) {{}}{}", "\n".repeat(80))),
+        []
+    );
+}
+
+#[test]
+fn a_table_that_is_not_the_folder_is_found() {
+    let files =
+        ["src/a/mod.rs", "src/a/b.rs", "src/a/c/mod.rs", "src/a/c/d.rs", "src/a/b_tests.rs", "src/a/tests/e.rs"];
+    let tables = |table: &str| {
+        let text =
+            |path: &str| if path == "src/a/mod.rs" { format!("//! A.\n{table}") } else { "//! | [`d`] | D |".into() };
+        let all: Vec<_> = files.iter().map(|path| Source::new(path, &text(path))).collect();
+        rooms::tables(&all)
+    };
+    assert_eq!(tables("//! | this | [`A`] |\n//! | `b`, [`c`] | B and C, see `x` |"), [""; 0]);
+    assert_eq!(tables("//! | `b` | B |"), ["src/a/mod.rs:1: the table of the folder does not name c"]);
+    assert_eq!(tables("//! | `b`, `c`, `x` | B |"), ["src/a/mod.rs:2: the table names x, which is not in this folder"]);
+}
+
+#[test]
+fn a_document_that_names_what_is_not_there_is_found() {
+    let places = |text: &str| lines(documents::places, "docs/a.md", text);
+    assert_eq!(places("`tests/tidy.rs`, `log/mod`, `src/log`\n`log/there_is_none`"), [2]);
+    assert_eq!(places("`data/orders`, `a / b`, `log/there is none`, log/there_is_none\n```\n`log/none`\n```"), []);
+    let words = ["a_law_that_holds", "other"].into();
+    let tests = |path, text: &str| lines(|document| documents::tests(document, &words), path, text);
+    assert_eq!(tests("docs/a.md", "`a_law_that_holds`, `three_words_only`\n`a_law_that_is_gone`"), [2]);
+    assert_eq!(tests("docs/findings.md", "`a_law_that_is_gone`"), []);
+}
+
+#[test]
+fn a_table_of_layers_that_is_not_the_enforced_one_is_found() {
+    let rows = LAYERS.iter().rev().map(|row| format!("| `{}` | what it is |\n", row.join("`, `")));
+    let rows: Vec<_> = rows.collect();
+    let found = |rows: &[String]| {
+        let text = format!("# A\n| `none` |\n## Layers\n\n| layer |\n|---|\n{}\n| `none` |", rows.concat());
+        lines(documents::layers, "docs/a.md", &text)
+    };
+    assert_eq!(found(&rows), []);
+    assert_eq!(found(&rows[1..]), [7]);
+    assert_eq!(found(&rows[..rows.len() - 1]), [1]);
+}
+
+#[test]
 fn a_test_that_sleeps_is_found() {
     let text = "use std::thread;\nfn f() { thread::sleep(D); }\nuse tokio::time::{self, sleep};";
     assert_eq!(lines(sleep, "tests/a.rs", text), [2, 3]);
