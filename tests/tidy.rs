@@ -21,7 +21,7 @@ mod tests_of_the_rules;
 const LAYERS: &[&[&str]] = &[
     &["types"],
     &["config"],
-    &["error", "metrics"],
+    &["error"],
     &["format", "disk"],
     &["segment", "wire"],
     &["log", "transport"],

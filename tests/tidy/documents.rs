@@ -66,8 +66,8 @@ const ROOTS: [&str; 7] = ["src", "tests", "proto", "docs", "examples", "benches"
 /// Documents that name what is in other programs: openraft, DLedger, the kernel.
 const NAME_OTHERS: [&str; 3] = ["docs/findings.md", "docs/from-dledger.md", "docs/performance.md"];
 
-/// Tests that a document names and that are not there: what is in backticks and has four words or more. A macro may make
-/// a test, so any word of the source will do.
+/// Tests that a document names and that are not there: what is in backticks and has four words or more. A macro may
+/// make a test, so any word of the source will do.
 pub(crate) fn tests(document: &Source, words: &BTreeSet<&str>) -> Vec<String> {
     if NAME_OTHERS.contains(&&*document.path) {
         return Vec::new();
