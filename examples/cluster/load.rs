@@ -103,14 +103,7 @@ impl Load<'_> {
             }
             if killed.is_none() && acked >= count / 2 {
                 result.records_per_second = acked as f64 / started.elapsed().as_secs_f64();
-                if self.kill {
-                    let leader = cluster.leader(client).await?;
-                    killed = Some(Instant::now());
-                    cluster.kill(&leader)?;
-                    timeline.tell(format_args!("kill -9 of the leader {leader}, {acked} records acked so far"));
-                } else {
-                    killed = Some(Instant::now() + Duration::from_secs(1 << 30));
-                }
+                killed = Some(self.kill_leader(client, cluster, timeline, acked).await?);
             }
             if acked >= restart_at {
                 restart_at = usize::MAX;
@@ -123,5 +116,23 @@ impl Load<'_> {
             result.records_per_second = acked as f64 / started.elapsed().as_secs_f64();
         }
         Ok(result)
+    }
+
+    /// Kills the leader and says when. Without `kill`, that is when this program has long ended.
+    async fn kill_leader(
+        &self,
+        client: &Client,
+        cluster: &mut Nodes,
+        timeline: &Timeline,
+        acked: usize,
+    ) -> Result<Instant> {
+        if !self.kill {
+            return Ok(Instant::now() + Duration::from_secs(1 << 30));
+        }
+        let leader = cluster.leader(client).await?;
+        let at = Instant::now();
+        cluster.kill(&leader)?;
+        timeline.tell(format_args!("kill -9 of the leader {leader}, {acked} records acked so far"));
+        Ok(at)
     }
 }

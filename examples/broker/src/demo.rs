@@ -95,24 +95,7 @@ impl Demo {
         let took = timeline.0.elapsed().as_secs_f64();
         timeline.tell("producers", format_args!("done: {} acknowledged", so_far.borrow().acknowledged));
 
-        let (mut good, mut twice) = (true, 0);
-        for (topic, mut live) in TOPICS.into_iter().zip(seen) {
-            let offsets = sent.iter().flatten().filter(|sent| sent.topic == topic).map(|sent| sent.delivery.offset);
-            let end = offsets.max().map_or(0, |last| last as usize + 1);
-            let live = live.wait_for(|seen| seen.len() >= end).await?[..end].to_vec();
-            let verdict = Verdict::of(topic, &sent, &live);
-            timeline.tell("verdict", format_args!("{topic}: {end} consumed, {verdict}"));
-            good &= verdict.is_good();
-            twice += verdict.twice;
-            // Each broker serves from what it knows itself.
-            for (n, broker) in brokers.iter().enumerate() {
-                let client = Client::new(std::slice::from_ref(broker), 0);
-                let mut seen = consume(&mut consumers, client, topic);
-                let same = seen.wait_for(|seen| seen.len() >= end).await?[..end] == live[..];
-                timeline.tell(format_args!("n{n}"), if same { "holds the same" } else { "holds SOMETHING ELSE" });
-                good &= same;
-            }
-        }
+        let (good, twice) = judge(&sent, seen, &brokers, &mut consumers, timeline).await?;
         consumers.shutdown().await;
         cluster.stop().await?;
 
@@ -168,4 +151,34 @@ fn consume(tasks: &mut JoinSet<()>, client: Client, topic: &str) -> watch::Recei
         }
     });
     seen
+}
+
+/// Compares what was acknowledged with what the consumers have seen and what each broker serves. Returns whether that
+/// is the same, and how many messages are there twice.
+async fn judge(
+    sent: &[Vec<Sent>],
+    seen: [watch::Receiver<Vec<Message>>; TOPICS.len()],
+    brokers: &[String],
+    consumers: &mut JoinSet<()>,
+    timeline: Timeline,
+) -> Result<(bool, usize)> {
+    let (mut good, mut twice) = (true, 0);
+    for (topic, mut live) in TOPICS.into_iter().zip(seen) {
+        let offsets = sent.iter().flatten().filter(|sent| sent.topic == topic).map(|sent| sent.delivery.offset);
+        let end = offsets.max().map_or(0, |last| last as usize + 1);
+        let live = live.wait_for(|seen| seen.len() >= end).await?[..end].to_vec();
+        let verdict = Verdict::of(topic, sent, &live);
+        timeline.tell("verdict", format_args!("{topic}: {end} consumed, {verdict}"));
+        good &= verdict.is_good();
+        twice += verdict.twice;
+        // Each broker serves from what it knows itself.
+        for (n, broker) in brokers.iter().enumerate() {
+            let client = Client::new(std::slice::from_ref(broker), 0);
+            let mut seen = consume(consumers, client, topic);
+            let same = seen.wait_for(|seen| seen.len() >= end).await?[..end] == live[..];
+            timeline.tell(format_args!("n{n}"), if same { "holds the same" } else { "holds SOMETHING ELSE" });
+            good &= same;
+        }
+    }
+    Ok((good, twice))
 }
