@@ -16,7 +16,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `client` | [`Client`]: appends, and reads from whichever node answers |
-//! | `builder` | what a client can be told; `settings`: what all its parts go by |
+//! | `builder`, `settings` | what a client can be told, and what all its parts go by |
 //! | `node` | [`NodeClient`]: reads from one node and no other |
 //! | `admin` | what operators ask of one node |
 //! | `masters` | [`Masters`]: who the master is, as that changes |

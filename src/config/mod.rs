@@ -12,6 +12,7 @@
 //! | `retention` | what may be removed, and when |
 //! | `upkeep` | how damage is found and repaired |
 //! | `error` | a value that cannot be used |
+//! | `kit` | what the tests of these files share |
 
 mod cluster;
 mod durability;

@@ -6,14 +6,18 @@
 //! [`StoppedLedger::make_new_cluster`] and [`repair()`] write; what root makes there belongs to the directory's owner.
 //! All files are read with `pread`: a bad sector is reported, and the rest is read.
 //!
-//! | | |
+//! | file | what it is |
 //! |---|---|
-//! | [`StoppedLedger::dump`] | everything there is, in order; goes on behind damage |
-//! | [`StoppedLedger::verify`] | every byte checked, and what a start of the node would do |
-//! | [`StoppedLedger::truncate`] | removes records from an index on, also in front of damage |
-//! | [`StoppedLedger::make_new_cluster`] | a cluster of one of a survivor whose quorum is lost for good |
-//! | [`diff()`] | the first difference of two replicas |
-//! | [`repair()`] | damaged ranges back from replicas that run |
+//! | `dump`, `item` | [`StoppedLedger::dump`]: everything there is, in order; goes on behind damage |
+//! | `verify`, `finding` | [`StoppedLedger::verify`]: every byte checked |
+//! | `start_prediction` | what a start of the node would do about the findings |
+//! | `truncate` | [`StoppedLedger::truncate`]: removes records from an index on, also in front of damage |
+//! | `recover` | [`StoppedLedger::make_new_cluster`]: a cluster of one of a survivor whose quorum is lost for good |
+//! | `diff` | [`diff()`]: the first difference of two replicas |
+//! | `repair` | [`repair()`]: damaged ranges back from replicas that run |
+//! | `survey` | the walk over all segments that dump, verify, truncate and diff share |
+//! | `sidefiles` | the files beside the segments |
+//! | `error` | why a tool did not do what it was asked to do |
 //!
 //! ```
 //! use dledger::offline::{VerifyEvent, OfflineError, StoppedLedger};

@@ -42,6 +42,7 @@
 //! | file | what it is |
 //! |---|---|
 //! | `builder` | what a cluster is made of |
+//! | `error` | [`KitError`]: what went wrong with the cluster of a test |
 //! | `cluster` | [`Cluster`]: its nodes, and what a test does to them |
 //! | `waits` | what a test waits for |
 //! | `ports` | ports for its nodes, which nobody else gets meanwhile |

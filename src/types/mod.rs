@@ -1,4 +1,15 @@
 //! The vocabulary of the crate: names, places in the log, roles. No I/O, no openraft.
+//!
+//! | file | what it has words for |
+//! |---|---|
+//! | `identity` | who takes part: clusters, groups, nodes, disks |
+//! | `address`, `peers` | `host:port`; the peer list and its two spellings |
+//! | `record`, `range` | records and their places in the log; ranges of indexes, as a caller writes them |
+//! | `consistency` | how much a read promises to see |
+//! | `role` | the broker role that follows from the Raft role |
+//! | `status` | one ledger on one node |
+//! | `retention`, `repair`, `files` | how full a disk is, why records went; what was repaired; what becomes of files |
+//! | `span` | durations in words |
 
 mod address;
 mod consistency;

@@ -212,16 +212,7 @@ impl AppendDriver {
                 }
                 _ = tick.tick() => {
                     let now = Instant::now();
-                    session.expire(now);
-                    self.expire(|job, topology| match draining {
-                        Some(_) => topology.timed_out(Wanted::Master, job.since),
-                        None => not_taken(&session.address, now - job.since),
-                    });
-                    if draining.is_none() && self.topology.check_one_cluster().is_err() {
-                        // The next search refuses the queued appends, or finds that the nodes are of one cluster after
-                        // all.
-                        draining = Some(Draining { hint: None, until: now + self.topology.connect_timeout() });
-                    }
+                    self.on_tick(now, &mut session, &mut draining);
                     if draining.as_ref().is_some_and(|draining| draining.until <= now) {
                         break;
                     }
@@ -240,6 +231,19 @@ impl AppendDriver {
         session.abandon("its node is not the master any more");
         self.hint = draining.and_then(|draining| draining.hint);
         self.topology.set_master(None);
+    }
+
+    /// Gives up what is too late, and drains the session if the nodes are not of one cluster any more.
+    fn on_tick(&mut self, now: Instant, session: &mut AppendSession, draining: &mut Option<Draining>) {
+        session.expire(now);
+        self.expire(|job, topology| match draining {
+            Some(_) => topology.timed_out(Wanted::Master, job.since),
+            None => not_taken(&session.address, now - job.since),
+        });
+        if draining.is_none() && self.topology.check_one_cluster().is_err() {
+            // The next search refuses the queued appends, or finds that the nodes are of one cluster after all.
+            *draining = Some(Draining { hint: None, until: now + self.topology.connect_timeout() });
+        }
     }
 
     /// Queues all appends that have come, so that they can travel together.

@@ -1,4 +1,11 @@
 //! Why a call of a client failed.
+//!
+//! | file | what it is |
+//! |---|---|
+//! | this | [`ClientError`] |
+//! | `remote` | what a node refused a call with, and what broke a connection |
+//! | `timed_out` | how a call ends whose time is up |
+//! | `tried` | the nodes that a call was tried at in vain, and what to do about each |
 
 pub(super) mod remote;
 pub(super) mod timed_out;

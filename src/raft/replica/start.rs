@@ -68,24 +68,15 @@ where
     let ReplicaOptions { config, log, clock, floor, ticker, probe, acks, standing, votes } = options;
     let identity = log.identity().clone();
     let (reader, health, closer) = (log.reader(), log.health(), log.closer());
-    let installed = Arc::new(Mutex::new(None));
-    let opened = run_blocking::<R, _>(open_machine(log, installed.clone())).await.and_then(|opened| opened);
-    let (log, machine, members) = opened.map_err(|error| error.to_string())?;
-    let admission = DiskAdmission::new(&log, clock.clone());
-    let snapshots = machine.snapshots();
     let saves = votes.saves();
     let bounds = ElectionBounds { node: identity.node.clone(), election_timeout: config.election_timeout };
-    let store = LogStore::<R>::new(log, clock.clone(), installed).asking(votes, saves.clone(), bounds);
-    let timestamps = store.timestamps();
-    let settings = raft_config(config)?;
+    let Opened { store, machine, members, admission } = open::<R>(log, clock.clone(), votes, bounds).await?;
+    let (snapshots, timestamps) = (machine.snapshots(), store.timestamps());
     let due = ElectionHoldoff::is_due(&identity.node, reader.vote().as_ref(), &members);
-    let raft = Raft::<R>::new(identity.node.clone(), Arc::new(settings), network, store, machine)
-        .await
-        .map_err(|fatal| fatal.to_string())?;
-    let holdoff = match due {
-        true => ElectionHoldoff::start::<R>(config.follower_patience(), config.reminded_by()),
-        false => ElectionHoldoff::none(),
-    };
+    let settings = Arc::new(raft_config(config)?);
+    let raft = Raft::<R>::new(identity.node.clone(), settings, network, store, machine).await;
+    let raft = raft.map_err(|fatal| fatal.to_string())?;
+    let holdoff = hold_off_elections::<R>(config, due);
     let reads = Arc::new(ReadLeader::new(raft.clone(), reader.clone(), config.lease_window(), probe));
     let lost_entries = LostEntries::new();
     let (log, told) = (reader.clone(), standing.clone());
@@ -97,15 +88,13 @@ where
     let proposer =
         Proposer::new(of_raft, admission.clone(), role_seen, told, submitted, rolling, config.max_batch_bytes);
     let proposer = R::spawn(proposer.run());
-    let budget = Arc::new(Semaphore::new(config.max_inflight_bytes));
     let leader_calls = LeaderCalls::default();
-    let purger = Purger::new(raft.clone(), reader.clone(), clock, snapshots, floor);
     let timing = Timing::of(config);
     let handle = Box::new(OpenraftHandle {
         _pace: ticker.pace(raft.clone(), leader_calls.clone()),
         raft: raft.clone(),
         log: reader.clone(),
-        purger,
+        purger: Purger::new(raft.clone(), reader.clone(), clock, snapshots, floor),
         lease: config.election_timeout.1,
         timing,
         handover: Handover::default(),
@@ -128,7 +117,7 @@ where
         view,
         proposals,
         rolls,
-        budget,
+        budget: Arc::new(Semaphore::new(config.max_inflight_bytes)),
         reads,
         timing,
         holdoff,
@@ -138,6 +127,36 @@ where
         standing,
     };
     Ok((replica, raft))
+}
+
+fn hold_off_elections<R: Runtime>(config: &Config, due: bool) -> ElectionHoldoff {
+    match due {
+        true => ElectionHoldoff::start::<R>(config.follower_patience(), config.reminded_by()),
+        false => ElectionHoldoff::none(),
+    }
+}
+
+/// A log as openraft takes it.
+struct Opened<R: Runtime> {
+    store: LogStore<R>,
+    machine: StateMachine<R>,
+    members: StoredMembership,
+    admission: DiskAdmission,
+}
+
+async fn open<R: Runtime>(
+    log: Log,
+    clock: Clock,
+    votes: Arc<dyn VoteCollector>,
+    bounds: ElectionBounds,
+) -> Result<Opened<R>, String> {
+    let installed = Arc::new(Mutex::new(None));
+    let opened = run_blocking::<R, _>(open_machine(log, installed.clone())).await.and_then(|opened| opened);
+    let (log, machine, members) = opened.map_err(|error| error.to_string())?;
+    let admission = DiskAdmission::new(&log, clock.clone());
+    let saves = votes.saves();
+    let store = LogStore::<R>::new(log, clock, installed).asking(votes, saves, bounds);
+    Ok(Opened { store, machine, members, admission })
 }
 
 /// The state machine of a log, and the members that it says there are: both are read.
