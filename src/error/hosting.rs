@@ -79,7 +79,7 @@ pub enum RemoveLedgerError {
         /// The ledger.
         group: Group,
         /// What is wrong with its directory.
-        source: OpenError,
+        source: Box<OpenError>,
     },
     /// The node no longer hosts it, but could not delete all of its files.
     #[error("{group} is no longer hosted, but {} was not deleted: {source}. Delete it by hand", path.display())]

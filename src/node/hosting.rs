@@ -146,7 +146,7 @@ impl Node {
             directory::doom(&*env.disk, &node.directory(&of), owner)
         });
         let doomed = doomed.await.map_err(|ended| RemoveLedgerError::Ended { reason: ended.to_string() })?;
-        doomed.map_err(|source| RemoveLedgerError::NotDeleted { group: group.clone(), source })
+        doomed.map_err(|error| RemoveLedgerError::NotDeleted { group: group.clone(), source: error.into() })
     }
 
     fn directory(&self, group: &Group) -> PathBuf {

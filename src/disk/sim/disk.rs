@@ -23,6 +23,12 @@ pub struct SimDisk {
     pub(super) life: u64,
 }
 
+impl Default for SimDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl SimDisk {
     /// An empty disk.
     pub fn new() -> Self {

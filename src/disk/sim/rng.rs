@@ -48,6 +48,12 @@ pub struct Trace {
     pub events: u64,
 }
 
+impl Default for Trace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Trace {
     /// Nothing has happened.
     pub fn new() -> Self {
