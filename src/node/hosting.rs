@@ -12,14 +12,14 @@ use crate::types::{Group, LedgerFiles};
 
 impl Node {
     /// Hosts one more ledger, with the node's configuration: opens its directory, or makes it. A new ledger is formed,
-    /// and has a master, once all nodes of [`Config::peers`] host it.
+    /// and has a master, once all nodes of [`Config::peers`](crate::Config::peers) host it.
     ///
     /// Also tries again to open a ledger that could not be opened when the node started: after a repair of its
     /// directory. If it still cannot be opened it stays closed, for the new reason. Where only another process has its
     /// directory open, the node opens it by itself as soon as that process frees it.
     ///
     /// The node does not remember ledgers made at run time: after a restart the program makes them again, or names them
-    /// in [`Config::groups`]. Dropping the future does not take the call back.
+    /// in [`Config::groups`](crate::Config::groups). Dropping the future does not take the call back.
     ///
     /// Must be called within a tokio runtime.
     ///

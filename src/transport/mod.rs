@@ -155,7 +155,7 @@ pub type ReplyStream = BoxStream<'static, Result<pb::AppendResponse, pb::Refusal
 /// A handler's answer to a unary call.
 pub type Reply<'a, T> = BoxFuture<'a, Result<T, pb::Refusal>>;
 
-/// The receiving side of one ledger. A transport's server reaches it through the [`router`].
+/// The receiving side of one ledger. A transport's server reaches it through the router.
 ///
 /// To ensure correctness: nothing reaches Raft unless the envelope fits cluster, group, both node ids and both
 /// incarnations.
