@@ -171,9 +171,10 @@ async fn nodes_that_acknowledge_otherwise_and_preferences_for_nobody_are_told() 
     };
     let nodes = [start("n0", "sync"), start("n1", "interval")];
     // One line comes from the node that forms the cluster, the other from its leader.
-    for words in
-        [["WARN", "--durability is not the same on all nodes"], ["WARN", "--preferred-leaders names who is no"]]
-    {
+    for words in [
+        ["WARN", "--durability is not the same on all nodes"],
+        ["WARN", "--preferred-leaders names a node that is no member"],
+    ] {
         let told = nodes.iter().map(|node| Box::pin(node.logged(1, move |line| has(line, &words))));
         futures::future::select_all(told).await;
     }
