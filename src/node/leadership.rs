@@ -17,37 +17,37 @@ use crate::types::{Ack, Role};
 #[derive(Debug, Clone)]
 pub struct Leadership {
     ledger: Ledger,
-    reign: Tenure,
+    tenure: Tenure,
 }
 
 impl PartialEq for Leadership {
     fn eq(&self, other: &Self) -> bool {
-        self.reign == other.reign && self.ledger.is_same(&other.ledger)
+        self.tenure == other.tenure && self.ledger.is_same(&other.ledger)
     }
 }
 
 impl Eq for Leadership {}
 
 impl Leadership {
-    pub(super) fn new(ledger: Ledger, reign: Tenure) -> Self {
-        Self { ledger, reign }
+    pub(super) fn new(ledger: Ledger, tenure: Tenure) -> Self {
+        Self { ledger, tenure }
     }
 
     /// The term.
     pub fn term(&self) -> u64 {
-        self.reign.term
+        self.tenure.term
     }
 
     /// Index of the first record of the term, once there is one: all records before it are of other masters, or of
     /// this node in another term, and all of them are committed and can be read here.
     pub fn first_index(&self) -> u64 {
-        self.reign.first_index
+        self.tenure.first_index
     }
 
     /// Whether this node has ceased to be the master of the term, as far as it knows. A leadership that is over stays
     /// over.
     pub fn is_over(&self) -> bool {
-        *self.ledger.replica().tenure.borrow() != Some(self.reign)
+        *self.ledger.replica().tenure.borrow() != Some(self.tenure)
     }
 
     /// As [`Ledger::append`], in this term.
@@ -91,9 +91,9 @@ impl Leadership {
 
     /// Resolves once the leadership [is over](Leadership::is_over).
     pub async fn over(&self) {
-        let mut reign = self.ledger.replica().tenure.clone();
+        let mut tenure = self.ledger.replica().tenure.clone();
         // An error: the role task is gone, and the ledger with it.
-        let _ = reign.wait_for(|reign| *reign != Some(self.reign)).await;
+        let _ = tenure.wait_for(|tenure| *tenure != Some(self.tenure)).await;
     }
 
     fn appender(&self) -> Appender<'_> {
@@ -107,8 +107,8 @@ impl Ledger {
     /// # Errors
     /// If this node is not the master.
     pub fn leadership(&self) -> Result<Leadership, AppendError> {
-        if let Some(reign) = *self.replica().tenure.borrow() {
-            return Ok(Leadership::new(self.clone(), reign));
+        if let Some(tenure) = *self.replica().tenure.borrow() {
+            return Ok(Leadership::new(self.clone(), tenure));
         }
         // A copy: `closed` locks the role again, and a writer may wait in between.
         let role = self.replica().role.borrow().clone();

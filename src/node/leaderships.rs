@@ -27,19 +27,19 @@ pub struct Leaderships {
 
 struct LeadershipCursor {
     ledger: Ledger,
-    reign: watch::Receiver<Option<Tenure>>,
+    tenure: watch::Receiver<Option<Tenure>>,
     given: Option<Tenure>,
 }
 
 async fn next(mut cursor: LeadershipCursor) -> Option<(Leadership, LeadershipCursor)> {
     loop {
-        let now = *cursor.reign.borrow_and_update();
-        if let Some(reign) = now.filter(|_| now != cursor.given) {
+        let now = *cursor.tenure.borrow_and_update();
+        if let Some(tenure) = now.filter(|_| now != cursor.given) {
             cursor.given = now;
-            return Some((Leadership::new(cursor.ledger.clone(), reign), cursor));
+            return Some((Leadership::new(cursor.ledger.clone(), tenure), cursor));
         }
         // An error: the role task is gone, and the ledger with it.
-        cursor.reign.changed().await.ok()?;
+        cursor.tenure.changed().await.ok()?;
     }
 }
 
@@ -62,7 +62,7 @@ impl Ledger {
     /// # }
     /// ```
     pub fn leaderships(&self) -> Leaderships {
-        let cursor = LeadershipCursor { ledger: self.clone(), reign: self.replica().tenure.clone(), given: None };
+        let cursor = LeadershipCursor { ledger: self.clone(), tenure: self.replica().tenure.clone(), given: None };
         Leaderships { leaderships: stream::unfold(cursor, next).boxed() }
     }
 

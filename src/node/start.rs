@@ -19,9 +19,9 @@ use crate::log::reader::LogReader;
 use crate::log::{Log, LogOptions};
 use crate::peer::leader::watch::LeaderWatch;
 use crate::peer::network::PeerNetwork;
+use crate::peer::peer_vote_collector::PeerVoteCollector;
 use crate::peer::read_quorum::ReadQuorum;
 use crate::peer::server::PeerServer;
-use crate::peer::vote_canvass::VoteCanvass;
 use crate::raft::log_id;
 use crate::raft::membership::acks::MemberAcks;
 use crate::raft::replica::{self, ReplicaOptions};
@@ -197,7 +197,7 @@ impl Starter<'_> {
         let network = self.network(&identity, reader.clone(), purge_floor);
         let (clock, probe) = (env.clock.clone(), Arc::new(ReadQuorum::<R>::new(network.clone())));
         let (acks, standing, votes) =
-            (network.acknowledged(), network.standing(), Arc::new(VoteCanvass::<R>::new(network.clone())));
+            (network.acknowledged(), network.standing(), Arc::new(PeerVoteCollector::<R>::new(network.clone())));
         let options = ReplicaOptions { config, log, clock, floor, ticker: &env.ticker, probe, acks, standing, votes };
         match replica::start::<R, _>(options, network.clone()).await {
             Ok((replica, raft)) => Ok(Running { replica, raft, network, identity }),

@@ -7,7 +7,7 @@
 //! | `replication` | what a leader records of a replication stream, and what ends one |
 //! | `call_outcomes` | records how calls to the members end |
 //! | [`outages`] | logs failing calls to peers as outages: begin, change, reminder, end |
-//! | `vote_canvass` | asks for votes that take longer to be saved than openraft waits |
+//! | `peer_vote_collector` | asks for votes that take longer to be saved than openraft waits |
 //! | [`read_quorum`] | asks a quorum whether this node leads |
 //! | [`addresses`] | the members' current addresses, as the membership says |
 //! | [`server`] | the receiving side: checks what a call says, then hands it to Raft |
@@ -27,7 +27,7 @@ pub(crate) mod fetch;
 pub(crate) mod leader;
 pub(crate) mod network;
 pub(crate) mod outages;
+pub(crate) mod peer_vote_collector;
 pub(crate) mod read_quorum;
 mod replication;
 pub(crate) mod server;
-pub(crate) mod vote_canvass;

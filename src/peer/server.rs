@@ -77,7 +77,7 @@ struct AppendIntake<R: Runtime> {
     heard: LeaderCalls,
     standing: Standing,
     watch: LeaderWatch<R>,
-    owed: LostEntries,
+    lost_entries: LostEntries,
     log: LogReader,
 }
 
@@ -90,7 +90,7 @@ impl<R: Runtime> Clone for AppendIntake<R> {
             heard: self.heard.clone(),
             standing: self.standing.clone(),
             watch: self.watch.clone(),
-            owed: self.owed.clone(),
+            lost_entries: self.lost_entries.clone(),
             log: self.log.clone(),
         }
     }
@@ -196,17 +196,26 @@ impl<R: Runtime> PeerServer<R> {
         identity: Identity,
         advertised: String,
         peers: String,
-        group: &Replica,
+        replica: &Replica,
         raft: Raft<R>,
         watch: LeaderWatch<R>,
     ) -> Self {
-        let (gate, heard, standing) = (group.admission.clone(), group.leader_calls.clone(), group.standing.clone());
-        let liveness = Liveness::new(raft.clone(), group.log.clone());
-        let (owed, log) = (group.lost_entries.clone(), group.log.clone());
+        let (gate, heard, standing) =
+            (replica.admission.clone(), replica.leader_calls.clone(), replica.standing.clone());
+        let liveness = Liveness::new(raft.clone(), replica.log.clone());
+        let (lost_entries, log) = (replica.lost_entries.clone(), replica.log.clone());
         let caller_check = CallerCheck::new(identity, peers, log.clone(), raft.metrics());
-        let intake =
-            AppendIntake { metrics: raft.metrics(), raft, gate, heard, standing, watch, owed, log: log.clone() };
-        let (reads, votes, stamps) = (group.reads.clone(), group.holdoff.clone(), group.timestamps.clone());
+        let intake = AppendIntake {
+            metrics: raft.metrics(),
+            raft,
+            gate,
+            heard,
+            standing,
+            watch,
+            lost_entries,
+            log: log.clone(),
+        };
+        let (reads, votes, stamps) = (replica.reads.clone(), replica.holdoff.clone(), replica.timestamps.clone());
         let backlog = Backlog::new();
         Self { caller_check, advertised, log, reads, votes, backlog, stamps, liveness, intake }
     }

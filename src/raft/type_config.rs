@@ -19,6 +19,14 @@ pub trait Runtime: openraft::AsyncRuntime {}
 
 impl<R: openraft::AsyncRuntime> Runtime for R {}
 
+/// Sleeps until `at`; for ever without one.
+pub(super) async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
+    match at {
+        Some(at) => R::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// openraft's types for a ledger on runtime `R`.
 pub(crate) struct TypeConfig<R>(PhantomData<fn() -> R>);
 

@@ -34,10 +34,12 @@ pub async fn purge_all(ledger: &Ledger) -> Result<(), String> {
     ledger.replica().raft.purge_all().await
 }
 
-/// Asks the leader to end the segment before entry `number`.
-pub fn end_segment(ledger: &Ledger, number: u64) {
-    // Nobody takes it any more where the ledger is closed.
-    let _ = ledger.replica().rolls.send(number);
+/// Asks the ledger's proposer to end the segment before entry `number`.
+///
+/// # Errors
+/// The ledger is closed, and its proposer with it.
+pub fn end_segment(ledger: &Ledger, number: u64) -> Result<(), String> {
+    ledger.replica().rolls.send(number).map_err(|closed| closed.to_string())
 }
 
 /// Whether this node has heard from a leader.

@@ -13,8 +13,8 @@ use crate::log::directory::Identity;
 use crate::log::threads::{BackgroundThread, FlushThread};
 use crate::log::{Log, LogOptions};
 use crate::peer::network::PeerNetwork;
+use crate::peer::peer_vote_collector::PeerVoteCollector;
 use crate::peer::read_quorum::ReadQuorum;
-use crate::peer::vote_canvass::VoteCanvass;
 use crate::raft::append::proposer::Proposer;
 use crate::raft::append::waiter::Waiter;
 use crate::raft::heartbeat::ticker::Ticker;
@@ -55,7 +55,7 @@ async fn pristine(dir: &std::path::Path) -> (replica::Replica, Raft<TokioRuntime
     let ticker = Ticker::new(&config);
     let probe = Arc::new(ReadQuorum::<TokioRuntime>::new(network.clone()));
     let (acks, standing, votes) =
-        (network.acknowledged(), network.standing(), Arc::new(VoteCanvass::<TokioRuntime>::new(network.clone())));
+        (network.acknowledged(), network.standing(), Arc::new(PeerVoteCollector::<TokioRuntime>::new(network.clone())));
     let (clock, ticker) = (Arc::new(|| 0), &ticker);
     let options = ReplicaOptions { config: &config, log, clock, floor, ticker, probe, acks, standing, votes };
     replica::start(options, network).await.unwrap()

@@ -67,7 +67,7 @@ struct Watcher<R: Runtime> {
     network: PeerNetwork,
     lease: Mutex<LeaderLease<R::Instant>>,
     votes: ElectionHoldoff,
-    owed: LostEntries,
+    lost_entries: LostEntries,
     /// Whether this node has heard a leader.
     contact: watch::Sender<bool>,
     timing: Timing,
@@ -103,17 +103,17 @@ impl<R: Runtime> Clone for LeaderWatch<R> {
 
 impl<R: Runtime> LeaderWatch<R> {
     /// Begins to watch. If not `enabled`, a leader is given up only when its lease is over.
-    pub(crate) fn start(group: &Replica, network: PeerNetwork, raft: Raft<R>, enabled: bool) -> Self {
+    pub(crate) fn start(replica: &Replica, network: PeerNetwork, raft: Raft<R>, enabled: bool) -> Self {
         let inner = Arc::new(Watcher {
             metrics: raft.metrics(),
             raft,
-            log: group.log.clone(),
+            log: replica.log.clone(),
             network,
             lease: Mutex::new(LeaderLease::new()),
-            votes: group.holdoff.clone(),
-            owed: group.lost_entries.clone(),
-            contact: group.contact.clone(),
-            timing: group.timing,
+            votes: replica.holdoff.clone(),
+            lost_entries: replica.lost_entries.clone(),
+            contact: replica.contact.clone(),
+            timing: replica.timing,
         });
         let (lost, losses) = mpsc::unbounded_channel();
         if enabled {
@@ -276,7 +276,7 @@ impl<R: Runtime> Watcher<R> {
 
     /// Whether a quorum would vote for this node. Asking raises nobody's term.
     async fn has_pre_votes(&self, leader: &RaftVote) -> bool {
-        if self.owed.lacking(&self.log).is_some() {
+        if self.lost_entries.lacking(&self.log).is_some() {
             return false;
         }
         let membership = self.metrics.borrow_watched().membership_config.membership().clone();

@@ -38,16 +38,15 @@ impl<R: Runtime> PeerServer<R> {
         &self,
         request: &VoteRequest<TypeConfig<R>>,
     ) -> OrRefusal<Option<pb::VoteResponse>> {
-        let Some(owed) = self.intake.owed.lacking(&self.log).filter(|owed| request.last_log_id < Some(*owed)) else {
-            return Ok(None);
-        };
+        let lost = self.intake.lost_entries.lacking(&self.log).filter(|lost| request.last_log_id < Some(*lost));
+        let Some(acknowledged) = lost else { return Ok(None) };
         let vote =
             self.intake.raft.with_raft_state(|state| state.vote_ref().clone()).await.map_err(ended(&self.log))?;
         let candidate = &request.vote.leader_id.voted_for;
-        tracing::warn!(group = %self.log.group(), %candidate, acknowledged = %owed,
+        tracing::warn!(group = %self.log.group(), %candidate, %acknowledged,
             "refusing a vote: this node has acknowledged entries that the candidate lacks, and has lost them. Start \
             the node that led, which has them");
-        let (vote, last_log_id) = (Some(convert::from_vote(&vote)), Some(convert::from_log_id(owed)));
+        let (vote, last_log_id) = (Some(convert::from_vote(&vote)), Some(convert::from_log_id(acknowledged)));
         Ok(Some(pb::VoteResponse { vote, granted: false, last_log_id }))
     }
 }
@@ -58,7 +57,7 @@ impl<R: Runtime> AppendIntake<R> {
     pub(super) fn remind(&self, reminder: Option<LogId>, leader: &RaftVote) {
         let term = self.metrics.borrow_watched().current_term;
         if let Some(reminder) = reminder.filter(|_| leader.leader_id.term >= term) {
-            self.owed.note(reminder, &self.log);
+            self.lost_entries.note(reminder, &self.log);
         }
     }
 

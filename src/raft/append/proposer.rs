@@ -27,7 +27,7 @@ use crate::raft::Raft;
 use crate::raft::entry::Proposed;
 use crate::raft::log_id::CommittedLeaderId;
 use crate::raft::role::standing::Standing;
-use crate::raft::type_config::Runtime;
+use crate::raft::type_config::{Runtime, sleep_until};
 use crate::types::Role;
 
 /// Bytes of a batch, framing included, that end it; a single append may be larger.
@@ -282,11 +282,4 @@ impl<R: Runtime> Proposer<R> {
 fn length(waiters: &[Waiter]) -> usize {
     let (records, bytes) = waiters.iter().fold((0, 0), |sum, w| (sum.0 + w.records.len(), sum.1 + w.bytes));
     entry_length(batch::body_length(records, bytes))
-}
-
-async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
-    match at {
-        Some(at) => R::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

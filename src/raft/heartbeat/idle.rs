@@ -12,33 +12,34 @@ const MAX_TICKS_PER_HEARTBEAT: u32 = 4;
 /// How far the log goes and how far it is committed, by entry.
 pub(crate) type LogExtent = (Option<u64>, Option<u64>);
 
-/// A ledger where nothing happens, and whose last heartbeat was answered, may rest for some strikes. One that is lost
-/// is made good at the next.
+/// The leader of a ledger where nothing happens, and whose last heartbeat a quorum answered, may leave out the
+/// heartbeats of some ticks. If one is lost, the leader sends another at the next tick.
 pub(crate) struct IdleHeartbeats<I> {
     /// Ticks per heartbeat while the ledger is idle.
-    of: u32,
+    ticks_per_heartbeat: u32,
     every: Duration,
+    /// Ticks since the last heartbeat.
     skipped: u32,
-    /// At the last heartbeat.
+    /// The log at the last heartbeat, and when that was sent.
     beat: Option<(LogExtent, I)>,
 }
 
 impl<I: Instant> IdleHeartbeats<I> {
-    /// The clock strikes `every` so often; `of` as many strikes, one brings a heartbeat.
-    pub(crate) fn new(of: u32, every: Duration) -> Self {
-        Self { of, every, skipped: 0, beat: None }
+    /// `every`: from one tick to the next.
+    pub(crate) fn new(ticks_per_heartbeat: u32, every: Duration) -> Self {
+        Self { ticks_per_heartbeat, every, skipped: 0, beat: None }
     }
 
-    /// Whether a heartbeat is due at this strike. `acked`: when that was sent which a quorum answered last.
+    /// Whether a heartbeat is due at this tick. `acked`: when the heartbeat that a quorum answered last was sent.
     ///
-    /// All ledgers of a node that rest beat at the same strikes, whenever they came to rest: theirs travel together.
+    /// All idle ledgers of a node send theirs at the same ticks, whenever they became idle: theirs travel together.
     pub(crate) fn is_due(&mut self, tick: u64, seen: LogExtent, acked: Option<I>, now: I) -> bool {
         let idle = self.beat.is_some_and(|(then, at)| {
-            // A later answer is one to somebody else's heartbeat: a read had to ask. The next may find it answered.
+            // A later answer is to the round of a linearizable read, and says nothing of this heartbeat.
             then == seen && acked.is_some_and(|acked| acked >= at && acked < at + self.every / 4)
         });
         self.skipped += 1;
-        if idle && self.skipped < self.of && !tick.is_multiple_of(self.of.into()) {
+        if idle && self.skipped < self.ticks_per_heartbeat && !tick.is_multiple_of(self.ticks_per_heartbeat.into()) {
             return false;
         }
         self.skipped = 0;
@@ -47,8 +48,8 @@ impl<I: Instant> IdleHeartbeats<I> {
     }
 }
 
-/// Of so many strikes one brings a heartbeat where nothing happens: so many that followers, who wait for both bounds of
-/// the election timeout, can miss one and still have the next in time.
+/// Ticks per heartbeat of an idle ledger: few enough that a follower, which waits for both bounds of the election
+/// timeout, can miss one heartbeat and still gets the next in time.
 pub(crate) fn idle_ticks_per_heartbeat(config: &Config) -> u32 {
     let (low, high) = config.election_timeout;
     let ticks = (low + high).as_nanos() / config.heartbeat_interval.as_nanos().max(1) / 3;
@@ -68,17 +69,16 @@ mod tests {
 
     const EVERY: Duration = Duration::from_millis(100);
 
-    /// What a strike finds after `at` strikes: how many entries there are, and to which strike's heartbeat the last
-    /// answer was.
+    /// What a tick finds: its number, how many entries there are, and which tick's heartbeat was answered last.
     type Found = (u32, u64, Option<u32>);
 
     fn due(of: u32, ticks: &[Found]) -> Vec<u32> {
         let began = Now::now();
-        let mut rest = IdleHeartbeats::new(of, EVERY);
+        let mut idle = IdleHeartbeats::new(of, EVERY);
         let mut due = Vec::new();
         for (at, entries, answered) in ticks {
             let acked = answered.map(|beat| began + EVERY * beat + EVERY / 100);
-            if rest.is_due((*at).into(), (Some(*entries), Some(*entries)), acked, began + EVERY * *at) {
+            if idle.is_due((*at).into(), (Some(*entries), Some(*entries)), acked, began + EVERY * *at) {
                 due.push(*at);
             }
         }
@@ -86,25 +86,25 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_ledger_whose_heartbeats_are_answered_rests() {
+    fn an_idle_ledger_whose_heartbeats_are_answered_leaves_some_out() {
         let ticks = [(0, 5, None), (1, 5, Some(0)), (2, 5, Some(0)), (3, 5, Some(0)), (4, 5, Some(3)), (5, 5, Some(3))];
         assert_eq!(due(3, &ticks), [0, 3]);
         assert_eq!(due(1, &ticks), [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]
-    fn a_heartbeat_that_is_not_answered_is_followed_by_another_at_the_next_strike() {
+    fn a_heartbeat_that_is_not_answered_is_followed_by_another_at_the_next_tick() {
         assert_eq!(due(5, &[(0, 5, None), (1, 5, None), (2, 5, None), (3, 5, Some(2)), (4, 5, Some(2))]), [0, 1, 2]);
     }
 
     #[test]
-    fn what_is_new_is_told_at_the_next_strike() {
+    fn what_is_new_is_told_at_the_next_tick() {
         let ticks = [(0, 5, None), (1, 5, Some(0)), (2, 6, Some(0)), (3, 6, Some(2)), (4, 7, Some(2))];
         assert_eq!(due(4, &ticks), [0, 2, 4]);
     }
 
     #[test]
-    fn ledgers_that_rest_beat_at_the_same_strikes_whenever_they_came_to_rest() {
+    fn idle_ledgers_send_heartbeats_at_the_same_ticks_whenever_they_became_idle() {
         for first in 0..4 {
             let mut last = None;
             let ticks: Vec<Found> = (first..first + 12)
@@ -124,23 +124,23 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_whose_leadership_is_asked_for_does_not_rest() {
+    fn a_ledger_whose_leader_asks_for_its_quorum_is_not_idle() {
         let began = Now::now();
-        let mut rest = IdleHeartbeats::new(3, EVERY);
+        let mut idle = IdleHeartbeats::new(3, EVERY);
         let seen = (Some(5), Some(5));
-        assert!(rest.is_due(3, seen, None, began));
-        assert!(!rest.is_due(4, seen, Some(began), began + EVERY));
+        assert!(idle.is_due(3, seen, None, began));
+        assert!(!idle.is_due(4, seen, Some(began), began + EVERY));
         // A read's own round was answered since.
-        assert!(rest.is_due(5, seen, Some(began + EVERY + EVERY / 2), began + EVERY * 2));
+        assert!(idle.is_due(5, seen, Some(began + EVERY + EVERY / 2), began + EVERY * 2));
     }
 
     #[test]
-    fn who_rests_is_heard_often_enough_whatever_the_configuration() {
+    fn an_idle_leader_is_heard_often_enough_whatever_the_configuration() {
         let mut config = Config::new(NodeId::new(0), "h:1");
         for (low, high, of) in [(400, 800, 4), (300, 301, 2), (1000, 2000, 4)] {
             config.election_timeout = (Duration::from_millis(low), Duration::from_millis(high));
             assert_eq!(idle_ticks_per_heartbeat(&config), of);
-            // One that is lost is made good at the next strike, but for a follower that alone did not hear it.
+            // The leader replaces a lost heartbeat at the next tick, unless a quorum answered and one follower did not hear it.
             let wait = config.election_timeout.0 + config.election_timeout.1;
             assert!(config.heartbeat_interval * of * 2 < wait);
             assert!(config.heartbeat_interval * SILENT_TICKS < wait && of < SILENT_TICKS);

@@ -1,16 +1,16 @@
 //! One clock for all ledgers of a node.
 //!
 //! openraft ticks every core about fifty times a second, to see whether a heartbeat is due or a leader is silent. With
-//! a hundred idle ledgers that is nearly all that a node does. A pacer strikes once per heartbeat interval instead, for
-//! all ledgers together: those that lead send their heartbeats, which so fall due at one moment and travel in one call
-//! per peer; those that have heard of their leader need nothing. A leader of a ledger where nothing happens sends one
-//! at every fourth strike only, the same ones for all ledgers, as long as they are answered. Only where nobody is heard
-//! does openraft's own ticking go on.
+//! a hundred idle ledgers that is nearly all that a node does. A [`Ticker`] ticks once per heartbeat interval instead,
+//! for all ledgers together. Leaders send their heartbeats at the tick, so that those of all ledgers travel in one call
+//! per peer. Followers that have heard of their leader do nothing. The leader of an idle ledger sends a heartbeat at
+//! every fourth tick only, as long as the followers answer ([`IdleHeartbeats`]). openraft's own ticks go on only where
+//! a follower hears no leader.
 //!
-//! Why that is sound: ticks decide *when* an election is tried, never who wins it, and heartbeats that are not sent
-//! extend no lease. A follower ticks again once it has heard nothing for [`QUIET`] strikes, which is before openraft
-//! would begin an election anyway (`Config::validate`: both bounds of the election timeout are three intervals at
-//! least).
+//! Why that is sound: ticks decide *when* a node stands for election, never who wins, and a heartbeat that is not sent
+//! extends no lease. A follower turns openraft's ticks on again after [`SILENT_TICKS`] without a call of the leader,
+//! which is before openraft would begin an election anyway (`Config::validate`: both bounds of the election timeout are
+//! at least three intervals).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -30,7 +30,7 @@ use crate::raft::type_config::Runtime;
 /// Ticks without a call of the leader after which openraft's own clock takes over.
 pub(crate) const SILENT_TICKS: u32 = 5;
 
-/// Strikes for the ledgers of a node. Costs nothing while there is none.
+/// Ticks for the ledgers of a node. Costs nothing while there is none.
 pub(crate) struct Ticker {
     every: Duration,
     idle_ticks_per_heartbeat: u32,
@@ -43,7 +43,7 @@ struct TickerState {
     running: bool,
 }
 
-/// How often a ledger has heard of its leader; told by the peer server.
+/// How often a ledger has heard of its leader; the peer server counts.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LeaderCalls(Arc<AtomicU64>);
 
@@ -58,14 +58,14 @@ impl LeaderCalls {
     }
 }
 
-/// A ledger as the pacer sees it.
+/// A ledger as the [`Ticker`] sees it.
 pub(crate) trait Ticked: Send + Sync {
-    /// The clock strikes, for the `number`th time. False if Raft has ended.
+    /// The ticker's `number`th tick. False if Raft has ended.
     fn tick(&self, number: u64) -> bool;
 }
 
 impl Ticker {
-    /// Strikes every heartbeat interval.
+    /// A ticker that ticks once per heartbeat interval.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             every: config.heartbeat_interval,
@@ -74,11 +74,11 @@ impl Ticker {
         }
     }
 
-    /// Has the clock strike for `raft` as long as the returned value lives.
+    /// Ticks for `raft` as long as the returned value lives.
     pub(crate) fn pace<R: Runtime>(&self, raft: Raft<R>, heard: LeaderCalls) -> Arc<dyn Ticked> {
-        let rest = IdleHeartbeats::new(self.idle_ticks_per_heartbeat, self.every);
-        // Until it has heard something, openraft's clock goes on.
-        let state = Mutex::new(TickedState { known: 0, quiet: SILENT_TICKS, ticks: true, rest });
+        let idle = IdleHeartbeats::new(self.idle_ticks_per_heartbeat, self.every);
+        // openraft ticks by itself until the ledger has heard a leader.
+        let state = Mutex::new(TickedState { known: 0, quiet: SILENT_TICKS, ticks: true, idle });
         let paced: Arc<dyn Ticked> = Arc::new(TickedReplica { metrics: raft.metrics(), raft, heard, state });
         let mut state = lock(&self.state);
         state.ledgers.push(Arc::downgrade(&paced));
@@ -97,7 +97,7 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 async fn run<R: Runtime>(every: Duration, state: Arc<Mutex<TickerState>>) {
     let mut next = R::Instant::now();
     for number in 0.. {
-        // From strike to strike, however long one takes; what was slept through is not made up for.
+        // One interval after the last tick, however long that took; ticks that were slept through are not made up for.
         next = R::Instant::now().max(next + every);
         R::sleep_until(next).await;
         let ledgers = lock(&state).ledgers.clone();
@@ -123,13 +123,13 @@ struct TickedReplica<R: Runtime> {
 }
 
 struct TickedState<I> {
-    /// What had been heard at the last strike.
+    /// Calls of the leader, counted at the last tick.
     known: u64,
-    /// Strikes since anything was heard.
+    /// Ticks since the leader last called.
     quiet: u32,
-    /// Whether openraft's own clock goes.
+    /// Whether openraft ticks by itself.
     ticks: bool,
-    rest: IdleHeartbeats<I>,
+    idle: IdleHeartbeats<I>,
 }
 
 impl<R: Runtime> Ticked for TickedReplica<R> {
@@ -148,11 +148,11 @@ impl<R: Runtime> Ticked for TickedReplica<R> {
         state.known = heard;
         let ticks = if !leads {
             state.quiet >= SILENT_TICKS
-        } else if state.rest.is_due(number, seen, acked, R::Instant::now()) {
+        } else if state.idle.is_due(number, seen, acked, R::Instant::now()) {
             match self.raft.trigger().heartbeat().now_or_never() {
                 Some(Ok(())) => false,
                 Some(Err(_)) => return false,
-                // A core whose queue is full has no place for a command: it goes by its own clock until it has.
+                // A core whose queue is full takes no command: it ticks by itself until it does.
                 None => true,
             }
         } else {

@@ -23,7 +23,7 @@ use crate::raft::election::lost_entries::LostEntries;
 use crate::raft::log_id::LogId;
 use crate::raft::membership::codec::{self};
 use crate::raft::type_config::Metrics;
-use crate::raft::type_config::{Runtime, TypeConfig};
+use crate::raft::type_config::{Runtime, TypeConfig, sleep_until};
 use crate::types::{ClosedKind, Group, Incarnation, NodeId, Role};
 
 /// Time that a runtime may take to end all its tasks.
@@ -40,7 +40,7 @@ pub(crate) struct RoleTask<R: Runtime> {
     /// As long as it lasts, this node asks for no votes.
     votes: ElectionHoldoff,
     /// As long as there is anything, too.
-    owed: LostEntries,
+    lost_entries: LostEntries,
     metrics: Metrics<R>,
     /// The term this node was in when it was started. openraft's metrics say 0 until its core has something to tell.
     saved_term: u64,
@@ -78,7 +78,7 @@ impl<R: Runtime> RoleTask<R> {
         raft: Raft<R>,
         log: LogReader,
         votes: ElectionHoldoff,
-        owed: LostEntries,
+        lost_entries: LostEntries,
         standing: Standing,
     ) -> RoleChannels<R> {
         let saved_term = log.vote().map_or(0, |vote| vote.term);
@@ -95,7 +95,7 @@ impl<R: Runtime> RoleTask<R> {
             raft,
             contact: contacted,
             votes,
-            owed,
+            lost_entries,
             saved_term,
             log,
             role: role_sender,
@@ -113,7 +113,7 @@ impl<R: Runtime> RoleTask<R> {
     async fn run(mut self) {
         let votes = self.votes.clone();
         let held = votes.over().fuse();
-        let mut owed = self.owed.watch();
+        let mut lost = self.lost_entries.watch();
         futures::pin_mut!(held);
         // What the view shows. The metrics of a leader change with every heartbeat; this hardly ever does.
         let mut shown = None;
@@ -122,7 +122,7 @@ impl<R: Runtime> RoleTask<R> {
         let mut out = OwnMembership::default();
         loop {
             // Before openraft's state is held: it may have to read.
-            let owes = self.owed.lacking(&self.log).is_some();
+            let lacks = self.lost_entries.lacking(&self.log).is_some();
             let by = told.borrow_and_update().clone();
             let seen = self.seen(&mut out, listener.silent, by.as_deref());
             let (role, view, alone_at) = {
@@ -132,7 +132,7 @@ impl<R: Runtime> RoleTask<R> {
                 let may_lead = may_lead(&self.id, self.incarnation, membership);
                 // One that was removed would ask, and be refused, for ever.
                 let may_ask = may_lead && seen.removed.is_none();
-                self.raft.runtime_config().elect(may_ask && self.votes.is_over() && !owes);
+                self.raft.runtime_config().elect(may_ask && self.votes.is_over() && !lacks);
                 let term = metrics.current_term.max(self.saved_term);
                 let shows = Some((term, *metrics.membership_config.log_id()));
                 let view =
@@ -162,7 +162,7 @@ impl<R: Runtime> RoleTask<R> {
                 () = &mut held, if !held.is_terminated() => {}
                 // An error: nobody is left to hear anything.
                 Ok(()) = self.contact.changed() => {}
-                Ok(()) = owed.changed() => {}
+                Ok(()) = lost.changed() => {}
                 Ok(()) = told.changed() => listener.begin(),
                 () = listener.listen(), if listens => {
                     // Whom a leader calls is a member.
@@ -284,11 +284,4 @@ struct OwnMembership {
     knows_itself: bool,
     /// It was a member, and is none.
     is_out: bool,
-}
-
-async fn sleep_until<R: Runtime>(at: Option<R::Instant>) {
-    match at {
-        Some(at) => R::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -7,7 +7,7 @@ use crate::log::reader::LogReader;
 /// One time of being the master, as this node sees it: from when its role became that to when it was something else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tenure {
-    /// In which term. A master that has lost sight of its quorum and finds it again has two reigns of one term.
+    /// In which term. A master that has lost sight of its quorum and finds it again has two tenures in one term.
     pub(crate) term: u64,
     /// Index of the first record of the term: all before are of other masters.
     pub(crate) first_index: u64,
@@ -15,7 +15,7 @@ pub(crate) struct Tenure {
     number: u64,
 }
 
-/// Tells of the reigns of this node.
+/// Tells of the tenures of this node.
 pub(crate) struct Tenures {
     now: watch::Sender<Option<Tenure>>,
     last: Option<Tenure>,

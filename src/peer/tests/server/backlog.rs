@@ -59,14 +59,14 @@ async fn streams_that_are_begun_anew_leave_no_more_behind_than_one() {
     let n0 = served_on(disk.clone()).await;
     // The vote for the leader is saved: what waits from here on are entries.
     n0.append(pb::AppendRequest { vote: vote(2, "n1", true), ..Default::default() }).await;
-    let before = n0.group.standing.heard();
+    let before = n0.replica.standing.heard();
     let taken = Arc::<AtomicUsize>::default();
     for round in 0..20 {
         let first = n0.envelope.clone().unwrap();
         let mut answers = n0.server.replicate(first, requests(&n0, 100, &taken)).await.unwrap();
         rest().await;
         assert!(futures::poll!(answers.next()).is_pending(), "round {round}: answered, and nothing is flushed");
-        let given = n0.group.standing.heard() - before;
+        let given = n0.replica.standing.heard() - before;
         assert!(given as usize <= MOST, "round {round}: Raft was given {given} requests, and has answered none");
         // The leader gives it up; nothing that it sent is held on to.
         drop(answers);
@@ -85,6 +85,6 @@ async fn streams_that_are_begun_anew_leave_no_more_behind_than_one() {
                 std::task::Poll::Pending => tokio::task::yield_now().await,
             }
         }
-        assert!(n0.group.log.progress().durable() > 0 || number < 100);
+        assert!(n0.replica.log.progress().durable() > 0 || number < 100);
     }
 }

@@ -19,8 +19,8 @@ use crate::log::{Log, LogOptions};
 use crate::peer::envelope::envelope;
 use crate::peer::leader::watch::LeaderWatch;
 use crate::peer::network::PeerNetwork;
+use crate::peer::peer_vote_collector::PeerVoteCollector;
 use crate::peer::read_quorum::ReadQuorum;
-use crate::peer::vote_canvass::VoteCanvass;
 use crate::raft::TokioRuntime;
 use crate::raft::heartbeat::ticker::Ticker;
 use crate::raft::membership::acks::MemberAcks;
@@ -46,7 +46,7 @@ fn identity(node: &str) -> Identity {
 /// The pristine node n0 as n1 reaches it.
 struct Served {
     _dir: TempDir,
-    group: Replica,
+    replica: Replica,
     server: PeerServer<TokioRuntime>,
     envelope: Option<pb::Envelope>,
 }
@@ -77,15 +77,15 @@ async fn served_on(scheduler: Arc<dyn FlushScheduler>) -> Served {
     );
     let config = Config::new(identity.node.clone(), "127.0.0.1:0");
     let probe = Arc::new(ReadQuorum::<TokioRuntime>::new(network.clone()));
-    let votes = Arc::new(VoteCanvass::<TokioRuntime>::new(network.clone()));
+    let votes = Arc::new(PeerVoteCollector::<TokioRuntime>::new(network.clone()));
     let (acks, standing) = (network.acknowledged(), network.standing());
     let (clock, ticker) = (Arc::new(|| 0), &Ticker::new(&config));
     let options = ReplicaOptions { config: &config, log, clock, floor, ticker, probe, acks, standing, votes };
-    let (group, raft) = replica::start::<TokioRuntime, _>(options, network.clone()).await.unwrap();
-    let watch = LeaderWatch::start(&group, network, raft.clone(), true);
-    let server = PeerServer::new(group.identity.clone(), "h:0".into(), PEERS.into(), &group, raft, watch);
+    let (replica, raft) = replica::start::<TokioRuntime, _>(options, network.clone()).await.unwrap();
+    let watch = LeaderWatch::start(&replica, network, raft.clone(), true);
+    let server = PeerServer::new(replica.identity.clone(), "h:0".into(), PEERS.into(), &replica, raft, watch);
     let envelope = Some(envelope(&self::identity("n1"), &identity.node, Some(identity.incarnation)));
-    Served { _dir: dir, group, server, envelope }
+    Served { _dir: dir, replica, server, envelope }
 }
 
 impl Served {
@@ -95,8 +95,8 @@ impl Served {
         assert_eq!(refusal.reason(), Reason::Malformed, "{refusal:?}");
         assert!(refusal.found.contains(found), "{refusal:?}");
         // Raft answers this only after everything before it.
-        self.group.raft.is_pristine().await.expect("a message from the network ended the node");
-        assert!(!matches!(*self.group.role.borrow(), Role::Closed { .. }));
+        self.replica.raft.is_pristine().await.expect("a message from the network ended the node");
+        assert!(!matches!(*self.replica.role.borrow(), Role::Closed { .. }));
     }
 
     /// As a heartbeat and as a message of a stream: the same is refused.
@@ -170,6 +170,25 @@ fn entries(first: u64, drafts: impl IntoIterator<Item = (u64, Draft)>) -> Bytes 
         all.extend_from_slice(&frame.bytes);
     }
     all.into()
+}
+
+#[tokio::test]
+async fn a_call_for_the_disk_that_was_wiped_is_refused() {
+    let n0 = served().await;
+    // What n1 knows of n0 is of a disk that is gone; this one has promised and acknowledged nothing.
+    let known = Some(pb::Envelope { target_incarnation: vec![9; 16].into(), ..n0.envelope.clone().unwrap() });
+    let request = pb::VoteRequest { envelope: known.clone(), vote: vote(3, "n1", false), ..Default::default() };
+    let append = pb::AppendRequest { envelope: known.clone(), vote: vote(3, "n1", true), ..Default::default() };
+    let refusals = [
+        n0.server.request_vote(request.clone()).await.unwrap_err(),
+        n0.server.pre_vote(request).await.unwrap_err(),
+        n0.server.heartbeat(append).await.unwrap_err(),
+        n0.server.replicate(known.unwrap(), stream::empty().boxed()).await.err().unwrap(),
+    ];
+    for refusal in refusals {
+        assert_eq!(refusal.reason(), Reason::TargetIncarnation, "{refusal:?}");
+        assert_eq!(refusal.expected, n0.replica.identity.incarnation.to_string());
+    }
 }
 
 #[tokio::test]
@@ -262,7 +281,7 @@ async fn a_snapshot_says_where_the_log_begins_and_with_whom() {
     n0.refuses(n0.server.install_snapshot(request).await, "11").await;
     // The same without a flaw.
     n0.server.install_snapshot(n0.snapshot(5, last)).await.unwrap();
-    assert_eq!(n0.group.log.purged().unwrap().number, 10);
+    assert_eq!(n0.replica.log.purged().unwrap().number, 10);
 }
 
 #[tokio::test]
@@ -276,30 +295,30 @@ async fn nothing_contradicts_what_is_committed() {
     let answer = n0.append(append(1, None, id(1, 3), frames(0, &[1, 1, 1, 1, 1]))).await;
     assert_eq!(answer, matched(id(1, 4)));
     // The leader of another term: its commit is lower, but by its term it would seem higher.
-    assert_eq!(n0.group.standing.contradiction(), None);
+    assert_eq!(n0.replica.standing.contradiction(), None);
     n0.refuses_append(append(2, id(1, 4), id(2, 2), Bytes::new()), "2.2").await;
     // It does not pass, and the operator is to know of it.
-    let told = n0.group.standing.contradiction().unwrap();
+    let told = n0.replica.standing.contradiction().unwrap();
     assert!(told.contains("the master n1 has another history") && told.contains("2.2"), "{told}");
     // Who names nothing of it has shown nothing.
     n0.append(append(2, None, None, Bytes::new())).await;
-    assert!(n0.group.standing.contradiction().is_some());
+    assert!(n0.replica.standing.contradiction().is_some());
     n0.refuses_append(append(2, id(2, 2), None, Bytes::new()), "2.2").await;
     n0.refuses_append(append(2, id(1, 1), None, frames(2, &[2])), "2.2").await;
     n0.refuses(n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 2, number: 3 })).await, "2.3").await;
     // A snapshot from before what is committed changes nothing.
     let answer = n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 1, number: 2 })).await.unwrap();
     assert_eq!(answer.vote, vote(2, "n1", true));
-    assert_eq!(n0.group.log.purged(), None);
+    assert_eq!(n0.replica.log.purged(), None);
     assert_eq!(n0.append(append(2, id(1, 4), id(1, 4), Bytes::new())).await, matched(id(1, 4)));
-    assert_eq!(n0.group.standing.contradiction(), None);
+    assert_eq!(n0.replica.standing.contradiction(), None);
 }
 
 impl Served {
     async fn identify(&self, disk: u8, peers: &str) -> Result<pb::IdentifyResponse, pb::Refusal> {
         let mut envelope = self.envelope.clone().unwrap();
         envelope.sender_incarnation = vec![disk; 16].into();
-        let segment_size = self.group.identity.segment_size;
+        let segment_size = self.replica.identity.segment_size;
         let request = pb::IdentifyRequest { envelope: Some(envelope), segment_size, peers: peers.into(), join: false };
         self.server.identify(request).await
     }
@@ -341,14 +360,14 @@ async fn a_read_index_is_given_by_the_leader_and_only_for_a_proof_it_knows() {
     for proof in [1, 2] {
         assert_eq!(ask(proof, u64::MAX).await.unwrap_err().reason(), Reason::NotLeader);
     }
-    let own = n0.group.identity.clone();
+    let own = n0.replica.identity.clone();
     let member = crate::types::Member { id: own.node, address: "h:0".into(), incarnation: own.incarnation };
-    n0.group.raft.initialize(vec![member], Incarnation::random()).await.unwrap();
-    let mut role = n0.group.role.clone();
+    n0.replica.raft.initialize(vec![member], Incarnation::random()).await.unwrap();
+    let mut role = n0.replica.role.clone();
     role.wait_for(Role::is_master).await.unwrap();
     for proof in [1, 2] {
         let number = ask(proof, u64::MAX).await.unwrap().number;
-        assert_eq!(number + 1, n0.group.log.progress().commit_point().number);
+        assert_eq!(number + 1, n0.replica.log.progress().commit_point().number);
     }
     let stranger = pb::ReadIndexRequest { envelope: None, proof: 1, within_ms: 1 };
     assert_eq!(n0.server.read_index(stranger).await.unwrap_err().reason(), Reason::Malformed);
@@ -420,7 +439,7 @@ async fn a_member_has_its_own_disk_and_address_or_knows_a_later_membership() {
 async fn a_cluster_of_the_same_name_and_another_incarnation_is_refused_by_it() {
     let n0 = served().await;
     let voters = pb::Voters { ids: vec!["n1".into()] };
-    let own = Bytes::from(n0.group.identity.incarnation.to_bytes().to_vec());
+    let own = Bytes::from(n0.replica.identity.incarnation.to_bytes().to_vec());
     let member = |id: &str, incarnation| pb::Member { id: id.into(), address: "h:1".into(), incarnation };
     let members = vec![member("n0", own), member("n1", n0.sender_disk())];
     let cluster_incarnation = Bytes::from(vec![5; 16]);

@@ -51,7 +51,7 @@ async fn a_leader_reminds_by_whatever_it_says_first() {
     for way in [Way::Heartbeat, Way::Stream, Way::Snapshot, Way::Transfer] {
         let n0 = served().await;
         n0.hears(way).await;
-        assert_eq!(n0.group.lost_entries.lacking(&n0.group.log), Some(log_id(3, 9)), "{way:?}");
+        assert_eq!(n0.replica.lost_entries.lacking(&n0.replica.log), Some(log_id(3, 9)), "{way:?}");
         assert!(!n0.would_vote_for_one_that_has(id(3, 8)).await, "{way:?}");
         assert!(n0.would_vote_for_one_that_has(id(3, 9)).await, "{way:?}");
     }
@@ -63,6 +63,6 @@ async fn what_a_leader_of_the_past_says_was_acknowledged_is_not_asked_for() {
         let n0 = served().await;
         n0.append(pb::AppendRequest { vote: vote(5, "n1", true), ..Default::default() }).await;
         n0.hears(way).await;
-        assert_eq!(n0.group.lost_entries.lacking(&n0.group.log), None, "{way:?}");
+        assert_eq!(n0.replica.lost_entries.lacking(&n0.replica.log), None, "{way:?}");
     }
 }

@@ -128,9 +128,9 @@ fn a_segment_that_is_asked_to_end_more_than_once_ends_once() {
             let ledger = cluster.ledger(leads).unwrap();
             append(&cluster, leads, 0..2).await;
             let pending: Vec<_> = (0..3).map(|_| ledger.try_submit(vec!["beside".into()]).unwrap()).collect();
-            (0..4).for_each(|_| end_segment(&ledger, 0));
+            (0..4).for_each(|_| end_segment(&ledger, 0).unwrap());
             // None begins with that entry.
-            end_segment(&ledger, 3);
+            end_segment(&ledger, 3).unwrap();
             for pending in pending {
                 pending.await.unwrap();
             }
@@ -138,7 +138,7 @@ fn a_segment_that_is_asked_to_end_more_than_once_ends_once() {
             assert_eq!(segments_ended(&cluster), 1, "seed {seed}");
             // A slave ends none.
             let slave = cluster.ledger((leads + 1) % 3).unwrap();
-            end_segment(&slave, slave.status().end);
+            end_segment(&slave, slave.status().end).unwrap();
             pass(MINUTE).await;
             assert_eq!(segments_ended(&cluster), 1, "seed {seed}");
         });

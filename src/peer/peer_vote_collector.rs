@@ -23,7 +23,7 @@ use crate::types::NodeId;
 const AGAIN: Duration = Duration::from_millis(400);
 
 /// Asks the voters of one ledger on behalf of a candidate.
-pub(crate) struct VoteCanvass<R> {
+pub(crate) struct PeerVoteCollector<R> {
     network: PeerNetwork,
     _runtime: PhantomData<fn() -> R>,
 }
@@ -36,7 +36,7 @@ enum VoteOutcome {
     Over,
 }
 
-impl<R: Runtime> VoteCanvass<R> {
+impl<R: Runtime> PeerVoteCollector<R> {
     pub(crate) fn new(network: PeerNetwork) -> Self {
         Self { network, _runtime: PhantomData }
     }
@@ -82,7 +82,7 @@ impl<R: Runtime> VoteCanvass<R> {
     }
 }
 
-impl<R: Runtime> VoteCollector for VoteCanvass<R> {
+impl<R: Runtime> VoteCollector for PeerVoteCollector<R> {
     fn collect(
         &self,
         vote: RaftVote,
