@@ -12,7 +12,7 @@ use crate::format::frame::{Draft, Frame};
 use crate::raft::log_id::{CommittedLeaderId, LogId, log_id};
 use crate::types::NodeId;
 
-/// A batch, or a roll, handed to Raft: its bytes, and who waits for it.
+/// A batch, or a roll, handed to Raft: its bytes, and the appends that wait for it.
 #[derive(Debug)]
 pub(crate) struct Proposed {
     pub(crate) draft: Draft,
@@ -46,7 +46,7 @@ pub(crate) enum Content {
     Header(EntryKind),
 }
 
-/// A proposed entry before it has its place. `flight` is told the place when it has.
+/// A proposed entry before it has its place. The log tells `inflight` the place.
 #[derive(Debug)]
 pub(crate) struct NewEntry {
     pub(crate) draft: Draft,

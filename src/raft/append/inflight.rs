@@ -1,4 +1,4 @@
-//! A batch on its way through Raft, and who waits for it.
+//! A batch on its way through Raft, and the appends that wait for it.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -19,16 +19,16 @@ pub(crate) struct BatchPlace {
     pub(crate) term: u64,
 }
 
-/// What the proposer hears of a flight.
+/// What the proposer hears of a batch.
 #[derive(Debug)]
 pub(crate) enum BatchEvent {
-    /// It has not ended: the log has taken it, and Raft refuses it no more.
+    /// The log has taken it, and Raft can refuse it no more. Another event follows.
     Placed,
-    /// It was placed, and its waiters have their outcome.
+    /// The log had taken it, and its appends have their outcomes.
     Done,
-    /// It was not, and they have: nobody knows what became of it.
+    /// The log is not known to have taken it; its appends were told that their outcome is unknown.
     Lost,
-    /// Raft took nothing of it: these can be proposed again.
+    /// Raft took nothing of it: its appends can be proposed again.
     Refused(Vec<Waiter>),
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct InflightBatch {
 }
 
 impl InflightBatch {
-    /// The flight of an entry of `length` bytes.
+    /// A batch whose entry has `length` bytes.
     pub(crate) fn new(length: usize, mut waiters: Vec<Waiter>, events: mpsc::UnboundedSender<BatchEvent>) -> Arc<Self> {
         let mut ahead = (0, 0);
         for waiter in &mut waiters {
@@ -56,18 +56,18 @@ impl InflightBatch {
 
     /// The log has given the batch its place.
     pub(crate) fn place(&self, placed: BatchPlace) {
-        // A batch is written once; were it written twice, the first place counts.
+        // The log writes a batch once; if it wrote it twice, the first place would count.
         if self.placed.set(placed).is_ok() {
             self.tell(BatchEvent::Placed);
         }
     }
 
-    /// Bytes that the log will need for it.
+    /// Bytes that the log will still need for it.
     pub(crate) fn pending(&self) -> usize {
         if self.placed.get().is_some() { 0 } else { self.length }
     }
 
-    /// Gives up waiting for those whose deadline has come: their outcome is unknown. Returns the next deadline.
+    /// Ends the appends whose deadline has come: their outcome is unknown. Returns the next deadline.
     pub(crate) fn expire(&self, now: Duration) -> Option<Duration> {
         let mut waiters = self.waiters();
         let mut next = None;
@@ -91,14 +91,14 @@ impl InflightBatch {
     }
 
     fn tell(&self, event: BatchEvent) {
-        // Without a proposer there is nobody to propose again: the waiters inside say so when dropped.
+        // Without a proposer nobody proposes them again: the waiters in the event tell their callers when dropped.
         let _ = self.events.send(event);
     }
 
     pub(crate) fn committed(&self) {
         match self.placed.get() {
             Some(placed) => acknowledge(self.take(), *placed),
-            // Committed without having been written here cannot be. Whatever it is, it is not an ack.
+            // Raft commits nothing of this node's that its log has not written. If it did, this would be no ack.
             None => self.fail("the place of the batch is not known"),
         }
         self.end();

@@ -1,11 +1,11 @@
 //! The task that turns waiting appends into batches.
 //!
-//! Everything that waits when the task wakes up travels as one entry; nothing waits for more to come. While enough
-//! entries are under way, appends gather, and so batches grow with the load by themselves.
+//! All appends that wait when the task wakes up travel as one entry; none waits for more to come. While enough entries
+//! are in flight, appends gather, and so batches grow with the load by themselves.
 //!
-//! Appends are proposed in the order in which they came, and lie in the log in that order: a batch is proposed when
-//! this task has heard that the log has taken the one before it, or that Raft has refused that one, which then stands
-//! in front again.
+//! Appends lie in the log in the order in which they arrived here: the task proposes a batch only after it has heard
+//! that the log has taken the batch before, or that Raft has refused it. The appends of a refused batch go back to the
+//! front of the queue.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,26 +47,26 @@ pub(crate) struct Proposer<R: Runtime> {
     /// Says why there is no master.
     standing: Standing,
     submitted: mpsc::UnboundedReceiver<Waiter>,
-    /// Segments that are to end, by the number of their first entry.
+    /// Segments that the retainer wants to end, by the number of their first entry.
     rolls: mpsc::UnboundedReceiver<u64>,
-    /// The one that is to end next.
+    /// The segment that is to end next.
     roll: Option<u64>,
     /// Bytes that end a batch.
     batch_bytes: usize,
     batch_events: mpsc::UnboundedReceiver<BatchEvent>,
-    /// In order of arrival.
+    /// Appends that wait to be proposed, in order of arrival.
     backlog: VecDeque<Waiter>,
     window: InflightWindow,
     /// Appends that have arrived so far.
     arrived: u64,
     started: R::Instant,
-    /// No deadline of anything that waits is earlier.
+    /// No append in `backlog` or in flight has an earlier deadline.
     earliest: Option<Duration>,
     retry_at: Option<Duration>,
 }
 
 impl<R: Runtime> Proposer<R> {
-    /// A batch takes no more than `max_batch_bytes`, framing included, unless a single append does.
+    /// A batch has no more than `max_batch_bytes`, framing included, unless a single append has.
     pub(crate) fn new(
         raft: Raft<R>,
         gate: DiskAdmission,
@@ -139,11 +139,11 @@ impl<R: Runtime> Proposer<R> {
         }
     }
 
-    /// Does with the backlog what the role allows.
+    /// Proposes, refuses or keeps the backlog, as the role demands.
     async fn dispatch(&mut self) {
         let role = self.role.borrow_and_update().clone();
         if !role.is_master() {
-            // What is for masters only.
+            // Only a master proposes again, and only a master ends segments.
             (self.retry_at, self.roll) = (None, None);
         }
         self.refuse_terms_over(role.term());
@@ -154,7 +154,7 @@ impl<R: Runtime> Proposer<R> {
                 let reason = role.final_reason().unwrap_or_default().to_owned();
                 self.refuse_all(&AppendError::Closed { reason });
             }
-            // A master may come; appends wait inside their deadlines.
+            // This node may become master; appends wait inside their deadlines.
             Role::Electing { .. } => {}
             Role::Removed { reason, .. } => {
                 self.refuse_all(&AppendError::NoMaster { waited: Duration::ZERO, waiting: Some(reason) });
@@ -162,7 +162,7 @@ impl<R: Runtime> Proposer<R> {
         }
     }
 
-    /// Refuses what was to be appended in a term before `now`.
+    /// Refuses the appends that were for another term than `now`.
     fn refuse_terms_over(&mut self, now: Option<u64>) {
         let over = |waiter: &Waiter| waiter.term.is_some_and(|term| Some(term) != now);
         if now.is_none() || !self.backlog.iter().any(over) {
@@ -182,7 +182,7 @@ impl<R: Runtime> Proposer<R> {
         }
         self.retry_at = None;
         while self.window.has_room() {
-            // All that was proposed before has its place: whether the segment is still written to is known.
+            // Every batch before has its place in the log, so the gate knows whether that segment is still the active one.
             if let Some(begins) = self.roll.take()
                 && self.gate.roll(begins)
             {
@@ -218,15 +218,15 @@ impl<R: Runtime> Proposer<R> {
         }
     }
 
-    /// Hands an entry to Raft. False if it takes none any more.
+    /// Hands an entry to Raft. False if Raft has stopped.
     async fn send(&mut self, draft: Draft, waiters: Vec<Waiter>, term: u64) -> bool {
         let inflight = self.window.start(draft.length(), waiters);
         let responder = BatchResponder::new(inflight.clone());
-        // In this term only: what waits for it may be meant for no other.
+        // In this term only: an append of a `Leadership` is for its term and no other.
         let term = CommittedLeaderId::new(term);
         let sent = self.raft.write(Proposed { draft, inflight }).responder(responder).with_leader(term).await;
         if let Err(fatal) = &sent {
-            // The responder was dropped with the message and has told the waiters; the role task closes the ledger.
+            // Dropped with the message, the responder has told the waiters; the role task closes the ledger.
             tracing::debug!(%fatal, "Raft takes no batch any more");
         }
         sent.is_ok()
@@ -249,7 +249,7 @@ impl<R: Runtime> Proposer<R> {
 
     fn on_event(&mut self, event: BatchEvent) {
         if let Some(refused) = self.window.on_event(event) {
-            // Raft wrote nothing: they keep their place in the order and their deadline.
+            // Raft wrote nothing of them: the appends keep their place in the order and their deadlines.
             put_back(&mut self.backlog, refused);
             let deadline = self.backlog.iter().map(|waiter| waiter.deadline).min();
             self.earliest = self.earliest.into_iter().chain(deadline).min();
@@ -257,7 +257,7 @@ impl<R: Runtime> Proposer<R> {
         }
     }
 
-    /// Ends what has waited too long, and finds the next deadline.
+    /// Ends the appends whose deadline has come, and finds the next deadline.
     fn expire(&mut self) {
         let now = self.now();
         self.retry_at = self.retry_at.filter(|at| *at > now);
@@ -267,8 +267,8 @@ impl<R: Runtime> Proposer<R> {
             let (waited, waiting) = (waiter.timeout, self.standing.waiting());
             waiter.finish(Err(AppendError::NoMaster { waited, waiting }));
         }
-        let flying = self.window.expire(now);
-        self.earliest = self.backlog.iter().map(|waiter| waiter.deadline).chain(flying).min();
+        let in_flight = self.window.expire(now);
+        self.earliest = self.backlog.iter().map(|waiter| waiter.deadline).chain(in_flight).min();
     }
 
     fn refuse_all(&mut self, error: &AppendError) {

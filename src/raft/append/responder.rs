@@ -10,7 +10,7 @@ use openraft::{OptionalSend, RaftTypeConfig};
 
 use super::inflight::InflightBatch;
 
-/// Hears from Raft how a batch ended.
+/// Hears from openraft how a batch ended, and tells its appends.
 pub(crate) struct BatchResponder(Option<Arc<InflightBatch>>);
 
 impl BatchResponder {
@@ -29,7 +29,7 @@ where
         let result: &dyn Any = &result;
         match result.downcast_ref::<ClientWriteResult<C>>() {
             Some(Ok(_)) => inflight.committed(),
-            // Raft refuses these before it writes anything.
+            // Raft refuses so before it writes anything.
             Some(Err(ClientWriteError::ForwardToLeader(_))) => inflight.refused(),
             Some(Err(error)) => inflight.lost(&error.to_string()),
             None => inflight.lost("Raft answered with something else"),
@@ -38,7 +38,7 @@ where
 }
 
 impl Drop for BatchResponder {
-    /// Raft died with the batch in its hands.
+    /// Raft stopped before it answered.
     fn drop(&mut self) {
         if let Some(inflight) = self.0.take() {
             inflight.lost("Raft stopped before it was committed");

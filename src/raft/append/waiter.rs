@@ -9,21 +9,22 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::error::AppendError;
 use crate::types::BatchAck;
 
-/// One append that waits: its records and where its outcome goes. Dropped without an outcome it says so itself.
+/// One append that waits: its records, and where its outcome goes. If it is dropped without one, the caller's receiver
+/// sees that.
 pub(crate) struct Waiter {
     /// Order of arrival at the proposer.
     pub(crate) sequence: u64,
     pub(crate) records: Vec<Bytes>,
     /// Sum of the records' lengths.
     pub(crate) bytes: usize,
-    /// How long it may take in all.
+    /// How long the append may take in all.
     pub(crate) timeout: Duration,
-    /// When that is over, on the proposer's clock.
+    /// When `timeout` is over, on the proposer's clock.
     pub(crate) deadline: Duration,
-    /// Records and bytes of its batch in front of it: others of the batch may give up waiting.
+    /// Records and bytes in front of it in its batch, kept here because the appends in front may give up and go.
     pub(super) ahead: (u64, u64),
     reply: oneshot::Sender<Result<BatchAck, AppendError>>,
-    /// The only term it may be appended in.
+    /// The only term in which its records may be appended; `None`: any.
     pub(crate) term: Option<u64>,
     /// Gives the bytes back to the ledger's budget when the append is over.
     _permit: OwnedSemaphorePermit,
@@ -52,7 +53,7 @@ impl Waiter {
         (waiter, outcome)
     }
 
-    /// Tells the outcome. That nobody listens any more is the caller's choice.
+    /// Tells the caller the outcome. A caller that has dropped its receiver wants none.
     pub(crate) fn finish(self, outcome: Result<BatchAck, AppendError>) {
         let _ = self.reply.send(outcome);
     }

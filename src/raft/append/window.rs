@@ -1,4 +1,4 @@
-//! The batches of one ledger that are under way, and when the next one may follow.
+//! The batches of one ledger that are in flight, and when the next one may follow.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -9,33 +9,34 @@ use tokio::sync::mpsc;
 use super::inflight::{BatchEvent, InflightBatch};
 use super::waiter::Waiter;
 
-/// Entries under way at once. More hide the latency of a slow peer; fewer make larger batches.
+/// Batches in flight at once. More hide the latency of a slow peer; fewer make larger batches.
 const MAX_IN_FLIGHT: usize = 4;
 
-/// What the proposer knows of its batches: what it has heard, and never what it could look up in them. What Raft has
-/// refused and the proposer has not heard of would be proposed again behind what it proposes meanwhile.
+/// What the proposer knows of its batches: what their events told it, never what it could look up in them. Otherwise it
+/// could propose a batch after Raft has refused the one before and before the proposer has heard of that: the refused
+/// appends, proposed again, would lie behind later ones.
 pub(crate) struct InflightWindow {
     batches: Vec<Weak<InflightBatch>>,
-    /// Those that have not landed.
+    /// Batches whose last event has not arrived.
     in_flight: usize,
-    /// Raft may have refused the one that was launched last.
+    /// Raft may still refuse the batch that was started last.
     undecided: bool,
     events: mpsc::UnboundedSender<BatchEvent>,
 }
 
 impl InflightWindow {
-    /// None. What becomes of each is said to `landing`, in the order in which it happens.
+    /// An empty window. Its batches send their events to `events`, in the order in which things happen.
     pub(crate) fn new(events: mpsc::UnboundedSender<BatchEvent>) -> Self {
         Self { batches: Vec::new(), in_flight: 0, undecided: false, events }
     }
 
-    /// Whether the next one may follow. One that waits for the one before it keeps its place: between the two a lease
-    /// can be renewed.
+    /// Whether the next batch may start. It may not before the one before it has its place in the log: Raft could refuse
+    /// that one and, with its lease renewed, take this one.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight < MAX_IN_FLIGHT && !self.undecided
     }
 
-    /// A flight that is proposed now, of an entry of `length` bytes. Only while there is room.
+    /// Starts a batch whose entry has `length` bytes. Only while there is room.
     pub(crate) fn start(&mut self, length: usize, waiters: Vec<Waiter>) -> Arc<InflightBatch> {
         let inflight = InflightBatch::new(length, waiters, self.events.clone());
         self.batches.push(Arc::downgrade(&inflight));
@@ -44,9 +45,9 @@ impl InflightWindow {
         inflight
     }
 
-    /// Takes note of what was said to `landing`. Gives back what is to be proposed again.
+    /// Takes note of an event. Returns the appends that are to be proposed again.
     pub(crate) fn on_event(&mut self, event: BatchEvent) -> Option<Vec<Waiter>> {
-        // All but the last one are placed.
+        // Only the last batch can be undecided; a batch that is `Done` may be an older one.
         self.undecided &= matches!(event, BatchEvent::Done);
         let refused = match event {
             BatchEvent::Placed => return None,
@@ -58,12 +59,12 @@ impl InflightWindow {
         refused
     }
 
-    /// Bytes that the log will need for those that it has not taken.
+    /// Bytes that the log will need for the batches that it has not taken yet.
     pub(crate) fn pending(&self) -> usize {
         self.all().map(|inflight| inflight.pending()).sum()
     }
 
-    /// Gives up waiting for those whose deadline has come. Returns the next deadline.
+    /// Ends the appends whose deadline has come. Returns the next deadline.
     pub(crate) fn expire(&self, now: Duration) -> Option<Duration> {
         self.all().filter_map(|inflight| inflight.expire(now)).min()
     }
@@ -73,7 +74,7 @@ impl InflightWindow {
     }
 }
 
-/// Has what Raft refused wait again where it waited before.
+/// Puts the appends that Raft refused back where they waited before.
 pub(crate) fn put_back(backlog: &mut VecDeque<Waiter>, refused: Vec<Waiter>) {
     #[cfg(feature = "internals")]
     reached::note(!refused.is_empty() && !backlog.is_empty());
@@ -81,7 +82,7 @@ pub(crate) fn put_back(backlog: &mut VecDeque<Waiter>, refused: Vec<Waiter>) {
     backlog.make_contiguous().sort_by_key(|waiter| waiter.sequence);
 }
 
-/// Whether a simulation comes to where the order is at stake. It runs in one thread.
+/// Counts how often a simulation, which runs in one thread, gets to where the order of appends is at stake.
 #[cfg(feature = "internals")]
 pub(crate) mod reached {
     use std::cell::Cell;
@@ -94,7 +95,7 @@ pub(crate) mod reached {
         TIMES.set(TIMES.get() + u64::from(reached));
     }
 
-    /// How often in this thread something was refused while more waited behind it.
+    /// How often Raft refused, in this thread, a batch behind which other appends waited.
     pub fn times() -> u64 {
         TIMES.get()
     }

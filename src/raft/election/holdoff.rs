@@ -1,12 +1,12 @@
-//! Keeps a node that has just started out of elections, for what it may have promised or acknowledged before.
+//! Keeps a node that has just started out of elections, because of what it may have promised or acknowledged before.
 //!
-//! A follower that acknowledges a request promises to elect nobody else for a while, and the leader serves reads on the
-//! strength of that. openraft keeps the promise in memory only: a process that dies and comes back at once would break
-//! it. So it keeps away from elections for as long as any such promise may last.
+//! A follower that acknowledges a request promises to elect no other node for a while, and the leader serves lease reads
+//! on the strength of that. openraft keeps the promise in memory only: a process that dies and comes back at once would
+//! break it. So a node that starts keeps out of elections for as long as any such promise may last.
 //!
-//! And a node may have come back with less than it acknowledged (see [`lost_entries`](super::lost_entries)), and with
-//! an older vote. It cannot know; its leader does, and says so. So it keeps away from elections until a leader has
-//! spoken to it, or has had the time to: one without a quorum is silent now and then.
+//! The node may also have come back with less than it acknowledged (see [`lost_entries`](super::lost_entries)), and with
+//! an older vote. It cannot know; its leader does, and says so. So it keeps out of elections until a leader has called
+//! it, or has had the time to: a leader without a quorum is silent now and then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,29 +18,30 @@ use crate::raft::membership::codec::StoredMembership;
 use crate::raft::type_config::Runtime;
 use crate::types::NodeId;
 
-/// Whether votes may be given and asked for; waits until they may.
+/// Whether this node may vote and stand; waits until it may.
 #[derive(Debug, Clone)]
 pub(crate) struct ElectionHoldoff {
-    /// Over when the semaphore, which has no permits, is closed. A `watch` would wake those who wait in any order; here
-    /// they answer candidates, and a seed of a simulation is to determine who is answered first.
+    /// The holdoff is over when this semaphore, which has no permits, is closed. A `watch` would wake waiting tasks in
+    /// any order; a semaphore wakes them in theirs, so that a simulation's seed determines which candidate is answered
+    /// first.
     over: Arc<Semaphore>,
     reminded: Arc<Notify>,
 }
 
 impl ElectionHoldoff {
-    /// Whether the node must keep away from elections at its start. Not if it has never voted, nor if nobody else is a
-    /// voter. What its vote says does not matter: that may be an older one.
+    /// Whether the node must keep out of elections at its start. Not if it has never voted, and not if it is the only
+    /// voter. What its vote says does not matter: the disk may have been set back to an older one.
     pub(crate) fn is_due(id: &NodeId, vote: Option<&HardVote>, members: &StoredMembership) -> bool {
         let mut voters = members.membership().voter_ids().peekable();
         let alone = voters.peek().is_some() && voters.all(|voter| voter == *id);
         vote.is_some() && !alone
     }
 
-    /// Starts the wait. `patience`: how long a promise lasts; `silence`: how soon a leader that lives speaks.
+    /// Starts the holdoff. `patience`: how long a promise lasts; `silence`: how long a living leader may be silent.
     pub(crate) fn start<R: Runtime>(patience: Duration, silence: Duration) -> Self {
-        let hold = Self { over: Arc::new(Semaphore::new(0)), reminded: Arc::default() };
-        let waiting = hold.clone();
-        // It ends by itself, or goes with its runtime, and all else does.
+        let holdoff = Self { over: Arc::new(Semaphore::new(0)), reminded: Arc::default() };
+        let waiting = holdoff.clone();
+        // The task ends by itself, or with its runtime, as all that waits for it does.
         drop(R::spawn(async move {
             R::sleep(patience).await;
             tokio::select! {
@@ -50,31 +51,31 @@ impl ElectionHoldoff {
             }
             waiting.over.close();
         }));
-        hold
+        holdoff
     }
 
-    /// No hold.
+    /// A holdoff that is over.
     pub(crate) fn none() -> Self {
         let over = Semaphore::new(0);
         over.close();
         Self { over: Arc::new(over), reminded: Arc::default() }
     }
 
-    /// A leader has spoken, and what it says that this node has acknowledged to it is noted.
+    /// To be called when a leader has called, and its reminder is noted in `LostEntries`.
     pub(crate) fn reminded(&self) {
         if !self.is_over() {
             self.reminded.notify_one();
         }
     }
 
-    /// Whether votes may be given.
+    /// Whether this node may vote and stand.
     pub(crate) fn is_over(&self) -> bool {
         self.over.is_closed()
     }
 
-    /// Ends when votes may be given.
+    /// Returns when this node may vote and stand.
     pub(crate) async fn over(&self) {
-        // An error is what is waited for: there are no permits.
+        // There are no permits: this ends with an error, when the semaphore is closed.
         let _ = self.over.acquire().await;
     }
 }
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_has_never_voted_or_votes_alone_does_not_hold_its_votes_back() {
+    fn only_a_node_that_has_never_voted_or_is_the_only_voter_may_vote_at_once() {
         let own = NodeId::new(1);
         let vote = |node: u64, granted| HardVote { term: 3, node: Some(NodeId::new(node)), granted };
         for (node, granted) in [(0, true), (0, false), (1, true), (1, false)] {
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_node_is_held_until_a_leader_speaks_and_no_longer_than_one_may_be_silent() {
+    async fn a_node_waits_until_a_leader_calls_and_no_longer_than_one_may_be_silent() {
         let (patience, silence) = (Duration::from_secs(1), Duration::from_secs(10));
         let now = <TokioRuntime as AsyncRuntime>::Instant::now;
         let began = now();

@@ -1,20 +1,20 @@
-//! What saving votes costs on this disk, and how an election is won in spite of it.
+//! How long saving a vote takes on this disk, and how nodes elect a leader although it takes long.
 //!
-//! A vote is on the disk before it is told, and openraft waits for an answer to a request for votes no longer than the
-//! lower election timeout. Every candidacy is one of a new term, so every one needs a new save. Where a save takes
-//! longer than that timeout, no voter ever answers in time: one term follows the other, and nobody is elected.
+//! A node saves its vote before it tells it, and openraft waits for answers to a request for votes no longer than the
+//! lower election timeout. Every candidacy has a new term and needs a new save. Where a save takes longer than that
+//! timeout, no voter ever answers in time: term follows term, and no node is elected.
 //!
-//! So where saves are slow, here or with the voters,
-//! - a candidate that has saved its own vote asks for those of the others before openraft does, and waits as long as
-//!   they may take ([`VoteCollector`]). openraft asks for the same votes next, which are on their disks then. How long
-//!   they take is not known: it waits three times as long as its own vote took, and longer with each candidacy in vain;
-//! - a node that has saved a vote, its own or another's, does not ask for pre-votes for a while: one that is being
-//!   elected has to save its own vote twice before anybody hears of it, and whoever asks meanwhile would take its
-//!   voters away.
+//! So where saves are slow, on this node or on the voters,
+//! - a candidate that has saved its own vote asks the others for theirs before openraft does, and waits as long as
+//!   their saves may take ([`VoteCollector`]). Then openraft asks for the same votes, which by then are on the voters'
+//!   disks. The candidate does not know how long their saves take: it waits three times as long as its own took, and
+//!   longer after each candidacy in vain;
+//! - a node that has saved a vote, its own or another's, asks for no pre-votes for a while: a node that is being elected
+//!   saves its own vote twice before the others hear of it, and a node that asked meanwhile would take its voters away.
 //!
-//! To ensure correctness: who asks has saved its own vote, and stands. (A vote that is given to somebody who does not
-//! stand yet would come back to it as one of a later term, which openraft does not bear: a leader would go on under a
-//! vote that is not its own.) What counts is the answer to openraft's own request.
+//! To ensure correctness: a candidate asks only when it has saved its own vote and openraft has it stand. (A vote for a
+//! node that does not stand yet would reach that node as a vote of a later term, which openraft cannot handle: a leader
+//! would go on under a vote that is not its own.) Only the answers to openraft's own requests count.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -28,36 +28,38 @@ use crate::raft::membership::codec::Membership;
 use crate::raft::type_config::Runtime;
 use crate::types::NodeId;
 
-/// For so many saves, and up to twice as many, no pre-vote is asked for after one: two are the candidate's own.
+/// How long a node asks for no pre-votes after a slow save, in such saves (and up to twice as long, by chance): two are
+/// the candidate's own, one is a voter's.
 const SAVES: u32 = 3;
-/// But for no longer than twice this, and no votes are waited for any longer: a disk may have hung once.
+/// Half the longest time without asking for pre-votes, and the longest that a candidate waits for votes: the disk may
+/// have hung once.
 const LONGEST: Duration = Duration::from_secs(20);
 /// Values that the random share of a wait can take.
 const SHARES: u32 = 1 << 10;
 
-/// What saving votes costs. Cheap to clone; all clones are one.
+/// How long saving votes takes, and who waits because of it. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct VoteSaves(Arc<Mutex<VoteSavesState>>);
 
 #[derive(Debug, Default)]
 struct VoteSavesState {
-    /// Votes that are being saved.
+    /// Saves that have begun and not ended.
     saving: usize,
-    /// Waits that are not over.
+    /// Waits after slow saves that are not over.
     waits: usize,
-    /// What a save lately took at most.
+    /// The longest that a save took lately.
     lately: Duration,
-    /// Whether that is too long for a vote to be told in time.
+    /// Whether `lately` is too long for a vote to reach a candidate in time.
     slow: bool,
     /// Candidacies of this node since there was a leader.
     in_vain: u32,
     stopped: bool,
 }
 
-/// Asks the others for their votes, for as long as their disks may take.
+/// Asks the other voters for their votes, and waits as long as their disks may take.
 pub(crate) trait VoteCollector: Send + Sync {
-    /// Ends when a quorum of `membership`, this node included, has saved `vote`, as this node has; or when that will
-    /// not come to be, or has not `within` that time. `last`: the last entry of this node's log.
+    /// Ends when a quorum of `membership` has saved `vote`, counting this node, which has; or when too many have refused
+    /// it; or after `within`. `last`: the last entry of this node's log.
     fn collect(
         &self,
         vote: RaftVote,
@@ -66,11 +68,11 @@ pub(crate) trait VoteCollector: Send + Sync {
         within: Duration,
     ) -> BoxFuture<'_, ()>;
 
-    /// What it goes by.
+    /// What this node knows of saving votes.
     fn saves(&self) -> VoteSaves;
 }
 
-/// The times and the node that a save is judged by.
+/// The node whose saves are judged, and the times that they are compared with.
 #[derive(Debug, Clone)]
 pub(crate) struct ElectionBounds {
     pub(crate) node: NodeId,
@@ -79,13 +81,14 @@ pub(crate) struct ElectionBounds {
 }
 
 impl ElectionBounds {
-    /// Whether a save that takes so long is one that a vote may be too late for: it also has to travel, and the next
-    /// one may take longer.
+    /// Whether votes may be too late if saving one takes `took`. Half of the lower election timeout is left for the
+    /// vote to travel, and for the next save to take longer.
     pub(crate) fn is_slow(&self, took: Duration) -> bool {
         took > self.election_timeout.0 / 2
     }
 
-    /// How long to wait after a save: as long as whoever is being elected may take, and not as long as the others wait.
+    /// How long to wait after a slow save: as long as a node that is being elected may need, and each node for another
+    /// time.
     fn wait(&self, lately: Duration, term: u64) -> Duration {
         let mut hasher = DefaultHasher::new();
         (&self.node, term).hash(&mut hasher);
@@ -100,17 +103,17 @@ impl VoteSaves {
         self.0.lock()
     }
 
-    /// A vote is being saved, until what is given back is dropped.
+    /// A save begins; it ends when the returned value is dropped.
     pub(crate) fn begin(&self) -> Saving {
         self.state().saving += 1;
         Saving(self.clone())
     }
 
-    /// A vote of `term` was saved, which took so long.
+    /// Saving a vote of `term` took `took`.
     pub(crate) fn took<R: Runtime>(&self, took: Duration, term: u64, bounds: &ElectionBounds) {
         let wait = {
             let mut state = self.state();
-            // It takes a few good ones to forget a bad one.
+            // Only several fast saves outweigh a slow one.
             state.lately = took.min(LONGEST).max(state.lately / 2);
             state.slow = bounds.is_slow(state.lately);
             if !state.slow {
@@ -120,15 +123,15 @@ impl VoteSaves {
             bounds.wait(state.lately, term)
         };
         let waiting = self.clone();
-        // It ends by itself, or goes with its runtime, and all else does.
+        // The task ends by itself, or with its runtime, as all that would ask does.
         drop(R::spawn(async move {
             R::sleep(wait).await;
             waiting.state().waits -= 1;
         }));
     }
 
-    /// This node stands, and has saved its vote: how long to wait for the votes of others. `None`: no longer than
-    /// openraft does.
+    /// How long this node, which stands and has saved its vote, is to wait for the votes of others. `None`: no longer
+    /// than openraft does.
     pub(crate) fn stands(&self, bounds: &ElectionBounds) -> Option<Duration> {
         let mut state = self.state();
         let own = if state.slow { state.lately * SAVES } else { Duration::ZERO };
@@ -145,7 +148,7 @@ impl VoteSaves {
         self.state().in_vain = 0;
     }
 
-    /// Nothing is waited for any more.
+    /// Ends every wait for votes: the ledger closes.
     pub(crate) fn stop(&self) {
         self.state().stopped = true;
     }
@@ -154,7 +157,7 @@ impl VoteSaves {
         self.state().stopped
     }
 
-    /// Whether this node may ask for pre-votes: none is being saved, and who was elected by the last one has had time.
+    /// Whether this node may ask for pre-votes: it saves no vote, and the node that it voted for last has had its time.
     pub(crate) fn may_ask(&self) -> bool {
         let state = self.state();
         state.saving == 0 && state.waits == 0
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn after_a_slow_save_nobody_is_asked_while_another_may_be_elected() {
+    async fn after_a_slow_save_a_node_asks_nobody_while_another_may_be_elected() {
         let saves = VoteSaves::default();
         let began = tokio::time::Instant::now();
         saves.took::<TokioRuntime>(millis(1_000), 7, &bounds(0));
@@ -208,7 +211,7 @@ mod tests {
         }
         let waited = began.elapsed();
         assert!(waited >= millis(3_800) && waited < millis(6_800 + 2), "{waited:?}");
-        // A few that are in time, and it is a good disk again.
+        // After a few fast saves the disk counts as fast again.
         for _ in 0..3 {
             saves.took::<TokioRuntime>(millis(1), 7, &bounds(0));
         }

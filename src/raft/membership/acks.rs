@@ -1,10 +1,10 @@
-//! What the members have acknowledged to this node while it leads, and who came back with less.
+//! What the members have acknowledged to this node while it leads, and which of them came back with less.
 //!
-//! A member acknowledges what is where its durability says it is, so it never has less later: unless its disk was lost
-//! or set back, its log was cut by hand, or, with an interval, its power failed. Raft counts it for what it has from
-//! the moment this shows. Here is kept what is to be said about it.
+//! A member acknowledges an entry when it is where its durability says, so it never has less later: unless its disk was
+//! lost or set back, its log was cut by hand, or, with `Durability::Interval`, its power failed. From the moment a
+//! conflict shows this, Raft counts the member for what it has. [`MemberAcks`] keeps what the operator is told.
 //!
-//! What a member acknowledged is also told to itself, by heartbeats: see
+//! The leader's heartbeats also tell each member what it has acknowledged: see
 //! [`lost_entries`](crate::raft::election::lost_entries).
 
 use std::collections::BTreeMap;
@@ -16,10 +16,10 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::raft::log_id::{LogId, RaftVote};
 use crate::types::{Group, Incarnation, NodeId};
 
-/// The index after the last record up to an entry, if that can be told.
+/// The index after the last record up to an entry, if this node knows it.
 pub(crate) type IndexAfter = Arc<dyn Fn(u64) -> Option<u64> + Send + Sync>;
 
-/// Whether this node's log has an entry, or had it: what is removed is committed.
+/// Whether this node's log has an entry, or had it (only committed entries are removed).
 pub(crate) type Holds = Arc<dyn Fn(LogId) -> bool + Send + Sync>;
 
 /// What the members of one ledger have acknowledged. Cheap to clone.
@@ -29,7 +29,7 @@ pub(crate) struct MemberAcks {
     state: Arc<Mutex<AcksState>>,
     index_after: IndexAfter,
     holds: Holds,
-    /// Whether what is acknowledged survives a loss of power.
+    /// Whether entries are synced before a member acknowledges them, and so survive a loss of power.
     lasting: bool,
 }
 
@@ -37,17 +37,17 @@ pub(crate) struct MemberAcks {
 struct AcksState {
     /// The vote under which this node leads, or led last.
     leader: Option<RaftVote>,
-    /// By the disk.
+    /// By the member's disk.
     members: BTreeMap<Incarnation, MemberAck>,
 }
 
 #[derive(Default)]
 struct MemberAck {
-    /// The most it has acknowledged.
+    /// The last entry that it has ever acknowledged.
     most: Option<LogId>,
-    /// What it has acknowledged and was not found to lack since.
+    /// The last entry that it has acknowledged and not been found to lack since.
     now: Option<LogId>,
-    /// How often it was found to have less.
+    /// How often it was found to have less than it acknowledged.
     losses: u64,
     lost: Option<Loss>,
 }
@@ -56,15 +56,15 @@ struct MemberAck {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Loss {
     had: LogId,
-    /// The end of its log; `None`: it has nothing, or did not say.
+    /// The last entry of its log; `None`: it has none, or did not say.
     has: Option<LogId>,
 }
 
 impl AcksState {
-    /// What is kept under `leader`; `None` if that is one of the past.
+    /// The members' acks under `leader`; `None` if its term is over.
     ///
-    /// This node may lead again, in a later term: what it has kept of the entries that were acknowledged to it, those
-    /// who acknowledged them have as well. The others were cut, here and perhaps there.
+    /// If this node leads again in a later term, it keeps the acks of entries that it still has: the members that
+    /// acknowledged those have them too. The other entries were cut here, and perhaps on the members.
     fn under(&mut self, leader: &RaftVote, holds: &Holds) -> Option<&mut BTreeMap<Incarnation, MemberAck>> {
         let term = |vote: &RaftVote| vote.leader_id.term;
         match &self.leader {
@@ -80,7 +80,7 @@ impl AcksState {
 }
 
 impl MemberAcks {
-    /// `lasting`: what is acknowledged was synced.
+    /// `lasting`: members sync entries before they acknowledge them.
     pub(crate) fn new(group: Group, index_after: IndexAfter, holds: Holds, lasting: bool) -> Self {
         Self { group, state: Arc::default(), index_after, holds, lasting }
     }
@@ -113,11 +113,11 @@ impl MemberAcks {
         let Some(acked) = state.under(leader, &self.holds).and_then(|members| members.get_mut(&disk)) else { return };
         let (Some(now), Some(had)) = (acked.now, acked.most) else { return };
         if has.is_some_and(|has| has.leader_id > had.leader_id) {
-            // It followed a leader in between that had it cut what it acknowledged: that was not committed.
+            // A leader in between had it cut entries that it had acknowledged and that were not committed.
             (acked.now, acked.most) = (None, None);
             return;
         }
-        // Whoever is asked for what it never said it has says nothing new, unless its log ends before what it said.
+        // A member that lacks an entry it never acknowledged has lost nothing, unless its log ends before its last ack.
         if at.index > now.index && has.is_none_or(|has| has >= now) {
             return;
         }
@@ -133,8 +133,8 @@ impl MemberAcks {
                 or set back, or its log was cut; it counts for what it has, and is brought up to date");
         } else {
             tracing::warn!(%group, node = %id, %disk, %had, %has,
-                "a member has less than it acknowledged, as a loss of power \
-                may leave it that syncs at intervals; it counts for what it has, and is brought up to date");
+                "a member has less than it acknowledged, as can be \
+                after a loss of power where nodes sync at intervals; it counts for what it has, and is brought up to date");
         }
     }
 
@@ -143,13 +143,14 @@ impl MemberAcks {
         self.state().members.get(&disk).map_or(0, |acked| acked.losses)
     }
 
-    /// What the member is to be reminded of; nothing where a loss of power may have taken it.
+    /// The last entry that the member has acknowledged, for the leader to remind it of; `None` where a loss of power may
+    /// have taken that.
     pub(crate) fn reminder(&self, leader: &RaftVote, disk: Incarnation) -> Option<LogId> {
         let mut state = self.state();
         state.under(leader, &self.holds).and_then(|members| members.get(&disk)?.most).filter(|_| self.lasting)
     }
 
-    /// What is wrong with a member, if this node leads in `term`. With an interval it is not an alarm.
+    /// What a member has lost, if this node leads in `term`. With `Durability::Interval` a loss is no alarm.
     pub(crate) fn alarm(&self, term: u64, id: &NodeId, disk: Incarnation) -> Option<String> {
         let state = self.state();
         state.leader.as_ref().filter(|leader| self.lasting && leader.leader_id.term == term)?;
@@ -172,16 +173,16 @@ impl MemberAcks {
 }
 
 impl MemberAck {
-    /// Whether it does not have all that it has acknowledged.
+    /// Whether it lacks an entry that it has acknowledged.
     fn lacks(&self) -> bool {
         self.now < self.most
     }
 }
 
-/// The end of a log, for people.
+/// The end of a log, as the operator reads it.
 struct LogEnd {
     number: Option<u64>,
-    /// Index after its last record, if that can be told.
+    /// Index after its last record, if this node knows it.
     records: Option<u64>,
 }
 

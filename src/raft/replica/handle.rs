@@ -175,12 +175,12 @@ where
             self.stop.cancel();
             self.saves.stop();
             if let Err(error) = self.raft.shutdown().await {
-                tracing::error!(group = %self.log.group(), %error, "Raft ended badly");
+                tracing::error!(group = %self.log.group(), %error, "Raft did not shut down cleanly");
             }
             let tasks = std::mem::take(&mut *self.tasks.lock());
             for task in tasks {
                 if let Err(error) = task.await {
-                    tracing::error!(group = %self.log.group(), %error, "a task of the ledger ended badly");
+                    tracing::error!(group = %self.log.group(), %error, "a task of the ledger panicked or was cancelled");
                 }
             }
         })

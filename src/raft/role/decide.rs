@@ -13,34 +13,34 @@ use crate::types::{ClosedKind, Incarnation, NodeId, Role};
 /// What Raft's metrics do not say of this node.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Signals {
-    /// A leader has called since the start: the vote may be one that was saved before, for a leader that is long gone.
+    /// Whether a leader has called since the start. Until then openraft may name a leader of before the start.
     pub(super) contact: bool,
-    /// The leader has been silent for too long.
+    /// Whether the leader has been silent for too long.
     pub(super) silent: bool,
-    /// Why it is a member no more.
+    /// Why this disk is no longer a member.
     pub(super) removed: Option<String>,
 }
 
-/// When a leader has heard nothing from a quorum for too long; `None` if it needs nobody else.
+/// When a leader will have heard nothing from a quorum for too long; `None` if it is the only voter.
 ///
-/// openraft goes on calling itself the leader; a broker must not. The lease, which is over sooner, is a matter of reads
-/// and writes, which wait for it to be renewed: it is no role.
+/// openraft still calls itself the leader then; a broker must not be master any more. The lease, which ends sooner,
+/// concerns reads and appends only: they wait until it is renewed.
 pub(super) fn alone_at<R: Runtime>(id: &NodeId, metrics: &RaftMetrics<R>, alone: Duration) -> Option<R::Instant> {
     let membership = metrics.membership_config.membership();
     let others = membership.voter_ids().any(|voter| voter != *id);
     metrics.last_quorum_acked.filter(|_| others).map(|acked| *acked + alone)
 }
 
-/// Whether a node with this disk may ask for votes. One that replaces a disk of its name learns the log from the
-/// beginning, and with it memberships in which its name stood for the disk before: a small enough one would make it a
-/// leader on its own.
+/// Whether a node with this disk may stand for election. A disk that replaces one of the same node id receives the log
+/// from the beginning, with memberships in which that id meant the former disk: as the only voter of one of those, it
+/// would elect itself.
 pub(super) fn may_lead(id: &NodeId, disk: Incarnation, membership: &Membership) -> bool {
     membership.get_node(id).is_some_and(|node| node.incarnation == disk)
 }
 
-/// What a ledger is whose Raft has ended by itself.
+/// The last role of a ledger whose Raft has ended by itself.
 pub(super) fn failed<R: Runtime>(fatal: &Fatal<TypeConfig<R>>, log: &LogReader) -> Role {
-    // Raft's own words wrap the log's; the log's first reason is the one to tell.
+    // openraft wraps the log's error in words of its own; the log keeps its first failure, which the operator needs.
     if let Some(failure) = log.failure() {
         return failure.role();
     }
@@ -71,7 +71,7 @@ pub(super) fn role<R: Runtime>(
         return Role::Removed { term, reason };
     }
     let membership = metrics.membership_config.membership();
-    // openraft names the leader it voted for until it votes for another, heard or not.
+    // openraft names the leader it voted for until it votes for another, whether or not that leader is heard.
     let heard = seen.contact && !seen.silent;
     let master = metrics.current_leader.as_ref().filter(|leader| heard && *leader != id);
     match master.and_then(|leader| Some((leader, membership.get_node(leader)?))) {

@@ -1,4 +1,4 @@
-//! Whether the leader is heard.
+//! Whether this node hears its leader.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::raft::type_config::Runtime;
 pub(super) struct LeaderListener<R: Runtime> {
     standing: Standing,
     silence: Duration,
-    /// Appends heard so far, and since when there were no more.
+    /// Appends of leaders up to the last one that was noticed, and when that was.
     heard: u64,
     since: R::Instant,
     pub(super) check_at: R::Instant,
@@ -24,17 +24,17 @@ impl<R: Runtime> LeaderListener<R> {
         Self { heard: standing.heard(), standing, silence, since: now, check_at: now + silence, silent: false }
     }
 
-    /// Something was heard just now.
+    /// Notes that the leader was heard just now.
     pub(super) fn begin(&mut self) {
         (self.heard, self.since, self.silent) = (self.standing.heard(), R::Instant::now(), false);
     }
 
-    /// Until a leader calls.
+    /// Returns when a leader calls.
     pub(super) async fn listen(&self) {
         self.standing.heard_more_than(self.heard).await;
     }
 
-    /// Looks, from time to time, whether the leader is silent.
+    /// Sets `silent` if no leader has called for `silence`. To be called at `check_at`.
     pub(super) fn check(&mut self) {
         let now = R::Instant::now();
         self.check_at = now + self.silence / 2;

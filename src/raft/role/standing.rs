@@ -1,5 +1,5 @@
-//! How a node stands to its cluster beyond what Raft says: whether it hears its leader, whether others say that it is a
-//! member no more, and for what it waits.
+//! How a node stands to its cluster beyond what Raft says: whether it hears its leader, whether other nodes say that it
+//! was removed, and why it has no master.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,26 +8,25 @@ use tokio::sync::{Notify, watch};
 
 use crate::types::{Group, NodeId};
 
-/// Shared by the network, which hears things, the role task, which draws the conclusions, and who tells the operator.
-/// Cheap to clone.
+/// The network writes it, the role task draws the conclusions, status and errors tell the operator. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Standing {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// Appends of leaders that have arrived.
+    /// Appends of leaders that have arrived so far.
     appends: AtomicU64,
-    /// Somebody waits for the next one.
+    /// Whether a task waits for the next append.
     awaited: AtomicBool,
     arrived: Notify,
-    /// Who said that this node is a member no more.
+    /// The node that said that this one was removed.
     removed: watch::Sender<Option<String>>,
     /// Why there is no master, as far as this node can tell, and what to do.
     waiting: watch::Sender<Option<String>>,
-    /// Somebody wants to know.
+    /// Wakes the task that finds out why there is no master.
     looked: Notify,
-    /// What a leader says that what is committed here contradicts.
+    /// How a leader's history contradicts what is committed here.
     contradiction: watch::Sender<Option<String>>,
 }
 
@@ -41,8 +40,7 @@ impl Default for Standing {
 }
 
 impl Standing {
-    /// An append of a leader has arrived, whether or not Raft has answered it yet: a disk that is slow to take it is no
-    /// reason to say that nobody leads.
+    /// Counts an append of a leader, before Raft answers it: a slow disk of this node does not mean that nobody leads.
     pub(crate) fn hear(&self) {
         self.inner.appends.fetch_add(1, Ordering::SeqCst);
         if self.inner.awaited.swap(false, Ordering::SeqCst) {
@@ -50,12 +48,12 @@ impl Standing {
         }
     }
 
-    /// How many appends have arrived.
+    /// How many appends of leaders have arrived so far.
     pub(crate) fn heard(&self) -> u64 {
         self.inner.appends.load(Ordering::SeqCst)
     }
 
-    /// Until more than `heard` appends have arrived. May be dropped and called again.
+    /// Returns once more than `heard` appends have arrived. Safe to cancel.
     pub(crate) async fn heard_more_than(&self, heard: u64) {
         loop {
             self.inner.awaited.store(true, Ordering::SeqCst);
@@ -66,7 +64,7 @@ impl Standing {
         }
     }
 
-    /// `by` says that this node's disk is a member no more.
+    /// Notes that `by` says that this node was removed. The first to say so is kept.
     pub(crate) fn tell_removed(&self, by: &str) {
         self.inner.removed.send_if_modified(|told| {
             let new = told.is_none();
@@ -77,28 +75,29 @@ impl Standing {
         });
     }
 
-    /// A leader has called since: it is a member after all.
+    /// Notes that a leader has called: this node is a member after all.
     pub(crate) fn tell_member(&self) {
         self.inner.removed.send_if_modified(|told| told.take().is_some());
     }
 
-    /// Who said that this node is a member no more.
+    /// The node that said that this one was removed.
     pub(crate) fn removed(&self) -> watch::Receiver<Option<String>> {
         self.inner.removed.subscribe()
     }
 
-    /// Says why there is no master; `None`: there is one.
+    /// Notes why there is no master; `None`: there is one.
     pub(crate) fn wait_for(&self, why: Option<String>) {
         self.inner.waiting.send_replace(why);
     }
 
-    /// `leader` sends what does not fit what is committed here, as `why` says: nothing more comes of the two.
+    /// Notes that `leader` sends entries that contradict what is committed here, as `why` says. This node takes nothing
+    /// from it until it does no more.
     pub(crate) fn contradict(&self, group: &Group, leader: &NodeId, why: &str) {
         let told = format!(
-            "the master {leader} has another history than this node: {why}. Nothing is taken from it, for records that \
-             were acknowledged would go. It can be so when a disk was set back or lost while no master knew it \
-             (docs/recovery.md): compare the two (`dledger log diff`), and give the one that is not wanted an empty \
-             directory (`dledger members replace`)"
+            "the master {leader} has another history than this node: {why}. This node takes nothing from it, because it \
+             would lose acknowledged records. A disk that was set back or lost while no master noticed can cause this \
+             (docs/recovery.md): compare the two nodes (`dledger log diff`), and give the one whose history is wrong an \
+             empty directory (`dledger members replace`)"
         );
         let new = self.inner.contradiction.send_if_modified(|known| known.replace(told.clone()).is_none());
         if new {
@@ -106,24 +105,24 @@ impl Standing {
         }
     }
 
-    /// What a leader sends fits.
+    /// Notes that what a leader sends fits.
     pub(crate) fn agree(&self) {
         if self.inner.contradiction.borrow().is_some() {
             self.inner.contradiction.send_replace(None);
         }
     }
 
-    /// Why nothing is taken from the leader, although it leads.
+    /// Why this node takes nothing from its leader.
     pub(crate) fn contradiction(&self) -> Option<String> {
         self.inner.contradiction.borrow().clone()
     }
 
-    /// Has it found out soon why there is no master.
+    /// Has the waiting task find out why there is no master.
     pub(crate) fn look(&self) {
         self.inner.looked.notify_one();
     }
 
-    /// Until somebody wants to know why there is no master.
+    /// Returns when a caller wants to know why there is no master.
     pub(crate) async fn looked_for(&self) {
         self.inner.looked.notified().await;
     }

@@ -26,10 +26,10 @@ use crate::raft::type_config::Metrics;
 use crate::raft::type_config::{Runtime, TypeConfig, sleep_until};
 use crate::types::{ClosedKind, Group, Incarnation, NodeId, Role};
 
-/// Time that a runtime may take to end all its tasks.
+/// Time that a runtime that shuts down may take to end all its tasks.
 const GOING_DOWN: Duration = Duration::from_millis(50);
 
-/// Watches openraft's metrics until Raft is gone, and says what they mean for a broker.
+/// Watches openraft's metrics until Raft has ended, and publishes the role that they mean.
 pub(crate) struct RoleTask<R: Runtime> {
     group: Group,
     id: NodeId,
@@ -37,33 +37,33 @@ pub(crate) struct RoleTask<R: Runtime> {
     raft: Raft<R>,
     /// Whether this node has heard from a leader since it was started.
     contact: watch::Receiver<bool>,
-    /// As long as it lasts, this node asks for no votes.
+    /// Until it is over, this node does not stand for election.
     votes: ElectionHoldoff,
-    /// As long as there is anything, too.
+    /// As long as this node lacks entries that it acknowledged, it does not stand either.
     lost_entries: LostEntries,
     metrics: Metrics<R>,
-    /// The term this node was in when it was started. openraft's metrics say 0 until its core has something to tell.
+    /// The term of this node's vote when it started. openraft's metrics say 0 until its core publishes the first ones.
     saved_term: u64,
     log: LogReader,
     role: watch::Sender<Role>,
     tenures: Tenures,
     view: watch::Sender<ClusterView>,
-    /// How long a leader may hear nothing from a quorum: followers that hear nothing from it for so long may elect
-    /// another one, and before that none does.
+    /// How long a leader may hear nothing from a quorum and still be the master: followers that hear nothing from their
+    /// leader elect no other before this time is over.
     alone: Duration,
-    /// How long a follower that hears nothing of its leader still takes it for the master.
+    /// How long a leader may be silent and its followers still name it as the master.
     silence: Duration,
     standing: Standing,
-    /// Raft is to stop: that it does is no failure.
+    /// Cancelled before Raft is stopped: that Raft ends is then no failure.
     stop: CancellationToken,
 }
 
-/// What the role task tells, and the task.
+/// The role task, and the channels that it publishes to and is told by.
 pub(crate) struct RoleChannels<R: Runtime> {
     pub(crate) role: watch::Receiver<Role>,
     pub(crate) tenure: watch::Receiver<Option<Tenure>>,
     pub(crate) view: watch::Receiver<ClusterView>,
-    /// To be told when this node hears from a leader for the first time.
+    /// Set to true when this node hears from a leader for the first time.
     pub(crate) contact: watch::Sender<bool>,
     /// To be cancelled before Raft is stopped.
     pub(crate) stop: CancellationToken,
@@ -71,7 +71,7 @@ pub(crate) struct RoleChannels<R: Runtime> {
 }
 
 impl<R: Runtime> RoleTask<R> {
-    /// Starts it for the node of `identity`.
+    /// Starts the task for the node of `identity`.
     pub(crate) fn start(
         config: &Config,
         identity: &Identity,
@@ -102,7 +102,7 @@ impl<R: Runtime> RoleTask<R> {
             tenures,
             view: view_sender,
             alone: config.election_timeout.0 + config.election_timeout.1,
-            // By then it asks for votes itself.
+            // By then a follower stands for election itself.
             silence: config.election_timeout.1 * 2,
             standing,
             stop: stop.clone(),
@@ -115,13 +115,13 @@ impl<R: Runtime> RoleTask<R> {
         let held = votes.over().fuse();
         let mut lost = self.lost_entries.watch();
         futures::pin_mut!(held);
-        // What the view shows. The metrics of a leader change with every heartbeat; this hardly ever does.
+        // Term and membership that the view was made of. A leader's metrics change with every heartbeat; these rarely do.
         let mut shown = None;
         let mut told = self.standing.removed();
         let mut listener = LeaderListener::<R>::new(&self.standing, self.silence);
         let mut out = OwnMembership::default();
         loop {
-            // Before openraft's state is held: it may have to read.
+            // Before the metrics are borrowed: these may have to read the log.
             let lacks = self.lost_entries.lacking(&self.log).is_some();
             let by = told.borrow_and_update().clone();
             let seen = self.seen(&mut out, listener.silent, by.as_deref());
@@ -130,7 +130,7 @@ impl<R: Runtime> RoleTask<R> {
                 let alone_at = alone_at(&self.id, &metrics, self.alone);
                 let membership = metrics.membership_config.membership();
                 let may_lead = may_lead(&self.id, self.incarnation, membership);
-                // One that was removed would ask, and be refused, for ever.
+                // A node that was removed would stand, and be refused, for ever.
                 let may_ask = may_lead && seen.removed.is_none();
                 self.raft.runtime_config().elect(may_ask && self.votes.is_over() && !lacks);
                 let term = metrics.current_term.max(self.saved_term);
@@ -147,7 +147,7 @@ impl<R: Runtime> RoleTask<R> {
             let alone_at = alone_at.filter(|_| role.is_master());
             let follows = matches!(role, Role::Slave { .. });
             let listens = listener.silent || matches!(role, Role::Removed { .. });
-            // Before the role: who hears of a master can look up the members.
+            // Before the role, so that a task that hears of a master finds its members in the view.
             if let Some(view) = view {
                 self.view.send_if_modified(|current| std::mem::replace(current, view.clone()) != view);
             }
@@ -155,17 +155,17 @@ impl<R: Runtime> RoleTask<R> {
             tokio::select! {
                 biased;
                 changed = self.metrics.changed() => if changed.is_err() {
-                    // A core that panicked leaves its last metrics behind, looking well; only the closed channel tells.
+                    // The last metrics of a core that panicked look well; only the closed channel shows that it ended.
                     let fatal = self.raft.is_initialized().await.err().unwrap_or(Fatal::Stopped);
                     return self.end(&fatal).await;
                 },
                 () = &mut held, if !held.is_terminated() => {}
-                // An error: nobody is left to hear anything.
+                // Closed when the peer server is gone, and nothing can be heard any more.
                 Ok(()) = self.contact.changed() => {}
                 Ok(()) = lost.changed() => {}
                 Ok(()) = told.changed() => listener.begin(),
                 () = listener.listen(), if listens => {
-                    // Whom a leader calls is a member.
+                    // A leader calls members only.
                     self.standing.tell_member();
                     listener.begin();
                 }
@@ -175,7 +175,7 @@ impl<R: Runtime> RoleTask<R> {
         }
     }
 
-    /// What is to be known of this node besides Raft's metrics.
+    /// What Raft's metrics do not say of this node.
     fn seen(&self, out: &mut OwnMembership, silent: bool, told: Option<&str>) -> Signals {
         let changed = {
             let metrics = self.metrics.borrow_watched();
@@ -183,17 +183,17 @@ impl<R: Runtime> RoleTask<R> {
             let key = Some((now, now <= metrics.last_applied));
             (std::mem::replace(&mut out.of, key) != key).then(|| metrics.membership_config.clone())
         };
-        // Read the log without holding up who makes the metrics.
+        // The metrics are not borrowed while the log is read: Raft could not publish new ones meanwhile.
         if let Some(config) = changed {
             let named = may_lead(&self.id, self.incarnation, config.membership());
             let was = |now: &LogId| codec::was_member(&self.log, self.incarnation, now.index);
             let before = !named && config.log_id().as_ref().is_some_and(was);
             out.knows_itself = named || before;
-            // One that is not committed may never come to be.
+            // A membership that is not committed may still be replaced.
             out.is_out = before && out.of.is_some_and(|(_, committed)| committed);
         }
         if told.is_some() && !out.knows_itself {
-            // Not to be kept for when it does: whoever says so will say so again.
+            // Forgotten now, while the log names this disk nowhere: the node that said so says it again.
             self.standing.tell_member();
         }
         let removed = match told.filter(|_| out.knows_itself) {
@@ -202,19 +202,20 @@ impl<R: Runtime> RoleTask<R> {
         };
         let removed = removed.map(|who| {
             format!(
-                "this disk has been removed from the cluster ({who}): stop the node. It can come back as a new one, \
+                "this disk has been removed from the cluster ({who}): stop the node. It can come back as a new node, \
                  with an empty directory, `--join` and `dledger members add`"
             )
         });
         Signals { contact: *self.contact.borrow(), silent, removed }
     }
 
-    /// Says what has become of the ledger: Raft has ended.
+    /// Publishes the last role: Raft has ended.
     async fn end(&mut self, fatal: &Fatal<TypeConfig<R>>) {
-        // Read once: who stops a ledger whose Raft has failed before does not make it one that was stopped.
+        // Read once, now: a ledger that is stopped after its Raft failed has failed all the same.
         let wanted = self.stop.is_cancelled();
         if !wanted && self.log.failure().is_none() {
-            // A runtime that goes down ends its tasks one after the other: this one too then, and nothing has failed.
+            // A runtime that shuts down ends its tasks one after the other. This sleep is then the end of this task, and
+            // its `drop` says `Stopped`: nothing has failed.
             R::sleep(GOING_DOWN).await;
         }
         let role = match self.log.failure() {
@@ -225,7 +226,7 @@ impl<R: Runtime> RoleTask<R> {
     }
 
     fn publish(&mut self, role: Role) {
-        // In this order: a master has a tenure.
+        // The tenure first: a task that sees the role `Master` finds it.
         if let Role::Master { term } = role {
             self.tenures.begin(term, &self.log);
         }
@@ -257,11 +258,13 @@ impl<R: Runtime> RoleTask<R> {
 }
 
 impl<R: Runtime> Drop for RoleTask<R> {
-    /// The runtime has gone down, or the task has panicked: nobody is left to say what the role is, and what was said
-    /// last must not stay true for ever.
+    /// The runtime has shut down, or the task has panicked. No later role will be published, and the last one must not
+    /// look true for ever.
     fn drop(&mut self) {
         let last = match std::thread::panicking() {
-            true => Role::Closed { kind: ClosedKind::Internal, reason: "the task that tells the role panicked".into() },
+            true => {
+                Role::Closed { kind: ClosedKind::Internal, reason: "the task that publishes the role panicked".into() }
+            }
             false => Role::Stopped,
         };
         self.role.send_if_modified(|role| {
@@ -278,10 +281,10 @@ impl<R: Runtime> Drop for RoleTask<R> {
 /// What the membership in the log says of this node.
 #[derive(Default)]
 struct OwnMembership {
-    /// The entry that set it, and whether that is committed.
+    /// The entry that set the membership, and whether it is committed.
     of: Option<(Option<LogId>, bool)>,
-    /// This disk is named in it, or in one before.
+    /// The membership names this disk, or one before it did.
     knows_itself: bool,
-    /// It was a member, and is none.
+    /// This disk was a member, and a committed membership does not name it.
     is_out: bool,
 }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 /// Most bytes of entries in one replication request, unless a single entry is larger.
 const READ_BYTES: usize = 1 << 20;
 
-/// Pause between two reads of what is damaged, and the number of such reads, while the scrubber repairs it.
+/// Pause between two reads of a damaged entry, and the number of such reads, while the scrubber repairs it.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const MENDING: u32 = 50;
 
@@ -39,19 +39,19 @@ impl<R: Runtime> EntryReader<R> {
         Self { log, health, _runtime: PhantomData }
     }
 
-    /// `range` with an end.
+    /// `range`, with the log's bounds where it has none.
     fn asked(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
         let (asked, there) = (OpenRange::new(range), self.log.numbers());
         asked.start.unwrap_or(there.start)..asked.end.unwrap_or(there.end)
     }
 
-    /// What there is of `range`.
+    /// The part of `range` that the log has.
     fn present(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
         let (asked, there) = (self.asked(range), self.log.numbers());
         asked.start.max(there.start)..asked.end.min(there.end)
     }
 
-    /// Reads until what is damaged has been repaired, if anybody does that: Raft ends with the first read that fails.
+    /// Reads; if the entries are damaged and a scrubber repairs them, reads again: Raft ends with the first error.
     async fn sound<T>(&self, read: impl Fn(&LogReader) -> Result<T, Damage>) -> Result<T, Damage> {
         let mut rounds = MENDING;
         loop {
@@ -59,10 +59,10 @@ impl<R: Runtime> EntryReader<R> {
                 Err(damage) if rounds > 0 && self.health.is_mended() => {
                     if rounds == MENDING {
                         tracing::warn!(group = %self.log.group(), %damage,
-                            "Raft waits for the repair of what it has to read");
+                            "Raft has to read a damaged entry, and waits until the scrubber has repaired it");
                     }
                     rounds -= 1;
-                    // Whether it was repaired or only may be by now: it is read again, and noted again.
+                    // Repaired or not: the next read tells, and notes the damage again.
                     let _: Result<(), _> = R::timeout(LOOK_AGAIN, self.health.mended()).await;
                 }
                 read => return read,
@@ -75,7 +75,7 @@ impl<R: Runtime> EntryReader<R> {
         frames.into_iter().map(|frame| Entry::stored(frame).map_err(io::Error::other)).collect()
     }
 
-    /// Entry `number` as far as applying looks at it.
+    /// What applying needs of entry `number`.
     async fn header(&self, number: u64) -> io::Result<Entry> {
         let missing = || io::Error::other(format!("entry {number} is to be applied but is not in the log"));
         let header = self.sound(|log| log.entry_header(number)).await.map_err(io::Error::other)?.ok_or_else(missing)?;
@@ -108,24 +108,24 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        // A peer was given up for a purge, and its stream is not closed yet. What is left does not continue what it was
-        // sent; openraft takes nothing for a pause, and an error for the end of the storage.
+        // A purge has given up this peer, and its stream is not closed yet. The entries that are left do not continue
+        // what the peer was sent. To openraft, nothing is a pause and an error is the end of the storage.
         if start < self.log.numbers().start {
             return Ok(Vec::new());
         }
         let mut entries = match self.entries(self.present(&(start..end)), READ_BYTES).await {
-            // A peer that waits is no reason to be the end of this node.
+            // Better a peer that waits than the end of this node.
             Err(error) if is_damage(&error) && self.health.is_mended() => {
-                tracing::error!(group = %self.log.group(), %error, "a peer gets nothing before this is repaired");
+                tracing::error!(group = %self.log.group(), %error, "a peer is sent no entries until this damage is repaired");
                 return Ok(Vec::new());
             }
             read => read?,
         };
-        // The purge may have come since.
+        // A purge may have come in between.
         if entries.first().is_some_and(|first| first.number() != start) {
             return Ok(Vec::new());
         }
-        // What a follower with a full disk has is room for one segment more: the spare.
+        // Entries of one segment only: a follower with a full disk has room for one more segment, its spare.
         let segment = |entry: &Entry| match &entry.content {
             Content::Stored(frame) => self.log.segment_of(frame.header.position),
             Content::New(_) | Content::Header(_) => 0,
@@ -136,12 +136,12 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
         Ok(entries)
     }
 
-    /// Used for applying only, which looks at no record: headers are enough.
+    /// openraft uses it for applying only, which needs no records: headers are enough.
     async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        // From the number that was asked for, not from what there is: an entry that is gone must be noticed.
+        // From the number that openraft asked for, not from the first that is there: a missing entry must be noticed.
         let asked = self.asked(&range);
         let end = asked.end.min(self.log.numbers().end);
         let reader = &*self;

@@ -38,7 +38,7 @@ pub(crate) struct LogStore<R> {
     timestamps: Arc<Timestamps>,
     installed: InstalledStart,
     saves: VoteSaves,
-    /// What a save of a vote is judged by, and who asks for those of the others. Without them it is not, and nobody.
+    /// What saves of votes are compared with, and what asks the other voters; `None` in openraft's test suite.
     election: Option<(ElectionBounds, Arc<dyn VoteCollector>)>,
     _runtime: PhantomData<fn() -> R>,
 }
@@ -49,18 +49,18 @@ impl<R: Runtime> LogStore<R> {
         Self { log, timestamps, installed, saves: VoteSaves::default(), election: None, _runtime: PhantomData }
     }
 
-    /// What time it stamps entries with.
+    /// The source of its entries' timestamps.
     pub(crate) fn timestamps(&self) -> Arc<Timestamps> {
         self.timestamps.clone()
     }
 
-    /// Has `saves` know how long votes take to be saved, and where that is long for elections within `bounds`, has
-    /// `votes` ask the others for theirs.
+    /// Reports to `saves` how long saving votes takes, and where that is long for elections within `bounds`, has `votes`
+    /// ask the other voters for theirs.
     pub(crate) fn asking(self, votes: Arc<dyn VoteCollector>, saves: VoteSaves, bounds: ElectionBounds) -> Self {
         Self { saves, election: Some((bounds, votes)), ..self }
     }
 
-    /// `vote` was saved, which took so long.
+    /// Notes that saving `vote` took `took`, and has the other voters asked if elections need that.
     async fn saved_within(&self, took: Duration, vote: &RaftVote) {
         let Some((bounds, votes)) = &self.election else { return };
         let term = vote.leader_id.term;
@@ -70,7 +70,7 @@ impl<R: Runtime> LogStore<R> {
                 group = %self.log.identity().group,
                 took = %Span(took),
                 lower_election_timeout = %Span(bounds.election_timeout.0),
-                "the disk is slow to save a vote: an election takes some five such saves"
+                "the disk is slow to save a vote, and an election takes about five such saves"
             );
         }
         if vote.committed {
@@ -80,7 +80,7 @@ impl<R: Runtime> LogStore<R> {
         {
             let log = self.log.reader();
             let last = log.last().map(|(term, number)| log_id(term, number));
-            // Who cannot be read is not asked now; openraft asks them, and waits for less long.
+            // If the membership cannot be read, only openraft asks the voters, and waits for a shorter time.
             if let Ok(Ok(members)) = run_blocking::<R, _>(move || membership_at(&log, u64::MAX)).await {
                 votes.collect(vote.clone(), last, members.membership().clone(), within).await;
             }
@@ -157,7 +157,7 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
         let node = Some(vote.leader_id.voted_for.clone());
         let _saving = self.saves.begin();
         let began = R::Instant::now();
-        // No error: it is never closed.
+        // Never an error: this semaphore is not closed.
         let place = self.log.vote_places().acquire_owned().await;
         let delay = self.log.vote_delay();
         if !delay.is_zero() {
@@ -198,8 +198,8 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
         let installed = self.installed.lock().take();
         let next = match installed {
             Some((last, next)) if last == id => next,
-            // Without the leader's word on where the log goes on, the place is made up, and the leader's next entry
-            // will be refused for not fitting: nothing wrong can be stored. Only openraft's test suite comes here.
+            // Only openraft's test suite comes here: the leader has not said where the log goes on, so the place is made
+            // up. Nothing wrong can be stored: the leader's next entry would not fit it, and be refused.
             _ => Cursor { number: id.index + 1, term: id.leader_id.term, ..self.log.end() },
         };
         self.log.reset(id.leader_id.term, id.index, next)

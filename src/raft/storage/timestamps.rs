@@ -1,9 +1,9 @@
 //! The time that a leader stamps entries with: its clock, as far as that can be believed.
 //!
-//! Stamps never fall, so one that is far in the future stays for ever. A clock that is ahead of what the newest entry
-//! and the time that has passed since it came make due is therefore not taken at its word: entries are stamped with
-//! the time that is due, until the other members' clocks have been asked (`node/tasks/clock_check`). What a follower
-//! hears from its leader it holds against its own clock when it leads.
+//! Timestamps never fall, so one far in the future would stay for ever. The time that is *due* is the newest entry's
+//! timestamp and the time that has passed since that entry came. While this node's clock is ahead of the due time, entries
+//! get the due time, until the node has asked the other members for their clocks (`node/tasks/clock_check`). A follower
+//! notes its leader's timestamps too, and compares its own clock with them when it leads.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -18,10 +18,10 @@ use crate::raft::type_config::Runtime;
 /// Milliseconds since 1970. The simulation has its own.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 
-/// Shared by the log's writer and who asks the others.
+/// Shared by the log's writer and the task that asks the other members.
 pub(crate) struct Timestamps {
     clock: Clock,
-    /// The time that has passed, by a clock that nobody sets.
+    /// The time that has passed, by a monotonic clock.
     passed: Box<dyn Fn() -> Duration + Send + Sync>,
     belief: Mutex<ClockBelief>,
     doubt: watch::Sender<Option<ClockDoubt>>,

@@ -133,6 +133,12 @@ impl SimCluster {
         self.nodes().len()
     }
 
+    /// Whether node `i` is told of a peer list, and that names nobody else.
+    pub fn names_itself_alone(&self, i: usize) -> bool {
+        let config = &self.nodes()[i].config;
+        !config.peers.is_empty() && config.peers.iter().all(|peer| peer.id == config.id)
+    }
+
     /// Starts node `i` on what its disk holds. Does nothing if it runs.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dledger::error::StartError;
 use dledger::{NodeId, Peer, Peers};
 use dledger_sim::{self as sim, Rng, SimCluster};
 use parking_lot::Mutex;
@@ -73,10 +74,14 @@ impl Observer {
     }
 }
 
-/// Starts a node that must be able to start.
+/// Starts a node, which must be able to start: unless its list names it alone. Such a list may be what is left of a
+/// longer one, so the node must refuse it.
 async fn start(cluster: &SimCluster, i: usize) {
-    if let Err(error) = cluster.start(i).await {
-        panic!("node {i} does not start: {error}");
+    let names_itself_alone = cluster.names_itself_alone(i);
+    match cluster.start(i).await {
+        Ok(()) => assert!(!names_itself_alone, "node {i} starts, and its list names nobody else"),
+        Err(StartError::NoCluster { .. }) if names_itself_alone => {}
+        Err(error) => panic!("node {i} does not start: {error}"),
     }
 }
 
@@ -200,10 +205,11 @@ pub(super) fn different_lists(seed: u64) -> Outcome {
         for i in shuffled(&mut rng, size) {
             start(&cluster, i).await;
         }
-        // A list is agreed on if all whom it names have it; two lists with a node in common cannot both be.
+        // A list is agreed on if all whom it names have it; two lists with a node in common cannot both be. A node that
+        // is told of itself alone does not start.
         let agreed = lists.iter().enumerate().find(|(n, list)| {
             let equal = |i: &usize| has[*i] == *n || lists[has[*i]] == **list;
-            list.iter().all(equal)
+            list.len() > 1 && list.iter().all(equal)
         });
         let clusters = match agreed {
             Some((_, list)) => {
