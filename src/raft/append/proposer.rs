@@ -182,7 +182,8 @@ impl<R: Runtime> Proposer<R> {
         }
         self.retry_at = None;
         while self.window.has_room() {
-            // Every batch before has its place in the log, so the gate knows whether that segment is still the active one.
+            // Every batch before has its place in the log, so the gate knows whether that segment is still the active
+            // one.
             if let Some(begins) = self.roll.take()
                 && self.gate.roll(begins)
             {

@@ -30,8 +30,8 @@ impl InflightWindow {
         Self { batches: Vec::new(), in_flight: 0, undecided: false, events }
     }
 
-    /// Whether the next batch may start. It may not before the one before it has its place in the log: Raft could refuse
-    /// that one and, with its lease renewed, take this one.
+    /// Whether the next batch may start. It may not before the one before it has its place in the log: Raft could
+    /// refuse that one and, with its lease renewed, take this one.
     pub(crate) fn has_room(&self) -> bool {
         self.in_flight < MAX_IN_FLIGHT && !self.undecided
     }

@@ -29,8 +29,8 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    /// Begins to hand over to `to`, and returns before that has happened. If `to` does not lead after `limit`, this node
-    /// steps down.
+    /// Begins to hand over to `to`, and returns before that has happened. If `to` does not lead after `limit`, this
+    /// node steps down.
     ///
     /// # Errors
     /// If Raft has stopped.
@@ -43,7 +43,8 @@ impl Handover {
     ) -> Result<(), String> {
         let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
         raft.trigger().transfer_leader(to.clone()).await.map_err(|fatal| fatal.to_string())?;
-        // Asked after the trigger, and answered after it: Raft does one thing after the other. Its metrics may lag behind.
+        // Asked after the trigger, and answered after it: Raft does one thing after the other. Its metrics may lag
+        // behind.
         let leading =
             raft.with_raft_state(|state| (state.server_state == ServerState::Leader).then(|| state.vote_ref().clone()));
         let Some(leader) = leading.await.map_err(|fatal| fatal.to_string())? else { return Ok(()) };
@@ -82,8 +83,8 @@ async fn take_back<R: Runtime>(
             // A candidate has asked for its vote.
             return Ok(());
         }
-        // As if `to` asked for this node's vote, with a log as long as this one's. A vote is bound to a term and a node:
-        // `to` may still ask for it, and gets it only if its log is not behind.
+        // As if `to` asked for this node's vote, with a log as long as this one's. A vote is bound to a term and a
+        // node: `to` may still ask for it, and gets it only if its log is not behind.
         let vote = RaftVote::new(leader.leader_id.term.saturating_add(1), to.clone());
         let request = VoteRequest::<TypeConfig<R>> { vote, last_log_id, leadership_transfer: true };
         if raft.vote(request).await.map_err(|fatal| fatal.to_string())?.vote_granted {

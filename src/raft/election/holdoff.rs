@@ -1,12 +1,12 @@
 //! Keeps a node that has just started out of elections, because of what it may have promised or acknowledged before.
 //!
-//! A follower that acknowledges a request promises to elect no other node for a while, and the leader serves lease reads
-//! on the strength of that. openraft keeps the promise in memory only: a process that dies and comes back at once would
-//! break it. So a node that starts keeps out of elections for as long as any such promise may last.
+//! A follower that acknowledges a request promises to elect no other node for a while, and the leader serves lease
+//! reads on the strength of that. openraft keeps the promise in memory only: a process that dies and comes back at once
+//! would break it. So a node that starts keeps out of elections for as long as any such promise may last.
 //!
-//! The node may also have come back with less than it acknowledged (see [`lost_entries`](super::lost_entries)), and with
-//! an older vote. It cannot know; its leader does, and says so. So it keeps out of elections until a leader has called
-//! it, or has had the time to: a leader without a quorum is silent now and then.
+//! The node may also have come back with less than it acknowledged (see [`lost_entries`](super::lost_entries)), and
+//! with an older vote. It cannot know; its leader does, and says so. So it keeps out of elections until a leader has
+//! called it, or has had the time to: a leader without a quorum is silent now and then.
 
 use std::sync::Arc;
 use std::time::Duration;

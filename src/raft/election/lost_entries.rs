@@ -1,8 +1,8 @@
 //! Entries that this node has acknowledged and does not have any more.
 //!
 //! A node whose disk was set back does not know that. The leader to which it acknowledged the entries does, and reminds
-//! it with the first message and with every heartbeat. From then on, until it has those entries again, the node votes as
-//! if it had them: for no candidate whose log ends before them, and not for itself. So it helps no node to lead that
+//! it with the first message and with every heartbeat. From then on, until it has those entries again, the node votes
+//! as if it had them: for no candidate whose log ends before them, and not for itself. So it helps no node to lead that
 //! lacks what was committed with its help. Before it votes at all, it gives a leader the time to remind it (see
 //! [`holdoff`](super::holdoff)).
 
@@ -31,8 +31,8 @@ impl LostEntries {
         };
         if lacked(Some(id), log).is_some() && self.0.send_if_modified(is_news) {
             tracing::error!(group = %log.group(), acknowledged = %id,
-                "this node lacks entries that it has acknowledged: its disk was set back, or its log was cut. Until its \
-                master has sent them again, this node votes for no candidate that lacks them");
+                "this node lacks entries that it has acknowledged: its disk was set back, or its log was cut. \
+                Until its master has sent them again, this node votes for no candidate that lacks them");
         }
     }
 

@@ -9,8 +9,9 @@
 //!   their saves may take ([`VoteCollector`]). Then openraft asks for the same votes, which by then are on the voters'
 //!   disks. The candidate does not know how long their saves take: it waits three times as long as its own took, and
 //!   longer after each candidacy in vain;
-//! - a node that has saved a vote, its own or another's, asks for no pre-votes for a while: a node that is being elected
-//!   saves its own vote twice before the others hear of it, and a node that asked meanwhile would take its voters away.
+//! - a node that has saved a vote, its own or another's, asks for no pre-votes for a while: a node that is being
+//!   elected saves its own vote twice before the others hear of it, and a node that asked meanwhile would take its
+//!   voters away.
 //!
 //! To ensure correctness: a candidate asks only when it has saved its own vote and openraft has it stand. (A vote for a
 //! node that does not stand yet would reach that node as a vote of a later term, which openraft cannot handle: a leader
@@ -58,8 +59,8 @@ struct VoteSavesState {
 
 /// Asks the other voters for their votes, and waits as long as their disks may take.
 pub(crate) trait VoteCollector: Send + Sync {
-    /// Ends when a quorum of `membership` has saved `vote`, counting this node, which has; or when too many have refused
-    /// it; or after `within`. `last`: the last entry of this node's log.
+    /// Ends when a quorum of `membership` has saved `vote`, counting this node, which has; or when too many have
+    /// refused it; or after `within`. `last`: the last entry of this node's log.
     fn collect(
         &self,
         vote: RaftVote,

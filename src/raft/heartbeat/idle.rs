@@ -140,7 +140,8 @@ mod tests {
         for (low, high, of) in [(400, 800, 4), (300, 301, 2), (1000, 2000, 4)] {
             config.election_timeout = (Duration::from_millis(low), Duration::from_millis(high));
             assert_eq!(idle_ticks_per_heartbeat(&config), of);
-            // The leader replaces a lost heartbeat at the next tick, unless a quorum answered and one follower did not hear it.
+            // The leader replaces a lost heartbeat at the next tick, unless a quorum answered and one follower did not
+            // hear it.
             let wait = config.election_timeout.0 + config.election_timeout.1;
             assert!(config.heartbeat_interval * of * 2 < wait);
             assert!(config.heartbeat_interval * SILENT_TICKS < wait && of < SILENT_TICKS);

@@ -134,7 +134,8 @@ impl MemberAcks {
         } else {
             tracing::warn!(%group, node = %id, %disk, %had, %has,
                 "a member has less than it acknowledged, as can be \
-                after a loss of power where nodes sync at intervals; it counts for what it has, and is brought up to date");
+                after a loss of power where nodes sync at intervals; it counts for what it has, and is brought up to \
+                date");
         }
     }
 
@@ -143,8 +144,8 @@ impl MemberAcks {
         self.state().members.get(&disk).map_or(0, |acked| acked.losses)
     }
 
-    /// The last entry that the member has acknowledged, for the leader to remind it of; `None` where a loss of power may
-    /// have taken that.
+    /// The last entry that the member has acknowledged, for the leader to remind it of; `None` where a loss of power
+    /// may have taken that.
     pub(crate) fn reminder(&self, leader: &RaftVote, disk: Incarnation) -> Option<LogId> {
         let mut state = self.state();
         state.under(leader, &self.holds).and_then(|members| members.get(&disk)?.most).filter(|_| self.lasting)

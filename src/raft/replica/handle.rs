@@ -180,7 +180,8 @@ where
             let tasks = std::mem::take(&mut *self.tasks.lock());
             for task in tasks {
                 if let Err(error) = task.await {
-                    tracing::error!(group = %self.log.group(), %error, "a task of the ledger panicked or was cancelled");
+                    let group = self.log.group();
+                    tracing::error!(%group, %error, "a task of the ledger panicked or was cancelled");
                 }
             }
         })

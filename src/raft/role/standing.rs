@@ -94,10 +94,10 @@ impl Standing {
     /// from it until it does no more.
     pub(crate) fn contradict(&self, group: &Group, leader: &NodeId, why: &str) {
         let told = format!(
-            "the master {leader} has another history than this node: {why}. This node takes nothing from it, because it \
-             would lose acknowledged records. A disk that was set back or lost while no master noticed can cause this \
-             (docs/recovery.md): compare the two nodes (`dledger log diff`), and give the one whose history is wrong an \
-             empty directory (`dledger members replace`)"
+            "the master {leader} has another history than this node: {why}. This node takes nothing from it, \
+             because it would lose acknowledged records. A disk that was set back or lost while no master noticed can \
+             cause this (docs/recovery.md): compare the two nodes (`dledger log diff`), and give the one whose history \
+             is wrong an empty directory (`dledger members replace`)"
         );
         let new = self.inner.contradiction.send_if_modified(|known| known.replace(told.clone()).is_none());
         if new {

@@ -115,7 +115,8 @@ impl<R: Runtime> RoleTask<R> {
         let held = votes.over().fuse();
         let mut lost = self.lost_entries.watch();
         futures::pin_mut!(held);
-        // Term and membership that the view was made of. A leader's metrics change with every heartbeat; these rarely do.
+        // Term and membership that the view was made of. A leader's metrics change with every heartbeat; these rarely
+        // do.
         let mut shown = None;
         let mut told = self.standing.removed();
         let mut listener = LeaderListener::<R>::new(&self.standing, self.silence);
@@ -214,8 +215,8 @@ impl<R: Runtime> RoleTask<R> {
         // Read once, now: a ledger that is stopped after its Raft failed has failed all the same.
         let wanted = self.stop.is_cancelled();
         if !wanted && self.log.failure().is_none() {
-            // A runtime that shuts down ends its tasks one after the other. This sleep is then the end of this task, and
-            // its `drop` says `Stopped`: nothing has failed.
+            // A runtime that shuts down ends its tasks one after the other. This sleep is then the end of this task,
+            // and its `drop` says `Stopped`: nothing has failed.
             R::sleep(GOING_DOWN).await;
         }
         let role = match self.log.failure() {

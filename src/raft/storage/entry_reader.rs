@@ -116,7 +116,8 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
         let mut entries = match self.entries(self.present(&(start..end)), READ_BYTES).await {
             // Better a peer that waits than the end of this node.
             Err(error) if is_damage(&error) && self.health.is_mended() => {
-                tracing::error!(group = %self.log.group(), %error, "a peer is sent no entries until this damage is repaired");
+                let group = self.log.group();
+                tracing::error!(%group, %error, "a peer is sent no entries until this damage is repaired");
                 return Ok(Vec::new());
             }
             read => read?,

@@ -54,8 +54,8 @@ impl<R: Runtime> LogStore<R> {
         self.timestamps.clone()
     }
 
-    /// Reports to `saves` how long saving votes takes, and where that is long for elections within `bounds`, has `votes`
-    /// ask the other voters for theirs.
+    /// Reports to `saves` how long saving votes takes, and where that is long for elections within `bounds`, has
+    /// `votes` ask the other voters for theirs.
     pub(crate) fn asking(self, votes: Arc<dyn VoteCollector>, saves: VoteSaves, bounds: ElectionBounds) -> Self {
         Self { saves, election: Some((bounds, votes)), ..self }
     }
@@ -198,8 +198,8 @@ impl<R: Runtime> RaftLogStorage<TypeConfig<R>> for LogStore<R> {
         let installed = self.installed.lock().take();
         let next = match installed {
             Some((last, next)) if last == id => next,
-            // Only openraft's test suite comes here: the leader has not said where the log goes on, so the place is made
-            // up. Nothing wrong can be stored: the leader's next entry would not fit it, and be refused.
+            // Only openraft's test suite comes here: the leader has not said where the log goes on, so the place is
+            // made up. Nothing wrong can be stored: the leader's next entry would not fit it, and be refused.
             _ => Cursor { number: id.index + 1, term: id.leader_id.term, ..self.log.end() },
         };
         self.log.reset(id.leader_id.term, id.index, next)

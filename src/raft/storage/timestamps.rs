@@ -1,9 +1,9 @@
 //! The time that a leader stamps entries with: its clock, as far as that can be believed.
 //!
 //! Timestamps never fall, so one far in the future would stay for ever. The time that is *due* is the newest entry's
-//! timestamp and the time that has passed since that entry came. While this node's clock is ahead of the due time, entries
-//! get the due time, until the node has asked the other members for their clocks (`node/tasks/clock_check`). A follower
-//! notes its leader's timestamps too, and compares its own clock with them when it leads.
+//! timestamp and the time that has passed since that entry came. While this node's clock is ahead of the due time,
+//! entries get the due time, until the node has asked the other members for their clocks (`node/tasks/clock_check`). A
+//! follower notes its leader's timestamps too, and compares its own clock with them when it leads.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
