@@ -1,57 +1,58 @@
 //! How old records are, as far as this node's clock can be believed.
 //!
-//! A stamp is a master's clock, and what it is compared with is this node's; either may be set wrong. So a record is
-//! old for one of two reasons: the clock says so and can be believed, or the segment has been full for so long in
-//! sight of this very process, which no clock can change. docs/retention.md has the policy.
+//! Retention compares a record's stamp, from a master's clock, with this node's clock; either may be set wrong. So a
+//! record counts as old for one of two reasons: the believed clock says so, or this very process has seen its segment
+//! full for that long, which no wrong clock can fake. docs/retention.md has the policy.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::log::retention::SegmentInfo;
 
-/// How far, milliseconds, the clock may be ahead of what it should be: what it said before and the time that has
-/// passed, or the newest record. Clocks that are kept right are set by less.
+/// Milliseconds that a believed clock may be ahead of the time due: its last believed reading plus the time that has
+/// passed since, or the newest record's stamp. A synchronised clock is corrected by less than a minute.
 pub(crate) const SLACK: u64 = 60_000;
 
-/// Time after which a clock that is further ahead is believed: long enough for an operator to set a wrong clock right,
-/// and short enough not to hold up retention by a right one.
+/// Time after which [`ClockBelief`] believes a clock that is further ahead than [`SLACK`]: long enough for an operator
+/// to correct a wrong clock, and short enough that a right clock does not hold up retention.
 pub(crate) const STANDS: Duration = Duration::from_secs(3600);
 
-/// What a retainer has seen of the clock and of the segments since the node started.
+/// What the retention task has seen of the clock and of the segments since the node started.
 #[derive(Debug, Default)]
 pub(crate) struct SegmentAges {
     belief: ClockBelief,
-    /// When a segment was first seen full, by the number of its end; with the timestamp of its last entry, for another
-    /// segment may come to end there.
+    /// By the number after a sealed segment's last entry: the timestamp of that entry, and when this process first saw
+    /// the segment full. A different timestamp tells that another segment now ends at the same number.
     full: BTreeMap<u64, (u64, Duration)>,
-    /// The active segment, by the number of its first entry; when a record was first seen in it, and whether it had
-    /// none a look before.
+    /// The active segment, if it has records: the number of its first entry, when this process first saw a record in
+    /// it, and whether an earlier call of [`SegmentAges::note_filling`] saw it without any.
     filling: Option<(u64, Duration, bool)>,
     /// [`SegmentAges::note_filling`] was called before.
     looked: bool,
 }
 
-/// How far a clock is believed.
+/// Decides how far this node's clock is believed. Each `passed` is the time since some fixed moment, by a clock that
+/// nobody sets.
 #[derive(Debug, Default)]
 pub(crate) struct ClockBelief {
-    /// What the clock said when it was believed last, and when that was by the time that passes.
+    /// What the clock said when it was last believed, milliseconds since 1970, and `passed` at that moment.
     believed: Option<(u64, Duration)>,
-    /// Whether there was anything to hold it against: an empty ledger says nothing of the time.
+    /// The clock has been compared with a record's stamp or another node: an empty ledger says nothing of the time.
     held: bool,
-    /// Time of the last look.
+    /// `passed` at the last call of [`believe`](Self::believe).
     looked: Duration,
-    /// Since when the clock has not been believed.
+    /// `passed` when the present doubt began.
     doubted: Option<Duration>,
 }
 
-/// A clock that is not believed.
+/// A clock that [`ClockBelief`] does not believe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClockDoubt {
-    /// What it says, milliseconds since 1970.
+    /// What the clock says, milliseconds since 1970.
     pub(crate) clock: u64,
-    /// How far it is ahead, milliseconds.
+    /// How far the clock is ahead of the time due, milliseconds.
     pub(crate) ahead: u64,
-    /// How long until it is believed.
+    /// How long the clock must stand until [`ClockBelief`] believes it.
     pub(crate) left: Duration,
 }
 
@@ -60,16 +61,16 @@ pub(crate) struct ClockDoubt {
 pub(crate) struct BelievedTime {
     /// Milliseconds since 1970.
     pub(crate) now: u64,
-    /// Why that is not what the clock says.
+    /// Why `now` is not what the clock says, if it is not.
     pub(crate) doubt: Option<ClockDoubt>,
     /// How far the newest record's stamp is ahead of the clock, milliseconds, if by more than [`SLACK`].
     pub(crate) stamped_ahead: Option<u64>,
 }
 
 impl SegmentAges {
-    /// Looks at the clock and the segments: ascending, the last one is written to. `clock` in milliseconds since 1970;
-    /// `passed`: the time that has passed since some moment, by a clock that nobody sets. Fills in for how long each
-    /// segment has been full.
+    /// Judges the clock, and sets `full_for` of each sealed segment. `segments` are ascending, the last one active;
+    /// `clock` is in milliseconds since 1970; `passed` is the time since some fixed moment, by a clock that nobody
+    /// sets.
     pub(crate) fn look(&mut self, clock: u64, passed: Duration, segments: &mut [SegmentInfo]) -> BelievedTime {
         let newest = segments.last().map_or(0, |active| active.last_timestamp);
         self.note_full(passed, segments);
@@ -78,8 +79,8 @@ impl SegmentAges {
         BelievedTime { now, doubt, stamped_ahead }
     }
 
-    /// For how long this process has seen records in the active segment, which begins with entry `begins`,
-    /// milliseconds; and whether it has seen it without any. `None`: there are none.
+    /// How long this process has seen records in the active segment, milliseconds, and whether it has seen the segment
+    /// without records before. `begins`: the segment's first entry; `None` while the segment has no record.
     pub(crate) fn note_filling(&mut self, passed: Duration, begins: Option<u64>) -> (u64, bool) {
         let known = self.filling.filter(|(known, ..)| Some(*known) == begins);
         self.filling = begins.map(|begins| known.unwrap_or((begins, passed, self.looked)));
@@ -101,22 +102,22 @@ impl SegmentAges {
 }
 
 impl ClockBelief {
-    /// The time, milliseconds since 1970, and why it is not the clock's. `newest`: the stamp of the newest record, held
-    /// against the clock as long as nothing else is known; 0 if there is none.
+    /// The believed time, milliseconds since 1970, and why it is not the clock's, if it is not. `newest`: the stamp of
+    /// the newest record, which the clock is compared with as long as nothing else is known; 0 if there is none.
     pub(crate) fn believe(&mut self, clock: u64, passed: Duration, newest: u64) -> (u64, Option<ClockDoubt>) {
-        // At first all there is to hold against the clock is the newest record; and nothing, where there is none.
+        // The first call has only the newest record to compare the clock with, or nothing at all.
         let (said, when) = self.believed.unwrap_or(if newest == 0 { (clock, passed) } else { (newest, passed) });
         let gone = millis(passed.saturating_sub(when));
         let looked = std::mem::replace(&mut self.looked, passed);
         let mut due = said.saturating_add(gone);
         if !self.held && newest != 0 {
-            // It came since the last look.
+            // The first records came since the last call, so they bound the time by their stamp.
             due = due.min(newest.saturating_add(millis(passed.saturating_sub(looked))));
         }
-        // A thousandth: no clock that is slewed runs faster than that against the other.
+        // A slewed clock gains at most a thousandth of the time that passes.
         let ahead = clock.saturating_sub(due);
         if ahead <= SLACK.saturating_add(gone / 1000) {
-            // A clock that was set back is believed too: it makes no record older, so retention removes nothing for it.
+            // A clock that was set back is believed too: it makes no record older, so retention removes nothing more.
             self.trust(clock, passed, self.held || newest != 0);
             return (clock, None);
         }
@@ -130,7 +131,7 @@ impl ClockBelief {
         (due, Some(ClockDoubt { clock, ahead, left }))
     }
 
-    /// It is at least as late as `stamp`.
+    /// Another node's stamp proves that the time is at least `stamp`, milliseconds since 1970.
     pub(crate) fn at_least(&mut self, stamp: u64, passed: Duration) {
         let due = |(said, when): (u64, Duration)| said.saturating_add(millis(passed.saturating_sub(when)));
         if self.believed.is_none_or(|believed| due(believed) < stamp) {
@@ -139,7 +140,7 @@ impl ClockBelief {
         self.held = true;
     }
 
-    /// Other nodes say that the clock is right.
+    /// Believes the clock, because other nodes say that it is right.
     pub(crate) fn confirm(&mut self, clock: u64, passed: Duration) {
         self.trust(clock, passed, true);
     }
@@ -148,7 +149,7 @@ impl ClockBelief {
         (self.believed, self.doubted, self.held) = (Some((clock, passed)), None, held);
     }
 
-    /// Other nodes say that the clock is wrong: the hour after which it is believed begins anew.
+    /// Doubts the clock, because other nodes say that it is wrong: [`STANDS`] begins anew.
     pub(crate) fn refute(&mut self, passed: Duration) {
         self.doubted = Some(passed);
     }
@@ -164,7 +165,7 @@ mod tests {
 
     const HOUR: u64 = 3_600_000;
     const YEAR: u64 = 365 * 24 * HOUR;
-    /// What the clock says when the time that passes is 0.
+    /// What the clock says when `passed` is 0.
     const START: u64 = 50 * YEAR;
 
     /// Segments whose last entries carry these stamps.
@@ -198,9 +199,9 @@ mod tests {
             let jumped = START + YEAR + passed;
             assert_eq!(look(&mut ages, jumped, passed, &[START, jumped]), (START + passed, true));
         }
-        // It was set right: all is as if nothing had been.
+        // The clock was set right: the jump has left no trace.
         assert_eq!(look(&mut ages, START + HOUR, HOUR, &[START]), (START + HOUR, false));
-        // It says so again, and for an hour.
+        // It jumps again, and stands for an hour.
         assert_eq!(look(&mut ages, START + YEAR, HOUR + 1, &[START]), (START + HOUR + 1, true));
         assert_eq!(look(&mut ages, START + YEAR + HOUR, 2 * HOUR + 1, &[START]), (START + YEAR + HOUR, false));
         assert_eq!(look(&mut ages, START + YEAR + HOUR + 9, 2 * HOUR + 10, &[START]), (START + YEAR + HOUR + 9, false));
@@ -213,7 +214,7 @@ mod tests {
         let doubt = ages.look(START + YEAR, after(HOUR / 2), &mut stamped(&[START])).doubt.unwrap();
         assert_eq!((doubt.left, doubt.ahead), (after(HOUR / 2), YEAR - HOUR / 2));
         assert_eq!(look(&mut ages, START + YEAR + HOUR, HOUR, &[START]), (START + YEAR + HOUR, false));
-        // One that was away for a moment, and one that has no records, doubt nothing.
+        // A node that was down for a moment, and a ledger without records, doubt nothing.
         assert_eq!(look(&mut SegmentAges::default(), START + SLACK, 0, &[START]), (START + SLACK, false));
         assert_eq!(look(&mut SegmentAges::default(), START, 0, &[0]), (START, false));
         assert_eq!(look(&mut SegmentAges::default(), START, 0, &[]), (START, false));
@@ -231,15 +232,15 @@ mod tests {
         let (now, doubted) = look(&mut ages, START + YEAR + 20_500, 20_500, &[START + 9_000, START + 20_400]);
         assert!(now <= START + 30_500 && doubted, "{now}");
         assert!(!look(&mut ages, START + YEAR + 2 * HOUR, 2 * HOUR, &[START + HOUR]).1, "it has stood for an hour");
-        // It was right, and what comes first are records of last year: those of today end the doubt.
+        // The clock was right, and the first records to arrive are from last year: today's records end the doubt.
         let mut ages = SegmentAges::default();
         look(&mut ages, START, 0, &[0]);
         assert!(look(&mut ages, START + 1_000, 1_000, &[START - YEAR]).1);
         assert!(look(&mut ages, START + 2_000, 2_000, &[START - YEAR, START - HOUR]).1);
         assert_eq!(look(&mut ages, START + 3_000, 3_000, &[START + 2_500]), (START + 3_000, false));
-        // And a jump is one from then on.
+        // From then on a jump is doubted.
         assert_eq!(look(&mut ages, START + YEAR, 4_000, &[START + YEAR]), (START + 4_000, true));
-        // One that was right all the time is never doubted, however rarely it is looked.
+        // A clock that was always right is never doubted, however rare the looks are.
         let mut ages = SegmentAges::default();
         for (passed, stamp) in [(0, 0), (HOUR, 0), (2 * HOUR, START + HOUR + 1), (3 * HOUR, START + HOUR + 1)] {
             assert_eq!(look(&mut ages, START + passed, passed, &[stamp]), (START + passed, false));
@@ -252,9 +253,9 @@ mod tests {
         assert_eq!(look(&mut ages, START, 0, &[START]), (START, false));
         assert_eq!(look(&mut ages, START - YEAR, 10_000, &[START]), (START - YEAR, false));
         assert_eq!(look(&mut ages, START - YEAR + 1, 20_000, &[START]), (START - YEAR + 1, false));
-        // Ahead to where it was is ahead all the same.
+        // A jump ahead, back to where the clock was, is a jump all the same.
         assert_eq!(look(&mut ages, START, 30_000, &[START]), (START - YEAR + 10_001, true));
-        // A little more than the time that passes, for days.
+        // The clock gains a little on the time that passes, for days.
         let mut ages = SegmentAges::default();
         for hours in 0..100 {
             let clock = START + hours * HOUR + hours * HOUR / 2000;
@@ -265,7 +266,7 @@ mod tests {
     #[test]
     fn what_others_say_of_a_clock_comes_before_how_long_it_has_said_so() {
         let mut belief = ClockBelief::default();
-        // As a follower hears it.
+        // As a follower hears stamps from its leader.
         belief.at_least(START, after(0));
         belief.at_least(START - HOUR, after(10));
         let at = |belief: &mut ClockBelief, passed: u64| {
@@ -295,7 +296,7 @@ mod tests {
         assert_eq!(full_for(&mut ages, 0, &[future, future]), (vec![0, 0], Some(YEAR)));
         assert_eq!(full_for(&mut ages, 10, &[future, future, future]), (vec![10, 0, 0], Some(YEAR - 10)));
         assert_eq!(full_for(&mut ages, 30, &[future, future, future]), (vec![30, 20, 0], Some(YEAR - 30)));
-        // The second was cut and filled anew.
+        // The second segment was truncated and filled anew.
         assert_eq!(full_for(&mut ages, 40, &[future, future + 1, future]).0, [40, 0, 0]);
         assert_eq!(full_for(&mut ages, 50, &[START]).1, None);
     }

@@ -1,4 +1,4 @@
-//! What is known of the health of a log's sealed segments.
+//! [`Health`]: the damage known in a log's sealed segments.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,17 +16,18 @@ use crate::log::segments::SegmentList;
 use crate::segment::Segment;
 use crate::types::{ClosedKind, Group, ScrubStatus};
 
-/// Damage that was found, and who is told of it. The scrubber, which has it repaired, holds it.
+/// Keeps the damage that was found, and wakes the tasks that wait for it. The scrubber holds it, and has the damaged
+/// segments repaired.
 pub(crate) struct Health {
     files: Arc<LogFiles>,
     segments: Arc<SegmentList>,
     flusher: Arc<Flusher>,
     state: Mutex<HealthState>,
-    /// Told of damage that was not known.
+    /// Notified of each segment newly found to be damaged.
     found: Notify,
-    /// Told of every repair.
+    /// Notified of every repair.
     mended: Notify,
-    /// Told of entries that a peer refuses.
+    /// Notified when a peer refuses entries as damaged.
     doubted: Notify,
 }
 
@@ -34,12 +35,14 @@ pub(crate) struct Health {
 struct HealthState {
     /// The damage found last, in a sealed segment or not.
     newest: Option<Damage>,
-    /// A scrubber repairs what is found.
+    /// A scrubber repairs the segments in `damaged`.
     mends: bool,
-    /// By the position of the segment.
+    /// The damage of each damaged sealed segment, by the segment's position.
     damaged: BTreeMap<u64, Damage>,
+    /// Sealed segments found damaged, and repaired, since the log was opened.
     found: u64,
     repaired: u64,
+    /// Scrub passes completed, and when the last one ended, milliseconds since 1970.
     passes: u64,
     last_pass: Option<u64>,
     /// Numbers of the entries that a peer refused last.
@@ -52,7 +55,7 @@ impl Health {
         Self { files, segments, flusher, state, found, mended, doubted }
     }
 
-    /// The ledger whose log it is.
+    /// The ledger that the log belongs to.
     pub(crate) fn group(&self) -> &Group {
         self.files.group()
     }
@@ -69,20 +72,21 @@ impl Health {
         &self.segments
     }
 
-    /// The segment that begins at `position` and what the next one begins with, if the segment is sealed and nothing in
-    /// it changes any more: what is behind it is committed, and the segment was synced.
+    /// The segment that begins at `position` and what the next one begins with, if the segment is sealed and never
+    /// changes again: it is synced, and an entry behind it is committed.
     pub(in crate::log) fn settled_segment(&self, position: u64) -> Option<(Arc<Segment>, Cursor)> {
         self.segments.settled(position, self.flusher.settled_position())
     }
 
-    /// Remembers damage; for repair, if it is in a segment that can be repaired while the log is open.
+    /// Remembers `damage`, and has it repaired if `segment` can be repaired while the log is open.
     pub(in crate::log) fn note_damage(&self, damage: &Damage, segment: &Arc<Segment>) {
         let position = segment.position();
-        // Locked while the segment is looked up: whoever removes the segment then takes back what was noted.
+        // Locked across the lookup of the segment: a purge or reset that removes the segment meanwhile calls
+        // `forget_before` afterwards, and so removes this note too.
         let mut state = self.state.lock();
         state.newest = Some(damage.clone());
         match self.settled_segment(position) {
-            // Not one that was repaired meanwhile.
+            // The listed segment is still the damaged one: no repair has replaced it meanwhile.
             Some((present, _)) if Arc::ptr_eq(&present, segment) => {}
             _ => return,
         }
@@ -102,18 +106,19 @@ impl Health {
         self.mended.notify_waiters();
     }
 
-    /// The segments before `position` are gone, and their damage with them. Not to be called with the segments locked.
+    /// Forgets the damage of the segments before `position`, which were removed. The caller must not hold the lock of
+    /// the segments: `note_damage` takes that lock second.
     pub(in crate::log) fn forget_before(&self, position: u64) {
         self.state.lock().damaged.retain(|damaged, _| *damaged >= position);
     }
 
-    /// A pass over all sealed segments has ended. `now`: milliseconds since 1970.
+    /// Counts a completed pass over all sealed segments. `now`: milliseconds since 1970.
     pub(super) fn passed(&self, now: u64) {
         let mut state = self.state.lock();
         (state.passes, state.last_pass) = (state.passes + 1, Some(now));
     }
 
-    /// What is known of the sealed segments.
+    /// The counters and the damage, as the ledger's status shows them.
     pub(crate) fn status(&self) -> ScrubStatus {
         let state = self.state.lock();
         ScrubStatus {
@@ -125,7 +130,7 @@ impl Health {
         }
     }
 
-    /// What is damaged now, with the position of the segment.
+    /// The segments that are damaged now: position and damage.
     pub(crate) fn damaged(&self) -> Vec<(u64, Damage)> {
         self.state.lock().damaged.iter().map(|(position, damage)| (*position, damage.clone())).collect()
     }
@@ -135,33 +140,33 @@ impl Health {
         self.state.lock().newest.clone()
     }
 
-    /// From now on a scrubber repairs what is damaged.
+    /// Declares that from now on a scrubber repairs damaged segments.
     pub(crate) fn mend(&self) {
         self.state.lock().mends = true;
     }
 
-    /// Whether a scrubber repairs what is damaged.
+    /// Whether a scrubber repairs damaged segments.
     pub(crate) fn is_mended(&self) -> bool {
         self.state.lock().mends
     }
 
-    /// Waits until something has been repaired.
+    /// Waits until a segment has been repaired.
     pub(crate) async fn mended(&self) {
         self.mended.notified().await;
     }
 
-    /// Waits until damage is found that was not known.
+    /// Waits until a segment is newly found to be damaged.
     pub(crate) async fn damage_found(&self) {
         self.found.notified().await;
     }
 
-    /// A peer refuses one of the entries `numbers` as damaged.
+    /// Notes that a peer refuses one of the entries `numbers` as damaged.
     pub(in crate::log) fn doubt(&self, numbers: Range<u64>) {
         self.state.lock().doubted = Some(numbers);
         self.doubted.notify_one();
     }
 
-    /// Waits until a peer refuses entries as damaged; their numbers.
+    /// Waits until a peer refuses entries as damaged, and returns their numbers.
     pub(crate) async fn doubted(&self) -> Range<u64> {
         loop {
             self.doubted.notified().await;
@@ -173,11 +178,11 @@ impl Health {
 
     /// Stops the log, because it is damaged.
     pub(crate) fn fail_damaged(&self, damage: &Damage) {
-        let reason = format!("serving what is stored in {}: {damage}", self.files.directory().path().display());
+        let reason = format!("cannot serve the entries in {}: {damage}", self.files.directory().path().display());
         self.files.fail(ClosedKind::Damaged, reason);
     }
 
-    /// A pass over all sealed segments.
+    /// Begins a pass over all sealed segments.
     pub(crate) fn scrub(self: &Arc<Self>) -> ScrubPass {
         ScrubPass::new(self.clone())
     }

@@ -43,13 +43,13 @@ impl Log {
                 Ok(Cursor { position: position.map_or(self.end().position, |entry| entry.position), ..start })
             }
             _ => {
-                let why = format!("entry {number} is to be purged but the log ends before {}", self.end().number);
+                let why = format!("cannot purge up to entry {number}: the log ends before entry {}", self.end().number);
                 Err(io::Error::new(io::ErrorKind::InvalidInput, why))
             }
         }
     }
 
-    /// Removes the segments before the one with `position`, where the log is recorded to begin: a start goes by that.
+    /// Removes the segments before the one that holds `position`, which the start file records as the log's beginning.
     fn remove_segments_before(&self, position: u64) {
         let parts = self.parts.clone();
         let mut segments = parts.segments.write();
@@ -88,8 +88,8 @@ impl Log {
         }
         let _no_pass = parts.flusher.hold();
         let purged = PurgePoint { term, number, next };
-        // What is not committed goes. In this order: the old segments are damaged for a start that finds them to lack
-        // something that was durable, and not if they merely lead past the new beginning.
+        // The durable point is lowered before the new beginning is recorded: a start after a crash in between takes old
+        // segments for damaged if they lack something durable, but not if they merely lead past the new beginning.
         let lowered = parts.flusher.lower_durable(parts.progress.commit_point());
         let recorded = lowered.and_then(|()| parts.start.change(|start| start.purged = Some(purged)));
         parts.files.or_fail("recording a reset", recorded)?;
@@ -103,15 +103,16 @@ impl Log {
         self.replace_segments(next)
     }
 
-    /// With the flush held. Removes the old segments before it makes the new one, so that a full disk has room for it,
-    /// unless readers hold on to the old ones. Without room, the first append that finds some begins the segment.
+    /// To be called with the flush held. Removes the old segments before it makes the new one, so that a full disk has
+    /// room for the new one, unless readers still hold the old ones. Without room, the first append that finds some
+    /// begins the segment.
     fn replace_segments(&mut self, next: Cursor) -> io::Result<()> {
         let parts = self.parts.clone();
         let Parts { files, segments, uncommitted, flusher, progress, .. } = &*parts;
         let mut listed = segments.write();
         // The last first: after a crash in between, the log merely ends earlier.
         let removed = listed.iter().rev().try_for_each(|segment| {
-            // What lies before the new beginning, or where it is, is worthless by that.
+            // The recorded beginning makes a segment at or before it worthless: its header need not be overwritten.
             if segment.position() > next.position {
                 return files.remove_segment(segment);
             }
@@ -124,14 +125,14 @@ impl Log {
         listed.clear();
         segments.restart_at(next.position);
         uncommitted.truncate(0);
-        // The end before all that is not behind it, the first index after all that is not before it.
+        // All other points lie between the first index and the end: so the end moves first, the first index last.
         progress.set_end(next.index);
         flusher.restarted(next.point());
         // All before the start came with a snapshot: it is committed.
         progress.set_committed(next.point());
         progress.set_first(next.index);
         drop(listed);
-        // None is left, also if the log begins anew at an earlier place.
+        // No old segment is left, even behind `next`: the log may begin anew at an earlier position.
         parts.health.forget_before(u64::MAX);
         self.begin_if_room(next)
     }

@@ -1,4 +1,4 @@
-//! Checks entries again that a peer refuses as damaged.
+//! Checks entries again after a peer refused them as damaged.
 //!
 //! A segment verifies an entry once, not at every read. If a bit flips under a running node, on the disk or in the page
 //! cache, the peer that receives the entry is the next to check it.
@@ -10,10 +10,10 @@ use super::health::Health;
 use crate::disk::is_bad_sector;
 use crate::error::Damage;
 
-/// Entries checked for one refusal, at most: what one replication request may carry.
+/// Entries checked after one refusal, at most: as many as one replication request may carry.
 const MOST: u64 = 4096;
 
-/// A refused entry that is damaged indeed.
+/// The damage of a refused entry: the peer was right.
 #[derive(Debug, Clone)]
 pub(crate) struct ConfirmedDamage {
     pub(crate) damage: Damage,
@@ -22,11 +22,12 @@ pub(crate) struct ConfirmedDamage {
 }
 
 impl Health {
-    /// Looks at the entries `numbers` again: as readers and peers get them, and as they lie on the disk, past the page
-    /// cache where that can be done. What is damaged is noted, and is not given to anybody any more. The first.
+    /// Verifies the entries `numbers` again, both as readers and peers get them and as they lie on the disk, past the
+    /// page cache where the disk allows that. Notes and returns the first damage. If the entry's bytes are wrong, the
+    /// segment verifies it again before the next read returns it.
     ///
     /// # Errors
-    /// If the system fails, for another reason than the medium.
+    /// If the system fails for a reason other than a bad sector.
     pub(crate) fn recheck(&self, numbers: Range<u64>) -> io::Result<Option<ConfirmedDamage>> {
         let numbers = numbers.start..numbers.end.min(numbers.start.saturating_add(MOST));
         let segments = self.segments().read().clone();

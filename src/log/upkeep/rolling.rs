@@ -1,5 +1,6 @@
-//! Rolling by time: whether the segment that is written to is to end because of the age of its records. Age removes
-//! full segments only, and the records of a ledger that rests would stay for ever. docs/retention.md has the policy.
+//! Rolling by time: whether the active segment should end because of the age of its records. Retention by age removes
+//! only full segments, so without this the last records of an idle ledger would stay for ever. docs/retention.md has
+//! the policy.
 
 use std::io;
 use std::time::Duration;
@@ -16,21 +17,21 @@ use crate::log::reader::LogReader;
 pub(crate) struct ActiveRecords {
     /// Timestamp of the first one, milliseconds since 1970.
     pub(crate) first: u64,
-    /// Of the last one.
+    /// Timestamp of the last one.
     pub(crate) last: u64,
-    /// How long this process has seen records there, milliseconds.
+    /// How long this process has seen records in the segment, milliseconds.
     pub(crate) seen_for: u64,
-    /// This process has seen the segment empty: no record is older than that, whatever its stamp says. A master that
-    /// was idle for long may give its first record the stamp of the one before.
+    /// This process has seen the segment empty, so no record is older than `seen_for`, whatever its stamp says: a
+    /// master that was idle for long may give its first record the stamp of the one before.
     pub(crate) begun: bool,
 }
 
-/// Whether the master is to end the last of `segments`, which is written to and has records. The rest as
-/// [`decide`](crate::log::retention::decide) takes it.
+/// Whether the master should end the last of `segments`, which is active and has records. The other arguments are those
+/// of [`decide`](crate::log::retention::decide).
 ///
-/// When its first record is older than records may be: so each goes after twice that age at most, and there is one
-/// segment more than without. But no record is to go for want of room because a segment ended early: where one more
-/// would be too much, the last record has to be as old.
+/// The segment is due once its first record is older than `max_age`: so each record is removed after at most twice that
+/// age, for the price of one more segment. But an early end must not cost younger records their room: where one more
+/// segment would be too much, the last record must be older than `max_age` too.
 pub(crate) fn is_due(
     retention: &Retention,
     segments: &[SegmentInfo],
@@ -42,7 +43,7 @@ pub(crate) fn is_due(
     let Some(max_age) = retention.max_age else { return false };
     let expired = |age: u64| u128::from(age) > max_age.as_millis();
     let most = if filling.begun { filling.seen_for } else { u64::MAX };
-    // A stamp in the future may stand for long: then the time counts for which this process has seen it.
+    // A stamp in the future never looks old: then `seen_for` counts.
     if !expired(now.saturating_sub(filling.first).max(filling.seen_for).min(most)) {
         return false;
     }
@@ -54,8 +55,8 @@ pub(crate) fn is_due(
 }
 
 impl LogReader {
-    /// The segment that the master is to end, by the number of its first entry. `now`, in milliseconds since 1970, as
-    /// far as the clock can be believed; `passed` as [`SegmentAges::look`] takes it.
+    /// The segment that the master should end, if one is due, by the number of its first entry. `now`: the believed
+    /// time, milliseconds since 1970; `passed`: as for [`SegmentAges::look`].
     ///
     /// # Errors
     /// If the system does not say how full the disk is, or the header of a record cannot be read.
@@ -76,7 +77,7 @@ impl LogReader {
     }
 
     /// The number of the first entry of the active segment, and the timestamps of its first record and of its last;
-    /// `None` if it has no record. Other entries are Raft's own: their age is nobody's concern.
+    /// `None` if it has no record. Raft's own entries do not count: retention by age is for records.
     fn filling(&self) -> Result<Option<(u64, u64, u64)>, Damage> {
         let Some((start, end)) = self.parts.segments.read().last().map(|active| (active.start(), active.end())) else {
             return Ok(None);
@@ -125,7 +126,7 @@ mod tests {
         assert!(!due(age(10), 0));
     }
 
-    /// A master that was idle stamps its first record as the one before it, until others say what time it is.
+    /// A master that was idle gives its first record the stamp of the one before, until other nodes tell it the time.
     #[test]
     fn a_segment_that_was_seen_without_records_does_not_end_before_they_can_be_old() {
         let (mut ages, second) = (SegmentAges::default(), Duration::from_secs(1));
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(later, (10_001, true));
         let filling = ActiveRecords { first: 1000, last: 1000, seen_for: later.0, begun };
         assert!(is_due(&age(10), &held(1), filling, FULL, 0, 1_000_000));
-        // One whose records were there at the first look may be as old as they say.
+        // Records that were there at the first look may be as old as their stamps say.
         assert_eq!(SegmentAges::default().note_filling(second, Some(7)), (0, false));
     }
 

@@ -1,4 +1,4 @@
-//! Reads sealed segments that nobody reads, to find damage while other replicas are still good.
+//! Reads all sealed segments, also those that no reader wants, to find damage while other replicas are still good.
 
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::format::segment::{BLANK_HEADER, Cursor, SEGMENT_HEADER, SegmentHeader
 use crate::segment::Segment;
 use crate::segment::scanner::{Scanner, Step, Stop};
 
-/// Bytes read in a step, about: steps are what the scrubber's rate limit counts.
+/// Bytes that one step reads, about: the scrubber applies its rate limit after each step.
 const STEP: u64 = 1 << 20;
 
 /// A pass over the sealed segments. It reads past the page cache where the disk can, because the cache hides damage on
 /// the disk.
 pub(crate) struct ScrubPass {
     health: Arc<Health>,
-    /// Position of the next segment, at least.
+    /// The next segment to read begins here or behind.
     next: u64,
     current: Option<Current>,
 }
@@ -28,9 +28,10 @@ struct Current {
     file: Arc<dyn DiskFile>,
     /// What the next segment begins with.
     end: Cursor,
+    /// What the next entry to read must continue.
     at: Cursor,
-    /// Byte of the file up to which the blank was seen to hold zeros: the blank may be most of the segment, so it is
-    /// read in steps too.
+    /// Offset up to which the blank was seen to hold zeros: the blank may be most of the segment, so it is read in
+    /// steps too.
     zeros: u64,
 }
 
@@ -39,10 +40,11 @@ impl ScrubPass {
         Self { health, next: 0, current: None }
     }
 
-    /// Reads on. Returns how many bytes were read; `None` at the end of the pass. `now`: milliseconds since 1970.
+    /// Reads the next step and returns how many bytes that was; `None` at the end of the pass. `now`: milliseconds
+    /// since 1970.
     ///
     /// # Errors
-    /// If the system fails, for another reason than the medium. The same step may be tried again.
+    /// If the system fails for a reason other than a bad sector. The caller may try the same step again.
     pub(crate) fn step(&mut self, now: u64) -> io::Result<Option<u64>> {
         if self.current.is_none() {
             self.current = self.open()?;
@@ -107,7 +109,7 @@ fn damaged(what: &'static str, found: impl ToString, expected: impl ToString) ->
 }
 
 impl Current {
-    /// Position up to which it has been read.
+    /// Position up to which the segment has been read.
     fn reached(&self) -> u64 {
         self.at.position.max(self.segment.position() + self.zeros)
     }

@@ -1,4 +1,4 @@
-//! The end of a repair: what was proven takes the place of what was there.
+//! The end of a repair: the verified new files replace the damaged ones.
 
 use super::rebuild::Finished;
 use super::{Repair, differs};
@@ -12,10 +12,11 @@ use crate::log::unsynced_names::remove_segment;
 use crate::types::RepairReport;
 
 impl Repair {
-    /// Puts the new files in their places, or with `dry_run` throws them away.
+    /// Replaces the damaged files by the new ones, or with `dry_run` throws the new ones away.
     ///
     /// # Errors
-    /// If it is not done yet, or the system fails. After a crash the directory is damaged as before, or good.
+    /// If the repair is not done yet, or the system fails. A crash leaves the directory either damaged as before or
+    /// good.
     pub(crate) fn finish(mut self, dry_run: bool) -> Result<RepairReport, RepairError> {
         let Some(end) = self.work.done else {
             return differs("the repair", "not done", "done");
@@ -32,9 +33,9 @@ impl Repair {
 
     fn install(&mut self, end: Cursor, removed: &[std::path::PathBuf]) -> Result<(), RepairError> {
         let disk = self.disk.as_ref();
-        // Of what was good here and is kept too: it may be a copy.
+        // The good files that stay are synced too: the operator may have copied the directory here just now.
         offline_access::sync_all(disk, self.directory.path())?;
-        // A cache of what is not there any more.
+        // The index of a replaced segment describes the old file.
         for finished in &self.work.finished {
             let index = self.directory.index(finished.header.start.position);
             remove_if_there(disk, &index).map_err(io_error("remove", &index))?;
@@ -47,7 +48,7 @@ impl Repair {
         }
         let dir = self.directory.path();
         disk.sync_dir(dir).map_err(io_error("sync directory", dir))?;
-        // Last: until then a start finds that what was noted is not there, and refuses.
+        // The note is corrected last: after a crash before this, a start misses the noted entries and refuses.
         let durable = self.noted.durable;
         let correct = match () {
             () if durable.number > end.number.max(self.base.number) => Some(end.point()),

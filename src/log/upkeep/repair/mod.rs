@@ -1,21 +1,21 @@
-//! Getting damaged segments back from another replica.
+//! Repairs damaged segments with the entries of another replica.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | this | [`Repair`]: goes over the whole log and says which entries it needs |
-//! | [`install`] | the end: new files in the places of the old ones |
-//! | [`online`] | [`SegmentRepair`](online::SegmentRepair): one sealed segment of a log that is open |
-//! | [`rebuild`] | one segment: what is good of it, and the new file |
+//! | this | [`Repair`]: walks the whole log and says which entries it needs |
+//! | [`install`] | the end: new files replace the damaged ones |
+//! | [`online`] | [`SegmentRepair`](online::SegmentRepair): one sealed segment of an open log |
+//! | [`rebuild`] | one segment: its good entries, and its new file |
 //!
-//! A repair goes over the log that the directory should hold, from its base to its end, with a cursor: position,
-//! number, index, term, chain value. What is here and continues the cursor is kept. For anything else the peer's
-//! committed entry of that number is needed, and must continue the cursor exactly. Positions are equal on all replicas,
-//! so behind each entry from a peer the bytes here are tried again. It ends where the log here ends, but not before
-//! what was noted as committed and durable, with the chain values that were noted: they prove that it is the same
-//! history. The new files of segments are written beside the old ones, read again as a whole, and put in their place
-//! when all of the log is proven. Until then nothing of the log is changed.
+//! [`Repair`] walks the log that the directory should hold, from its base to its end, with a cursor: position, number,
+//! index, term, chain value. It keeps every local entry that continues the cursor. In place of any other it needs the
+//! peer's committed entry of that number, which must continue the cursor exactly. Positions are equal on all replicas,
+//! so behind each entry from a peer it tries the local bytes again. It ends where the local log ends, but not before
+//! the points noted as committed and as durable, and with the noted chain values: they prove that the history is the
+//! same. It writes the new segment files beside the old ones, reads each again as a whole, and replaces the old ones
+//! once all of the log is proven. Until then it changes nothing of the log.
 //!
-//! Nothing here knows how peers are asked.
+//! The node asks the peers; nothing here knows how.
 
 mod install;
 pub(crate) mod online;
@@ -50,75 +50,78 @@ pub(crate) struct Repair {
     /// What the first entry continues.
     base: Cursor,
     hard_state: HardStateFile,
+    /// What the hard state said when the repair began.
     noted: Noted,
     /// Highest term in which this node can have acknowledged anything.
     term: u64,
-    /// Of the segments that are there, ascending.
+    /// Positions of the segment files in the directory, ascending.
     positions: Vec<u64>,
-    /// Entries of these numbers are taken from here only if the peer has the same: what is here may be superseded.
+    /// Numbers of the local entries that may be superseded: each is kept only if the peer has the same.
     forced: Range<u64>,
     /// A peer has said that nothing from this number on is committed that this node could have acknowledged.
     settled: Option<u64>,
-    /// Consecutive.
+    /// Entries of a peer, with consecutive numbers.
     supplied: VecDeque<(NodeId, Frame)>,
     work: Work,
 }
 
-/// How far it has come; thrown away when it begins anew.
+/// How far a [`Repair`] has come; thrown away when the walk begins anew.
 struct Work {
     /// Where the next segment begins.
     next: Cursor,
+    /// The segment that the walk is in.
     segment: Option<Rebuild>,
     finished: Vec<Finished>,
-    /// Segments behind the end.
+    /// Segments behind the end of the log, to be removed.
     removed: Vec<PathBuf>,
-    /// What was noted as durable was seen to be another past than the peer's. A truncation takes the note back before
-    /// anything new is written, so all that is left here behind it is of that past.
+    /// The durable point that was noted here belongs to another history than the peer's. A truncation takes the note
+    /// back before the log writes anything new, so every local byte behind the point is of that other history.
     superseded: bool,
+    /// The end of the log, once it is proven.
     done: Option<Cursor>,
 }
 
-/// What a repair needs to go on.
+/// What a [`Repairing`] needs to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RepairStep {
     /// A peer's entries from this number on.
     Need(u64),
-    /// Nothing: the log is proven to its end.
+    /// Nothing: all that it repairs is proven to the end.
     Done,
 }
 
 /// What a peer answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Supply {
-    /// Consecutive entries from the one that was asked for, as many as the peer likes; all are committed.
+    /// Consecutive committed entries from the requested number on; the peer chooses how many.
     pub(crate) frames: Vec<Frame>,
-    /// Entries below this number are committed.
+    /// The peer knows the entries below this number to be committed.
     pub(crate) committed: u64,
-    /// Term of the last one of them.
+    /// Term of the last committed entry.
     pub(crate) committed_term: u64,
 }
 
-/// Something that goes on with the help of peers.
+/// A repair, of a closed log or of one segment, that a caller drives with the answers of peers.
 pub(crate) trait Repairing {
     /// What the directory was made for.
     fn identity(&self) -> &Identity;
-    /// Goes on as far as it gets with what is here and what was supplied.
+    /// Goes on as far as the local bytes and the supplied entries lead.
     ///
     /// # Errors
-    /// What was supplied does not fit, or the system fails. After an error of the first kind another peer may be asked.
+    /// The supplied entries do not fit: the caller may ask another peer. Or the system fails.
     fn advance(&mut self) -> Result<RepairStep, RepairError>;
-    /// Takes what `from` answered to [`RepairStep::Need`].
+    /// Takes the answer of `from` to [`RepairStep::Need`].
     ///
     /// # Errors
-    /// The answer is of no use; another peer may be asked.
+    /// The answer is of no use: the caller may ask another peer.
     fn supply(&mut self, from: &NodeId, answer: Supply) -> Result<(), RepairError>;
 }
 
 impl Repair {
-    /// Looks at the directory `path`, which must be what `wanted` says, if it says anything.
+    /// Opens the directory `path`, which must have the identity `wanted`, if one is given.
     ///
     /// # Errors
-    /// It cannot be opened, or what is damaged is not to be had from a peer: the identity, the start, a vote.
+    /// The directory cannot be opened, or a file that no peer can supply is damaged: the identity, the start, a vote.
     pub(crate) fn begin(disk: Arc<dyn Disk>, path: PathBuf, wanted: Option<Identity>) -> Result<Self, RepairError> {
         let directory = match wanted {
             Some(wanted) => Directory::open(disk.as_ref(), path, wanted)?,
@@ -159,7 +162,7 @@ impl Repairing for Repair {
 }
 
 impl Repair {
-    /// What is known to be committed of this log, at least.
+    /// Up to where this log is known to be committed; more of it may be.
     fn committed(&self) -> LogPoint {
         if self.noted.committed.number > self.base.number { self.noted.committed } else { self.base.point() }
     }
@@ -202,15 +205,15 @@ impl Repair {
         }
     }
 
-    /// The next number at which the chain value was noted.
+    /// The next number for which the hard state notes a chain value; the walk pauses there to compare.
     fn next_noted(&self) -> u64 {
         let number = self.cursor().number;
         let noted = [self.noted.committed.number, self.noted.durable.number];
         noted.into_iter().filter(|noted| *noted > number).min().unwrap_or(u64::MAX)
     }
 
-    /// Compares the chain value with what was noted here. If it is another one, the walk begins anew and asks the peer
-    /// about everything that may be superseded.
+    /// Compares the cursor's chain value with the noted one, where there is one. If they differ, begins the walk anew
+    /// (`true`) and has every entry that may be superseded compared with the peer's.
     fn leads_astray(&mut self) -> Result<bool, RepairError> {
         let next = self.cursor();
         let Noted { committed, durable, .. } = self.noted;
@@ -236,7 +239,7 @@ impl Repair {
         Ok(false)
     }
 
-    /// Whether all that was noted as durable and is not known to be committed is as a peer has it.
+    /// Whether the walk has compared with a peer every local entry before `durable` that is not known to be committed.
     fn is_superseded(&self, durable: LogPoint) -> bool {
         let from = self.committed().number;
         self.has_forced(&(if from < durable.number { from } else { self.base.number }..durable.number))
@@ -246,7 +249,7 @@ impl Repair {
         !self.forced.is_empty() && self.forced.start <= numbers.start && self.forced.end >= numbers.end
     }
 
-    /// Goes over the log again, and asks the peer about these entries too.
+    /// Begins the walk anew, and has the entries `numbers` compared with the peer's too.
     fn again(&mut self, numbers: Range<u64>) {
         let before = if self.forced.is_empty() { numbers.clone() } else { self.forced.clone() };
         self.forced = before.start.min(numbers.start)..before.end.max(numbers.end);
@@ -270,8 +273,8 @@ impl Repair {
         Rebuild::open(self.disk.clone(), path, file, size, start, first)
     }
 
-    /// How the first segment begins, and its entries. Entries before the base are gone: they stay where they are as
-    /// long as they are good, and are left out otherwise.
+    /// What the header of the first segment must say, and the position of its first entry. Entries before the base are
+    /// purged: if they are all good they stay in the file, else a blank takes their place.
     fn first_segment(&self, position: u64) -> Result<(Cursor, u64), RepairError> {
         let path = self.directory.segment(position);
         let behind = (Cursor { position, ..self.base }, self.base.position.max(position + SEGMENT_HEADER as u64));
@@ -297,7 +300,7 @@ impl Repair {
         Ok(if before && scanner.end() == self.base { (header.start, first) } else { behind })
     }
 
-    /// The segment is sealed: on to the next one.
+    /// Finishes the sealed segment; the walk goes on in the next one.
     fn next_segment(&mut self) -> Result<(), RepairError> {
         let Some(segment) = self.work.segment.take() else { return Ok(()) };
         self.work.next = Cursor { position: segment.end_position(), ..segment.cursor() };
@@ -305,7 +308,7 @@ impl Repair {
         Ok(())
     }
 
-    /// Takes the next of the peer's entries, if there is one and nothing here is as good.
+    /// Takes the peer's entry at the cursor, where the local bytes do not continue the log. `false`: none was supplied.
     fn take(&mut self) -> Result<bool, RepairError> {
         let next = self.cursor();
         let (Some((from, frame)), Some(segment)) = (at(&self.supplied, next.number), &mut self.work.segment) else {
@@ -332,7 +335,11 @@ impl Repair {
         Ok(true)
     }
 
-    /// The peer's committed entry `number` does not continue what is here.
+    /// The peer's committed entry `number` does not continue the local log: local entries before it may be superseded,
+    /// so the walk begins anew and compares them.
+    ///
+    /// # Errors
+    /// If `number` is below the commit point, or was compared already: then no superseded entry explains this.
     fn fork(&mut self, number: u64, mismatch: Mismatch) -> Result<bool, RepairError> {
         let committed = self.committed().number;
         if number < committed || self.forced.contains(&number) {
@@ -343,13 +350,16 @@ impl Repair {
         Ok(true)
     }
 
-    /// The peer has nothing committed from `next` on.
+    /// The peer has no committed entry from `next` on: the log may end there if nothing behind it can be committed.
+    ///
+    /// # Errors
+    /// If the answer contradicts itself, or does not settle that.
     fn settle(&mut self, next: Cursor, answer: &Supply) -> Result<(), RepairError> {
         if answer.committed > next.number {
             let expected = format!("entry {}: {} are committed", next.number, answer.committed);
             return differs("the answer", "no entry", expected);
         }
-        // Whoever leads a later term has all that was committed in earlier ones, before its own first entry.
+        // The leader of a later term has all that was committed in earlier terms, before its own first entry.
         if next.number >= self.committed().number && answer.committed_term > self.term.max(next.term) {
             self.settled = Some(next.number);
             return Ok(());
@@ -358,7 +368,7 @@ impl Repair {
         Err(RepairError::NotSettled { position, index, committed: answer.committed })
     }
 
-    /// Whether the log may end here, where nothing continues it. Ends it then.
+    /// Ends the log here, where nothing continues it, if it may end here; else returns `false`.
     fn ends(&mut self, stopped: &Stopped) -> Result<bool, RepairError> {
         let (next, base, size) = (self.cursor(), self.base, self.identity().segment_size);
         let Some(segment) = &mut self.work.segment else { return Ok(false) };
@@ -399,13 +409,16 @@ impl Work {
     }
 }
 
-/// The entry of that number among consecutive ones.
+/// The entry `number` of the supplied ones.
 fn at(supplied: &VecDeque<(NodeId, Frame)>, number: u64) -> Option<&(NodeId, Frame)> {
     let first = supplied.front()?.1.header.number;
     supplied.get(usize::try_from(number.checked_sub(first)?).ok()?)
 }
 
-/// The entries of an answer, if they are the consecutive committed ones from `number` on.
+/// The entries of `answer`.
+///
+/// # Errors
+/// If they are not consecutive committed entries from `number` on.
 fn fitting(answer: Supply, number: u64) -> Result<Vec<Frame>, RepairError> {
     for (frame, number) in answer.frames.iter().zip(number..) {
         if frame.header.number != number || number >= answer.committed {

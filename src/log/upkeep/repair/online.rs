@@ -1,7 +1,7 @@
-//! One sealed segment of an open log: what is damaged of it comes back while the log is used.
+//! [`SegmentRepair`] repairs one sealed segment while the log stays open.
 //!
-//! All of it is committed, so every peer has the same, and what comes before and behind it is known. The new file takes
-//! the place of the old one and of its mapping; slices of the old one stay as they are for those who hold them.
+//! All its entries are committed, so every peer has the same ones, and the cursors at its start and end are known. The
+//! new file replaces the old file and its mapping; readers that hold slices of the old mapping keep them.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,11 +25,12 @@ pub(crate) struct SegmentRepair {
     end: Cursor,
     rebuild: Rebuild,
     supplied: VecDeque<(NodeId, Frame)>,
+    /// `rebuild` has reached the end of the segment.
     sealed: bool,
 }
 
 impl SegmentRepair {
-    /// Of the segment at `position`; `None` if it is gone, or not sealed.
+    /// Begins to repair the segment at `position`; `None` if there is no sealed segment there.
     ///
     /// # Errors
     /// If the system fails.
@@ -37,7 +38,7 @@ impl SegmentRepair {
         let disk = health.files().disk();
         let Some((old, end)) = health.settled_segment(position) else { return Ok(None) };
         let path = old.path().to_owned();
-        // Past the page cache, which may hold what the disk has lost.
+        // Read past the page cache, which may still hold good bytes that the disk has lost.
         let file = match disk.open_direct(&path) {
             Ok(file) => Some(file),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
@@ -45,12 +46,12 @@ impl SegmentRepair {
         };
         let (size, first) = (old.end_position() - old.position(), old.first_entry());
         let mut rebuild = Rebuild::open(disk.clone(), path, file, size, old.start(), first)?;
-        // Whatever is found: where the disk is good and the page cache is not, a new file has both.
+        // Always write a new file: if only the page cache is damaged and the disk is good, a new file is good in both.
         rebuild.renew()?;
         Ok(Some(Self { health: health.clone(), old, end, rebuild, supplied: VecDeque::new(), sealed: false }))
     }
 
-    /// Puts the new file in the place of the old one, if there is one.
+    /// Replaces the old file by the new one, if there is a new one.
     ///
     /// # Errors
     /// If the new file does not hold what it should, or the system fails.
@@ -64,20 +65,20 @@ impl SegmentRepair {
             let mapped = MappedFile::new(new.file().clone()).map_err(&failed)?;
             let segment = Segment::new(files.disk().clone(), old.path().to_owned(), header, mapped, entries);
             segment.freeze(segment.end_position());
-            // It has been synced, and all of it is committed.
+            // The segment needs no descriptor any more: it is synced, and all its entries are committed.
             segment.let_go();
-            // The directory is this node's until the log is closed, and no longer.
+            // Once the log is closed, its directory may belong to another log.
             let _not_closing = health.flusher().hold();
             files.check().map_err(&failed)?;
             let mut segments = health.segments().write();
-            // A segment that was purged meanwhile stays away.
+            // If the segment was purged meanwhile, the new file is not installed.
             if let Some(place) = segments.iter_mut().find(|segment| Arc::ptr_eq(segment, &old)) {
                 old.retire();
                 new.install().map_err(&failed)?;
                 *place = Arc::new(segment);
             }
             drop(segments);
-            // A later sync of the directory would seem to make up for it.
+            // A failed sync stops the log: a later sync may succeed without having made this rename durable.
             let synced = files.directory().sync();
             files.or_fail("syncing the directory", synced).map_err(&failed)?;
             report.ranges = ranges;

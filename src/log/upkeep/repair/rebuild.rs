@@ -1,7 +1,6 @@
-//! One segment under repair: what is good of the old file, and the new one that is written beside it from the first
-//! thing that is not.
+//! One segment under repair: the good entries of the old file, and a new file beside it, begun at the first difference.
 //!
-//! The new file is made of verified bytes alone, in order: nothing of the old one is copied that was not looked at.
+//! [`Rebuild`] writes only verified bytes to the new file, in order: it copies nothing of the old file unverified.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,28 +20,31 @@ use crate::segment::scanner::{Break, Broken, Scanner, Step, Stop};
 use crate::segment::{EntryIndex, after};
 use crate::types::{NodeId, Repaired, RepairedRange};
 
-/// Bytes copied at once.
+/// Bytes that [`copy`] holds in memory at once: a segment may be far larger.
 const CHUNK: u64 = 1 << 20;
 
-/// A segment that is gone over from its start to its end.
+/// Rebuilds one segment, from its start to its end.
 pub(super) struct Rebuild {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     header: SegmentHeader,
     /// Position of the first entry.
     first: u64,
+    /// The old file, if there is one.
     file: Option<Arc<dyn DiskFile>>,
     head: Head,
-    /// From the first difference on.
+    /// `None` until the old file differs from what the segment must hold.
     new: Option<NewFile>,
+    /// What the next entry must continue.
     cursor: Cursor,
+    /// Entries so far, from the old file or a peer.
     entries: u64,
-    /// The last entry was not to be had here: what follows need not be either.
+    /// The last entry came from a peer because the old file lacks it: the bytes behind it may be damaged too.
     doubtful: bool,
     ranges: Vec<RepairedRange>,
 }
 
-/// What the start of the file is.
+/// What the old file begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Head {
     Good,
@@ -53,11 +55,11 @@ enum Head {
     },
     Zeros,
     Rotten,
-    /// A good one, of another place or another past.
+    /// A good header of another position or another history.
     Other,
 }
 
-/// What the old file offers.
+/// The next thing in the old file that continues the log: the caller of [`Rebuild::walk`] keeps or rejects it.
 pub(super) enum Offer<'a> {
     /// An entry that continues the log.
     Entry(&'a EntryHeader),
@@ -65,26 +67,26 @@ pub(super) enum Offer<'a> {
     Blank,
 }
 
-/// How far going over the old file led.
+/// How far [`Rebuild::walk`] came.
 pub(super) enum Walked {
-    /// To the number that was given.
+    /// To the entry `upto`.
     Paused,
     /// To the blank at the end.
     Sealed,
-    /// To something that is not kept.
+    /// To bytes that it does not keep.
     Stopped(Stopped),
 }
 
-/// What is there and not kept.
+/// The bytes of the old file that [`Rebuild::walk`] does not keep.
 pub(super) enum Stopped {
-    /// Nothing, or what was not wanted.
+    /// There is no file, or the caller rejected the offer.
     Nothing,
-    /// Zeros; `true`: and something behind them.
+    /// Zeros; `true`: other bytes follow them.
     Clean(bool),
     Broken(Break),
 }
 
-/// A segment that is complete.
+/// A complete segment with a new file, which is not installed yet.
 pub(super) struct Finished {
     pub(super) new: NewFile,
     pub(super) header: SegmentHeader,
@@ -93,8 +95,8 @@ pub(super) struct Finished {
 }
 
 impl Rebuild {
-    /// At the start of the segment in `file` (if there is one), which must begin with `start`, and its entries at
-    /// `first`.
+    /// Begins at the start of the segment: `file` is its old file, `start` what its header must say, `first` the
+    /// position of its first entry.
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         path: PathBuf,
@@ -113,7 +115,7 @@ impl Rebuild {
         Ok(Self { disk, path, header, first, file, head, new, cursor, entries: 0, doubtful: false, ranges })
     }
 
-    /// What comes next.
+    /// What the next entry must continue.
     pub(super) fn cursor(&self) -> Cursor {
         self.cursor
     }
@@ -138,7 +140,8 @@ impl Rebuild {
         self.file.is_some()
     }
 
-    /// Keeps what continues the log and is `wanted`, up to entry `upto`.
+    /// Keeps the old file's entries, and its blank, as long as each continues the log and is `wanted`. Pauses before
+    /// entry `upto`.
     pub(super) fn walk(&mut self, upto: u64, wanted: &mut dyn FnMut(Offer<'_>) -> bool) -> Result<Walked, RepairError> {
         let Some(file) = self.file.clone() else {
             return Ok(if self.cursor.number < upto { Walked::Stopped(Stopped::Nothing) } else { Walked::Paused });
@@ -178,7 +181,8 @@ impl Rebuild {
         }
     }
 
-    /// The row of the recovery table for what is there. `later`: there are later segments.
+    /// The row of the recovery table that describes where the walk stopped. `later`: there are later segments; `first`:
+    /// this is the first segment.
     pub(super) fn find(&self, stopped: &Stopped, later: bool, first: bool) -> EndCase {
         match (self.head, self.is_empty()) {
             (Head::NoFile, _) if later => EndCase::MissingSegment,
@@ -201,7 +205,7 @@ impl Rebuild {
         }
     }
 
-    /// Writes a peer's entry, which the caller has seen to continue the log here.
+    /// Writes an entry of the peer `from`. The caller has checked that it continues the log here.
     pub(super) fn put(&mut self, frame: &Frame, from: &NodeId) -> Result<(), RepairError> {
         let failed = io_error("write a new file for", &self.path);
         let offset = self.offset();
@@ -226,7 +230,7 @@ impl Rebuild {
         Ok(())
     }
 
-    /// Fills the rest with a blank. `good`: the old file has it.
+    /// Fills the rest of the segment with a blank. `good`: the old file has that blank already.
     pub(super) fn seal(&mut self, good: bool) -> Result<(), RepairError> {
         if good && self.new.is_none() && self.head == Head::Good {
             return Ok(());
@@ -242,20 +246,20 @@ impl Rebuild {
         Ok(())
     }
 
-    /// Begins the new file, whether or not anything differs.
+    /// Begins the new file even if the old one shows no difference.
     pub(super) fn renew(&mut self) -> Result<(), RepairError> {
         let failed = io_error("write a new file for", &self.path);
         Ok(self.new_file().map(drop).map_err(failed)?)
     }
 
-    /// The log ends here: nothing is behind it.
+    /// Ends the log here: the new file has zeros behind the last entry.
     pub(super) fn cut(&mut self) -> Result<(), RepairError> {
         self.renew()?;
         self.note(self.cursor.position..self.end_position(), Repaired::Tail);
         Ok(())
     }
 
-    /// Makes the new file durable, if there is one, and reads all of it again.
+    /// Syncs the new file and reads all of it again, to verify it. `None`: nothing differed, so there is no new file.
     pub(super) fn complete(self, sealed: bool) -> Result<Option<Finished>, RepairError> {
         let Some(new) = self.new else { return Ok(None) };
         new.file.sync().map_err(io_error("sync", &new.temporary))?;
@@ -286,7 +290,7 @@ impl Rebuild {
         Ok(())
     }
 
-    /// The new file; it begins with all that was good before.
+    /// The new file. The first call makes it, and copies the good entries before the cursor from the old file.
     fn new_file(&mut self) -> io::Result<&Arc<dyn DiskFile>> {
         if self.new.is_none() {
             let new = NewFile::create(self.disk.clone(), &self.path, self.header.size)?;
@@ -302,12 +306,12 @@ impl Rebuild {
             }
             self.new = Some(new);
         }
-        // Made above.
+        // `new` is set above, so the error cannot happen.
         self.new.as_ref().map(|new| &new.file).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
-/// A file that is to take the place of another one. Removed unless it does.
+/// A temporary file that [`install`](Self::install) renames to `path`. Dropped before that, it is removed.
 pub(super) struct NewFile {
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -330,7 +334,7 @@ impl NewFile {
         &self.file
     }
 
-    /// Takes the place of the other file. Durable once the directory is synced.
+    /// Replaces the old file. The caller makes that durable with a sync of the directory.
     pub(super) fn install(mut self) -> io::Result<()> {
         self.disk.rename(&self.temporary, &self.path)?;
         self.installed = true;
@@ -341,13 +345,13 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.installed {
-            // The next repair, or the next start, removes it too.
+            // A failure does no harm: the next repair or start removes the file.
             let _ = self.disk.remove(&self.temporary);
         }
     }
 }
 
-/// What a file begins with: where and which bytes.
+/// The bytes that a segment file begins with, each with its offset: the header, and a blank up to the entry at `first`.
 fn head_bytes(header: &SegmentHeader, first: u64) -> Vec<(u64, Vec<u8>)> {
     let mut head = vec![(0, header.encode().to_vec())];
     let gap = first - header.start.position - SEGMENT_HEADER as u64;
@@ -382,7 +386,8 @@ fn head(file: &dyn DiskFile, header: &SegmentHeader, first: u64) -> io::Result<H
     })
 }
 
-/// The chain value says that these are the bytes a leader made, not that it made them well.
+/// Whether a batch's body can be parsed. The chain value only proves that a leader made these bytes, not that the
+/// leader made a valid batch.
 fn well_formed(entry: &EntryHeader, bytes: &[u8]) -> bool {
     let body = bytes.get(ENTRY_HEADER..ENTRY_HEADER + entry.body as usize).unwrap_or_default();
     entry.kind != EntryKind::Batch || Batch::parse(body, entry.records as usize).is_ok()
