@@ -10,6 +10,7 @@ verify: && _deny
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
     cargo clippy -p dledger --lib --locked -- -D warnings
+    cargo clippy -p dledger --bins --features cli --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features --locked
     cargo test --workspace --locked
 

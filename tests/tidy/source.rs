@@ -67,6 +67,11 @@ impl Source {
         self.path.split('/').any(|dir| dir == "tests") || self.path.trim_end_matches(".rs").ends_with("tests")
     }
 
+    /// Code of the packages under `tests/`, which tests use and which is no test.
+    fn is_tool(&self) -> bool {
+        self.path.starts_with("tests/") && self.path.split('/').nth(2) == Some("src")
+    }
+
     pub(crate) fn functions(&self) -> Vec<Function> {
         let named = (0..self.tokens.len()).filter(|at| self.is(*at, "fn") && self.is_word(at + 1));
         let function = |at: usize| {
@@ -77,7 +82,12 @@ impl Source {
             let close = self.skip(open + 1, |at| self.is(at, "}"))?;
             let Token { line, test, .. } = self.tokens[at];
             let lines = self.tokens[close].line - line + 1;
-            Some(Function { name: self.tokens[at + 1].text.clone(), line, lines, test: test || self.is_test() })
+            Some(Function {
+                name: self.tokens[at + 1].text.clone(),
+                line,
+                lines,
+                test: test || (self.is_test() && !self.is_tool()),
+            })
         };
         named.filter_map(function).collect()
     }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::calls::{Outcome, Sort, Span};
 use super::escape::plain;
 use super::faults::{Fault, word};
-use super::lanes::Lanes;
+use super::lanes::{Lane, Lanes};
 use super::load::Load;
 use super::nodes::NodeTrack;
 
@@ -74,37 +74,9 @@ impl Timeline {
         violations: &[Violation],
         marks: &[Mark],
     ) -> Self {
-        let at = |nanos: u64| nanos.saturating_sub(from) / 1000;
+        let at = |nanos: u64| since(from, nanos);
         let mut texts = Texts::default();
-        let lane_data: Vec<Value> = lanes
-            .lanes
-            .iter()
-            .map(|lane| {
-                let call = |&(i, row): &(usize, usize)| call(&spans[i], row, from, &mut texts);
-                let calls: Vec<Value> = lane.calls.iter().map(call).collect();
-                let bins: Vec<Value> =
-                    lane.bins.iter().map(|(bin, [ok, fail, un])| json!([bin, ok, fail, un])).collect();
-                json!({ "name": lane.name, "rows": lane.rows.max(1), "calls": calls, "bins": bins })
-            })
-            .collect();
-        let fault = |fault: &Fault| {
-            let phases = fault.phases.iter();
-            let phases: Vec<Value> =
-                phases.map(|one| json!([at(one.at), word(one.phase), plain(&one.evidence)])).collect();
-            json!({
-                "number": fault.number, "kind": plain(&fault.kind), "nodes": plain(&fault.nodes.join(", ")),
-                "from": at(fault.start), "to": at(fault.end), "row": fault.row, "proven": fault.is_proven(),
-                "lacks": fault.lacks(), "phases": phases,
-            })
-        };
-        let node = |node: &NodeTrack| {
-            let roles: Vec<Value> =
-                node.roles.iter().map(|(when, role, term)| json!([at(*when), plain(role), term])).collect();
-            let committed: Vec<Value> = node.committed.iter().map(|(when, n)| json!([at(*when), n])).collect();
-            json!({
-                "name": plain(&node.name), "roles": roles, "committed": committed, "last": node.last_word.map(at),
-            })
-        };
+        let lane_data: Vec<Value> = lanes.lanes.iter().map(|each| lane(each, spans, from, &mut texts)).collect();
         let percentile = |which: fn((u64, u64)) -> u64| -> Vec<Option<u64>> {
             load.latency.iter().map(|one| one.map(|pair| which(pair) / 1000)).collect()
         };
@@ -119,8 +91,8 @@ impl Timeline {
             "laneBin": lanes.bin / 1000,
             "lanes": lane_data,
             "texts": texts.all,
-            "faults": faults.iter().map(fault).collect::<Vec<_>>(),
-            "nodes": nodes.iter().map(node).collect::<Vec<_>>(),
+            "faults": faults.iter().map(|each| fault(each, from)).collect::<Vec<_>>(),
+            "nodes": nodes.iter().map(|each| node(each, from)).collect::<Vec<_>>(),
             "load": {
                 "bin": load.bin / 1000, "acked": load.acked, "lost": load.lost,
                 "p50": percentile(|(p50, _)| p50), "p99": percentile(|(_, p99)| p99),
@@ -129,7 +101,7 @@ impl Timeline {
             "violations": violations.iter().enumerate().map(violation).collect::<Vec<_>>(),
             "marks": marks.iter().map(|mark| json!([mark.label, mark.op])).collect::<Vec<_>>(),
         });
-        let label = |lane: &super::lanes::Lane| LaneLabel {
+        let label = |lane: &Lane| LaneLabel {
             name: lane.name.clone(),
             total: lane.total,
             rows: lane.rows.max(1),
@@ -146,6 +118,35 @@ impl Timeline {
             drawn: (lanes.lanes.iter().map(|lane| lane.calls.len() as u64).sum(), spans.len() as u64),
         }
     }
+}
+
+/// Microseconds from the first event to `nanos`.
+fn since(from: u64, nanos: u64) -> u64 {
+    nanos.saturating_sub(from) / 1000
+}
+
+fn lane(lane: &Lane, spans: &[Span<'_>], from: u64, texts: &mut Texts) -> Value {
+    let calls: Vec<Value> = lane.calls.iter().map(|&(i, row)| call(&spans[i], row, from, texts)).collect();
+    let bins: Vec<Value> = lane.bins.iter().map(|(bin, [ok, fail, un])| json!([bin, ok, fail, un])).collect();
+    json!({ "name": lane.name, "rows": lane.rows.max(1), "calls": calls, "bins": bins })
+}
+
+fn fault(fault: &Fault, from: u64) -> Value {
+    let phases = fault.phases.iter();
+    let phases: Vec<Value> =
+        phases.map(|one| json!([since(from, one.at), word(one.phase), plain(&one.evidence)])).collect();
+    json!({
+        "number": fault.number, "kind": plain(&fault.kind), "nodes": plain(&fault.nodes.join(", ")),
+        "from": since(from, fault.start), "to": since(from, fault.end), "row": fault.row,
+        "proven": fault.is_proven(), "lacks": fault.lacks(), "phases": phases,
+    })
+}
+
+fn node(node: &NodeTrack, from: u64) -> Value {
+    let at = |nanos: u64| since(from, nanos);
+    let roles: Vec<Value> = node.roles.iter().map(|(when, role, term)| json!([at(*when), plain(role), term])).collect();
+    let committed: Vec<Value> = node.committed.iter().map(|(when, n)| json!([at(*when), n])).collect();
+    json!({ "name": plain(&node.name), "roles": roles, "committed": committed, "last": node.last_word.map(at) })
 }
 
 /// `[start, length, sort, outcome, row, number, text of the question, text of the answer, no end]`.
