@@ -7,7 +7,7 @@ use super::log_files::remove_if_there;
 use super::names;
 use crate::disk::{Disk, is_full};
 
-/// Bytes of the ballast: several times a start file, which is what must be written without room.
+/// Bytes of the ballast: several times those of a start file, which a purge must write on a full disk.
 const SIZE: u64 = 64 << 10;
 
 /// The ballast file of a directory.
@@ -21,15 +21,15 @@ impl<'a> Ballast<'a> {
         Self { disk, directory }
     }
 
-    /// Does `write`, which replaces a small file. On a full disk the ballast makes room for it: a purge, which is to
-    /// make room, must not fail for want of room.
+    /// Does `write`, which replaces a small file. On a full disk, removes the ballast and tries again: a purge frees
+    /// room, so it must not fail for want of room.
     pub(crate) fn write(&self, write: impl Fn() -> io::Result<()>) -> io::Result<()> {
         match write() {
             Err(error) if is_full(&error) => {
                 remove_if_there(self.disk, &self.directory.file(names::BALLAST))?;
                 write()?;
-                // From the blocks of the replaced file and of the old ballast: a reset writes the start file twice
-                // before it removes anything else.
+                // Made again at once, from the blocks of the replaced file and of the old ballast: a reset writes the
+                // start file twice before it removes anything else.
                 self.make();
                 Ok(())
             }

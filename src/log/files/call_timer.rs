@@ -17,7 +17,7 @@ impl Default for CallTimer {
 }
 
 impl CallTimer {
-    /// Does `work`. A panic leaves it under way: its log is closed then.
+    /// Does `work`. After a panic the call counts as under way for ever, which does no harm: the log is closed then.
     pub(in crate::log) fn during<T>(&self, work: impl FnOnce() -> T) -> T {
         self.begin();
         let done = work();
@@ -40,7 +40,7 @@ impl CallTimer {
     }
 
     fn now(&self) -> u64 {
-        // A few hundred million years.
+        // 64 bits of milliseconds last half a billion years.
         self.epoch.elapsed().as_millis() as u64
     }
 }

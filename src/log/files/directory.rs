@@ -1,4 +1,4 @@
-//! A ledger's directory: what it was made for, and who has it open.
+//! A ledger's directory: its identity, and the lock that one process holds.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,8 @@ use crate::types::{ClusterName, Group, Incarnation, NodeId};
 /// Mark of the identity file.
 pub(crate) const MAGIC: [u8; 8] = *b"DLEDGIDY";
 
-/// What a directory is made for. Written once; anew only where a survivor becomes another cluster.
+/// The ledger, node and disk that a directory is made for. Written once, and again only when `recover` makes a new
+/// cluster of a survivor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// The cluster.
@@ -31,11 +32,11 @@ pub(crate) struct Identity {
     pub(crate) node: NodeId,
     /// Bytes of a segment.
     pub(crate) segment_size: u64,
-    /// The disk. Ignored when a directory is checked against a configuration.
+    /// The disk. [`Directory::open`] does not compare it: a directory keeps the one that it was made with.
     pub(crate) incarnation: Incarnation,
 }
 
-/// Whose a ledger is.
+/// The cluster, ledger and node that a directory belongs to.
 #[derive(Clone, Copy)]
 pub(crate) struct Owner<'a> {
     pub(crate) cluster: &'a ClusterName,
@@ -48,7 +49,7 @@ impl Identity {
         Owner { cluster: &self.cluster, group: &self.group, node: &self.node }
     }
 
-    /// Chain value before the first entry: binds every checksum of the ledger to cluster and group.
+    /// Chain value before the first entry. It makes every chain value of the ledger depend on cluster and group.
     pub(crate) fn chain_seed(&self) -> u32 {
         let cluster = crc32c::crc32c(self.cluster.as_str().as_bytes());
         crc32c::crc32c_append(crc32c::crc32c_append(cluster, &[0]), self.group.as_str().as_bytes())
@@ -65,17 +66,18 @@ impl Identity {
 pub(crate) struct Directory {
     path: PathBuf,
     identity: Identity,
-    /// That of the identity file.
+    /// The version in the identity file.
     version: Mutex<Version>,
-    /// Kept open, so that a sync of it needs no descriptor. `None`: nobody writes there.
+    /// The open directory: a sync of it must not fail for want of a descriptor. `None`: opened only for reading.
     dir: Option<Arc<dyn DiskDir>>,
     lock: Mutex<Option<Box<dyn Send + Sync>>>,
 }
 
-/// Which version of the format a directory is of.
+/// The format version of a directory.
 struct Version {
+    /// What the identity file says.
     said: u32,
-    /// [`DIRECTORY_VERSION`], and written in this life: one that was found need not be on the disk.
+    /// This process has written [`DIRECTORY_VERSION`]. A version that it merely found may not be on the disk.
     raised: bool,
 }
 
@@ -83,7 +85,7 @@ impl Directory {
     /// Locks `path`, making it if it is not there, and checks that it was made for `wanted`.
     ///
     /// # Errors
-    /// Locked, made for something else, another version, or the system fails.
+    /// The directory is locked, made for something else, or of another version; or the system fails.
     pub(crate) fn open(disk: &dyn Disk, path: PathBuf, wanted: Identity) -> Result<Self, OpenError> {
         disk.create_dir(&path).map_err(io_error("create directory", &path))?;
         let lock = take_lock(disk, &path)?;
@@ -98,7 +100,7 @@ impl Directory {
                 (wanted, FORMAT_VERSION)
             }
         };
-        // It is written first, and until there is more it need not be on the disk.
+        // The identity is the first file written. Without a hard state nothing proves that it is on the disk yet.
         if !there.iter().any(|name| name == names::HARD_STATE) {
             replace_identity(disk, &path, &identity, version)?;
         }
@@ -107,10 +109,10 @@ impl Directory {
         Ok(Self { path, identity, version, dir: Some(dir), lock: Mutex::new(Some(lock)) })
     }
 
-    /// Locks a directory that is there already, for whatever it was made.
+    /// Locks an existing directory, and takes the identity that it has.
     ///
     /// # Errors
-    /// Locked, no ledger's, another version, or the system fails.
+    /// The directory is locked, not a ledger's, or of another version; or the system fails.
     pub(crate) fn existing(disk: &dyn Disk, path: PathBuf) -> Result<Self, OpenError> {
         match read_identity(disk, &path)? {
             Some((identity, _)) => Self::open(disk, path, identity),
@@ -135,18 +137,18 @@ impl Directory {
         &self.identity
     }
 
-    /// Which version of the format it is of.
+    /// The format version of the directory.
     pub(crate) fn version(&self) -> u32 {
         self.version.lock().said
     }
 
-    /// Whether [`raise`](Self::raise) has done what it does.
+    /// Whether this process has raised the version.
     pub(in crate::log) fn is_raised(&self) -> bool {
         self.version.lock().raised
     }
 
-    /// Makes it one of [`DIRECTORY_VERSION`], durably: a program that reads only what was before refuses it from then
-    /// on, and takes nothing that is stored since for a torn tail.
+    /// Raises the directory to [`DIRECTORY_VERSION`], durably: from then on a program that knows only earlier versions
+    /// refuses the directory, and so takes no newer entry for a torn tail.
     ///
     /// # Errors
     /// If the system fails.
@@ -160,18 +162,18 @@ impl Directory {
         Ok(())
     }
 
-    /// Makes creations, renames and removals in it durable.
+    /// Makes creations, renames and removals in the directory durable.
     ///
     /// # Errors
-    /// If the system fails; what is durable is not known then.
+    /// If the system fails: then nobody knows which of them are durable.
     pub(in crate::log) fn sync(&self) -> io::Result<()> {
         match &self.dir {
             Some(dir) => dir.sync().map_err(sync_failed),
-            None => Err(io::Error::other("the directory is open to be read only")),
+            None => Err(io::Error::other("the directory was opened only for reading")),
         }
     }
 
-    /// Lets others have the directory.
+    /// Releases the lock, so that another process or log may open the directory.
     pub(in crate::log) fn unlock(&self) {
         self.lock.lock().take();
     }
@@ -189,10 +191,10 @@ impl Directory {
     }
 }
 
-/// Writes anew what `dir`, which is of that version, was made for. The caller has locked it.
+/// Writes `identity` to `dir`, which is of `version`. The caller has locked the directory.
 ///
 /// # Errors
-/// If the system fails: it is made for what it was, or for this.
+/// If the system fails: then the directory has its old identity or this one.
 pub(crate) fn replace_identity(
     disk: &dyn Disk,
     dir: &Path,
@@ -207,36 +209,36 @@ pub(crate) fn replace_identity(
 
 /// Whether `dir` has not been made for any ledger yet.
 pub(crate) fn is_new(disk: &dyn Disk, dir: &Path) -> bool {
-    // What cannot be read is there: whoever opens it says what is wrong with it.
+    // An unreadable identity file exists too: `Directory::open` will say what is wrong with it.
     matches!(disk.read(&dir.join(names::IDENTITY)), Err(error) if error.kind() == io::ErrorKind::NotFound)
 }
 
-/// The directory of a ledger that is to be deleted: locked, and known to be that ledger's.
+/// A locked directory that may be deleted: its identity is that of the ledger to delete.
 pub(crate) struct Doomed {
     dir: PathBuf,
     lock: Box<dyn Send + Sync>,
 }
 
-/// Locks `dir` to delete it, if it is the one of `owner`'s ledger. `None`: there is no such directory.
+/// Locks `dir` to delete it, if it belongs to `owner`. `None`: there is no such directory.
 ///
 /// # Errors
-/// Somebody has it open, or it is not known to be that ledger's: it bears another identity, none that can be read, or
-/// none at all and is not empty. It is as it was.
+/// Another process or log has the directory open, or nothing proves that it is `owner`'s: its identity is another one
+/// or cannot be read, or it has none and is not empty. The directory stays as it is.
 pub(crate) fn doom(disk: &dyn Disk, dir: &Path, owner: Owner<'_>) -> Result<Option<Doomed>, OpenError> {
-    // Before the lock, which would leave its file in a directory that is somebody else's.
+    // Checked before the lock is taken: the lock would leave its file in another owner's directory.
     if !is_of(disk, dir, owner)? {
         return Ok(None);
     }
     let lock = take_lock(disk, dir)?;
-    // Whoever had it until now may have made it another one's.
+    // Checked again: the process that held the lock until now may have changed the identity.
     Ok(is_of(disk, dir, owner)?.then(|| Doomed { dir: dir.to_owned(), lock }))
 }
 
 impl Doomed {
-    /// Deletes it.
+    /// Deletes the directory.
     ///
-    /// The identity goes first, durably: what is left if the rest does not come to pass is refused by name, and never
-    /// taken for a ledger that has not voted yet.
+    /// The identity goes first, durably: if a crash prevents the rest, [`Directory::open`] refuses the leftovers, and
+    /// no start takes them for a ledger that has not voted yet.
     ///
     /// # Errors
     /// If the system fails.
@@ -254,22 +256,23 @@ impl Doomed {
         disk.sync_dir(&dir)?;
         drop(lock);
         match disk.remove_dir(&dir) {
-            // A volume of its own is mounted there: it stays, and nothing is in it.
+            // A volume is mounted at this path: the empty mount point stays.
             Err(error) if of_a_volume(&error) && disk.list(&dir)?.is_empty() => Ok(()),
             removed => gone(removed),
         }
     }
 }
 
-/// Whether a directory that holds nothing of ours could not be removed for what the system keeps in it or has there.
+/// Whether the error of a removal may mean that a volume is mounted there, or that the system keeps files of its own in
+/// the directory.
 fn of_a_volume(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ResourceBusy | io::ErrorKind::DirectoryNotEmpty)
 }
 
-/// Whether `dir` is there. It is the one of `owner`'s ledger then, or empty.
+/// Whether `dir` exists, as `owner`'s or as an empty directory.
 ///
 /// # Errors
-/// It is not, or cannot be told to be.
+/// The directory exists, and belongs to another owner or cannot be shown to be `owner`'s.
 fn is_of(disk: &dyn Disk, dir: &Path, owner: Owner<'_>) -> Result<bool, OpenError> {
     match read_identity(disk, dir)? {
         Some((found, _)) => compare_owner(dir, found.owner(), owner)?,
@@ -281,7 +284,7 @@ fn is_of(disk: &dyn Disk, dir: &Path, owner: Owner<'_>) -> Result<bool, OpenErro
     Ok(true)
 }
 
-/// Keeps everybody else out of `dir` until the value is dropped.
+/// Locks `dir` until the value is dropped.
 pub(in crate::log) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, OpenError> {
     let file = dir.join(names::LOCK);
     disk.lock(&file).map_err(|source| match source.kind() {
@@ -290,10 +293,10 @@ pub(in crate::log) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn S
     })
 }
 
-/// Whether somebody has `dir` open at this moment. Makes nothing: a directory that is not there is free.
+/// Checks that no process or log has `dir` open at this moment. Makes nothing: a missing directory is free.
 ///
 /// # Errors
-/// Somebody has it open. Whatever else is wrong with it, opening it will say.
+/// The directory is open. Anything else that is wrong with the directory is left for [`Directory::open`] to report.
 pub(crate) fn is_free(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     if !disk.list(dir).is_ok_and(|names| names.iter().any(|name| name == names::LOCK)) {
         return Ok(());
@@ -304,16 +307,16 @@ pub(crate) fn is_free(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Wraps a failed call.
+/// Makes an [`OpenError`] of the failed call `op` on `path`.
 pub(crate) fn io_error(op: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError + use<> {
     let path = path.to_owned();
     move |source| OpenError::Io { op, path: path.clone(), source }
 }
 
-/// What `dir` was made for, and its version. `None`: it does not say.
+/// The identity of `dir`, and its version. `None`: there is no identity file.
 ///
 /// # Errors
-/// If that is damaged or of a later version, or the system fails.
+/// If the identity is damaged or of a later version, or the system fails.
 pub(in crate::log) fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<Option<(Identity, u32)>, OpenError> {
     let (file, newest) = (dir.join(names::IDENTITY), (&MAGIC, DIRECTORY_VERSION));
     match disk.read(&file) {
@@ -323,7 +326,7 @@ pub(in crate::log) fn read_identity(disk: &dyn Disk, dir: &Path) -> Result<Optio
     }
 }
 
-/// What a sealed metadata file holds: `what`, where `expected` is.
+/// Decodes a sealed metadata file. `what` and `expected` describe its content in the error for a damaged file.
 pub(in crate::log) fn unseal<T: DeserializeOwned>(
     file: &Path,
     magic: &[u8; 8],

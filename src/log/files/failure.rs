@@ -5,12 +5,12 @@ use std::io;
 use crate::disk::is_transient;
 use crate::types::{ClosedKind, Role};
 
-/// Why a log takes no further write: the first reason, for ever.
+/// Why a log takes no further write. The first reason stays for ever.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The node closed or abandoned it.
+    /// The node closed or abandoned the log.
     Ended,
-    /// It failed.
+    /// The log failed.
     Failed {
         /// What the operator can do about it.
         kind: ClosedKind,
@@ -20,18 +20,18 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Of a failed system call.
+    /// The failure that a failed system call leads to.
     pub(in crate::log) fn of(error: &io::Error, reason: String) -> Self {
         let kind = match error.kind() {
             _ if is_transient(error) => ClosedKind::Exhausted,
-            // Refused by this crate: a Raft that works does not ask for it.
+            // The log itself refuses with these kinds, and only what a working Raft never asks for.
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => ClosedKind::Internal,
             _ => ClosedKind::Storage,
         };
         Self::Failed { kind, reason }
     }
 
-    /// In words.
+    /// The reason, for log lines and errors.
     pub(crate) fn reason(&self) -> &str {
         match self {
             Self::Ended => "the log is closed",

@@ -1,4 +1,4 @@
-//! The hard-state file.
+//! The hard-state file: the vote, and the notes of how far the log is committed and durable.
 
 use std::io;
 use std::path::Path;
@@ -13,14 +13,15 @@ use crate::format::hard_state::{
 };
 use crate::log::recovery::{FileDecision, HardStateCase, decide_state};
 
-/// Two slots for the vote, two for what is noted of the log.
+/// The open hard-state file. It has two slots for the vote and two for the note of the log's progress; each write takes
+/// the older slot, so that a crash leaves the newer one good.
 #[derive(Debug)]
 pub(in crate::log) struct HardStateFile {
     file: Arc<dyn DiskFile>,
     state: State,
 }
 
-/// The content of the file.
+/// The newest vote and note, with the sequence numbers of their slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct State {
     vote: Option<HardVote>,
@@ -41,8 +42,8 @@ impl HardStateFile {
     /// Reads the file and writes nothing.
     ///
     /// # Errors
-    /// If the system fails, or if a vote or all that was noted may have been lost: a node that cannot know whom it
-    /// voted for must not vote.
+    /// If the system fails, or if a vote or both notes may have been lost: a node that cannot know whom it voted for
+    /// must not vote.
     pub(in crate::log) fn inspect(disk: &dyn Disk, path: &Path, fresh: bool) -> Result<Inspected, OpenError> {
         let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
         let found = match disk.open(path) {
@@ -61,7 +62,7 @@ impl HardStateFile {
             }
         };
         match (decide_state(look.case, fresh), file) {
-            // As it was made: nothing says that its name is on the disk. It is made anew.
+            // The file is as it was made, so nothing proves that its name is on the disk: it is made anew.
             (FileDecision::Use, _) if look.state == State::new() => {
                 Ok(Inspected { file: None, state: look.state, lost: None })
             }
@@ -102,24 +103,23 @@ impl HardStateFile {
         self.state.noted
     }
 
-    /// Notes, if that has changed, how far the log is committed and durable, and that nothing is being cleared. Not
-    /// synced: a start may find an older note, but never one of something that is not durable.
+    /// Notes how far the log is committed and durable, if that has changed, and that no zeros are being written. Does
+    /// not sync: a start may find an older note, but never a note of entries that are not durable.
     pub(in crate::log) fn note(&mut self, committed: LogPoint, durable: LogPoint) -> io::Result<()> {
         let noted = self.state.noted;
         let newer = if committed.number > noted.committed.number { committed } else { noted.committed };
         self.write(Noted { committed: newer, durable, clearing: false })
     }
 
-    /// To be called before entries behind `cut` are removed and overwritten with zeros: notes that nothing behind it is
-    /// durable, and has a start that finds the note write the zeros again. Durable on return.
+    /// To be called before the log removes the entries behind `cut` and overwrites them with zeros. Notes that nothing
+    /// behind `cut` is durable, and that a start must write the zeros again. Durable on return.
     pub(in crate::log) fn lower(&mut self, cut: LogPoint) -> io::Result<()> {
         let durable = self.state.noted.durable.at_most(cut);
         self.write(Noted { durable, clearing: true, ..self.state.noted })?;
         self.file.sync()
     }
 
-    /// Notes `durable` in place of a point that is not part of the log any more, because its entries were superseded.
-    /// Durable on return.
+    /// Notes `durable` in place of a durable point that a repair has removed from the log. Durable on return.
     pub(in crate::log) fn correct(&mut self, durable: LogPoint) -> io::Result<()> {
         self.write(Noted { durable, ..self.state.noted })?;
         self.file.sync()
@@ -140,7 +140,8 @@ impl HardStateFile {
         self.file.sync()
     }
 
-    /// Overwrites both slots with `noted`, which is less: no later start reads more. Durable on return.
+    /// Overwrites both slots with `noted`, which names earlier points: no later start reads the old ones. Durable on
+    /// return.
     pub(in crate::log) fn take_back(&mut self, noted: Noted) -> io::Result<()> {
         for _ in 0..2 {
             self.put(noted)?;
@@ -150,12 +151,12 @@ impl HardStateFile {
     }
 }
 
-/// The file as it was found, and good enough to be used.
+/// A hard-state file that was read and can be used, or must be made.
 pub(in crate::log) struct Inspected {
     /// `None` if it has to be made.
     file: Option<Arc<dyn DiskFile>>,
     state: State,
-    /// A slot that is lost, if one is.
+    /// What the two progress slots hold, if one of them is lost.
     lost: Option<String>,
 }
 
@@ -164,14 +165,14 @@ impl Inspected {
         self.state.noted
     }
 
-    /// Makes the file if it is not there, and makes what was read of the vote durable.
+    /// Makes the file if it is not there. Writes and syncs all slots again, so that what was read is on the disk.
     ///
     /// # Errors
     /// If the system fails.
     pub(in crate::log) fn open(self, disk: &dyn Disk, path: &Path) -> Result<HardStateFile, OpenError> {
         let io = |op| move |source| OpenError::Io { op, path: path.to_owned(), source };
         if let Some(found) = self.lost {
-            tracing::warn!(file = %path.display(), %found, "a progress slot cannot be read: the other one is used");
+            tracing::warn!(file = %path.display(), %found, "cannot read a progress slot, uses the other one");
         }
         let file = match self.file {
             Some(file) => file,
@@ -181,13 +182,14 @@ impl Inspected {
             }
         };
         let mut state = self.state;
-        // What is read may only be in the page cache, after a sync that failed in an earlier life: a vote that is acted
-        // on must be on the disk, and so must a note that is not written again before it moves.
+        // After a sync that failed in an earlier process, the bytes read here may be in the page cache only. A vote
+        // must be on the disk before this node acts on it, and so must a note, which `write` skips until it changes.
         for slot in 0..4 {
             let at = slot * SLOT_DISTANCE;
             match slot_bytes(file.as_ref(), slot).map_err(io("read"))? {
                 Some(bytes) => file.write_at(&bytes, at),
-                // A note, or the file would not be used. All of its page: what is written in part is read first.
+                // An unreadable slot is a note: with an unreadable vote `inspect` refuses. Its whole page is written,
+                // because the system would read the page first to write a part of it.
                 None => {
                     state.noted_sequence += 1;
                     let mut page = [0; SLOT_DISTANCE as usize];
@@ -202,14 +204,14 @@ impl Inspected {
     }
 }
 
-/// What is in a file, and what that is called.
+/// The content of a hard-state file, and the row of the recovery table for it.
 struct Looked {
     case: HardStateCase,
-    /// What is wrong, if anything is.
+    /// The part of the file that is wrong, and its content; only for messages.
     what: &'static str,
     found: String,
     state: State,
-    /// Of the first slot of a later format.
+    /// Format version of the first slot that has a later one.
     version: Option<u32>,
 }
 
@@ -219,7 +221,7 @@ impl State {
     }
 }
 
-/// `None`: the disk cannot read it.
+/// The bytes of a slot; `None` if the disk cannot read them.
 fn slot_bytes(file: &dyn DiskFile, slot: u64) -> io::Result<Option<[u8; SLOT]>> {
     let mut bytes = [0; SLOT];
     match file.read_at(&mut bytes, slot * SLOT_DISTANCE) {
@@ -260,13 +262,14 @@ fn look(file: &dyn DiskFile) -> io::Result<Looked> {
         (_, None) => HardStateCase::NoteLost,
     };
     if let Some((sequence, noted)) = newest {
-        // A slot that is lost may have been the newer one: the next note goes there, with a number it cannot have had.
+        // The lost slot may have been the newer one: the next note goes there, with a number that slot never had.
         (state.noted_sequence, state.noted) = (sequence + 2 * lost as u64, noted);
     }
     looked(case, "progress slot", found, state)
 }
 
-/// The votes a file is made with. It is made with two notes of nothing, too: a slot that is empty was lost.
+/// The vote in both vote slots of a new file. Both progress slots of a new file hold an empty note, so an empty slot is
+/// a lost one.
 const NOBODY: HardVote = HardVote { term: 0, node: None, granted: false };
 
 fn blank_file() -> Vec<u8> {
@@ -289,10 +292,10 @@ fn valid<T>(slot: Slot<T>) -> Option<(u64, T)> {
 
 /// The vote that counts.
 ///
-/// The file is made with two votes for nobody, and votes go to the two slots in turn, each synced before the next: so
-/// the slots always hold two that follow each other. Anything else means that a vote was lost or went bad, and the one
-/// that is left may be stale. Slots are smaller than a disk's sector, so a torn slot is as good as impossible; stop
-/// rather than guess.
+/// A new file holds two votes for nobody, and later votes go to the two slots in turn, each synced before the next: so
+/// the slots always hold two votes with consecutive numbers. Anything else means that a vote was lost or went bad, and
+/// the vote that is left may be stale: stop rather than guess. A slot is smaller than a disk's sector, so a torn slot
+/// is as good as impossible.
 fn newest_vote(even: Slot<HardVote>, odd: Slot<HardVote>) -> Option<(u64, HardVote)> {
     match (even, odd) {
         (Slot::Valid(even, vote), Slot::Valid(odd, _)) if even == odd + 1 => Some((even, vote)),

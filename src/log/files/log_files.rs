@@ -14,13 +14,13 @@ use crate::log::LogOptions;
 use crate::segment::Segment;
 use crate::types::{ClosedKind, Group};
 
-/// The files of a log. Whoever holds it keeps the directory locked, unless the log is closed.
+/// The files of a log. The directory stays locked until the last handle is dropped or the log is closed.
 pub(crate) struct LogFiles {
     disk: Arc<dyn Disk>,
     directory: Directory,
     options: LogOptions,
     failure: OnceLock<Failure>,
-    /// The flush pass under way, and the writer's call under way.
+    /// Time the flush pass and the writer's call that are under way.
     syncing: CallTimer,
     writing: CallTimer,
 }
@@ -47,7 +47,7 @@ impl LogFiles {
         self.options.segment_size
     }
 
-    /// The ledger whose log it is.
+    /// The ledger that the log belongs to.
     pub(crate) fn group(&self) -> &Group {
         &self.directory.identity().group
     }
@@ -66,7 +66,7 @@ impl LogFiles {
         self.failure.get()
     }
 
-    /// The log was closed. A failure that came before stays the reason.
+    /// Marks the log as closed. An earlier failure stays the reason.
     pub(crate) fn end(&self) {
         let _ = self.failure.set(Failure::Ended);
     }
@@ -87,7 +87,8 @@ impl LogFiles {
         }
     }
 
-    /// Keeps the first failure for ever: nobody knows any more what the disk holds.
+    /// Stops the log if `result` is an error, and keeps the first failure for ever: after a failed call nobody knows
+    /// what the disk holds.
     pub(crate) fn or_fail<T>(&self, doing: &str, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| {
             let reason = format!("{doing} in {}: {error}", self.directory.path().display());

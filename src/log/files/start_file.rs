@@ -19,8 +19,8 @@ use crate::log::directory::{Directory, io_error, unseal};
 
 /// Mark of the start file.
 pub(crate) const MAGIC: [u8; 8] = *b"DLEDGSTA";
-/// Attempts to write the start file while the process has no descriptor for it, and the pause between two: one second
-/// in all, in which another task closes one.
+/// Attempts to write the start file while the process has no free descriptor, and the pause between two: one second in
+/// all, in which another task should close a file.
 const ATTEMPTS: usize = 50;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -37,20 +37,20 @@ pub(in crate::log) struct StartFile {
 /// The content of the `start` file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StartPoint {
-    /// Up to where entries are gone.
+    /// The end of the purged entries, if any were purged.
     pub(crate) purged: Option<PurgePoint>,
     /// Raft's metadata snapshot; opaque here.
     pub(crate) snapshot: Option<Vec<u8>>,
 }
 
-/// The last entry that is gone, and what the first one left must continue.
+/// The last purged entry, and what the first remaining one must continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PurgePoint {
-    /// Its term.
+    /// Term of the last purged entry.
     pub(crate) term: u64,
-    /// Its number.
+    /// Number of the last purged entry.
     pub(crate) number: u64,
-    /// What comes next.
+    /// What the first remaining entry must continue.
     pub(crate) next: Cursor,
 }
 
@@ -95,7 +95,7 @@ impl StartFile {
         self.point.lock().clone()
     }
 
-    /// The last entry that is gone, if any is.
+    /// The last purged entry, if any was purged.
     pub(in crate::log) fn purged(&self) -> Option<PurgePoint> {
         self.point.lock().purged
     }
@@ -105,7 +105,7 @@ impl StartFile {
         self.first_number.load(Ordering::Acquire)
     }
 
-    /// Replaces the file by what `change` makes of it. Durable on return.
+    /// Applies `change` to the start point and replaces the file. Durable on return.
     pub(in crate::log) fn change(&self, change: impl FnOnce(&mut StartPoint)) -> io::Result<()> {
         let _alone = self.changing.lock();
         let mut changed = self.point();
@@ -127,7 +127,7 @@ impl StartFile {
         self.files.or_fail("saving the snapshot", saved)
     }
 
-    /// For want of a descriptor nothing is written yet, so the write can be tried again.
+    /// Writes the file, and tries again while the process lacks a descriptor: nothing is written then.
     fn write_surely(&self, bytes: &[u8]) -> io::Result<()> {
         for _ in 0..ATTEMPTS {
             match self.write(bytes) {

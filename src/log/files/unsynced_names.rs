@@ -1,20 +1,21 @@
 //! File names that processes see and the disk may lack.
 //!
-//! When the sync of a directory has failed, the system may have dropped the changes of names that it could not write,
-//! and shows them all the same: the next sync returns `Ok` without them. The log stops, but the next start may come
-//! while the same system runs. Its rule: **a name that it goes by is known to be on the disk by something that was
-//! noted behind a sync of it, or is made anew; and what loses its name was made worthless before.**
+//! After a failed sync of a directory, the system may have dropped the name changes that it could not write, but still
+//! shows them to processes: the next sync returns `Ok` without writing them. The log stops at such a failure, but the
+//! next start may happen under the same system. So a start follows this rule: **a name that it relies on is either
+//! proven to be on the disk, by a note made after a sync of the directory, or made anew; and a file is made worthless
+//! before its name is removed.**
 //!
-//! | name | known by | else |
+//! | name | proven by | else |
 //! |---|---|---|
-//! | `identity` | a `hard-state`, which is made once it is durable | written anew |
-//! | its version | nothing | written anew before the first roll of a life ([`Directory::raise`]) |
-//! | `hard-state` | a vote or a note in it: nothing is put there before it is durable | written anew, as it was made |
+//! | `identity` | a `hard-state`, which is made once the identity is durable | written anew |
+//! | its version | nothing | written anew before a process's first roll ([`Directory::raise`]) |
+//! | `hard-state` | a vote or a note in the file: none is written before the file is durable | made anew, empty |
 //! | `start` | nothing | renamed, and renamed back |
-//! | a segment | a durable point beyond its start: it is noted behind the sync of the directory | the same |
-//! | one that is gone | nothing | if it comes back it has no header: no start takes it for a segment |
+//! | a segment | a durable point behind its start: noted after a sync of the directory | renamed, and renamed back |
+//! | a removed segment | nothing | if it comes back it has no header: no start takes it for a segment |
 //!
-//! What else there is in a directory can be lost, or come back, without harm.
+//! Any other name in the directory can be lost, or come back, without harm.
 
 use std::io;
 use std::path::Path;
@@ -28,14 +29,14 @@ use crate::log::names;
 use crate::segment::Segment;
 use std::sync::Arc;
 
-/// Bytes overwritten at the start of a file before the file is removed: a whole page, because the system reads a page
-/// before it writes a part of it, and the read may fail.
+/// Bytes overwritten at the start of a file before the file is removed: a whole page, because the system would read the
+/// page first to write a part of it, and that read may fail.
 const PAGE: u64 = 4096;
 
-/// Gives the files their names back that a start was renaming when it died. Returns the names in `dir`.
+/// Renames the files back that a start was renaming when it died. Returns the names in `dir`.
 ///
 /// # Errors
-/// If the system fails, or nothing may be written there.
+/// If the system fails, or this process may not write in `dir`.
 pub(crate) fn put_back(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OpenError> {
     let mut found = disk.list(dir).map_err(io_error("list", dir))?;
     let again: Vec<_> =
@@ -44,7 +45,7 @@ pub(crate) fn put_back(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OpenE
         let file = dir.join(&name);
         found.retain(|other| *other != name);
         if found.contains(&usual) {
-            // Both are names of one file after a loss of power: a rename of one to the other does nothing.
+            // After a loss of power both names may belong to one file: a rename of one to the other would do nothing.
             remove_if_there(disk, &file).map_err(io_error("remove", &file))?;
             continue;
         }
@@ -54,7 +55,7 @@ pub(crate) fn put_back(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OpenE
     Ok(found)
 }
 
-/// Removes the file of a segment that is cut off and not open.
+/// Removes the file of a segment that was cut off and is not open. Overwrites the header first: see the module's table.
 ///
 /// # Errors
 /// If the system fails.
@@ -70,8 +71,9 @@ pub(crate) fn remove_segment(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     remove_if_there(disk, path)
 }
 
-/// Makes the names anew by which a log was found and which are not known to be on the disk: before anything is removed,
-/// and before the directory is synced. `start`: there is a start file. `durable` was noted. Needs no room on the disk.
+/// Makes anew the names that the log was found by and that nothing proves to be on the disk. To be called before
+/// anything is removed and before the directory is synced. `start`: there is a start file; `durable`: the noted durable
+/// point. Needs no room on the disk.
 pub(in crate::log) fn renew_names(
     files: &LogFiles,
     start: bool,
@@ -82,7 +84,7 @@ pub(in crate::log) fn renew_names(
     let start = start.then(|| names::START.to_owned());
     let unsynced = segments.iter().filter(|segment| segment.start().number >= durable.number);
     for name in start.into_iter().chain(unsynced.map(|segment| names::segment(segment.position()))) {
-        // A start that comes after a crash in between finds the file by the other name.
+        // After a crash between the two renames, the next start renames the file back (`put_back`).
         let (file, away) = (directory.file(&name), directory.file(&names::renaming(&name)));
         disk.rename(&file, &away).map_err(io_error("rename", &file))?;
         disk.rename(&away, &file).map_err(io_error("rename back", &away))?;
