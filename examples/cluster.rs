@@ -37,7 +37,7 @@ struct Args {
     /// How many records; the lines are repeated as often as it takes.
     #[arg(long, default_value_t = 200_000)]
     records: usize,
-    /// Pad every record to so many bytes; 0 leaves the lines as they are.
+    /// Pad every record to this number of bytes; 0 leaves the lines as they are.
     #[arg(long, default_value_t = 0)]
     pad: usize,
     /// Appends in flight.

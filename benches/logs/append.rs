@@ -63,7 +63,7 @@ impl<'a> Series<'a> {
         Self { peer, sync, capacity, dir, log: None }
     }
 
-    /// Time of so many calls.
+    /// Time of that number of calls.
     fn run(&mut self, calls: u64, records: &[&[u8]]) -> Duration {
         let bytes: u64 = records.iter().map(|record| record.len() as u64).sum();
         let (mut left, mut spent) = (calls, Duration::ZERO);
@@ -121,7 +121,7 @@ impl BareFile {
         Self { path, size, sync, file: None }
     }
 
-    /// Time of so many calls.
+    /// Time of that number of calls.
     fn run(&mut self, calls: u64, records: &[&[u8]]) -> Duration {
         let bytes = records.concat();
         let mut spent = Duration::ZERO;

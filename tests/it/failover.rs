@@ -184,7 +184,7 @@ async fn an_append_waits_for_a_master_inside_its_deadline() {
     cluster.restart(2).await.unwrap();
     match patient(waiting).await {
         Ok(ack) => assert_eq!(ack.first_index, 1),
-        // Another node won; it was waited for, and the append did not get in.
+        // Another node won; the append waited for it, and was refused.
         Err(AppendError::NotMaster { master }) => assert_ne!(master.unwrap().id.as_str(), "n0"),
         Err(other) => panic!("{other}"),
     }

@@ -30,7 +30,7 @@ pub struct Delivery {
     pub offset: u64,
     /// The broker that took it.
     pub broker: String,
-    /// How many attempts before had an unknown outcome: so many duplicates there may be.
+    /// Earlier attempts with an unknown outcome: the number of duplicates that there may be.
     pub unknown: u64,
 }
 

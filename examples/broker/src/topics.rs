@@ -44,7 +44,7 @@ impl Topics {
 
 /// Keeps `topics` up with the committed records, on the master and on slaves alike. Ends only with the ledger.
 pub async fn follow(tail: Tail, topics: &watch::Sender<Topics>) -> Result<(), ReadError> {
-    // Whoever waits is woken once per chunk, not once per record.
+    // Waiting consumers wake once per chunk, not once per record.
     let mut chunks = tail.ready_chunks(1024);
     while let Some(chunk) = chunks.next().await {
         let records = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;

@@ -26,7 +26,7 @@ impl Check {
             Err(error) => return invalid(error),
         };
         match self.print(&report, begin.as_ref()) {
-            // Whoever read the output has seen enough.
+            // The reader of the output has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             Err(error) => return invalid(format_args!("cannot write to standard output: {error}")),
             Ok(()) => {}

@@ -116,7 +116,7 @@ pub enum Call {
         index: u64,
         /// What is promised.
         consistency: Consistency,
-        /// The node that was asked; none if it was whoever leads.
+        /// The node that was asked; none if the client asked the leader, whichever node that was.
         #[serde(skip_serializing_if = "Option::is_none")]
         node: Option<String>,
     },
@@ -124,7 +124,7 @@ pub enum Call {
     Read {
         /// The first one.
         from: u64,
-        /// At most so many.
+        /// At most this number.
         count: u64,
         /// What is promised.
         consistency: Consistency,

@@ -58,7 +58,7 @@ impl SimCluster {
         self.nodes()[i].disk.fail_nth(Op::Create, n, std::io::ErrorKind::StorageFull);
     }
 
-    /// The files of node `i` may have so many bytes in all from now on; `None`: no end of them.
+    /// Sets how many bytes the files of node `i` may have in all; `None`: any number.
     pub fn set_capacity(&self, i: usize, bytes: Option<u64>) {
         self.note(&format!("capacity {i} {bytes:?}"));
         self.nodes()[i].disk.set_capacity(bytes);

@@ -70,7 +70,7 @@ pub(super) struct World {
 
 #[derive(Default)]
 struct Cut {
-    /// By so many.
+    /// By how much.
     by: u32,
     /// Messages that were lost here.
     lost: u64,
@@ -322,7 +322,7 @@ impl Connection {
     pub(super) fn break_off(&self) {
         let mut state = self.state.lock();
         state.broken = true;
-        // Whoever does not listen any more has ended by itself.
+        // A receiver that is gone has ended by itself.
         state.waiting.drain(..).for_each(|waiting| waiting.send(()).unwrap_or_default());
     }
 

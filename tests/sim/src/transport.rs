@@ -71,7 +71,7 @@ impl Route {
         if alive { Ok(()) } else { Err(self.unreachable("the caller is dead")) }
     }
 
-    /// Delivers a message to whoever listens there; a lost one for ever does not arrive.
+    /// Delivers a message to the node that listens there; a lost message never arrives.
     async fn hop(&self, what: &str, content: &[u8]) -> Result<(u64, Arc<Router>), TransportError> {
         self.check_alive()?;
         let fate = self.network.world().send(&self.from, &self.to, what, content);

@@ -11,7 +11,7 @@ use super::Cluster;
 
 /// Records in one line of the history.
 const IN_A_LINE: usize = 512;
-/// Longest that the next records of a replica are waited for.
+/// The longest wait for the next records of a replica.
 const NEXT: Duration = Duration::from_secs(20);
 /// How long a node is given to repair what was found to be damaged.
 const REPAIR: Duration = Duration::from_secs(1);

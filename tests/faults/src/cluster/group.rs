@@ -11,9 +11,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::node::{Node, Place};
 
-/// Longest that a status is waited for.
+/// The longest wait for a status.
 const STATUS: Duration = Duration::from_millis(500);
-/// How often is looked for what is waited for.
+/// Pause between two looks at what a wait is for.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What the nodes of a cluster have in common.

@@ -160,7 +160,7 @@ impl Node {
     /// # Errors
     /// There is no process, or it does not end.
     pub async fn kill(&self) -> io::Result<String> {
-        // Held from the signal to the end: whoever looks for deaths meanwhile sees none.
+        // Held from the signal to the end, so that a look for deaths meanwhile sees none.
         let mut child = self.child.lock().await;
         self.send(child.as_ref(), Signal::KILL)?;
         let status = self.wait(&mut child, DEATH).await?;

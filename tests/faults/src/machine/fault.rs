@@ -79,7 +79,7 @@ impl Installed {
 
 impl Drop for Installed {
     fn drop(&mut self) {
-        // Whoever wants to know calls `remove`; here a panic may be under way.
+        // A caller that wants to know calls `remove`; here a panic may be under way.
         if let Err(error) = self.remove() {
             eprintln!("the fault {} was not taken away cleanly: {error}", self.kind);
         }

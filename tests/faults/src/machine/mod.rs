@@ -144,7 +144,7 @@ impl Machine {
         })
     }
 
-    /// The live processes of a node, whoever started them.
+    /// The live processes of a node, started by this suite or not.
     pub fn processes(&self, id: u64) -> Vec<u32> {
         self.shared.processes(id)
     }

@@ -175,7 +175,7 @@ pub(crate) fn until(within: Duration, mut done: impl FnMut() -> bool) -> bool {
 /// Whether a program is to be found.
 pub(crate) fn installed(program: &str) -> Result<(), String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // Where the tools of root are, whoever's PATH it is.
+    // Where root's tools are: another user's PATH may lack it.
     let dirs = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
     let found = dirs.map(|dir: std::path::PathBuf| dir.join(program)).any(|file| Path::is_file(&file));
     if found { Ok(()) } else { Err(format!("{program} is not installed")) }

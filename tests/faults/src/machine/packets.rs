@@ -104,7 +104,7 @@ impl Active for Packets {
 impl Drop for Packets {
     fn drop(&mut self) {
         if !self.at.is_empty() {
-            // Half installed: whoever wanted it has been told what failed.
+            // Half installed: the caller has been told what failed.
             let _ = self.remove();
         }
     }

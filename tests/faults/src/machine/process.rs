@@ -37,7 +37,7 @@ fn end(pid: u32, was: Option<Stat>) -> String {
         Some(now) if was.is_some_and(|was| was.started == now.started) => {
             format!("process {pid} ended with status {:#x}", now.exit)
         }
-        // Whoever started it has asked for its status already.
+        // The code that started it has asked for its status already.
         _ => format!("process {pid} ended after SIGKILL"),
     }
 }

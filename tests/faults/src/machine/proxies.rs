@@ -71,7 +71,7 @@ type Bound = (Vec<StdListener>, Vec<(SocketAddr, SocketAddr)>);
 fn bind(nodes: u64, turn: u32) -> Option<Bound> {
     let range = (std::process::id() + turn) % 40_000;
     let at = |host: u8| Ipv4Addr::new(127, 64 + (range / 250) as u8, (range % 250) as u8, host);
-    // Whoever has the first has the range.
+    // The process that binds the first port has the range.
     let pairs = (1..=nodes as u8).map(|id| {
         let (own, reached) = (SocketAddr::from((at(id), PORT)), SocketAddr::from((at(100 + id), PORT)));
         // A node must find its place free: looked at, and given back.

@@ -87,7 +87,7 @@ impl Active for Delay {
 impl Drop for Delay {
     fn drop(&mut self) {
         if !self.workers.is_empty() {
-            // Half installed: whoever wanted it has been told what failed.
+            // Half installed: the caller has been told what failed.
             let _ = self.remove();
         }
     }

@@ -16,11 +16,11 @@ const SOURCE: &str = include_str!("shim.c");
 pub(crate) enum Order {
     /// Syncs fail with EIO if it is not 0.
     FailSyncs = 0,
-    /// Each sync takes so many microseconds more.
+    /// Microseconds that each sync takes longer.
     SlowSyncs = 1,
     /// Syncs do not come back while it is not 0.
     HangSyncs = 2,
-    /// The wall clock is off by so many seconds.
+    /// Seconds that the wall clock is off by.
     ShiftClock = 3,
 }
 

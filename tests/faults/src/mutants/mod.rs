@@ -56,7 +56,7 @@ pub struct Options {
     /// No control: the tests are known to pass.
     #[arg(long)]
     pub no_control: bool,
-    /// No mutant is begun after so many minutes.
+    /// Begins no mutant after this number of minutes.
     #[arg(long, default_value_t = 240)]
     pub minutes: u64,
     /// Where to copy and build; `target/mutants` of the workspace if nothing is said.

@@ -11,7 +11,7 @@ use super::*;
 #[test]
 fn every_patch_applies() {
     let patches = Patch::all().unwrap();
-    // Whoever removes one says so here.
+    // A commit that removes a mutant changes this number too.
     assert_eq!(patches.len(), 37);
     if Command::new("git").arg("--version").output().is_err() {
         eprintln!("skipped: every_patch_applies, git cannot be run");

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(windows(&[(0, 4 * S, 'u'), (0, S / 10, 'o')]), [(S / 10, 4 * S)]);
         // It never came back: until the last one that was tried.
         assert_eq!(windows(&[(0, S / 10, 'o'), (S, 2 * S, 'f'), (2 * S, 3 * S, 'u')]), [(S, 3 * S)]);
-        // How long an append without an end was waited for, nobody knows.
+        // How long a client waited for an append without an end is not known.
         assert_eq!(windows(&[(0, S / 10, 'o'), (S, 0, '-')]), []);
         assert_eq!(windows(&[(S, 0, '-'), (4 * S, 5 * S, 'o'), (5 * S + 1, 5 * S + 2, 'o')]), [(S, 5 * S)]);
     }

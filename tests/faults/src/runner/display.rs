@@ -22,7 +22,7 @@ struct Bars {
 }
 
 impl Display {
-    /// For so many scenarios, or as many as there is time for.
+    /// For that number of scenarios, or as many as there is time for.
     pub(super) fn new(scenarios: u64, time: Option<Duration>) -> Self {
         let bars = (stdout().is_terminal() && stderr().is_terminal()).then(|| {
             let all = MultiProgress::new();

@@ -36,7 +36,7 @@ pub(super) async fn kill_all(stage: &mut Stage) -> Result<(), Trouble> {
     stage.at_work("after all were killed and started again").await
 }
 
-/// Whoever it is, again and again, never a majority at once.
+/// Kills any node, again and again, never a majority at once.
 pub(super) async fn kill_storm(stage: &mut Stage) -> Result<(), Trouble> {
     for _ in 0..6 {
         let mut members = stage.members.clone();

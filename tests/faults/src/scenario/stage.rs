@@ -20,7 +20,7 @@ use crate::workload::{Progress, Workload};
 const ALIVE: Duration = Duration::from_secs(30);
 /// Within this time a node that was started must answer.
 const UP: Duration = Duration::from_secs(60);
-/// Longest that the effect of a fault is waited for.
+/// The longest wait for the effect of a fault.
 const EFFECT: Duration = Duration::from_secs(6);
 /// So many acks show that the cluster is at work.
 const AT_WORK: u64 = 20;

@@ -198,7 +198,7 @@ impl World {
             Role::Slave { .. } => "slave",
             Role::Electing { .. } => "electing",
             Role::Removed { .. } => "removed",
-            // Whoever asks has not stopped it.
+            // The caller has not stopped it.
             Role::Stopped => return None,
             Role::Closed { reason, .. } => {
                 assert!(self.plan.disks_fail, "node {i} closed by itself: {reason}");

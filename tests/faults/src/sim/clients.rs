@@ -248,7 +248,7 @@ impl Client {
         }
     }
 
-    /// The master in so many of 1000 cases, else any node.
+    /// The master in that number of 1000 cases, else any node.
     fn node(&mut self, master: u64) -> usize {
         match self.world.cluster.master() {
             Some(i) if self.rng.chance(master) => i,

@@ -212,7 +212,7 @@ impl Live {
         Some(())
     }
 
-    /// Undoes what has an end. Whoever is down is started by somebody else.
+    /// Undoes the faults that have an end. It starts no node that is down.
     pub(super) fn remove(&self, world: &World) {
         let cluster = &world.cluster;
         let much = self.much.unsigned_abs();

@@ -184,7 +184,7 @@ pub(super) fn different_lists(seed: u64) -> Outcome {
                 list.insert(i);
             }
         }
-        // Whoever is in one list has that one.
+        // A node that one list names has that list.
         let has: Vec<usize> = (0..size)
             .map(|i| match (lists[0].contains(&i), lists[1].contains(&i)) {
                 (true, true) => rng.below(2) as usize,

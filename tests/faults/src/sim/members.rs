@@ -22,7 +22,7 @@ const ATTEMPTS: u32 = 6;
 const OPERATORS: u64 = 1000;
 /// Faults with these numbers and above are disks that were wiped.
 const WIPES: u64 = 10_000;
-/// A cluster has at least so many voters.
+/// The fewest voters that a cluster has.
 const FEWEST: usize = 3;
 
 /// Starts what operators do, each in a task of its own.

@@ -56,7 +56,7 @@ pub struct Family {
     pub law: &'static str,
     /// How many seeds run if nobody says otherwise.
     pub seeds: u64,
-    /// What must have happened at least once in so many seeds, or nothing was shown.
+    /// What must have happened at least once in that number of seeds, or nothing was shown.
     pub shows: &'static [&'static str],
     /// What runs.
     scenario: Scenario,
@@ -108,7 +108,7 @@ impl Family {
         format!("DLEDGER_SEED={seed} cargo test -p dledger-faults --test sim {}", self.law)
     }
 
-    /// Whether what was to happen has, if that may be asked of so many seeds.
+    /// Whether what was to happen has, if that number of seeds is enough to ask.
     ///
     /// # Errors
     /// What has not.
@@ -117,7 +117,7 @@ impl Family {
         missing.map_or(Ok(()), |what| Err(format!("{}: {seeds} seeds, and no {what}: {sum}", self.name)))
     }
 
-    /// The smallest schedule with which the seed still fails, found in at most so many runs.
+    /// The smallest schedule with which the seed still fails, found in at most that number of runs.
     pub fn shrink(&self, seed: u64, most: usize) -> Option<Schedule> {
         let schedule = self.schedule(seed)?;
         let fails = |candidate: &Schedule| self.run_with(seed, Some(candidate), None).is_err();

@@ -15,7 +15,7 @@ use super::world::{World, name};
 /// How often a fault that has shown nothing yet is given some more time, and how much.
 const EXTENSIONS: u32 = 40;
 const EXTENSION: u64 = 100;
-/// After so many of them somebody else is to be the master.
+/// Faults after which another node is to be the master.
 const HAND_OVER: u32 = 5;
 /// How long all may take to run again in the end.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -30,7 +30,7 @@ pub struct Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Who {
-    /// Whoever is the master then; if nobody is, node 0.
+    /// The node that is the master then; node 0 if none is.
     Master,
     /// A node.
     Node(usize),

@@ -185,7 +185,7 @@ impl Cluster<'_> {
         }
     }
 
-    /// Lets some time pass: so many milliseconds, and up to so many more.
+    /// Lets time pass: the first number of milliseconds, and up to the second number more.
     pub fn pass_some(&mut self, least: u64, spread: u64) {
         let more = self.rng.below(spread);
         self.pass(Duration::from_millis(least + more));

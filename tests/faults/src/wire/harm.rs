@@ -10,7 +10,7 @@ use super::packets::Count;
 pub(super) const SHOWS: Duration = Duration::from_secs(8);
 /// Of the slow links, one way.
 const SLOW: Duration = Duration::from_millis(150);
-/// Of the lossy links: of a million packets so many are lost, each with all that is under way on its link.
+/// On lossy links, lost packets per million; each loses all that is in flight on its link.
 const LOSS: f64 = 20_000e-6;
 
 /// What is done to the links between some hosts and others.

@@ -35,7 +35,7 @@ pub struct Meter {
 /// The connections break while they write.
 struct Plan {
     rng: Rng,
-    /// The next one after so many bytes more.
+    /// After how many more bytes the next one comes.
     left: u64,
     /// Distance from one cut to the next: below this many bytes.
     distance: u64,

@@ -16,7 +16,7 @@ use super::load::{Load, Told, item};
 const CONVERGES: Duration = Duration::from_secs(20);
 /// Connections that nobody needs any more are closed within this: keepalive finds them out.
 const CLOSES: Duration = Duration::from_secs(15);
-/// A node has so many connections to each other one: one for each lane.
+/// Connections of a node to each other node: one for each lane.
 const LANES: usize = 3;
 /// All there is, as fast as it comes.
 const ALL: ReadLimit = ReadLimit { records: usize::MAX, bytes: usize::MAX };

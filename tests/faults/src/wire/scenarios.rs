@@ -37,7 +37,7 @@ fn begin<'a>(run: &str, seed: u64, record: usize) -> (Cluster<'a>, Load) {
     (cluster, load)
 }
 
-/// Waits for so many more acks.
+/// Waits for that number of further acks.
 fn appends(cluster: &mut Cluster<'_>, load: &Load, count: u64, bound: Duration) {
     let before = load.told().acked;
     cluster.wait("clients to append", bound, |_| load.told().acked >= before + count);

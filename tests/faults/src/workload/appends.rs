@@ -53,7 +53,7 @@ pub(super) async fn one_by_one(ways: Ways, mut bodies: Bodies, batch: usize) {
     }
 }
 
-/// Appends in one session, so many under way.
+/// Appends in one session, with that number in flight.
 pub(super) async fn session(ways: Ways, mut bodies: Bodies, window: usize) {
     let mut pace = ways.pace();
     let mut under_way: VecDeque<(u64, Vec<u64>, PendingAppend)> = VecDeque::new();
@@ -96,7 +96,7 @@ pub(super) async fn session(ways: Ways, mut bodies: Bodies, window: usize) {
 /// Length of the records that fill a ledger. Nothing else is as long.
 pub(crate) const LONG: usize = 256 << 10;
 
-/// Appends long records one after the other as fast as they go, until there are so many bytes.
+/// Appends long records one after the other, as fast as the cluster takes them, up to that number of bytes.
 pub(super) async fn fill(ways: &Ways, bodies: &mut Bodies, bytes: u64) -> Result<(), String> {
     for _ in 0..bytes.div_ceil(LONG as u64) {
         let record = bodies.sized(LONG);

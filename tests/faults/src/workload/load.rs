@@ -128,7 +128,7 @@ impl Workload {
         Ok(Self { progress, stop, clients, sampler: samplers, sampling, findings, filler: (filler, filling) })
     }
 
-    /// Appends so many bytes, as fast as they go.
+    /// Appends that number of bytes, as fast as the cluster takes them.
     ///
     /// # Errors
     /// The first append that was not acknowledged.

@@ -72,7 +72,7 @@ impl Progress {
         *self.gaps.lock() = Gaps { last: Instant::now(), longest: Duration::ZERO };
     }
 
-    /// Waits until so many more records are acknowledged.
+    /// Waits until that number of further records is acknowledged.
     ///
     /// # Errors
     /// Not in time.

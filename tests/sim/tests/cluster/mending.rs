@@ -16,7 +16,7 @@ const RECORD: usize = 4000;
 async fn started(seed: u64) -> (SimCluster, usize) {
     let cluster = SimCluster::new(seed, 3, |config| {
         config.repair = RepairPolicy::FromPeers;
-        // It is found by whoever needs it.
+        // The first reader that needs it finds it.
         config.scrub = None;
     });
     for i in 0..3 {
@@ -107,7 +107,7 @@ fn what_raft_reads_at_the_start_is_repaired_wherever_it_is() {
     }
 }
 
-/// Whoever has what is lacking is down at first.
+/// The node that has the missing entries is down at first.
 #[test]
 fn what_could_not_be_repaired_is_tried_again() {
     run(4, async {

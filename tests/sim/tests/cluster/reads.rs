@@ -144,7 +144,7 @@ impl World {
         let cluster = &self.cluster;
         cluster.cut(master, waiting);
         cluster.cut(waiting, master);
-        // It has nothing to catch up with: whoever is elected has committed something at once.
+        // There is nothing to catch up with: the node that is elected commits an entry at once.
         self.state.lock().quiet = true;
         pass(millis(900)).await;
         self.state.lock().quiet = false;

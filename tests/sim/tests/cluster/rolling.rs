@@ -41,7 +41,7 @@ fn the_records_of_a_ledger_that_rests_go_when_they_are_old_on_every_node_alike()
     });
 }
 
-/// However slowly it is written to, and whoever leads.
+/// However slowly clients append, and on every leader.
 #[test]
 fn no_record_stays_for_longer_than_twice_its_age() {
     run(3, async {

@@ -202,7 +202,7 @@ fn a_node_that_hears_of_its_own_removal_knows_it() {
             let knows = || matches!(cluster.role(removed), Some(Role::Removed { .. }));
             cluster.wait("it to know", SOON, knows).await;
             says(&cluster, removed, &["removed from the cluster"]).await;
-            // Whoever waits here for more would wait for ever.
+            // A task that waits here for more would wait for ever.
             let Either::Left((Some(Err(error)), _)) = select(next, pin!(pass(SOON))).await else { panic!("it waits") };
             assert!(matches!(&error, ReadError::NoMember { reason } if reason.contains("removed")), "{error}");
             assert!(tail.next().await.is_none());
@@ -211,7 +211,7 @@ fn a_node_that_hears_of_its_own_removal_knows_it() {
     }
 }
 
-/// Whoever does not know itself as a member cannot have been removed; what it was told is not kept for later.
+/// A node that no membership names cannot have been removed; it forgets what it was told of that.
 #[test]
 fn a_node_that_was_never_a_member_believes_nobody_that_it_was_removed() {
     run(3, async {
