@@ -33,8 +33,8 @@ impl LogCloser {
         closed
     }
 
-    /// The log takes no write from now on and syncs nothing, as if its process were killed. Its directory stays locked
-    /// for writers that are still at it; [`LogCloser::release`] comes after.
+    /// Ends all writes and syncs of the log, as if its process were killed. The directory stays locked while a writer's
+    /// call is still under way: [`LogCloser::release`] unlocks it.
     pub(crate) fn abandon(&self) {
         self.flusher.abandon();
     }

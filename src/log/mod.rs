@@ -1,17 +1,17 @@
 //! Many segments as one log: one writer, a group-commit flusher, cheap readers.
 //!
-//! What a handle may do, its type says: the writer ([`Log`]) appends, truncates and purges; a [`LogReader`] reads; a
-//! [`Committer`] commits; a [`LogCloser`] ends the log; [`Health`] has damage repaired; [`Capacity`] admits entries.
+//! The type of a handle says what it may do: the writer ([`Log`]) appends, truncates and purges; a [`LogReader`] reads;
+//! a [`Committer`] commits; a [`LogCloser`] ends the log; [`Health`] has damage repaired; [`Capacity`] admits entries.
 //!
 //! | file | what it is |
 //! |---|---|
 //! | this | [`Log`], and the parts that its handles share |
-//! | `append` | the writer, and the room that it needs |
+//! | `append` | the writer, and the room that entries need |
 //! | [`closer`] | [`LogCloser`] |
 //! | [`committer`] | [`Committer`] |
-//! | `files` | what lies in the directory beside the segments |
+//! | `files` | the files in the directory beside the segments |
 //! | `read` | entries and records, from any thread |
-//! | [`recovery`] | what is found at a start, and what is done about it |
+//! | [`recovery`] | what a start finds, and what it does about it |
 //! | [`segments`] | the list of segments |
 //! | `sync` | group commit |
 //! | `upkeep` | purge, retention, scrub and [`repair`] |
@@ -80,7 +80,8 @@ pub(crate) use upkeep::health::Health;
 pub(crate) struct LogOptions {
     /// Bytes of a segment file.
     pub(crate) segment_size: u64,
-    /// `None`: an append is complete when it is synced. Else when it is written, and synced within this time.
+    /// `None`: an append is complete when it is synced. Else an append is complete when it is written, and the flusher
+    /// syncs it within this time.
     pub(crate) interval: Option<Duration>,
     /// Runs flush passes.
     pub(crate) scheduler: Arc<dyn FlushScheduler>,
@@ -97,7 +98,7 @@ pub trait Background: Send + Sync + 'static {
 /// The writer of a log, of which there is one; it makes all other handles.
 pub(crate) struct Log {
     parts: Arc<Parts>,
-    /// The segment that is written to. While the disk has no room for one: what its first entry will continue.
+    /// The active segment. While the disk has no room for one: what its first entry will continue.
     active: Result<ActiveSegment, Cursor>,
 }
 
@@ -117,7 +118,7 @@ pub(in crate::log) struct Parts {
 }
 
 impl Parts {
-    /// Of a log that begins at `start` and of which everything before `durable` has been synced.
+    /// The parts of a log that begins at `start` and is synced up to `durable`.
     fn new(
         files: LogFiles,
         segments: Vec<Arc<Segment>>,
@@ -183,7 +184,7 @@ impl Log {
         self.parts.files.directory().identity()
     }
 
-    /// Whether it has never had a vote or an entry.
+    /// Whether the log has never had a vote or an entry.
     pub(crate) fn is_pristine(&self) -> bool {
         let begins_at_genesis = self.parts.start.point() == StartPoint::default();
         begins_at_genesis && self.end().number == 0 && self.reader().vote().is_none()
@@ -194,7 +195,7 @@ impl Log {
         &self.parts.progress
     }
 
-    /// The last entry that is gone, if any is.
+    /// The last purged entry, if any was purged.
     pub(crate) fn purged(&self) -> Option<PurgePoint> {
         self.parts.start.purged()
     }
@@ -217,8 +218,8 @@ impl Log {
         self.parts.flusher.save_vote(vote)
     }
 
-    /// What [`save_vote`](Self::save_vote) does, for another thread. Until it has been done the log is not to be
-    /// written to.
+    /// The work of [`save_vote`](Self::save_vote), for another thread. The caller must not write to the log until that
+    /// thread has done it.
     pub(crate) fn saving(&mut self, vote: HardVote) -> impl FnOnce() -> io::Result<()> + Send + 'static {
         let flusher = self.parts.flusher.clone();
         move || flusher.save_vote(vote)

@@ -18,7 +18,7 @@ pub(crate) enum Admission {
 pub(crate) struct NoRoom {
     /// What there is no room for, and what the system said.
     pub(crate) why: String,
-    /// The process lacks a descriptor or a memory mapping; the disk has room.
+    /// The process lacks a descriptor or a memory mapping, and not the disk room.
     pub(crate) process: bool,
 }
 

@@ -63,7 +63,7 @@ impl Capacity {
         holds && self.sparse.filled(now).is_ok() && self.spare.need(now).is_ok() && self.ready_for_rolls().is_ok()
     }
 
-    /// Makes sure that a roll may be written, room aside: the directory says that there may be one.
+    /// Makes sure that the directory has the version of a log with rolls. Does not look for room.
     ///
     /// # Errors
     /// Why not.
@@ -159,19 +159,19 @@ impl Capacity {
         let segments = self.segments.read();
         let cut = segments.last().is_some_and(|active| from < active.end().number);
         let keep = if cut { segments.partition_point(|segment| segment.start().number < from) } else { segments.len() };
-        // Without a segment, as with one before the next that is full.
+        // A log without a segment counts as one whose last segment is full.
         let begin = || self.flusher.durable_position() / self.files.segment_size() * self.files.segment_size();
         segments.get(keep.max(1) - 1).map_or_else(begin, |active| active.end_position())
     }
 
-    /// Bytes behind the place of the next entry in the segment that is to be begun.
+    /// Bytes left behind the next entry's position in the segment that the log will begin.
     fn first_segment_left(&self) -> u64 {
         let size = self.files.segment_size();
         size - self.flusher.durable_position() % size
     }
 
-    /// Where the next entry goes, and where the active segment ends. Read before the spare: so a roll in between makes
-    /// the room look smaller, never larger.
+    /// Where the next entry goes, and where the active segment ends. To be read before the spare: then a roll in
+    /// between makes the room look smaller, never larger.
     fn write_end(&self) -> (u64, u64) {
         let segments = self.segments.read();
         segments.last().map_or((0, 0), |active| (active.end().position, active.end_position()))

@@ -79,7 +79,7 @@ impl Spare {
         self.failure.lock()
     }
 
-    /// Why it could not be made, if it could not.
+    /// Why the last allocation failed, if it did.
     pub(in crate::log) fn failure(&self) -> Option<NoRoom> {
         self.told().clone()
     }
@@ -153,8 +153,8 @@ impl Spare {
         made.map(|()| self.fill_later()).map_err(|error| self.no_room(&error))
     }
 
-    /// Makes sure that [`Spare::take`] has a file to take: the roll, which cannot wait. Nothing has changed
-    /// after an error.
+    /// Makes sure that [`Spare::take`] has a file to take; for the roll, which cannot wait. An error has changed
+    /// nothing.
     ///
     /// # Errors
     /// If there is no room, or the system fails.
@@ -163,7 +163,7 @@ impl Spare {
         if matches!(*state, SpareState::Made { .. }) { Ok(()) } else { self.allocate(&mut state, None) }
     }
 
-    /// Renames the spare to `path`: a file of zeros, allocated, which no other job touches any more. After
+    /// Renames the spare to `path`: an allocated file of zeros, which no other job touches any more. To be called after
     /// [`Spare::secure`].
     ///
     /// # Errors
@@ -181,8 +181,8 @@ impl Spare {
         if !matches!(*state, SpareState::Made { .. }) {
             self.allocate(&mut state, None)?;
         }
-        // With the state locked: another spare made under that name would become the segment, and still be filled with
-        // zeros.
+        // Renamed with the state locked: another spare made under that name meanwhile would become the segment, and a
+        // job would still fill it with zeros.
         self.files.disk().rename(&self.files.directory().file(names::SPARE), path)?;
         let taken = std::mem::take(&mut *state);
         drop(state);
@@ -214,10 +214,10 @@ impl Spare {
         self.files.in_background(move |_| spare.prepare());
     }
 
-    /// The job: makes the spare if it is wanted, and fills it.
+    /// The background job: makes the spare if it is wanted, and fills it with zeros.
     fn prepare(&self) {
         let mut state = self.state();
-        // Nor does a closed log fill its spare: the file may belong to another log by now.
+        // A closed log neither makes nor fills a spare: the file may belong to another log by now.
         if self.files.check().is_err() {
             return;
         }

@@ -80,7 +80,7 @@ impl Sparse {
         self.state().as_ref().map(|lacking| lacking.why.clone())
     }
 
-    /// Nothing is written to that segment any more.
+    /// Forgets the segment, because the log writes nothing to it any more.
     pub(in crate::log) fn forget(&self) {
         *self.state() = None;
     }

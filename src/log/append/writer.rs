@@ -54,8 +54,8 @@ impl Log {
     /// durable yet.
     ///
     /// # Errors
-    /// If the frame has another place or another past than this log gives it: the replicas have diverged or the
-    /// leader runs with another segment size. Also if the system fails.
+    /// If the frame does not continue this log or has another position than this log gives it: the replicas have
+    /// diverged, or the leader runs with another segment size. Also if the system fails.
     pub(crate) fn append_frame(&mut self, frame: Frame) -> io::Result<()> {
         self.make_room(frame.header.length(), frame.header.kind)?;
         if let Some(mismatch) = breaks(&frame.header, &self.end()) {
@@ -93,7 +93,7 @@ impl Log {
         Ok(())
     }
 
-    /// With the flush held.
+    /// Removes the entries from number `from` on, and returns the new end. To be called with the flush held.
     fn remove_from(&mut self, from: u64) -> io::Result<Cursor> {
         let parts = self.parts.clone();
         let written = self.end().position;
@@ -103,7 +103,7 @@ impl Log {
             let keep = segments.partition_point(|segment| segment.start().number < from).max(1);
             (keep, segments.get(keep - 1).cloned())
         };
-        let last = last.ok_or_else(|| io::Error::other("a log without segments"))?;
+        let last = last.ok_or_else(|| io::Error::other("the log has entries but no segment"))?;
         let cut = match last.entry_header(from).map_err(io::Error::other)? {
             Some(header) => {
                 before(last.entry_header(from.wrapping_sub(1)).map_err(io::Error::other)?, &header, last.start())
@@ -140,7 +140,8 @@ impl Log {
         Ok(())
     }
 
-    /// Rolls to the next segment if such an entry does not have its place in this one ([`crate::format::roll`]).
+    /// Rolls to the next segment if an entry of this length and kind does not have its place in the active one
+    /// ([`crate::format::roll`]).
     pub(in crate::log) fn make_room(&mut self, length: usize, kind: EntryKind) -> io::Result<()> {
         self.parts.files.check()?;
         if kind == EntryKind::Roll {
@@ -195,7 +196,7 @@ impl Log {
         }
     }
 
-    /// Begins the segment in which `next` lies, behind all that there are; after [`Log::secure_spare`].
+    /// Begins the segment in which `next` lies, behind all others. To be called after [`Log::secure_spare`].
     pub(in crate::log) fn begin(&mut self, next: Cursor) -> io::Result<()> {
         let active = self.begin_segment(next);
         let active = self.parts.files.or_fail("beginning a segment", active)?;

@@ -78,7 +78,7 @@ impl HardStateFile {
                 }
                 let expected = match look.case {
                     HardStateCase::Absent => format!("{HARD_STATE_SIZE} bytes beside the log"),
-                    _ => "two votes that follow each other, and what was noted of the log".into(),
+                    _ => "two votes with consecutive numbers, and a readable progress slot".into(),
                 };
                 let mismatch = Mismatch::new(look.what, look.found, expected);
                 Err(Damage { file, position: 0, index: 0, mismatch }.into())

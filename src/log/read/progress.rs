@@ -63,14 +63,14 @@ impl Progress {
         *self.committed.borrow()
     }
 
-    /// Told of every move of the commit point.
+    /// A receiver that learns of every move of the commit point.
     pub(crate) fn watch_committed(&self) -> watch::Receiver<LogPoint> {
         self.committed.subscribe()
     }
 
-    /// The pointers, in the order that is promised of them though they move meanwhile.
+    /// The pointers, in the order that [`Progress`] promises, although they move meanwhile.
     pub(crate) fn in_order(&self) -> Pointers {
-        // The first index before the commit point, which only grows; the end may fall, and grow, in between.
+        // The first index is read before the commit point, which only grows; the end may fall and grow in between.
         let (first, committed) = (self.first(), self.commit_point());
         let end = self.end().max(committed.index);
         Pointers { first, committed, durable: self.durable().min(end), end }
@@ -88,7 +88,7 @@ impl Progress {
         self.durable.store(durable, Ordering::Release);
     }
 
-    /// After a truncation: what is gone is not durable either.
+    /// Lowers `durable` before a truncation: removed records are not durable.
     pub(in crate::log) fn lower_durable(&self, durable: u64) {
         self.durable.fetch_min(durable, Ordering::AcqRel);
     }
@@ -116,15 +116,15 @@ mod tests {
         LogPoint { number: index, index, position: index, chain: 0 }
     }
 
-    /// Two threads commit, as Raft's state machine and a purge do: whoever is late moves nothing back, and the index
-    /// and the watch tell of one place.
+    /// Two threads commit, as Raft's state machine and a purge do: the later one moves nothing back, and the index and
+    /// the watch agree.
     #[test]
     fn the_commit_point_never_goes_back() {
         const POINTS: u64 = 100_000;
         let progress = Progress::new(0, point(0), 0, 0);
         let mut told = progress.watch_committed();
         std::thread::scope(|scope| {
-            // One has every point, the other every third one, a while later.
+            // One thread commits every point, the other every third one, a while later.
             let ahead = scope.spawn(|| (1..=POINTS).for_each(|index| progress.set_committed(point(index))));
             let behind = scope.spawn(|| (1..=POINTS).step_by(3).for_each(|index| progress.set_committed(point(index))));
             let (mut index, mut watched) = (0, 0);

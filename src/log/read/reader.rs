@@ -32,7 +32,7 @@ impl LogReader {
         Self { parts }
     }
 
-    /// The ledger whose log it is.
+    /// The ledger that the log belongs to.
     pub(crate) fn group(&self) -> &Group {
         self.parts.files.group()
     }
@@ -55,7 +55,7 @@ impl LogReader {
         &self.parts.progress
     }
 
-    /// Told of every move of the commit point.
+    /// A receiver that learns of every move of the commit point.
     pub(crate) fn watch_committed(&self) -> watch::Receiver<LogPoint> {
         self.parts.progress.watch_committed()
     }
@@ -80,12 +80,12 @@ impl LogReader {
         self.parts.start.point()
     }
 
-    /// The last entry that is gone, if any is.
+    /// The last purged entry, if any was purged.
     pub(crate) fn purged(&self) -> Option<PurgePoint> {
         self.parts.start.purged()
     }
 
-    /// Numbers of the entries there are, purged ones excluded.
+    /// Numbers of the stored entries, without the purged ones.
     pub(crate) fn numbers(&self) -> Range<u64> {
         let first = self.parts.start.first_number();
         let segments = self.parts.segments.read();
@@ -94,7 +94,7 @@ impl LogReader {
         first.max(stored).min(end)..end
     }
 
-    /// Term and number of the last entry, be it stored or gone; `None`: there never was one.
+    /// Term and number of the last entry, stored or purged; `None`: there never was one.
     pub(crate) fn last(&self) -> Option<(u64, u64)> {
         let first = self.parts.start.first_number();
         let end = self.parts.segments.read().last().map(|segment| segment.end());
@@ -132,8 +132,8 @@ impl LogReader {
         }
     }
 
-    /// What `look` finds in the segment that `choose` finds. The list is not locked while the disk is read, which may
-    /// take long. Damage is noted, unless the segment was removed or replaced meanwhile: then another one is chosen.
+    /// What `look` finds in the segment that `choose` finds. Holds no lock of the list during `look`, which may wait
+    /// for the disk. Notes damage, unless the segment was removed or replaced meanwhile: then chooses again.
     pub(in crate::log) fn look<T>(
         &self,
         choose: &Choose,
@@ -193,7 +193,7 @@ impl LogReader {
         self.parts.health.newest_damage()
     }
 
-    /// A peer refuses one of the entries `numbers` as damaged: they are to be checked again.
+    /// Has the entries `numbers` checked again, because a peer refuses one of them as damaged.
     pub(crate) fn doubt(&self, numbers: Range<u64>) {
         self.parts.health.doubt(numbers);
     }
@@ -271,7 +271,7 @@ impl LogReader {
     }
 }
 
-/// Finds the segment that is to be read.
+/// Finds the segment to read.
 type Choose<'a> = dyn Fn(&[Arc<Segment>]) -> Option<&Arc<Segment>> + 'a;
 
 /// Record number `slot` of a verified batch.

@@ -20,7 +20,7 @@ impl LogReader {
             let found = self.first_entry_at(timestamp, committed.number)?;
             let index = match found {
                 Some(number) => match self.checked(number)? {
-                    // It has been removed meanwhile.
+                    // Retention has removed the entry meanwhile.
                     None => continue,
                     Some(header) => header.index,
                 },

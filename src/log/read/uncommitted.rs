@@ -1,7 +1,7 @@
 //! The entries that are not committed yet, in memory.
 //!
-//! Replication reads them from here: their bytes in the mapping may still be truncated, so they are never sliced
-//! there. Bounded by what may be in flight.
+//! Replication reads them from here, and not as slices of the mapping, whose bytes a truncation may still overwrite.
+//! The limit of appends in flight bounds their number.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! What can still be read of a tail that is cut: the operator is told what was lost.
+//! [`LostEntries`]: counts the readable entries of a tail that a start cuts, so that the operator learns what was lost.
 
 use std::io;
 use std::ops::Range;
@@ -9,16 +9,16 @@ use crate::format::ALIGNMENT;
 use crate::format::segment::{Cursor, SegmentHeader};
 use crate::segment::scanner::{Scanner, Step};
 
-/// Entries that are good by themselves, behind the place where the log ends.
+/// The entries behind the end of the log that are good by themselves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LostEntries {
     /// Number of entries.
     pub(crate) entries: u64,
     /// Records in them.
     pub(crate) records: u64,
-    /// Index of the first one's first record.
+    /// Index of the first record.
     first: u64,
-    /// Index after the last one's last record.
+    /// Index after the last record.
     end: u64,
 }
 
@@ -28,11 +28,10 @@ impl LostEntries {
         (self.records > 0).then_some(self.first..self.end)
     }
 
-    /// Adds the entries behind `next` in the segment at `position`, from `offset` of its file on. Passes over what the
-    /// disk cannot read.
+    /// Adds the entries behind `next` in the segment at `position`, from `offset` of its file on. Skips bad sectors.
     ///
     /// # Errors
-    /// If the system fails a read for another reason than the medium.
+    /// If the system fails a read for a reason other than a bad sector.
     pub(in crate::log) fn look(
         &mut self,
         disk: &dyn Disk,

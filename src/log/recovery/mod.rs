@@ -2,10 +2,10 @@
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`lost_entries`] | what can still be read of a tail that goes |
+//! | [`lost_entries`] | the readable entries of a tail that is cut |
 //! | [`offline_access`] | what the tools for a stopped node need |
 //! | [`open`] | opening a directory: identity, lock, recovery |
-//! | [`scan`] | going from segment to segment as long as they continue each other |
+//! | [`scan`] | [`Scan`](scan::Scan): goes from segment to segment as long as they continue each other |
 //! | [`table`] | the decision table: what may be cut, what must not |
 
 pub(crate) mod lost_entries;

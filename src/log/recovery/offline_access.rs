@@ -1,5 +1,4 @@
-//! The directory of a node that is not running, as the tools in `offline` see it. Only [`take_back`] changes a
-//! byte.
+//! What the tools in `offline` need of the directory of a stopped node. Only [`take_back`] changes a byte.
 
 use std::io;
 use std::path::Path;
@@ -24,15 +23,15 @@ pub(crate) fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn Send + Sync>, 
     directory::take_lock(disk, dir)
 }
 
-/// The directory, made for whom it says.
+/// The directory `dir`, with the identity that it has.
 ///
 /// # Errors
-/// If it does not say so any more.
+/// If the identity is missing or damaged, or the system fails.
 pub(crate) fn open(disk: &dyn Disk, dir: &Path) -> Result<Directory, OpenError> {
     match directory::read_identity(disk, dir)? {
         Some(identity) => Ok(Directory::of(dir.to_owned(), identity)),
         None => {
-            let why = format!("it has no {} file", names::IDENTITY);
+            let why = format!("the directory has no {} file", names::IDENTITY);
             Err(OpenError::Unexpected { path: dir.to_owned(), why })
         }
     }
@@ -51,16 +50,16 @@ pub(crate) struct StartVerdict {
     pub(crate) case: EndCase,
     pub(crate) known: Known,
     pub(crate) decision: Decision,
-    /// Where the log ends for it.
+    /// Where a start would end the log.
     pub(crate) end: Cursor,
-    /// What is there, in the words of a refusal.
+    /// What a start would report if it refused.
     pub(crate) damage: Damage,
 }
 
 /// What a start would do with the directory.
 ///
 /// # Errors
-/// If it would refuse before it comes to the table of the segments.
+/// If a start would refuse before it comes to the table of the segments.
 pub(crate) fn start_verdict(disk: &Arc<dyn Disk>, directory: &Directory) -> Result<StartVerdict, OpenError> {
     let Examined { base, hard_state, walk, known, .. } = examine(disk, directory)?;
     let case = walk.ended.case;
@@ -68,8 +67,8 @@ pub(crate) fn start_verdict(disk: &Arc<dyn Disk>, directory: &Directory) -> Resu
     Ok(StartVerdict { case, known, decision: decide(case, known), end: walk.end(base), damage })
 }
 
-/// Makes durable whatever is in `dir`. Of a copy that was just made nothing need be on the disk yet, and neither a
-/// start nor a tool syncs again what is noted as synced: that was so on the disk the copy is of.
+/// Makes every file in `dir` durable. Nothing of a copy that was just made may be on the disk yet, and neither a start
+/// nor a tool syncs again what is noted as synced: that note is about the original's disk.
 ///
 /// # Errors
 /// If the system fails.
@@ -87,30 +86,30 @@ pub(crate) fn sync_all(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
         }
     }
     disk.sync_dir(dir).map_err(io_error("sync directory", dir))?;
-    // It is there: its own name.
+    // `create_dir` on an existing directory makes the directory's own name durable.
     disk.create_dir(dir).map_err(io_error("sync directory above", dir))
 }
 
 /// The slots of a hard-state file.
 ///
 /// # Errors
-/// If the system fails a read for another reason than the medium.
+/// If the system fails a read for a reason other than a bad sector.
 pub(crate) fn slots(file: &dyn DiskFile) -> io::Result<Slots> {
     hard_state::slots(file)
 }
 
-/// What is noted of the log.
+/// The note of how far the log is committed and durable.
 ///
 /// # Errors
-/// If it is lost.
+/// If the note or a vote is lost.
 pub(crate) fn noted(disk: &dyn Disk, directory: &Directory) -> Result<Noted, OpenError> {
     Ok(HardStateFile::inspect(disk, &directory.file(names::HARD_STATE), false)?.noted())
 }
 
-/// Replaces what is noted of the log by less. Durable on return.
+/// Replaces the note by `noted`, which names earlier points. Durable on return.
 ///
 /// # Errors
-/// If it is lost, or the system fails.
+/// If the note or a vote is lost, or the system fails.
 pub(crate) fn take_back(disk: &dyn Disk, directory: &Directory, noted: Noted) -> Result<(), OpenError> {
     let path = directory.file(names::HARD_STATE);
     let mut file = HardStateFile::open(disk, &path, false)?;

@@ -1,4 +1,4 @@
-//! Opening a directory: finds what is there, asks the [table](crate::log::recovery), and does what it says.
+//! Opening a directory: examines the files, asks the [table](crate::log::recovery), and does what the table says.
 
 use std::fmt;
 use std::io;
@@ -25,27 +25,27 @@ use crate::log::{Log, LogOptions, Parts};
 use crate::segment::Segment;
 use crate::segment::active::ActiveSegment;
 
-/// What opening the log found and did.
+/// What [`Log::open`] found and did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Recovered {
-    /// What was cut, if anything was.
+    /// The tail that was cut, if there was one.
     pub(crate) cut: Option<Cut>,
 }
 
-/// A tail that was removed.
+/// A tail that [`Log::open`] removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cut {
-    /// The row of the table.
+    /// The row of the recovery table.
     pub(crate) case: EndCase,
-    /// Where it was found.
+    /// The file in which the tail began.
     pub(crate) file: PathBuf,
     /// Position where the log ends now.
     pub(crate) position: u64,
     /// Index where the log ends now.
     pub(crate) index: u64,
-    /// What was there.
+    /// What stood at that position.
     pub(crate) found: String,
-    /// What of it could still be read.
+    /// The entries that could still be read in the tail.
     pub(crate) lost: LostEntries,
 }
 
@@ -56,10 +56,10 @@ impl fmt::Display for Cut {
         let LostEntries { entries, records, .. } = lost;
         match lost.indexes() {
             Some(Range { start, end }) => {
-                write!(f, "; with it went {entries} entries with {records} records, of indexes {start} to {}", end - 1)
+                write!(f, "; this removed {entries} entries with {records} records, of indexes {start} to {}", end - 1)
             }
-            None if *entries > 0 => write!(f, "; with it went {entries} entries without records"),
-            None => f.write_str("; no entry could be read of what went"),
+            None if *entries > 0 => write!(f, "; this removed {entries} entries without records"),
+            None => f.write_str("; the removed bytes held no readable entry"),
         }
     }
 }
@@ -68,8 +68,8 @@ impl Log {
     /// Opens the log in `path`, making it if it is not there.
     ///
     /// # Errors
-    /// The directory is locked, made for something else, of another version, or damaged: nothing of the log is changed
-    /// then. Or the system fails, and if that was while it was done what the table says, the next start does the rest.
+    /// The directory is locked, made for something else, of another version, or damaged: then nothing of the log is
+    /// changed. Or the system fails: if it fails after the decision, the next start does the rest.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         path: PathBuf,
@@ -85,7 +85,7 @@ impl Log {
             Decision::Keep | Decision::Cut => walk.take_back_roll(),
             Decision::Restart => {
                 let dir = directory.path().display();
-                tracing::warn!(%dir, "removes the entries from before an interrupted reset");
+                tracing::warn!(%dir, "removes the entries that an interrupted reset left");
                 walk.forget();
             }
             Decision::Refuse => return Err(damage(&walk, base, noted, known).into()),
@@ -101,8 +101,9 @@ impl Log {
         let progress = Progress::new(base.index, commit, base.index, base.index);
         let segments = std::mem::take(&mut walk.segments);
         let parts = Arc::new(Parts::new(files, segments, progress, hard_state, end.point(), start));
-        // A complete last segment becomes active again: if an entry written over its blank does not reach the disk, no
-        // start may find the blank. And after a failed sync in an earlier life, zeros may be in the page cache only.
+        // A complete last segment becomes active again, and new entries overwrite its blank: if such an entry does not
+        // reach the disk, no start may find the old blank. Also, zeros whose sync failed in an earlier process may be
+        // in the page cache only.
         let clear = decision == Decision::Cut || walk.last_is_sealed || noted.clearing;
         let gone = Discarded { stale, segments: std::mem::take(&mut walk.leftovers) };
         let log = finish(parts, base, noted.durable, &gone, clear)?;
@@ -120,19 +121,19 @@ impl Log {
     }
 }
 
-/// What is in a directory, before anything is decided.
+/// The content of a directory, before anything is decided.
 pub(in crate::log) struct Examined {
     pub(in crate::log) start: StartPoint,
     /// What the first entry continues.
     pub(in crate::log) base: Cursor,
-    /// Leftover files, to be removed.
+    /// Leftover files, which a start removes.
     stale: Vec<PathBuf>,
     pub(in crate::log) hard_state: Inspected,
     pub(in crate::log) walk: Scan,
     pub(in crate::log) known: Known,
 }
 
-/// Reads everything in `directory` that matters, and changes nothing.
+/// Reads everything in `directory` that a start depends on, and changes nothing.
 pub(in crate::log) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> Result<Examined, OpenError> {
     let disk = files.as_ref();
     let start = StartPoint::read(disk, directory)?;
@@ -149,7 +150,7 @@ pub(in crate::log) fn examine(files: &Arc<dyn Disk>, directory: &Directory) -> R
         // Without a start file the log was never reset: the segments belong to another ledger.
         let case = if start.purged.is_some() { EndCase::StartNotReached } else { EndCase::OtherSegment };
         walk.ended = ScanEnd::new(case, walk.ended.file.clone());
-        // A restart would remove all that was found.
+        // A restart would remove every segment, so what is known is judged from `base` on.
         known = self::known(&walk, base, base, noted);
     } else if let Some(other) = other_history(&walk, base, noted)? {
         walk.ended = other;
@@ -170,7 +171,7 @@ pub(in crate::log) fn damage(walk: &Scan, base: Cursor, noted: Noted, known: Kno
     Damage { file, position: end.position, index: end.index, mismatch: Mismatch { expected, ..mismatch } }
 }
 
-/// What is known about what is behind `end`.
+/// What is known about the entries behind `end`.
 fn known(walk: &Scan, base: Cursor, end: Cursor, noted: Noted) -> Known {
     let lacks = |point: LogPoint| point.number > base.number.max(end.number);
     match () {
@@ -180,7 +181,7 @@ fn known(walk: &Scan, base: Cursor, end: Cursor, noted: Noted) -> Known {
     }
 }
 
-/// The first noted point whose chain value is not the noted one.
+/// The first noted point at which the log has another chain value than the noted one, if there is one.
 fn other_history(walk: &Scan, base: Cursor, noted: Noted) -> Result<Option<ScanEnd>, Damage> {
     let end = walk.end(base);
     let size = walk.segments.first().map_or(1, |first| first.end_position() - first.position());
@@ -191,7 +192,7 @@ fn other_history(walk: &Scan, base: Cursor, noted: Noted) -> Result<Option<ScanE
             continue;
         }
         let found = walk.cursor(point.number)?.map(|there| LogPoint {
-            // What comes next may have been noted at its place behind a roll; a log may begin in a segment's middle.
+            // The noted position may lie behind a roll; and a log may begin in the middle of a segment.
             position: if start || rolls(there.position, point.position, size) {
                 point.position
             } else {
@@ -203,7 +204,7 @@ fn other_history(walk: &Scan, base: Cursor, noted: Noted) -> Result<Option<ScanE
             let place = |LogPoint { index, position, chain, .. }: LogPoint| {
                 format!("index {index}, position {position}, chain value {chain:#010x}")
             };
-            let what = if start { "start of the log" } else { "what was noted" };
+            let what = if start { "start of the log" } else { "noted point" };
             let mismatch = Mismatch::new(what, found.map_or("no entry".into(), place), place(point));
             return Ok(Some(ScanEnd { case: EndCase::OtherHistory, file: walk.ended.file.clone(), mismatch }));
         }
@@ -211,20 +212,20 @@ fn other_history(walk: &Scan, base: Cursor, noted: Noted) -> Result<Option<ScanE
     Ok(None)
 }
 
-/// Whether the entry behind `end` can be at `next`: there, or the first of a segment.
+/// Whether the entry behind `end` can be at `next`: directly behind it, or as the first of the next segment.
 fn rolls(end: u64, next: u64, size: u64) -> bool {
     next == end || next == (end / size + 1) * size + SEGMENT_HEADER as u64
 }
 
-/// Writes again what no note calls durable: after a failed sync in an earlier life, the bytes that are read may be in
-/// the page cache only. `end` is the log's.
+/// Writes again the bytes of `segment` that no note calls durable: after a failed sync in an earlier process, they may
+/// be in the page cache only. `end`: the end of the log.
 fn rewrite_unknown(segment: &Segment, durable: LogPoint, end: Cursor) -> io::Result<()> {
     let fresh = segment.start().number >= durable.number;
     let from = if fresh { segment.position() } else { durable.position };
     segment.rewrite(from..segment.end_position().min(end.position))
 }
 
-/// Files to be removed.
+/// Files that a start removes.
 struct Discarded {
     /// Leftovers.
     stale: Vec<PathBuf>,
@@ -245,8 +246,8 @@ impl Discarded {
     }
 }
 
-/// Removes the `gone` files, zeroes what is behind the end if `clear`, and makes what is left durable, because Raft
-/// counts what it finds as durable.
+/// Removes the `gone` files, with `clear` zeroes the bytes behind the end, and makes the rest of the log durable,
+/// because Raft takes every entry that it finds after a start for durable.
 fn finish(parts: Arc<Parts>, base: Cursor, durable: LogPoint, gone: &Discarded, clear: bool) -> Result<Log, OpenError> {
     let Parts { files, segments, flusher, progress, start, .. } = &*parts;
     let has_start = start.point() != StartPoint::default();
@@ -272,8 +273,8 @@ fn finish(parts: Arc<Parts>, base: Cursor, durable: LogPoint, gone: &Discarded, 
             cleared.map_err(io_error("write zeros to", active.segment().path()))?;
         }
     }
-    // What ends before was synced, and that was noted after it: to sync it again would make nothing more durable. A
-    // roll that was taken back may have been noted too, and zeros are in the place of its blank now.
+    // A segment that ends before `durable` was synced before the note was made: it needs no sync. But the note may lie
+    // behind a roll that was taken back, where zeros now replace the blank: so it counts only up to the end.
     let durable = durable.at_most(end.point());
     for segment in segments.read().iter().filter(|segment| segment.end_position() > durable.position) {
         rewrite_unknown(segment, durable, end).map_err(io_error("rewrite", segment.path()))?;
@@ -289,7 +290,7 @@ fn finish(parts: Arc<Parts>, base: Cursor, durable: LogPoint, gone: &Discarded, 
         segment.freeze(commit.position);
     }
     if end.number < base.number || end.position < base.position {
-        // A reset, or a purge whose tail was lost, stopped half-way: the start is recorded, the segments are old.
+        // A reset, or a purge whose tail was lost, was interrupted: the start is recorded, the segments are old.
         log.begin_at(base).map_err(io_error("begin the log anew in", dir))?;
     }
     flusher.release_settled();
@@ -297,7 +298,8 @@ fn finish(parts: Arc<Parts>, base: Cursor, durable: LogPoint, gone: &Discarded, 
 }
 
 impl Log {
-    /// Begins the first segment. Without room for it, later: a log that has begun anew at `base` is one that can vote.
+    /// Begins the first segment. A log that has begun anew at `base` can do without until there is room, so that its
+    /// node can vote.
     fn first_segment(&mut self, base: Cursor, dir: &Path) -> Result<(), OpenError> {
         let begun = match base.number {
             0 => self.secure_spare().and_then(|()| self.begin(base)),

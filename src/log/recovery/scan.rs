@@ -1,4 +1,4 @@
-//! Scans segment after segment as long as they continue each other.
+//! [`Scan`]: goes from segment to segment as long as they continue each other.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::segment::recovery::{self, SegmentScan};
 use crate::segment::scanner::{Break, Broken, Scanner, Stop};
 use crate::segment::{MappedFile, Segment, after};
 
-/// What is in the directory.
+/// The files of a directory that matter to a start.
 pub(in crate::log) struct Listing {
     /// Positions of the segments, ascending.
     pub(in crate::log) positions: Vec<u64>,
-    /// What an interrupted write left, and what lies before the log's start.
+    /// The files that an interrupted write left, and those of segments before the log's start.
     pub(in crate::log) stale: Vec<PathBuf>,
 }
 
@@ -34,7 +34,7 @@ impl Listing {
             let file = path.join(&name);
             match names::kind(&name) {
                 Some(FileKind::Segment(at) | FileKind::Index(at)) if at % size != 0 || at > MAX_PLACE => {
-                    tracing::warn!(file = %file.display(), "no segment can begin at this position: file left alone");
+                    tracing::warn!(file = %file.display(), "leaves the file alone: no segment begins at its position");
                 }
                 Some(FileKind::Segment(at) | FileKind::Index(at)) if at < begins => listing.stale.push(file),
                 Some(FileKind::Segment(at)) => listing.positions.push(at),
@@ -42,7 +42,7 @@ impl Listing {
                 Some(FileKind::Fixed) if name == names::SPARE => listing.stale.push(file),
                 // `put_back` has given the renamed files their names back.
                 Some(FileKind::Fixed | FileKind::Index(_) | FileKind::Renaming) => {}
-                None => tracing::warn!(file = %file.display(), "not a file of the ledger: left alone"),
+                None => tracing::warn!(file = %file.display(), "leaves the file alone: it is not one of the ledger's"),
             }
         }
         listing.positions.sort_unstable();
@@ -55,22 +55,22 @@ pub(in crate::log) struct Scan {
     pub(in crate::log) segments: Vec<Arc<Segment>>,
     /// Highest commit point, as an index, that a good entry names.
     pub(in crate::log) committed: u64,
-    /// Whether a blank fills the last of these.
+    /// Whether a blank fills the last of `segments`.
     pub(in crate::log) last_is_sealed: bool,
     /// Where the scan ended.
     pub(in crate::log) ended: ScanEnd,
-    /// Files behind the end.
+    /// Segment files behind the end.
     pub(in crate::log) leftovers: Vec<PathBuf>,
-    /// Sealed segments whose index file has to be made.
+    /// Sealed segments whose index file must be made.
     pub(in crate::log) without_index: Vec<Arc<Segment>>,
 }
 
-/// Where a scan ended, and what is there.
+/// Where a scan ended, and why.
 #[derive(Debug, Clone)]
 pub(in crate::log) struct ScanEnd {
     pub(in crate::log) case: EndCase,
     pub(in crate::log) file: PathBuf,
-    /// What is there, and what would continue the log.
+    /// What stands there, and what would continue the log.
     pub(in crate::log) mismatch: Mismatch,
 }
 
@@ -85,8 +85,9 @@ impl ScanEnd {
 }
 
 impl Scan {
-    /// Walks from `base`. Segments that end below `trusted` were synced, and that was noted; in later ones every byte
-    /// is checked, for a page may be missing anywhere. Segments that end below `settled` are never written to again.
+    /// Scans from `base`. A note says that segments that end below `trusted` were synced; the scan checks every byte of
+    /// later ones, because any page of theirs may be missing. Segments that end below `settled` are never written to
+    /// again.
     pub(in crate::log) fn run(
         disk: &Arc<dyn Disk>,
         directory: &Directory,
@@ -145,8 +146,8 @@ impl Scan {
         Ok(walk)
     }
 
-    /// Takes back the last roll if the entry it was for is not there: it never was or is to be cut. What comes in its
-    /// place may still fit into the segment before, and has its place there on all replicas.
+    /// Takes back the last roll if the segment that it began is empty: its first entry was never written or is to be
+    /// cut. A replacement may fit into the segment before, and then has its place there on all replicas.
     pub(in crate::log) fn take_back_roll(&mut self) {
         if let [.., _, last] = &self.segments[..]
             && last.start().number == last.end().number
@@ -157,7 +158,7 @@ impl Scan {
         }
     }
 
-    /// What can still be read of what is behind `end`, which is to be cut.
+    /// Counts the readable entries behind `end`, which are to be cut.
     ///
     /// # Errors
     /// If the system fails.
@@ -178,12 +179,12 @@ impl Scan {
         Ok(remains)
     }
 
-    /// What comes next where the walk ended.
+    /// What the next entry must continue where the scan ended.
     pub(in crate::log) fn end(&self, base: Cursor) -> Cursor {
         self.segments.last().map_or(base, |last| last.end())
     }
 
-    /// What entry `number` continues; `None` if what is before it was not found.
+    /// What entry `number` continues; `None` if the entry before it was not found.
     ///
     /// # Errors
     /// If the header of the entry before is damaged.
@@ -194,8 +195,8 @@ impl Scan {
         }
     }
 
-    /// Whether the segments lead to what `base` continues. They need not after a reset that a crash interrupted: it
-    /// records where the log begins anew before it removes what there was.
+    /// Whether the segments lead to `base`. They need not after a reset that a crash interrupted: a reset records the
+    /// new start before it removes the old segments.
     pub(in crate::log) fn reaches(&self, base: Cursor) -> Result<bool, Damage> {
         let Some(first) = self.segments.first() else { return Ok(true) };
         if base.number == 0 {
@@ -234,7 +235,7 @@ struct Opened {
     stop: Stop,
     leftovers: bool,
     committed: u64,
-    /// What is to be done about its index file.
+    /// What a start does about the segment's index file.
     index: FileDecision,
 }
 
@@ -317,14 +318,14 @@ fn scan(
         Some(scan) if !verify => Ok((scan, decision)),
         _ => {
             let scan = recovery::scan(file, header, verify).map_err(io_error("read", &segment))?;
-            // Only a sealed segment has one.
+            // Only a sealed segment has an index.
             let decision = if scan.stop == Stop::Sealed { decision } else { FileDecision::Use };
             Ok((scan, decision))
         }
     }
 }
 
-/// What an index file is, and what it says if it fits.
+/// The row of the recovery table for an index file, and its content if it fits the segment.
 fn look_up(
     file: &dyn DiskFile,
     header: &SegmentHeader,

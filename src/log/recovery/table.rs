@@ -1,7 +1,7 @@
-//! The decision table of recovery: what can be found, what is known about it, what is done. `docs/recovery.md` is the
-//! same table with the reasons.
+//! The decision table of recovery: what a start can find, what is known about it, and what the start does.
+//! `docs/recovery.md` is the same table with the reasons.
 //!
-//! Nothing here looks at a disk. [`open`](super::open) finds, and does what is decided.
+//! Nothing here reads a disk: [`open`](super::open) finds the case, and does what is decided.
 
 use crate::segment::scanner::Break;
 
@@ -22,17 +22,17 @@ pub(crate) enum EndCase {
     LostPage,
     /// A file whose header is zeros, and something behind it: bytes in the file, or later files.
     LostHeader,
-    /// A file that is not there, and later files.
+    /// A missing file, and later files.
     MissingSegment,
-    /// A file that has not the size of a segment, and is not a last one that is short.
+    /// A file that does not have the size of a segment, unless it is the last one and short (`ShortEnd`).
     WrongSize,
     /// A file whose header is neither zeros nor good.
     RottenSegment,
     /// A file with a good header that belongs elsewhere or to another past.
     OtherSegment,
-    /// Bytes in a segment that are not what continues the log.
+    /// Bytes in a segment that do not continue the log.
     Broken(Break),
-    /// The log leads past what was noted, with another chain value.
+    /// The log leads past a noted point, but has another chain value there than the noted one.
     OtherHistory,
     /// The segments do not lead to the recorded start of the log.
     StartNotReached,
@@ -49,21 +49,22 @@ pub(crate) enum Known {
     Committed,
 }
 
-/// What is done.
+/// What a start does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Decision {
     /// The log ends there. Nothing is lost, nothing is reported.
     Keep,
-    /// The log ends there. What is behind was never synced, so nobody counted on it: it is removed and reported.
+    /// The log ends there. The bytes behind were never synced, so nobody relied on them: the start removes and reports
+    /// them.
     Cut,
     /// The log begins anew at its recorded start: a reset was interrupted.
     Restart,
-    /// The directory stays as it is and is not opened.
+    /// The start refuses the directory and leaves it as it is.
     Refuse,
 }
 
-/// The table. A write that did not end, and a name that was not synced, explain the finds that are cut; nothing of that
-/// kind explains the others, so what was there may have been acknowledged however little is known.
+/// The table. An unfinished write or an unsynced name explains the cases that are cut. Nothing of that kind explains
+/// the others, so the entries there may have been acknowledged, however little is known.
 pub(crate) const fn decide(case: EndCase, known: Known) -> Decision {
     use Break::*;
     use EndCase::*;
@@ -78,14 +79,14 @@ pub(crate) const fn decide(case: EndCase, known: Known) -> Decision {
         (Broken(TornHeader | TornBody | TornBlank), Known::Durable | Known::Committed) => Decision::Refuse,
         (Broken(RottenHeader | RottenBody | RottenBlank | OtherPast | Unreadable), _) => Decision::Refuse,
         (WrongSize | RottenSegment | OtherSegment | OtherHistory, _) => Decision::Refuse,
-        // A reset takes back what was noted as durable before it records where the log begins anew.
+        // A reset lowers the noted durable point before it records the new start.
         (StartNotReached, Known::Nothing) => Decision::Restart,
         (StartNotReached, Known::Durable | Known::Committed) => Decision::Refuse,
     }
 }
 
 impl EndCase {
-    /// The name of its row.
+    /// The name of the case's row in `docs/recovery.md`.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::CleanEnd => "clean end",
@@ -113,33 +114,33 @@ impl EndCase {
     }
 }
 
-/// What the hard-state file is found to be.
+/// What a start finds of the hard-state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum HardStateCase {
-    /// Two votes that follow each other, and what was noted of the log, if anything was.
+    /// Two votes with consecutive numbers, and two readable progress slots.
     Good,
-    /// Not there, or of another size.
+    /// No file, or one of another size.
     Absent,
-    /// A vote is missing or cannot be read: the one that is left may be the older one.
+    /// A vote is missing or cannot be read: the vote that is left may be the older one.
     VoteLost,
-    /// One of the two slots for progress cannot be read: the other one is as good, but may be a little older.
+    /// One of the two progress slots cannot be read: the other one is as good, but may be a little older.
     NoteHalfLost,
-    /// No slot for progress can be read.
+    /// Neither progress slot can be read.
     NoteLost,
     /// A slot of a later format.
     Later,
 }
 
-/// What is done about a file beside the segments.
+/// What a start does about a file beside the segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FileDecision {
-    /// It is used.
+    /// Uses the file.
     Use,
-    /// It is used, and what is lost of it reported.
+    /// Uses the file, and reports the lost part.
     Report,
-    /// It is made anew.
+    /// Makes the file anew.
     Make,
-    /// The directory stays as it is and is not opened.
+    /// Refuses the directory and leaves it as it is.
     Refuse,
 }
 
@@ -154,12 +155,12 @@ pub(crate) const fn decide_state(case: HardStateCase, fresh: bool) -> FileDecisi
     }
 }
 
-/// What the index file of a sealed segment is found to be.
+/// What a start finds of the index file of a sealed segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum IndexCase {
-    /// It fits the segment.
+    /// The index fits the segment.
     Fits,
-    /// Not there, as after a crash soon after the roll.
+    /// No file, as after a crash soon after the roll.
     Absent,
     /// Damaged, or of another segment.
     Unusable,
@@ -167,8 +168,8 @@ pub(crate) enum IndexCase {
     Later,
 }
 
-/// The table of index files. A cache is no reason to refuse anything, but a later format is: who wrote it may have
-/// written more.
+/// The table of index files. A bad index is no reason to refuse, because it is only a cache. A later format is: the
+/// program that wrote it may have written other files in a later format too.
 pub(crate) const fn decide_index(case: IndexCase) -> FileDecision {
     match case {
         IndexCase::Fits => FileDecision::Use,

@@ -1,4 +1,4 @@
-//! Who is told of a flush.
+//! [`Completion`]: tells its caller the outcome of a flush.
 
 use std::io;
 

@@ -40,7 +40,7 @@ pub(in crate::log) struct Pass {
     waiting: Vec<Completion>,
     /// Everything before was synced when the pass began.
     durable: LogPoint,
-    /// What was known to be committed then: it is durable when the pass is over.
+    /// The commit point when the pass began: all before it is durable when the pass is over.
     committed: LogPoint,
 }
 

@@ -302,7 +302,7 @@ fn a_log_of_another_history_than_was_noted_is_repaired() {
         let _ = std::fs::remove_file(case.dir.path().join(format!("{name}.index")));
     }
     let Err(OpenError::Damaged(damage)) = case.open().map(drop) else { panic!("opened") };
-    assert_eq!(damage.mismatch.what, "what was noted");
+    assert_eq!(damage.mismatch.what, "noted point");
     repair(case.dir.path(), &log.reader()).unwrap();
     is_as(&case, &theirs, "another history");
     // And nobody who has another one is believed.

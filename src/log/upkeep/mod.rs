@@ -3,12 +3,12 @@
 //! | file | what it is |
 //! |---|---|
 //! | [`age`] | how old segments are, as far as the clock can be believed |
-//! | [`health`] | [`Health`](health::Health): what is known to be damaged |
+//! | [`health`] | [`Health`](health::Health): the damage known in sealed segments |
 //! | [`purge`] | purge and reset: what moves the start of the log |
-//! | [`recheck`] | checks entries again that a peer refuses as damaged |
-//! | [`repair`] | getting damaged segments back from another replica |
+//! | [`recheck`] | checks entries again after a peer refused them as damaged |
+//! | [`repair`] | repairs damaged segments with the entries of another replica |
 //! | [`retention`] | which segments may go, and why |
-//! | [`rolling`] | whether the active segment is to end because of its age |
+//! | [`rolling`] | whether the active segment should end because of its records' age |
 //! | [`scrub`] | reads all sealed segments |
 
 pub(crate) mod age;

@@ -1,4 +1,4 @@
-//! Retention: which segments may go, and why. The decision is a function of what it is told.
+//! Retention: which segments may go, and why. [`decide`] is a pure function of its arguments.
 
 use std::io;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use crate::types::{DiskLevel, RemovalReason};
 /// What retention needs to know of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentInfo {
-    /// Number of the entry after its last.
+    /// Number after the segment's last entry.
     pub(crate) end_number: u64,
-    /// Index after its last record.
+    /// Index after the segment's last record.
     pub(crate) end_index: u64,
-    /// Timestamp of its last entry, milliseconds since 1970.
+    /// Timestamp of the segment's last entry, milliseconds since 1970.
     pub(crate) last_timestamp: u64,
-    /// Bytes of its file.
+    /// Bytes of the segment's file.
     pub(crate) bytes: u64,
     /// How long this process has seen the segment full, milliseconds; 0 where that does not matter.
     pub(crate) full_for: u64,
 }
 
-/// What retention must keep, however old it is.
+/// The bounds of what retention may remove, however old the entries are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Bounds {
-    /// Number of the first entry that is there.
+    /// Number of the first entry in the log.
     pub(crate) first: u64,
     /// Number of the first entry that a peer or a snapshot still needs.
     pub(crate) floor: u64,
@@ -51,29 +51,29 @@ impl Bounds {
 /// The segments to remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Removal {
-    /// Number of the last entry that goes.
+    /// Number of the last entry to remove.
     pub(crate) upto: u64,
     /// Index of the first record that stays.
     pub(crate) first: u64,
-    /// Segments that go.
+    /// Segments to remove.
     pub(crate) segments: usize,
-    /// Bytes of their files.
+    /// Bytes of the files to remove.
     pub(crate) bytes: u64,
-    /// Why the youngest of them goes.
+    /// Why the youngest of the segments is removed.
     pub(crate) reason: RemovalReason,
 }
 
-/// How full the disk is, and what is to be removed.
+/// How full the disk is, and what retention should remove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RetentionReview {
     /// How full the disk is.
     pub(crate) level: DiskLevel,
-    /// What is to go, if anything is.
+    /// The segments to remove, if there are any.
     pub(crate) removal: Option<Removal>,
 }
 
-/// Decides what of `segments` goes: ascending, the last one is written to. `space` is that of the disk, `going` the
-/// bytes that will be free there once files that were removed before are let go of.
+/// Decides which of `segments` to remove; they are ascending, and the last one is active. `space`: of the disk;
+/// `going`: bytes that will be free on the disk once nobody holds the files that were removed before.
 pub(crate) fn decide(
     retention: &Retention,
     segments: &[SegmentInfo],
@@ -87,7 +87,7 @@ pub(crate) fn decide(
     let used = |freed: u64| space.used_ratio(-i128::from(freed));
     let level = level(retention, space, freed);
     let mut removal: Option<Removal> = None;
-    // Never the active one.
+    // The active segment always stays.
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
     for (at, segment) in sealed.iter().enumerate() {
         if !bounds.let_go(segment) {
@@ -107,7 +107,7 @@ pub(crate) fn decide(
             break;
         };
         (held, freed) = (held - segment.bytes, freed + segment.bytes);
-        // A segment without entries goes with those behind it.
+        // A segment without entries is removed only together with one behind it that has some.
         if segment.end_number > bounds.first {
             let bytes = freed - going;
             let (upto, first) = (segment.end_number - 1, segment.end_index);
@@ -126,18 +126,19 @@ fn level(retention: &Retention, space: Space, going: u64) -> DiskLevel {
     }
 }
 
-/// What of `segments` goes when everything below `index` may: whole segments, never one with a record at or above it.
+/// What to remove of `segments` if everything below `index` may go: whole segments, none with a record at or above
+/// `index`.
 pub(crate) fn below(index: u64, segments: &[SegmentInfo], bounds: Bounds) -> Option<Removal> {
     let sealed = segments.split_last().map_or(&[][..], |(_, sealed)| sealed);
     let may_go = |segment: &&SegmentInfo| segment.end_index <= index && bounds.let_go(segment);
     let going = &sealed[..sealed.iter().take_while(may_go).count()];
-    // Segments without entries go with those behind them.
+    // Segments without entries are removed only together with one behind them that has some.
     let (segments, last) = going.iter().enumerate().rev().find(|(_, segment)| segment.end_number > bounds.first)?;
     let (segments, bytes) = (segments + 1, going[..=segments].iter().map(|segment| segment.bytes).sum());
     Some(Removal { upto: last.end_number - 1, first: last.end_index, segments, bytes, reason: RemovalReason::Asked })
 }
 
-/// Segments that were removed and whose blocks may not be free yet: the file is still there, or a reader holds a slice.
+/// Removed segments whose blocks may not be free yet: the file still exists, or a reader holds a slice of its mapping.
 #[derive(Default)]
 pub(in crate::log) struct Unlinked(Mutex<Vec<(Alive, u64)>>);
 
@@ -165,25 +166,25 @@ pub(in crate::log) fn infos(segments: &SegmentList) -> Vec<SegmentInfo> {
     segments.read().iter().map(info).collect()
 }
 
-/// What a log has on its disk.
+/// What a log occupies on its disk.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct DiskUsage {
-    /// Position of the first entry that is there; where the next goes, if there is none.
+    /// Position of the first entry; without entries, of the next one.
     pub(crate) first_position: u64,
     /// Segments.
     pub(crate) segments: u64,
     /// Bytes of their files.
     pub(crate) bytes: u64,
-    /// Timestamp of the first entry that is there, if it can be read.
+    /// Timestamp of the first entry, if it can be read.
     pub(crate) oldest: Option<u64>,
-    /// Part of the disk in use once what was removed is let go of.
+    /// Ratio of the disk in use once nobody holds the removed files.
     pub(crate) used: f64,
-    /// What that is to the retention that was asked about.
+    /// What `used` means to the retention given to [`LogReader::stock`].
     pub(crate) level: DiskLevel,
 }
 
 impl LogReader {
-    /// What there is, and how full the disk is to `retention`.
+    /// What the log occupies, and how full the disk is by the limits of `retention`.
     ///
     /// # Errors
     /// If the system does not say how full the disk is.
@@ -203,25 +204,25 @@ impl LogReader {
         })
     }
 
-    /// What goes when everything below `index` may. Nothing is removed.
+    /// What would be removed if everything below `index` may go. Removes nothing.
     pub(crate) fn below(&self, index: u64) -> Option<Removal> {
         let parts = &self.parts;
         let committed = parts.progress.commit_point().number;
         below(index, &infos(&parts.segments), Bounds { first: self.numbers().start, floor: u64::MAX, committed })
     }
 
-    /// Waits until another segment was begun, or could not be made.
+    /// Waits until the log has begun another segment, or could not make one.
     pub(crate) async fn grown(&self) {
         self.parts.spare.changed().await;
     }
 
-    /// Looks at the clock and the segments, and decides nothing.
+    /// Shows the clock and the segments to `ages`, and decides nothing.
     pub(crate) fn note_ages(&self, ages: &mut SegmentAges, clock: u64, passed: Duration) -> BelievedTime {
         ages.look(clock, passed, &mut infos(&self.parts.segments))
     }
 
-    /// What `retention` says of this log, as far as the clock can be believed, and what there is to say of the clock.
-    /// Nothing is removed. `clock` and `passed` as [`SegmentAges::look`] takes them.
+    /// What `retention` would remove of this log by the believed time, and that time. Removes nothing. `clock` and
+    /// `passed`: as for [`SegmentAges::look`].
     ///
     /// # Errors
     /// If the system does not say how full the disk is.
