@@ -1,4 +1,4 @@
-//! The first difference of two replicas.
+//! [`diff()`]: finds the first difference between two replicas.
 
 use std::ops::Range;
 
@@ -10,96 +10,96 @@ use super::{OfflineError, StoppedLedger};
 use crate::format::entry::EntryHeader;
 use crate::format::segment::SEGMENT_HEADER;
 
-/// Bytes that are compared at once: two buffers of this size are in memory.
+/// Bytes compared at once: two buffers of this size are in memory, and a segment may be far larger.
 const CHUNK: u64 = 1 << 20;
 
 /// How two replicas differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "comparison", rename_all = "snake_case")]
 pub enum Comparison {
-    /// Equal, as far as both hold bytes.
+    /// The replicas are equal, as far as both hold bytes.
     Equal {
-        /// Position of the first byte that was compared.
+        /// Position of the first byte compared.
         from: u64,
-        /// Position after the last.
+        /// Position after the last byte compared.
         to: u64,
     },
-    /// One holds all that the other holds, and then more.
+    /// One replica holds all that the other holds, and then more.
     Prefix {
-        /// The one that holds less.
+        /// The replica that holds less.
         shorter: Side,
-        /// Position where it ends.
+        /// Position where the shorter replica ends.
         position: u64,
-        /// Index where it ends.
+        /// Index where the shorter replica ends.
         index: u64,
-        /// Number where it ends.
+        /// Number where the shorter replica ends.
         number: u64,
-        /// Entries it has less.
+        /// Entries that the shorter replica lacks.
         entries: u64,
-        /// Records it has less.
+        /// Records that the shorter replica lacks.
         records: u64,
     },
-    /// They differ from that place on.
+    /// The replicas differ from that place on.
     Differ(Box<Difference>),
-    /// There is nothing that both hold.
+    /// The replicas have no segment in common.
     NothingInCommon {
-        /// Positions that the left one holds.
+        /// Positions that the left replica holds.
         left: Range<u64>,
-        /// Positions that the right one holds.
+        /// Positions that the right replica holds.
         right: Range<u64>,
     },
 }
 
-/// Which of the two.
+/// One of the two replicas, by its place in the call of [`diff()`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// The first one.
+    /// The first replica.
     Left,
-    /// The second one.
+    /// The second replica.
     Right,
 }
 
 /// The first place where two replicas differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Difference {
-    /// Where the entry begins, or what else lies there.
+    /// Where the differing entry begins; without an entry on either side, the first byte that differs.
     pub position: u64,
-    /// Index of its first record, as far as it is known.
+    /// Index of the entry's first record, as far as it is known.
     pub index: u64,
-    /// Its number, as far as it is known.
+    /// The entry's number, as far as it is known.
     pub number: u64,
-    /// The left one's entry, if there is a header to go by.
+    /// The left replica's entry, if its header can be read.
     pub left: Option<EntryItem>,
-    /// The right one's.
+    /// The right replica's entry, if its header can be read.
     pub right: Option<EntryItem>,
-    /// What the headers say differently.
+    /// The header fields that differ.
     pub fields: Vec<FieldDifference>,
     /// Position of the first byte that differs.
     pub first_byte: u64,
-    /// How many bytes of the entry differ.
+    /// Number of bytes of the entry that differ.
     pub bytes: u64,
-    /// The left one's byte there.
+    /// The left replica's byte at `first_byte`.
     pub left_byte: u8,
-    /// The right one's.
+    /// The right replica's byte at `first_byte`.
     pub right_byte: u8,
 }
 
-/// A field of an entry header.
+/// A field of an entry header that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldDifference {
-    /// Its name.
+    /// The field's name.
     pub field: &'static str,
-    /// The left one's value.
+    /// The left replica's value.
     pub left: String,
-    /// The right one's.
+    /// The right replica's value.
     pub right: String,
 }
 
 /// Compares two replicas of one ledger byte by byte, from the first position that both hold to the last.
 ///
 /// # Errors
-/// If they are not replicas of one ledger, one cannot say so, or the system fails.
+/// If the two are not replicas of one ledger, the identity of one cannot be read, or the system fails.
 pub fn diff(left: &StoppedLedger, right: &StoppedLedger) -> Result<Comparison, OfflineError> {
     same_ledger(left, right)?;
     let sides = [left, right];
@@ -135,14 +135,14 @@ pub fn diff(left: &StoppedLedger, right: &StoppedLedger) -> Result<Comparison, O
     Ok(Comparison::Equal { from, to })
 }
 
-/// Where the first entry of the segment at `position` is, behind a gap if there is one.
+/// Where the first entry of the segment at `position` begins, behind a gap if there is one.
 fn begins(side: &StoppedLedger, position: u64) -> Result<u64, OfflineError> {
     let header = position + SEGMENT_HEADER as u64;
     let gap = contents(side, position)?.blanks.into_iter().find(|(at, seals)| at.start == header && !seals);
     Ok(gap.map_or(header, |(gap, _)| gap.end))
 }
 
-/// What is in one segment.
+/// The contents of one segment: entries, each with whether it fits, and blanks, each with whether it seals.
 struct SegmentContents {
     entries: Vec<(EntryHeader, bool)>,
     blanks: Vec<(Range<u64>, bool)>,
@@ -175,7 +175,7 @@ fn bytes(side: &StoppedLedger, position: u64, at: u64, length: u64) -> Result<Ve
     Ok(bytes)
 }
 
-/// The first position from `at` on, in the segment at `position`, where the two are not the same.
+/// The first position from `at` on, in the segment at `position`, at which the two sides differ.
 fn first_difference(sides: [&StoppedLedger; 2], mut at: u64, position: u64) -> Result<Option<u64>, OfflineError> {
     let end = position + sides[0].segment_size;
     while at < end {
@@ -193,7 +193,7 @@ fn first_difference(sides: [&StoppedLedger; 2], mut at: u64, position: u64) -> R
     Ok(None)
 }
 
-/// Whether the log ends at `at`: there are only zeros from there on, and no entry has begun.
+/// Whether the log of `side` ends at `at`: only zeros follow in the segment, and no entry reaches over `at`.
 fn has_ended(side: &StoppedLedger, position: u64, at: u64) -> Result<bool, OfflineError> {
     if contents(side, position)?.entries.iter().any(|(entry, _)| (entry.position..entry.end()).contains(&at)) {
         return Ok(false);
@@ -228,7 +228,7 @@ fn shorter(sides: [&StoppedLedger; 2], shorter: Side, position: u64, at: u64) ->
         None if contents(longer, position)?.blanks.iter().any(|(blank, _)| blank.start == at) => {
             Ok(Comparison::Equal { from: begins(longer, position)?.min(at), to: at })
         }
-        // An empty segment that has just been begun.
+        // The longer side has only begun another, empty segment.
         None if longer.positions().last() == Some(&position) && at < position => {
             Ok(Comparison::Equal { from: at.min(position), to: at })
         }
@@ -236,7 +236,7 @@ fn shorter(sides: [&StoppedLedger; 2], shorter: Side, position: u64, at: u64) ->
     }
 }
 
-/// What is different at `at`, in the segment at `position`.
+/// Describes the difference at `at`, in the segment at `position`.
 fn describe(sides: [&StoppedLedger; 2], position: u64, at: u64) -> Result<Box<Difference>, OfflineError> {
     let mut items = [None, None];
     let mut place = (0, 0);

@@ -1,4 +1,4 @@
-//! Dumps everything in a ledger's directory, in order.
+//! [`StoppedLedger::dump`]: shows everything in a ledger's directory, in order.
 
 use std::io;
 
@@ -11,15 +11,15 @@ use crate::format::hard_state::{LogPoint, Slot};
 use crate::log::names::{self, FileKind};
 use crate::segment::after;
 
-/// Which part of a ledger is dumped.
+/// Which part of a ledger [`StoppedLedger::dump`] shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct DumpOptions {
-    /// First index; with it or `to`, only what lies in the segments that hold such records is dumped.
+    /// Index of the first record. With `from` or `to`, the dump shows only the segments that hold such records.
     pub from: Option<u64>,
-    /// Index after the last.
+    /// Index after the last record.
     pub to: Option<u64>,
-    /// With the bytes of the records.
+    /// Whether to show the bytes of the records.
     pub bodies: bool,
 }
 
@@ -42,10 +42,10 @@ impl DumpOptions {
 
 impl StoppedLedger {
     /// Shows everything: files, identity, start, hard state, then the segments with all their entries. Damage is an
-    /// item like the others, and what can be found behind it follows. Writes nothing.
+    /// item like the others, and the entries found behind it follow. Writes nothing.
     ///
     /// # Errors
-    /// If the system fails, or something is of a later format version; or what `visit` returns.
+    /// If the system fails, or a file is of a later format version; or what `visit` returns.
     pub fn dump<E: From<OfflineError>>(
         &self,
         options: DumpOptions,
@@ -109,11 +109,11 @@ impl StoppedLedger {
         for name in &self.names {
             let kind = match (names::kind(name), name.as_str()) {
                 (Some(FileKind::Segment(_)), _) => "segment",
-                (Some(FileKind::Renaming), _) => "a name that was being made anew",
+                (Some(FileKind::Renaming), _) => "file that a start was renaming",
                 (Some(FileKind::Index(_)), _) => "index of a segment",
                 (Some(FileKind::Temporary), _) => "interrupted replacement",
-                (Some(FileKind::Fixed), names::IDENTITY) => "whom the directory was made for",
-                (Some(FileKind::Fixed), names::HARD_STATE) => "vote, and what is noted of the log",
+                (Some(FileKind::Fixed), names::IDENTITY) => "cluster, ledger and node of the directory",
+                (Some(FileKind::Fixed), names::HARD_STATE) => "vote, and progress of the log",
                 (Some(FileKind::Fixed), names::START) => "where the log begins",
                 (Some(FileKind::Fixed), names::SPARE) => "next segment, prepared ahead",
                 (Some(FileKind::Fixed), names::BALLAST) => "room set aside for a full disk",
@@ -126,7 +126,7 @@ impl StoppedLedger {
         Ok(())
     }
 
-    /// Returns the number of findings that it shows.
+    /// Shows the contents of the files beside the segments. Returns the number of findings among them.
     fn dump_side_files<E: From<OfflineError>>(
         &self,
         visit: &mut dyn FnMut(DumpItem) -> Result<(), E>,

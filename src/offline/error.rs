@@ -1,10 +1,10 @@
-//! Why a tool did not do what it was asked to do.
+//! [`OfflineError`]: why a tool refused or failed.
 
 use std::path::PathBuf;
 
 use crate::error::{Mismatch, OpenError};
 
-/// A tool could not do what it was asked for.
+/// Why a tool refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OfflineError {
@@ -12,7 +12,7 @@ pub enum OfflineError {
     /// needs a file that is damaged.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Not the directory of a ledger.
+    /// The directory is not a ledger's.
     #[error("{} is not the directory of a ledger: {why}", dir.display())]
     NoLedger {
         /// The directory.
@@ -20,13 +20,13 @@ pub enum OfflineError {
         /// Why not.
         why: String,
     },
-    /// A file that is needed for this is damaged.
+    /// A file that the tool needs is damaged.
     #[error("{} is damaged ({}: found {}, expected {}): restore this node from another replica",
         file.display(), mismatch.what, mismatch.found, mismatch.expected)]
     Damaged {
         /// The file.
         file: PathBuf,
-        /// What is there, and what should be.
+        /// What the file holds, and what it should hold.
         mismatch: Mismatch,
     },
     /// Two directories hold different ledgers.
@@ -35,18 +35,18 @@ pub enum OfflineError {
     OtherLedger {
         /// What differs: cluster, group or segment size.
         what: &'static str,
-        /// In the one.
+        /// The value in the left directory.
         left: String,
-        /// In the other.
+        /// The value in the right directory.
         right: String,
-        /// The one.
+        /// The left directory.
         left_dir: PathBuf,
-        /// The other.
+        /// The right directory.
         right_dir: PathBuf,
     },
-    /// A batch is never split.
-    #[error("record {to} is inside a batch of records {first} to {last}, which stays or goes as a whole: truncate to \
-        {first} or to {}", last + 1)]
+    /// The cut would split a batch.
+    #[error("record {to} is inside a batch of records {first} to {last}, which cannot be split: truncate to {first} or \
+        to {}", last + 1)]
     InsideBatch {
         /// The index asked for.
         to: u64,
@@ -55,10 +55,10 @@ pub enum OfflineError {
         /// Last record of the batch.
         last: u64,
     },
-    /// What is to go is known to be committed.
+    /// The cut would remove entries that are known to be committed.
     #[error(
         "a cut before index {to} removes entries from number {number} on, and of those up to index {committed} some \
-        are known to be committed: this node may have acknowledged them. With --discard-committed they go all the same"
+        are known to be committed: this node may have acknowledged them. --discard-committed removes them anyway"
     )]
     Committed {
         /// The index asked for.
@@ -68,10 +68,10 @@ pub enum OfflineError {
         /// Index after the last record known to be committed.
         committed: u64,
     },
-    /// What is to go was synced, so that others may count on it.
+    /// The cut would remove entries that this node has synced, and so may have acknowledged.
     #[error(
-        "a cut before index {to} removes entries from number {number} on, and those up to index {durable} were synced \
-        here and may have been acknowledged. With --discard-committed they go all the same"
+        "a cut before index {to} removes entries from number {number} on, and this node has synced those up to index \
+        {durable} and may have acknowledged them. --discard-committed removes them anyway"
     )]
     Synced {
         /// The index asked for.
@@ -81,36 +81,36 @@ pub enum OfflineError {
         /// Index after the last record noted as synced.
         durable: u64,
     },
-    /// What is to go may have been acknowledged, although it is not noted as synced.
+    /// The cut would remove entries that this node may have acknowledged although no note says that they were synced.
     #[error(
-        "a cut before index {to} removes entries from number {number} on that a start would not give up: with \
-        `interval`, or after a loss of power, they may have been acknowledged without a note (what can be read of them \
-        ends at index {acknowledged}). With --discard-committed they go all the same"
+        "a cut before index {to} removes entries from number {number} on that a start would not remove: with \
+        `interval`, or after a loss of power, this node may have acknowledged them without a note (the readable ones \
+        end at index {acknowledged}). --discard-committed removes them anyway"
     )]
     Acknowledged {
         /// The index asked for.
         to: u64,
         /// Number of the first entry that would go.
         number: u64,
-        /// Index after the last of their records that can be read.
+        /// Index after the last readable record of those entries.
         acknowledged: u64,
     },
-    /// What is to be kept is damaged already.
+    /// The part of the log that the cut would keep is damaged.
     #[error("the log is damaged at index {index}, before {to} ({what} in {} at position {position}): truncate to \
         {index} or a lower index, or repair it", file.display())]
     DamageBefore {
         /// The index asked for.
         to: u64,
-        /// The first record that cannot be had.
+        /// Index of the first record that cannot be read.
         index: u64,
-        /// The file.
+        /// The damaged file.
         file: PathBuf,
-        /// Where.
+        /// Position of the damage.
         position: u64,
         /// What does not fit.
         what: String,
     },
-    /// No such record.
+    /// The log has no such record.
     #[error("there is no record {to}: the log holds the records from {first} up to, but not including, {end}")]
     OutOfRange {
         /// The index asked for.
@@ -121,21 +121,21 @@ pub enum OfflineError {
         end: u64,
     },
     /// A start would refuse the directory as it is.
-    #[error("a start would refuse it: {why}")]
+    #[error("a start would refuse the directory: {why}")]
     StartRefused {
-        /// What it would say.
+        /// What the start would report.
         why: String,
     },
     /// A start of the node would begin the log anew and remove what is stored.
-    #[error("no cluster can be made of {}: {why}. Nothing of it would be kept: choose another survivor; or start the \
-        node, which begins the log anew, stop it and try again", dir.display())]
+    #[error("no cluster can be made of {}: {why}. The new cluster would keep none of its records: choose another \
+        survivor; or start the node, which begins the log anew, stop it and try again", dir.display())]
     BeginsAnew {
         /// The directory.
         dir: PathBuf,
-        /// What was interrupted, and where the log would begin.
+        /// What was interrupted, and where the log would begin anew.
         why: String,
     },
-    /// There is nobody to be given up.
+    /// The node is already the only member of its cluster.
     #[error(
         "{} is a cluster of {node} alone already, formed or made so by `recover`: there is nothing to do. Start the \
         node",
@@ -144,10 +144,10 @@ pub enum OfflineError {
     AloneAlready {
         /// The directory.
         dir: PathBuf,
-        /// Its node.
+        /// The node.
         node: String,
     },
-    /// No cluster can be made of what the directory holds.
+    /// The directory holds no membership to make a cluster of.
     #[error("no cluster can be made of {}: {why}", dir.display())]
     NotAMember {
         /// The directory.
@@ -155,10 +155,10 @@ pub enum OfflineError {
         /// What is missing, and what to do.
         why: String,
     },
-    /// The cut was made, and a start would still refuse.
-    #[error("the log was cut, and a start would still refuse: {why}")]
+    /// The cut was made, but a start would still refuse the directory.
+    #[error("the log was cut, but a start would still refuse the directory: {why}")]
     StillRefused {
-        /// What it would say.
+        /// What the start would report.
         why: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What a verification finds.
+//! [`Finding`]: what a verification finds.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,25 +9,25 @@ use serde::Serialize;
 use crate::error::Mismatch;
 use crate::log::recovery::{Decision, FileDecision};
 
-/// Something that is not as it was written.
+/// A place in a file that is not as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// How bad the finding is.
     pub severity: Severity,
     /// The file.
     pub file: PathBuf,
-    /// In a segment: the position in the ledger. In another file: the offset, where there is one to name.
+    /// In a segment: the position in the ledger. In another file: the offset, if the finding has one.
     pub position: Option<u64>,
-    /// In a segment: the first record that cannot be had, as far as it is known.
+    /// In a segment: the index of the first record that cannot be read, as far as it is known.
     pub index: Option<u64>,
-    /// What does not fit; where that says more, what is there and what should be there.
+    /// What does not fit; where it helps, also what the file holds and what it should hold.
     #[serde(flatten)]
     pub mismatch: Mismatch,
-    /// The row of the recovery table (docs/recovery.md) that decides about it, if there is one.
+    /// The row of the recovery table (docs/recovery.md) that decides about the finding, if there is one.
     pub row: Option<&'static str>,
-    /// What a start of the node would do about it.
+    /// What a start of the node would do about the finding.
     pub at_start: AtStart,
-    /// In a segment: the position where something good follows.
+    /// In a segment: the position at which good entries follow.
     pub goes_on: Option<u64>,
 }
 
@@ -35,9 +35,9 @@ pub struct Finding {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// Nothing is lost: a start makes it anew or removes it, or nothing ever reads it.
+    /// Nothing is lost: a start makes the file anew or removes the bytes, or nothing ever reads them.
     Note,
-    /// Bytes that count are not what was written.
+    /// Bytes of the ledger are not as they were written.
     Damage,
 }
 
@@ -45,22 +45,22 @@ pub enum Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AtStart {
-    /// Goes on with what is there; if it is a damaged entry, its first read fails.
+    /// Goes on with the bytes as they are; the first read of a damaged entry fails.
     Keep,
-    /// Removes it, and the log ends before it.
+    /// Removes the bytes, and ends the log before them.
     Cut,
     /// Begins the log anew at its recorded start.
     Restart,
-    /// Makes it anew.
+    /// Makes the file anew.
     Remake,
     /// Removes the file.
     Remove,
-    /// Refuses, and leaves everything as it is.
+    /// Refuses the directory, and leaves everything as it is.
     Refuse,
 }
 
 impl AtStart {
-    /// The word for it.
+    /// The action in words.
     pub fn name(self) -> &'static str {
         match self {
             Self::Keep => "keep",

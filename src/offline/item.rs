@@ -1,4 +1,4 @@
-//! What a dump shows.
+//! [`DumpItem`]: what a dump shows.
 
 use serde::{Serialize, Serializer};
 
@@ -15,9 +15,9 @@ pub enum DumpItem {
     File {
         /// Its name.
         name: String,
-        /// What it is for.
+        /// What the file is for.
         kind: &'static str,
-        /// Its size; `None` if it cannot be had.
+        /// The file's size; `None` if the file cannot be opened.
         bytes: Option<u64>,
     },
     /// The cluster, ledger and node that the directory was made for.
@@ -35,9 +35,9 @@ pub enum DumpItem {
     },
     /// Where the log begins, if records have been removed, and Raft's metadata snapshot, if there is one.
     Start {
-        /// Number of the last entry that is gone.
+        /// Number of the last removed entry.
         removed_number: Option<u64>,
-        /// Its term.
+        /// Term of the last removed entry.
         removed_term: Option<u64>,
         /// Lowest index stored.
         first: u64,
@@ -63,11 +63,11 @@ pub enum DumpItem {
     Progress {
         /// 2 or 3.
         slot: u8,
-        /// Which of the two is newer.
+        /// Number of the write; the slot with the higher one is newer.
         sequence: u64,
-        /// All before this point was known to be committed.
+        /// Every entry before this point was known to be committed.
         committed: DumpPoint,
-        /// All before this point was synced.
+        /// Every entry before this point was synced.
         durable: DumpPoint,
     },
     /// A progress slot that was never written.
@@ -97,9 +97,9 @@ pub enum DumpItem {
     Entry(EntryItem),
     /// A stretch without entries.
     Blank {
-        /// Where.
+        /// Where the blank begins.
         position: u64,
-        /// Bytes.
+        /// Bytes of the blank.
         length: u64,
         /// Chain value of the entry before.
         #[serde(serialize_with = "hex")]
@@ -107,7 +107,7 @@ pub enum DumpItem {
         /// Whether it is the end of its segment.
         seals: bool,
     },
-    /// Something that is not as it was written. The items that follow are what could be found behind it.
+    /// Bytes that are not as they were written. The items that follow were found behind them.
     Damage(Finding),
     /// The end of the log, as far as it could be followed.
     End {
@@ -125,7 +125,7 @@ pub enum DumpItem {
     },
 }
 
-/// A place in the log, as the hard state notes it.
+/// A point between two entries, as the hard state notes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct DumpPoint {
     /// Number of the entry after.
@@ -154,7 +154,7 @@ pub enum EntryKindName {
 }
 
 impl EntryKindName {
-    /// The word for it.
+    /// The kind in one word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Blank => "blank",
@@ -168,17 +168,17 @@ impl EntryKindName {
 /// An entry of the log.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EntryItem {
-    /// Its number.
+    /// The entry's number.
     pub number: u64,
-    /// What it holds.
+    /// What the entry holds.
     pub kind: EntryKindName,
     /// Term of the leader that proposed it.
     pub term: u64,
-    /// Index of its first record; without records, of the next one.
+    /// Index of the entry's first record; without records, of the next one.
     pub index: u64,
-    /// How many records.
+    /// Number of records.
     pub count: u32,
-    /// Where it begins.
+    /// Where the entry begins.
     pub position: u64,
     /// Bytes of the whole entry.
     pub length: u64,
@@ -192,9 +192,9 @@ pub struct EntryItem {
     /// Chain value of this entry.
     #[serde(serialize_with = "hex")]
     pub chain: u32,
-    /// Whether all of it is what was written, and continues what is before it.
+    /// Whether every byte is as it was written, and the entry continues the one before.
     pub verified: bool,
-    /// Its records, if they were asked for and it is verified.
+    /// The records, if the entry is verified and the [`DumpOptions`](super::DumpOptions) ask for bodies.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<DumpedRecord>,
 }
@@ -202,11 +202,11 @@ pub struct EntryItem {
 /// A record in a dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DumpedRecord {
-    /// Its index.
+    /// The record's index.
     pub index: u64,
-    /// Where it begins.
+    /// Where the record begins.
     pub position: u64,
-    /// The bytes.
+    /// The record's bytes.
     #[serde(skip)]
     pub body: Vec<u8>,
 }
@@ -251,7 +251,7 @@ pub(super) fn records(header: &EntryHeader, entry: &[u8]) -> Vec<DumpedRecord> {
     (0..header.records as usize).map_while(record).collect()
 }
 
-/// A chain value as everybody writes it.
+/// Serialises a chain value as eight hex digits, as all tools print it.
 fn hex<S: Serializer>(chain: &u32, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{chain:08x}"))
 }

@@ -1,23 +1,23 @@
-//! Tools for the directory of a ledger whose node is stopped: look at everything, check everything, cut, compare.
+//! Tools for the directory of a ledger whose node is stopped: dump, verify, truncate, compare, repair, recover.
 //!
-//! A [`StoppedLedger`] holds the directory's lock, so no node can start in it meanwhile;
-//! [`StoppedLedger::to_read`] goes without the lock where it cannot be taken, and needs no right to write. The
-//! directory itself says whom it was made for. Only [`StoppedLedger::truncate`],
-//! [`StoppedLedger::make_new_cluster`] and [`repair()`] write; what root makes there belongs to the directory's owner.
-//! All files are read with `pread`: a bad sector is reported, and the rest is read.
+//! A [`StoppedLedger`] holds the directory's lock, so no node can start in the directory meanwhile.
+//! [`StoppedLedger::to_read`] does without the lock where it cannot take it, and needs no right to write. The identity
+//! file in the directory names its cluster, ledger and node. Only [`StoppedLedger::truncate`],
+//! [`StoppedLedger::make_new_cluster`] and [`repair()`] write; files that root makes there are given to the directory's
+//! owner. The tools read all files with `pread`, so that they can report a bad sector and read the rest.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | `dump`, `item` | [`StoppedLedger::dump`]: everything there is, in order; goes on behind damage |
-//! | `verify`, `finding` | [`StoppedLedger::verify`]: every byte checked |
+//! | `dump`, `item` | [`StoppedLedger::dump`]: shows the whole directory, in order; goes on behind damage |
+//! | `verify`, `finding` | [`StoppedLedger::verify`]: checks every byte |
 //! | `start_prediction` | what a start of the node would do about the findings |
 //! | `truncate` | [`StoppedLedger::truncate`]: removes records from an index on, also in front of damage |
-//! | `recover` | [`StoppedLedger::make_new_cluster`]: a cluster of one of a survivor whose quorum is lost for good |
-//! | `diff` | [`diff()`]: the first difference of two replicas |
-//! | `repair` | [`repair()`]: damaged ranges back from replicas that run |
+//! | `recover` | [`StoppedLedger::make_new_cluster`]: makes a cluster of one, when the quorum is lost for good |
+//! | `diff` | [`diff()`]: finds the first difference between two replicas |
+//! | `repair` | [`repair()`]: gets damaged ranges back from running replicas |
 //! | `survey` | the walk over all segments that dump, verify, truncate and diff share |
 //! | `sidefiles` | the files beside the segments |
-//! | `error` | why a tool did not do what it was asked to do |
+//! | `error` | [`OfflineError`]: why a tool refused or failed |
 //!
 //! ```
 //! use dledger::offline::{VerifyEvent, OfflineError, StoppedLedger};
@@ -82,7 +82,7 @@ use crate::log::names::{self, FileKind};
 use crate::log::offline_access;
 use crate::log::unsynced_names::put_back;
 
-/// The directory of one ledger of a stopped node, locked.
+/// The directory of one ledger of a stopped node; locked, unless [`unlocked`](StoppedLedger::unlocked) says otherwise.
 pub struct StoppedLedger {
     disk: Arc<dyn Disk>,
     path: PathBuf,
@@ -107,14 +107,14 @@ impl std::fmt::Debug for StoppedLedger {
 /// The lock, or why it is not held.
 type Locked = (Option<Box<dyn Send + Sync>>, Option<String>);
 
-/// A note for the user of a tool that writes in `dir`, if the user is root: what root makes there is given to the
-/// directory's owner.
+/// A note for the user of a tool that writes in `dir`, if the user is root: the tool gives the files that it makes
+/// there to the directory's owner.
 pub fn given_to_owner(dir: &Path) -> Option<String> {
     let (uid, gid) = owner::given_to(dir)?;
     Some(format!("run by root: files that are made in {} are given to its owner, {uid}:{gid}", dir.display()))
 }
 
-/// A file that every start needs, and that cannot be used.
+/// A damaged or missing file without which no start is possible.
 #[derive(Debug, Clone)]
 struct UnusableFile {
     file: PathBuf,
@@ -131,14 +131,14 @@ impl StoppedLedger {
     /// Locks the directory of a ledger: the one in a node's data directory that has the name of the group.
     ///
     /// # Errors
-    /// If it is in use, is no ledger's directory, or is of a later format version; or the system fails.
+    /// If the directory is in use, is not a ledger's, or is of a later format version; or the system fails.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, OfflineError> {
         Self::open_on(Arc::new(RealDisk), dir.into())
     }
 
-    /// Opens the directory to look at it: nothing is made or opened for writing, so the right to read is enough, and
-    /// a read-only file system will do. [`StoppedLedger::truncate`] fails. Others may look at the same time. Where the
-    /// lock cannot be taken ([`StoppedLedger::unlocked`] says why) nothing keeps a node from starting meanwhile.
+    /// Opens the directory only for reading: makes no file and opens none for writing, so the right to read is enough,
+    /// and a read-only file system will do. [`StoppedLedger::truncate`] fails. Other readers may open it at the same
+    /// time. If the lock cannot be taken ([`StoppedLedger::unlocked`] says why), a node may start meanwhile.
     ///
     /// # Errors
     /// As [`StoppedLedger::open`].
@@ -174,7 +174,7 @@ impl StoppedLedger {
             return Err(no_ledger(disk.as_ref(), path, &names));
         }
         let (lock, unlocked) = lock(disk.as_ref(), &path)?;
-        // What a node that has just ended did last.
+        // A start may have died while it renamed files: give them their names back, as the next start would.
         let _ = put_back(disk.as_ref(), &path)?;
         let names = list(disk.as_ref(), &path)?;
         let directory = usable(offline_access::open(disk.as_ref(), &path), "identity")?;
@@ -188,14 +188,14 @@ impl StoppedLedger {
             Err(_) => stopped.guess_segment_size(),
         };
         if stopped.segment_size <= SEGMENT_HEADER as u64 {
-            let why = format!("its segments have {} bytes", stopped.segment_size);
+            let why = format!("its segments have {} bytes, too few for a header and entries", stopped.segment_size);
             return Err(OfflineError::NoLedger { dir: stopped.path, why });
         }
         Ok(stopped)
     }
 
-    /// Why the directory is read without its lock; `None` if the lock is held. Without it a node may start meanwhile,
-    /// and a tool may see half of what that node writes.
+    /// Why the directory is read without its lock; `None` if the lock is held. Without the lock a node may start
+    /// meanwhile, and a tool may see half of a write of that node.
     pub fn unlocked(&self) -> Option<&str> {
         self.unlocked.as_deref()
     }
@@ -228,7 +228,7 @@ impl StoppedLedger {
         self.path.join(names::index(position))
     }
 
-    /// Positions of the segments that count, ascending.
+    /// Positions of the segments that belong to the log, ascending.
     fn positions(&self) -> Vec<u64> {
         let begins = self.base().map_or(0, |base| base.position / self.segment_size * self.segment_size);
         let counts = |at: &u64| *at >= begins && at.is_multiple_of(self.segment_size);
@@ -236,11 +236,11 @@ impl StoppedLedger {
             Some(FileKind::Segment(at)) => Some(at),
             _ => None,
         };
-        // The names are ascending, and have all their digits.
+        // The names are ascending and zero-padded, so the positions are ascending too.
         self.names.iter().filter_map(segment).filter(counts).collect()
     }
 
-    /// The segment size, as the first good segment header says; else the size of the largest segment.
+    /// The segment size in the first good segment header; without one, the size of the largest segment file.
     fn guess_segment_size(&self) -> u64 {
         let mut largest = 0;
         for name in self.names.iter().filter(|name| matches!(names::kind(name), Some(FileKind::Segment(_)))) {
@@ -263,17 +263,17 @@ fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<String>, OfflineError> {
     StoppedLedger::io("list", dir, disk.list(dir))
 }
 
-/// The error for a directory that is no ledger's. If a ledger's directory lies in it, the error names that.
+/// The error for a directory that is not a ledger's. If it contains a ledger's directory, the error names that one.
 fn no_ledger(disk: &dyn Disk, dir: PathBuf, names: &[String]) -> OfflineError {
     let ledger = names.iter().find(|name| disk.read(&dir.join(name).join(names::IDENTITY)).is_ok());
     let why = match ledger {
         Some(name) => format!("but {name} in it is: give {}", dir.join(name).display()),
-        None => "it has none of a ledger's files".into(),
+        None => "it holds no file of a ledger".into(),
     };
     OfflineError::NoLedger { dir, why }
 }
 
-/// Takes damage for a value, because the tools report it; every other error ends the tool.
+/// Turns damage into a value, because the tools report it; any other error ends the tool.
 fn usable<T>(opened: Result<T, OpenError>, what: &'static str) -> Result<Result<T, UnusableFile>, OfflineError> {
     match opened {
         Ok(value) => Ok(Ok(value)),

@@ -1,4 +1,5 @@
-//! Makes a cluster of one of a survivor, when the quorum of its cluster is lost for good.
+//! [`StoppedLedger::make_new_cluster`]: makes a cluster of one of a survivor, when the quorum of its cluster is lost
+//! for good.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,49 +20,49 @@ use crate::raft::storage::snapshot;
 use crate::types::{Incarnation, checked_address};
 use crate::wire::pb;
 
-/// A cluster of one, made of a survivor or planned.
+/// A cluster of one that was made, or is planned, of a survivor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NewCluster {
-    /// The cluster's name, which stays.
+    /// The cluster's name, which stays the same.
     pub cluster: String,
     /// The ledger.
     pub group: String,
-    /// The node, its only member.
+    /// The node, the only member of the new cluster.
     pub node: String,
-    /// Where it is reached.
+    /// The address at which the node is reached.
     pub address: String,
     /// Lowest index that is stored.
     pub first: u64,
-    /// Index after the last record that is stored. All of them will be committed records of the new cluster.
+    /// Index after the last stored record. All stored records become committed records of the new cluster.
     pub end: u64,
-    /// Index after the last record that this node knew to be committed. Of those behind it nobody can say whether they
-    /// were acknowledged, so they stay.
+    /// Index after the last record that this node knew to be committed. Nobody can say whether later records were
+    /// acknowledged, so they stay too.
     pub committed: u64,
     /// The members that are given up.
     pub given_up: Vec<GivenUpMember>,
     /// Incarnation of the cluster that is given up, if it had one.
     pub old_incarnation: Option<String>,
-    /// Incarnation of the new cluster; `None` as long as it is only planned.
+    /// Incarnation of the new cluster; `None` while the cluster is only planned.
     pub incarnation: Option<String>,
 }
 
 /// A member of the cluster that is given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct GivenUpMember {
-    /// Its id.
+    /// The member's id.
     pub node: String,
-    /// Where it was reached.
+    /// The address at which the member was reached.
     pub address: String,
 }
 
-/// What recovery needs to know of the log besides its records.
+/// What [`StoppedLedger::plan_new_cluster`] collects from the log.
 struct LogFacts {
     /// The newest membership, and the number of its entry.
     membership: Option<(u64, pb::Membership)>,
     /// Index after the last record known to be committed.
     committed: u64,
-    /// What the snapshot ends with, as long as that entry was not seen: a snapshot that was made here ends with one
-    /// that is stored, behind any other a start has the log begin anew.
+    /// The entry that the snapshot ends with, until the survey sees it. A snapshot made here ends with a stored entry.
+    /// If the survey never sees the entry, the snapshot came from a leader, and a start begins the log anew behind it.
     pending: Option<pb::LogId>,
 }
 
@@ -69,7 +70,7 @@ impl StoppedLedger {
     /// What [`StoppedLedger::make_new_cluster`] would do. Writes nothing.
     ///
     /// # Errors
-    /// As there.
+    /// As [`StoppedLedger::make_new_cluster`], unless the system fails a write.
     pub fn plan_new_cluster(&self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
         let (directory, start) = (self.directory.as_ref()?, self.start.as_ref()?);
         let verdict = offline_access::start_verdict(&self.disk, directory)?;
@@ -127,32 +128,33 @@ impl StoppedLedger {
         })
     }
 
-    /// Makes the node of this directory a cluster of one, with all records that it stores at their indexes and
-    /// positions. For the case that the quorum of its cluster is lost for good: what was acknowledged and has not come
-    /// to this node is lost with it, so choose the survivor that stores most.
+    /// Makes the node of this directory a cluster of one. All records that the node stores keep their indexes and
+    /// positions. This is for the case that the quorum of the node's cluster is lost for good: acknowledged records
+    /// that never reached this node are lost too, so choose the survivor that stores most.
     ///
-    /// The cluster gets another incarnation, and the directory another disk: members that are given up refuse this node
-    /// from then on, and it refuses them, should they ever come back. `address` is where the node is reached, if not
-    /// where it was.
+    /// The cluster gets another incarnation, and the directory another disk: from then on this node and the members
+    /// that are given up refuse each other, should those ever come back. `address`: where the node is reached, if that
+    /// has changed.
     ///
-    /// May be done again if it was interrupted: a directory that it was begun on takes part in no cluster.
+    /// If a call was interrupted, call again: until a call succeeds, the node of the directory takes part in no
+    /// cluster.
     ///
     /// # Errors
-    /// If a start would refuse the directory, or would begin its log anew; if it holds no membership, or is a cluster
-    /// of one; or the system fails.
+    /// If a start would refuse the directory, or would begin its log anew; if the directory holds no membership, or its
+    /// node is already a cluster of one; or the system fails.
     pub fn make_new_cluster(self, address: Option<&str>) -> Result<NewCluster, OfflineError> {
         let mut made = self.plan_new_cluster(address)?;
         let (disk, path) = (self.disk.clone(), self.path.clone());
         let (Ok(old), Ok(version)) = (self.identity().cloned(), self.directory.as_ref().map(Directory::version)) else {
             return Ok(made);
         };
-        // What is kept must be on the disk: in a copy of a directory nothing need have been synced yet.
+        // The log must be on the disk: nothing of a copied directory may have been synced yet.
         offline_access::sync_all(disk.as_ref(), &path)?;
-        // Changes the identity first: with a disk that the membership does not name, the node asks for no votes, and
-        // no member listens to it.
+        // The identity changes first: a node on a disk that the membership does not name asks for no votes, and no
+        // member listens to it.
         let identity = Identity { incarnation: Incarnation::random(), ..old };
         directory::replace_identity(disk.as_ref(), &path, &identity, version)?;
-        // The log takes the lock itself.
+        // Releases the lock, which `Log::open` takes again.
         drop(self);
         let system = |op: &'static str| {
             let path = path.clone();
@@ -192,8 +194,8 @@ impl StoppedLedger {
     }
 }
 
-/// Whether this node with this disk is the only member. A directory in which `recover` was interrupted has a disk
-/// that no membership names.
+/// Whether this node with this disk is the only member. A directory in which `make_new_cluster` was interrupted has a
+/// disk that no membership names.
 fn is_alone(membership: &pb::Membership, identity: &Identity) -> bool {
     let me = |member: &pb::Member| {
         member.id == identity.node.as_str() && member.incarnation[..] == identity.incarnation.to_bytes()[..]

@@ -1,4 +1,4 @@
-//! The files beside the segments: their contents, and what is wrong with them.
+//! Reads the files beside the segments, and reports what is wrong with them.
 
 use std::io;
 
@@ -12,14 +12,14 @@ use crate::log::offline_access;
 use crate::log::recovery::{HardStateCase, IndexCase, decide_index, decide_state};
 use crate::segment::recovery::by_index;
 
-/// What is in the hard state.
+/// The four slots of the hard state.
 pub(super) struct HardState {
     pub(super) votes: [Slot<HardVote>; 2],
     pub(super) notes: [Slot<Noted>; 2],
 }
 
 impl HardState {
-    /// The newest progress slot that can be read.
+    /// The newest readable progress slot: its number in the file, and its note.
     pub(super) fn newest(&self) -> Option<(usize, Noted)> {
         let valid = |(nth, slot): (usize, &Slot<Noted>)| match slot {
             Slot::Valid(sequence, noted) => Some((*sequence, nth, *noted)),
@@ -31,8 +31,8 @@ impl HardState {
 }
 
 impl StoppedLedger {
-    /// All that is wrong with the files beside the segments, except their indexes; and the hard state, if its file
-    /// has the right size.
+    /// Findings in all files beside the segments, except the index files; and the hard state, if its file has the right
+    /// size.
     pub(super) fn side_files(&self) -> Result<(Vec<Finding>, Option<HardState>), OfflineError> {
         let mut findings = Vec::new();
         for (unusable, row) in [(self.directory.as_ref().err(), "identity"), (self.start.as_ref().err(), "start")] {
@@ -89,7 +89,7 @@ impl StoppedLedger {
             && even.abs_diff(*odd) != 1
         {
             let finding = new(Severity::Damage, "vote slots".into()).at(0);
-            let finding = finding.sides(format!("numbers {even} and {odd}"), "two that follow each other");
+            let finding = finding.sides(format!("numbers {even} and {odd}"), "consecutive numbers");
             findings.push(finding.decided("vote lost", decide_state(HardStateCase::VoteLost, false)));
         }
         let lost = match state.newest() {
@@ -120,7 +120,7 @@ impl StoppedLedger {
         Ok(Some(state))
     }
 
-    /// Files that do not belong there.
+    /// Reports the files that a log in order would not have.
     fn strangers(&self, findings: &mut Vec<Finding>) {
         let begins = self.base().map_or(0, |base| base.position / self.segment_size * self.segment_size);
         let segments = self.positions();
@@ -128,14 +128,14 @@ impl StoppedLedger {
             let (what, at_start) = match names::kind(name) {
                 Some(FileKind::Temporary) => ("left by an interrupted replacement", AtStart::Remove),
                 Some(FileKind::Segment(at) | FileKind::Index(at)) if !at.is_multiple_of(self.segment_size) => {
-                    ("no segment can be there", AtStart::Keep)
+                    ("no segment can begin at its position", AtStart::Keep)
                 }
                 Some(FileKind::Segment(at) | FileKind::Index(at)) if at < begins => {
                     ("before the start of the log", AtStart::Remove)
                 }
                 Some(FileKind::Index(at)) if !segments.contains(&at) => ("an index without its segment", AtStart::Keep),
                 None => ("not part of the ledger", AtStart::Keep),
-                // `put_back` has renamed the files that come again.
+                // `put_back` has given the renamed files their names back.
                 Some(FileKind::Segment(_) | FileKind::Index(_) | FileKind::Renaming | FileKind::Fixed) => continue,
             };
             findings.push(Finding::new(Severity::Note, self.path.join(name), what).start_does(at_start));
@@ -176,7 +176,7 @@ impl StoppedLedger {
     }
 }
 
-/// What is wrong with a slot, and the case of the recovery table that it is.
+/// What is wrong with a slot, and its case and row in the recovery table; `None` if nothing is wrong.
 fn wrong<T>(
     slot: &Slot<T>,
     may_be_empty: bool,

@@ -9,16 +9,16 @@ use crate::error::{Mismatch, OpenError};
 use crate::log::offline_access::{self, StartVerdict};
 use crate::log::recovery::{Decision, EndCase};
 
-/// Knows what a start would do, and remembers which findings have said so.
+/// Knows what a start would do, and remembers which findings have reported that.
 pub(super) struct StartPrediction {
     verdict: Result<StartVerdict, StartRefusal>,
     /// Rows of the recovery table that a finding has named.
     rows: HashSet<&'static str>,
-    /// Files of findings for which a start would refuse.
+    /// Files with a finding for which a start would refuse.
     refused: HashSet<PathBuf>,
 }
 
-/// The refusal of a start that does not get as far as the segments.
+/// Why a start would refuse before it reads the segments.
 struct StartRefusal {
     file: PathBuf,
     finding: Option<Finding>,
@@ -36,7 +36,7 @@ impl StartPrediction {
         Ok(Self { verdict, rows: HashSet::new(), refused: HashSet::new() })
     }
 
-    /// What a start would do with the whole log; and why, if it would not simply go on.
+    /// What a start would do with the whole log; and why, if the start would not simply go on.
     pub(super) fn at_start(&self) -> (AtStart, Option<String>) {
         match &self.verdict {
             Err(refusal) => (AtStart::Refuse, Some(refusal.why.clone())),
@@ -64,7 +64,7 @@ impl StartPrediction {
             (_, None) => AtStart::Keep,
             (Err(_), _) => AtStart::Refuse,
             (Ok(verdict), _) if position >= verdict.end.position => verdict.decision.into(),
-            // It lies below what was noted as synced, and a start does not read that.
+            // The problem lies below the noted durable point, where a start does not check the bytes.
             (Ok(_), _) => AtStart::Keep,
         };
         let severity = match at_start {
@@ -75,7 +75,7 @@ impl StartPrediction {
         Finding { index: Some(next.index), row: case.map(EndCase::name), goes_on, ..finding }
     }
 
-    /// What a start would report and no finding has reported yet.
+    /// The problem that a start would report, if no finding has reported it yet.
     pub(super) fn unsaid(&self) -> Option<Finding> {
         match &self.verdict {
             Err(refusal) if self.refused.contains(&refusal.file) => None,
@@ -94,7 +94,7 @@ impl StartPrediction {
 }
 
 impl StartRefusal {
-    /// No finding: `side_files` reports the files beside the segments.
+    /// Has no finding, because `side_files` reports the files beside the segments.
     fn of(unusable: &UnusableFile) -> Self {
         let UnusableFile { file, mismatch: Mismatch { what, found, .. } } = unusable;
         Self { file: file.clone(), finding: None, why: format!("{what}: {found}") }

@@ -18,9 +18,9 @@ use crate::segment::scanner::{Break, Broken, Scanner, Step, Stop};
 pub(super) enum Surveyed<'a> {
     /// A segment file, and its header if that is good.
     Segment { position: u64, header: Option<SegmentHeader> },
-    /// An entry whose header is good. With `fits` all of it is good, and it continues what is before.
+    /// An entry with a good header. With `fits` the whole entry is good, and continues the one before.
     Entry { header: EntryHeader, bytes: &'a [u8], fits: bool },
-    /// A blank; `seals` if it is the end of its segment.
+    /// A blank; with `seals` it ends its segment.
     Blank { position: u64, length: u64, chain: u32, seals: bool },
     /// Bytes that do not continue the log, or are not what they should be.
     Problem(Problem),
@@ -31,27 +31,27 @@ pub(super) enum Surveyed<'a> {
 /// Bytes that do not continue the log, or are not what they should be.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
-    /// The row of the recovery table; `None` if no start looks there.
+    /// The row of the recovery table; `None` if no start reads the place.
     pub(super) case: Option<EndCase>,
     pub(super) file: PathBuf,
     pub(super) position: u64,
-    /// Number, index and chain that the next entry there should have.
+    /// What the entry at `position` should continue.
     pub(super) next: Cursor,
     pub(super) mismatch: Mismatch,
     /// Position at which good entries follow.
     pub(super) goes_on: Option<u64>,
 }
 
-/// What a segment holds, once the survey has come to its end.
+/// A whole segment, once the survey has come to its end.
 pub(super) struct SurveyedSegment<'a> {
     pub(super) position: u64,
     pub(super) file: Option<(&'a dyn DiskFile, SegmentHeader)>,
     pub(super) units: Vec<Unit>,
     /// What the next entry must continue.
     pub(super) end: Cursor,
-    /// Whether a blank ends it.
+    /// Whether a blank ends the segment.
     pub(super) sealed: bool,
-    /// Whether there was no problem that begins in it.
+    /// Whether no problem begins in the segment.
     pub(super) intact: bool,
 }
 
@@ -63,7 +63,7 @@ impl StoppedLedger {
         let all = self.positions();
         let positions = self.narrow(&all, &indexes)?;
         let whole = positions.len() == all.len();
-        // What the first segment must continue is known of a whole log only.
+        // Only a survey of the whole log begins with the segment that must continue the base.
         let base = self.base().filter(|_| whole);
         let mut expected = base.filter(|base| base.number == 0).map(|base| Cursor { position: 0, ..base });
         let mut at = base.map(|base| base.position / self.segment_size * self.segment_size);
@@ -89,8 +89,8 @@ impl StoppedLedger {
         Ok(())
     }
 
-    /// Surveys one segment. `next` is what its first entry should continue, as far as that is known; `expected` is
-    /// what its header must say.
+    /// Surveys one segment. `next`: what its first entry should continue, as far as that is known; `expected`: what its
+    /// header must say, if that is known.
     pub(super) fn segment<E: From<OfflineError>>(
         &self,
         position: u64,
@@ -128,7 +128,7 @@ impl StoppedLedger {
     }
 }
 
-/// What to continue where nothing is known.
+/// The cursor where nothing is known of what an entry should continue.
 pub(super) const NOWHERE: Cursor = Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain: 0 };
 
 /// Where the entries of a segment end, and whether the survey met no problem in it.
@@ -250,7 +250,7 @@ impl SegmentSurvey<'_> {
         self.problem(case, Mismatch::new("read of the disk", error, "a segment header"), visit)
     }
 
-    /// A problem of the whole file.
+    /// Reports a problem of the whole file.
     fn problem<E>(&mut self, case: EndCase, mismatch: Mismatch, visit: Visit<'_, E>) -> Result<(), E> {
         self.intact = false;
         let (file, position, next) = (self.path.to_owned(), self.position, self.next);
@@ -267,7 +267,7 @@ struct EntrySurvey<'f> {
 }
 
 impl EntrySurvey<'_> {
-    /// Returns whether a blank ends the segment.
+    /// Surveys the entries. Returns whether a blank ends the segment.
     fn run<E: From<OfflineError>>(
         &mut self,
         segment: &mut SegmentSurvey<'_>,
@@ -334,7 +334,8 @@ impl EntrySurvey<'_> {
         visit(Surveyed::Entry { header, bytes, fits })
     }
 
-    /// Behind its header a blank is zeros. No start reads them, but all replicas hold the same bytes.
+    /// Reports a blank, and a problem if a byte behind the blank's header is not zero: no start reads those bytes, but
+    /// all replicas must hold the same ones.
     fn blank<E: From<OfflineError>>(
         &mut self,
         length: u64,
@@ -362,7 +363,8 @@ impl EntrySurvey<'_> {
         }))
     }
 
-    /// Reports what stopped the scan, and goes to the next good entry. Returns `false` if this segment has none.
+    /// Reports the problem that stopped the scan, and goes to the next good entry. Returns `false` if the rest of the
+    /// segment has none.
     fn go_on<E: From<OfflineError>>(
         &mut self,
         case: EndCase,

@@ -152,7 +152,7 @@ impl Sample {
         std::fs::read_dir(self.path()).unwrap().map(file).collect()
     }
 
-    /// Makes new files where the content is not the old one: nobody's mapping is written to.
+    /// Makes a new file where the content differs, so that no mapping of the old file changes.
     fn restore(&self, content: &BTreeMap<String, Vec<u8>>) {
         let found = self.content();
         for name in found.keys().filter(|name| found.get(*name) != content.get(*name)) {

@@ -1,4 +1,4 @@
-//! Removes the records from an index on, also in front of damage.
+//! [`StoppedLedger::truncate`]: removes the records from an index on, also in front of damage.
 
 use std::path::PathBuf;
 
@@ -23,26 +23,26 @@ pub struct Truncation {
     pub to: u64,
     /// Position after the last entry that is left.
     pub position: u64,
-    /// Number after that entry's.
+    /// Number after the last entry that is left.
     pub number: u64,
-    /// Good entries that go.
+    /// Good entries that the cut removes.
     pub entries: u64,
-    /// Records in them.
+    /// Records in the removed entries.
     pub records: u64,
-    /// Whether bytes go that cannot be read as entries.
+    /// Whether the cut also removes bytes that cannot be read as entries.
     pub damaged: bool,
-    /// Index after the last record known to be committed: more than `to` if committed records go.
+    /// Index after the last record known to be committed: more than `to` if the cut removes committed records.
     pub committed: u64,
-    /// Index after the last record noted as synced here: more than `to` if records go that were acknowledged to the
-    /// leader, and so may have been to a client.
+    /// Index after the last record noted as synced here: more than `to` if the cut removes records that this node has
+    /// acknowledged to the leader, which so may have acknowledged them to a client.
     pub durable: u64,
-    /// Index after the last record that may have been acknowledged, as far as it can be read: more than `to` if such
-    /// records go. Besides the committed and the synced ones these are all that a start would keep: with
+    /// Index after the last readable record that may have been acknowledged: more than `to` if the cut removes such
+    /// records. Besides the committed and the synced records these are all that a start would keep: with
     /// `Durability::Interval` an ack needs no sync, and after a loss of power the note may be older than the last sync.
     pub acknowledged: u64,
-    /// Segment files that go as a whole, the last one first.
+    /// Segment files that the cut removes as a whole, the last one first.
     pub segments: Vec<PathBuf>,
-    /// The segment whose rest becomes zeros; `None` if no segment is left.
+    /// Position of the segment whose rest becomes zeros; `None` if no segment is left.
     #[serde(skip)]
     keep: Option<u64>,
     #[serde(skip)]
@@ -51,15 +51,15 @@ pub struct Truncation {
     discarded: Option<Discarded>,
 }
 
-/// The worst that is given up with the entries that go.
+/// The strongest reason against a cut: what is known of the entries that it removes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Discarded {
-    /// A start would keep them, or would refuse, because no interrupted write explains what is missing: they may have
-    /// been acknowledged.
+    /// A start would keep the entries, or would refuse because no interrupted write explains the damage: the entries
+    /// may have been acknowledged.
     Acknowledged,
-    /// They were noted as synced here: they may have been acknowledged.
+    /// The entries are noted as synced here, so they may have been acknowledged.
     Synced,
-    /// They are known to be committed.
+    /// The entries are known to be committed.
     Committed,
 }
 
@@ -96,11 +96,13 @@ impl StoppedLedger {
         }
     }
 
-    /// Removes the records from index `to` on, and the entries that hold them, durably. What is left opens. A batch is
-    /// never split. Whatever may have been acknowledged stays unless `discard_committed`: what is known to be
-    /// committed, what was noted as synced here, and what a start would keep or refuse for. A replica that loses it
-    /// breaks what the cluster has promised, so it is for the case that no replica has it. Without it goes what a
-    /// start would cut anyway.
+    /// Removes the records from index `to` on, and the entries that hold them, durably. A node can open the rest. Never
+    /// splits a batch.
+    ///
+    /// Without `discard_committed` it removes only what a start would cut anyway, and refuses to remove entries that
+    /// may have been acknowledged: those known to be committed, those noted as synced here, and those that a start
+    /// would keep or refuse for. A replica that loses such entries breaks the cluster's promise, so `discard_committed`
+    /// is for the case that no other replica has them.
     ///
     /// # Errors
     /// If `to` is not the first record of an entry, or may have been acknowledged, or is behind damage; if the
@@ -108,9 +110,9 @@ impl StoppedLedger {
     pub fn truncate(&self, to: u64, discard_committed: bool) -> Result<Truncation, OfflineError> {
         let plan = self.plan_truncation(to, discard_committed)?;
         let (directory, noted) = self.noted()?;
-        // What is left must be on the disk: in a copy of a directory nothing need have been synced yet.
+        // The rest of the log must be on the disk: nothing of a copied directory may have been synced yet.
         offline_access::sync_all(self.disk.as_ref(), &self.path)?;
-        // Lowers the notes before anything goes, so that a start does not take what is gone for damage.
+        // The notes are lowered before anything is removed, so that no start takes the missing entries for damage.
         let (committed, durable) = (noted.committed.at_most(plan.cut), noted.durable.at_most(plan.cut));
         let lowered = Noted { committed, durable, clearing: true };
         if lowered != noted {
@@ -164,12 +166,12 @@ impl StoppedLedger {
     }
 }
 
-/// The search for the place of the cut.
+/// Searches for the position of the cut, while the survey goes over the log.
 struct CutSearch<'a> {
     ledger: &'a StoppedLedger,
     to: u64,
     base: Cursor,
-    /// What the next entry must continue, in front of any damage, and the segment of the entry before it.
+    /// What the next entry must continue, up to the first damage, and the segment of the entry before it.
     at: Cursor,
     segment: Option<u64>,
     /// The first problem, if it comes before the cut.
@@ -204,7 +206,7 @@ impl<'a> CutSearch<'a> {
     fn see(&mut self, seen: Surveyed<'_>) -> Result<(), OfflineError> {
         match seen {
             Surveyed::Segment { position, header } => {
-                // What follows the last entry of a segment stays in it until an entry is found behind.
+                // The place behind the last entry of a segment stays in that segment until another entry is found.
                 if self.segment.is_none()
                     && let (Some(header), None, None) = (header, &self.cut, &self.problem)
                 {
@@ -236,7 +238,7 @@ impl<'a> CutSearch<'a> {
             return;
         }
         if problem.next.number <= self.base.number && self.to == self.base.index {
-            // Nothing before the damage counts: the log begins anew at its start.
+            // No entry in front of the damage belongs to the log: the log begins anew at its start.
             self.cut = Some((self.base, None));
         } else if self.at.index == self.to {
             self.cut = Some((self.at, self.segment));
@@ -318,11 +320,11 @@ impl Truncation {
 /// What a start would do with the log as it is.
 #[derive(Clone, Copy)]
 enum StartOutcome {
-    /// It would end the log there, and report what it does not keep.
+    /// The start would end the log there, and report what it cuts.
     Ends { number: u64, index: u64 },
-    /// It would throw all of it away, because a reset was interrupted.
+    /// The start would remove the whole log, because a reset was interrupted.
     BeginsAnew,
-    /// It would refuse, because what is missing may have been acknowledged.
+    /// The start would refuse, because the missing entries may have been acknowledged.
     Refuses,
 }
 
@@ -336,8 +338,8 @@ impl StartOutcome {
     }
 }
 
-/// The worst that the cut gives up. It compares numbers, because a change of members is acknowledged and has no
-/// index.
+/// The strongest reason against `cut`, if there is one. Compares numbers too, because a change of members is
+/// acknowledged but has no index.
 fn discarded(cut: &Truncation, noted: Noted, at_start: StartOutcome) -> Option<Discarded> {
     let kept = match at_start {
         StartOutcome::Ends { number, .. } => cut.number < number,

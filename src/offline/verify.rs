@@ -1,4 +1,4 @@
-//! Checks every byte of a ledger's directory.
+//! [`StoppedLedger::verify`]: checks every byte of a ledger's directory.
 
 use serde::Serialize;
 
@@ -9,17 +9,17 @@ use crate::format::batch::Batch;
 use crate::format::entry::{ENTRY_HEADER, EntryHeader, EntryKind};
 use crate::format::hard_state::{LogPoint, Slot};
 
-/// What a verification tells while it runs.
+/// What a verification reports while it runs.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum VerifyEvent {
-    /// Something is not as it was written.
+    /// A place in a file that is not as it was written.
     Finding(Finding),
     /// How far the verification has come.
     Progress {
-        /// Bytes of segments that were checked.
+        /// Bytes of the segments checked so far.
         done: u64,
-        /// Bytes of segments there are.
+        /// Bytes of all segments.
         total: u64,
     },
 }
@@ -29,9 +29,9 @@ pub enum VerifyEvent {
 pub struct VerifySummary {
     /// Segment files.
     pub segments: u64,
-    /// Entries that are what was written.
+    /// Entries that are as they were written.
     pub entries: u64,
-    /// Records in them.
+    /// Records in those entries.
     pub records: u64,
     /// Bytes of the segments.
     pub bytes: u64,
@@ -49,18 +49,18 @@ pub struct VerifySummary {
     pub notes: u64,
     /// What a start of the node would do.
     pub at_start: AtStart,
-    /// Why, if it would not simply go on.
+    /// Why the start would not simply go on, if it would not.
     pub why: Option<String>,
 }
 
-/// Bytes between two events of progress: 1 MiB, so that the display moves and costs nothing.
+/// Bytes between two [`VerifyEvent::Progress`]: 1 MiB, so that the display moves without slowing the verification.
 const TELL: u64 = 1 << 20;
 
 impl StoppedLedger {
-    /// Reads everything and reports whatever is not as it was written. Writes nothing.
+    /// Reads everything and reports every place that is not as it was written. Writes nothing.
     ///
     /// # Errors
-    /// If the system fails, or something is of a later format version; or what `visit` returns.
+    /// If the system fails, or a file is of a later format version; or what `visit` returns.
     pub fn verify<E: From<OfflineError>>(
         &self,
         visit: &mut dyn FnMut(VerifyEvent) -> Result<(), E>,
@@ -92,7 +92,7 @@ impl StoppedLedger {
         for (nth, slot) in hard_state.iter().flat_map(|state| state.notes.iter().enumerate()) {
             if let Slot::Valid(_, noted) = slot {
                 places.push(ExpectedPoint { slot: nth + 2, what: "committed", point: noted.committed, met: false });
-                // An older slot may name what has been truncated since.
+                // The durable point of an older slot may lie behind a later truncation.
                 if noted.durable == newest.durable {
                     places.push(ExpectedPoint { slot: nth + 2, what: "durable", point: noted.durable, met: false });
                 }
@@ -187,12 +187,12 @@ impl<E: From<OfflineError>> Verification<'_, E> {
         Finding::new(Severity::Damage, path, format!("{what} point of progress slot {slot}")).at(at)
     }
 
-    /// Reports what a start would say and no finding has said, and the noted points for which there is no entry.
+    /// Reports what a start would report and no finding has covered, and the noted points that no entry confirms.
     fn finish(mut self) -> Result<VerifySummary, E> {
         if let Some(finding) = self.prediction.unsaid() {
             self.report(finding)?;
         }
-        // If there is damage, it may hide the entry: it was reported already.
+        // Damage may hide the entry, and was reported already.
         let sound = self.summary.damages == 0;
         for place in std::mem::take(&mut self.places).into_iter().filter(|place| sound && !place.met) {
             let finding = self.note(place.slot, place.what);
@@ -213,7 +213,7 @@ impl<E: From<OfflineError>> Verification<'_, E> {
         (self.visit)(VerifyEvent::Finding(finding))
     }
 
-    /// `position` is where the verification has come to.
+    /// Reports progress, if the verification has come far enough since the last report. `position`: where it is now.
     fn tell(&mut self, position: u64) -> Result<(), E> {
         let done = position.saturating_sub(self.begins).min(self.total);
         if done < self.told + TELL {

@@ -1,11 +1,11 @@
-//! What a truncation leaves opens, and is the log as it was up to there.
+//! After a truncation the directory opens, and holds the log as it was up to the cut.
 
 use super::*;
 use crate::format::hard_state::{LogPoint, Noted};
 use crate::log::directory::is_free;
 
 impl Sample {
-    /// Opens, and holds the records below `to`, and goes on; then all is well.
+    /// The directory opens, holds the records below `to`, and takes more; then a verification finds nothing.
     fn ends_at(&mut self, to: u64) {
         let (findings, _) = verified(&self.stopped());
         assert!(findings.iter().all(|finding| finding.row == Some("index")), "{findings:?}");
@@ -90,7 +90,8 @@ fn committed_records_stay_unless_they_are_given_up() {
 }
 
 impl Sample {
-    /// Appends what is committed nowhere; if it is `synced`, it is noted as durable and may have been acknowledged.
+    /// Appends entries that are committed nowhere; with `synced`, they are noted as durable and may have been
+    /// acknowledged.
     fn uncommitted(&self, synced: bool) {
         let mut log = self.log();
         for n in 0..20 {
@@ -102,7 +103,7 @@ impl Sample {
         self.killed(log);
     }
 
-    /// As after `kill -9`: nothing more is noted. Its threads may hold it, and so the lock, a moment longer.
+    /// As after `kill -9`: the log notes nothing more. Its threads may hold the lock a moment longer.
     fn killed(&self, log: Log) {
         drop(log);
         let free = (0..1_000_000).any(|_| {
@@ -113,7 +114,7 @@ impl Sample {
     }
 }
 
-/// An ack follows the note of what was synced; the note of what is committed comes with the flush after that.
+/// An ack follows the note of the synced entries; the commit point is noted only by the next flush.
 #[test]
 fn what_was_synced_stays_unless_it_is_given_up() {
     let mut sample = Sample::new();
@@ -121,7 +122,7 @@ fn what_was_synced_stays_unless_it_is_given_up() {
     sample.uncommitted(true);
     let before = sample.content();
     let error = sample.stopped().truncate(end + 3, false).unwrap_err();
-    assert!(error.to_string().contains("synced here and may have been acknowledged"), "{error}");
+    assert!(error.to_string().contains("this node has synced those"), "{error}");
     assert_eq!(sample.content(), before);
     let cut = sample.stopped().truncate(end + 3, true).unwrap();
     assert_eq!((cut.records, cut.discards_committed(), cut.discards_acknowledged()), (17, false, true));
@@ -141,7 +142,7 @@ fn what_a_start_would_keep_stays_unless_it_is_given_up() {
     sample.uncommitted(false);
     let before = sample.content();
     let error = sample.stopped().truncate(end + 3, false).unwrap_err();
-    assert!(error.to_string().contains("may have been acknowledged"), "{error}");
+    assert!(error.to_string().contains("may have acknowledged them without a note"), "{error}");
     assert_eq!(sample.content(), before);
     sample.stopped().truncate(end, true).unwrap();
     sample.ends_at(end);
@@ -159,7 +160,7 @@ fn an_entry_without_records_stays_unless_it_is_given_up() {
     assert!(sample.stopped().plan_truncation(last.index, true).unwrap().discards_committed());
 }
 
-/// Nobody counted on what was being written when the process died: the next start would cut it, asked or not.
+/// Nobody relied on the entry that was being written when the process died: the next start would cut it anyway.
 #[test]
 fn a_torn_tail_goes_without_being_given_up() {
     let mut sample = Sample::new();
@@ -215,7 +216,7 @@ fn a_log_that_lacks_what_was_noted_is_taken_as_it_is() {
     sample.ends_at(last.index);
 }
 
-/// It was noted behind a roll, and what comes in the place of the roll was not synced.
+/// The durable point was noted behind a roll, and the entry that replaced the roll was not synced.
 #[test]
 fn nothing_behind_a_cut_stays_noted_as_durable() {
     let sample = Sample::new();

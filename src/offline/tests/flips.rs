@@ -16,13 +16,13 @@ struct Target {
     file: String,
     byte: u64,
     bits: Range<u8>,
-    /// Of its file nothing is lost that a start cannot make anew.
+    /// A start can make anew whatever its file loses.
     replaceable: bool,
 }
 
 impl Sample {
-    /// One bit of every byte that means something: the segments up to the end of the log, the hard state, identity,
-    /// start and index; and all bits of an entry's header, a segment's, a blank's and of each slot of the hard state.
+    /// One bit of every byte that is read: the segments up to the end of the log, the hard state, identity, start and
+    /// index; and all bits of an entry's header, a segment's, a blank's and of each slot of the hard state.
     fn targets(&self) -> Vec<Target> {
         let ledger = self.stopped();
         let mut end = 0;

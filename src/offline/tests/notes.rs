@@ -58,7 +58,7 @@ fn bytes_between_the_slots_and_behind_the_log_are_seen() {
     assert!(finding.mismatch.found.contains(&(3 * SIZE - 1).to_string()), "{finding}");
 }
 
-/// What cannot be read of one slot says nothing about the others.
+/// A slot that cannot be read says nothing about the others.
 #[test]
 fn a_slot_that_cannot_be_read_is_named_with_what_a_start_then_does() {
     for slot in 0..4 {
@@ -88,7 +88,7 @@ fn a_finding_says_what_a_start_then_does() {
     assert_eq!((finding.position, finding.index), (Some(last), Some(sample.appended.last().unwrap().index)));
     let open = Log::open(Arc::new(HookedDisk::without_syncs()), sample.path(), identity("n0"), options());
     assert!(open.is_err());
-    // In an earlier segment a start believes what was noted.
+    // A start does not check an earlier segment that the note calls synced.
     sample.flip(last + 90);
     sample.flip(sample.batch(2).position + 90);
     let finding = only(&sample);
@@ -150,7 +150,7 @@ fn looking_changes_nothing() {
     assert_eq!(sample.content(), before);
 }
 
-/// It is where the log goes on: who may not put it back does not say how the log ends.
+/// The renamed file may be where the log goes on: a tool that may not rename it back does not say where the log ends.
 #[test]
 fn a_name_that_a_start_was_making_anew_is_put_back_or_the_directory_refused() {
     let sample = Sample::new();

@@ -98,7 +98,7 @@ fn what_was_interrupted_can_be_done_again() {
     close(log);
     let first = sample.stopped().make_new_cluster(None).unwrap();
     assert_eq!((first.end, first.old_incarnation), (6, Some(Incarnation::from_u128(OLD).to_string())));
-    // What is done is done: another incarnation would lock out the clients of the first.
+    // A second recovery is refused: another incarnation would lock out the clients of the first.
     let before = sample.content();
     let refused = |again: Result<_, OfflineError>| {
         assert!(matches!(again.unwrap_err(), OfflineError::AloneAlready { node, .. } if node == "n0"));
@@ -125,7 +125,7 @@ fn no_cluster_is_made_of_damage_or_of_nothing() {
     assert!(matches!(refused, OfflineError::NotAMember { .. }), "{refused}");
 }
 
-/// What a start begins with: the end of a snapshot's installation that its process did not live to see.
+/// A start first finishes the installation of a snapshot during which the process died.
 fn with_pending_snapshot(sample: &Sample) {
     let snapshot = pb::SnapshotRequest {
         last_log_id: Some(pb::LogId { term: 4, number: 99 }),
@@ -165,7 +165,7 @@ fn no_cluster_is_made_of_a_log_that_a_start_would_begin_anew() {
     }
 }
 
-/// Of a copy nothing need be on the disk, and a start syncs no more than what was not noted as synced.
+/// Nothing of a copy may be on the disk yet, and a start syncs only entries that no note calls synced.
 #[test]
 fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
     type Tool = fn(StoppedLedger);
@@ -202,7 +202,7 @@ fn all_of_a_copy_is_synced_before_anything_is_changed_in_it() {
     }
 }
 
-/// A program of before must go on to refuse it.
+/// A program that knows only earlier versions must still refuse the directory.
 #[test]
 fn a_survivor_with_a_segment_that_was_ended_early_stays_of_the_version_that_has_them() {
     let sample = survivor();
