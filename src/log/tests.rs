@@ -127,7 +127,7 @@ fn a_log_comes_back_as_it_was() {
     assert_eq!(log.reader().record(309).unwrap().index, 309);
 }
 
-/// The bytes of every segment, which must not depend on how a log came about.
+/// The bytes of every segment: two logs with the same entries must have the same ones.
 fn segment_bytes(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = std::fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap()).collect();
     files.sort_by_key(|file| file.file_name());
@@ -284,7 +284,7 @@ fn a_reset_log_begins_where_its_leader_says() {
     fill(&mut late, 3);
     late.reset(1, 199, leader.purged().unwrap().next).unwrap();
     assert_eq!((late.progress().first(), late.progress().committed()), (200, 200));
-    // There is nothing yet that is not durable.
+    // Every entry is durable so far.
     assert_eq!((late.progress().durable(), late.progress().end()), (200, 200));
     for number in leader.reader().numbers() {
         late.append_frame(leader.reader().frame(number).unwrap().unwrap()).unwrap();

@@ -1,5 +1,4 @@
-//! What the disk cannot read behind the end of the log, or in a slot that has a second one, keeps no node from
-//! starting.
+//! A node starts in spite of a bad sector behind the end of the log, or in one of two progress slots.
 
 use super::recovery_files::{edit, slot, with_votes};
 use super::recovery_table::{Case, position};
@@ -30,7 +29,7 @@ fn a_bad_sector_behind_the_end_is_overwritten() {
     }
 }
 
-/// Zeros are written in pieces. A piece that ends within a page would have that page read.
+/// Zeros are written in pieces. The system would read a page first to write a piece that ends within it.
 #[test]
 fn a_bad_sector_anywhere_behind_the_end_is_overwritten() {
     const LARGE: u64 = 4 << 20;
@@ -50,7 +49,7 @@ fn a_bad_sector_anywhere_behind_the_end_is_overwritten() {
     }
 }
 
-/// A repair that is done leaves what starts, also if there was nothing for it to do.
+/// After a repair the directory starts, also if there was nothing to repair.
 #[test]
 fn a_repair_that_is_done_leaves_a_log_that_opens_on_a_bad_sector_too() {
     let (_theirs, theirs) = good();
@@ -81,7 +80,7 @@ fn a_progress_slot_that_cannot_be_read_is_written_anew_and_the_other_one_is_used
         assert!(!disk.is_bad(), "slot {lost} still cannot be read");
         let committed = log.progress().commit_point();
         closed(log);
-        // The one that was good is not needed any more.
+        // The slot that was good is not needed any more.
         edit(&file, |bytes| bytes[slot(5 - lost) + 30] ^= 1);
         let log = open(dir.path());
         assert_eq!(log.progress().commit_point(), committed, "slot {lost}");

@@ -1,4 +1,4 @@
-//! What a log takes of the system: descriptors, blocks, and the time of a disk that is slow.
+//! What a log needs of the system: descriptors, blocks, and the time of a slow disk.
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -26,7 +26,7 @@ fn open_on(disk: &HookedDisk, dir: &Path) -> Log {
     Log::open(Arc::new(disk.clone()), dir.join("log"), identity(), options()).unwrap().0
 }
 
-/// So that two entries take a segment.
+/// A record so large that two entries fill a segment.
 fn large() -> String {
     "x".repeat(3500)
 }
@@ -78,7 +78,7 @@ fn sealed_segments_hold_no_descriptor() {
     assert_eq!(segments_open(dir.path()), 1, "after all was read: {:?}", open_files(dir.path()));
 }
 
-/// What may be truncated is written to again.
+/// A segment keeps its descriptor as long as a truncation may write to it.
 #[test]
 fn a_segment_is_let_go_of_when_it_is_durable_and_committed_and_not_before() {
     let dir = tempfile::tempdir().unwrap();
@@ -91,7 +91,7 @@ fn a_segment_is_let_go_of_when_it_is_durable_and_committed_and_not_before() {
     assert_eq!(segments_open(dir.path()), 4, "nothing is committed");
     log.committer().commit(log.parts.segments.read()[2].start().number).unwrap();
     assert_eq!(segments_open(dir.path()), 2);
-    // Into a segment that was sealed.
+    // Truncates into a sealed segment.
     let from = log.parts.segments.read()[2].start().number + 1;
     log.truncate(from).unwrap();
     append(&mut log, &["in its place"]);
@@ -116,7 +116,7 @@ fn without_a_descriptor_a_roll_is_refused_and_tried_again() {
     roll_until(&mut log, 5);
 }
 
-/// Where the log begins has to be written down; nothing has changed while no descriptor could be had for that.
+/// A purge must write the start file; while the process has no descriptor for that, the purge changes nothing.
 #[test]
 fn where_the_log_begins_is_written_as_soon_as_there_is_a_descriptor() {
     let dir = tempfile::tempdir().unwrap();
@@ -142,7 +142,7 @@ fn where_the_log_begins_is_written_as_soon_as_there_is_a_descriptor() {
     assert!(log.reader().failure().is_some());
 }
 
-/// Without a segment the place of the next entry is known all the same, and may be near the end of one.
+/// A log without a segment still knows the position of its next entry, which may be near the end of a segment.
 #[test]
 fn the_first_entry_of_a_log_without_a_segment_rolls_when_it_does_not_fit() {
     let dir = tempfile::tempdir().unwrap();
@@ -151,7 +151,7 @@ fn the_first_entry_of_a_log_without_a_segment_rolls_when_it_does_not_fit() {
     append(&mut log, &["before"]);
     flushed(&mut log);
     none_left.store(true, Ordering::Relaxed);
-    // The spare was made before there was none left.
+    // The spare was made before the descriptors ran out.
     while log.parts.spare.take(&dir.path().join("log/gone")).is_ok() {}
     let next = Cursor { position: 3 * SIZE - 400, number: 11, index: 11, term: 1, timestamp: 0, chain: 1 };
     log.reset(1, 10, next).unwrap();
@@ -185,7 +185,7 @@ fn without_a_descriptor_what_is_stored_is_read_and_damage_is_still_found() {
     assert_eq!(log.reader().record(2).unwrap().body.len(), large().len());
 }
 
-/// A read that waits for the disk until it is let go on.
+/// A read that waits for the disk until the test lets it go on.
 #[derive(Default)]
 struct Gate {
     shut: parking_lot::Mutex<bool>,

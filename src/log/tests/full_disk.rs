@@ -1,4 +1,4 @@
-//! What a log does on a disk that is full, and when there is room again.
+//! What a log does on a full disk, and once there is room again.
 
 use std::io;
 use std::path::PathBuf;
@@ -21,7 +21,7 @@ use crate::types::Incarnation;
 
 pub(super) const SIZE: u64 = 16384;
 
-/// Flushes at once; does file work when it is told to, or at once.
+/// Flushes at once; does file work when the test says so, or at once.
 #[derive(Default)]
 pub(super) struct Jobs {
     pub(super) later: bool,
@@ -197,7 +197,8 @@ fn a_follower_lets_in_what_it_can_write_and_keeps_room_for_rafts_own() {
     room(&log, 5 * SIZE, false, 2000).unwrap();
 }
 
-/// Entries of two leaders ago fill the segment and begin the next; what the leader has instead rolls at another place.
+/// Entries of an earlier leader fill the segment and begin the next one; the present leader's replacements roll at
+/// another position.
 #[test]
 fn what_comes_in_place_of_a_tail_is_let_in_only_if_it_can_be_written() {
     let disk = SimDisk::new();
@@ -217,7 +218,7 @@ fn what_comes_in_place_of_a_tail_is_let_in_only_if_it_can_be_written() {
     assert!(SIZE + 2000 < log.end().position);
     let why = capacity.room_until(kept, SIZE + 2000, false, 0).unwrap_err();
     assert!(why.why.contains("no room for another segment in /data"), "{why}");
-    // What is kept for Raft's own entries is kept in the segment that is left.
+    // The room reserved for Raft's own entries is in the segment that is left.
     capacity.room_until(kept, SIZE - 100, false, 0).unwrap_err();
     capacity.room_until(kept, SIZE - 100, true, 0).unwrap();
 }
@@ -249,7 +250,7 @@ fn a_full_disk_is_asked_again_after_a_second_and_after_a_purge_at_once() {
     }
 }
 
-/// Recording it takes a block, and there is none: that must not be what keeps the disk full.
+/// Recording a purge takes a block, and the disk has none: that must not keep the purge from making room.
 #[test]
 fn a_purge_works_on_a_disk_without_a_single_free_byte() {
     for round in 0..3 {
@@ -284,8 +285,8 @@ fn no_segment_is_made_that_would_leave_more_in_use_than_is_allowed() {
     append(&mut log, 1000, 0).unwrap();
 }
 
-/// The last file there is room for is taken from the thread that fills it with zeros, which may be in the middle of a
-/// slow write: what is appended is not overwritten by it.
+/// The roll takes the last file that has room from the thread that fills it with zeros, which may be in the middle of a
+/// slow write: that write must not overwrite appended entries.
 #[test]
 fn a_spare_that_is_being_filled_is_taken_when_there_is_no_other() {
     let disk = SimDisk::new();
@@ -343,7 +344,7 @@ fn fill_up_or_stop(log: &mut Log) {
     assert!(stopped, "it goes on");
 }
 
-/// What there was makes room for what comes in its place, as soon as no reader holds on to it.
+/// The old segments make room for the new beginning, as soon as no reader holds them.
 #[test]
 fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
     for held in [false, true] {
@@ -354,7 +355,7 @@ fn a_log_begins_anew_on_a_full_disk_and_waits_for_room_if_it_has_to() {
         let (end, reader) = (log.end(), log.reader());
         log.committer().commit(end.number - 1).unwrap();
         let slice = held.then(|| (0..end.number).map(|number| reader.frame(number).unwrap()).collect::<Vec<_>>());
-        // With what is set aside it can write down where it begins, and no more.
+        // With the ballast the log can record where it begins, and nothing more.
         disk.set_capacity(Some(disk.used() - 60_000));
         let next = Cursor { position: 20 * SIZE + 400, number: 999, index: 999, ..end };
         log.reset(end.term, 998, next).unwrap();

@@ -1,8 +1,8 @@
-//! Directories of format versions 1 and 2 as they lie in `tests/golden`: what they hold is read, and writing the same
-//! again gives the same bytes.
+//! Directories of format versions 1 and 2, stored in `tests/golden`: this program reads their records, and writes the
+//! same bytes from the same calls.
 //!
-//! A change of the format needs a new version and the reader of these. Until the first release they may
-//! change: `DLEDGER_GOLDEN=write cargo test --lib log::tests::golden` writes the directories anew.
+//! A change of the format needs a new version, and still a reader of these directories. Until the first release they
+//! may change: `DLEDGER_GOLDEN=write cargo test --lib log::tests::golden` writes them anew.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ const TIME: u64 = 1_700_000_000_000;
 /// The last entry that is gone from the purged one; it lies in the second segment.
 const PURGED: u64 = 8;
 
-/// Flushes when it is told to and does file work at once: the same calls leave the same bytes.
+/// Flushes when the test says so and does file work at once, so that the same calls leave the same bytes.
 struct ByHand;
 
 impl FlushScheduler for ByHand {
@@ -46,7 +46,7 @@ pub(super) fn open(dir: &Path) -> Result<(Log, Recovered), OpenError> {
         incarnation: Incarnation::from_u128(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f),
     };
     let (scheduler, background) = (Arc::new(ByHand), Arc::new(ByHand));
-    // Or else a vote would flush.
+    // With `None` a vote would flush.
     let interval = Some(Duration::from_secs(60));
     let options = LogOptions { segment_size: SIZE, interval, scheduler, background };
     Log::open(Arc::new(RealDisk), dir.to_owned(), identity, options)
@@ -150,7 +150,7 @@ fn rewrites() -> bool {
     std::env::var("DLEDGER_GOLDEN").is_ok_and(|what| what == "write")
 }
 
-/// Why two directories are not the same, file by file.
+/// The differences between two directories, file by file.
 fn differences(written: &BTreeMap<String, Vec<u8>>, golden: &BTreeMap<String, Vec<u8>>) -> Vec<String> {
     let all: std::collections::BTreeSet<_> = written.keys().chain(golden.keys()).collect();
     let difference = |name: &String| match (written.get(name), golden.get(name)) {
@@ -261,7 +261,7 @@ fn version_1_is_read_as_it_was_written() {
     same(&records(&reader), &expected());
     assert_eq!(log.identity().incarnation.to_string(), "00010203-0405-0607-0809-0a0b0c0d0e0f");
     assert_eq!((log.purged(), reader.start_point().snapshot), (None, None));
-    // Opened by this program it is still what it was, and goes on.
+    // This program opens the directory without changing its version, and appends to it.
     assert_eq!(files(dir.path()), files(&fixture("v1")));
     log.append_draft(Draft::batch(&["more"]), 2, TIME).unwrap();
     log.committer().commit(11).unwrap();
@@ -305,7 +305,7 @@ fn version_2_is_read_as_it_was_written() {
     assert_eq!(files(dir.path()), files(&fixture("v2")));
 }
 
-/// Nothing else of it changes, so whoever ends no segment by age can go back.
+/// Nothing else of the format changes, so an operator who ends no segment by age can go back to the earlier program.
 #[test]
 fn a_directory_of_version_1_is_one_of_version_2_with_its_first_roll_and_not_before() {
     if rewrites() {

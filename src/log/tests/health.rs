@@ -1,4 +1,4 @@
-//! What is known to be damaged, and goes.
+//! Known damage in segments that are then removed.
 
 use std::sync::atomic::Ordering;
 
@@ -41,7 +41,7 @@ fn damage_is_not_listed_any_more_when_the_log_begins_anew() {
     assert_eq!(status.repaired, 0);
 }
 
-/// Whoever read it before it went reports it after.
+/// A reader that read the segment before its removal reports the damage after the removal.
 #[test]
 fn damage_that_is_noted_late_is_not_listed_and_a_late_repair_is_not_counted() {
     let dir = tempfile::tempdir().unwrap();
@@ -56,7 +56,7 @@ fn damage_that_is_noted_late_is_not_listed_and_a_late_repair_is_not_counted() {
     assert_eq!(status.repaired, 0);
 }
 
-/// What is missing is a descriptor: nothing was said of the segment that was to be read with it.
+/// The process lacks a descriptor: that says nothing about the segment that the scrub could not open.
 #[test]
 fn a_step_of_a_scrub_that_found_no_descriptor_is_tried_again() {
     let dir = tempfile::tempdir().unwrap();

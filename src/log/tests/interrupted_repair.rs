@@ -1,4 +1,4 @@
-//! A repair that is interrupted anywhere leaves a directory that is refused, or good.
+//! A repair that is interrupted at any call leaves a directory that a start refuses, or a good one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ fn repair(disk: &SimDisk, peer: &LogReader) -> Result<(), RepairError> {
 #[test]
 fn an_interrupted_repair_leaves_what_is_refused_or_good() {
     let theirs = filled(&SimDisk::new()).reader();
-    // What a read does not refuse is what the peer has.
+    // Every record that a read does not refuse equals the peer's.
     let never_wrong = |log: &Log| {
         assert_eq!(log.end().number, 30);
         (0..30).all(|number| match log.reader().frame(number) {
@@ -95,7 +95,7 @@ fn an_interrupted_repair_leaves_what_is_refused_or_good() {
             disk.fail_nth(op, nth, io::ErrorKind::Other);
             let ended = repair(&disk, &theirs);
             let mut rng = Rng::new(nth << 8 | op as u64);
-            // What fails may also be the last thing that the process did, or the machine.
+            // The failing call may also be the last one before the process dies, or before the power goes.
             let disk = if nth % 2 == 0 { disk.crash(&mut rng).unwrap() } else { disk.kill().unwrap() };
             match open(&disk) {
                 Ok(log) => assert!(never_wrong(&log), "{op:?} {nth}: opened, and wrong"),

@@ -1,11 +1,11 @@
-//! File work that is still to be done when a log is dropped.
+//! File work that is still queued when a log is dropped.
 
 use parking_lot::Mutex;
 
 use super::*;
 use crate::log::directory::is_free;
 
-/// Keeps jobs until it is told to do them.
+/// Keeps jobs until the test has them done.
 #[derive(Default)]
 struct Queued(Mutex<Vec<Box<dyn FnOnce() + Send>>>);
 
@@ -22,7 +22,7 @@ impl Queued {
     }
 }
 
-/// Whoever takes the lock would see files change under it.
+/// Else the next process to take the lock would see files change under it.
 #[test]
 fn nobody_finds_the_directory_free_while_an_index_is_to_be_written() {
     let (dir, jobs) = (tempfile::tempdir().unwrap(), Arc::new(Queued::default()));
@@ -30,7 +30,7 @@ fn nobody_finds_the_directory_free_while_an_index_is_to_be_written() {
         (dir.path().join("log"), LogOptions { scheduler: Arc::new(ByHand), background: jobs.clone(), ..options() });
     let mut log = Log::open(Arc::new(RealDisk), path.clone(), identity(), options).unwrap().0;
     while log.parts.segments.read().len() < 2 {
-        // The spare, which holds the log too.
+        // The job that makes the spare holds the log's files too.
         jobs.work();
         append(&mut log, &[&"x".repeat(1000)]);
     }

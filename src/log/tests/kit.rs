@@ -1,4 +1,4 @@
-//! A log on a simulated disk, whose flushes and file work are run by hand.
+//! A log on a simulated disk; the test runs its flushes and file work by hand.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::log::threads::FlushScheduler;
 use crate::log::{Background, Log, LogOptions};
 use crate::types::Incarnation;
 
-/// Flushes and does file work when it is told to, so that a crash may come before.
+/// Flushes and does file work when the test says so, so that a crash may come before.
 pub(crate) struct Later {
     disk: SimDisk,
     flushes: Mutex<Vec<Arc<Flusher>>>,
@@ -46,13 +46,13 @@ impl Later {
         Arc::new(Self { disk: disk.clone(), flushes, jobs, at_once: at_once.into(), failures })
     }
 
-    /// Does the file work that waits.
+    /// Does the queued file work.
     pub(crate) fn work(&self) {
         let jobs = std::mem::take(&mut *self.jobs.lock());
         jobs.into_iter().for_each(|job| self.perform(job));
     }
 
-    /// Does the file work that waits, and all that comes at once.
+    /// Does the queued file work, and any that this work queues.
     pub(crate) fn work_at_once(&self) {
         self.at_once.store(true, Ordering::Relaxed);
         self.work();
@@ -65,7 +65,7 @@ impl Later {
         !due.is_empty()
     }
 
-    /// Lets go of the log, which holds this.
+    /// Drops the log, which holds this scheduler.
     pub(crate) fn forget(&self) {
         let jobs = std::mem::take(&mut *self.jobs.lock());
         let flushes = std::mem::take(&mut *self.flushes.lock());

@@ -1,5 +1,5 @@
-//! Names that a failed sync of a directory has lost: the next start, on a system that shows them all the same, makes
-//! them anew before anything counts on them.
+//! Names that a failed sync of a directory has lost: the next start, under a system that still shows them, makes them
+//! anew before anything relies on them.
 
 use std::io;
 use std::path::Path;
@@ -50,13 +50,13 @@ fn no_sync_of_the_directory(disk: &SimDisk) {
     disk.fail_nth(Op::SyncDir, 0, io::ErrorKind::Other);
 }
 
-/// The process dies, and the next one sees what it saw.
+/// The process dies; the next one still sees everything in the page cache.
 fn next(disk: &SimDisk, log: Log) -> SimDisk {
     drop(log);
     disk.kill().unwrap()
 }
 
-/// What is left if the power goes.
+/// The disk after a loss of power.
 fn dark(disk: &SimDisk) -> SimDisk {
     disk.image(Kept::These { names: 0, blocks: 0 })
 }
@@ -104,7 +104,7 @@ fn a_vote_stays_in_a_directory_whose_first_names_were_not_synced() {
     }
 }
 
-/// A program that knows no rolls must be kept from a log with one, whatever became of the write before.
+/// A program that knows no rolls must refuse a log with one, even if the earlier write of the version was lost.
 #[test]
 fn a_directory_with_a_roll_says_so() {
     let version = |disk: &SimDisk| disk.read(Path::new("/data/identity")).unwrap()[8];
@@ -122,7 +122,7 @@ fn a_directory_with_a_roll_says_so() {
     let disk = dark(&disk);
     let log = open(&disk).0;
     assert_eq!((version(&disk), log.end().number), (2, 5));
-    // Once more in each life; on a full disk the ballast goes for it.
+    // Each process writes the version once more; on a full disk it removes the ballast for that.
     disk.set_capacity(Some(disk.used()));
     log.capacity().ready_for_rolls().unwrap();
 }
@@ -147,8 +147,8 @@ fn torn() -> SimDisk {
     disk.kill().unwrap()
 }
 
-/// Other entries come in the place of those that were cut off, in as many segments. Whenever the power goes, what was
-/// cut off does not come back: neither where it continues the log, nor where it does not.
+/// Other entries replace those that were cut off, in as many segments. Whenever the power goes, the entries that were
+/// cut off do not come back: neither where they would continue the log, nor where they would not.
 #[test]
 fn segments_that_were_cut_off_do_not_come_back() {
     let cases: [(u64, fn() -> SimDisk); 3] = [(3, || truncated(3)), (5, || truncated(5)), (3, torn)];
@@ -184,7 +184,7 @@ fn instead(disk: &SimDisk, cut: u64) -> Option<()> {
     Some(())
 }
 
-/// A process that dies while it makes a name anew leaves the file under another one.
+/// A process that dies while it makes a name anew leaves the file under the other name.
 #[test]
 fn a_name_that_was_being_made_anew_is_put_back() {
     for failing in 0.. {
@@ -229,7 +229,7 @@ fn a_name_that_is_there_is_not_put_back_over() {
     assert!(disk.read(Path::new("/data/start.again")).is_err());
 }
 
-/// Its directory may be another log's by then, or be removed.
+/// A closed log's directory may belong to another log by then, or be removed.
 #[test]
 fn a_closed_log_says_nothing_more_of_rolls() {
     let (disk, log, later) = written(3);

@@ -33,7 +33,7 @@ struct Checked {
     written: Vec<String>,
     /// What was written before truncations that were not flushed yet: a crash may bring it back.
     before: Vec<Vec<String>>,
-    /// The first so many of `written` must stay.
+    /// Number of entries of `written`, from the first on, that must stay.
     flushed: usize,
 }
 
@@ -142,8 +142,8 @@ fn what_a_start_shows_after_a_failed_truncation_stays() {
     assert_eq!(open(&disk).0.end(), shown);
 }
 
-/// That the entries before are purged, and so committed, does not say that they were ever synced here. The header of
-/// their segment may not have been either, and without it what follows is lost.
+/// Purged entries are committed, but may never have been synced here. The header of their segment may not have been
+/// synced either, and without the header the entries behind it are lost.
 #[test]
 fn a_restart_after_a_failed_sync_does_not_believe_a_purge_either() {
     let disk = SimDisk::new();
@@ -179,7 +179,7 @@ fn a_failed_sync_of_the_directory_stops_the_log_whatever_else_is_written() {
     assert_eq!(log.progress().durable(), 0);
 }
 
-/// What is noted as durable was synced before it was noted.
+/// The log syncs entries before it notes them as durable.
 #[test]
 fn a_start_syncs_no_segment_that_was_noted_as_durable() {
     let disk = SimDisk::new();
@@ -196,7 +196,7 @@ fn a_start_syncs_no_segment_that_was_noted_as_durable() {
     assert!(opened.is_ok(), "a third sync: {}", opened.unwrap_err());
 }
 
-/// What a clean end remembers may have been in the page cache before, after a sync that failed.
+/// The state that a clean end notes may have been in the page cache only, after an earlier sync that failed.
 #[test]
 fn a_clean_end_remembers_the_commit_point_after_a_failed_sync_too() {
     let disk = SimDisk::new();
@@ -247,7 +247,7 @@ fn a_vote_survives_a_power_loss_in_a_new_directory() {
     }
 }
 
-/// The slot that is left may hold a stale vote: who cannot tell must not vote.
+/// The slot that is left may hold a stale vote: a node that cannot tell must not vote.
 #[test]
 fn half_a_vote_refuses_the_next_start_by_name() {
     let vote = |term| HardVote { term, node: Some("n0".parse().unwrap()), granted: false };

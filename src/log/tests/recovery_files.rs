@@ -1,4 +1,4 @@
-//! The rows of the files beside the segments.
+//! The rows of the recovery table for the files beside the segments.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(super) fn with_votes() -> (tempfile::TempDir, PathBuf) {
     }
     fill(&mut log, 5);
     commit_all(&log);
-    // Two passes: the second notes what was committed when it began, in the other slot.
+    // Two passes: the second notes, in the other slot, the commit point at its beginning.
     fill(&mut log, 1);
     log.closer().close().unwrap();
     closed(log);
@@ -36,7 +36,7 @@ pub(super) fn slot(number: u64) -> usize {
     (number * SLOT_DISTANCE) as usize
 }
 
-/// Gives a file or a slot the next format version, well checksummed.
+/// Gives a file or a slot the next format version, with a good checksum.
 fn reseal_later(bytes: &mut [u8]) {
     bytes[8] += 1;
     let crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..]);
@@ -120,7 +120,7 @@ fn a_lost_note_is_written_anew_and_the_good_one_is_kept() {
     }
 }
 
-/// What was noted as durable comes back down with a truncation, and stays down.
+/// A truncation lowers the noted durable point, and the point stays lowered.
 #[test]
 fn a_truncation_is_never_taken_for_damage() {
     let dir = tempfile::tempdir().unwrap();
@@ -173,7 +173,7 @@ fn an_index_that_cannot_be_used_is_made_anew() {
     }
 }
 
-/// Without a recorded start nothing is ever taken for the rest of a reset.
+/// Without a recorded start, recovery never takes segments for the rest of a reset.
 #[test]
 fn segments_of_another_ledger_are_refused_and_kept() {
     let dir = tempfile::tempdir().unwrap();
@@ -193,7 +193,7 @@ fn segments_of_another_ledger_are_refused_and_kept() {
     assert_eq!(segment_bytes(dir.path()), before);
 }
 
-/// A start that leads elsewhere takes nothing with it that was noted, even if the log goes far beyond.
+/// A recorded start on another history removes no noted entry, even if the log goes far beyond the start.
 #[test]
 fn a_start_that_is_not_reached_never_costs_what_was_noted() {
     for committed in [false, true] {

@@ -1,5 +1,5 @@
-//! Every row of the recovery table, on real files: the damage is done, what is found and known is compared, and what is
-//! done about it is seen.
+//! Every row of the recovery table, on real files: each test damages a log, compares what a start finds and knows, and
+//! checks what the start does.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -20,7 +20,7 @@ use crate::segment::scanner::Break;
 
 pub(super) const KNOWN: [Known; 3] = [Known::Nothing, Known::Durable, Known::Committed];
 
-/// All finds. The match makes the compiler ask for new ones.
+/// All cases. The match makes the compiler ask for new ones.
 pub(super) const FINDS: [EndCase; 21] = {
     use Break::*;
     use EndCase::*;
@@ -69,7 +69,7 @@ pub(super) fn position(number: u64) -> u64 {
     number / 5 * SIZE + SEGMENT_HEADER as u64 + number % 5 * ENTRY - if number == 11 { SHORTER } else { 0 }
 }
 
-/// A log of which three entries are noted as committed, and of the others what `known` says.
+/// A log with three entries noted as committed; `known` says what is noted of the others.
 pub(super) struct Case {
     pub(super) dir: tempfile::TempDir,
     known: Known,
@@ -256,7 +256,7 @@ impl Case {
         Log::open(self.disk(), self.dir.path().join("log"), identity(), options())
     }
 
-    /// What is found and known before anything is done.
+    /// What a start finds and knows before it does anything.
     fn examine(&self) -> (EndCase, Known) {
         let directory = Directory::open(self.disk().as_ref(), self.dir.path().join("log"), identity()).unwrap();
         let examined = examine(&self.disk(), &directory).unwrap();
@@ -337,7 +337,7 @@ fn what_can_still_be_read_of_a_tail_that_goes_is_reported() {
 }
 
 impl Case {
-    /// What was opened takes entries, and opens again without anything to report.
+    /// The opened log takes entries, and opens again without anything to report.
     fn goes_on(&self, mut log: Log, row: &str) {
         append(&mut log, &["after"]);
         flushed(&mut log);
@@ -361,7 +361,7 @@ fn checksums_of_both_sides_are_named() {
 }
 
 /// The page of `docs/recovery.md` is the table.
-/// In a mapping it would be a fault, of which a process dies.
+/// In a mapping a bad sector would be a fault that kills the process.
 #[test]
 fn a_bad_sector_under_the_first_read_is_damage() {
     let mut case = Case::new(Known::Committed);

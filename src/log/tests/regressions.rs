@@ -138,7 +138,7 @@ fn a_vote_slot_that_reads_as_zeros_is_noticed() {
     assert!(opened.is_err(), "opened with {:?}", opened.unwrap().0.reader().vote());
 }
 
-/// While what is committed is ahead of what was durable when the pass began (a slow disk in a fast quorum, or
+/// While the commit point is ahead of the point that was durable when the pass began (a slow disk in a fast quorum, or
 /// `Durability::Interval`), the commit point is never noted at all.
 #[test]
 fn the_commit_point_is_noted_while_appends_go_on() {
@@ -234,7 +234,7 @@ fn first_is_never_above_committed() {
     assert!(progress.first() <= progress.committed(), "{} > {}", progress.first(), progress.committed());
 }
 
-/// One read for replication must not mix what was truncated with what came instead.
+/// One read for replication must not mix truncated entries with their replacements.
 #[test]
 fn frames_of_one_read_continue_each_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -300,9 +300,9 @@ fn close_after_a_panicked_job_returns() {
     finished.recv_timeout(Duration::from_secs(10)).expect("close hangs").unwrap();
 }
 
-/// Found by the crash model, seed 643: a start goes on in a segment that is complete, a smaller entry than the one that
-/// was to follow takes the place of the blank, and of that and the next segment only the next segment reaches the disk.
-/// What is found then must be zeros, which explain themselves, and not the old blank.
+/// Found by the crash model, seed 643: a start goes on in a complete segment, an entry smaller than the one that rolled
+/// takes the place of the blank, and of this entry and the next segment only the next segment reaches the disk. The
+/// next start must find zeros there, which an unfinished write explains, and not the old blank.
 #[test]
 fn a_complete_last_segment_is_open_again_after_a_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -318,8 +318,8 @@ fn a_complete_last_segment_is_open_again_after_a_start() {
     assert!(bytes[end as usize..].iter().all(|byte| *byte == 0), "the blank is still there");
 }
 
-/// The entry after the purge had rolled, and goes: what comes in its place is where it is on replicas that never had
-/// that entry.
+/// The entry after the purge had rolled, and is truncated: its replacement has the same position as on replicas that
+/// never had that entry.
 #[test]
 fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it() {
     for restart in [false, true] {
@@ -341,7 +341,7 @@ fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it
         }
         append(&mut log, &["small"]);
         assert_eq!(log.reader().entry_header(2).unwrap().unwrap().position, behind);
-        // Once it is committed, nothing comes in its place, and the segment before may go.
+        // Once the entry is committed, nothing replaces it, and the segment before it may go.
         log.committer().commit(2).unwrap();
         append(&mut log, &[&large]);
         log.committer().commit(3).unwrap();
@@ -350,7 +350,8 @@ fn what_replaces_an_uncommitted_entry_behind_a_purge_is_where_the_others_have_it
     }
 }
 
-/// Raft commits what is behind the purge while that is recorded: what goes must agree with what was recorded.
+/// Raft commits entries behind the purge while the log records the purge: the segments removed must agree with the
+/// record.
 #[test]
 fn a_commit_during_a_purge_takes_no_segment_that_the_log_begins_in() {
     let dir = tempfile::tempdir().unwrap();
@@ -379,7 +380,7 @@ fn a_commit_during_a_purge_takes_no_segment_that_the_log_begins_in() {
     assert_eq!(log.reader().numbers(), 2..3);
 }
 
-/// As a follower does, which looks at nothing else.
+/// A follower rolls by this rule alone, so a leader must too.
 #[test]
 fn an_entry_rolls_when_it_does_not_fit_and_not_before() {
     // With the shortest blank behind it, it reaches exactly to the end of the segment, or 8 bytes further.
@@ -407,7 +408,7 @@ fn a_spare_that_is_being_taken_is_not_made_again() {
         {
             let (done, answered) = mpsc::channel();
             std::thread::spawn(move || done.send(log.room_for(SIZE / 2, 0, 0)));
-            // It waits until the spare is taken, or does its worst at once.
+            // The proposer waits until the spare is taken, or makes another one at once.
             let _ = answered.recv_timeout(Duration::from_millis(300));
         }
         Ok(())
@@ -421,7 +422,7 @@ fn a_spare_that_is_being_taken_is_not_made_again() {
         assert_eq!(append(&mut log, &[&record]), number);
     }
     flushed(&mut log);
-    // Zeros are written to what is the spare, and to nothing else.
+    // The job writes zeros to the spare, and to no other file.
     let queued = jobs.0.lock().take().unwrap();
     queued.into_iter().for_each(|job| job());
     log.closer().close().unwrap();

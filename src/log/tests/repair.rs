@@ -1,5 +1,5 @@
-//! The laws of a repair, on real files: what was refused is good again and equal to the peer's, and what cannot be
-//! proven is left as it was.
+//! The laws of a repair, on real files: a refused directory is good again and equal to the peer's, and one that cannot
+//! be proven stays as it was.
 
 use super::recovery_table::{BLANK, Case, FINDS, KNOWN, position};
 use super::*;
@@ -18,7 +18,7 @@ fn peer() -> NodeId {
     "n7".parse().unwrap()
 }
 
-/// What a peer that has committed the entries below `committed` answers: two entries at a time.
+/// The answer of a peer that has committed the entries below `committed`: two entries at a time.
 pub(super) fn answer(peer: &LogReader, number: u64, committed: u64) -> Supply {
     let numbers = number..committed.min(number + 2);
     let frames = peer.frames(numbers, usize::MAX).unwrap();
@@ -89,7 +89,7 @@ fn every_refused_row_is_repaired() {
     let (theirs, log) = good();
     let mut rows = 0;
     for find in FINDS {
-        // What is damaged in these two is not the log, but what was noted of it.
+        // In these two cases the note is damaged, not the log.
         if matches!(find, EndCase::OtherHistory | EndCase::StartNotReached) {
             continue;
         }
@@ -199,7 +199,7 @@ fn what_does_not_continue_the_log_is_not_taken() {
         "{error}"
     );
     assert_eq!(segment_bytes(case.dir.path()), before);
-    // The next peer may be a better one.
+    // The next peer may have the entries.
     let mut repair = begin(case.dir.path(), Arc::new(RealDisk));
     run(&mut repair, wrong).unwrap_err();
     run(&mut repair, |number| answer(&log.reader(), number, 12)).unwrap();
@@ -305,7 +305,7 @@ fn a_log_of_another_history_than_was_noted_is_repaired() {
     assert_eq!(damage.mismatch.what, "noted point");
     repair(case.dir.path(), &log.reader()).unwrap();
     is_as(&case, &theirs, "another history");
-    // And nobody who has another one is believed.
+    // And no peer with another entry is believed.
     let (_dir, other) = superseding(1, 14, false);
     case.flip(position(6) + 200);
     let error = repair(case.dir.path(), &other.reader()).unwrap_err();
@@ -327,7 +327,7 @@ fn what_was_noted_wrongly_is_not_repaired() {
 
 #[test]
 fn a_log_that_begins_in_the_middle_is_repaired() {
-    // The last entry that is gone is in the middle of its segment, or the last one in it.
+    // The last purged entry is in the middle of its segment, or the last one of the segment.
     for gone in [6, 9] {
         let (_theirs, mut theirs) = good();
         theirs.purge(1, 2).unwrap();
@@ -378,7 +378,7 @@ fn a_new_file_takes_the_place_of_the_old_one_only_when_it_was_read_again() {
     case.flip(position(1) + 200);
     case.flip(position(11) + 200);
     let before = segment_bytes(case.dir.path());
-    // A disk that does not keep what is written: one bit of every new file turns.
+    // A disk that does not keep the bytes written: one bit of every new file flips.
     let forgetful = HookedDisk::before_sync(|path, file| {
         if path.extension().is_some_and(|ending| ending == "tmp") {
             let mut byte = [0];

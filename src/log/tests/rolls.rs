@@ -88,7 +88,7 @@ fn a_segment_that_a_roll_has_ended_can_go_though_nothing_is_behind_the_roll() {
     assert_eq!(bodies(&log.reader()), ["b"]);
 }
 
-/// So that the next entry has its place where replicas have it that never had the roll.
+/// So that the next entry has the same position as on replicas that never had the roll.
 #[test]
 fn a_roll_that_is_torn_or_truncated_leaves_the_segment_before_as_it_was() {
     for torn in [true, false] {
@@ -138,7 +138,7 @@ fn a_roll_anywhere_else_is_refused_from_a_leader_and_from_the_disk() {
     log.closer().release();
     drop(log);
     let log_dir = dir.path().join("log");
-    // The segment that was begun for it is without an entry.
+    // The segment that the roll began has no entry.
     drop(std::fs::remove_file(log_dir.join(names::segment(SIZE))));
     let file = log_dir.join(names::segment(0));
     let mut bytes = std::fs::read(&file).unwrap();
@@ -202,7 +202,7 @@ fn a_log_that_begins_at_a_roll_or_behind_one_goes_on() {
     }
 }
 
-/// Where the rule of the roll stands a second time: in a repair.
+/// A repair applies the rule of the roll too.
 #[test]
 fn a_segment_that_begins_with_a_roll_is_repaired_from_another_replica() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -1,4 +1,4 @@
-//! The laws of finding, on real files.
+//! The laws of finding records by time and by position, on real files.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The spare segment of a log: when it is tried again, and that a closed log makes none.
+//! The spare segment of a log: when the log tries again to make one, and that a closed log makes none.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::disk::sim::{Op, SimDisk};
 use crate::log::admission::Admission;
 
-/// As where nothing is appended, and only looked at: the retry is a job, and the look does not wait for it.
+/// As in an idle ledger whose status is asked for: the retry is a background job, and the caller does not wait for it.
 #[test]
 fn a_disk_is_full_until_there_is_room_however_often_that_is_looked_at() {
     let (disk, jobs) = (SimDisk::new(), Arc::new(Jobs { later: true, ..Jobs::default() }));
@@ -24,7 +24,7 @@ fn a_disk_is_full_until_there_is_room_however_often_that_is_looked_at() {
     }
     for now in (0..10).map(|n| n * 250) {
         assert!(capacity.disk_full_now(now).is_some(), "at {now}");
-        // Once a second, and not with every look.
+        // The log retries once a second, and not at every call.
         assert_eq!(jobs.queued.lock().len(), usize::from(now % 1000 == 0), "at {now}");
         assert!(capacity.disk_full_now(now).is_some(), "at {now}");
         jobs.work();
@@ -39,7 +39,7 @@ fn has_spare(disk: &SimDisk) -> bool {
     disk.list(Path::new("/data")).unwrap().iter().any(|name| name == "spare")
 }
 
-/// The directory may be another log's by then, or be removed.
+/// The directory may belong to another log by then, or be removed.
 #[test]
 fn a_closed_log_makes_no_spare() {
     let disk = SimDisk::new();
@@ -94,7 +94,7 @@ fn a_close_waits_for_a_spare_that_is_being_made() {
     let _ = maker.join().unwrap();
 }
 
-/// Who asks is often on a thread that all tasks of the node share.
+/// The caller is often on a thread that all tasks of the node share.
 #[test]
 fn nobody_who_only_looks_waits_for_a_disk_that_hangs() {
     for (op, purge) in [(Op::Create, false), (Op::WriteAtomic, true)] {
@@ -130,7 +130,7 @@ fn nobody_who_only_looks_waits_for_a_disk_that_hangs() {
     }
 }
 
-/// Nobody has tried to make a segment yet: the one that is written to is nearly empty.
+/// The log has not tried to make a segment yet: the active one is nearly empty.
 #[test]
 fn a_disk_without_room_for_a_segment_is_told_before_one_is_wanted() {
     let disk = SimDisk::new();

@@ -1,4 +1,4 @@
-//! What was noted behind a roll, if that roll is taken back.
+//! Points noted behind a roll that is later taken back.
 
 use parking_lot::Mutex;
 
@@ -35,13 +35,13 @@ fn nothing_is_noted_as_durable_behind_a_cut() {
     assert_eq!(log.parts.flusher.durable_position(), end);
 }
 
-/// The last note of a start is not synced: a power loss leaves what was noted before it. Torn entries that come in the
-/// place of the roll must not be believed on the strength of that.
+/// The last note of a start is not synced, so a power loss leaves the note before it. Because of that older note no
+/// start may believe torn entries that replaced the roll.
 #[test]
 fn what_comes_in_the_place_of_a_roll_is_verified() {
     let dir = tempfile::tempdir().unwrap();
     closed(flushed_behind_a_roll(dir.path()));
-    // As the sync that follows the lowering left it: what is written after it is lost.
+    // As after the sync of the lowered note: every later write is lost.
     let file = dir.path().join("log/hard-state");
     let lowered = {
         let lowered = Arc::new(Mutex::new(Vec::new()));

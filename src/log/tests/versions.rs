@@ -12,7 +12,7 @@ use crate::types::Incarnation;
 
 /// Where a checksum stands, and what it covers.
 enum Crc {
-    /// At byte 12 of what begins here, for the so many bytes around it.
+    /// At byte 12 of the slot or header, for this many bytes of it.
     Around(usize),
     /// At byte 76, for all before.
     Header,
@@ -86,7 +86,7 @@ fn a_later_index_is_refused_by_name() {
     refused("v1", "00000000000000000000.index", 0, Crc::Around);
 }
 
-/// Its checksum fits, what it says does not: nothing is to be computed from it.
+/// The file's checksum is good but its content is impossible: the log must refuse it before it computes with it.
 #[test]
 fn a_start_where_no_log_can_begin_is_refused() {
     let next = Cursor { position: 65_616, number: 9, index: 305, term: 2, timestamp: 0, chain: 0 };

@@ -33,7 +33,7 @@ fn full(available: u64) -> Space {
     Space { total: 1000, available }
 }
 
-/// Segments that go of five, and why the youngest of them does.
+/// How many of five segments go, and why the youngest of those goes.
 fn goes(retention: Retention, space: Space, now: u64, bounds: Bounds) -> Option<(usize, RemovalReason)> {
     let removal = decide(&retention, &held(5), space, 0, now, bounds).removal?;
     assert_eq!((removal.upto + 1, removal.first), (removal.segments as u64 * 10, removal.segments as u64 * 10));
@@ -79,7 +79,7 @@ fn on_a_full_disk_the_oldest_go_until_it_is_below_the_line() {
     assert_eq!(goes(NONE, full(50), 0, ALL), Some((1, RemovalReason::DiskForced)));
     assert_eq!(goes(NONE, full(49), 0, ALL), Some((2, RemovalReason::DiskForced)));
     assert_eq!(goes(Retention { force: 0.1, ..NONE }, full(0), 0, ALL), Some((4, RemovalReason::DiskForced)));
-    // What goes for another reason counts.
+    // Bytes removed for another reason count.
     assert_eq!(goes(size(300), full(0), 0, ALL), Some((2, RemovalReason::Size)));
     assert_eq!(goes(size(499), full(0), 0, ALL), Some((2, RemovalReason::DiskForced)));
     assert_eq!(goes(age(2), full(0), 2001, ALL), Some((2, RemovalReason::DiskForced)));
@@ -94,7 +94,7 @@ fn what_was_removed_a_moment_ago_is_not_removed_for_twice() {
 
 #[test]
 fn nothing_goes_that_is_needed_or_not_committed() {
-    // What is behind a segment is committed too, when it goes.
+    // A segment goes only once the entry behind it is committed too.
     let bounds = [(0, 50, 0), (9, 50, 0), (10, 50, 1), (39, 50, 3), (50, 29, 2), (50, 30, 2), (50, 31, 3), (50, 50, 4)];
     for (floor, committed, goes_to) in bounds {
         let bounds = Bounds { first: 0, floor, committed };
@@ -122,7 +122,7 @@ fn what_is_asked_for_goes_in_whole_segments_and_nothing_above_it() {
     assert_eq!(goes(9, ALL), None);
     assert_eq!(goes(10, ALL), Some((1, 9, 10, 100)));
     assert_eq!(goes(39, ALL), Some((3, 29, 30, 300)));
-    // Never the active one, what is not committed, or what is gone.
+    // Never the active segment, uncommitted entries, or entries that are gone already.
     assert_eq!(goes(u64::MAX, ALL), Some((4, 39, 40, 400)));
     assert_eq!(goes(u64::MAX, Bounds { committed: 29, ..ALL }), Some((2, 19, 20, 200)));
     assert_eq!(goes(u64::MAX, Bounds { floor: 9, ..ALL }), None);
@@ -156,7 +156,7 @@ prop_compose! {
 
 proptest! {
     /// Never above the floor, the commit point, or in the active segment; a larger floor never keeps more; and
-    /// what is decided once and done leaves nothing to do.
+    /// a decision that was carried out leaves nothing to do.
     #[test]
     fn retention_is_bounded_monotone_and_done_at_once(
         segments in any_segments(),

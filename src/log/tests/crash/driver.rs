@@ -26,7 +26,7 @@ pub(crate) const SIZE: u64 = 8192;
 pub(crate) struct Mode {
     /// `None`: a completion means durable.
     pub(crate) interval: Option<Duration>,
-    /// File work is done at once, not when it is told to.
+    /// File work is done at once, and not when the driver says so.
     pub(crate) at_once: bool,
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Mode {
 pub(crate) enum End {
     /// The power is gone, maybe in the middle of something.
     PowerLoss,
-    /// A call failed that was told to; the log takes nothing more.
+    /// A call failed as planned; the log takes nothing more.
     Failure,
 }
 
@@ -45,7 +45,7 @@ pub(crate) type Step = Result<(), End>;
 #[derive(Default)]
 struct Acks {
     next: u64,
-    /// Those that wait, and the entry each is for: one, and all before.
+    /// Completions that wait; each is for an entry and all before it.
     waiting: BTreeMap<u64, u64>,
     /// Entries below were said to be durable.
     acked: u64,
@@ -67,7 +67,7 @@ pub(crate) struct Driver {
     failures: u64,
 }
 
-/// Else the next entry would not be where it is on replicas that have not rolled.
+/// Else the next entry would have another position than on replicas that have not rolled.
 pub(crate) fn assert_no_roll_without_its_entry(log: &Log) {
     let end = log.end();
     if let Some(last) = end.number.checked_sub(1).and_then(|last| log.reader().entry_header(last).unwrap()) {
@@ -75,7 +75,7 @@ pub(crate) fn assert_no_roll_without_its_entry(log: &Log) {
     }
 }
 
-/// Else a program of before would take it for a torn tail.
+/// Else a program that knows no rolls would take the roll for a torn tail.
 fn assert_no_roll_in_version_1(log: &Log) {
     let reader = log.reader();
     let is_roll = |number| reader.entry_header(number).unwrap().is_some_and(|header| header.kind == EntryKind::Roll);
@@ -237,7 +237,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Does the file work that waits.
+    /// Does the queued file work.
     pub(crate) fn work(&mut self) -> Step {
         self.later.work();
         self.settle(Ok(()))

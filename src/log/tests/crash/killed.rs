@@ -1,4 +1,4 @@
-//! Real files, a real process, `kill -9`: what it has said stays said.
+//! Real files, a real process, `kill -9`: every promise that the process has printed holds.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -24,7 +24,7 @@ const SIZE: u64 = 8192;
 /// Where the child finds its directory, and which life it is.
 const DIR: &str = "DLEDGER_CRASH_CHILD";
 const LIFE: &str = "DLEDGER_CRASH_LIFE";
-/// Begins every line of the child that counts.
+/// Prefix of the lines of the child that the parent reads.
 const MARK: &str = "> ";
 
 #[test]
@@ -107,7 +107,7 @@ impl Said {
         if end > first {
             check_bytes(log, at);
         }
-        // The next life begins with what this one has seen.
+        // The next process begins with everything that this one has seen.
         (self.vote, self.first) = (vote, first);
         (self.voting, self.purging, self.before, self.acked) = (vote, first, None, end);
         self.terms = (first..end).map(|number| (number, reader.entry_header(number).unwrap().unwrap().term)).collect();
@@ -168,7 +168,7 @@ fn open(dir: &Path, life: u64) -> Log {
     Log::open(Arc::new(RealDisk), dir.join("log"), identity, options).unwrap().0
 }
 
-/// A process that is to be killed. None is left behind.
+/// A child process; dropped, it is killed, so that none is left behind.
 struct Child(std::process::Child);
 
 impl Child {
@@ -184,7 +184,7 @@ impl Child {
         Self(child.unwrap())
     }
 
-    /// Kills the process when it has said `count` things. Returns all it has said.
+    /// Kills the process once it has printed `count` lines. Returns all lines that it has printed.
     fn kill_after(&mut self, count: u64) -> Vec<String> {
         let output = BufReader::new(self.0.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
@@ -207,7 +207,7 @@ impl Child {
     }
 }
 
-/// What was said, unless it was said in half: every line ends with a full stop.
+/// The content of a complete line; `None` for a line that was cut off: every complete one ends with a full stop.
 fn whole(line: &str) -> Option<String> {
     line.strip_suffix('.').map(str::to_owned)
 }
@@ -220,7 +220,7 @@ impl Drop for Child {
     }
 }
 
-/// Says something to the parent. Without one, there is nothing to live for.
+/// Prints a line for the parent. Without a parent, ends the process.
 fn say(what: &str, number: u64) {
     let mut out = std::io::stdout().lock();
     if writeln!(out, "{MARK}{what} {number}.").and_then(|()| out.flush()).is_err() {

@@ -15,7 +15,7 @@
 //! | `DLEDGER_SEED=x` | runs one seed again |
 //! | `DLEDGER_SEEDS=n` | runs the seeds below n |
 //! | `DLEDGER_CRASH_POINTS=n` | runs until n crash points have been checked, from `DLEDGER_SEED` on |
-//! | `DLEDGER_KILLS=n` | kills so many processes |
+//! | `DLEDGER_KILLS=n` | kills n processes |
 
 pub(crate) mod driver;
 mod killed;
@@ -28,12 +28,13 @@ use crate::disk::sim::{Kept, Rng, SimDisk};
 use driver::{Driver, Mode};
 use model::Promise;
 
-/// Nothing that was not synced.
+/// No unsynced change survives the power loss.
 pub(crate) const NOTHING: Kept<'_> = Kept::These { names: 0, blocks: 0 };
-/// All of it.
+/// Every unsynced change survives the power loss.
 pub(crate) const EVERYTHING: Kept<'_> = Kept::These { names: usize::MAX, blocks: u64::MAX };
 
-/// Opens `disk` and checks that it keeps `promise`; that what it shows then stays, whatever comes; and that it goes on.
+/// Opens `disk` and checks that the log keeps `promise`; that what the log then shows stays, whatever comes; and that
+/// the log goes on.
 fn check(disk: &SimDisk, promise: &Promise, mode: Mode) {
     let opened = Driver::open(disk, promise, mode).unwrap_or_else(|end| panic!("not opened: {end:?}"));
     go_on(opened);

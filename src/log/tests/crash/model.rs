@@ -92,10 +92,10 @@ impl Version {
 /// What later lives of a log must find.
 #[derive(Clone)]
 pub(crate) struct Promise {
-    /// One of these, or a prefix of it. The first is what is written now; the others were truncated, and what took
-    /// their place is not flushed yet.
+    /// The log holds one of these, or a prefix of one. The first is the present content; the others were truncated, and
+    /// the entries that replaced them are not flushed yet.
     pub(crate) versions: Vec<Version>,
-    /// Entries below must be there.
+    /// Entries below this number must be there.
     pub(crate) durable: u64,
     /// Entries below were declared committed, here or by a leader.
     pub(crate) committed: u64,
@@ -105,7 +105,7 @@ pub(crate) struct Promise {
     pub(crate) vote: Option<HardVote>,
     /// A vote that may be there.
     pub(crate) voting: Option<HardVote>,
-    /// The first entry there is.
+    /// The first entry of the log.
     pub(crate) first: u64,
     /// Where a purge that has not returned has it begin.
     pub(crate) purging: Option<u64>,
@@ -114,7 +114,7 @@ pub(crate) struct Promise {
 }
 
 impl Promise {
-    /// Of a log that has never been opened.
+    /// The promise of a log that has never been opened.
     pub(crate) fn of_nothing() -> Self {
         let chain = crc32c::crc32c(b"c\0g");
         Self::beginning(Cursor { position: 0, number: 0, index: 0, term: 0, timestamp: 0, chain })

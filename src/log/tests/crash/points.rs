@@ -10,8 +10,8 @@ pub(crate) struct Points {
 }
 
 impl Points {
-    /// Runs `simulate` for each seed, which returns the crash points it has checked: for `usual` many seeds, or as the
-    /// environment says. Prints what was done and what was not.
+    /// Runs `simulate`, which returns the number of crash points it has checked, for `usual` seeds or as the
+    /// environment says. Prints how many seeds ran and how many did not.
     pub(crate) fn each(name: &'static str, usual: u64, simulate: impl Fn(u64) -> u64) {
         let (seed, seeds, points) = (number("DLEDGER_SEED"), number("DLEDGER_SEEDS"), number("DLEDGER_CRASH_POINTS"));
         let first = seed.unwrap_or(0);

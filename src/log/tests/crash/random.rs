@@ -33,7 +33,7 @@ fn no_history_of_faults_breaks_a_promise() {
     });
 }
 
-/// Decides what is to go wrong in the next life.
+/// Decides which faults the next life meets.
 fn prepare(disk: &SimDisk, rng: &mut Rng) {
     let kind = if rng.chance(500) { ErrorKind::Other } else { ErrorKind::StorageFull };
     match rng.below(8) {
