@@ -1,4 +1,4 @@
-//! The segments of a log, as its writer and all others share them.
+//! [`SegmentList`]: the segments of a log, which its writer and all other handles share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +31,7 @@ impl SegmentList {
         self.segments.write()
     }
 
-    /// Whether `segment` itself is listed, and not one that replaced it.
+    /// Whether the list has `segment` itself, and not a repaired segment in its place.
     pub(crate) fn has(&self, segment: &Arc<Segment>) -> bool {
         let segments = self.read();
         let at = segments.partition_point(|there| there.position() < segment.position());
@@ -39,7 +39,8 @@ impl SegmentList {
     }
 
     /// The segment that begins at `position` and what the next one begins with, if the segment is sealed and never
-    /// changes again: all before `settled`, which lies behind the next one's start, is committed and durable.
+    /// changes again. `settled`: every entry before this position is committed and durable; it must lie behind the
+    /// start of the next segment.
     pub(crate) fn settled(&self, position: u64, settled: u64) -> Option<(Arc<Segment>, Cursor)> {
         let segments = self.read();
         let at = segments.iter().position(|segment| segment.position() == position)?;
@@ -62,8 +63,8 @@ impl SegmentList {
         position / self.size * self.size > self.released_below.load(Ordering::Acquire)
     }
 
-    /// Closes the descriptors of segments that end at `position` or before it: all of them is durable and committed, so
-    /// nothing is written to them any more. Their mappings stay.
+    /// Closes the descriptors of segments that end at `position` or before it: all their entries are durable and
+    /// committed, so the log writes nothing to them any more. Their mappings stay.
     pub(crate) fn release_below(&self, position: u64) {
         let end = position / self.size * self.size;
         let before = self.released_below.fetch_max(end, Ordering::AcqRel);
@@ -72,7 +73,7 @@ impl SegmentList {
         settled.take_while(|segment| segment.end_position() > before).for_each(|segment| segment.let_go());
     }
 
-    /// The log begins anew at `position`, perhaps before the segments whose descriptors were released.
+    /// Notes that the log begins anew at `position`, perhaps before the segments whose descriptors were released.
     pub(crate) fn restart_at(&self, position: u64) {
         self.released_below.store(position / self.size * self.size, Ordering::Release);
     }

@@ -1,4 +1,4 @@
-//! The answer to an entry that is to be stored.
+//! [`Admission`]: whether there is room for a batch that a client wants stored.
 
 use std::fmt;
 

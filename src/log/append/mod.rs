@@ -1,11 +1,11 @@
-//! Writing entries, and the room that they need.
+//! Writing entries, and the room that entries need.
 //!
 //! | file | what it is |
 //! |---|---|
-//! | [`admission`] | the answer to an entry that is to be stored |
+//! | [`admission`] | [`Admission`](admission::Admission): whether there is room for a batch |
 //! | [`capacity`] | [`Capacity`](capacity::Capacity): whether entries can be stored, asked before Raft sees them |
 //! | [`spare`] | the segment file prepared ahead |
-//! | [`sparse`] | a copied segment whose blocks are not all there |
+//! | [`sparse`] | [`Sparse`](sparse::Sparse): a copied active segment that lacks blocks |
 //! | [`writer`] | append, roll, truncate |
 
 pub(crate) mod admission;

@@ -1,8 +1,8 @@
 //! The segment file prepared ahead.
 //!
-//! It is made while the active segment still has room, so that the node knows of a full disk long before an entry
-//! cannot be stored. Its blocks are allocated first: from then on it counts as room. Filling it with zeros takes longer
-//! and only makes later syncs cheaper.
+//! The log makes the spare while the active segment still has room, so that the node knows of a full disk long before
+//! it must refuse an entry. [`Spare`] allocates the blocks first: from then on the spare counts as room. Filling the
+//! spare with zeros takes longer, and only makes later syncs cheaper.
 
 use std::io;
 use std::path::Path;
@@ -33,7 +33,8 @@ pub(in crate::log) struct Spare {
     filling: Mutex<()>,
     /// Ratio of the disk in use above which no segment file is made.
     refuse: Mutex<Option<f64>>,
-    /// Told when a segment was begun in the spare, and when a spare cannot be made: retention may have something to do.
+    /// Notified when the log begins a segment in the spare, and when it cannot make a spare: retention may then have
+    /// something to remove.
     changed: Notify,
 }
 
@@ -41,7 +42,7 @@ pub(in crate::log) struct Spare {
 enum SpareState {
     #[default]
     Missing,
-    /// A job that makes it is queued.
+    /// A job that makes the spare is queued.
     Wanted,
     /// Allocated, open and mapped: a segment needs nothing more of the system.
     Made { mapped: MappedFile, zeros: Zeros },
@@ -50,13 +51,13 @@ enum SpareState {
     Failed { at: Option<u64>, why: NoRoom, again: bool },
 }
 
-/// Whether the spare's blocks have been written to.
+/// Whether zeros have been written to the spare's blocks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Zeros {
     No,
-    /// A job is at it.
+    /// A job is writing them.
     Now,
-    /// And synced.
+    /// Written and synced.
     Yes,
 }
 
@@ -84,7 +85,7 @@ impl Spare {
         self.told().clone()
     }
 
-    /// From now on no file is made that would leave more than this part of the disk in use.
+    /// From now on makes no file that would leave more than this ratio of the disk in use.
     pub(in crate::log) fn refuse_above(&self, ratio: f64) {
         *self.refuse.lock() = Some(ratio);
     }
@@ -93,7 +94,7 @@ impl Spare {
         matches!(&*self.state(), SpareState::Made { mapped, .. } if Arc::ptr_eq(&mapped.file, file))
     }
 
-    /// A segment was begun in the spare.
+    /// Tells [`Spare::changed`] that the log has begun a segment in the spare.
     pub(in crate::log) fn tell_of_segment(&self) {
         self.changed.notify_one();
     }
@@ -127,7 +128,7 @@ impl Spare {
         }
     }
 
-    /// Segments were removed: there may be room again.
+    /// Tries again to make the spare after a failure: segments were removed, so there may be room now.
     pub(in crate::log) fn space_freed(&self) {
         let mut state = self.state();
         if let SpareState::Failed { again, .. } = &mut *state {
@@ -273,7 +274,7 @@ impl Spare {
         Ok(())
     }
 
-    /// Called with the state locked, so that [`Spare::wait_for_allocation`] waits for it.
+    /// Makes the spare. Called with the state locked, so that [`Spare::wait_for_allocation`] waits for the allocation.
     fn allocate(&self, state: &mut SpareState, now: Option<u64>) -> io::Result<()> {
         self.files.check()?;
         let path = self.files.directory().file(names::SPARE);

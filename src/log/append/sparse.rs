@@ -1,4 +1,4 @@
-//! A copied segment whose blocks are not all there.
+//! [`Sparse`]: a copied active segment that lacks blocks.
 
 use std::io;
 use std::sync::Arc;
@@ -11,19 +11,18 @@ use crate::disk::{is_exhausted, is_full};
 use crate::format::segment::BLANK_HEADER;
 use crate::segment::Segment;
 
-/// The active segment, while blocks of it are missing: it is a copy that was made without the blocks of zeros, and the
-/// disk is full.
+/// The active segment, while it lacks blocks: an operator copied it without the blocks of zeros, and the disk is full.
 #[derive(Default)]
 pub(in crate::log) struct Sparse(Mutex<Option<Lacking>>);
 
 struct Lacking {
     segment: Arc<Segment>,
-    /// The time of the last attempt to allocate them.
+    /// The time of the last attempt to allocate the blocks, milliseconds.
     at: Option<u64>,
     why: NoRoom,
 }
 
-/// Why blocks of `segment` are not there.
+/// The error of an allocation of `segment`'s missing blocks, in words.
 fn lacks(segment: &Segment, error: &io::Error) -> NoRoom {
     let file = segment.path().display();
     let why = if is_full(error) {

@@ -110,10 +110,10 @@ impl LogReader {
         position / size * size
     }
 
-    /// The header of entry `number`; `None` if it is not there.
+    /// The header of entry `number`; `None` if the log has no such entry.
     ///
     /// # Errors
-    /// If it is damaged.
+    /// If the header is damaged.
     pub(crate) fn entry_header(&self, number: u64) -> Result<Option<EntryHeader>, Damage> {
         match self.parts.uncommitted.get(number) {
             Some(frame) => Ok(Some(frame.header)),
@@ -121,10 +121,10 @@ impl LogReader {
         }
     }
 
-    /// Entry `number`, verified; `None` if it is not there.
+    /// Entry `number`, verified; `None` if the log has no such entry.
     ///
     /// # Errors
-    /// If it is damaged.
+    /// If the entry is damaged.
     pub(crate) fn frame(&self, number: u64) -> Result<Option<Frame>, Damage> {
         match self.parts.uncommitted.get(number) {
             Some(frame) => Ok(Some(frame)),
@@ -215,7 +215,7 @@ impl LogReader {
     /// Committed records from `indexes`, until the limit; at least one if the first is there.
     ///
     /// # Errors
-    /// As [`LogReader::record`], for the first; what follows it simply ends earlier.
+    /// As [`LogReader::record`], for the first record. An error of a later one only ends the result before it.
     pub(crate) fn records(&self, indexes: Range<u64>, limit: ReadLimit) -> Result<Vec<Record>, ReadError> {
         let end = indexes.end.min(self.readable());
         let (mut records, mut bytes, mut index) = (Vec::new(), 0, indexes.start);

@@ -14,7 +14,7 @@ use crate::log::progress::Progress;
 use crate::log::segments::SegmentList;
 use crate::types::ClosedKind;
 
-/// Makes a log durable, and keeps the hard state, which says how far it is.
+/// Makes a log durable, and keeps the hard state, which notes how far the log is durable.
 pub struct Flusher {
     files: Arc<LogFiles>,
     segments: Arc<SegmentList>,
@@ -28,24 +28,25 @@ pub struct Flusher {
 /// What waits for the next pass.
 struct FlushQueue {
     waiting: Vec<Completion>,
-    /// Everything before is synced.
+    /// Every entry before this point is synced.
     durable: LogPoint,
-    /// A segment file was added: its name must become durable too.
+    /// The log has added a segment file: the next pass must sync its name too.
     files_changed: bool,
+    /// The scheduler has been asked for a pass that has not begun yet.
     scheduled: bool,
 }
 
 /// One pass over a log.
 pub(in crate::log) struct Pass {
     waiting: Vec<Completion>,
-    /// Everything before was synced when the pass began.
+    /// Every entry before this point was synced when the pass began.
     durable: LogPoint,
     /// The commit point when the pass began: all before it is durable when the pass is over.
     committed: LogPoint,
 }
 
 impl Flusher {
-    /// Of a log of which everything before `durable` has been synced.
+    /// The flusher of a log that is synced up to `durable`.
     pub(in crate::log) fn new(
         files: Arc<LogFiles>,
         segments: Arc<SegmentList>,
@@ -62,12 +63,12 @@ impl Flusher {
         self.hard_state.lock()
     }
 
-    /// Everything before is synced.
+    /// Every entry before this position is synced.
     pub(in crate::log) fn durable_position(&self) -> u64 {
         self.queue.lock().durable.position
     }
 
-    /// Everything before is committed and durable.
+    /// Every entry before this position is committed and durable.
     pub(in crate::log) fn settled_position(&self) -> u64 {
         self.progress.commit_point().position.min(self.durable_position())
     }
@@ -79,19 +80,19 @@ impl Flusher {
         }
     }
 
-    /// A segment file was added.
+    /// Has the next pass sync the directory, because the log has added a segment file.
     pub(in crate::log) fn files_changed(&self) {
         self.queue.lock().files_changed = true;
     }
 
-    /// Keeps passes from beginning, and waits for the one that runs: what a pass found when it began must still be
-    /// there when it notes it.
+    /// Keeps passes from beginning, and waits for a pass under way: the entries that a pass found when it began must
+    /// still exist when it notes them.
     pub(in crate::log) fn hold(&self) -> MutexGuard<'_, ()> {
         self.pass.lock()
     }
 
-    /// To be called, with the flush held, before entries from `cut` on are removed: notes that they are not durable any
-    /// more, so that no start takes their absence for damage. Durable on return.
+    /// To be called, with the flush held, before the log removes the entries from `cut` on: notes that they are not
+    /// durable any more, so that no start takes their absence for damage. Durable on return.
     pub(in crate::log) fn lower_durable(&self, cut: LogPoint) -> io::Result<()> {
         let mut queue = self.queue.lock();
         if cut.position < queue.durable.position {
@@ -102,7 +103,7 @@ impl Flusher {
         self.hard_state().lower(cut)
     }
 
-    /// The log has begun anew at `next`. To be called with the flush held.
+    /// Notes that the log has begun anew at `next`. To be called with the flush held.
     pub(in crate::log) fn restarted(&self, next: LogPoint) {
         let mut queue = self.queue.lock();
         (queue.durable, queue.files_changed) = (next, true);
@@ -113,8 +114,8 @@ impl Flusher {
     pub(in crate::log) fn save_vote(&self, vote: HardVote) -> io::Result<()> {
         self.files.check()?;
         if self.files.options().interval.is_none() {
-            // Raft takes what is saved and synced as one sequence: a vote that is durable says that all entries written
-            // before it are, and releases their acknowledgements.
+            // Raft takes votes and entries as one sequence: a durable vote tells it that all entries written before the
+            // vote are durable too, and releases their acknowledgements.
             self.flush();
         }
         // Once the log is closed, its directory may belong to another log.
@@ -190,9 +191,9 @@ impl Flusher {
         Ok(upto)
     }
 
-    /// Everything before `upto` is synced. Notes that, and the commit point of the beginning of the pass, which is
-    /// never further: a start that does not find what is noted knows that something was lost. Comes before the
-    /// completions, so a process that dies leaves nothing acknowledged that is not noted.
+    /// Notes that every entry before `upto` is synced, and the commit point of the beginning of the pass, which is
+    /// never further: a start that misses a noted entry knows that something was lost. Comes before the completions, so
+    /// a process that dies leaves no acknowledged entry without a note.
     pub(in crate::log) fn end_pass(&self, pass: &Pass, upto: LogPoint) -> io::Result<()> {
         self.queue.lock().durable = upto;
         self.progress.set_durable(upto.index);
@@ -202,7 +203,7 @@ impl Flusher {
         Ok(())
     }
 
-    /// Syncs what the passes only wrote: how far the log is committed.
+    /// Syncs the commit point, which the passes only write.
     pub(in crate::log) fn sync_hard_state(&self) -> io::Result<()> {
         self.files.check()?;
         let synced = self.hard_state().sync();
@@ -216,7 +217,7 @@ impl Flusher {
         self.files.options().scheduler.forget(self);
     }
 
-    /// A pass panicked.
+    /// Stops the log, because a pass panicked.
     pub(super) fn panicked(&self) {
         self.files.fail(ClosedKind::Internal, "a flush pass panicked".into());
     }
