@@ -23,7 +23,8 @@ const TICK: Duration = Duration::from_secs(1);
 const CALM: u64 = 10;
 /// Upper bound of the doubling: ten minutes, so that the end of an outage is still news.
 const LONGEST_CALM: u64 = 600;
-/// How many times its calm an outage that is over is remembered: one that begins within it is its sequel.
+/// For how many times its calm an outage that is over is remembered: an outage that begins within that time is its
+/// sequel.
 const REMEMBERED: u64 = 10;
 /// Ticks without a failure or an answer after which the peer counts as no longer called.
 const FORGOTTEN: u64 = 60;
@@ -66,16 +67,19 @@ struct Outage {
     answered: u64,
     /// Why the last call failed.
     error: String,
-    /// The causes that have been logged, and those that are still to be.
+    /// The causes that have been logged.
     told: BTreeSet<String>,
+    /// The causes that the next tick logs.
     fresh: BTreeSet<String>,
     /// Whether a call has failed since the last tick.
     failing: bool,
     /// Whether a call was answered since the last failure.
     answers: bool,
-    /// Ticks since it began; since the last failure; until the next reminder.
+    /// Ticks since the outage began.
     age: u64,
+    /// Ticks since the last failure.
     quiet: u64,
+    /// Ticks until the next reminder.
     reminder: u64,
     reminders: usize,
     calm: u64,
@@ -174,7 +178,7 @@ fn cause(error: &TransportError) -> &'static str {
     }
 }
 
-/// Logs what there is to log, until no outage is left or the node is gone.
+/// Logs the reports of each tick, until no outage is left, or the node stops or is gone.
 async fn tell<R: Runtime>(inner: Weak<OutageTable>) {
     let (began, mut ticks) = (R::Instant::now(), 0);
     loop {
@@ -205,7 +209,7 @@ impl OutageTable {
         }
     }
 
-    /// What is to be logged now, and whether no outage is left.
+    /// The reports to log now, and whether no outage is left.
     fn tick(&self, passed: u64) -> (Vec<OutageReport>, bool) {
         let mut all = self.lock();
         let said = all.iter_mut().filter_map(|((peer, kind), outage)| {
@@ -254,7 +258,7 @@ impl Outage {
         (self.error, self.failing, self.answers) = (error, true, false);
     }
 
-    /// A call was answered: one of `group`, or, for `None`, one that speaks for all ledgers.
+    /// Counts an answer to a call of `group`; `None`: an answer that speaks for all ledgers.
     fn answered(&mut self, group: Option<&str>) {
         if self.over {
             return;
@@ -297,7 +301,7 @@ impl Outage {
         Some(OutageChange::GoesOn)
     }
 
-    /// Whether it has been over for so long that the next one is not its sequel.
+    /// Whether the outage has been over for so long that the next one is not its sequel.
     fn is_past(&self) -> bool {
         self.over && self.quiet > self.calm * REMEMBERED
     }

@@ -109,8 +109,7 @@ fn closed(error: impl ToString) -> pb::Refusal {
     refusal(Reason::Closed, error, "a running ledger")
 }
 
-/// [`closed`] for an error of Raft's. Its words wrap those of the log, so the log's first failure is the reason to
-/// give.
+/// [`closed`] for an error of Raft's. Such an error wraps the log's, so the log's first failure is the reason to give.
 fn ended<E: ToString>(log: &LogReader) -> impl FnOnce(E) -> pb::Refusal + '_ {
     |error| match log.failure() {
         Some(failure) => closed(failure.reason()),
@@ -135,7 +134,7 @@ impl<R: Runtime> AppendIntake<R> {
         leads
     }
 
-    /// Checks an append; what is returned, openraft may see.
+    /// Checks an append, and returns it as openraft may see it.
     async fn usable(
         &self,
         sender: &NodeId,
@@ -152,7 +151,8 @@ impl<R: Runtime> AppendIntake<R> {
             known = committed(&self.raft, &self.log).await?;
         }
         self.keeps(sender, known, checks::named(&request))?;
-        // Checked after validity, so that `DiskFull` and `Exhausted` are said only to a well-formed request.
+        // The room is checked after all else that the request says, `keeps` included: a leader hears `DiskFull` and
+        // `Exhausted` only for a well-formed request that contradicts nothing committed here.
         self.gate.accept::<R>(&request).map_err(no_room)?;
         self.hear(&request.vote, window)?;
         self.remind(reminder, &request.vote);
@@ -162,8 +162,8 @@ impl<R: Runtime> AppendIntake<R> {
     /// Refuses a leader that contradicts what is committed here, and logs it: such a contradiction does not pass by
     /// itself.
     fn keeps(&self, leader: &NodeId, known: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> OrRefusal<()> {
-        // A leader that has a later entry of the same term has the committed one too. One that names no entry of that
-        // term has proven nothing.
+        // A leader that has a later entry of the same term has the committed one too. A leader that names no entry of
+        // that term has proven nothing.
         let mut agrees = false;
         let shows = |id: &LogId| known.is_some_and(|known| id.leader_id == known.leader_id && *id >= known);
         let ids = ids.into_iter().inspect(|id| agrees |= shows(id));

@@ -22,17 +22,17 @@ use crate::types::{Consistency, NodeId, Span};
 /// Pause between a round that failed and the next.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How the leader makes sure that it is one.
+/// How a leader proves that it leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Proof {
-    /// A quorum acknowledged something that was sent a moment ago; if none did, as [`Proof::Round`].
+    /// A quorum acknowledged a round that was sent less than a lease window ago; if none did, as [`Proof::Round`].
     Lease,
-    /// A quorum acknowledges something that is sent now.
+    /// A quorum acknowledges a round that is sent now.
     Round,
 }
 
 impl Proof {
-    /// What a read needs; `None`: nothing.
+    /// The proof that a read needs; `None`: no proof.
     pub(crate) fn of(consistency: Consistency) -> Option<Self> {
         match consistency {
             Consistency::Local => None,
@@ -45,10 +45,10 @@ impl Proof {
 /// This node cannot say up to where a read must have seen the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoReadIndex {
-    /// It does not lead, or hands over.
+    /// This node does not lead, or hands over.
     #[error("{0}")]
     NotLeader(String),
-    /// It leads, but no quorum has confirmed that in time.
+    /// This node leads, but no quorum has confirmed that in time.
     #[error("{0}")]
     NoQuorum(String),
     /// Raft has stopped.
@@ -65,14 +65,14 @@ pub(crate) trait ReadIndex: Send + Sync {
     fn read_index(&self, proof: Proof, within: Duration) -> BoxFuture<'_, Result<u64, NoReadIndex>>;
 }
 
-/// Asks the others whether this node leads.
+/// Asks the other members whether this node leads.
 pub(crate) trait LeadershipProbe: Send + Sync {
     /// Whether a quorum of `membership`, this node included, takes an append under `vote` that is sent after the call.
-    /// Each answers within `within`, or does not count.
+    /// A member that does not answer within `within` does not count.
     fn confirm(&self, vote: RaftVote, membership: Membership, within: Duration) -> BoxFuture<'_, bool>;
 }
 
-/// A leader's side of it.
+/// The [`ReadIndex`] of a leader.
 pub(crate) struct ReadLeader<R: Runtime> {
     raft: Raft<R>,
     log: LogReader,
@@ -125,11 +125,11 @@ impl<R: Runtime> ReadLeader<R> {
         true
     }
 
-    /// Asks the others until a quorum has answered one of the rounds; when that one was sent. `None`: they refuse, or
-    /// the vote is another.
+    /// Asks the other members until a quorum has answered one of the rounds, and returns when that round was sent.
+    /// `None`: a round ended without a quorum, or this node's vote is another.
     ///
-    /// How far away they are is not known: a round counts for as long as there is time. But a message may be lost, so
-    /// another one is sent beside it, after twice the window, four times, and so on.
+    /// How far away the members are is not known, so a round counts for as long as there is time. But a message may be
+    /// lost, so another round is sent beside the first, after twice the window, four times, and so on.
     async fn rounds(&self, vote: &RaftVote, membership: &Membership, until: R::Instant) -> Option<R::Instant> {
         let mut rounds = FuturesUnordered::new();
         for look in 1_u32.. {

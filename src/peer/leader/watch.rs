@@ -39,8 +39,8 @@ use crate::raft::type_config::Metrics;
 use crate::raft::{Raft, Runtime, TypeConfig};
 use crate::types::NodeId;
 
-/// Connection probes before the leader no longer counts as dead: a dying process closes its sockets one by one, so the
-/// first probes may still find one open.
+/// Connection probes without a refusal after which the leader counts as alive: a dying process closes its sockets one
+/// by one, so the first probes may still find one open.
 const PROBES: u32 = 10;
 /// How many times [`LeaderWatch`] checks that the leader is dead and silent: appends that were in the sockets when it
 /// died may arrive after the first check, and make it look alive.
@@ -90,7 +90,7 @@ pub(crate) struct LeaderStream<R: Runtime> {
 
 impl<R: Runtime> Drop for LeaderStream<R> {
     fn drop(&mut self) {
-        // An error: there is no task to receive it, because it was not enabled or the ledger is closed.
+        // An error: no task receives it, because `start` was not `enabled` or the ledger is closed.
         let _ = self.watch.lost.send(self.leader.clone());
     }
 }
@@ -128,8 +128,8 @@ impl<R: Runtime> LeaderWatch<R> {
         LeaderStream { watch: self.clone(), leader }
     }
 
-    /// An append of `leader` has arrived; Raft has not seen it. `false`: the leader was given up, and Raft must not see
-    /// it.
+    /// Notes an append of `leader` that has arrived and that Raft has not seen. `false`: this node has given the leader
+    /// up, and Raft must not see the append.
     pub(crate) fn hear(&self, leader: &RaftVote, window: Duration) -> bool {
         let heard = self.inner.lock().hear(leader, window, R::Instant::now());
         if heard && !*self.inner.contact.borrow() {
@@ -138,7 +138,8 @@ impl<R: Runtime> LeaderWatch<R> {
         heard
     }
 
-    /// `Some` if a vote for `candidate` may be given although the leader's lease is not over, until it is dropped.
+    /// `Some` if this node may vote for `candidate` although the leader's lease is not over, until the [`FreedVote`] is
+    /// dropped.
     pub(crate) fn frees(&self, candidate: &RaftVote) -> Option<FreedVote<R>> {
         self.inner.lock().frees(candidate).then(|| FreedVote(self.inner.clone()))
     }
@@ -165,7 +166,7 @@ impl<R: Runtime> Watcher<R> {
             if let Some((leader, node)) = self.leader().filter(|(leader, _)| leader.leader_id.voted_for == sender) {
                 self.look_into(leader, &node).await;
             }
-            // More ends of streams that came meanwhile were of the same death.
+            // Other streams that ended meanwhile ended by the same death.
             while losses.try_recv().is_ok() {}
         }
     }
@@ -208,12 +209,12 @@ impl<R: Runtime> Watcher<R> {
             if !self.still_follows(&leader) {
                 break;
             }
-            // One that has given its vote meanwhile does not stand.
+            // A node that has given its vote meanwhile does not stand.
             let has_votes = self.has_pre_votes(&leader).await && self.network.vote_saves().may_ask();
             if has_votes && self.still_follows(&leader) {
                 self.elect(&leader);
             }
-            // Its outcome, or the next campaign's.
+            // Time for the election's outcome, or for the next campaign.
             R::sleep(PAUSE).await;
         }
         // If the leader is alive after all, and nobody else took over, it leads on. The freed votes must end first:
@@ -223,7 +224,7 @@ impl<R: Runtime> Watcher<R> {
         }
     }
 
-    /// Whether nothing listens any more at the leader's address.
+    /// Whether nothing listens any more at the leader's address. After [`PROBES`] probes that were not refused: `false`.
     async fn is_dead(&self, leader: &RaftVote, address: &str) -> bool {
         for _ in 0..PROBES {
             if !self.still_follows(leader) {
@@ -237,14 +238,14 @@ impl<R: Runtime> Watcher<R> {
         false
     }
 
-    /// Gives the leader up once it cannot count on its last append any more. `false` if there is another leader by
-    /// then, or if another append came behind the first `appends`: then it lives.
+    /// Gives the leader up once it cannot count on its last append any more. `false` if this node follows another
+    /// leader by then, or if an append came after the first `appends`: then the leader lives.
     async fn give_up(&self, leader: &RaftVote, appends: u64) -> bool {
         loop {
             if !self.still_follows(leader) || self.lock().appends() != appends {
                 return false;
             }
-            // The lock is not held over the wait.
+            // A statement of its own, so that the lock is not held over the wait.
             let given_up = self.lock().give_up(leader, R::Instant::now());
             match given_up {
                 Ok(()) => return true,

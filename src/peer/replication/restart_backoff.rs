@@ -21,7 +21,7 @@ const CONFLICT: u32 = 1;
 const ERROR: u32 = 16;
 /// Cost up to which there is no pause.
 const FREE: u32 = 64;
-/// The first pause; each [`ERROR`] more doubles it.
+/// The first pause; each further cost of [`ERROR`] doubles it.
 const FIRST: Duration = Duration::from_millis(20);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -52,10 +52,11 @@ impl RestartBackoff {
         self.0.fetch_min(1 << 20, Ordering::Relaxed);
     }
 
-    /// Counts a stream that ended with `error`. `answered`: whether answers came before it.
+    /// Counts a stream that ended with `error`. `answered`: whether the peer took an append of this stream before the
+    /// error; a conflict or a higher vote is no such answer.
     pub(in crate::peer) fn failed<R: Runtime>(&self, error: &RPCError<TypeConfig<R>>, answered: bool) {
         match error {
-            // openraft itself pauses after that.
+            // openraft itself pauses after this error.
             RPCError::Unreachable(_) if !answered => {}
             _ => self.add(ERROR),
         }

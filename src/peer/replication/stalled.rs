@@ -104,15 +104,15 @@ mod tests {
     fn a_stream_that_stands_still_at_entries_that_are_gone_ends_with_an_error() {
         let empty = |previous| request(previous, Vec::new());
         let some = |previous| request(previous, vec![Entry::new_blank(log_id(1, previous.map_or(0, |p| p + 1)))]);
-        // The peer has all that is there, and is told what is committed.
+        // The entry due next is not gone: appends without entries tell the peer the commit point.
         assert_eq!(outcome(vec![empty(Some(9)), empty(Some(9)), empty(Some(9))], 10), (3, false));
         assert_eq!(outcome(vec![empty(None), empty(None)], 0), (2, false));
-        // It is told once, where the log does not begin any more.
+        // The entry due next is gone: one append without entries is in order.
         assert_eq!(outcome(vec![empty(Some(8))], 10), (1, false));
-        // And would be for ever.
+        // A second one in a row ends the stream: openraft would go on with them for ever.
         assert_eq!(outcome(vec![empty(Some(8)), empty(Some(8)), empty(Some(8))], 10), (1, true));
         assert_eq!(outcome(vec![empty(None), empty(None)], 1), (1, true));
-        // What was read before it went is sent.
+        // Entries that the stream read before the purge removed them are sent.
         assert_eq!(outcome(vec![empty(Some(8)), some(Some(8)), empty(Some(9)), empty(Some(9))], 10), (4, false));
     }
 }

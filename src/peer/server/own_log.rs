@@ -18,8 +18,8 @@ pub(super) async fn committed<R: Runtime>(raft: &Raft<R>, log: &LogReader) -> Or
 
 impl<R: Runtime> PeerServer<R> {
     /// A snapshot says that its last entry is committed. If the log holds that entry, an append without entries tells
-    /// openraft so, and openraft then does not need the snapshot. Otherwise it would take the log for one that ends
-    /// where the snapshot does (docs/findings.md).
+    /// openraft so, and openraft then does not need the snapshot. Without that append, openraft would take the log for
+    /// one that ends where the snapshot does (docs/findings.md).
     pub(super) async fn commit_what_is_held(&self, leader: &RaftVote, snapshot: &SnapshotMeta) -> OrRefusal<()> {
         let Some(last) = snapshot.last_log_id else { return Ok(()) };
         let held = self.intake.raft.with_raft_state(move |state| state.log_ids.get(last.index) == Some(last));
@@ -28,12 +28,12 @@ impl<R: Runtime> PeerServer<R> {
         }
         let (vote, last) = (leader.clone(), Some(last));
         let append = AppendEntriesRequest { vote, prev_log_id: last, entries: Vec::new(), leader_commit: last };
-        // The answer does not matter: the snapshot, which comes next, gets the same one.
+        // The answer does not matter: openraft answers the snapshot, which comes next, in the same way.
         self.intake.raft.append_entries(append).await.map(drop).map_err(ended(&self.log))
     }
 
-    /// The answer to a candidate whose log lacks what this node has acknowledged and lost since: the one that this node
-    /// would have given if it still had those entries.
+    /// The answer to a candidate whose log lacks what this node has acknowledged and lost since: the answer that
+    /// this node would have given if it still had those entries.
     pub(super) async fn votes_as_before(
         &self,
         request: &VoteRequest<TypeConfig<R>>,
@@ -61,7 +61,7 @@ impl<R: Runtime> AppendIntake<R> {
         }
     }
 
-    /// An answer as it travels. A conflict also says where the log ends.
+    /// Raft's answer to an append as it travels. A conflict also says where the log ends.
     pub(super) async fn answer(&self, result: StreamAppendResult<TypeConfig<R>>) -> OrRefusal<pb::AppendResponse> {
         let conflict = matches!(result, Err(StreamAppendError::Conflict(_)));
         let answer = convert::from_append_result::<R>(result);

@@ -13,7 +13,7 @@ use crate::wire::pb;
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// What this thread logs from now on, for as long as what is given back lives.
+    /// Captures what this thread logs, until the returned guard is dropped.
     fn capture() -> (Self, DefaultGuard) {
         let lines = Self::default();
         let writer = lines.clone();
@@ -71,18 +71,18 @@ impl Outages {
         all.iter().filter(|((_, kind), _)| *kind == OutageKind::Hanging).map(|(_, outage)| outage.failed).sum()
     }
 
-    /// Whether it was seen to work again.
+    /// Whether the disk was seen to work again.
     pub(crate) fn gets_on(&self) -> bool {
         self.inner.lock().iter().any(|((_, kind), outage)| *kind == OutageKind::Hanging && outage.answers)
     }
 
-    /// `seconds` with so many calls in each; `call` says for which ledger the n-th is, and how it ends.
+    /// Notes `rate` calls a second for `seconds`; `call` says for which ledger the n-th call is, and how it ends.
     async fn calls(&self, seconds: u64, rate: u64, call: impl Fn(u64) -> (u64, Ended)) {
         for n in 0..seconds * rate {
             let (ledger, ended) = call(n);
             self.note::<TokioRuntime, _>("n1", &format!("g{ledger}"), &ended);
             tokio::time::advance(Duration::from_secs(1) / u32::try_from(rate).unwrap()).await;
-            // The task that tells has its turn.
+            // Lets the task that logs run.
             tokio::task::yield_now().await;
         }
     }
@@ -90,7 +90,7 @@ impl Outages {
 
 const HOUR: u64 = 3600;
 
-/// The seconds that a line tells of.
+/// The number of seconds in a line.
 fn said(line: &str) -> u64 {
     let words: Vec<_> = line.split(' ').collect();
     let unit = words.iter().position(|word| matches!(*word, "s" | "s:")).unwrap();
@@ -114,13 +114,13 @@ async fn a_dead_peer_costs_a_line_and_ever_rarer_reminders_however_often_it_is_c
             );
             assert!(line.contains(&format!("calls failed ({each})")), "{line}");
         }
-        // It is back, which is told once.
+        // The peer is back, which costs one line.
         outages.calls(HOUR, rate, |n| (n % ledgers, Ok(()))).await;
         let told = lines.take();
         assert_eq!(told.len(), 1, "{told:#?}");
         assert!(told[0].starts_with("INFO n1 answers again, after ") && said(&told[0]).abs_diff(HOUR) < 3, "{told:?}");
         assert!(told[0].ends_with(&format!("{} calls failed ({each})", HOUR * rate)), "{told:?}");
-        // And forgotten: what comes now is a new one.
+        // The table has forgotten the outage: a failure from now on begins a new one.
         assert!(outages.inner.lock().is_empty() && !outages.inner.any.load(Ordering::Relaxed));
     }
 }
@@ -174,7 +174,7 @@ async fn what_one_ledger_is_refused_ends_when_it_is_answered_and_is_no_silence()
     outages.calls(60, 10, |n| (n % 2, refused(Reason::Sender))).await;
     let told = lines.take();
     assert!(told[0].contains("now for another reason") && told[1].contains("(2 ledgers)"), "{told:?}");
-    // The one is answered; the other is refused still.
+    // The peer answers ledger g1, and still refuses g0.
     outages.calls(60, 10, |n| (n % 2, if n % 2 == 0 { refused(Reason::Sender) } else { Ok(()) })).await;
     assert!(lines.take().iter().all(|line| line.starts_with("WARN")));
     outages.calls(60, 10, |n| (n % 2, Ok(()))).await;
@@ -231,7 +231,7 @@ async fn a_disk_that_hangs_is_told_as_an_outage_is() {
     looks(0..60, &|_| false).await;
     let told = lines.take();
     assert!(told.len() == 1 && told[0].starts_with("INFO the disk works again, after "), "{told:?}");
-    // One that hangs now and then is told ever more seldom.
+    // A disk that hangs again and again is logged ever more seldom.
     looks(0..HOUR, &|second| second % 7 < 3).await;
     let told = lines.take();
     assert!(told.len() <= 5 && told.last().unwrap().contains("sometimes hangs for "), "{told:#?}");

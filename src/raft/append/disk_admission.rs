@@ -22,7 +22,8 @@ impl DiskAdmission {
         Self { log: log.reader(), capacity: log.capacity(), clock }
     }
 
-    /// Leader: whether a batch of `length` bytes may be proposed. `pending`: bytes that were, and have no place yet.
+    /// Leader: whether a batch of `length` bytes may be proposed. `pending`: bytes of
+    /// batches that were proposed, and have no place in the log yet.
     pub(crate) fn propose(&self, length: usize, pending: usize) -> Admission {
         self.capacity.room_for(length as u64, pending as u64, (self.clock)())
     }
@@ -41,7 +42,8 @@ impl DiskAdmission {
             Content::Stored(frame) => Some(frame.header),
             Content::New(_) | Content::Header(_) => None,
         };
-        // What is there already needs no room. What is there instead is cut off, and these are written in its place.
+        // Entries that the log holds already need no room. The log cuts off entries that conflict with the
+        // request's, and writes the request's in their place.
         let mut new = request.entries.iter().filter_map(frame).skip_while(|header| self.holds(header)).peekable();
         let (Some(first), Some(last)) = (new.peek().copied(), request.entries.last().and_then(frame)) else {
             return Ok(());
@@ -57,7 +59,7 @@ impl DiskAdmission {
         self.capacity.room_until(first.number, last.end(), control, (self.clock)())
     }
 
-    /// Why the disk has no room for another segment, if it has none. That is looked at anew from time to time, also
+    /// Why the disk has no room for another segment, if it has none. Looks at the disk anew from time to time, also
     /// when nothing is appended.
     pub(crate) fn disk_full(&self) -> Option<String> {
         self.capacity.disk_full_now((self.clock)())
@@ -79,7 +81,7 @@ impl DiskAdmission {
     /// Whether the log has this very entry.
     fn holds(&self, header: &EntryHeader) -> bool {
         let there = (header.number < self.log.numbers().end).then(|| self.log.entry_header(header.number));
-        // One that is damaged is there: it is repaired, not written again.
+        // A damaged entry counts as held: it is repaired, not written again.
         there.is_some_and(|there| there.map_or(true, |there| there.is_none_or(|there| there.chain == header.chain)))
     }
 }

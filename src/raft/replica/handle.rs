@@ -45,10 +45,10 @@ pub(crate) trait RaftHandle: Send + Sync {
     /// See [`change::change`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`change::change`].
     fn change<'a>(&'a self, decide: &'a Decide<'a>) -> BoxFuture<'a, Result<(), MemberError>>;
 
-    /// Waits until the members are as `until` wants them.
+    /// Waits until the members are as `until` wants them, or Raft has stopped.
     fn wait_for<'a>(&'a self, until: &'a Until<'a>) -> BoxFuture<'a, ()>;
 
     /// Ends when this node leads and has lost its quorum, and names the voters that are missing.
@@ -61,10 +61,10 @@ pub(crate) trait RaftHandle: Send + Sync {
     /// If Raft has stopped.
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, Result<(), String>>;
 
-    /// Removes what retention decided.
+    /// Removes the entries that retention decided to remove.
     ///
     /// # Errors
-    /// Why it is there still.
+    /// Why the entries are still there.
     fn remove(&self, removal: Removal) -> BoxFuture<'_, Result<(), RemoveError>>;
 
     /// How removing went so far.
