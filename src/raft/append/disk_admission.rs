@@ -22,8 +22,8 @@ impl DiskAdmission {
         Self { log: log.reader(), capacity: log.capacity(), clock }
     }
 
-    /// Leader: whether a batch of `length` bytes may be proposed. `pending`: bytes of
-    /// batches that were proposed, and have no place in the log yet.
+    /// Leader: whether a batch of `length` bytes may be proposed. `pending`: bytes of batches
+    /// that were proposed, and have no place in the log yet.
     pub(crate) fn propose(&self, length: usize, pending: usize) -> Admission {
         self.capacity.room_for(length as u64, pending as u64, (self.clock)())
     }

@@ -18,13 +18,13 @@ use crate::types::{Member, NodeId};
 /// Pause between two looks at the quorum while a change waits for it.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Leases that a proposed change waits for a quorum that does not answer.
+/// For how many leases a proposed change waits for a quorum that does not answer.
 const PATIENCE: u32 = 10;
 
-/// Decides what is still to be done; nothing, if it is done already.
+/// Decides which change is still to be made; `None` if none is.
 pub(crate) type Decide<'a> = dyn Fn(&MembershipView) -> Result<Option<Change>, MemberError> + Send + Sync + 'a;
 
-/// Whether the members are as somebody waits for.
+/// Whether the members are as the caller of [`wait_for`] wants them.
 pub(crate) type Until<'a> = dyn Fn(&MembershipView) -> bool + Send + Sync + 'a;
 
 /// Waits until the members are seen as `settled` wants them, or Raft has stopped.
@@ -37,8 +37,8 @@ pub(crate) async fn wait_for<R: Runtime>(raft: &Raft<R>, lease: Duration, settle
     }
 }
 
-/// Ends when this node leads and has had no quorum for so long, `within`, and says who is missing. openraft would wait
-/// for ever: it goes on calling itself the leader.
+/// Ends when this node has led without a quorum for `within`, and names the voters that are missing. openraft would
+/// wait for ever: it goes on calling itself the leader.
 pub(crate) async fn quorum_lost<R: Runtime>(raft: &Raft<R>, lease: Duration, within: Duration) -> String {
     let mut since = None;
     loop {
@@ -56,7 +56,8 @@ pub(crate) async fn quorum_lost<R: Runtime>(raft: &Raft<R>, lease: Duration, wit
 /// Makes the change that `decide` finds necessary. Ends when it is committed.
 ///
 /// # Errors
-/// As `decide`; if the change would put the quorum at risk; if it did not happen, or is not known to.
+/// As `decide`; if the change would put the quorum at risk; if the change did not happen, or it is not known
+/// whether it did.
 pub(crate) async fn change<R: Runtime>(
     raft: &Raft<R>,
     lease: Duration,
@@ -68,7 +69,7 @@ pub(crate) async fn change<R: Runtime>(
             return Err(MemberError::NotMaster { master: leader(raft) });
         }
         if let Some(voters) = view.half_done() {
-            // The change of a leader that was lost over it. First things first.
+            // An earlier leader was lost in the middle of this change, which must be completed before another begins.
             propose(raft, lease, &view, ChangeMembers::ReplaceAllVoters(voters)).await?;
             continue;
         }
@@ -78,7 +79,7 @@ pub(crate) async fn change<R: Runtime>(
     }
 }
 
-/// To the membership of `view` and no other.
+/// Proposes `change` to the membership of `view` and to no other, and waits until it is committed.
 async fn propose<R: Runtime>(
     raft: &Raft<R>,
     lease: Duration,
@@ -87,7 +88,7 @@ async fn propose<R: Runtime>(
 ) -> Result<(), MemberError> {
     let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: view.set_by };
     let changed = std::pin::pin!(raft.change_membership_if(change, false, [unchanged]));
-    // The voters to be are counted too, and may not have been heard of as such yet.
+    // `quorum_lost` counts the voters to be too, which may not have answered this node as voters yet.
     let lost = std::pin::pin!(quorum_lost(raft, lease, PATIENCE * lease));
     match select(changed, lost).await {
         Either::Left((Ok(_), _)) => Ok(()),
@@ -105,7 +106,7 @@ fn failed<R: Runtime>(raft: &Raft<R>, error: RaftError<TypeConfig<R>, ClientWrit
         | RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_))) => {
             MemberError::InProgress
         }
-        // Also what openraft refuses: the guards before should have known.
+        // Includes what openraft refuses: the checks in `change` should have refused it before.
         RaftError::APIError(error) => MemberError::Unknown { reason: error.to_string() },
         RaftError::Fatal(fatal) => MemberError::Closed { reason: fatal.to_string() },
     }

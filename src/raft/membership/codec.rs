@@ -22,7 +22,7 @@ pub(crate) type SnapshotMeta = openraft::SnapshotMeta<CommittedLeaderId, NodeId,
 pub(crate) struct MemberNode {
     /// `host:port`.
     pub(crate) address: String,
-    /// The disk.
+    /// The id of the node's disk.
     pub(crate) incarnation: Incarnation,
     /// The cluster that the membership is of. The same for all its nodes: openraft keeps nothing else of ours when it
     /// makes one membership of another.
@@ -45,7 +45,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Membership, MembersError> {
     from_message(&message)
 }
 
-/// As it travels.
+/// The membership as it travels.
 pub(crate) fn to_message(membership: &Membership) -> pb::Membership {
     let voters = |ids: &BTreeSet<NodeId>| pb::Voters { ids: ids.iter().map(NodeId::to_string).collect() };
     let member = |(id, node): (&NodeId, &MemberNode)| pb::Member {
@@ -65,8 +65,8 @@ pub(crate) fn cluster(membership: &Membership) -> Option<Incarnation> {
     membership.nodes().find_map(|(_, node)| node.cluster)
 }
 
-/// The cluster that node `id` with this disk is a member of by `membership`. One that learns the log from the beginning
-/// has memberships of before its time: of a cluster that was given up for this one, too.
+/// The cluster that node `id` with this disk is a member of by `membership`. A node that learns the log from the
+/// beginning reads memberships from before it joined, even of a cluster that was given up for this one.
 pub(crate) fn cluster_of(membership: &Membership, id: &NodeId, disk: Incarnation) -> Option<Incarnation> {
     membership.get_node(id).filter(|node| node.incarnation == disk)?;
     cluster(membership)
@@ -78,7 +78,7 @@ pub(crate) fn from_message(message: &pb::Membership) -> Result<Membership, Membe
     let id = |id: &String| id.parse::<NodeId>().map_err(|error| fail(error.to_string()));
     let configs = message.configs.iter().map(|voters| voters.ids.iter().map(id).collect::<Result<BTreeSet<_>, _>>());
     let configs = configs.collect::<Result<Vec<_>, _>>()?;
-    // openraft takes it, and then finds a quorum in any set of nodes.
+    // openraft would accept such a membership, and then find a quorum in any set of nodes.
     if configs.is_empty() {
         return Err(fail("it has no set of voters".into()));
     }
@@ -97,7 +97,7 @@ pub(crate) fn from_message(message: &pb::Membership) -> Result<Membership, Membe
     Membership::new(configs, nodes).map_err(|error| fail(error.to_string()))
 }
 
-/// As it travels, with the entry that set it.
+/// The membership as it travels, with the entry that set it.
 pub(crate) fn stored_to_message(stored: &StoredMembership) -> pb::StoredMembership {
     let log_id = stored.log_id().as_ref().map(|id| pb::LogId { term: id.leader_id.term, number: id.index });
     pb::StoredMembership { log_id, membership: Some(to_message(stored.membership())) }
@@ -115,7 +115,7 @@ pub(crate) fn stored_from_message(message: &pb::StoredMembership) -> Result<Stor
 /// Whether a membership in the log before the one of entry `now` has a node with this disk.
 pub(crate) fn was_member(log: &LogReader, disk: Incarnation, now: u64) -> bool {
     let has = |number| {
-        // What cannot be read says nothing; whoever needs it reports it.
+        // An entry that cannot be read says nothing here; the code that needs the entry reports it.
         let frame = log.frame(number).ok().flatten()?;
         let membership = decode(&frame.body()).ok()?;
         Some(membership.nodes().any(|(_, node)| node.incarnation == disk))
@@ -174,7 +174,7 @@ mod tests {
         assert!(decode(&odd.encode_to_vec()).unwrap_err().to_string().contains("16 are expected"));
     }
 
-    /// openraft would find a quorum of it in any set of nodes.
+    /// In such a membership, openraft would find a quorum in any set of nodes.
     #[test]
     fn a_membership_without_voters_is_refused() {
         assert!(decode(b"").unwrap_err().to_string().contains("no set of voters"));

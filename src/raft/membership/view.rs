@@ -16,16 +16,16 @@ use crate::types::{Incarnation, Member, NodeId};
 /// A member that lacks no more entries than this has caught up: the next round brings them.
 const CAUGHT_UP: u64 = 512;
 
-/// What is to become of the membership.
+/// A change of the membership.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
-    /// A learner more.
+    /// Adds a learner.
     AddLearner(Member),
-    /// A learner becomes a voter.
+    /// Makes a learner a voter.
     Promote(NodeId),
-    /// A member less.
+    /// Removes a member.
     Remove(NodeId),
-    /// A member is reached elsewhere.
+    /// Gives a member another address.
     Move(NodeId, String),
 }
 
@@ -34,11 +34,11 @@ pub(crate) enum Change {
 pub(crate) struct MemberView {
     pub(crate) member: Member,
     pub(crate) voter: bool,
-    /// The last entry it is known to have.
+    /// Number of the last entry that the leader knows the member to have.
     pub(crate) matched: Option<u64>,
-    /// How long ago the newest append was sent that it answered.
+    /// How long ago the leader sent the newest append that the member has answered.
     pub(crate) heard: Option<Duration>,
-    /// Whether that is lately.
+    /// Whether `heard` is shorter than a lease.
     pub(crate) alive: bool,
 }
 
@@ -69,7 +69,7 @@ impl MembershipView {
         seen.alive && seen.matched.is_some() && self.behind(seen) <= CAUGHT_UP
     }
 
-    /// The voters to be, if a change of them is half done.
+    /// The voters that a half-done change leads to, if there is such a change.
     pub(super) fn half_done(&self) -> Option<BTreeSet<NodeId>> {
         match &self.membership.get_joint_config()[..] {
             [_, .., last] => Some(last.clone()),
@@ -93,7 +93,7 @@ impl MembershipView {
         })
     }
 
-    /// The voters, if `change` is made of them.
+    /// The voters after `change`.
     fn voters_after(&self, change: &Change) -> BTreeSet<NodeId> {
         let mut voters = self.membership.get_joint_config().last().cloned().unwrap_or_default();
         match change {
@@ -104,7 +104,7 @@ impl MembershipView {
         voters
     }
 
-    /// Whether those that answer would be a quorum after `change`.
+    /// Refuses `change` if the members alive would be no quorum after it.
     pub(super) fn check_quorum(&self, change: &Change) -> Result<(), MemberError> {
         let voters = self.voters_after(change);
         let alive = voters.iter().filter(|id| self.get(id).is_some_and(|seen| seen.alive)).count();
@@ -116,7 +116,7 @@ impl MembershipView {
         Err(MemberError::QuorumAtRisk { voters: voters.len(), alive, needed, missing })
     }
 
-    /// Whether those that answer are a quorum.
+    /// Whether the members alive are a quorum.
     pub(super) fn has_quorum(&self) -> bool {
         let alive: Vec<_> = self.members.iter().filter(|seen| seen.alive).map(|seen| seen.member.id.clone()).collect();
         codec::is_quorum(&self.membership, &alive)

@@ -38,7 +38,8 @@ pub(crate) struct LogStore<R> {
     timestamps: Arc<Timestamps>,
     installed: InstalledStart,
     saves: VoteSaves,
-    /// What saves of votes are compared with, and what asks the other voters; `None` in openraft's test suite.
+    /// The bounds to compare saves of votes with, and the collector that asks the other voters; `None` in openraft's
+    /// test suite.
     election: Option<(ElectionBounds, Arc<dyn VoteCollector>)>,
     _runtime: PhantomData<fn() -> R>,
 }
@@ -54,8 +55,8 @@ impl<R: Runtime> LogStore<R> {
         self.timestamps.clone()
     }
 
-    /// Reports to `saves` how long saving votes takes, and where that is long for elections within `bounds`, has
-    /// `votes` ask the other voters for theirs.
+    /// Reports to `saves` how long saving votes takes, and if that is long for elections within `bounds`, has `votes`
+    /// ask the other voters for their votes.
     pub(crate) fn asking(self, votes: Arc<dyn VoteCollector>, saves: VoteSaves, bounds: ElectionBounds) -> Self {
         Self { saves, election: Some((bounds, votes)), ..self }
     }

@@ -24,33 +24,34 @@ use crate::raft::membership::codec::SnapshotMeta;
 use crate::raft::type_config::Runtime;
 use crate::types::LastRemoval;
 
-/// A purge that has to wait for a peer's replication stream for so long breaks it: what is still to be sent over it may
-/// go. Above the pause after which openraft tries a peer again that has been gone for seconds: that frees it as well.
+/// How long a purge waits for a peer's replication stream before it breaks the stream: entries that the stream still
+/// has to send may go. Longer than the pause after which openraft tries again a peer that has been gone for seconds:
+/// that attempt frees the stream as well.
 const PATIENCE: Duration = Duration::from_millis(2500);
-/// How long openraft may take otherwise.
+/// How long openraft may take to make a snapshot, and to purge once the streams are broken.
 const BOUND: Duration = Duration::from_secs(10);
 
 /// What a replication stream must not hold on to.
 #[derive(Clone)]
 pub(crate) struct PurgeFloor {
-    /// Number after the last entry that is to go now; 0: streams may take their time.
+    /// Number after the last entry that must go now; 0: streams may take their time.
     wanted: watch::Receiver<u64>,
     log: LogReader,
 }
 
 impl PurgeFloor {
-    /// That of `log`, and what raises it.
+    /// The floor of `log`, and the sender that raises it.
     pub(crate) fn new(log: LogReader) -> (watch::Sender<u64>, Self) {
         let (raise, wanted) = watch::channel(0);
         (raise, Self { wanted, log })
     }
 
-    /// The log that it is of.
+    /// The log that the floor belongs to.
     pub(crate) fn log(&self) -> &LogReader {
         &self.log
     }
 
-    /// What raises it.
+    /// Changes when the floor is raised, and when it is lowered again.
     pub(crate) fn wanted(&self) -> watch::Receiver<u64> {
         self.wanted.clone()
     }
@@ -75,7 +76,7 @@ pub(crate) struct Purger<R: Runtime> {
 /// How removing went so far, in this life of the node.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RemovalOutcome {
-    /// The last that was done.
+    /// The last removal that succeeded.
     pub(crate) last: Option<LastRemoval>,
     /// Why the newest attempt failed, if it did.
     pub(crate) problem: Option<String>,
@@ -100,7 +101,7 @@ impl<R: Runtime> Purger<R> {
         self.outcome_mut().clone()
     }
 
-    /// Does what was decided, and keeps how it went.
+    /// Does what retention decided, and keeps the outcome.
     ///
     /// # Errors
     /// As [`Purger::purge`].
@@ -170,10 +171,11 @@ impl<R: Runtime> Purger<R> {
         }
     }
 
-    /// Where the next snapshot is to be so that a purge at `upto` is done; `None`: the one that is there will do.
+    /// Where the next snapshot must be so that openraft purges at `upto`; `None`: the present snapshot will do.
     ///
-    /// One that is there already is of an attempt that failed. openraft does not forget what it was to purge and will
-    /// not be told again, but when it stops leading meanwhile it does not look at it before there is a new snapshot.
+    /// A snapshot at `upto` or behind it comes from an attempt that failed. openraft remembers that purge, and ignores
+    /// a second request for it; but if this node stopped leading meanwhile, openraft takes the purge up only when there
+    /// is a new snapshot.
     fn next_snapshot(&self, upto: u64) -> Option<u64> {
         let there = self.raft.metrics().borrow_watched().snapshot.map(|id| id.index);
         match there.filter(|there| *there >= upto) {
@@ -183,7 +185,7 @@ impl<R: Runtime> Purger<R> {
     }
 }
 
-/// The floor is raised for as long as somebody waits for what that brings about, and no longer.
+/// Keeps the floor raised while a purge waits for the streams to break, and no longer.
 struct RaisedFloor<'a>(&'a watch::Sender<u64>);
 
 impl<'a> RaisedFloor<'a> {
@@ -212,7 +214,7 @@ fn closed(reason: impl ToString) -> RemoveError {
     RemoveError::Closed { reason: reason.to_string() }
 }
 
-/// What could not be read.
+/// The error of a read that failed.
 fn told(error: io::Error) -> RemoveError {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Damage>()) {
         Some(damage) => RemoveError::Damaged(damage.clone()),

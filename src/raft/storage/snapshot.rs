@@ -25,7 +25,7 @@ pub(super) type LedgerSnapshot = Snapshot<CommittedLeaderId, NodeId, MemberNode,
 /// follows.
 pub(crate) type InstalledStart = Arc<Mutex<Option<(LogId, Cursor)>>>;
 
-/// The snapshot that is kept: one, the last. And the one that is to be built next.
+/// The snapshot that the log keeps (only the last), and the snapshot to build next.
 pub(crate) struct Snapshots {
     pub(super) log: Committer,
     /// Held across `save`, so that a snapshot being built cannot overwrite a newer one being installed.
@@ -41,7 +41,7 @@ impl Snapshots {
         self.wanted.lock()
     }
 
-    /// From now on a snapshot is built there, and not at what is applied.
+    /// From now on, `build` makes this snapshot, and not one at the last applied entry.
     pub(crate) fn want(&self, meta: SnapshotMeta, next: Cursor) {
         *self.wanted() = Some((meta, next));
     }
@@ -51,7 +51,8 @@ impl Snapshots {
         save(&self.log, meta, start)
     }
 
-    /// Keeps the wanted one, or `otherwise` if none is wanted; unless a newer one is there. Gives back what is kept.
+    /// Keeps the wanted snapshot, or `otherwise` if none is wanted; unless the log keeps one already that is not older.
+    /// Returns the snapshot that the log then keeps.
     pub(super) fn build(
         &self,
         otherwise: impl FnOnce() -> io::Result<(SnapshotMeta, SnapshotData)>,
@@ -71,8 +72,9 @@ impl Snapshots {
     }
 }
 
-/// A snapshot that is installed is kept first; then the log begins anew behind it. A node that died in between does the
-/// second now. openraft does so only if the log's last entry is of no later term than the snapshot's.
+/// Installing a snapshot keeps it first, and then begins the log anew behind it. If the node died between these steps,
+/// this function does the second. openraft does so only if the log's last entry is of no later term than the
+/// snapshot's.
 ///
 /// # Errors
 /// If the snapshot or the log cannot be read, or no log can begin there.
@@ -84,7 +86,7 @@ pub(crate) fn finish_install(log: &mut Log) -> io::Result<()> {
     }
     let there = log.reader().entry_header(last.index).map_err(io::Error::other)?;
     if there.is_some_and(|entry| entry.term == last.leader_id.term) {
-        // It was built here.
+        // This node built the snapshot: the log need not begin anew.
         return Ok(());
     }
     tracing::warn!(group = %log.identity().group, %last,
@@ -109,7 +111,7 @@ pub(crate) fn membership_at(log: &LogReader, number: u64) -> io::Result<StoredMe
     Ok(snapshot)
 }
 
-/// Keeps a snapshot; there is one, the last.
+/// Keeps a snapshot in place of the one before.
 fn save(log: &Committer, meta: &SnapshotMeta, start: SnapshotData) -> io::Result<()> {
     log.save_snapshot(to_message(meta, start).encode_to_vec())
 }
@@ -121,7 +123,7 @@ pub(super) fn current_snapshot(log: &LogReader) -> io::Result<Option<LedgerSnaps
     Ok(Some(Snapshot { meta, snapshot }))
 }
 
-/// A snapshot as it travels and is kept, without what is the sender's.
+/// A snapshot as it travels and is kept, without the fields that its sender fills in.
 pub(crate) fn to_message(meta: &SnapshotMeta, start: SnapshotData) -> pb::SnapshotRequest {
     pb::SnapshotRequest {
         envelope: None,

@@ -37,8 +37,8 @@ impl Timestamps {
         Self { clock, passed: Box::new(passed), belief: Mutex::default(), doubt: watch::Sender::new(None) }
     }
 
-    /// The stamp of the leader's next entry, milliseconds since 1970, if the entry before it has none that is later.
-    /// `newest`: that of the entry before.
+    /// The stamp of the leader's next entry, milliseconds since 1970, if the entry before it has no later one.
+    /// `newest`: the stamp of the entry before.
     pub(crate) fn next(&self, newest: u64) -> u64 {
         let (clock, passed) = ((self.clock)(), (self.passed)());
         let (stamp, doubt) = self.belief().believe(clock, passed, newest);
@@ -50,12 +50,12 @@ impl Timestamps {
         stamp
     }
 
-    /// A leader's entry with this stamp has come: it was that late at least.
+    /// Notes that a leader's entry with this stamp has come: the time was at least `stamp` then.
     pub(crate) fn heard(&self, stamp: u64) {
         self.belief().at_least(stamp, (self.passed)());
     }
 
-    /// Told when the clock comes to be doubted, and when that is over.
+    /// Changes when the clock comes to be doubted, and when the doubt is over.
     pub(crate) fn doubt(&self) -> watch::Receiver<Option<ClockDoubt>> {
         self.doubt.subscribe()
     }
@@ -65,13 +65,13 @@ impl Timestamps {
         (self.clock)()
     }
 
-    /// The others' clocks say the same.
+    /// Notes that the other members' clocks agree with this node's.
     pub(crate) fn confirm(&self) {
         self.belief().confirm((self.clock)(), (self.passed)());
         self.doubt.send_replace(None);
     }
 
-    /// The others' clocks say otherwise: this one is not believed for having stood long.
+    /// Notes that the other members' clocks disagree: this node's clock is not believed for having stood long.
     pub(crate) fn refute(&self) {
         self.belief().refute((self.passed)());
     }
