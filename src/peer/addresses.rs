@@ -32,7 +32,7 @@ impl Addresses {
         }
     }
 
-    /// The address of the member `id` with this disk; the one in `node`, if the membership does not have the member.
+    /// The address of the member `id` with this disk; `node`'s address if the membership does not have the member.
     pub(super) fn of(&self, id: &NodeId, node: &MemberNode) -> String {
         let view = self.0.get().map(watch::Receiver::borrow);
         let members = view.iter().flat_map(|view| &view.members).map(|status| &status.member);

@@ -11,7 +11,7 @@ use crate::transport::TransportError;
 pub(super) struct CallOutcomes {
     /// The outages of all ledgers of the node.
     pub(super) outages: Outages,
-    /// Told when a peer says so: one that knows that this node was removed adds it to every refusal.
+    /// Learns that this node was removed: a peer that knows it adds that to every refusal.
     pub(super) standing: Standing,
 }
 

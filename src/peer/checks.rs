@@ -49,7 +49,7 @@ pub(crate) fn vote_request<R: Runtime>(request: &VoteRequest<TypeConfig<R>>, sen
     of_term("last entry", request.last_log_id, &request.vote)
 }
 
-/// A leader that hands over.
+/// A request of a leader that hands over.
 pub(crate) fn transfer<R: Runtime>(request: &TransferLeaderRequest<TypeConfig<R>>, sender: &NodeId) -> Checked {
     vote(request.from_leader(), sender, true)?;
     of_term("last entry", request.last_log_id().copied(), request.from_leader())
@@ -73,13 +73,13 @@ pub(crate) fn append<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>, 
     of_term("committed entry", request.leader_commit, &request.vote)
 }
 
-/// The entry that, says a leader, the receiver has acknowledged to it.
+/// The entry that a leader says the receiver has acknowledged to it.
 pub(crate) fn acknowledged(id: Option<LogId>, by: &RaftVote) -> Checked {
     of_term("acknowledged entry", id, by)
 }
 
-/// Terms never fall from one entry to the next, and what is committed stays: up to the last entry committed here there
-/// is none of a later term than that one.
+/// Terms never fall from one entry to the next, and committed entries stay: up to the last entry committed here, no
+/// entry is of a later term than that entry.
 pub(crate) fn keeps(committed: Option<LogId>, ids: impl IntoIterator<Item = LogId>) -> Checked {
     let Some(committed) = committed else { return Ok(()) };
     let breaks = |id: &LogId| id.index <= committed.index && id.leader_id > committed.leader_id;
@@ -95,7 +95,7 @@ pub(crate) fn named<R: Runtime>(request: &AppendEntriesRequest<TypeConfig<R>>) -
     ends.chain(request.entries.iter().map(|entry| entry.id()))
 }
 
-/// A snapshot; gives back where the log is to begin.
+/// A snapshot. Returns where the log must begin behind it.
 pub(crate) fn snapshot(
     meta: &SnapshotMeta,
     start: Option<Cursor>,

@@ -102,7 +102,7 @@ impl<R: Runtime> PeerClient<R> {
         self.outcomes.read::<R, T>(&self.envelope.target, &self.envelope.group, read)
     }
 
-    /// What this leader reminds the member to have acknowledged.
+    /// The last entry that this leader reminds the member of having acknowledged.
     fn reminder(&self, leader: &RaftVote) -> Option<pb::LogId> {
         self.acked.reminder(leader, self.node.incarnation).map(convert::from_log_id)
     }
@@ -147,7 +147,7 @@ impl<R: Runtime> PeerClient<R> {
         let guard = ReplicationGuard::new(&self.floor, self.target.clone(), previous, self.restarts.clone());
         let sent = Arc::new(AtomicU64::new(guard.first_number()));
         let input = guard.requests(stream::once(future::ready(first)).chain(input));
-        // That the stream opens says nothing yet: a refusal comes as its first answer.
+        // An open stream proves nothing yet: a refusal comes as its first answer.
         let answers = match self.link(Lane::Data).replicate(self.messages(input, &leader, sent.clone())).await {
             Ok(answers) => answers,
             Err(error) => {
@@ -175,7 +175,7 @@ impl<R: Runtime> PeerClient<R> {
     }
 
     /// The requests of a replication stream as they travel. Only the first one says who calls whom and carries the
-    /// reminder. `sent` follows the number behind the last entry that was taken.
+    /// reminder. `sent` follows the number behind the last entry that the transport took.
     fn messages<S>(&self, requests: S, leader: &RaftVote, sent: Arc<AtomicU64>) -> BoxStream<'static, pb::AppendRequest>
     where
         S: Stream<Item = AppendEntriesRequest<TypeConfig<R>>> + OptionalSend + 'static,
@@ -233,7 +233,7 @@ impl<R: Runtime> NetVote<TypeConfig<R>> for PeerClient<R> {
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig<R>>, RPCError<TypeConfig<R>>> {
         if !self.saves.may_ask() {
-            // As if it had said no, and nothing that openraft would learn from.
+            // A refused pre-vote, from which openraft learns nothing else.
             let nobody = RaftVote::new(0, request.vote.leader_id.voted_for);
             return Ok(VoteResponse::new(nobody, None, false));
         }

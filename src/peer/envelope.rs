@@ -21,7 +21,7 @@ pub(crate) fn envelope(me: &Identity, target: &NodeId, incarnation: Option<Incar
     }
 }
 
-/// The envelope of a call to whichever node is reached.
+/// The envelope of a call to the node that answers at an address, whatever its id and disk.
 pub(crate) fn envelope_to_anybody(me: &Identity) -> pb::Envelope {
     pb::Envelope { target: String::new(), ..envelope(me, &me.node, None) }
 }

@@ -25,21 +25,21 @@ pub(crate) struct Unanswered<T> {
 }
 
 impl<T> Unanswered<T> {
-    /// `waiting`: one for each heartbeat, in the order of the request.
+    /// `waiting`: one sender for each heartbeat, in the order of the request.
     pub(crate) fn new(waiting: Vec<T>) -> Self {
         Self { left: waiting.len(), waiting: waiting.into_iter().map(Some).collect() }
     }
 
-    /// Whether all are answered.
+    /// Whether all heartbeats are answered.
     pub(crate) fn is_done(&self) -> bool {
         self.left == 0
     }
 
-    /// Passes each answer to the one that waits for it.
+    /// Passes each answer to the sender that waits for it.
     ///
     /// # Errors
-    /// An answer to a heartbeat that was not sent, or a second answer to one: nothing that the peer says on this call
-    /// can be attributed any more.
+    /// The peer answered a heartbeat that was not sent, or one heartbeat twice: no answer on this call can be
+    /// attributed any more.
     pub(crate) fn settle(
         &mut self,
         response: pb::HeartbeatsResponse,
@@ -60,7 +60,7 @@ impl<T> Unanswered<T> {
         Ok(())
     }
 
-    /// Those that have no answer.
+    /// The senders that have no answer.
     pub(crate) fn rest(self) -> impl Iterator<Item = T> {
         self.waiting.into_iter().flatten()
     }

@@ -9,11 +9,11 @@ use crate::raft::log_id::RaftVote;
 
 /// What a follower has promised to its leader, and which leader it has given up.
 pub(super) struct LeaderLease<I> {
-    /// The leader whose append was taken last, and until when it may count on it.
+    /// The leader whose append this node took last, and until when that leader may count on it.
     heard: Option<(RaftVote, I)>,
-    /// The leader that was given up: no append of it is taken any more.
+    /// The leader that this node gave up: it takes no append of that leader any more.
     given_up: Option<RaftVote>,
-    /// Votes that are being given because that leader was given up.
+    /// Number of votes that this node is giving because it gave that leader up.
     voting: usize,
     /// How many appends were taken.
     appends: u64,
@@ -24,8 +24,8 @@ impl<I: Instant> LeaderLease<I> {
         Self { heard: None, given_up: None, voting: 0, appends: 0 }
     }
 
-    /// An append of `leader` has arrived; Raft has not seen it. `false`: the leader was given up, and Raft must not see
-    /// it.
+    /// Notes an append of `leader` that has arrived and that Raft has not seen. `false`: this node has given the leader
+    /// up, and Raft must not see the append.
     pub(super) fn hear(&mut self, leader: &RaftVote, window: Duration, now: I) -> bool {
         if self.given_up.as_ref() == Some(leader) {
             return false;
@@ -55,7 +55,7 @@ impl<I: Instant> LeaderLease<I> {
     /// Gives `leader` up, unless it may still count on its last append.
     ///
     /// # Errors
-    /// How much longer it may.
+    /// How much longer the leader may count on it.
     pub(super) fn give_up(&mut self, leader: &RaftVote, now: I) -> Result<(), Duration> {
         match &self.heard {
             Some((heard, until)) if heard == leader && *until > now => Err(*until - now),

@@ -21,7 +21,7 @@ pub(super) struct CallerCheck<R: Runtime> {
     pub(super) identity: Identity,
     /// [`Peers::agreed`](crate::types::Peers).
     pub(super) peers: String,
-    /// The node that this one has told that it is empty. Several may ask; only this one may form the cluster.
+    /// The node to which this node has promised that it may form the cluster. Several may ask; only that one may.
     promised: Mutex<Option<(NodeId, Incarnation)>>,
     log: LogReader,
     metrics: Metrics<R>,

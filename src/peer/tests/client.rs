@@ -1,4 +1,4 @@
-//! What a caller says to a peer, and does about one that is down.
+//! What a caller sends to a peer, and what it does about a peer that is down.
 
 use std::time::Duration;
 
@@ -15,8 +15,7 @@ use crate::raft::log_id::log_id;
 use crate::raft::membership::codec::{SnapshotMeta, StoredMembership};
 use crate::transport::{Answer, AnswerStream};
 
-/// A peer that is down, and what it would have been told that it has acknowledged. Or, if that is said, one that
-/// answers with what makes no sense.
+/// A peer that is down, and the reminders that it would have got. Or, if so set, a peer that sends malformed answers.
 #[derive(Clone, Default)]
 struct Down(Arc<Mutex<Vec<Option<u64>>>>, bool);
 
@@ -114,7 +113,7 @@ fn a_dead_peer_is_left_alone_until_openraft_has_a_request_for_it() {
     assert!(called.is_none(), "it called the peer without waiting for a request");
 }
 
-/// A node of before refuses that one by its number, and never an entry for what it is.
+/// A node of an older version refuses wire version 2 by its number, and so never meets an entry that it cannot read.
 #[test]
 fn who_may_have_a_roll_in_its_log_calls_with_the_version_that_has_rolls() {
     let dir = tempfile::tempdir().unwrap();
@@ -126,7 +125,7 @@ fn who_may_have_a_roll_in_its_log_calls_with_the_version_that_has_rolls() {
     assert_eq!(client.envelope().wire_version, 2);
 }
 
-/// On a stream once: it does not change while the stream lasts.
+/// A stream carries it once: it does not change while the stream lasts.
 #[tokio::test]
 async fn whatever_is_said_first_to_a_member_says_what_it_has_acknowledged() {
     let dir = tempfile::tempdir().unwrap();

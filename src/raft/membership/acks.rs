@@ -37,17 +37,17 @@ pub(crate) struct MemberAcks {
 struct AcksState {
     /// The vote under which this node leads, or led last.
     leader: Option<RaftVote>,
-    /// By the member's disk.
+    /// The members' acks, by disk.
     members: BTreeMap<Incarnation, MemberAck>,
 }
 
 #[derive(Default)]
 struct MemberAck {
-    /// The last entry that it has ever acknowledged.
+    /// The last entry that the member has ever acknowledged.
     most: Option<LogId>,
-    /// The last entry that it has acknowledged and not been found to lack since.
+    /// The last entry that the member has acknowledged, and that no conflict has shown it to lack since.
     now: Option<LogId>,
-    /// How often it was found to have less than it acknowledged.
+    /// How often a conflict showed that the member has less than it acknowledged.
     losses: u64,
     lost: Option<Loss>,
 }
@@ -56,7 +56,7 @@ struct MemberAck {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Loss {
     had: LogId,
-    /// The last entry of its log; `None`: it has none, or did not say.
+    /// The last entry of the member's log; `None`: it has none, or did not say.
     has: Option<LogId>,
 }
 
@@ -89,7 +89,7 @@ impl MemberAcks {
         self.state.lock()
     }
 
-    /// The member has all entries up to `matched`.
+    /// Notes that the member has all entries up to `matched`.
     pub(crate) fn note(&self, leader: &RaftVote, (id, disk): (&NodeId, Incarnation), matched: LogId) {
         let mut state = self.state();
         let Some(acked) = state.under(leader, &self.holds).map(|members| members.entry(disk).or_default()) else {
@@ -107,13 +107,13 @@ impl MemberAcks {
         }
     }
 
-    /// The member does not have the leader's entry `at`; its log ends with `has`, as far as it says.
+    /// Notes that the member does not have the leader's entry `at`. `has`: the end of its log, if it says so.
     pub(crate) fn lacks(&self, leader: &RaftVote, (id, disk): (&NodeId, Incarnation), at: LogId, has: Option<LogId>) {
         let mut state = self.state();
         let Some(acked) = state.under(leader, &self.holds).and_then(|members| members.get_mut(&disk)) else { return };
         let (Some(now), Some(had)) = (acked.now, acked.most) else { return };
         if has.is_some_and(|has| has.leader_id > had.leader_id) {
-            // A leader in between had it cut entries that it had acknowledged and that were not committed.
+            // A leader in between had the member cut entries that it had acknowledged and that were not committed.
             (acked.now, acked.most) = (None, None);
             return;
         }
@@ -145,7 +145,7 @@ impl MemberAcks {
     }
 
     /// The last entry that the member has acknowledged, for the leader to remind it of; `None` where a loss of power
-    /// may have taken that.
+    /// may have taken that entry.
     pub(crate) fn reminder(&self, leader: &RaftVote, disk: Incarnation) -> Option<LogId> {
         let mut state = self.state();
         state.under(leader, &self.holds).and_then(|members| members.get(&disk)?.most).filter(|_| self.lasting)
@@ -174,7 +174,7 @@ impl MemberAcks {
 }
 
 impl MemberAck {
-    /// Whether it lacks an entry that it has acknowledged.
+    /// Whether the member lacks an entry that it has acknowledged.
     fn lacks(&self) -> bool {
         self.now < self.most
     }

@@ -43,7 +43,7 @@ pub(crate) struct Replica {
     pub(crate) log: LogReader,
     pub(crate) health: Arc<Health>,
     pub(crate) closer: LogCloser,
-    /// Membership, hand-over, removal, time: what is asked of openraft itself.
+    /// Membership, hand-over, removal, time: what the node layer asks of openraft itself.
     pub(crate) raft: Box<dyn RaftHandle>,
     pub(crate) admission: DiskAdmission,
     /// The source of timestamps for entries, where this node leads.

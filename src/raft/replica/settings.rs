@@ -18,16 +18,16 @@ pub(super) fn raft_config(config: &Config) -> Result<RaftConfig, String> {
         install_snapshot_timeout: 5_000,
         max_payload_entries: 4096,
         max_append_entries: Some(4096),
-        // Snapshots are made at the purge point only, and nothing is purged behind our back.
+        // Snapshots are built at the purge point only, when `Purger` asks, and openraft does not purge by itself.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: u64::MAX,
         // The role task allows elections, once it knows that this disk is the one the membership means.
         enable_elect: false,
         enable_pre_vote: Some(true),
-        // A leader without a quorum falls silent for so long, so that those who still hear it elect another.
+        // A leader without a quorum falls silent for this long, so that the members that still hear it elect another.
         quorum_loss_probe_interval: Some(millis(config.leader_silence())),
         backoff: "20ms".into(),
-        // A restarted leader is elected anew: what it applied before may not be known to it any more.
+        // A restarted leader must be elected anew: it may not know any more what it applied before.
         enable_leader_restore: Some(false),
         // A follower that comes back without what it had acknowledged counts for what it has, and is brought up to
         // date. With `Sync` that is an alarm (`acks`): its disk was lost or set back.

@@ -45,11 +45,11 @@ pub(crate) struct ReplicaOptions<'a> {
     /// Tells the network which entries are to go ([`PurgeFloor`](crate::raft::storage::purge::PurgeFloor)).
     pub(crate) floor: watch::Sender<u64>,
     pub(crate) ticker: &'a Ticker,
-    /// What proves that this node leads.
+    /// Proves that this node leads.
     pub(crate) probe: Arc<dyn LeadershipProbe>,
     /// Where the network notes what members acknowledge.
     pub(crate) acks: MemberAcks,
-    /// Where the network tells what the peers say of this node.
+    /// Where the network notes what the peers say of this node.
     pub(crate) standing: Standing,
     /// Asks for votes that take long to be saved.
     pub(crate) votes: Arc<dyn VoteCollector>,
@@ -159,7 +159,7 @@ async fn open<R: Runtime>(
     Ok(Opened { store, machine, members, admission })
 }
 
-/// The state machine of a log, and the members that it says there are: both are read.
+/// Reads the state machine of a log, and the members that it names.
 fn open_machine<R: Runtime>(
     mut log: Log,
     installed: InstalledStart,

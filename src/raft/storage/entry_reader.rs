@@ -62,7 +62,7 @@ impl<R: Runtime> EntryReader<R> {
                             "Raft has to read a damaged entry, and waits until the scrubber has repaired it");
                     }
                     rounds -= 1;
-                    // Repaired or not: the next read tells, and notes the damage again.
+                    // Whether the repair succeeded, the next read shows; it also notes the damage again.
                     let _: Result<(), _> = R::timeout(LOOK_AGAIN, self.health.mended()).await;
                 }
                 read => return read,
@@ -75,7 +75,7 @@ impl<R: Runtime> EntryReader<R> {
         frames.into_iter().map(|frame| Entry::stored(frame).map_err(io::Error::other)).collect()
     }
 
-    /// What applying needs of entry `number`.
+    /// The header of entry `number`: applying needs no more.
     async fn header(&self, number: u64) -> io::Result<Entry> {
         let missing = || io::Error::other(format!("entry {number} is to be applied but is not in the log"));
         let header = self.sound(|log| log.entry_header(number)).await.map_err(io::Error::other)?.ok_or_else(missing)?;
@@ -109,7 +109,7 @@ impl<R: Runtime> RaftLogReader<TypeConfig<R>> for EntryReader<R> {
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
         // A purge has given up this peer, and its stream is not closed yet. The entries that are left do not continue
-        // what the peer was sent. To openraft, nothing is a pause and an error is the end of the storage.
+        // what the stream has sent. openraft takes an empty answer for a pause, and an error for the storage's end.
         if start < self.log.numbers().start {
             return Ok(Vec::new());
         }

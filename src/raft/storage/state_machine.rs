@@ -47,8 +47,8 @@ pub(crate) struct SnapshotBuilder {
 }
 
 impl<R: Runtime> StateMachine<R> {
-    /// The state machine of `log`, at the log's commit point: what was known to be committed still is. A snapshot that
-    /// was being installed is by then.
+    /// The state machine of `log`, at the log's commit point: entries that were known to be committed still are.
+    /// Completes the installation of a snapshot if the node died during it.
     ///
     /// # Errors
     /// If a membership or the snapshot cannot be read, or the log cannot begin behind it.
@@ -60,7 +60,7 @@ impl<R: Runtime> StateMachine<R> {
         Ok(Self { log, applied: Arc::new(Mutex::new(applied)), snapshots, installed, _runtime: PhantomData })
     }
 
-    /// Where snapshots are asked for.
+    /// The snapshots that this state machine keeps and builds.
     pub(crate) fn snapshots(&self) -> Arc<Snapshots> {
         self.snapshots.clone()
     }

@@ -51,7 +51,7 @@ pub trait Accept: Send + 'static {
     /// The next connection. Dropping the future loses none.
     fn accept(&mut self) -> impl Future<Output = io::Result<Self::Connection>> + Send;
 
-    /// Where it listens.
+    /// The address that the listener is bound to.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
     /// Whether the other end is on this machine.
@@ -87,7 +87,7 @@ impl Accept for TcpListener {
 pub(crate) struct ConnectionSinks<S> {
     pub(crate) peers: mpsc::UnboundedSender<GuardedConnection<S>>,
     pub(crate) clients: mpsc::UnboundedSender<GuardedConnection<S>>,
-    /// Peers and clients without a place, which are told so.
+    /// Peers and clients without a place, which a server of their own tells so.
     pub(crate) turned_away: [mpsc::UnboundedSender<GuardedConnection<S>>; 2],
 }
 
@@ -137,7 +137,7 @@ pub(crate) async fn receive<L: Accept>(
     }
 }
 
-/// The next connection, however often it takes.
+/// The next connection, however many accepts fail before it.
 async fn accepted<L: Accept>(listener: &mut L) -> L::Connection {
     let mut pause = MIN_PAUSE;
     loop {
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
 
-    /// Has no descriptor left for so many accepts.
+    /// A listener whose first `fails` accepts end with the system's `error`.
     struct Full {
         fails: usize,
         tried: Arc<AtomicUsize>,

@@ -62,7 +62,7 @@ impl KeptChannel {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_frame_size(FRAME_BYTES)
             .http2_max_header_list_size(HEADER_BYTES)
-            // Answers that still come for calls that timed out are not the peer's fault, however many.
+            // Answers to calls that timed out still come, and are not the peer's fault, however many.
             .http2_max_local_error_reset_streams(None)
             .http2_keep_alive_interval(options.keepalive_interval)
             .keep_alive_timeout(silence)
@@ -100,7 +100,7 @@ impl KeptChannel {
         }
     }
 
-    /// The channel of this generation is of no use any more. Calls that still go over it are left to end.
+    /// The channel of this generation is of no use any more. Calls that are under way on it may end.
     pub(crate) fn give_up(&self, generation: u64) {
         let mut kept = self.lock();
         if kept.generation == generation {
@@ -160,7 +160,7 @@ mod tests {
         kept.failed(first);
         let (_, second) = kept.get();
         assert_ne!(second, first);
-        // What is said late of the first no longer counts.
+        // Late reports about the first channel no longer count.
         kept.give_up(first);
         assert_eq!(kept.get().1, second);
         kept.give_up(second);

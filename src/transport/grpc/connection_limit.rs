@@ -15,29 +15,29 @@ use super::greeting::Caller;
 /// Time without a connection turned away after which a shortage of places counts as over.
 const CALM: Duration = Duration::from_secs(5);
 
-/// Connections without a place yet: more than arrive while one of them says what it is.
+/// Most connections without a place: more than arrive while one of them greets.
 pub(crate) const UNPLACED: usize = 64;
 
-/// How many connections of which kind may be open.
+/// How many connections of each kind may be open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Places {
     /// Clients, tools, and whatever else does not greet as a peer does.
     pub(crate) clients: usize,
-    /// How many of those are reserved for callers on the node's own machine, so that a liveness probe still gets in
-    /// when remote clients have taken all the others.
+    /// How many places of clients are reserved for callers on the node's own machine, so that a liveness probe still
+    /// gets in when remote clients have taken all the others.
     pub(crate) own_machine: usize,
     /// Other nodes.
     pub(crate) peers: usize,
-    /// Connections that have not said what they are, and those that are being told that there is no place for them.
+    /// Connections that have not greeted yet, and connections that the server is telling that they have no place.
     pub(crate) unplaced: usize,
 }
 
 /// Counts the open connections of a server and can close each of them.
 ///
-/// A new connection has no place until it has said what it is; then it gets one among its kind, so that clients,
-/// however many, take none from peers. Where there is none it stays without a place while it is told so. There is
-/// always room for one more without a place: the oldest of them is closed for it, so that silent connections keep
-/// nobody out.
+/// A new connection has no place until it has greeted; then it gets a place among its kind, so that clients, however
+/// many, take none from peers. If its kind has none left, the connection stays without a place while the server tells
+/// it so. There is always room for one more connection without a place: [`ConnectionLimit`] closes the oldest of them
+/// for it, so that silent connections keep nobody out.
 pub(crate) struct ConnectionLimit {
     places: Places,
     open: Mutex<OpenConnections>,
@@ -151,7 +151,7 @@ impl ConnectionLimit {
 }
 
 impl Places {
-    /// How many connections there may be before one of this kind finds no place.
+    /// How many connections of this kind may have a place.
     fn of(&self, caller: Caller, local: bool) -> usize {
         match caller {
             Caller::Client if !local => self.clients.saturating_sub(self.own_machine),
@@ -160,7 +160,7 @@ impl Places {
         }
     }
 
-    /// What one of this kind is told that finds none.
+    /// The connections that have all the places, for a connection of this kind that finds none.
     pub(crate) fn taken(&self, caller: Caller) -> String {
         match (caller, self.own_machine) {
             (Caller::Client, 0) | (Caller::Peer, _) => format!("all {} {caller} connections", self.of(caller, true)),
@@ -181,7 +181,7 @@ impl OpenConnections {
 }
 
 impl CallerConnections {
-    /// Counts one more that is turned away. The first one is logged.
+    /// Counts a connection that the server turns away, and logs the first of a shortage.
     fn turn_away(&mut self, caller: Caller, places: Places) {
         let now = Instant::now();
         match &mut self.shortage {
@@ -206,8 +206,8 @@ impl OpenConnection {
 }
 
 impl ConnectionPermit {
-    /// The connection has said what it is: it gets a place among its kind. `false` if there is none, or if the
-    /// connection was closed.
+    /// Gives the connection, which has greeted, a place among its kind. `false` if there is none, or if the connection
+    /// was closed.
     pub(crate) fn take_place(&self, caller: Caller) -> bool {
         let places = self.limit.places;
         let mut open = self.limit.lock();
@@ -281,7 +281,7 @@ mod tests {
         let limit = limit(2, 2, 4);
         let clients: Vec<_> = (0..10).map(|_| limit.admit(false).unwrap()).collect();
         let placed: Vec<_> = clients.iter().map(|client| client.take_place(Caller::Client)).collect();
-        // The first six were closed before they said what they are.
+        // The limit closed the first six before they greeted.
         assert_eq!(placed, [[false; 6].as_slice(), &[true; 2], &[false; 2]].concat());
         let peers: Vec<_> = (0..3).map(|_| limit.admit(false).unwrap()).collect();
         assert_eq!(peers.iter().map(|peer| peer.take_place(Caller::Peer)).collect::<Vec<_>>(), [true, true, false]);

@@ -18,12 +18,12 @@ const MAX_SETTINGS: usize = 64;
 pub(crate) enum Caller {
     /// Another node: it greets with the settings that this crate's nodes have among themselves.
     Peer,
-    /// Anybody else.
+    /// A client, a tool, or any other caller that does not greet as a node does.
     Client,
 }
 
 impl Caller {
-    /// The option that sets how many there may be.
+    /// The option that limits the connections of such callers.
     pub(crate) fn option(self) -> &'static str {
         match self {
             Caller::Peer => "--max-peer-connections (`Config::max_peer_connections`)",
@@ -41,8 +41,8 @@ impl fmt::Display for Caller {
     }
 }
 
-/// What a caller is, by the first bytes of its connection: HTTP/2's preface and the settings behind it. `None`: `said`
-/// is not long enough yet.
+/// Tells a peer from a client by the first bytes of its connection: HTTP/2's preface and the settings behind it.
+/// `None`: `said` is not long enough yet.
 ///
 /// A peer is known by three settings that no client has together by accident: what `channel` sets for the connections
 /// between nodes. This is no proof of identity: a caller that wants a peer's place can get one.

@@ -13,7 +13,7 @@ use tonic::transport::server::Connected;
 use super::connection_limit::ConnectionPermit;
 use super::greeting::{self, Caller};
 
-/// Bytes read at a time until a connection has said what it is.
+/// Bytes read at a time until a connection has greeted.
 const CHUNK: usize = 512;
 
 /// An accepted connection.
@@ -29,11 +29,11 @@ impl<S: AsyncRead + Unpin> GuardedConnection<S> {
         Self { stream, permit, said: Bytes::new() }
     }
 
-    /// Waits until the connection has said what it is, but no longer than `limit`: bytes that trickle in buy no time.
+    /// Waits until the connection has greeted, but no longer than `limit`: bytes that trickle in buy no time.
     /// Afterwards HTTP/2's own keepalive watches the connection.
     ///
     /// # Errors
-    /// It does not speak HTTP/2, did not greet in time, or was closed.
+    /// The connection does not speak HTTP/2, did not greet in time, or was closed.
     pub(crate) async fn greeted(mut self, limit: Duration) -> io::Result<(Self, Caller)> {
         let mut said = BytesMut::new();
         let heard = tokio::time::timeout(limit, async {

@@ -15,7 +15,7 @@ use crate::transport::{Answer, AnswerStream, Link, TransportError};
 use crate::wire::pb;
 
 /// How long the first heartbeat waits for others. Short beside any heartbeat interval, long beside the time that the
-/// ledgers of a node need to say theirs after a tick of the clock that they share.
+/// ledgers of a node need to queue theirs after a tick of the clock that they share.
 const WINDOW: Duration = Duration::from_millis(1);
 
 /// A link whose heartbeats travel together. All other calls are passed on.
@@ -27,7 +27,7 @@ pub(crate) struct HeartbeatLink {
 struct QueuedHeartbeat {
     beat: pb::AppendRequest,
     timeout: Duration,
-    /// When it came.
+    /// When the heartbeat was queued.
     since: Instant,
     answer: AnswerSender,
 }
@@ -69,7 +69,7 @@ impl HeartbeatLink {
     }
 }
 
-/// One call for all of `due`. It ends when all are answered, or at the last timeout.
+/// Sends all of `due` in one call, which ends when all are answered, or at the last timeout.
 async fn send(link: Arc<GrpcLink>, mut due: Vec<QueuedHeartbeat>) {
     // Leaves out senders that have given up.
     due.retain(|waiting| !waiting.answer.is_closed());

@@ -17,13 +17,13 @@ use super::status;
 use crate::transport::TransportError;
 use crate::wire::pb;
 
-/// How many times per stall timeout [`ReplicationAnswers`] checks for a stall. It notices one at most two checks late,
-/// at no cost per message.
+/// How many times per stall timeout [`ReplicationAnswers`] checks for a stall. It notices a stall at most two checks
+/// late, at no cost per message.
 const CHECKS_PER_STALL: u32 = 8;
 
 /// The requests as tonic takes them: counted, and closed from outside by [`RequestsGuard`].
 ///
-/// Dropping tonic's answers does not stop hyper from polling the requests, so closing them is done here.
+/// Dropping tonic's answers does not stop hyper from polling the requests, so [`RequestsGuard`] closes them.
 pub(crate) struct ReplicationRequests(Arc<Shared>);
 
 /// Closes [`ReplicationRequests`]: dropping it drops the requests at once, even while tonic is not polling them.
@@ -75,7 +75,7 @@ impl Drop for RequestsGuard {
 
 /// The answers, which end with an error when the peer has stalled.
 ///
-/// To ensure correctness: the server answers every request, one each. A request counts as sent once it has been taken
+/// To ensure correctness: the server gives every request one answer. A request counts as sent once it has been taken
 /// from the caller; as long as all are answered the stream may be silent for ever.
 pub(crate) struct ReplicationAnswers<S = Streaming<pb::AppendResponse>> {
     address: String,

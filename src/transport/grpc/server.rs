@@ -35,8 +35,8 @@ const MAX_STREAMS: u32 = 1024;
 /// [`MAX_STREAMS`] under way may also give them all up at once, while this node is not scheduled.
 const MAX_PENDING_RESETS: usize = MAX_STREAMS as usize;
 /// Most frames of one connection for calls that are over: the rest of requests that were refused before they were read.
-/// h2 counts them over the connection's life, and by default takes the thousandth for an attack. They are bounded all
-/// the same, because each is answered.
+/// h2 counts them over the connection's life, and by default takes the thousandth for an attack. This bound stays
+/// because the server answers each of them.
 const MAX_LATE_FRAMES: usize = 64 << 10;
 
 /// How long the server answers a connection without a place before it closes it.
@@ -54,11 +54,11 @@ struct Windows {
 }
 
 impl Windows {
-    /// Those of peers.
+    /// The windows of peers.
     const PEER: Self = Self { call: STREAM_WINDOW, connection: CONNECTION_WINDOW, frame: FRAME_BYTES };
 
-    /// Those of clients. The connection's window bounds nothing on purpose: h2 judges by it whether small frames are an
-    /// attack, and a client that appends many small records is none.
+    /// The windows of clients. The connection's window bounds nothing on purpose: h2 judges by it whether small frames
+    /// are an attack, and a client that appends many small records is none.
     fn of_clients(call: u32) -> Self {
         Self { call, connection: CONNECTION_WINDOW, frame: CLIENT_FRAME_BYTES as u32 }
     }
@@ -102,7 +102,7 @@ pub(crate) struct GrpcServer {
     stop: watch::Sender<bool>,
     limit: Arc<ConnectionLimit>,
     grace: Duration,
-    /// `None` once it has been waited for.
+    /// `None` once `GrpcServer` has waited for the task.
     serving: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
 }
 

@@ -31,7 +31,7 @@ impl PeerService {
     }
 }
 
-/// `response`, with its refusals cut to what may travel.
+/// `response`, with the texts of its refusals cut as [`status::short`] does.
 fn shortened(mut response: pb::HeartbeatsResponse) -> pb::HeartbeatsResponse {
     for answer in &mut response.answers {
         if let Some(pb::beat_answer::Result::Refusal(refusal)) = &mut answer.result {

@@ -46,7 +46,7 @@ fn requests(n0: &Served, count: u64, taken: &Arc<AtomicUsize>) -> RequestStream 
     stream::iter(requests).boxed()
 }
 
-/// Lets the others go on until there is nothing more to do.
+/// Lets the other tasks run until they have nothing more to do.
 async fn rest() {
     for _ in 0..1_000 {
         tokio::task::yield_now().await;
@@ -68,13 +68,13 @@ async fn streams_that_are_begun_anew_leave_no_more_behind_than_one() {
         assert!(futures::poll!(answers.next()).is_pending(), "round {round}: answered, and nothing is flushed");
         let given = n0.replica.standing.heard() - before;
         assert!(given as usize <= MOST, "round {round}: Raft was given {given} requests, and has answered none");
-        // The leader gives it up; nothing that it sent is held on to.
+        // The leader gives the stream up; the server holds on to none of its requests.
         drop(answers);
         rest().await;
         assert_eq!(Arc::strong_count(&taken), 1, "round {round}: the requests are still there");
     }
     assert!(taken.load(Ordering::Relaxed) <= MOST + 20, "{taken:?}");
-    // The disk goes on: what is left of the old streams is answered, and the next one is as usual.
+    // The disk goes on: Raft answers the rest of the old streams, and the next stream works as usual.
     let first = n0.envelope.clone().unwrap();
     let mut answers = n0.server.replicate(first, requests(&n0, 100, &taken)).await.unwrap();
     for number in 0..100 {

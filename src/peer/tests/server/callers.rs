@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test]
 async fn a_call_for_the_disk_that_was_wiped_is_refused() {
     let n0 = served().await;
-    // What n1 knows of n0 is of a disk that is gone; this one has promised and acknowledged nothing.
+    // n1 knows n0 by a disk that is gone; the disk of now has promised and acknowledged nothing.
     let known = Some(pb::Envelope { target_incarnation: vec![9; 16].into(), ..n0.envelope.clone().unwrap() });
     let request = pb::VoteRequest { envelope: known.clone(), vote: vote(3, "n1", false), ..Default::default() };
     let append = pb::AppendRequest { envelope: known.clone(), vote: vote(3, "n1", true), ..Default::default() };

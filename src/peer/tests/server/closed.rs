@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// openraft's own words for it begin with its names for what it was doing.
+/// openraft's own error text begins with its names for what it was doing.
 #[tokio::test]
 async fn a_peer_is_told_why_a_ledger_is_closed_and_not_by_whom() {
     let n0 = served().await;
@@ -14,7 +14,7 @@ async fn a_peer_is_told_why_a_ledger_is_closed_and_not_by_whom() {
         ..Default::default()
     };
     n0.append(append(None, frames(0, &[1, 1, 1]))).await;
-    // Of another position than the one behind entry 2.
+    // The frame's position is not the one behind entry 2.
     let refusal = n0.server.heartbeat(append(id(1, 2), frames(3, &[1]))).await.unwrap_err();
     assert_eq!(refusal.reason(), Reason::Closed, "{refusal:?}");
     let (told, names) = (&refusal.found, ["Write", "std::", "io::"]);

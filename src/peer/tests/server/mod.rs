@@ -114,7 +114,7 @@ impl Served {
         self.server.heartbeat(request).await.unwrap().result.unwrap()
     }
 
-    /// The disk of who calls.
+    /// The disk of the caller.
     fn sender_disk(&self) -> Bytes {
         self.envelope.clone().unwrap().sender_incarnation
     }
@@ -263,16 +263,16 @@ async fn nothing_contradicts_what_is_committed() {
     // The leader of another term: its commit is lower, but by its term it would seem higher.
     assert_eq!(n0.replica.standing.contradiction(), None);
     n0.refuses_append(append(2, id(1, 4), id(2, 2), Bytes::new()), "2.2").await;
-    // It does not pass, and the operator is to know of it.
+    // A contradiction does not pass by itself, so the operator must learn of it.
     let told = n0.replica.standing.contradiction().unwrap();
     assert!(told.contains("the master n1 has another history") && told.contains("2.2"), "{told}");
-    // Who names nothing of it has shown nothing.
+    // A leader that names no entry of that term has shown nothing.
     n0.append(append(2, None, None, Bytes::new())).await;
     assert!(n0.replica.standing.contradiction().is_some());
     n0.refuses_append(append(2, id(2, 2), None, Bytes::new()), "2.2").await;
     n0.refuses_append(append(2, id(1, 1), None, frames(2, &[2])), "2.2").await;
     n0.refuses(n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 2, number: 3 })).await, "2.3").await;
-    // A snapshot from before what is committed changes nothing.
+    // A snapshot from before the last committed entry changes nothing.
     let answer = n0.server.install_snapshot(n0.snapshot(2, pb::LogId { term: 1, number: 2 })).await.unwrap();
     assert_eq!(answer.vote, vote(2, "n1", true));
     assert_eq!(n0.replica.log.purged(), None);
@@ -308,7 +308,7 @@ async fn an_empty_node_promises_itself_to_the_first_that_asks() {
     let refusal = n0.identify(2, PEERS).await.unwrap_err();
     assert_eq!(refusal.reason(), Reason::Peers, "{refusal:?}");
     assert!(n0.identify(1, PEERS).await.unwrap().empty);
-    // Once it is not empty it says so to all: nobody can form anything with it.
+    // Once n0 is not empty it says so to all: nobody can form a cluster with it.
     n0.append(pb::AppendRequest { vote: vote(1, "n1", true), frames: frames(0, &[1]), ..Default::default() }).await;
     assert!(!n0.identify(2, "n0=h:0").await.unwrap().empty);
 }
@@ -384,10 +384,10 @@ async fn a_member_has_its_own_disk_and_address_or_knows_a_later_membership() {
         assert!(removed.expected.contains("removed from the cluster"), "{removed:?}");
         // That membership may never be committed.
         assert!(!removed.removed, "{removed:?}");
-        // It may be a member by an entry that is not here yet.
+        // The caller may be a member by an entry that is not here yet.
         knock(3, 3, "h:3", own).await.unwrap();
     }
-    // This node is the one that is behind.
+    // The caller acts by a later membership: this node is behind.
     for later in [id(1, 2), id(2, 0)] {
         knock(1, 7, "h:9", later).await.unwrap();
     }

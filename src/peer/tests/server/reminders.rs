@@ -39,7 +39,7 @@ impl Served {
     }
 
     async fn would_vote_for_one_that_has(&self, last_log_id: Option<pb::LogId>) -> bool {
-        // As one that the leader hands over to asks: nobody has to wait for the lease to be over.
+        // A candidate that the leader hands over to asks like this: it need not wait for the lease to be over.
         let (envelope, vote) = (self.envelope.clone(), vote(5, "n1", false));
         let request = pb::VoteRequest { envelope, vote, last_log_id, leadership_transfer: true };
         self.server.request_vote(request).await.unwrap().granted

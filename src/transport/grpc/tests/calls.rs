@@ -171,7 +171,7 @@ async fn a_message_over_the_bound_is_not_taken() {
     assert!(link.heartbeat(sized(limit - 1000), LONG).await.is_ok());
     let error = link.heartbeat(sized(limit + 1), LONG).await.unwrap_err();
     assert!(matches!(error, TransportError::Broken { .. }), "{error}");
-    // The same from a caller that does not stick to the bound itself.
+    // A caller that does not keep to the bound itself sends the same.
     let generous = GrpcTransport::new(GrpcOptions { max_message_bytes: limit * 2, ..GrpcOptions::default() });
     let error = generous.link(&rig.address().to_string(), Lane::Data).heartbeat(sized(limit + 1), LONG).await;
     assert!(matches!(error, Err(TransportError::Broken { .. })), "{error:?}");
@@ -215,7 +215,7 @@ async fn a_connection_that_has_gone_dumb_is_given_up() {
     let (server, (dumb, is_dumb)) = (rig.address(), tokio::sync::watch::channel(0));
     let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let count = taken.clone();
-    // Passes on what comes, and once dumb holds the connections it has without a word.
+    // Passes bytes on, but keeps the connections up to number `dumb` open without passing anything on.
     tokio::spawn(async move {
         for number in 1.. {
             let (mut near, _) = proxy.accept().await.unwrap();
@@ -234,7 +234,7 @@ async fn a_connection_that_has_gone_dumb_is_given_up() {
     });
     let quick = SHORT * 3;
     let options = GrpcOptions { keepalive_interval: quick, keepalive_timeout: quick, ..GrpcOptions::default() };
-    // The first is found by its pings, the second by calls that only fail.
+    // Unanswered pings end the first lane's channel, calls that all fail the second's.
     for (lane, stall_timeout) in [(Lane::Control, LONG * 10), (Lane::Data, quick)] {
         let options = GrpcOptions { stall_timeout, ..options.clone() };
         let link = GrpcTransport::new(options).link(&address, lane);

@@ -24,7 +24,7 @@ struct Hosts {
 }
 
 impl Hosts {
-    /// All but those `silent` answer heartbeats at once.
+    /// All ledgers but the `silent` answer heartbeats at once.
     async fn start(count: usize, silent: &[usize]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let router = Arc::new(Router::new(ClusterName::default()));
@@ -45,7 +45,7 @@ impl Hosts {
     }
 }
 
-/// A heartbeat of ledger `n` that can be told from all others.
+/// A heartbeat of ledger `n`, unlike all others.
 fn beat(n: usize) -> pb::AppendRequest {
     let envelope = Some(pb::Envelope { group: format!("g{n}"), ..envelope() });
     pb::AppendRequest { envelope, frames: Default::default(), ..append(n as u64) }
@@ -61,7 +61,7 @@ async fn heartbeats_that_fall_due_together_travel_in_one_call_and_each_gets_its_
         assert_eq!(hosts.router.heartbeats(), (round, round * 100));
     }
     assert_eq!(hosts.server.connections(), 1);
-    // One alone is a call like any other.
+    // A single heartbeat is a call like any other.
     hosts.beat(5).await.unwrap();
     assert_eq!(hosts.router.heartbeats(), (4, 301));
 }

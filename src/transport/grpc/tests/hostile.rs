@@ -22,7 +22,7 @@ fn options(places: usize, preface_timeout: Duration) -> ServerOptions {
     ServerOptions { acceptor: AcceptorOptions { places, preface_timeout }, ..server_options() }
 }
 
-/// A server with so many places of each kind.
+/// A server with `places` places of each kind.
 async fn rig(places: usize, preface_timeout: Duration) -> Rig {
     Rig::start_at("127.0.0.1:0", Replication::Echo, options(places, preface_timeout)).await
 }
@@ -58,7 +58,7 @@ async fn a_connection_that_does_not_begin_to_speak_is_closed() {
 async fn bytes_that_trickle_in_buy_no_time() {
     let rig = rig(100, Duration::from_millis(200)).await;
     let (mut read, mut write) = connect(&rig, b"").await.into_split();
-    // Never complete, and never silent for as long as the deadline.
+    // The greeting is never complete, and never silent for as long as the deadline.
     let trickle = tokio::spawn(async move {
         let mut tick = tokio::time::interval(Duration::from_millis(40));
         for byte in PREFACE {
@@ -89,7 +89,7 @@ async fn garbage_is_closed_at_once() {
 
 #[tokio::test]
 async fn silent_connections_far_over_the_cap_do_not_starve_an_honest_client() {
-    // No deadline within the test: what is silent must make room, not wait to be thrown out.
+    // No deadline within the test: silent connections must make room before their deadline.
     let rig = rig(8, LONG * 10).await;
     let kept = rig.link(Lane::Data);
     honest(kept.as_ref()).await;
@@ -100,14 +100,14 @@ async fn silent_connections_far_over_the_cap_do_not_starve_an_honest_client() {
     honest(rig.link(Lane::Control).as_ref()).await;
     honest(kept.as_ref()).await;
     assert!(rig.server.connections() <= 8);
-    // The first ones had to go.
+    // The server closed the first connections to make room.
     closed(&mut attackers[0]).await;
 }
 
-/// Takes a client's place and says no more.
+/// Greets as a client, takes a place and stays silent.
 async fn speaker(rig: &Rig) -> TcpStream {
     let mut stream = connect(rig, &[PREFACE, SETTINGS].concat()).await;
-    // The server's own settings say that it has heard.
+    // The server's own settings show that it has read the greeting.
     soon(stream.read_exact(&mut [0; 9])).await.unwrap();
     stream
 }
@@ -137,7 +137,7 @@ async fn who_finds_no_place_is_told_so_by_name_until_one_is_free() {
         assert!(failure.message.contains("--max-connections"), "{}", failure.message);
     }
     drop(leaves);
-    // The rig has no ledger service: that it is told that says that it was let in.
+    // The rig has no ledger service: `Unimplemented` shows that the server let the caller in.
     soon(async { while status().await.code() != tonic::Code::Unimplemented {} }).await;
 }
 
@@ -154,7 +154,7 @@ async fn a_peer_that_finds_no_place_is_told_so_by_name() {
     honest(first.as_ref()).await;
 }
 
-/// A frame: what it is, its flags and what it carries.
+/// Reads a frame: its type, its flags and its payload.
 async fn frame(stream: &mut TcpStream) -> (u8, u8, Vec<u8>) {
     let mut header = [0; 9];
     soon(stream.read_exact(&mut header)).await.expect("the connection is closed");
@@ -163,7 +163,7 @@ async fn frame(stream: &mut TcpStream) -> (u8, u8, Vec<u8>) {
     (header[3], header[4], body)
 }
 
-/// As a client does whose many calls are dropped at once, while the node is not scheduled.
+/// A client whose many calls are dropped at once does this, while the node is not scheduled.
 #[tokio::test]
 async fn calls_that_are_given_up_before_they_are_looked_at_do_not_end_the_connection() {
     const HEADERS: &[u8] = &[0x83, 0x86, 0x04, 2, b'/', b'x', 0x01, 1, b'h'];

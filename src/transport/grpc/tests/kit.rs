@@ -34,7 +34,7 @@ pub(super) enum Replication {
     Echo,
     /// Takes all requests and answers none.
     Mute,
-    /// Refuses after so many answers.
+    /// Refuses after this number of answers.
     RefuseAfter(usize),
     /// Takes no request beyond the first.
     Deaf,
@@ -44,7 +44,7 @@ pub(super) enum Replication {
 #[derive(Debug)]
 pub(super) enum Seen {
     Request(Box<pb::AppendRequest>),
-    /// Why; read by the message of a failed test.
+    /// The error, for the message of a failed test.
     Broken(#[allow(dead_code, reason = "shown by Debug")] TransportError),
     /// The handler let go of the stream.
     Ended,
@@ -234,7 +234,7 @@ pub(super) fn link_that_stalls_soon(address: SocketAddr) -> Arc<dyn Link> {
     GrpcTransport::new(options).link(&address.to_string(), Lane::Data)
 }
 
-/// What must happen, and fails the test if it does not.
+/// Waits for what must happen; fails the test if it does not within [`LONG`].
 pub(super) async fn soon<T>(event: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, event).await.expect("did not happen")
 }
