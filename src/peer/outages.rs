@@ -1,9 +1,10 @@
 //! Logs failing calls to peers as outages: when one begins, changes, goes on and ends, and not call by call.
 //!
 //! Every ledger calls its peers over and over: a peer that is down for a night would bring a million log lines. A peer
-//! that does not answer is one outage, however many ledgers call it. That it refuses calls is another, as are malformed
-//! answers; these count the ledgers whose calls they are. The node's own disk that hangs is an outage too. An outage is
-//! over after some time with answers and without a failure (*calm*), which is longer for a peer that comes and goes.
+//! that does not answer is one outage, however many ledgers call it. A peer that refuses calls is another, as is a peer
+//! that sends malformed answers; these two count the ledgers whose calls fail. The node's own disk that hangs is an
+//! outage too. An outage is over after some time with answers and without a failure (*calm*), which is longer for a
+//! peer that comes and goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -135,8 +136,8 @@ impl Outages {
         }
     }
 
-    /// Records which calls to the node's own disk hang, and of which ledgers; the last one is logged. To be called
-    /// periodically, also when no call hangs.
+    /// Records which calls to the node's own disk hang, and of which ledgers; the log line names the last of them. To be
+    /// called periodically, also when no call hangs.
     pub(crate) fn note_disk<'a, R: Runtime>(&self, hangs: impl Iterator<Item = (&'a str, String)>) {
         let mut well = true;
         for (group, what) in hangs {
@@ -266,7 +267,7 @@ impl Outage {
         if let Some(group) = group
             && (!self.ledgers.contains(group) || self.ledgers.len() > 1)
         {
-            // The other ledgers still fail. The last one stays, for the log line.
+            // Calls of the other ledgers still fail. The last ledger stays, for the log line.
             self.ledgers.remove(group);
             return;
         }

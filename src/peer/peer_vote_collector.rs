@@ -1,7 +1,7 @@
-//! Asks for votes that take longer to be saved than openraft waits for an answer.
+//! Asks for votes where members take longer to save them than openraft waits for an answer.
 //!
-//! The request is the one that openraft sends itself, and sends again after this: a member that has answered here has
-//! its vote on disk by then, and answers openraft at once.
+//! openraft sends the same request itself, after [`PeerVoteCollector`] is done: a member that has answered here has its
+//! vote on disk by then, and answers openraft at once.
 
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -91,7 +91,7 @@ impl<R: Runtime> VoteCollector for PeerVoteCollector<R> {
         within: Duration,
     ) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            // However this ends, openraft asks next.
+            // Whether a quorum answers or not, openraft asks next.
             let _: Result<(), _> = R::timeout(within, self.quorum(vote, last, membership)).await;
         })
     }

@@ -91,21 +91,21 @@ impl<R: Runtime> ReadLeader<R> {
     async fn confirmed(&self, proof: Proof, within: Duration) -> Result<u64, NoReadIndex> {
         let until = R::Instant::now() + within;
         loop {
-            // The vote first: what is proven below is that nobody was elected after it, also not this node again.
+            // The vote comes first: the proof below shows that no node, also not this one, was elected after it.
             let state = self.raft.with_raft_state(|state| {
                 (state.vote_ref().clone(), state.membership_state.effective().membership().clone())
             });
             let (vote, membership) = state.await.map_err(|fatal| NoReadIndex::Closed(fatal.to_string()))?;
-            // Then the number, then the proof that it was the leader's. The lease that is asked for here is openraft's,
-            // and proves nothing: it counts answers for requests that were sent after them.
+            // Then the number, then the proof that this node led when it took the number. openraft's lease, which this
+            // asks for, proves nothing: openraft credits answers to requests that were sent after them.
             let linearizer = self.raft.get_read_linearizer(ReadPolicy::LeaseRead).await.map_err(refused)?;
             let number = linearizer.read_log_id().index();
             if !self.proven(proof, vote, membership, until).await {
                 R::sleep(PAUSE).await;
                 continue;
             }
-            // The last committed entry, or the leader's first one if that is not committed yet: only with it the leader
-            // knows what its predecessors committed.
+            // The last committed entry, or the leader's first entry if that is not committed yet: only once it is, the
+            // leader knows what its predecessors committed.
             let mut committed = self.log.watch_committed();
             let moved = committed.wait_for(|point| point.number > number).await;
             moved.map_err(|_| NoReadIndex::Closed("the ledger is closed".into()))?;

@@ -281,7 +281,7 @@ impl From<pb::Consistency> for Consistency {
     }
 }
 
-/// How consistent a read is to be, as a request says it.
+/// How consistent the read must be that a request asks for.
 ///
 /// # Errors
 /// This node does not know the number, and must not give less consistency than was asked for.

@@ -47,7 +47,7 @@ impl<I: Instant> LeaderLease<I> {
         self.appends
     }
 
-    /// Whether a leader after this one has been heard.
+    /// Whether this node has heard a leader after `leader`.
     pub(super) fn has_heard_after(&self, leader: &RaftVote) -> bool {
         self.heard.as_ref().is_some_and(|(heard, _)| heard.leader_id.term > leader.leader_id.term)
     }
@@ -69,7 +69,7 @@ impl<I: Instant> LeaderLease<I> {
     /// Whether a vote for `candidate` may be given although the leader's lease is not over. If so,
     /// [`voted`](Self::voted) must follow.
     pub(super) fn frees(&mut self, candidate: &RaftVote) -> bool {
-        // A candidate of a later term: the lease may be that of a leader that came after the one that was given up.
+        // Not for a still later term: the lease may be that of a leader that came after the leader given up.
         let next = |leader: &RaftVote| leader.leader_id.term.checked_add(1) == Some(candidate.leader_id.term);
         let frees = self.given_up.as_ref().is_some_and(next);
         self.voting += usize::from(frees);

@@ -14,8 +14,8 @@ use crate::raft::{Runtime, TypeConfig};
 use crate::types::{Group, NodeId};
 
 /// Ends the stream where openraft would keep it for ever: when it stands at entries that are gone ([`StalledGuard`]),
-/// and when the peer is slower than retention ([`LaggingGuard`]). Counts what the stream brought, so that the next one
-/// begins no sooner than is of use ([`RestartBackoff`]).
+/// and when the peer is slower than retention ([`LaggingGuard`]). Counts what the stream brought, so that the next
+/// stream begins no sooner than is of use ([`RestartBackoff`]).
 pub(in crate::peer) struct ReplicationGuard {
     stalled: StalledGuard,
     restarts: RestartBackoff,

@@ -85,7 +85,7 @@ mod tests {
         let mut stream = LaggingGuard::watch(given.boxed(), 5, wanted, ("g".parse().unwrap(), 1.into())).boxed();
         let mut next = || stream.next().now_or_never();
         assert!(next().is_none());
-        // The peer has all that is to go, and moves on.
+        // The peer has all entries that the purge wants to remove, and its stream goes on.
         floor.send_replace(5);
         assert!(next().is_none());
         give.unbounded_send(Ok(Ok(Some(log_id(1, 8))))).unwrap();

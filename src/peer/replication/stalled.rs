@@ -1,6 +1,6 @@
 //! Ends replication streams that stand at entries that are gone.
 //!
-//! openraft may resume a command that had failed, and send from where that one once stood. If a purge has gone past
+//! openraft may resume a command that had failed, and send from where that command once stood. If a purge has gone past
 //! that place, there is nothing left to read there, and openraft sends appends without entries, for ever: as long as a
 //! stream is behind the end of the log, openraft looks at no newer command, not even at the one to send what is behind
 //! the snapshot that the peer has got meanwhile.

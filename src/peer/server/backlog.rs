@@ -1,10 +1,10 @@
 //! Bounds what the replication streams of a ledger have under way in Raft, however often they are begun anew.
 //!
 //! Raft answers an append when it is flushed, and keeps each until then, whether a caller still waits for the answer or
-//! not. A leader ends a stream that is not answered and begins another, which sends the same again: while the disk of
-//! this node hangs, that goes on for ever, and each stream would leave behind as much as Raft takes from one. So the
-//! requests of a stream that has ended count until Raft has answered them, and meanwhile Raft is given fewer of the
-//! next stream. That loses nothing: Raft could answer them no sooner.
+//! not. A leader ends a stream that this node does not answer, and begins another, which sends the same requests again.
+//! While the disk of this node hangs, the leader does so for ever, and each stream would leave behind as many requests
+//! as Raft takes from one stream. So the requests of a stream that has ended count until Raft has answered them, and
+//! meanwhile Raft gets fewer of the next stream. That loses nothing: Raft could answer them no sooner.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) struct BacklogShare {
 }
 
 impl BacklogShare {
-    /// Waits until Raft may be given one more request.
+    /// Waits until Raft may get one more request.
     pub(super) async fn take(&self) {
         // Never an error: the semaphore is never closed.
         if let Ok(permit) = self.left.acquire().await {
@@ -64,12 +64,12 @@ impl Drop for BacklogShare {
     }
 }
 
-/// Raft's answers to the requests of one stream. After they are dropped, a task still counts those that are to come.
+/// Raft's answers to the requests of one stream. After they are dropped, a task still counts the outstanding answers.
 pub(super) struct CountedAnswers<S> {
     share: Arc<BacklogShare>,
     /// The answers, and the task that takes the rest of them. `None`: the answers have ended.
     open: Option<(S, oneshot::Sender<S>)>,
-    /// Dropped with the answers: then the requests are to end.
+    /// Dropped with the answers, which ends the requests.
     _wanted: oneshot::Sender<()>,
 }
 

@@ -1,8 +1,8 @@
 //! Answers heartbeats as soon as Raft has heard of them, however long the disk takes.
 //!
 //! openraft answers an append, also one without entries, when everything it took before has been flushed. With syncs
-//! of a second no heartbeat would be answered in time, and the leader would take a cluster whose disks are slow for one
-//! that is gone. Each of them would also wait in the core for a flush that may never come.
+//! of a second no heartbeat would be answered in time, and the leader would take a cluster whose disks are slow for a
+//! cluster that is gone. Each heartbeat would also wait in the core for a flush that may never come.
 //!
 //! A heartbeat asks two things: whether this node follows that leader, and whether it has the entry that the leader
 //! knows it to have. [`Liveness`] looks the second up in the log. For the first, it gives Raft an append behind an
@@ -10,9 +10,9 @@
 //! committed, all as with any append; then it finds that the entry is missing, and says so at once.
 //!
 //! One thing Raft learns only from the heartbeat itself: that its log ends as the leader's does, without an entry that
-//! this leader has sent, as after a restart. What is committed is applied up to there only. So where the commit point
-//! stays behind, [`Liveness`] gives Raft the heartbeat as well. Its answer waits for the disk and is ignored; at most
-//! one is under way.
+//! this leader has sent, as after a restart. Raft applies committed entries only as far as it knows that the
+//! logs agree. So where the commit point stays behind, [`Liveness`] gives Raft the heartbeat as well, and ignores the
+//! answer, which waits for the disk. At most one such heartbeat is under way.
 //!
 //! To ensure correctness:
 //! - no log is acknowledged: the leader counts the answer to a heartbeat for its lease only, and the entry named in it
@@ -84,7 +84,7 @@ impl<R: Runtime> Liveness<R> {
         }
         let answer = self.raft.append_entries(heartbeat).await?;
         if answer.is_conflict() {
-            // The log is behind. An append that begins a log never conflicts.
+            // The log lacks the entry. An append that begins a log, without an entry before it, never conflicts.
             let missing = previous.unwrap_or_else(|| log_id(0, 0));
             return Ok(Err(StreamAppendError::Conflict(missing)));
         }

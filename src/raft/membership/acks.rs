@@ -227,7 +227,7 @@ mod tests {
         assert_eq!((acked.losses(disk), acked.reminder(&leader, disk)), (1, Some(log_id(3, 60))));
         acked.note(&leader, member, log_id(3, 61));
         assert!(acked.alarm(3, &id, disk).unwrap().ends_with("it has all of it again"));
-        // It is said by the leader of that term.
+        // Only the leader of that term raises the alarm.
         assert_eq!(acked.alarm(4, &id, disk), None);
     }
 
@@ -244,17 +244,17 @@ mod tests {
         let member = (&id, disk);
         acked.note(&leader(3), member, log_id(3, 60));
         assert_eq!(acked.reminder(&leader(5), disk), Some(log_id(3, 60)));
-        // A leader of the past says nothing any more.
+        // A leader of an earlier term changes nothing any more.
         acked.note(&leader(3), member, log_id(3, 99));
         assert_eq!(acked.reminder(&leader(5), disk), Some(log_id(3, 60)));
-        // It is asked for an entry of the new term, which it cannot have; its log ends before what it had, though.
+        // The leader asks the member for an entry of the new term, which it cannot have: no loss.
         acked.lacks(&leader(5), member, log_id(5, 61), Some(log_id(3, 60)));
         assert_eq!((acked.alarm(5, &id, disk), acked.losses(disk)), (None, 0));
         acked.lacks(&leader(5), member, log_id(5, 61), Some(log_id(2, 20)));
         acked.lacks(&leader(5), member, log_id(3, 40), Some(log_id(2, 20)));
         assert_eq!(acked.losses(disk), 1);
         assert!(acked.alarm(5, &id, disk).unwrap().contains("entries to 60 and came back with entries to 20"));
-        // Another leader had it cut the end, which this one never heard of.
+        // Another leader had the member cut its log's end, which this leader never heard of.
         acked.note(&leader(5), member, log_id(5, 61));
         acked.lacks(&leader(8), member, log_id(5, 61), Some(log_id(7, 40)));
         assert_eq!((acked.reminder(&leader(8), disk), acked.losses(disk)), (None, 1));

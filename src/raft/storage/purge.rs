@@ -121,7 +121,8 @@ impl<R: Runtime> Purger<R> {
     /// Removes the entries up to and including number `upto`, which is applied. False if they were gone already.
     ///
     /// # Errors
-    /// An entry that must be read for it is damaged, another node holds on to what is to go, or Raft has stopped.
+    /// An entry that the purge must read is damaged, another node holds on to entries that must go, or Raft
+    /// has stopped.
     pub(crate) async fn purge(&self, upto: u64) -> Result<bool, RemoveError> {
         let _turn = self.turn.lock().await;
         if self.is_gone(upto) {
@@ -130,7 +131,7 @@ impl<R: Runtime> Purger<R> {
         if self.attempt(upto, PATIENCE).await? {
             return Ok(true);
         }
-        // This node leads, and a peer is slower than retention: it is to get a snapshot instead.
+        // This node leads, and a peer is slower than retention: the peer must get a snapshot instead.
         let _raised = RaisedFloor::new(&self.floor, upto + 1);
         if self.attempt(upto, BOUND).await? { Ok(true) } else { Err(self.late()) }
     }

@@ -75,7 +75,7 @@ struct OpenConnection {
 pub(crate) struct ConnectionPermit {
     limit: Arc<ConnectionLimit>,
     number: u64,
-    /// Whether it is of this machine.
+    /// Whether the caller is on this machine.
     local: bool,
     connection: Arc<OpenConnection>,
 }

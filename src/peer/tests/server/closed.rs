@@ -1,4 +1,4 @@
-//! What a peer is told by a node whose ledger has failed.
+//! What a node whose ledger has failed tells a peer.
 
 use super::*;
 
