@@ -136,8 +136,8 @@ impl Outages {
         }
     }
 
-    /// Records which calls to the node's own disk hang, and of which ledgers; the log line names the last of them. To be
-    /// called periodically, also when no call hangs.
+    /// Records which calls to the node's own disk hang, and of which ledgers; the log line names the last of them. To
+    /// be called periodically, also when no call hangs.
     pub(crate) fn note_disk<'a, R: Runtime>(&self, hangs: impl Iterator<Item = (&'a str, String)>) {
         let mut well = true;
         for (group, what) in hangs {

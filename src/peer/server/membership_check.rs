@@ -25,7 +25,8 @@ pub(super) fn vouch(log: &LogReader, members: &StoredMembership, who: &ClaimedId
     let ClaimedIdentity { id, disk, address, acts_by } = *who;
     let sends = || format!("{id} with disk {disk}");
     // The log may know more memberships than the metrics, which name the current one. Or fewer: retention removes
-    // memberships with all other entries. But a caller that acts by an earlier membership was a member by it, or by one before.
+    // memberships with all other entries. But a caller that acts by an earlier membership was a member by it, or by one
+    // before.
     let acted = acts_by.is_some_and(|by| Some(by) < *members.log_id());
     let in_log = || members.log_id().is_some_and(|now| codec::was_member(log, disk, now.index));
     let was_member = || acted || in_log();

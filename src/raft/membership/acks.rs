@@ -250,6 +250,7 @@ mod tests {
         // The leader asks the member for an entry of the new term, which it cannot have: no loss.
         acked.lacks(&leader(5), member, log_id(5, 61), Some(log_id(3, 60)));
         assert_eq!((acked.alarm(5, &id, disk), acked.losses(disk)), (None, 0));
+        // A log that ends before the member's last ack is a loss.
         acked.lacks(&leader(5), member, log_id(5, 61), Some(log_id(2, 20)));
         acked.lacks(&leader(5), member, log_id(3, 40), Some(log_id(2, 20)));
         assert_eq!(acked.losses(disk), 1);
