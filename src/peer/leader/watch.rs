@@ -224,7 +224,8 @@ impl<R: Runtime> Watcher<R> {
         }
     }
 
-    /// Whether nothing listens any more at the leader's address. After [`PROBES`] probes that were not refused: `false`.
+    /// Whether nothing listens any more at the leader's address: the first refused probe says so. `false` after
+    /// [`PROBES`] probes without a refusal, or if this node follows another leader.
     async fn is_dead(&self, leader: &RaftVote, address: &str) -> bool {
         for _ in 0..PROBES {
             if !self.still_follows(leader) {

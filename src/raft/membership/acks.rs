@@ -259,7 +259,7 @@ mod tests {
         acked.note(&leader(5), member, log_id(5, 61));
         acked.lacks(&leader(8), member, log_id(5, 61), Some(log_id(7, 40)));
         assert_eq!((acked.reminder(&leader(8), disk), acked.losses(disk)), (None, 1));
-        // Or this one as well.
+        // Or this node cut its own log's end as well.
         acked.note(&leader(8), member, log_id(8, 62));
         kept.store(61, Ordering::Relaxed);
         assert_eq!((acked.reminder(&leader(9), disk), acked.losses(disk)), (None, 0));
