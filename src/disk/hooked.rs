@@ -38,32 +38,32 @@ pub(crate) struct HookedDisk {
 const PAGE: u64 = 4096;
 
 impl HookedDisk {
-    /// `check` is asked before bytes of a file are read, and may fail that.
+    /// Calls `check` before it reads bytes of a file; an error of `check` fails the read.
     pub(crate) fn on_read(check: impl Fn(&Path, Range<u64>) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { on_read: Some(Arc::new(check)), ..Self::default() }
     }
 
-    /// `check` is asked before a file is opened, or made, and may fail that.
+    /// Calls `check` before it opens or creates a file; an error of `check` fails that.
     pub(crate) fn on_open(check: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { on_open: Some(Arc::new(check)), ..Self::default() }
     }
 
-    /// `check` is asked before blocks of a file that is there are allocated, and may fail that.
+    /// Calls `check` before it allocates blocks of an existing file; an error of `check` fails that.
     pub(crate) fn on_allocate(check: impl Fn(Range<u64>) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { on_allocate: Some(Arc::new(check)), ..Self::default() }
     }
 
-    /// `act` is called before a file is synced.
+    /// Calls `act` before it syncs a file; an error of `act` fails the sync.
     pub(crate) fn before_sync(act: impl Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { before_sync: Some(Arc::new(act)), ..Self::default() }
     }
 
-    /// `act` is called before a file is renamed, or replaced, and may fail that.
+    /// Calls `act` before it renames or replaces a file; an error of `act` fails that.
     pub(crate) fn before_rename(act: impl Fn(&Path, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::default().and_before_rename(act)
     }
 
-    /// As [`HookedDisk::before_rename`], besides what the disk does already.
+    /// As [`HookedDisk::before_rename`], and keeps the other hooks.
     pub(crate) fn and_before_rename(
         self,
         act: impl Fn(&Path, &Path) -> io::Result<()> + Send + Sync + 'static,
@@ -71,8 +71,8 @@ impl HookedDisk {
         Self { before_rename: Some(Arc::new(act)), ..self }
     }
 
-    /// These bytes of `file` cannot be read, until all of their pages are written: whoever writes a part of a page has
-    /// it read first.
+    /// These bytes of `file` cannot be read until all of their pages are written whole: to write a part of a page, the
+    /// system reads it first.
     pub(crate) fn with_bad_sector(file: PathBuf, bytes: Range<u64>) -> Self {
         Self { bad: Arc::new(Mutex::new(Some((file, bytes)))), ..Self::default() }
     }

@@ -202,9 +202,9 @@ impl Mapping {
         copy
     }
 
-    /// As [`Mapping::copy`], of bytes that the disk may not be able to read: the system copies them, and what would be
-    /// a fault here is an error there. Takes two copies and a lock of the whole process: for who has no descriptor left
-    /// to read the file.
+    /// As [`Mapping::copy`], for bytes that the disk may not be able to read: the system copies them, and returns an
+    /// error where this process would get a signal. Takes two copies and a lock of the whole process: for a caller that
+    /// has no descriptor left to read the file with.
     ///
     /// # Errors
     /// If the bytes cannot be read, or `range` is outside the mapping.

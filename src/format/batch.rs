@@ -38,7 +38,7 @@ pub(crate) fn encode<R: AsRef<[u8]>>(records: &[R], body: &mut [u8]) {
     let mut end = 0;
     for (slot, record) in table.chunks_exact_mut(TABLE_SLOT).zip(records) {
         let bytes = record.as_ref();
-        // Lengths fit: a body is at most u32::MAX / 2 bytes (checked by whoever sized it).
+        // Lengths fit: `Config` bounds batches far below u32::MAX / 2 bytes (see `Draft`).
         data[end..end + RECORD_HEADER].copy_from_slice(&(bytes.len() as u32).to_le_bytes());
         end += RECORD_HEADER;
         data[end..end + bytes.len()].copy_from_slice(bytes);

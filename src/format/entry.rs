@@ -231,7 +231,7 @@ impl EntryHeader {
         debug_assert_eq!(entry.len(), length);
         entry[..ENTRY_HEADER].fill(0);
         entry[at::MAGIC..at::LENGTH].copy_from_slice(&MAGIC);
-        // The length fits: body is at most u32::MAX / 2 (checked by whoever made the body).
+        // The length fits: `Config` bounds bodies far below u32::MAX / 2 (see `Draft`).
         put_u32(entry, at::LENGTH, length as u32);
         put_u64(entry, at::POSITION, self.position);
         put_u64(entry, at::NUMBER, self.number);

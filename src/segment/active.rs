@@ -69,8 +69,8 @@ impl ActiveSegment {
         Ok(())
     }
 
-    /// Fills the rest with a blank: no further entry goes into this segment. What is behind the last entry is zeros:
-    /// so a file is made, and whoever takes entries away writes them.
+    /// Fills the rest with a blank: no further entry goes into this segment. The bytes behind the last entry are zeros
+    /// already: files are made of zeros, and a truncation writes them.
     ///
     /// # Errors
     /// If the system fails.

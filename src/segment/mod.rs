@@ -214,8 +214,8 @@ impl Segment {
         self.file()?.write_at(bytes, offset as u64)
     }
 
-    /// Overwrites the header, durably: whatever becomes of the name, no start takes the file for a segment. The entries
-    /// stay as they are for who reads them.
+    /// Overwrites the header, durably, so that no start takes the file for a segment even if its name comes back. The
+    /// entries stay for their readers.
     ///
     /// # Errors
     /// If the system fails.
@@ -286,8 +286,8 @@ impl Segment {
         self.look(&|entries| entries.find_index(index), Some(ENTRY_HEADER), &|spot, bytes| self.header_in(spot, bytes))
     }
 
-    /// Looks at the bytes of an entry, or at the first `length` of them. Nothing is locked while they are read, for a
-    /// sector may take long: whatever does not fit then is looked at again if the list says something else by now.
+    /// Looks at the bytes of an entry, or at the first `length` of them. No lock is held while they are read, because a
+    /// sector may take long. If they do not fit, and the list of entries has changed meanwhile, looks again.
     fn look<T>(
         &self,
         find: &dyn Fn(&EntryIndex) -> Option<usize>,
@@ -339,7 +339,7 @@ impl Segment {
         spot.is_in(&entries) && entries.is_verified(spot.slot) == spot.verified.is_some()
     }
 
-    /// With the list locked: no writer changes what is not committed.
+    /// To be called with the list locked: then no writer changes bytes that are not committed.
     fn mapped(&self, range: Range<usize>) -> Bytes {
         self.mapping.slice(range.clone()).unwrap_or_else(|| self.mapping.copy(range).into())
     }

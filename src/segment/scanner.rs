@@ -88,8 +88,8 @@ impl<'a> Scanner<'a> {
         Self { window: Window::new(file), header: *header, end, entries: 0, verify }
     }
 
-    /// At any place of the segment that begins with `header`: what is there must continue `end`. A blank before the
-    /// first entry is not looked for. With `here` little more is read than what is looked at.
+    /// At any place of the segment that begins with `header`: the entry there must continue `end`. Does not look for a
+    /// blank before the first entry. With `here` it reads little more than it looks at.
     pub(crate) fn at(file: &'a dyn DiskFile, header: &SegmentHeader, end: Cursor, here: bool) -> Self {
         let window = if here { Window::small(file) } else { Window::new(file) };
         Self { window, header: *header, end, entries: 1, verify: true }

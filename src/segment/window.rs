@@ -23,7 +23,7 @@ impl<'a> Window<'a> {
         Self { file, read: Self::READ, start: 0, bytes: Vec::new() }
     }
 
-    /// Reads little more than what is asked for.
+    /// A window that reads little more than its caller asks for.
     pub(super) fn small(file: &'a dyn DiskFile) -> Self {
         Self { read: Self::SMALL, ..Self::new(file) }
     }

@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 
 /// How much a read promises to see. All of them work on any node.
 ///
-/// What is read is committed in any case, and stays. The difference is whether the newest records may be missing.
+/// A read returns committed records in any case, and those stay. The difference is whether the newest may be missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Consistency {
-    /// What this node knows to be committed. Costs nothing; a slave, and a master that has been replaced and does not
-    /// know it yet, may lack the newest records.
+    /// The records that this node knows to be committed. Costs nothing. A slave may lack the newest records, and so
+    /// may a master that has been succeeded and does not know it yet.
     #[default]
     Local,
-    /// All that was acknowledged to anybody before the read began, as long as no node's clock runs a fifth faster than
-    /// another's, and none stands still while its node goes on (a virtual machine that is suspended). Without a round
-    /// to the quorum where the leader heard from one a moment ago; on a slave, with a round to the leader.
+    /// All records that were acknowledged to any client before the read began, as long as no node's clock runs a fifth
+    /// faster than another's, and none stands still while its node goes on (a suspended virtual machine). Costs no
+    /// round to the quorum if the leader has heard from one a moment ago; on a slave, a round to the leader.
     Lease,
-    /// All that was acknowledged to anybody before the read began, whatever the clocks do. Costs a round of the leader
-    /// to a quorum, on a slave one to the leader besides.
+    /// All records that were acknowledged to any client before the read began, whatever the clocks do. Costs a round
+    /// from the leader to a quorum, and on a slave one to the leader too.
     Linearizable,
 }
 
 impl Consistency {
-    /// All of them, weakest first.
+    /// All consistencies, weakest first.
     pub const ALL: [Self; 3] = [Self::Local, Self::Lease, Self::Linearizable];
 
     /// One word for arguments and messages: `local`, `lease`, `linearizable`.
@@ -44,7 +44,7 @@ impl fmt::Display for Consistency {
     }
 }
 
-/// A word is none of the three.
+/// A word names no consistency.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{found:?} is no consistency: write local, lease or linearizable")]
 pub struct ConsistencyError {

@@ -238,7 +238,7 @@ fn items(text: &str) -> Result<Vec<Item<'_>>, PeersError> {
 }
 
 impl<'a> Item<'a> {
-    /// Id and address, the id ending at the `=`, or else after so many dashes.
+    /// Id and address. The id ends at the `=`, or else at the dash that has `dashes` others before it.
     fn split(&self, dashes: usize) -> Option<(&'a str, &'a str)> {
         let at = match self.0.find('=') {
             Some(at) => at,

@@ -3,7 +3,7 @@
 use std::ops::{Bound, RangeBounds};
 
 /// A range as a caller writes it, half open: from `start` up to but without `end`. `None`: the range is open there, and
-/// whoever has the records says where they begin or end.
+/// the log that holds the records supplies the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenRange {
     pub(crate) start: Option<u64>,

@@ -1,15 +1,15 @@
-//! Words of retention: how full a disk is, why records went.
+//! Words of retention: how full a disk is, why records were removed.
 
-/// How full the disk of a ledger is, against the lines its retention draws.
+/// How full the disk of a ledger is, compared with the limits of its [`Retention`](crate::Retention).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DiskLevel {
     /// At most `check`.
     Calm,
-    /// Above `check`: somebody should look at it.
+    /// Above `check`: an operator should look at it.
     Filling,
-    /// Above `force`: the oldest segments go, however young.
+    /// Above `force`: retention removes the oldest segments, however young.
     Forced,
-    /// Above `refuse`: no further segment is made.
+    /// Above `refuse`: the ledger makes no further segment.
     Refusing,
 }
 
@@ -25,7 +25,7 @@ impl DiskLevel {
     }
 }
 
-/// Why segments go.
+/// Why segments were removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemovalReason {
     /// Their last record is older than `max_age`.
@@ -34,7 +34,7 @@ pub enum RemovalReason {
     Size,
     /// The disk is fuller than `force`.
     DiskForced,
-    /// Somebody asked for it ([`Ledger::remove_below`](crate::Ledger::remove_below)).
+    /// An operator asked for it ([`Ledger::remove_below`](crate::Ledger::remove_below)).
     Asked,
 }
 
@@ -50,16 +50,16 @@ impl RemovalReason {
     }
 }
 
-/// What was removed last, in this life of the node.
+/// The last removal since the node started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastRemoval {
     /// When, by this node's clock, milliseconds since 1970.
     pub at: u64,
-    /// Why; of several segments, why the youngest of them.
+    /// Why; of several segments, why the youngest was removed.
     pub reason: RemovalReason,
     /// Index of the first record that stayed.
     pub first: u64,
-    /// Segments that went.
+    /// Segments that were removed.
     pub segments: u64,
     /// Bytes of their files.
     pub bytes: u64,

@@ -40,17 +40,17 @@ impl SimDisk {
         self.machine.state().fail(Some(op), n, kind, 0);
     }
 
-    /// No call fails any more.
+    /// Ends the failures: calls succeed again.
     pub fn mend(&self) {
         self.machine.state().mend();
     }
 
-    /// Gives the disk so many bytes from now on, in all its lives. What is there stays.
+    /// Sets the capacity to `bytes`, in all lives of the disk. Keeps the files that exist.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.machine.state().capacity = bytes;
     }
 
-    /// Calls of all lives that failed because they were told to.
+    /// Calls of all lives that failed because the test planned it.
     pub fn fired(&self) -> u64 {
         self.machine.state().fired()
     }

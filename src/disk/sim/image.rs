@@ -110,7 +110,7 @@ impl Names {
         }
     }
 
-    /// The files after the first so many changes of names.
+    /// The files after the first `names` pending changes of names.
     fn with_changes(&self, names: usize) -> Files {
         let mut files = self.durable.clone();
         self.pending.iter().take(names).cloned().for_each(|change| change.apply(&mut files));
@@ -188,7 +188,7 @@ impl SimDisk {
         Some(all)
     }
 
-    /// Blocks that differ from what is on the disk, when so many changes of names are.
+    /// Blocks that differ from the durable ones, once the first `names` pending changes of names are on the disk.
     fn unsynced_blocks(&self, names: usize) -> usize {
         let files = self.machine.state().names.with_changes(names);
         let mut count = 0;

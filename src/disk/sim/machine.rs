@@ -38,7 +38,7 @@ impl Op {
     }
 }
 
-/// A disk without a capacity has so many bytes.
+/// Bytes of a disk without a capacity: more than any test writes.
 pub(super) const UNLIMITED: u64 = 1 << 60;
 
 /// The disk through all lives.
@@ -101,17 +101,17 @@ pub(super) enum NameChange {
 pub(super) struct Power {
     /// Steps so far, of all lives.
     steps: u64,
-    /// The power goes after so many.
+    /// The number of steps after which the power goes.
     last: Option<u64>,
-    /// The disk as the last step left it. The power goes when the next one begins: until then the process may say what
-    /// the last one told it.
+    /// The disk as the last step left it. The power goes when the next step begins: until then the process may tell
+    /// others what the last step told it.
     left: Option<Names>,
 }
 
 /// Why a call fails.
 pub(super) struct Failure {
     pub(super) error: io::Error,
-    /// Of 1000 parts of what was to be written, so many are; of a file, those of them that are whole blocks.
+    /// Thousandths of the bytes that are written before the call fails; of a file, only whole blocks.
     pub(super) written: u64,
 }
 
@@ -146,10 +146,10 @@ impl Machine {
         self.state().life == life
     }
 
-    /// The state, for a call of `life`. Every call passes here: the dead fail, and so do the calls that are told to.
+    /// The state, for a call of `life`. Every call passes here, and fails if its life is over or the test planned it.
     pub(super) fn call(&self, life: u64, op: Op) -> Result<MutexGuard<'_, State>, Failure> {
         let held = self.state().held.clone().filter(|(held, _)| *held == op);
-        // Whoever has the gate locked decides when it goes on.
+        // The test that holds the gate decides when this call goes on.
         held.into_iter().for_each(|(_, gate)| drop(gate.lock()));
         let mut state = self.state();
         state.call(life, op)?;
