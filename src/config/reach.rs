@@ -21,7 +21,8 @@ impl Config {
             }
             None if is_everywhere(&self.bind) => {
                 let expected = format!(
-                    "host:port that others reach this node at: it listens on {}, which is every address of the machine",
+                    "host:port that others reach this node at, because it listens on {}, which is every address of the \
+                     machine",
                     self.bind
                 );
                 refused("advertise", "none", expected)

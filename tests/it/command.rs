@@ -139,7 +139,7 @@ fn a_wrong_command_line_says_what_is_wrong() {
         (&["append", "--group", "g", "--peers", "", "x"], "peer"),
         (
             &["serve", "--group", "g", "--id", "n0", "--bind", "0.0.0.0:1", "--join"],
-            "--advertise is missing: give the host:port that others reach this node at: it listens on 0.0.0.0:1,",
+            "give the host:port that others reach this node at, because it listens on 0.0.0.0:1,",
         ),
         (
             &["serve", "--group", "g", "--id", "n0", "--bind", "h:1", "--join", "--advertise", "h:0"],

@@ -63,7 +63,8 @@ impl AppendSession {
         let limit = topology.connect_timeout();
         let mut call = tonic::Request::new(ReceiverStream::new(outgoing));
         // The header holds for all requests, because the node may have no room to read the first one and would learn no
-        // deadline from it. It is the first append's time left: who is refused in time can try another node.
+        // deadline from it. It is the first append's time left, and at least the connect timeout: a client that is
+        // refused in time can try another node.
         let patience = deadline.saturating_duration_since(Instant::now()).max(limit);
         call.metadata_mut().insert(TIMEOUT_HEADER, millis(patience).max(1).into());
         let answers = match timeout(limit, service.append_stream(call)).await {

@@ -401,5 +401,5 @@ impl<R: Runtime> PeerHandler for PeerServer<R> {
 }
 
 #[cfg(test)]
-#[path = "tests/server/mod.rs"]
+#[path = "../tests/server/mod.rs"]
 mod tests;
