@@ -344,7 +344,7 @@ impl SimCluster {
         (trace.hash, trace.events)
     }
 
-    /// Has `look` called for every message that arrives, before whoever it is for is told: after all that the
+    /// Calls `look` for every message that arrives, before its receiver gets it: after all that the
     /// messages before it brought about. There can be one.
     pub fn observe(&self, look: impl Fn(&Self) + Send + Sync + 'static) {
         let inner = Arc::downgrade(&self.0);

@@ -39,11 +39,11 @@ pub struct Traffic {
 /// What goes wrong with messages by chance, of 1000.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Noise {
-    /// So many are lost.
+    /// Thousandths of all messages that are lost.
     pub loss: u64,
-    /// So many unary calls arrive twice, as when somebody under gRPC tries again.
+    /// Thousandths of unary calls that arrive twice, as when a layer under gRPC tries again.
     pub duplication: u64,
-    /// So many take much longer than the rest.
+    /// Thousandths of messages that take much longer than the rest.
     pub disorder: u64,
 }
 
@@ -112,7 +112,7 @@ impl SimNetwork {
         self.world.lock()
     }
 
-    /// Has somebody told of every message that arrives, before whoever it is for is. There can be one.
+    /// Calls one observer for every message that arrives, before its receiver gets it.
     pub(super) fn observe(&self, observer: Box<dyn Fn() + Send + Sync>) {
         assert!(self.observer.set(observer).is_ok(), "somebody observes already");
     }

@@ -6,14 +6,15 @@ use super::*;
 async fn a_call_for_the_disk_that_was_wiped_is_refused() {
     let n0 = served().await;
     // n1 knows n0 by a disk that is gone; the disk of now has promised and acknowledged nothing.
-    let known = Some(pb::Envelope { target_incarnation: vec![9; 16].into(), ..n0.envelope.clone().unwrap() });
+    let envelope = pb::Envelope { target_incarnation: vec![9; 16].into(), ..n0.envelope.clone().unwrap() };
+    let known = Some(envelope.clone());
     let request = pb::VoteRequest { envelope: known.clone(), vote: vote(3, "n1", false), ..Default::default() };
-    let append = pb::AppendRequest { envelope: known.clone(), vote: vote(3, "n1", true), ..Default::default() };
+    let append = pb::AppendRequest { envelope: known, vote: vote(3, "n1", true), ..Default::default() };
     let refusals = [
         n0.server.request_vote(request.clone()).await.unwrap_err(),
         n0.server.pre_vote(request).await.unwrap_err(),
         n0.server.heartbeat(append).await.unwrap_err(),
-        n0.server.replicate(known.unwrap(), stream::empty().boxed()).await.err().unwrap(),
+        n0.server.replicate(envelope, stream::empty().boxed()).await.err().unwrap(),
     ];
     for refusal in refusals {
         assert_eq!(refusal.reason(), Reason::TargetIncarnation, "{refusal:?}");

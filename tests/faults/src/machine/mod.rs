@@ -193,7 +193,8 @@ impl Machine {
         })
     }
 
-    /// The disk takes so many bytes a second. Without a throttle every sync takes as long as a quarter of a MiB would.
+    /// Limits how many bytes a second the disk takes. Without a throttle every sync takes as long as a quarter of a MiB
+    /// would.
     pub fn slow_disk(&self, id: u64, bytes_per_second: u64) -> AnyFault {
         self.fault("slow_disk", vec![id], move |shared| {
             if shared.capabilities.has(Capability::Throttle) {
@@ -248,7 +249,7 @@ impl Machine {
         })
     }
 
-    /// The wall clock of the node's processes is off by so many seconds, until it is removed.
+    /// Sets the wall clock of the node's processes off by that number of seconds, until the fault is removed.
     pub fn shift_clock(&self, id: u64, seconds: i64) -> AnyFault {
         self.fault("shift_clock", vec![id], move |shared| {
             active(Ordered::install(shared, id, Order::ShiftClock, seconds))

@@ -56,7 +56,7 @@ impl Simulated {
     }
 }
 
-/// Runs so many seeds of each family, one family after the other with each seed: whenever it is stopped, all have had
+/// Runs that number of seeds of each family, one family after the other with each seed: whenever it is stopped, all have had
 /// their share.
 pub(super) fn run(seed: u64, each: u64, stop: &watch::Receiver<bool>, display: &Display) -> Simulated {
     let mut simulated = Simulated::default();

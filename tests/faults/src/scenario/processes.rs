@@ -42,7 +42,7 @@ pub(super) async fn kill_storm(stage: &mut Stage) -> Result<(), Trouble> {
         let mut members = stage.members.clone();
         stage.rng.shuffle(&mut members);
         members.truncate((members.len() - 1) / 2);
-        let standing = kill(stage, &members, "whoever it was").await?;
+        let standing = kill(stage, &members, "the node that was drawn").await?;
         back(stage, &members, standing).await?;
     }
     stage.at_work("after a storm of kills").await

@@ -51,7 +51,7 @@ const ALL: &[Scenario] = &[
     plain("kill-leader", "kill -9 of the master", act!(processes::kill_leader)),
     plain("kill-follower", "kill -9 of a slave", act!(processes::kill_follower)),
     plain("kill-all", "kill -9 of all nodes at once", act!(processes::kill_all)),
-    plain("kill-storm", "kill -9 of whoever it is, again and again", act!(processes::kill_storm)),
+    plain("kill-storm", "kill -9 of any node, again and again", act!(processes::kill_storm)),
     Scenario {
         options: INTERVAL,
         ..plain("kill-all-interval", "kill -9 of all nodes, acks without fsync", act!(processes::kill_all))

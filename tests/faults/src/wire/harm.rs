@@ -28,7 +28,7 @@ pub enum Harm {
     Slow,
     /// Now and then packets are lost, those under way as well.
     Lose,
-    /// The connections of the hosts break in the middle of what they write, each time after up to so many bytes.
+    /// The hosts' connections break in the middle of a write, each time after at most this number of bytes.
     Cut(u64),
 }
 

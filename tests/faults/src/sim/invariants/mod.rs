@@ -11,7 +11,7 @@
 //! | `vote_monotone` | a vote is never taken back |
 //! | `positions_identical` | a record is at one position, everywhere |
 //!
-//! A *step* is a message that arrives: before whoever it is for is told, all nodes are looked at, as everything before
+//! A *step* is a message that arrives: before its receiver gets it, all nodes are looked at, as everything before
 //! has left them. Of a node that has not changed since, nothing is looked at twice.
 
 mod committed_durable;
