@@ -56,8 +56,8 @@ impl Simulated {
     }
 }
 
-/// Runs that number of seeds of each family, one family after the other with each seed: whenever it is stopped, all have had
-/// their share.
+/// Runs that number of seeds of each family, one family after the other with each seed: whenever it is stopped, all
+/// have had their share.
 pub(super) fn run(seed: u64, each: u64, stop: &watch::Receiver<bool>, display: &Display) -> Simulated {
     let mut simulated = Simulated::default();
     // This thread only. The nodes come first: they have clocks to keep. Where that is refused, they have to share.
