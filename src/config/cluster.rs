@@ -3,8 +3,8 @@
 use super::{Config, ConfigError, refused};
 
 impl Config {
-    /// Whether the node was told of which nodes its cluster is formed, or which one it joins. A list of this node alone
-    /// tells nothing: it is what is left of a list whose rest was forgotten.
+    /// Whether the configuration says which cluster the node is of: it joins one, is one alone, or `peers` names other
+    /// nodes. A list of this node alone says nothing, because it may be what is left of a longer one.
     pub(crate) fn names_a_cluster(&self) -> bool {
         self.join || self.single || self.names_others()
     }
@@ -13,7 +13,8 @@ impl Config {
         self.peers.iter().any(|peer| peer.id != self.id)
     }
 
-    /// Whether the node was told of peers, and is none of them. A member needs not be: the list is where one starts.
+    /// Whether `peers` names nodes, and this one is none of them. A member need not be listed: the list only counts
+    /// until there is a membership.
     pub(crate) fn is_unlisted(&self) -> bool {
         !self.peers.is_empty() && self.peers.get(&self.id).is_none()
     }

@@ -7,7 +7,8 @@ use super::{Config, ConfigError, refused};
 const MIN_STREAM: usize = (64 << 10) + CLIENT_FRAME_BYTES;
 /// Most bytes that one append stream may hold unread: enough for 100 MiB/s over a round trip of 10 ms.
 const MAX_STREAM: usize = (1 << 20) + CLIENT_FRAME_BYTES;
-/// Largest HTTP/2 frame of a client, bytes. Small: what is left of one is held while a message is taken from it.
+/// Largest HTTP/2 frame of a client, bytes. Small, because the node holds the rest of a frame while it takes a message
+/// from it.
 pub(crate) const CLIENT_FRAME_BYTES: usize = 64 << 10;
 /// Largest [`Config::max_client_bytes`]: far beyond any memory, far below where counters overflow.
 const MAX_CLIENT_BYTES: usize = 1 << 46;
@@ -71,7 +72,7 @@ mod tests {
     use super::super::kit;
     use super::*;
 
-    /// What the connections alone are refused for.
+    /// The key that a change of the defaults is refused for, when only the connections are checked.
     fn key(change: impl FnOnce(&mut Config)) -> Option<&'static str> {
         let mut config = kit::valid();
         change(&mut config);

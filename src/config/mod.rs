@@ -51,8 +51,8 @@ pub struct Config {
     pub id: NodeId,
     /// `host:port` to listen on; port 0 takes a free one.
     pub bind: String,
-    /// `host:port` the others reach this node at. Default: its address in `peers`, or else where it listens: which must
-    /// then be an address that leads here, and not all of them.
+    /// `host:port` the others reach this node at. Default: the node's address in `peers`, or else `bind`, which must
+    /// then be one address that leads here, and not all addresses of the machine.
     pub advertise: Option<String>,
     /// Directory of the node's data. One subdirectory per group.
     pub data_dir: PathBuf,

@@ -7,23 +7,25 @@ use super::{Config, ConfigError, refused};
 /// Which records may be removed when. Whole segments go, oldest first; never one that is written to, never what is not
 /// committed.
 ///
-/// Each node removes by itself: they need not begin at the same record. The limits on age and size hold always. The
-/// three ratios are parts of the disk in use, as DLedger has them.
+/// Each node removes by itself, so the logs of two nodes need not begin at the same record. The limits on age and size
+/// hold always. The three ratios are parts of the disk in use, as DLedger has them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retention {
-    /// A segment may go when its last record is older, and the one that is written to ends when its first record is: so
-    /// records go after once to twice that time, also of a ledger that rests. `None`: age is no reason.
+    /// A segment may go when its last record is older than this. The node ends the segment that it writes to when the
+    /// first record in it is older, so records go after once to twice this time, even if the ledger is idle. `None`:
+    /// age is no reason.
     pub max_age: Option<Duration>,
-    /// The oldest segment may go when all segment files together are larger, bytes. `None`: size is no reason.
+    /// The oldest segment may go when all segment files together have more bytes than this. `None`: size is no reason.
     pub max_bytes: Option<u64>,
     /// Above this the node says that the disk fills up. Default 0.70.
     pub check: f64,
-    /// Above this the oldest segments go, however young, until it is below again. Default 0.85.
+    /// Above this the oldest segments go, however young, until the part in use is below this again. Default 0.85.
     pub force: f64,
     /// A segment file that would leave more than this in use is not made: appends are refused once there is no room
     /// in those there are. Default 0.90.
     pub refuse: f64,
-    /// How often a node looks, about; it also looks whenever a segment is full. From 10 ms to a day, default 10 s.
+    /// How often a node checks these limits, about; it also does so whenever a segment is full. From 10 ms to a day,
+    /// default 10 s.
     pub every: Duration,
 }
 
@@ -34,7 +36,7 @@ impl Default for Retention {
 }
 
 impl Retention {
-    /// Checks that `0 < check ≤ force ≤ refuse ≤ 1`, that a limit is not zero, and how often a node looks.
+    /// Checks that `0 < check ≤ force ≤ refuse ≤ 1`, that a limit is not zero, and the bounds of `every`.
     ///
     /// # Errors
     /// The first value that is out of its bounds, with the bounds.

@@ -38,14 +38,15 @@ impl Config {
         Ok(())
     }
 
-    /// How long after it sent a heartbeat that a quorum answered a leader may answer lease reads.
+    /// How long a leader may answer lease reads, from when it sent a heartbeat that a quorum answered.
     pub(crate) fn lease_window(&self) -> Duration {
         // Longer than a heartbeat interval, so that an answer still counts when it comes. Not much longer, because
         // followers hold on to the leader for a fifth more than this, also to one that has died.
         self.heartbeat_interval * 5 / 4
     }
 
-    /// How long a follower holds on to a leader after an answer on whose strength that leader may serve lease reads.
+    /// How long a follower holds on to a leader after it has answered a heartbeat, because that leader may serve lease
+    /// reads on the strength of the answer.
     pub(crate) fn follower_patience(&self) -> Duration {
         patience(self.lease_window())
     }
@@ -77,7 +78,7 @@ pub(crate) struct Timing {
 }
 
 impl Timing {
-    /// Those of `config`.
+    /// The timeouts that follow from `config`.
     pub(crate) fn of(config: &Config) -> Self {
         Self { heartbeat: config.heartbeat_interval, election: config.election_timeout.0 }
     }

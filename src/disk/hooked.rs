@@ -1,4 +1,4 @@
-//! The file system, of which some calls do something else.
+//! The file system, with calls that a test watches, replaces or makes fail.
 
 use std::fmt;
 use std::io;
@@ -19,7 +19,7 @@ type OnAllocate = dyn Fn(Range<u64>) -> io::Result<()> + Send + Sync;
 type BeforeRename = dyn Fn(&Path, &Path) -> io::Result<()> + Send + Sync;
 type BeforeSync = dyn Fn(&Path, &dyn DiskFile) -> io::Result<()> + Send + Sync;
 
-/// The file system, until it is told otherwise.
+/// [`RealDisk`], except for the calls that a test hooks with one of the constructors.
 #[derive(Clone, Default)]
 pub(crate) struct HookedDisk {
     on_read: Option<Arc<OnRead>>,
@@ -27,14 +27,14 @@ pub(crate) struct HookedDisk {
     on_allocate: Option<Arc<OnAllocate>>,
     before_sync: Option<Arc<BeforeSync>>,
     before_rename: Option<Arc<BeforeRename>>,
-    /// Which bytes of a file cannot be read.
+    /// The file that has a bad sector, and the bytes of it that cannot be read.
     bad: Arc<Mutex<Option<Bytes>>>,
     no_sync: bool,
-    /// The names of open files.
+    /// The names of open files, which a rename changes: hooks get the present name.
     names: Arc<Mutex<Vec<Weak<Name>>>>,
 }
 
-/// What the system reads and writes at once.
+/// Bytes of a page, which the system reads and writes as a whole.
 const PAGE: u64 = 4096;
 
 impl HookedDisk {
@@ -43,12 +43,12 @@ impl HookedDisk {
         Self { on_read: Some(Arc::new(check)), ..Self::default() }
     }
 
-    /// Calls `check` before it opens or creates a file; an error of `check` fails that.
+    /// Calls `check` before it opens or creates a file; an error of `check` fails the call.
     pub(crate) fn on_open(check: impl Fn(&Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { on_open: Some(Arc::new(check)), ..Self::default() }
     }
 
-    /// Calls `check` before it allocates blocks of an existing file; an error of `check` fails that.
+    /// Calls `check` before it allocates blocks of an existing file; an error of `check` fails the allocation.
     pub(crate) fn on_allocate(check: impl Fn(Range<u64>) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self { on_allocate: Some(Arc::new(check)), ..Self::default() }
     }
@@ -58,7 +58,7 @@ impl HookedDisk {
         Self { before_sync: Some(Arc::new(act)), ..Self::default() }
     }
 
-    /// Calls `act` before it renames or replaces a file; an error of `act` fails that.
+    /// Calls `act` before it renames or replaces a file; an error of `act` fails the call.
     pub(crate) fn before_rename(act: impl Fn(&Path, &Path) -> io::Result<()> + Send + Sync + 'static) -> Self {
         Self::default().and_before_rename(act)
     }
@@ -71,13 +71,13 @@ impl HookedDisk {
         Self { before_rename: Some(Arc::new(act)), ..self }
     }
 
-    /// These bytes of `file` cannot be read until all of their pages are written whole: to write a part of a page, the
-    /// system reads it first.
+    /// Reads of these bytes of `file` fail until one write covers all of their pages. A write of a part of those pages
+    /// fails too, because the system reads a page before it writes a part of it.
     pub(crate) fn with_bad_sector(file: PathBuf, bytes: Range<u64>) -> Self {
         Self { bad: Arc::new(Mutex::new(Some((file, bytes)))), ..Self::default() }
     }
 
-    /// Whether something still cannot be read.
+    /// Whether the bad sector is still there.
     pub(crate) fn is_bad(&self) -> bool {
         self.bad.lock().is_some()
     }
@@ -105,7 +105,7 @@ impl HookedDisk {
         Ok(())
     }
 
-    /// Says that it has synced, and has not: for tests to which it is all the same, and which are quicker then.
+    /// Reports every sync as done and does none: for tests that do not depend on durability and run faster without.
     pub(crate) fn without_syncs() -> Self {
         Self { no_sync: true, ..Self::default() }
     }

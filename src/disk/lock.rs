@@ -1,4 +1,4 @@
-//! A lock on a file that ends when its holder says so.
+//! A lock on a file, which ends when its holder drops it.
 
 use std::fs::File;
 use std::io;
@@ -8,13 +8,14 @@ use rustix::fs::FlockOperation;
 /// Holds a lock and lets go of it when it is dropped.
 ///
 /// Closing the file is not enough: the lock belongs to the open file, and a process that this one forks shares that
-/// until it executes its program. Another process that asks for the lock in that moment would find it taken by nobody.
+/// open file until it executes its program. Another process that asks for the lock in that moment would find it taken,
+/// although no process means to hold it.
 struct FlockGuard(File);
 
-/// Takes the lock of `file` as `operation` says; held until the value is dropped.
+/// Takes the lock of `file` as `operation` says; held until the caller drops the returned value.
 ///
 /// # Errors
-/// `WouldBlock` if somebody else holds it.
+/// `WouldBlock` if another open file holds it.
 pub(super) fn hold(file: File, operation: FlockOperation) -> io::Result<Box<dyn Send + Sync>> {
     rustix::fs::flock(&file, operation)?;
     Ok(Box::new(FlockGuard(file)))
@@ -39,7 +40,7 @@ mod tests {
         let open = || File::options().create(true).truncate(false).write(true).open(dir.path().join("lock")).unwrap();
         for operation in [FlockOperation::NonBlockingLockExclusive, FlockOperation::NonBlockingLockShared] {
             let file = open();
-            // What a fork makes of it: another descriptor of the same open file.
+            // A fork makes another descriptor of the same open file, as this does.
             let forked = file.try_clone().unwrap();
             let held = hold(file, operation).unwrap();
             let error = hold(open(), FlockOperation::NonBlockingLockExclusive).err().unwrap();

@@ -3,8 +3,8 @@
 //! # Why it is sound
 //!
 //! A mapping is a run of bytes that lives until the last `Arc<Region>` is gone; [`MmapRaw`] unmaps it then and not
-//! before. A file is mapped to be read only: it is written through [`DiskFile::write_at`](super::DiskFile::write_at),
-//! by the system, which changes the mapped bytes with it. Memory without a file, which the simulation maps, has a
+//! before. A file is mapped for reading only. Writes go through [`DiskFile::write_at`](super::DiskFile::write_at): the
+//! system writes the file, and the mapped bytes change with it. Memory without a file, which the simulation maps, has a
 //! `write`. The bytes are split by a line that only rises, `frozen`:
 //!
 //! - Bytes **below** the line never change again: `check_unfrozen` comes before every write. Only they are lent out as
@@ -35,7 +35,7 @@ use memmap2::MmapRaw;
 use parking_lot::{Mutex, RwLock};
 use rustix::io::Errno;
 
-/// Told of every written range. The simulation needs it to know what a crash may lose.
+/// Called with every written range. The simulated disk needs the ranges to know what a crash may lose.
 #[cfg(feature = "internals")]
 pub type WriteHook = Arc<dyn Fn(Range<usize>) + Send + Sync>;
 
@@ -44,14 +44,15 @@ pub struct Mapping {
     region: Arc<Region>,
     /// `[0..line)` as one loan, so that a slice costs no allocation; renewed when the line has risen past it.
     loan: RwLock<Bytes>,
-    /// All of it as one loan, once all is frozen: nobody waits for anybody then.
+    /// The whole mapping as one loan, once all of it is frozen: readers then take no lock.
     whole: OnceLock<Bytes>,
-    /// There is one if the memory has no file.
+    /// Set if the memory has no file.
     #[cfg(feature = "internals")]
     hook: Option<WriteHook>,
 }
 
-/// Tells whether a mapping, or a slice of it, is still there: a removed file keeps its blocks until then.
+/// Tells whether a mapping, or a slice of it, is still alive. A removed file keeps its blocks until the last of them is
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Alive(Weak<Region>);
 
@@ -69,7 +70,7 @@ struct Region {
     unfrozen: Mutex<()>,
 }
 
-/// The frozen start of a region, alive as long as somebody holds a slice of it.
+/// The frozen start of a region, alive as long as a slice of it exists.
 struct Loan {
     region: Arc<Region>,
     length: usize,
@@ -103,7 +104,7 @@ impl Mapping {
         }
     }
 
-    /// Plain memory of `length` zero bytes; `hook` hears of every write.
+    /// Plain memory of `length` zero bytes; calls `hook` after every write.
     #[cfg(feature = "internals")]
     pub(crate) fn anonymous(length: usize, hook: WriteHook) -> io::Result<Self> {
         let memory = MmapRaw::from(memmap2::MmapMut::map_anon(length)?);
@@ -127,7 +128,7 @@ impl Mapping {
         Arc::strong_count(&self.region) > 1
     }
 
-    /// Tells later whether this memory is still mapped. Does not keep it.
+    /// Tells later whether this memory is still mapped, without keeping it mapped.
     pub(crate) fn alive(&self) -> Alive {
         Alive(Arc::downgrade(&self.region))
     }
@@ -157,7 +158,7 @@ impl Mapping {
         let hook = self.hook.as_ref().ok_or(io::ErrorKind::ReadOnlyFilesystem)?;
         let guard = self.region.unfrozen.lock();
         self.check_unfrozen(offset, bytes.len())?;
-        // SAFETY: what has a hook has no file and was mapped to be written. In bounds and above the line (checked), so
+        // SAFETY: memory with a hook has no file and was mapped for writing. In bounds and above the line (checked), so
         // nobody holds a reference to these bytes, and with `unfrozen` locked nobody else accesses them. `bytes` cannot
         // overlap: loans end at the line.
         unsafe {
@@ -171,8 +172,8 @@ impl Mapping {
     /// Whether `length` bytes at `offset` may be written.
     ///
     /// # Errors
-    /// If that is outside the mapping or below the line. The log's writer computes every offset from its own cursor,
-    /// which is above the line by construction: a write elsewhere is a bug that must not reach the disk.
+    /// If these bytes reach outside the mapping or below the line. The log's writer computes every offset from its own
+    /// cursor, which is above the line by construction: a write elsewhere is a bug that must not reach the disk.
     pub(crate) fn check_unfrozen(&self, offset: usize, length: usize) -> io::Result<()> {
         let (line, size) = (self.frozen(), self.len());
         if offset >= line && offset.checked_add(length).is_some_and(|end| end <= size) {
@@ -218,8 +219,8 @@ impl Mapping {
         let mut copy = vec![0; range.len()];
         let _no_writer = self.region.unfrozen.lock();
         for (at, piece) in (range.start..range.end).step_by(CHUNK).zip(copy.chunks_mut(CHUNK)) {
-            // SAFETY: in bounds (checked), mapped while `self` lives, and not written meanwhile, as in `copy`. Nothing
-            // here touches the bytes: the system does, and says so if it cannot.
+            // SAFETY: in bounds (checked), mapped while `self` lives, and not written meanwhile, as in `copy`. This
+            // process does not touch the bytes: the system reads them, and returns an error if it cannot.
             let bytes = unsafe { std::slice::from_raw_parts(self.region.memory.as_ptr().add(at), piece.len()) };
             through.write_all_at(bytes, 0).map_err(|error| match Errno::from_io_error(&error) {
                 Some(Errno::FAULT) => Errno::IO.into(),
@@ -251,7 +252,7 @@ impl Mapping {
         let fresh = Bytes::from_owner(Loan { region: self.region.clone(), length });
         let slice = fresh.slice(range);
         if length == self.len() {
-            // Two may come here at once; either loan is good.
+            // Two readers may come here at once; either one's loan is good.
             let _ = self.whole.set(fresh);
             return Some(slice);
         }
@@ -260,8 +261,9 @@ impl Mapping {
     }
 }
 
-/// A file in memory through which bytes are copied by the system. Made before anything is mapped: later there may be no
-/// descriptor left for it. `None` where there is no such thing.
+/// The file in memory through which the system copies bytes for [`Mapping::read`]. The first mapping makes it, because
+/// later the process may have no descriptor left for it. `None` where the system has no such files, or could not make
+/// one.
 fn through() -> Option<&'static Mutex<File>> {
     static THROUGH: OnceLock<Option<Mutex<File>>> = OnceLock::new();
     let make = || {
@@ -327,7 +329,7 @@ mod tests {
         assert_eq!(&slice[..], b"kept");
     }
 
-    /// The end of the file is what a test can take away; a bad sector faults alike.
+    /// A test cannot make a bad sector, but it can cut the file short: reads of the mapping fault in the same way.
     #[test]
     fn what_cannot_be_read_is_an_error_and_no_fault() {
         let file = tempfile::tempfile().unwrap();

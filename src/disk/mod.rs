@@ -48,7 +48,7 @@ pub trait Disk: Send + Sync + Debug + 'static {
     /// Makes a directory and its parents, durably. Syncs their names also if they exist already: the process that made
     /// them may have died before it did.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Takes the lock file until the value is dropped. `WouldBlock` if another process holds it.
+    /// Locks the file until the caller drops the returned value. `WouldBlock` if another process holds it.
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>>;
     /// The process that holds the lock file, where the system tells.
     fn holder(&self, _file: &Path) -> Option<u32> {
@@ -67,8 +67,8 @@ pub trait Disk: Send + Sync + Debug + 'static {
     fn create(&self, file: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>>;
     /// An existing file.
     fn open(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>>;
-    /// An existing file, read past the page cache where the file system can: pages that were read or written before may
-    /// still be good in memory although the disk has lost them.
+    /// An existing file, read past the page cache where the file system supports that: the cache may still hold good
+    /// copies of pages that the disk has lost.
     fn open_direct(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
         self.open(file)
     }
@@ -113,7 +113,7 @@ impl Space {
     }
 }
 
-/// The error of a failed sync. Nobody tries a sync again, so this error must not look like a disk that is merely full.
+/// The error of a failed sync. No caller retries a sync, so this error must not look like a disk that is merely full.
 pub(crate) fn sync_failed(error: io::Error) -> io::Error {
     if is_transient(&error) { io::Error::other(error) } else { error }
 }

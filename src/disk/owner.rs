@@ -108,7 +108,8 @@ mod tests {
         symlink(&elsewhere, data.join("g")).unwrap();
         give_to_owner_of_parent(&data.join("g")).unwrap_err();
         assert_eq!(metadata(&elsewhere).unwrap().mode() & 0o7777, 0o700);
-        // Of a file that is replaced: not the one that a link of its name leads to, whatever kind of link it is.
+        // Replacing a file leaves alone the file that a link in the place of the temporary one leads to, be it symbolic
+        // or hard.
         let precious = dir.path().join("precious");
         std::fs::write(&precious, b"precious").unwrap();
         let temporary = data.join("start.tmp");

@@ -9,7 +9,7 @@ use rustix::fs::FlockOperation;
 use super::real::RealDisk;
 use super::{Disk, DiskDir, DiskFile, Space, lock};
 
-/// The operating system's files, of which none is made, changed or opened for writing.
+/// The operating system's files, opened for reading. Every call that would make, change or remove one fails.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ReadOnlyDisk;
 
@@ -22,7 +22,8 @@ impl Disk for ReadOnlyDisk {
         refused()
     }
 
-    /// Shared by all readers; it keeps a writer out, which needs the lock for itself alone. The file must exist.
+    /// A shared lock: all readers hold it together, and it keeps a writer out, which needs the lock for itself alone.
+    /// The file must exist.
     fn lock(&self, file: &Path) -> io::Result<Box<dyn Send + Sync>> {
         let file = RealDisk.open_to_read(file)?;
         lock::hold(file, FlockOperation::NonBlockingLockShared)

@@ -38,7 +38,7 @@ impl RealDisk {
         OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(file)
     }
 
-    /// The same, as a file of a disk.
+    /// The same, as a [`DiskFile`].
     pub(super) fn reading(&self, file: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.open_to_read(file)?;
         let size = file.metadata()?.len();
@@ -102,7 +102,7 @@ impl Disk for RealDisk {
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // The root of a mounted volume has this directory of the file system's own; it is no data of ours.
+            // The root of a mounted volume has this directory, which belongs to the file system and not to a ledger.
             if name != "lost+found" || !entry.file_type()?.is_dir() {
                 names.push(name);
             }
@@ -135,7 +135,8 @@ impl Disk for RealDisk {
         let target = options().create_new(true).open(file)?;
         let allocated = rustix::fs::fallocate(&target, FallocateFlags::empty(), 0, size).map_err(io::Error::from);
         if let Err(error) = allocated.and_then(|()| give_to_owner_of_directory(&target, file)) {
-            // So that nobody takes it for a segment later. If its removal fails too, the next start reports it by name.
+            // Removed, so that no start takes the file for a segment. If its removal fails too, the next start reports
+            // it by name.
             let _ = std::fs::remove_file(file);
             return Err(error);
         }
@@ -194,7 +195,8 @@ fn written_beside(
     let mut temporary = file.as_os_str().to_owned();
     temporary.push(TEMPORARY);
     let temporary = PathBuf::from(temporary);
-    // Left by a crash, or put there by somebody: it may be a link to a file that must not be overwritten.
+    // A crash may have left a temporary file, or another user put one there: it may be a link to a file that must not
+    // be overwritten.
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -209,7 +211,7 @@ fn written_beside(
     Ok((target, temporary))
 }
 
-/// The process that holds an flock on `inode`, of lines like `1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`.
+/// The process that holds an flock on `inode`, in lines like `1: FLOCK  ADVISORY  WRITE 4711 08:01:1234 0 EOF`.
 fn holder_in(locks: &str, inode: &str) -> Option<u32> {
     locks.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
         [_, "FLOCK", _, _, pid, at, ..] if at == inode => pid.parse().ok().filter(|pid| *pid > 0),
@@ -424,7 +426,7 @@ mod tests {
         assert_eq!(RealDisk.list(&deep).unwrap(), ["m"]);
     }
 
-    /// Who made a directory may have died before he synced its name, or failed to.
+    /// The process that made a directory may have died before it synced the name, or failed to sync it.
     #[test]
     fn the_name_of_a_directory_is_synced_also_if_it_is_there_already() {
         let dir = tempfile::tempdir().unwrap();

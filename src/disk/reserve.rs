@@ -75,7 +75,7 @@ mod tests {
 
     const CHILD: &str = "DLEDGER_TEST_WITHOUT_DESCRIPTORS";
 
-    /// The limit is the whole process's, so it is one of its own.
+    /// The limit holds for the whole process, so the test runs in a process of its own.
     #[test]
     fn many_at_once_write_down_what_they_must_without_a_free_descriptor() {
         const NAME: &str = "disk::reserve::tests::many_at_once_write_down_what_they_must_without_a_free_descriptor";
@@ -107,7 +107,7 @@ mod tests {
                 });
             }
         });
-        // Who fails on the way gives back what he has taken.
+        // A call that fails gives back the descriptors that it took from the reserve.
         for _ in 0..10 {
             RealDisk.write_atomic(&dir.join("no/such/directory"), b"x").unwrap_err();
             RealDisk.write_atomic(&dir.join("0"), b"x").unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::master::known;
 use crate::types::{Member, NodeId, Span};
 
-/// The membership was not changed, or the leadership not handed over. All of these calls may be made again: what has
-/// happened already is found to have happened.
+/// The membership was not changed, or the leadership not handed over. The caller may repeat any of these calls: a
+/// repeated call takes what has already happened as done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MemberError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Damage;
 use crate::types::Span;
 
-/// Records were not removed. Those that were to go may be there still, all of them; nothing else is changed.
+/// Records were not removed. The node may still have all of those that were to go; it has changed nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RemoveError {

@@ -17,7 +17,8 @@
 //!
 //! `header crc` is CRC32C of bytes 0..72. `chain` is CRC32C of bytes 0..72, the body and the padding, seeded with
 //! `previous`, which is the chain value of the entry before. So one entry can be checked alone, and (index, chain)
-//! names a whole prefix. `header crc` is no part of the chain: with it, whatever is in front would not count.
+//! names a whole prefix. `header crc` is no part of the chain: the CRC of bytes followed by their own CRC is the same
+//! for all bytes, so the fields before it would not count.
 
 use crate::error::Mismatch;
 
@@ -63,7 +64,7 @@ pub(crate) enum EntryKind {
     Membership = 2,
     /// One or more records.
     Batch = 3,
-    /// Nothing: it begins a segment, wherever the one before it ends.
+    /// Nothing: it begins a segment, wherever the entry before it ends.
     Roll = 4,
 }
 
@@ -207,7 +208,7 @@ impl EntryHeader {
         if self.number > MAX_PLACE || self.index > MAX_PLACE {
             return fail("number or index", self.number.max(self.index));
         }
-        // A leader knows no more to be committed than it has.
+        // A leader cannot know more records to be committed than its log has.
         if self.committed > self.index {
             return fail("committed", self.committed);
         }

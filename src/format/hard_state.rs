@@ -70,8 +70,8 @@ pub(crate) struct Noted {
     pub(crate) committed: LogPoint,
     /// What is before it was synced on this disk, and may have been acknowledged on the strength of it.
     pub(crate) durable: LogPoint,
-    /// Zeros are being written over what is behind the end of the log. If that is found at a start, those that are read
-    /// there may only be in the page cache.
+    /// Zeros are being written over what is behind the end of the log. If a start finds this, the zeros that it reads
+    /// there may be in the page cache only.
     pub(crate) clearing: bool,
 }
 

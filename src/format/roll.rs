@@ -21,7 +21,7 @@ pub(crate) fn stays(position: u64, length: usize, kind: EntryKind, size: u64) ->
     }
 }
 
-/// The place of such an entry.
+/// The place of an entry of `length` bytes, if the one before it ends at `position`.
 pub(crate) fn place(position: u64, length: usize, kind: EntryKind, size: u64) -> u64 {
     let next = || (position / size + 1) * size + SEGMENT_HEADER as u64;
     if stays(position, length, kind, size) { position } else { next() }

@@ -31,7 +31,7 @@ pub(crate) enum SealedError {
 /// The bytes of `value` in an envelope marked `magic`.
 ///
 /// # Errors
-/// If bincode cannot encode the value, which none of ours can cause.
+/// If bincode cannot encode the value; no type of this crate causes that.
 pub(crate) fn encode<T: Serialize>(magic: &[u8; 8], value: &T) -> Result<Vec<u8>, SealedError> {
     encode_as(magic, FORMAT_VERSION, value)
 }

@@ -84,13 +84,13 @@ pub(crate) struct Cursor {
 pub(crate) const MAX_PLACE: u64 = u64::MAX / 2;
 
 impl Cursor {
-    /// The same place, without what only an entry needs to know.
+    /// The same place, without the term and the timestamp, which only the next entry needs.
     pub(crate) fn point(&self) -> LogPoint {
         LogPoint { number: self.number, index: self.index, position: self.position, chain: self.chain }
     }
 
-    /// Whether a log with segments of `size` bytes can have its next entry here. What comes from the network or from a
-    /// disk need not.
+    /// Whether a log with segments of `size` bytes can have its next entry here. A cursor from the network or from a
+    /// disk may name a place where that cannot be.
     pub(crate) fn can_begin(&self, size: u64) -> bool {
         let offset = self.position % size;
         let gap = offset.wrapping_sub(SEGMENT_HEADER as u64);

@@ -43,7 +43,7 @@ impl ActiveSegment {
         Ok(Self { segment: Arc::new(segment) })
     }
 
-    /// Goes on in a segment that was found on disk, and has not been let go of.
+    /// Goes on in a segment that recovery has found on disk, and whose descriptor is still open.
     pub(crate) fn resume(segment: Arc<Segment>) -> Self {
         Self { segment }
     }

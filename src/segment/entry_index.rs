@@ -12,9 +12,11 @@ pub(crate) struct EntryIndex {
     start: Cursor,
     end: Cursor,
     entries: Vec<Unit>,
-    /// One per entry found when opening. Entries beyond were written in this life: verified.
+    /// One per entry that was in the file at opening. Later entries were written in this life of the node, and count as
+    /// verified.
     seen: Vec<AtomicBool>,
-    /// Another file has the name: what is verified there is not what is mapped here.
+    /// Another file has taken the segment's name: an entry that is verified there is not verified in the bytes mapped
+    /// here.
     retired: bool,
 }
 
@@ -58,7 +60,7 @@ impl EntryIndex {
     }
 
     /// Where the entry that holds record `index` is in the list. Control entries carry the index of the next record, so
-    /// the last entry at or below `index` is the one.
+    /// the last entry whose index is at most `index` holds the record.
     pub(crate) fn find_index(&self, index: u64) -> Option<usize> {
         let wanted = index.checked_sub(self.start.index)?;
         if index >= self.end.index {
@@ -94,9 +96,9 @@ impl EntryIndex {
         self.seen.get(slot).is_none_or(|seen| seen.load(Ordering::Relaxed))
     }
 
-    /// From now on the entry is checked again before it is given to anybody.
+    /// From now on a reader checks the entry again before it returns it.
     pub(crate) fn clear_verified(&mut self, slot: usize) {
-        // What was written in this life of the node is not on the list.
+        // Entries that were written in this life of the node are not on the list, and come to it as verified.
         let listed = self.seen.len().max(slot + 1).min(self.entries.len());
         self.seen.resize_with(listed, || AtomicBool::new(true));
         if let Some(seen) = self.seen.get(slot) {
@@ -104,14 +106,14 @@ impl EntryIndex {
         }
     }
 
-    /// Remembers that it has been.
+    /// Remembers that the entry's chain value has been checked.
     pub(crate) fn set_verified(&self, slot: usize) {
         if let Some(seen) = self.seen.get(slot).filter(|_| !self.retired) {
             seen.store(true, Ordering::Relaxed);
         }
     }
 
-    /// From now on every entry is checked each time.
+    /// From now on readers check an entry each time they read it.
     pub(crate) fn retire(&mut self) {
         self.seen = self.entries.iter().map(|_| AtomicBool::new(false)).collect();
         self.retired = true;

@@ -72,12 +72,13 @@ struct EntryPlace {
     number: u64,
     unit: Unit,
     range: Range<usize>,
-    /// Its bytes, if they have been looked at before: a slice of the mapping if all of it is committed, else a copy.
+    /// Its bytes, if they have been verified since opening: a slice of the mapping if all of it is committed, else a
+    /// copy.
     verified: Option<Bytes>,
 }
 
 impl EntryPlace {
-    /// Whether the index has the entry where it was.
+    /// Whether `entries` still has the entry in this place.
     fn is_in(&self, entries: &EntryIndex) -> bool {
         entries.slot(self.number).is_some_and(|slot| entries.get(slot) == self.unit)
     }
@@ -138,7 +139,8 @@ impl Segment {
     }
 
     /// Another file takes the name of this segment's file. Readers that still hold this segment read that file, which
-    /// has the same entries, and never take what is mapped here for what was verified there.
+    /// has the same entries, and verify an entry each time they read it: what is good in that file may be damaged in
+    /// the bytes that are mapped here.
     pub(crate) fn retire(&self) {
         self.entries_mut().retire();
     }
@@ -193,8 +195,8 @@ impl Segment {
         Ok(())
     }
 
-    /// Writes zeros, in pieces that end where a page does: of one that is written in part the rest is read first, and
-    /// what cannot be read there is what has to be overwritten.
+    /// Writes zeros, in pieces that end where a page does: before the system writes a part of a page, it reads the
+    /// page, and the bytes to be overwritten may be the ones that the disk cannot read.
     fn zero(&self, range: Range<usize>) -> io::Result<()> {
         const CHUNK: usize = 1 << 20;
         let zeros = vec![0; CHUNK.min(range.len())];
@@ -208,7 +210,7 @@ impl Segment {
     }
 
     /// Through the file, not the mapping: a store to a clean page faults, once per page and sync, and has it written
-    /// back with all its neighbours (docs/performance.md). And what cannot be written is an error here.
+    /// back with all its neighbours (docs/performance.md). And a write that fails is an error here.
     fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
         self.mapping.check_unfrozen(offset, bytes.len())?;
         self.file()?.write_at(bytes, offset as u64)
@@ -229,7 +231,8 @@ impl Segment {
     /// Declares everything below `position` committed: it never changes again and may be read without a copy.
     pub(crate) fn freeze(&self, position: u64) {
         let line = position.min(self.end_position()).saturating_sub(self.position());
-        // Nobody reads a header through the mapping: one with no committed entry behind it may be overwritten.
+        // No reader takes the segment's header from the mapping, so it may be overwritten while no committed entry is
+        // behind it.
         let line = if line <= SEGMENT_HEADER as u64 { 0 } else { line };
         // A segment's size fits a usize: it has been mapped.
         self.mapping.freeze(line as usize);
@@ -318,7 +321,7 @@ impl Segment {
         Some(spot)
     }
 
-    /// Where entry `number` is; none of its bytes.
+    /// Where entry `number` is, without its bytes.
     fn place(&self, number: u64) -> Option<EntryPlace> {
         let entries = self.entries();
         let slot = entries.slot(number)?;
@@ -333,19 +336,20 @@ impl Segment {
         EntryPlace { slot, number: entries.first_number() + slot as u64, unit, range: start..end, verified: None }
     }
 
-    /// Whether the list still says so.
+    /// Whether the index still has the entry in this place, and verified or not as `spot` says.
     fn is_current(&self, spot: &EntryPlace) -> bool {
         let entries = self.entries();
         spot.is_in(&entries) && entries.is_verified(spot.slot) == spot.verified.is_some()
     }
 
-    /// To be called with the list locked: then no writer changes bytes that are not committed.
+    /// The caller has `entries` locked, so that no writer changes bytes that are not committed.
     fn mapped(&self, range: Range<usize>) -> Bytes {
         self.mapping.slice(range.clone()).unwrap_or_else(|| self.mapping.copy(range).into())
     }
 
-    /// What was not read since opening may not be in memory: it is read in one piece, and what the disk cannot read is
-    /// damage and not a fault. Also without a descriptor to read it by, or when the file has gone: it is mapped.
+    /// Reads bytes that no reader has verified since opening from the file, in one piece: they may not be in memory,
+    /// and where the disk cannot read them, that is damage here and would be a fault in the mapping. If the file cannot
+    /// be opened (it is gone, or the process has no descriptor left), the system copies the bytes from the mapping.
     fn read(&self, spot: &EntryPlace, range: Range<usize>) -> Result<Bytes, Damage> {
         let held = self.held().clone();
         let read = match held.map_or_else(|| self.disk.open(&self.path), Ok) {
@@ -364,7 +368,7 @@ impl Segment {
     fn frame_at(&self, spot: &EntryPlace, mut bytes: Bytes) -> Result<Frame, Damage> {
         let header = self.header_in(spot, &bytes)?;
         if header.length() != bytes.len() {
-            // It is the next one that is not where the list says.
+            // The header is good, so the index has the next entry in the wrong place.
             let start = spot.unit.offset();
             let end = start + header.length();
             if end > self.mapping.len() {

@@ -8,8 +8,8 @@ use crate::error::Damage;
 use crate::format::entry::ENTRY_HEADER;
 
 impl Segment {
-    /// Verifies entry `number` again: its bytes in memory, and those that `disk`, the file, has if they were synced,
-    /// which is all before position `synced`. `None` if they are sound. Nothing is locked while they are read.
+    /// Verifies entry `number` again: the bytes in memory, and, if the entry ends at or before position `synced`, the
+    /// bytes that `disk`, the same file, reads. `None` if they are sound. Reads without a lock.
     ///
     /// # Errors
     /// If the disk cannot be read.
@@ -18,7 +18,7 @@ impl Segment {
             let Some(spot) = self.place(number) else { return Ok(None) };
             let start = spot.range.start;
             let end = spot.range.end.max(start + ENTRY_HEADER);
-            // What is mapped, but as an error where the disk cannot read.
+            // The same bytes as in the mapping, but an error where the disk cannot read them.
             let held = self.held().clone();
             let cached = held.map_or_else(|| self.disk.open(&self.path), Ok)?;
             let mut bytes = vec![0; end - start];
@@ -37,12 +37,12 @@ impl Segment {
         }
     }
 
-    /// That the disk cannot read entry `number`.
+    /// The damage to report because the disk cannot read entry `number`; `None` if the entry is not in this segment.
     pub(crate) fn unreadable(&self, number: u64, error: &io::Error) -> Option<Damage> {
         Some(self.damage(&self.place(number)?, "read of the disk", error, "an entry"))
     }
 
-    /// What is wrong with `bytes`, which are to be the entry at `spot`, and perhaps a blank behind it.
+    /// What is wrong with `bytes`, which should be the entry at `spot`, and perhaps a blank behind it.
     fn unsound(&self, spot: &EntryPlace, bytes: &[u8]) -> Option<Damage> {
         let header = match self.header_in(spot, bytes) {
             Ok(header) => header,

@@ -18,7 +18,7 @@ pub(crate) struct SegmentScan {
     pub(crate) stop: Stop,
     /// Highest commit point that a good entry names: records below are known to be committed.
     pub(crate) committed: u64,
-    /// Whether there is something behind the zeros of [`Stop::Clean`].
+    /// Whether anything but zeros lies behind the place of [`Stop::Clean`].
     pub(crate) leftovers: bool,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn by_index(file: &dyn DiskFile, header: &SegmentHeader, bytes: &[u8]
         let bytes = match scanner.bytes(last.offset() as u64, ENTRY_HEADER) {
             Ok(Some(bytes)) => bytes,
             Err(error) if !is_bad_sector(&error) => return Err(error),
-            // The scan's to report.
+            // A scan reports a bad sector, and a file that is too short.
             _ => return Ok(None),
         };
         let number = start.number + entries.len() as u64 - 1;

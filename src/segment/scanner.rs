@@ -95,7 +95,7 @@ impl<'a> Scanner<'a> {
         Self { window, header: *header, end, entries: 1, verify: true }
     }
 
-    /// The same segment, behind its entry number `last` of those it has, which is `entry`.
+    /// Goes on behind `entry`, which is the last of the segment's first `entries` entries.
     pub(super) fn resume(mut self, entry: &EntryHeader, entries: u64) -> Self {
         (self.end, self.entries) = (after(entry), entries);
         self
@@ -106,7 +106,7 @@ impl<'a> Scanner<'a> {
         self.end
     }
 
-    /// The bytes at `range` of the file, which the scan has found there.
+    /// `length` bytes at `offset` of the file; `None` past its end.
     pub(crate) fn bytes(&mut self, offset: u64, length: usize) -> io::Result<Option<&[u8]>> {
         self.window.fetch(offset, length)
     }
@@ -144,7 +144,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The offset of the first byte in `range` that is not zero; the end of the file if that is shorter.
+    /// The offset of the first byte in `range` that is not zero. If the file ends before `range` does, the offset at
+    /// which the read began that found this.
     ///
     /// # Errors
     /// If the system fails a read.
@@ -168,7 +169,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes on at the first place from `offset` on where a good header stands, or where a blank fills the rest, and
-    /// takes its word for what is before. `false` if there is none: the scan stays where it is.
+    /// trusts it about what comes before. `false` if there is none: the scan stays where it is.
     ///
     /// # Errors
     /// If the system fails a read for another reason than the medium.
@@ -211,7 +212,7 @@ impl<'a> Scanner<'a> {
         }))
     }
 
-    /// The header at `offset` if there is one that says that it is there, and its entry ends in this segment.
+    /// The header at `offset`, if it is good and names this place, and its entry ends in this segment.
     fn header_at(&mut self, offset: u64) -> io::Result<Option<EntryHeader>> {
         let Some(bytes) = self.window.fetch(offset, ENTRY_HEADER)? else { return Ok(None) };
         let (position, rest) = (self.header.start.position + offset, self.header.size - offset);
@@ -255,7 +256,7 @@ impl<'a> Scanner<'a> {
         if !self.verify {
             return Ok(Step::Entry(entry));
         }
-        // In the file: `look` has seen that `rest` bytes are.
+        // If the file ends inside the entry, there are no bytes, and `verify` says that it is cut short.
         let bytes = self.window.fetch(offset, entry.length())?.unwrap_or_default();
         Ok(match entry.verify(bytes) {
             Ok(()) => match well_made(&entry, bytes) {
@@ -270,7 +271,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The blank in front of the `rest` of a segment, behind an entry with chain value `expected`.
+/// What the blank at `offset` says, with `rest` bytes left in the segment, behind an entry with chain value `expected`.
 fn blank(bytes: &[u8], offset: u64, rest: u64, first: bool, expected: u32) -> Step {
     let (length, chain) = match decode_blank(bytes) {
         Ok((length, chain)) => (u64::from(length), chain),
@@ -289,7 +290,8 @@ fn blank(bytes: &[u8], offset: u64, rest: u64, first: bool, expected: u32) -> St
     }
 }
 
-/// The chain value says that these are the bytes a leader made, not that it made them well; nobody looks at them again.
+/// The chain value says that these are the bytes a leader made, not that it made them well; no reader checks a verified
+/// batch again.
 fn well_made(entry: &EntryHeader, bytes: &[u8]) -> Result<(), BatchError> {
     match entry.kind {
         EntryKind::Batch => {
@@ -326,8 +328,9 @@ pub(crate) fn breaks(entry: &EntryHeader, next: &Cursor) -> Option<Mismatch> {
 }
 
 /// Whether a write that did not end explains that `bytes`, which begin at `offset` of the file, are not what they
-/// should be. A segment is zeros before it is written, sectors reach the disk as a whole or not at all, and so do pages
-/// the page cache when the process dies: so a sector's part of it is still zeros.
+/// should be. A segment is zeros before it is written. A sector reaches the disk as a whole or not at all, and a page
+/// reaches the page cache so when the process dies. So such a write leaves the part of `bytes` in at least one sector
+/// all zeros.
 ///
 /// An entry whose own bytes are zeros over a whole sector looks torn whatever happened to it.
 fn torn(bytes: &[u8], offset: u64) -> bool {
@@ -336,7 +339,7 @@ fn torn(bytes: &[u8], offset: u64) -> bool {
     is_zero(first) || others.chunks(SECTOR as usize).any(is_zero)
 }
 
-/// Compares with zeros a block at a time: whole segments are looked at.
+/// Compares with zeros a block at a time, because recovery looks at whole segments.
 fn is_zero(bytes: &[u8]) -> bool {
     const ZEROS: [u8; 4096] = [0; 4096];
     bytes.chunks(ZEROS.len()).all(|block| *block == ZEROS[..block.len()])

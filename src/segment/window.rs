@@ -7,7 +7,7 @@ use crate::disk::{DiskFile, is_bad_sector};
 /// Reads a file from its start to its end, mostly.
 pub(super) struct Window<'a> {
     file: &'a dyn DiskFile,
-    /// Bytes of a read, if no more are wanted.
+    /// Bytes of a read, unless the caller wants more.
     read: usize,
     start: u64,
     bytes: Vec<u8>,
@@ -16,7 +16,7 @@ pub(super) struct Window<'a> {
 impl<'a> Window<'a> {
     pub(super) const READ: usize = 256 * 1024;
 
-    /// For looks here and there.
+    /// Bytes of a read for callers that look at single places.
     const SMALL: usize = 4096;
 
     pub(super) fn new(file: &'a dyn DiskFile) -> Self {
@@ -37,7 +37,7 @@ impl<'a> Window<'a> {
         let inside = offset >= self.start && offset + length as u64 <= self.start + self.bytes.len() as u64;
         if !inside {
             match self.fill(offset, length.max(self.read).min((size - offset) as usize)) {
-                // A bad sector further on is none of this look's business.
+                // A bad sector behind the bytes that the caller wants must not fail this call.
                 Err(error) if is_bad_sector(&error) => self.fill(offset, length)?,
                 filled => filled?,
             }

@@ -171,7 +171,7 @@ pub struct Member {
     pub id: NodeId,
     /// `host:port`. A name stays a name; it is resolved at every connect.
     pub address: String,
-    /// The disk. All zeroes where a node of an older version, asked from afar, does not tell.
+    /// The disk. All zeros if a node of an older version, asked from afar, does not tell its disk.
     pub incarnation: Incarnation,
 }
 

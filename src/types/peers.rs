@@ -182,15 +182,16 @@ impl FromStr for Peers {
         if let [only] = &items[..] {
             return Self::distinct(vec![only.alone()?]);
         }
-        // One dash further on, an id that is not a name stays none, so no more rounds are of use than a name has bytes.
-        // Where every peer has an `=`, the dashes do not matter, and nothing else would end this.
+        // An id that is no valid name stays invalid when it takes in one more dash, so the search needs no more rounds
+        // than a name has bytes. Where every peer has an `=`, dashes do not matter, and only this limit ends the
+        // search.
         let named = |dashes| {
             let ids = items.iter().map(|item| item.split(dashes)?.0.parse::<NodeId>().ok());
             ids.collect::<Option<Vec<_>>>()
         };
         let all_differ = |ids: &Vec<NodeId>| ids.iter().collect::<HashSet<_>>().len() == ids.len();
         let dashes = (0..64).map_while(|dashes| Some((dashes, named(dashes)?))).find(|(_, ids)| all_differ(ids));
-        // Where none will do, splitting at the first dash gives the error that is easiest to understand.
+        // If no number of dashes fits, splitting at the first one gives the error that is easiest to understand.
         let dashes = dashes.map_or(0, |(dashes, _)| dashes);
         let peers = items.iter().map(|item| {
             let (id, address) = item.split(dashes).ok_or_else(|| item.malformed("no '-' or '=' after the id"))?;
@@ -256,7 +257,7 @@ impl<'a> Item<'a> {
         });
         let mut ways: Vec<_> = ways.collect();
         if ways.iter().all(Result::is_err) {
-            // Split at the first dash, it is easiest to understand.
+            // The error of the split at the first dash is the easiest to understand.
             return ways.swap_remove(0);
         }
         let mut ways: Vec<Peer> = ways.into_iter().flatten().collect();
@@ -287,7 +288,7 @@ impl<'a> Item<'a> {
     }
 }
 
-/// What is quoted of bad input: never more than a line.
+/// The part of bad input that an error quotes: never more than a line.
 fn clip(text: &str) -> String {
     text.chars().take(100).collect()
 }

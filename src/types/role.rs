@@ -97,8 +97,8 @@ impl Role {
         }
     }
 
-    /// Whether it is the last one: the ledger is [stopped](Role::Stopped) or [closed](Role::Closed), and this handle of
-    /// it is of no more use.
+    /// Whether this role is the last one: the ledger is [stopped](Role::Stopped) or [closed](Role::Closed), and this
+    /// handle of it is of no more use.
     pub fn is_final(&self) -> bool {
         matches!(self, Role::Stopped | Role::Closed { .. })
     }
@@ -111,7 +111,7 @@ impl Role {
         }
     }
 
-    /// Why it [is the last one](Role::is_final).
+    /// Why this role [is the last one](Role::is_final).
     pub(crate) fn final_reason(&self) -> Option<&str> {
         match self {
             Role::Stopped => Some(STOPPED),

@@ -61,13 +61,13 @@ pub struct Status {
 /// What reading all sealed segments has found so far, in this life of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ScrubStatus {
-    /// Passes over all sealed segments that came to their end.
+    /// Passes over all sealed segments that the node completed.
     pub passes: u64,
-    /// When the last one did, milliseconds since 1970.
+    /// When the last of these passes ended, milliseconds since 1970.
     pub last_pass: Option<u64>,
-    /// How often a segment was found to be damaged, by a pass or by a reader.
+    /// How often a pass or a reader found a segment to be damaged.
     pub found: u64,
-    /// How often one was repaired.
+    /// How often the node repaired a damaged segment.
     pub repaired: u64,
     /// Positions of the damage that is there now, one in each damaged segment.
     pub damaged: Vec<u64>,
@@ -94,8 +94,8 @@ pub struct MemberProgress {
     pub end: Option<u64>,
     /// Entries of the master's log that the master does not know it to have.
     pub behind: Option<u64>,
-    /// How long ago the master sent the newest append that it answered; `None` before its first answer.
+    /// How long ago the master sent the newest append that the member answered; `None` before its first answer.
     pub heard: Option<Duration>,
-    /// Says that it had less than it had acknowledged to this master, and whether it has caught up again.
+    /// Set if the member had less than it had acknowledged to this master. Says so, and whether it has caught up again.
     pub alarm: Option<String>,
 }

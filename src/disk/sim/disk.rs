@@ -78,13 +78,13 @@ impl SimDisk {
         named.then(|| live.durable_bytes(range))
     }
 
-    /// Has calls of `op` wait while somebody has `gate` locked.
+    /// Has calls of `op` wait while the test has `gate` locked.
     #[cfg(test)]
     pub fn hold(&self, op: Op, gate: Arc<parking_lot::Mutex<()>>) {
         self.machine.state().held = Some((op, gate));
     }
 
-    /// Bytes that files have, also those that have no name any more and are still open or mapped.
+    /// Bytes of all files, also of those that lost their name and are still open or mapped.
     pub fn used(&self) -> u64 {
         self.machine.state().used()
     }
@@ -112,7 +112,7 @@ impl SimDisk {
         state.end_step();
     }
 
-    /// A temporary file, its sync if it is to be synced, a rename.
+    /// Replaces a file in steps: a temporary file, its sync if `synced`, a rename.
     fn replace(&self, file: &Path, bytes: &[u8], synced: bool) -> io::Result<()> {
         let mut temporary = file.as_os_str().to_owned();
         temporary.push(TEMPORARY);
@@ -125,7 +125,7 @@ impl SimDisk {
             }
             Err(failure) => return Err(failure.error),
         };
-        // The old content stays until the new one is there.
+        // The new content needs room beside the old one, which stays until the rename.
         if written.len() as u64 > state.available() {
             state.full += 1;
             return Err(io::ErrorKind::StorageFull.into());
@@ -178,8 +178,8 @@ impl Disk for SimDisk {
         Ok(self.call(Op::Read)?.find(file)?.live())
     }
 
-    /// In the steps of the real one: a temporary file, its sync, a rename, the sync of the directory. After a failure
-    /// of the last the file is replaced, and a power loss may undo it.
+    /// In the steps of `RealDisk`: a temporary file, its sync, a rename, the sync of the directory. If the last step
+    /// fails, the file is replaced all the same, and a power loss may undo that.
     fn write_atomic(&self, file: &Path, bytes: &[u8]) -> io::Result<()> {
         self.replace(file, bytes, true)?;
         match file.parent() {
@@ -236,7 +236,7 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    /// It has no directories beside the names of the files.
+    /// Removes nothing: this disk never forgets a directory.
     fn remove_dir(&self, _: &Path) -> io::Result<()> {
         drop(self.call(Op::Remove)?);
         Ok(())
@@ -264,7 +264,7 @@ impl Disk for SimDisk {
 
     fn space(&self, _: &Path) -> io::Result<Space> {
         let mut state = self.call(Op::List)?;
-        // Who is told so may refuse before a call has to.
+        // A caller that learns this may refuse work before a call fails for want of room.
         let nearly_full = state.capacity.is_some_and(|capacity| state.available() < capacity / 10);
         state.full += u64::from(nearly_full);
         Ok(Space { total: state.capacity.unwrap_or(UNLIMITED), available: state.available() })
@@ -290,7 +290,7 @@ impl fmt::Debug for SimDisk {
     }
 }
 
-/// A lock, while its holder lives.
+/// A lock of one life. Dropping it frees the file, unless that life is over: its end has freed all locks.
 struct Locked {
     machine: Arc<Machine>,
     life: u64,

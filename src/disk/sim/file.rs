@@ -12,16 +12,16 @@ use parking_lot::Mutex;
 use super::machine::{Failure, Machine, Op, Owner};
 use crate::disk::{DiskFile, Mapping};
 
-/// What a page cache writes back as a whole.
+/// Bytes that a page cache writes back as a whole.
 pub(in crate::disk) const PAGE: usize = 4096;
-/// What a disk writes as a whole.
+/// Bytes that a disk writes as a whole: no power loss tears them.
 const BLOCK: usize = 512;
 
 /// The content of a file, whatever its name.
 pub(super) struct Inode {
     owner: Owner,
     size: usize,
-    /// How often it is open.
+    /// How many [`SimFile`]s have it open.
     opens: AtomicUsize,
     /// Live bytes: what a process sees.
     memory: Mutex<Mapping>,
@@ -31,7 +31,8 @@ pub(super) struct Inode {
     dirty: Arc<Mutex<BTreeSet<usize>>>,
 }
 
-/// Says of a block of an unsynced page whether it is on the disk; the second value says whether that matters.
+/// Decides whether a block of an unsynced page is on the disk. The second argument says whether the live block differs
+/// from the durable one, so whether the decision matters.
 pub(super) type Keep<'a> = dyn FnMut(&Range<usize>, bool) -> bool + 'a;
 
 impl Inode {
@@ -61,7 +62,7 @@ impl Inode {
         self.size as u64
     }
 
-    /// Whether somebody has it open, or mapped: it keeps its blocks though it may have no name.
+    /// Whether the file is open or mapped: it then keeps its blocks even without a name.
     pub(super) fn is_open(&self) -> bool {
         self.opens.load(Ordering::Relaxed) > 0 || self.memory.lock().is_shared()
     }
@@ -76,12 +77,12 @@ impl Inode {
         Self::new(&self.live(), self.durable.lock().clone(), self.dirty.lock().clone(), owner)
     }
 
-    /// What a power loss leaves: of the blocks that were not synced, those that `keep` says.
+    /// What a power loss leaves: the durable bytes, and the unsynced blocks that `keep` decides for.
     pub(super) fn after_crash(&self, keep: &mut Keep<'_>, owner: Owner) -> io::Result<Arc<Self>> {
         Self::durable(self.on_disk(keep), owner)
     }
 
-    /// The durable bytes, and what `keep` says of the rest.
+    /// The durable bytes, and the unsynced blocks that `keep` decides for.
     fn on_disk(&self, keep: &mut Keep<'_>) -> Vec<u8> {
         let (live, mut image) = (self.live(), self.durable.lock().clone());
         for page in self.dirty.lock().iter() {
@@ -114,14 +115,15 @@ impl Inode {
         drop(self.on_disk(keep));
     }
 
-    /// The system writes back what `keep` says, unasked. That is no sync: the pages stay dirty.
+    /// The system writes back, unasked, the blocks that `keep` decides for. That is no sync: the pages stay dirty.
     #[cfg(test)]
     pub(super) fn write_back(&self, keep: &mut Keep<'_>) {
         let image = self.on_disk(keep);
         *self.durable.lock() = image;
     }
 
-    /// For an opener when nobody has the file open or mapped: fresh memory, in which nothing is frozen.
+    /// Gives the file fresh memory, in which nothing is frozen, unless a mapping or a slice of the old memory is alive.
+    /// For an opener.
     pub(super) fn refresh(&self) -> io::Result<()> {
         let mut mapping = self.memory.lock();
         if !mapping.is_shared() {
@@ -132,10 +134,11 @@ impl Inode {
     }
 
     fn write(&self, offset: usize, bytes: &[u8]) -> io::Result<()> {
-        // Of its own: the hook must find `memory` free.
+        // A mapping of its own, so that `memory` is unlocked when the hook runs.
         let (memory, range) = (self.memory.lock().share(), offset..offset + bytes.len());
         if memory.copy(range.clone()) == bytes {
-            // The same again changes nothing for who looks at frozen bytes, but it is a write.
+            // Frozen bytes may be written again as they are, because a reader of them sees no change. It is a write all
+            // the same, and makes their pages dirty.
             note_write(&self.owner, &self.dirty, range);
             Ok(())
         } else {
@@ -229,7 +232,7 @@ impl DiskFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let at = self.check(bytes.len(), offset)?;
-        // Not while the state is held: the write is told to the machine.
+        // The state must be unlocked by now, because the write locks it to tell the machine.
         let failure = self.machine.call(self.life, Op::Write).err();
         let whole = |failure: &Failure| {
             // The system takes a write in pieces that end where pages do; a disk writes whole blocks.

@@ -11,14 +11,14 @@ use super::machine::{Files, Names, Owner};
 use super::machine::{Machine, Op, State};
 use super::rng::Rng;
 
-/// What of that which was not synced is on the disk after a power loss.
+/// Which of the unsynced changes are on the disk after a power loss.
 pub enum Kept<'a> {
     /// Any prefix of the changes of names, any pages, some of them torn between blocks.
     Chance(&'a mut Rng),
     /// Nothing.
     Nothing,
-    /// So many of the changes of names, and of the blocks that differ, counted by name and offset, those whose bit is
-    /// set. Blocks beyond the 64th are as the last bit says.
+    /// The first `names` changes of names. Of the blocks that differ, in the order of file names and offsets, those
+    /// whose bit in `blocks` is set; blocks beyond the 64th are as the last bit says.
     #[cfg(test)]
     These {
         /// Changes of names.
@@ -79,7 +79,7 @@ impl Names {
         Ok((Self { durable: left.clone(), live: left, pending: Vec::new() }, blocks))
     }
 
-    /// The files that are on the disk, and what says of each block whether it is.
+    /// The files that are on the disk, and the function that decides for each of their unsynced blocks.
     fn chosen<'a>(&self, kept: Kept<'a>) -> (Files, Box<Keep<'a>>) {
         match kept {
             Kept::Chance(rng) => {
@@ -152,7 +152,7 @@ impl SimDisk {
         self.machine.state().expendable = Some(name);
     }
 
-    /// What a test looks at: no call fails meanwhile.
+    /// Runs `look` with the planned failures set aside, so that no call of the test itself meets one.
     pub(crate) fn undisturbed<T>(&self, look: impl FnOnce() -> T) -> T {
         let faults = self.machine.state().take_faults();
         let seen = look();
@@ -160,7 +160,7 @@ impl SimDisk {
         seen
     }
 
-    /// Calls that failed because they were told to, and after which a log must stop.
+    /// Calls that failed because the test planned it, and after which a log must stop.
     pub(crate) fn failures(&self) -> u64 {
         self.machine.state().failures()
     }
@@ -175,7 +175,7 @@ impl SimDisk {
         SimDisk { machine, life: 0 }
     }
 
-    /// Every image there can be, if there are not more than `most`.
+    /// Every image that a power loss now may leave; `None` if there are more than `most`.
     pub(crate) fn every_image(&self, most: usize) -> Option<Vec<Kept<'static>>> {
         let changes = self.machine.state().names.pending.len();
         let (mut all, mut left) = (Vec::new(), most);

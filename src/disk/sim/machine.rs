@@ -62,19 +62,20 @@ pub(super) struct State {
     pub(super) locked: BTreeSet<PathBuf>,
     pub(super) power: Power,
     faults: Vec<Fault>,
-    /// Calls of all lives that failed because they were told to.
+    /// Calls of all lives that failed because the test planned it.
     fired: u64,
-    /// Those that found no room.
+    /// Calls of all lives that found no room, or were told that hardly any is left.
     pub(super) full: u64,
     /// Blocks that power losses took, and blocks that were on the disk although nothing had synced them.
     pub(super) loss: (u64, u64),
-    /// Those after which a log must stop: all but the making and removing of a file on a disk that is full.
+    /// Planned failures after which a log must stop: all but a failed open, a full disk under a call that makes,
+    /// replaces, maps or removes a file, and the failed creation of an expendable file.
     failures: u64,
     /// The name of a file that a log can do without.
     pub(super) expendable: Option<&'static str>,
-    /// Bytes that all files may have; `None`: no end of them.
+    /// Bytes that all files together may have; `None`: no limit.
     pub(super) capacity: Option<u64>,
-    /// Calls of this kind wait for the gate.
+    /// Calls of this kind wait until the test unlocks the gate.
     pub(super) held: Option<(Op, Arc<Mutex<()>>)>,
 }
 
@@ -122,9 +123,9 @@ impl From<Failure> for io::Error {
 }
 
 pub(super) struct Fault {
-    /// Any, if none is named.
+    /// The kind of call that fails; `None`: any.
     op: Option<Op>,
-    /// Calls that still succeed.
+    /// Calls of this kind that succeed before it.
     after: u64,
     kind: io::ErrorKind,
     written: u64,
@@ -187,7 +188,7 @@ impl State {
                 let full = matches!(op, Op::Create | Op::Map | Op::WriteAtomic | Op::Remove)
                     && fault.kind == io::ErrorKind::StorageFull;
                 self.fired += 1;
-                // What cannot be opened is refused, or read where it is mapped: no log has to stop.
+                // A log that cannot open a file refuses the call, or reads the mapping instead: it need not stop.
                 self.failures += u64::from(!full && op != Op::Open);
                 Err(Failure { error: fault.kind.into(), written: fault.written })
             }
@@ -204,7 +205,7 @@ impl State {
         self.names.live.values().chain(nameless).map(|inode| inode.size()).sum()
     }
 
-    /// Changes a name. The blocks of the file that loses it are free when nobody has that open or mapped any more.
+    /// Changes a name. A file that loses its name keeps its blocks until it is neither open nor mapped.
     pub(super) fn change(&mut self, change: NameChange) {
         let (NameChange::Add(name, _) | NameChange::Remove(name) | NameChange::Rename(_, name, _)) = &change;
         self.nameless.retain(|inode| inode.is_open());
@@ -216,7 +217,7 @@ impl State {
         self.names.live.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Must come before every change of the disk: there is none after the power is gone.
+    /// Must come before every change of the disk: refuses the change once the power has gone.
     pub(super) fn begin_step(&mut self) -> io::Result<()> {
         let Some(left) = self.power.left.take() else { return Ok(()) };
         self.names = left;
@@ -319,8 +320,8 @@ impl Names {
         }
     }
 
-    /// As a file system may do it that keeps no journal: what could not be written counts as clean, so a second sync
-    /// would succeed without it. Processes see the names as they were.
+    /// As a file system without a journal may do it: changes that it could not write count as clean, so a second sync
+    /// would succeed without them. Processes see the names as they were.
     pub(super) fn sync_failed(&mut self, dir: &Path) {
         self.pending.retain(|change| !change.touches(dir));
     }
